@@ -1,0 +1,75 @@
+"""The command line of dermedge: one verb a line, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# verb -> (module, what it does). Each module has `main(argv) -> int`.
+VERBS = {
+    "train": ("train.cli", "fit a classifier on labelled photos, then fine-tune it for int8"),
+    "evaluate": ("train.evaluate_cli", "score a run or a .tflite on labelled photos"),
+    "convert": ("convert.cli", "turn a run into one .tflite that describes itself"),
+    "predict": ("edge.predict_cli", "classify pictures and folders"),
+    "run": ("edge.run_cli", "classify live: camera, video, folder or the built-in demo"),
+    "benchmark": ("benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
+}
+
+DISCLAIMER = "For research and education only: not a medical device, and no medical advice."
+
+
+def usage() -> str:
+    """The overview of the verbs."""
+    verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
+    return (
+        f"usage: dermedge VERB [options]      (dermedge VERB --help tells the options)\n\n{verbs}\n\n{DISCLAIMER}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit status: 0, 2 for what a person can mend, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"dermedge {__version__}")
+        return 0
+    if arguments[0] not in VERBS:
+        return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
+    return _run(VERBS[arguments[0]][0], arguments[1:])
+
+
+def fail(message: str) -> int:
+    """Prints one line on standard error; returns exit status 2."""
+    print(f"dermedge: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _run(module: str, arguments: list[str]) -> int:
+    from edge.errors import DermedgeError
+    from edge.files import storage_error
+
+    try:
+        status = import_module(module).main(arguments)
+        sys.stdout.flush()
+        return status
+    except DermedgeError as error:
+        return fail(str(error))
+    except BrokenPipeError:
+        # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return fail(str(storage_error(error.filename or "output", error)))
+    except KeyboardInterrupt:
+        print("dermedge: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""One model file, opened once, that turns frames into predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.decision import logits_of_probabilities, softmax
+from edge.errors import ModelError, OptionError
+from edge.manifest import Manifest, read_associated_labels, read_manifest
+from edge.preprocess import PREPROCESSING, to_input
+from edge.runtime import Interpreter, choose_runtime, open_interpreter
+
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one prediction went, in milliseconds."""
+
+    preprocess_ms: float
+    invoke_ms: float
+    postprocess_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        return self.preprocess_ms + self.invoke_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one frame.
+
+    Attributes:
+        label: the most probable class.
+        probabilities: float32 [K], calibrated with the manifest's temperature, sum 1.
+        logits: float32 [K], before the temperature.
+        evidence: float32 [h, w, K] whose mean over h and w is the logits, or None.
+        timing: of this prediction.
+    """
+
+    label: str
+    probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    evidence: NDArray[np.float32] | None
+    timing: Timing
+
+    @property
+    def index(self) -> int:
+        return int(self.probabilities.argmax())
+
+    @property
+    def probability(self) -> float:
+        return float(self.probabilities.max())
+
+
+def dequantize(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
+    """(q - zero point) * scale in float32; float tensors pass through."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return values.astype(np.float32)
+    return (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+class Classifier:
+    """A .tflite and its interpreter. Not for use from several threads at once.
+
+    Args:
+        model: a .tflite file with a uint8 or int8 [1, S, S, 3] RGB input of real pixel values.
+        labels: class names for a file without a manifest.
+        num_threads: of the interpreter.
+        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+
+    Raises:
+        ModelError: the file cannot be run, or is no picture classifier.
+        OptionError: the number of labels is not that of the classes.
+    """
+
+    def __init__(
+        self,
+        model: Path | str,
+        labels: Sequence[str] | None = None,
+        num_threads: int = 1,
+        runtime: str = "auto",
+    ) -> None:
+        self.path = Path(model)
+        self.runtime = choose_runtime(runtime)
+        self.num_threads = num_threads
+        started = perf_counter_ns()
+        self._interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime)
+        self.load_ms = (perf_counter_ns() - started) / NS_PER_MS
+        self._input = _input_details(self._interpreter, self.path)
+        self._probabilities, self._evidence = _output_details(self._interpreter, self.path)
+        self.input_size = int(self._input["shape"][1])
+        self.manifest: Manifest | None = read_manifest(self.path)
+        self.labels = _labels(self.path, self.manifest, labels, int(self._probabilities["shape"][-1]))
+        if self.manifest and self.manifest.preprocessing != PREPROCESSING:
+            raise ModelError(
+                f"'{self.path}' wants the preprocessing '{self.manifest.preprocessing}', "
+                f"and this dermedge does '{PREPROCESSING}'; install the dermedge that made it"
+            )
+        self.temperature = self.manifest.temperature if self.manifest else 1.0
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the interpreter and its arena; the classifier cannot be used after."""
+        del self._interpreter
+
+    @property
+    def has_heat_map(self) -> bool:
+        """Whether the evidence has more than one cell, so that it says where."""
+        return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
+
+    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> None:
+        """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor."""
+        tensor = self._interpreter.tensor(self._input["index"])()[0]
+        if tensor.dtype == np.uint8:
+            to_input(frame_bgr, self.input_size, out=tensor)
+        else:  # int8 holds the pixel less 128
+            tensor[...] = (to_input(frame_bgr, self.input_size) ^ 0x80).view(np.int8)
+
+    def invoke(self) -> None:
+        """Runs the network on what lies in the input tensor."""
+        self._interpreter.invoke()
+
+    def raw_outputs(self) -> dict[str, NDArray[Any]]:
+        """Copies of the output tensors as the network left them: ``probabilities`` and, maybe, ``evidence``."""
+        outputs = {"probabilities": self._read(self._probabilities).copy()}
+        if self._evidence is not None:
+            outputs["evidence"] = self._read(self._evidence).copy()
+        return outputs
+
+    def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+        """Classifies one uint8 [h, w, 3] BGR frame of 0 to 255."""
+        started = perf_counter_ns()
+        self.preprocess(frame_bgr)
+        prepared = perf_counter_ns()
+        self._interpreter.invoke()
+        invoked = perf_counter_ns()
+        logits, evidence = self._logits()
+        probabilities = softmax(logits, self.temperature)
+        label = self.labels[int(probabilities.argmax())]
+        ended = perf_counter_ns()
+        timing = Timing(
+            (prepared - started) / NS_PER_MS, (invoked - prepared) / NS_PER_MS, (ended - invoked) / NS_PER_MS
+        )
+        return Prediction(label, probabilities, logits, evidence, timing)
+
+    def _read(self, details: dict[str, Any]) -> NDArray[Any]:
+        return self._interpreter.tensor(details["index"])()[0]
+
+    def _logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        if self._evidence is not None:
+            evidence = dequantize(self._read(self._evidence), self._evidence)
+            cells = evidence.reshape(-1, evidence.shape[-1])
+            return cells.sum(axis=0) / np.float32(len(cells)), evidence
+        values = dequantize(self._read(self._probabilities), self._probabilities).reshape(-1)
+        is_distribution = values.min() >= 0 and abs(values.sum() - 1) < 0.1
+        return (logits_of_probabilities(values) if is_distribution else values.copy()), None
+
+
+def _input_details(interpreter: Interpreter, path: Path) -> dict[str, Any]:
+    inputs = interpreter.get_input_details()
+    shape = [int(n) for n in inputs[0]["shape"]]
+    if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
+        raise ModelError(f"'{path}' is no picture classifier: its input is {shape}, not [1, S, S, 3]")
+    if inputs[0]["dtype"] not in (np.uint8, np.int8):
+        name = np.dtype(inputs[0]["dtype"]).name
+        raise ModelError(
+            f"the input of '{path}' is {name}, whose normalization nobody wrote down; "
+            "convert it with `dermedge convert`, which takes real uint8 pixels"
+        )
+    return inputs[0]
+
+
+def _output_details(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The outputs by rank: [1, K] are the probabilities, [1, h, w, K] the evidence."""
+    outputs = interpreter.get_output_details()
+    flat = [one for one in outputs if len(one["shape"]) == 2]
+    maps = [one for one in outputs if len(one["shape"]) == 4]
+    if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
+        shapes = [one["shape"].tolist() for one in outputs]
+        raise ModelError(f"'{path}' is no classifier: its outputs are {shapes}, not [1, K] (and [1, h, w, K])")
+    if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
+        raise ModelError(f"'{path}' is damaged: its two outputs disagree on the number of classes")
+    return flat[0], maps[0] if maps else None
+
+
+def _labels(
+    path: Path, manifest: Manifest | None, given: Sequence[str] | None, count: int
+) -> tuple[str, ...]:
+    labels: Sequence[str] | None = given
+    if labels is None:
+        labels = manifest.labels if manifest else read_associated_labels(path)
+    if labels is None:
+        labels = [f"class {index}" for index in range(count)]
+    if len(labels) != count:
+        raise OptionError(f"'{path}' has {count} classes, but {len(labels)} labels were given")
+    return tuple(labels)

@@ -1,0 +1,46 @@
+"""The errors that a person can mend; the command line prints them in one line and exits with status 2.
+
+DermedgeError
+├── OptionError    an option, label or name that is not known
+├── ModelError     a model file that is missing, damaged or not what it should be
+├── PictureError   a picture that cannot be read
+├── SourceError    a camera, video or folder that cannot be opened or has died
+├── DataError      labelled photos that cannot be trained or scored on
+├── StorageError   a file that cannot be written
+└── MissingExtra   a part of dermedge whose packages are not installed
+"""
+
+
+class DermedgeError(Exception):
+    """Base of all; its text says what was wrong, the value received, and the cure."""
+
+
+class OptionError(DermedgeError):
+    """An option, label or name is not one of the known ones."""
+
+
+class ModelError(DermedgeError):
+    """A model file is missing, truncated, foreign or refused by the runtime."""
+
+
+class PictureError(DermedgeError):
+    """A picture is missing or cannot be decoded."""
+
+
+class SourceError(DermedgeError):
+    """A frame source cannot be opened, or stopped delivering frames."""
+
+
+class DataError(DermedgeError):
+    """A labelled set cannot be used: no classes, too few photos, contradicting tables."""
+
+
+class StorageError(DermedgeError):
+    """A file cannot be written: disk full, no permission, or it exists already."""
+
+
+class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
+    """Packages of an optional part are absent."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this command needs {package}; install it with: pip install 'dermedge[{extra}]'")

@@ -1,0 +1,62 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edge.errors import StorageError
+
+CURES = {
+    errno.ENOSPC: "the disk is full: free some space and run again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run again",
+    errno.EACCES: "no permission: choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a part of the path is a file: choose another folder",
+    errno.EISDIR: "it is a folder: name a file",
+}
+
+
+def storage_error(path: Path | str, error: OSError) -> StorageError:
+    """The one-line StorageError for a failed write to ``path``."""
+    reason = CURES.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"cannot write '{path}': {reason}")
+
+
+@contextmanager
+def write_beside(path: Path | str) -> Iterator[Path]:
+    """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
+
+    The suffix is kept, for writers that choose a format by it. Parent folders are made. When the block
+    fails, nothing is left behind.
+
+    Raises:
+        StorageError: the file cannot be written (disk full, permissions).
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(part, target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Writes ``content`` to ``path``, whole or not at all; raises StorageError."""
+    with write_beside(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path | str, content: str) -> None:
+    """Writes ``content`` to ``path`` as UTF-8, whole or not at all; raises StorageError."""
+    write_bytes(path, content.encode())

@@ -1,0 +1,130 @@
+"""What a model file says about itself: a zip appended to the .tflite, as TFLite's associated files are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edge.errors import ModelError
+from edge.preprocess import PREPROCESSING
+
+MANIFEST_NAME = "dermedge.json"
+LABELS_NAME = "labels.txt"
+MANIFEST_VERSION = 1
+# A fixed stamp, so that two equal conversions give equal bytes.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of one model file.
+
+    Attributes:
+        labels: class names in the order of the outputs.
+        input_size: side of the square input in pixels.
+        quantization: float32, float16, dynamic, int8-ptq or int8-qat.
+        architecture: the network's name.
+        none_label: the class that stands for "none of these", or None where there is none.
+        temperature: divides the logits before the softmax; set on validation.
+        metrics: figures by name, each measured by the device runtime on the split that its key names.
+        parity: how the file compares with the Keras model it was made of, on the same pictures.
+        data_digest: SHA-256 of the catalogue it was trained on.
+        command: the command line that trained it.
+        licence: of the weights.
+        tools: versions of the packages that made it.
+    """
+
+    labels: tuple[str, ...]
+    input_size: int
+    quantization: str
+    architecture: str = ""
+    preprocessing: str = PREPROCESSING
+    none_label: str | None = None
+    temperature: float = 1.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    data_digest: str | None = None
+    command: str | None = None
+    licence: str | None = None
+    tools: dict[str, str] = field(default_factory=dict)
+    version: int = MANIFEST_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON with sorted keys, so that equal manifests are equal bytes."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: Path | str) -> Manifest:
+        """Parses a manifest; ``source`` names its file in errors. Unknown keys of later versions are ignored.
+
+        Raises:
+            ModelError: it is not a manifest of ours.
+        """
+        try:
+            values = json.loads(text)
+            known = {one.name for one in fields(cls)}
+            manifest = cls(**{key: value for key, value in values.items() if key in known})
+            return cls(**{**manifest.__dict__, "labels": tuple(str(label) for label in manifest.labels)})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ModelError(f"the manifest in '{source}' cannot be read ({error}); convert it again") from error
+
+
+def strip(model: bytes) -> bytes:
+    """The flatbuffer alone, without an appended zip."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            starts = [info.header_offset for info in archive.infolist()]
+    except zipfile.BadZipFile:
+        return model
+    return model[: min(starts)] if starts else model
+
+
+def attach(model: bytes, manifest: Manifest) -> bytes:
+    """The model with the manifest and its labels appended; one that was there is replaced."""
+    buffer = io.BytesIO(strip(model))
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in (
+            (LABELS_NAME, "\n".join(manifest.labels) + "\n"),
+            (MANIFEST_NAME, manifest.to_json()),
+        ):
+            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
+    return buffer.getvalue()
+
+
+def read_manifest(path: Path | str) -> Manifest | None:
+    """The manifest of a .tflite, or None where it has none of ours.
+
+    Raises:
+        ModelError: the file is missing, or its manifest is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Manifest.from_json(archive.read(MANIFEST_NAME).decode(), path)
+    except (zipfile.BadZipFile, KeyError):
+        return None
+    except OSError as error:
+        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+
+
+def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
+    """The lines of ``labels.txt`` in a .tflite of any maker, or None."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".txt")]
+            if not names:
+                return None
+            name = LABELS_NAME if LABELS_NAME in names else names[0]
+            return tuple(archive.read(name).decode().splitlines())
+    except (zipfile.BadZipFile, UnicodeDecodeError, OSError):
+        return None
+
+
+def digest(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
