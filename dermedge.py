@@ -25,9 +25,7 @@ DISCLAIMER = "For research and education only: not a medical device, and no medi
 def usage() -> str:
     """The overview of the verbs."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    return (
-        f"usage: dermedge VERB [options]      (dermedge VERB --help tells the options)\n\n{verbs}\n\n{DISCLAIMER}"
-    )
+    return f"usage: dermedge VERB [options]      (dermedge VERB --help tells the options)\n\n{verbs}\n\n{DISCLAIMER}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decision import logits_of_probabilities, softmax
+from edge.decision import logits_of_outputs, softmax
 from edge.errors import ModelError, OptionError
 from edge.manifest import Manifest, read_associated_labels, read_manifest
-from edge.preprocess import PREPROCESSING, to_input
+from edge.preprocess import PREPROCESSING, Preprocessor
 from edge.runtime import Interpreter, choose_runtime, open_interpreter
 
 NS_PER_MS = 1e6
@@ -35,38 +35,66 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """An output as the network left it.
+
+    Attributes:
+        values: uint8, int8 or float32, without the batch dimension.
+        scale: of the quantization, 0 for floats.
+        zero_point: of the quantization.
+    """
+
+    values: NDArray[Any]
+    scale: float
+    zero_point: int
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """(q - zero point) * scale in float32; floats pass through."""
+        values = self.values.astype(np.float32)
+        return (values - np.float32(self.zero_point)) * np.float32(self.scale) if self.scale else values
+
+    def mean_over_cells(self) -> tuple[float, ...]:
+        """The dequantized mean of a [h, w, K] tensor over h and w, K numbers."""
+        classes = self.values.shape[-1]
+        if self.values.dtype != np.uint8:
+            return tuple(self.dequantize().reshape(-1, classes).mean(axis=0).tolist())
+        levels = self.values.tobytes()
+        cells = len(levels) // classes
+        return tuple(
+            (sum(levels[index::classes]) / cells - self.zero_point) * self.scale for index in range(classes)
+        )
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model says of one frame.
 
     Attributes:
         label: the most probable class.
-        probabilities: float32 [K], calibrated with the manifest's temperature, sum 1.
-        logits: float32 [K], before the temperature.
-        evidence: float32 [h, w, K] whose mean over h and w is the logits, or None.
+        probabilities: one a class, calibrated with the manifest's temperature, sum 1.
+        logits: one a class, before the temperature.
         timing: of this prediction.
+        evidence_levels: the evidence as the network left it, or None where the model has none.
     """
 
     label: str
-    probabilities: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    evidence: NDArray[np.float32] | None
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
     timing: Timing
+    evidence_levels: Tensor | None
 
     @property
     def index(self) -> int:
-        return int(self.probabilities.argmax())
+        return self.probabilities.index(max(self.probabilities))
 
     @property
     def probability(self) -> float:
-        return float(self.probabilities.max())
+        return max(self.probabilities)
 
-
-def dequantize(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
-    """(q - zero point) * scale in float32; float tensors pass through."""
-    scale, zero_point = details["quantization"]
-    if not scale:
-        return values.astype(np.float32)
-    return (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    @property
+    def evidence(self) -> NDArray[np.float32] | None:
+        """float32 [h, w, K] whose mean over h and w is the logits, or None."""
+        return self.evidence_levels.dequantize() if self.evidence_levels else None
 
 
 class Classifier:
@@ -99,6 +127,7 @@ class Classifier:
         self._input = _input_details(self._interpreter, self.path)
         self._probabilities, self._evidence = _output_details(self._interpreter, self.path)
         self.input_size = int(self._input["shape"][1])
+        self._preprocess = Preprocessor(self.input_size)
         self.manifest: Manifest | None = read_manifest(self.path)
         self.labels = _labels(self.path, self.manifest, labels, int(self._probabilities["shape"][-1]))
         if self.manifest and self.manifest.preprocessing != PREPROCESSING:
@@ -129,19 +158,19 @@ class Classifier:
         """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor."""
         tensor = self._interpreter.tensor(self._input["index"])()[0]
         if tensor.dtype == np.uint8:
-            to_input(frame_bgr, self.input_size, out=tensor)
+            self._preprocess(frame_bgr, out=tensor)
         else:  # int8 holds the pixel less 128
-            tensor[...] = (to_input(frame_bgr, self.input_size) ^ 0x80).view(np.int8)
+            tensor[...] = (self._preprocess(frame_bgr) ^ 0x80).view(np.int8)
 
     def invoke(self) -> None:
         """Runs the network on what lies in the input tensor."""
         self._interpreter.invoke()
 
-    def raw_outputs(self) -> dict[str, NDArray[Any]]:
-        """Copies of the output tensors as the network left them: ``probabilities`` and, maybe, ``evidence``."""
-        outputs = {"probabilities": self._read(self._probabilities).copy()}
+    def raw_outputs(self) -> dict[str, Tensor]:
+        """Copies of the outputs as the network left them: ``probabilities`` and, maybe, ``evidence``."""
+        outputs = {"probabilities": self._read(self._probabilities)}
         if self._evidence is not None:
-            outputs["evidence"] = self._read(self._evidence).copy()
+            outputs["evidence"] = self._read(self._evidence)
         return outputs
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
@@ -151,26 +180,23 @@ class Classifier:
         prepared = perf_counter_ns()
         self._interpreter.invoke()
         invoked = perf_counter_ns()
-        logits, evidence = self._logits()
+        evidence, logits = self._logits()
         probabilities = softmax(logits, self.temperature)
-        label = self.labels[int(probabilities.argmax())]
+        label = self.labels[probabilities.index(max(probabilities))]
         ended = perf_counter_ns()
         timing = Timing(
             (prepared - started) / NS_PER_MS, (invoked - prepared) / NS_PER_MS, (ended - invoked) / NS_PER_MS
         )
-        return Prediction(label, probabilities, logits, evidence, timing)
+        return Prediction(label, probabilities, logits, timing, evidence)
 
-    def _read(self, details: dict[str, Any]) -> NDArray[Any]:
-        return self._interpreter.tensor(details["index"])()[0]
+    def _read(self, details: dict[str, Any]) -> Tensor:
+        return Tensor(self._interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])
 
-    def _logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def _logits(self) -> tuple[Tensor | None, tuple[float, ...]]:
         if self._evidence is not None:
-            evidence = dequantize(self._read(self._evidence), self._evidence)
-            cells = evidence.reshape(-1, evidence.shape[-1])
-            return cells.sum(axis=0) / np.float32(len(cells)), evidence
-        values = dequantize(self._read(self._probabilities), self._probabilities).reshape(-1)
-        is_distribution = values.min() >= 0 and abs(values.sum() - 1) < 0.1
-        return (logits_of_probabilities(values) if is_distribution else values.copy()), None
+            evidence = self._read(self._evidence)
+            return evidence, evidence.mean_over_cells()
+        return None, logits_of_outputs(self._read(self._probabilities).dequantize().tolist())
 
 
 def _input_details(interpreter: Interpreter, path: Path) -> dict[str, Any]:
@@ -194,7 +220,9 @@ def _output_details(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any
     maps = [one for one in outputs if len(one["shape"]) == 4]
     if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
         shapes = [one["shape"].tolist() for one in outputs]
-        raise ModelError(f"'{path}' is no classifier: its outputs are {shapes}, not [1, K] (and [1, h, w, K])")
+        raise ModelError(
+            f"'{path}' is no classifier: its outputs are {shapes}, not [1, K] (and [1, h, w, K])"
+        )
     if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
         raise ModelError(f"'{path}' is damaged: its two outputs disagree on the number of classes")
     return flat[0], maps[0] if maps else None

@@ -71,7 +71,9 @@ class Manifest:
             manifest = cls(**{key: value for key, value in values.items() if key in known})
             return cls(**{**manifest.__dict__, "labels": tuple(str(label) for label in manifest.labels)})
         except (ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"the manifest in '{source}' cannot be read ({error}); convert it again") from error
+            raise ModelError(
+                f"the manifest in '{source}' cannot be read ({error}); convert it again"
+            ) from error
 
 
 def strip(model: bytes) -> bytes:

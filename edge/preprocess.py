@@ -1,8 +1,9 @@
-"""From a camera frame to the picture that the network sees: centre square, halvings, bilinear, RGB.
+"""From a camera frame to the picture that the network sees: centre square, 2x2 means, bilinear, RGB.
 
 Training, calibration, evaluation, the benchmark and the device all call this module, so that what was
-learned is what is shown. Every step is integer arithmetic that OpenCV computes bit for bit alike on every
-processor; the phone app repeats it and is held equal by a shared test vector.
+learned is what is shown. Every step is integer arithmetic whose result is the same on every processor;
+OpenCV's INTER_LINEAR and, at factors that are not whole, INTER_AREA differ between x86-64 and arm64.
+The phone app repeats it and is held equal by a shared test vector.
 """
 
 from __future__ import annotations
@@ -27,38 +28,58 @@ def centre_square(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame[top : top + side, left : left + side]
 
 
-def shrink(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A uint8 [side, side, 3] picture at ``size`` pixels a side, without aliasing.
+class Preprocessor:
+    """Frames to network inputs of one size, with buffers that are kept: fresh ones cost page faults.
 
-    While the side is at least twice ``size``, 2x2 blocks are averaged (an odd last row and column are
-    left out); the rest of the way is bilinear. OpenCV's own area resize has no fast path for a factor
-    that is not whole: for 480 to 224 pixels it takes four times as long as this.
-    """
-    side = square.shape[0]
-    while side >= 2 * size:
-        side //= 2
-        square = cv2.resize(
-            square[: 2 * side, : 2 * side], (side, side), interpolation=cv2.INTER_AREA
-        )  # type: ignore[assignment]
-    if side == size:
-        return square
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)  # type: ignore[return-value]
+    While the centre square is at least twice as large as the input, 2x2 blocks are averaged (an odd last
+    row and column are left out); the rest of the way is bilinear. OpenCV's own area resize has no fast path
+    for a factor that is not whole: for 480 to 224 pixels it takes more than twice as long as this.
 
-
-def to_input(
-    frame_bgr: NDArray[np.uint8], size: int, out: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
-    """The network's picture of a frame.
+    Not for use from several threads at once.
 
     Args:
-        frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
         size: the side of the network's input in pixels.
-        out: uint8 [size, size, 3] to write into, so that no copy is made.
-
-    Returns:
-        uint8 [size, size, 3], 0 to 255, red first; ``out`` where given.
     """
-    return cv2.cvtColor(shrink(centre_square(frame_bgr), size), cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._buffers: dict[int, NDArray[np.uint8]] = {}
+
+    def __call__(
+        self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """The network's picture of a frame.
+
+        Args:
+            frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
+            out: uint8 [size, size, 3] to write into, so that no copy is made.
+
+        Returns:
+            uint8 [size, size, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
+        """
+        square, side = centre_square(frame_bgr), min(frame_bgr.shape[:2])
+        out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
+        while side >= 2 * self.size:
+            side //= 2
+            half = self._buffer(side)
+            square = cv2.resize(  # type: ignore[assignment]
+                square[: 2 * side, : 2 * side], (side, side), dst=half, interpolation=cv2.INTER_AREA
+            )
+        if side != self.size:
+            square = cv2.resize(  # type: ignore[assignment]
+                square, (self.size, self.size), dst=out, interpolation=cv2.INTER_LINEAR_EXACT
+            )
+        return cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
+
+    def _buffer(self, side: int) -> NDArray[np.uint8]:
+        if side not in self._buffers:
+            self._buffers[side] = np.empty((side, side, 3), np.uint8)
+        return self._buffers[side]
+
+
+def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The network's picture of one uint8 [height, width, 3] BGR frame: uint8 [size, size, 3], red first."""
+    return Preprocessor(size)(frame_bgr)
 
 
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,66 @@
+"""What the command lines of all verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from edge.errors import OptionError
+from edge.runtime import RUNTIMES
+from edge.shipped import DEFAULT_MODEL
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises OptionError with one line where argparse prints its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see {self.prog} --help")
+
+
+def make_parser(verb: str, description: str) -> Parser:
+    """A parser for one verb; options cannot be abbreviated, so that a typing error is not another option."""
+    return Parser(
+        prog=f"dermedge {verb}",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number of 1 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return value
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--model, --labels, --num-threads and --runtime, as `open_classifier` reads them."""
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a .tflite file")
+    parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    add_runtime_options(parser)
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """--num-threads and --runtime."""
+    parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+
+
+def read_labels(path: Path | None) -> list[str] | None:
+    """The lines of a labels file, or None without one.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"cannot read the labels '{path}': {error}") from error
