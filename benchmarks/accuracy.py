@@ -1,0 +1,154 @@
+"""How often the models are right, on the same decoded pictures and by the code that runs on the device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier
+from edge.errors import OptionError
+from edge.pictures import read_picture
+
+if TYPE_CHECKING:
+    from train.catalogue import LabelledPhoto
+
+DRAW_SEED = 0
+REPORT_EVERY_PHOTOS = 20
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score between 0 and 1 with its 95 % interval, by bootstrap over lesions."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The scores of one model.
+
+    Attributes:
+        accuracy: the share of photos that are named rightly.
+        balanced_accuracy: the mean of the recalls of the classes that have photos.
+        recall: class -> the share of its photos that are named so; None where it has no photo.
+        photos: how many were scored.
+        lesions: how many groups they form; photos of one lesion are drawn together.
+    """
+
+    accuracy: Score
+    balanced_accuracy: Score
+    recall: dict[str, float | None]
+    photos: int
+    lesions: int
+
+
+def find_photos(
+    data: Path, labels: Sequence[str], split: str | None = None, max_photos: int | None = None
+) -> list[LabelledPhoto]:
+    """The photos to score on.
+
+    Args:
+        data: a folder with a folder per class, or a run's catalogue.csv.
+        labels: the classes of the models.
+        split: val or test, for a catalogue.
+        max_photos: draw so many, as evenly over the classes as they allow; the same ones each time.
+
+    Raises:
+        DataError: nothing to score, or photos of a class that the models do not know.
+        OptionError: an unknown split.
+    """
+    from train.catalogue import labelled_photos
+
+    photos = labelled_photos(data, labels, split)
+    return photos if max_photos is None else draw_evenly(photos, max_photos)
+
+
+def draw_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
+    """At most ``count`` photos: in turn one of every class that has any left, in a seeded order."""
+    random = Random(DRAW_SEED)
+    classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    for photo in photos:
+        classes[photo.label_index].append(photo)
+    for label in sorted(classes):
+        random.shuffle(classes[label])
+    longest = max((len(members) for members in classes.values()), default=0)
+    turns = (classes[label][turn : turn + 1] for turn in range(longest) for label in sorted(classes))
+    return [photo for drawn in turns for photo in drawn][:count]
+
+
+def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
+    """The labels that all of at least one classifier have.
+
+    Raises:
+        OptionError: they differ, so that no photo has one truth for all.
+    """
+    first, *others = classifiers
+    for other in others:
+        if other.labels != first.labels:
+            raise OptionError(
+                f"'{other.path}' knows other classes ({_some(other.labels)}) than '{first.path}' "
+                f"({_some(first.labels)}): they cannot be scored on the same photos; leave --data out"
+            )
+    return first.labels
+
+
+def score(
+    classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: Progress | None = None
+) -> list[Accuracy]:
+    """The scores of classifiers with common labels; every photo is decoded once and shown to all.
+
+    Raises:
+        PictureError: a photo cannot be read.
+    """
+    predicted = np.empty((len(classifiers), len(photos)), np.int64)
+    for column, photo in enumerate(photos):
+        frame_bgr = read_picture(photo.path)
+        predicted[:, column] = [classifier.predict(frame_bgr).index for classifier in classifiers]
+        if progress and (column + 1) % REPORT_EVERY_PHOTOS == 0:
+            progress(f"accuracy: photo {column + 1} of {len(photos)}")
+    truth = np.array([photo.label_index for photo in photos])
+    groups = [photo.group for photo in photos]
+    labels = common_labels(classifiers)
+    return [accuracy_of(truth, answers, groups, labels) for answers in predicted]
+
+
+def accuracy_of(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], groups: Sequence[str], labels: Sequence[str]
+) -> Accuracy:
+    """The scores of answers; class indices int [N] and N groups."""
+    from train import metrics
+
+    def scored(measure: Callable[[NDArray[np.int64]], float]) -> Score:
+        def of(chosen: NDArray[np.int64]) -> float:
+            return measure(metrics.confusion_matrix(truth[chosen], predicted[chosen], len(labels)))
+
+        low, high = metrics.bootstrap_interval(groups, of)
+        return Score(float(of(np.arange(len(truth)))), float(low), float(high))
+
+    matrix = metrics.confusion_matrix(truth, predicted, len(labels))
+    photos_of = matrix.sum(axis=1)
+    recall = metrics.recall(matrix)
+    return Accuracy(
+        accuracy=scored(metrics.accuracy),
+        balanced_accuracy=scored(metrics.balanced_accuracy),
+        recall={
+            label: float(recall[index]) if photos_of[index] else None for index, label in enumerate(labels)
+        },
+        photos=len(truth),
+        lesions=len(set(groups)),
+    )
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:3]) + (f", … {len(labels)} in all" if len(labels) > 3 else "")

@@ -1,0 +1,288 @@
+"""`dermedge benchmark`: accuracy, latency and memory of .tflite files side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy import Accuracy, common_labels, find_photos, score
+from benchmarks.latency import (
+    FRAME_HEIGHT,
+    FRAME_WIDTH,
+    FRAMES,
+    Progress,
+    camera_frame,
+    generated_frames,
+    measure,
+)
+from benchmarks.machine import describe_machine
+from benchmarks.memory import ColdStart, cold_start
+from benchmarks.plot import check_plot, save_plot
+from benchmarks.report import Report, Row, save, to_json, to_text
+from edge.arguments import make_parser, positive_int, read_labels
+from edge.classifier import Classifier
+from edge.errors import OptionError
+from edge.files import storage_error
+from edge.manifest import digest
+from edge.pictures import read_picture
+from edge.runtime import RUNTIMES, choose_runtime
+from edge.shipped import DEFAULT_MODEL
+
+# The defaults of LiteRT's benchmark tool for num_runs and max_secs are 50 and 150.
+WARMUP_RUNS = 50
+NUM_RUNS = 200
+MAX_SECS = 150.0
+PROGRESS_WIDTH = 78
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how.
+
+    Attributes:
+        models: .tflite files, all different.
+        num_threads: one row a model for each.
+        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        labels: class names for files without a manifest.
+        data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
+        split: val or test, for a catalogue.
+        max_photos: score on so many, drawn evenly over the classes; None takes all.
+        warmup_runs: rounds before the measured ones.
+        num_runs: measured rounds.
+        max_secs: no round is begun after this many seconds.
+        command: to be written into the report.
+    """
+
+    models: tuple[Path, ...]
+    num_threads: tuple[int, ...] = (1,)
+    runtime: str = "auto"
+    labels: tuple[str, ...] | None = None
+    data: Path | None = None
+    split: str | None = None
+    max_photos: int | None = None
+    warmup_runs: int = WARMUP_RUNS
+    num_runs: int = NUM_RUNS
+    max_secs: float = MAX_SECS
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the models are shown: frames for the latency, with their origin, and the scores on the photos."""
+
+    frames: list[NDArray[np.uint8]]
+    origin: str
+    scores: list[Accuracy] | None
+    data: str | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, and writes what was asked for; returns the exit status."""
+    arguments = _parse(argv)
+    _check_before_running(arguments)
+    command = shlex.join(["dermedge", "benchmark", *(sys.argv[1:] if argv is None else argv)])
+    report = benchmark(_settings(arguments, command), show_progress)
+    _clear_progress()
+    print(to_json(report) if arguments.json else to_text(report))
+    written = save(report, arguments.output) if arguments.output else []
+    if arguments.plot:
+        save_plot(report, arguments.plot)
+        written.append(arguments.plot)
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Report:
+    """Opens all models, scores them, lets them take turns, and starts each in a process of its own.
+
+    Raises:
+        DermedgeError: a file, option or photo cannot be used; most is found before anything is measured.
+    """
+    check_different(settings.models)
+    runtime = choose_runtime(settings.runtime)
+    machine = describe_machine(runtime)
+    pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
+    with ExitStack() as stack:
+        progress("loading the models")
+        classifiers = [
+            stack.enter_context(Classifier(model, settings.labels, threads, runtime))
+            for model, threads in pairs
+        ]
+        shown = _pictures(settings, classifiers[:: len(settings.num_threads)], progress)
+        progress("latency: warming up")
+        latencies = measure(
+            classifiers, shown.frames, settings.warmup_runs, settings.num_runs, settings.max_secs, progress
+        )
+    starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
+    names = dict(zip(settings.models, short_names(settings.models), strict=True))
+    scores = dict(zip(settings.models, shown.scores or [], strict=False))
+    rows = tuple(
+        Row(
+            model=names[model],
+            path=str(model),
+            sha256=digest(model),
+            size_bytes=model.stat().st_size,
+            quantization=classifier.manifest.quantization if classifier.manifest else None,
+            input_size=classifier.input_size,
+            num_threads=threads,
+            start=start,
+            latency=latency,
+            accuracy=scores.get(model),
+        )
+        for (model, threads), classifier, start, latency in zip(
+            pairs, classifiers, starts, latencies, strict=True
+        )
+    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(now, settings.command, machine, shown.origin, shown.data, settings.warmup_runs, rows)
+
+
+def short_names(models: Sequence[Path]) -> list[str]:
+    """The files' names without .tflite, with as many of their folders as tell equal names apart."""
+    plain = [model.resolve().with_suffix("") for model in models]
+    for depth in range(1, max(len(path.parts) for path in plain)):
+        names = ["/".join(path.parts[-depth:]) for path in plain]
+        if len(set(names)) == len(names):
+            return names
+    return [str(model) for model in models]
+
+
+def check_different(models: Sequence[Path]) -> None:
+    """Raises OptionError where one file is given twice, under whatever name; missing ones are passed."""
+    seen: dict[tuple[int, int], Path] = {}
+    for model in models:
+        if not model.exists():
+            continue
+        identity = (model.stat().st_dev, model.stat().st_ino)
+        if identity in seen:
+            raise OptionError(f"'{model}' is the same file as '{seen[identity]}': give each model once")
+        seen[identity] = model
+
+
+def check_writable(folder: Path) -> None:
+    """Raises StorageError where ``folder`` could not be made or written to; makes nothing."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise storage_error(folder, NotADirectoryError(20, "not a folder"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise storage_error(folder, PermissionError(13, "no permission"))
+
+
+def show_progress(text: str) -> None:
+    """One line on standard error, overwritten by the next; only on a terminal, so that logs stay short."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """An argparse type: whole numbers of 1 or more with commas between them, none twice."""
+    counts = tuple(positive_int(part) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"'{text}' has a number twice")
+    return counts
+
+
+def _check_before_running(arguments: argparse.Namespace) -> None:
+    """Raises DermedgeError for what would otherwise be found after minutes of measuring."""
+    for option in ("split", "max_photos", "plot"):
+        if getattr(arguments, option) is not None and arguments.data is None:
+            raise OptionError(f"--{option.replace('_', '-')} needs labelled photos: give --data too")
+    if arguments.output:
+        check_writable(arguments.output)
+    if arguments.plot:
+        check_plot(arguments.plot)
+        check_writable(arguments.plot.parent)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
+
+
+def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:
+    progress(f"start and memory: {model.name}")
+    return cold_start(model, threads, runtime)
+
+
+def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
+    """Scores one classifier a model where there is data, and gathers the frames for the latency."""
+    if settings.data is None:
+        origin = f"{FRAMES} generated frames of {FRAME_WIDTH}x{FRAME_HEIGHT}, not photos"
+        return Pictures(generated_frames(), origin, None, None)
+    photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)
+    chosen = [photos[index] for index in np.linspace(0, len(photos) - 1, min(FRAMES, len(photos)), dtype=int)]
+    frames = [camera_frame(read_picture(photo.path)) for photo in chosen]
+    origin = f"{len(frames)} photos of --data brought to {FRAME_WIDTH}x{FRAME_HEIGHT}"
+    split = f", split {settings.split}" if settings.split else ""
+    drawn = ", drawn evenly over the classes" if len(photos) == settings.max_photos else ""
+    return Pictures(frames, origin, score(models, photos, progress), f"{settings.data}{split}{drawn}")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser("benchmark", "Accuracy, latency and memory of .tflite files, side by side.")
+    parser.add_argument(
+        "models", nargs="*", type=Path, default=[DEFAULT_MODEL], metavar="MODEL", help=".tflite files"
+    )
+    parser.add_argument("--data", type=Path, help="labelled photos: a folder per class, or a catalogue.csv")
+    parser.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
+    parser.add_argument("--max-photos", type=positive_int, help="score on so many, drawn evenly over classes")
+    parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    parser.add_argument(
+        "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
+    )
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+    parser.add_argument("--warmup-runs", type=_whole, default=WARMUP_RUNS, help="rounds before measuring")
+    parser.add_argument("--num-runs", type=positive_int, default=NUM_RUNS, help="measured rounds")
+    parser.add_argument("--max-secs", type=_seconds, default=MAX_SECS, help="begin no round after these")
+    parser.add_argument("--output", type=Path, help="a folder for results.csv, results.json and results.md")
+    parser.add_argument(
+        "--plot", type=Path, help="draw accuracy against latency into this .png, .svg or .pdf"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser.parse_args(argv)
+
+
+def _settings(arguments: argparse.Namespace, command: str) -> Settings:
+    labels = read_labels(arguments.labels)
+    return Settings(
+        models=tuple(arguments.models),
+        num_threads=arguments.num_threads,
+        runtime=arguments.runtime,
+        labels=tuple(labels) if labels is not None else None,
+        data=arguments.data,
+        split=arguments.split,
+        max_photos=arguments.max_photos,
+        warmup_runs=arguments.warmup_runs,
+        num_runs=arguments.num_runs,
+        max_secs=arguments.max_secs,
+        command=command,
+    )
+
+
+def _whole(text: str) -> int:
+    """An argparse type: a whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """An argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value

@@ -1,0 +1,162 @@
+"""The machine that a figure was measured on, without which the figure means little."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# The instructions that decide how fast the kernels of XNNPACK are, as Linux spells them on x86 and ARM.
+FEATURES = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "neon",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+KHZ_PER_MHZ = 1000
+MILLI = 1000
+BYTES_PER_KIB = 1024
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and with what a measurement was made; None stands for what this system does not tell.
+
+    Attributes:
+        model: of the board or computer, as its firmware names it.
+        cpu: the processor's name.
+        cores: that this process may use.
+        features: of FEATURES, those that the processor has.
+        memory_mb: RAM in 10^6 bytes.
+        governor: of the first core's frequency.
+        clock_mhz: of the first core, when it was asked.
+        temperature_c: of the first thermal zone, when it was asked.
+        load: processes that wanted a core, averaged over the last minute, when it was asked.
+        system: the operating system and its kernel.
+        architecture: as the kernel names it.
+        python: version.
+        runtime: package and version of the TFLite interpreter.
+        numpy: version.
+        opencv: version.
+    """
+
+    model: str | None
+    cpu: str
+    cores: int
+    features: tuple[str, ...]
+    memory_mb: int | None
+    governor: str | None
+    clock_mhz: float | None
+    temperature_c: float | None
+    load: float | None
+    system: str
+    architecture: str
+    python: str
+    runtime: str
+    numpy: str
+    opencv: str
+
+
+def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
+    """What can be read about this machine.
+
+    Args:
+        runtime: a name of `edge.runtime.RUNTIMES`.
+        root: where /proc, /sys and /etc are.
+    """
+    cpuinfo = _read(root / "proc/cpuinfo") or ""
+    cpu0 = root / "sys/devices/system/cpu/cpu0/cpufreq"
+    return Machine(
+        model=_board(root),
+        cpu=_field(cpuinfo, "model name") or _arm_cpu(cpuinfo) or platform.processor() or platform.machine(),
+        cores=_usable_cores(),
+        features=_features(cpuinfo),
+        memory_mb=_memory_mb(_read(root / "proc/meminfo") or ""),
+        governor=_read(cpu0 / "scaling_governor"),
+        clock_mhz=_clock_mhz(_read(cpu0 / "scaling_cur_freq"), cpuinfo),
+        temperature_c=_scaled(_read(root / "sys/class/thermal/thermal_zone0/temp"), MILLI),
+        load=_scaled((_read(root / "proc/loadavg") or "").split(" ")[0], 1),
+        system=_system(_read(root / "etc/os-release") or ""),
+        architecture=platform.machine(),
+        python=platform.python_version(),
+        runtime=_runtime(runtime),
+        numpy=np.__version__,
+        opencv=cv2.__version__,
+    )
+
+
+def _read(path: Path) -> str | None:
+    """A small text file without white space and the NULs of the device tree at its ends, or None."""
+    try:
+        return path.read_text(errors="replace").strip(" \n\0") or None
+    except OSError:
+        return None
+
+
+def _field(cpuinfo: str, name: str) -> str | None:
+    found = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found.group(1).strip() if found else None
+
+
+def _board(root: Path) -> str | None:
+    return _read(root / "proc/device-tree/model") or _read(root / "sys/class/dmi/id/product_name")
+
+
+def _arm_cpu(cpuinfo: str) -> str | None:
+    """ARM kernels give numbers where x86 gives a name; they are printed as lscpu looks them up."""
+    implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
+    return f"implementer {implementer} part {part}" if implementer and part else None
+
+
+def _usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _features(cpuinfo: str) -> tuple[str, ...]:
+    flags = (_field(cpuinfo, "flags") or _field(cpuinfo, "Features") or "").split()
+    return tuple(name for name in FEATURES if name in flags)
+
+
+def _memory_mb(meminfo: str) -> int | None:
+    found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return round(int(found.group(1)) * BYTES_PER_KIB / BYTES_PER_MB) if found else None
+
+
+def _clock_mhz(khz: str | None, cpuinfo: str) -> float | None:
+    return _scaled(khz, KHZ_PER_MHZ) or _scaled(_field(cpuinfo, "cpu MHz"), 1)
+
+
+def _scaled(text: str | None, divisor: float) -> float | None:
+    try:
+        return float(text) / divisor if text else None
+    except ValueError:
+        return None
+
+
+def _system(os_release: str) -> str:
+    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', os_release, re.MULTILINE)
+    return f"{found.group(1) if found else platform.system()}, {platform.system()} {platform.release()}"
+
+
+def _runtime(name: str) -> str:
+    try:
+        return f"{PACKAGES[name]} {version(PACKAGES[name])}"
+    except PackageNotFoundError:
+        return PACKAGES[name]

@@ -1,0 +1,135 @@
+"""What one model costs from a cold start, measured in a process of its own: memory, loading, first frame.
+
+In one process the second model would find libraries, code pages and freed memory of the first. Hence
+``python -m benchmarks.memory MODEL THREADS RUNTIME`` measures one start and prints it as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH
+from edge.classifier import Classifier
+from edge.errors import ModelError
+from edge.runtime import RUNTIMES, choose_runtime
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTS = 3
+# After the first, memory still grows a little; after these it does not.
+PREDICTIONS = 5
+BYTES_PER_KIB = 1024
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """The median of some starts, each in a fresh process whose files lay in the page cache already.
+
+    Attributes:
+        load_ms: to read the model and allocate its tensors, the runtime having been imported.
+        first_ms: the first invoke, which fills the caches and finishes what the runtime put off.
+        peak_mb: the most memory that was ever resident in the process, in 10^6 bytes, or None where the
+            system does not tell.
+        model_mb: how much of it came on top of Python with NumPy, OpenCV and the runtime imported.
+        starts: how many.
+    """
+
+    load_ms: float
+    first_ms: float
+    peak_mb: float | None
+    model_mb: float | None
+    starts: int
+
+
+def cold_start(model: Path | str, num_threads: int, runtime: str = "auto", starts: int = STARTS) -> ColdStart:
+    """Starts ``starts`` processes one after the other and returns the medians.
+
+    Raises:
+        ModelError: such a process fails.
+    """
+    runs = [_start(Path(model), num_threads, runtime) for _ in range(starts)]
+    return ColdStart(
+        load_ms=median(run.load_ms for run in runs),
+        first_ms=median(run.first_ms for run in runs),
+        peak_mb=_median([run.peak_mb for run in runs]),
+        model_mb=_median([run.model_mb for run in runs]),
+        starts=starts,
+    )
+
+
+def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> ColdStart:
+    """Measures one start in this process, which should have done nothing else."""
+    # plain grey: a frame that is computed would leave a peak of its own
+    frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
+    import_module(RUNTIMES[choose_runtime(runtime)])
+    before = resident_peak_bytes()
+    with Classifier(model, num_threads=num_threads, runtime=runtime) as classifier:
+        first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(PREDICTIONS)]
+        after = resident_peak_bytes()
+        return ColdStart(
+            load_ms=classifier.load_ms,
+            first_ms=first,
+            peak_mb=None if after is None else after / BYTES_PER_MB,
+            model_mb=None if after is None or before is None else (after - before) / BYTES_PER_MB,
+            starts=1,
+        )
+
+
+def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
+    """The most memory that was resident in this process so far, or None where it cannot be read.
+
+    Linux's VmHWM first: getrusage's figure, unlike it, is that of the parent where the parent was larger.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found.group(1)) * BYTES_PER_KIB if found else _rusage_peak_bytes()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints one start of MODEL with THREADS and RUNTIME as JSON."""
+    model, threads, runtime = argv
+    print(json.dumps(asdict(start_here(model, int(threads), runtime))))
+    return 0
+
+
+def _start(model: Path, num_threads: int, runtime: str) -> ColdStart:
+    command = [sys.executable, "-m", "benchmarks.memory", str(model.resolve()), str(num_threads), runtime]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise ModelError(f"'{model}' fails in a process of its own: {reason}")
+    return ColdStart(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _rusage_peak_bytes() -> int | None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * BYTES_PER_KIB
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if len(known) == len(values) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

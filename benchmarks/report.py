@@ -1,0 +1,329 @@
+"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy import Accuracy, Score
+from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH, Latency
+from benchmarks.machine import Machine
+from benchmarks.memory import ColdStart
+from dermedge import DISCLAIMER
+from edge.files import write_text
+
+SCHEMA = "dermedge-benchmark/1"
+NOT_MEASURED = "not measured"
+TABLE_WIDTH = 100
+MIN_NAME_WIDTH = 12
+GAP = "  "
+BYTES_PER_MB = 1e6
+# Above this many, recall by class stands in the CSV and JSON only.
+MAX_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model at one number of threads.
+
+    Attributes:
+        model: a short name, unique in the report.
+        path: as it was given.
+        sha256: of the file.
+        size_bytes: of the file.
+        quantization: as its manifest states it, or None.
+        input_size: side of the network's input in pixels.
+        num_threads: of the interpreter.
+        start: the cold start.
+        latency: the warm times.
+        accuracy: the scores, or None where they were not measured.
+    """
+
+    model: str
+    path: str
+    sha256: str
+    size_bytes: int
+    quantization: str | None
+    input_size: int
+    num_threads: int
+    start: ColdStart
+    latency: Latency
+    accuracy: Accuracy | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All models of one run; at least one row.
+
+    Attributes:
+        created: date and time, UTC, ISO 8601.
+        command: the command line.
+        machine: on which.
+        frames: what the latencies were taken on.
+        data: what the accuracies were taken on, or None where they were not measured.
+        warmup_runs: that went before the measured ones.
+        rows: models in the order they were given, each with its numbers of threads.
+    """
+
+    created: str
+    command: str
+    machine: Machine
+    frames: str
+    data: str | None
+    warmup_runs: int
+    rows: tuple[Row, ...]
+
+    def invoke_ratio(self, row: Row) -> float:
+        """The median invoke of a row relative to that of the first; both were measured in turn."""
+        return row.latency.invoke.median / self.rows[0].latency.invoke.median
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column is read from the left, the others from the right."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def to_text(self) -> str:
+        """Aligned lines of at most TABLE_WIDTH characters, for which names are shortened in their middle."""
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
+        others = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
+        widths[0] = min(widths[0], max(MIN_NAME_WIDTH, TABLE_WIDTH - others))
+        lines = [_line(cells, widths) for cells in (self.head, *self.rows)]
+        return "\n".join([self.title, lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def to_markdown(self) -> str:
+        """A table as GitHub draws it."""
+        rule = ("---", *["---:"] * (len(self.head) - 1))
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
+        return "\n".join([self.title, "", *lines])
+
+
+def tables(report: Report) -> list[Table]:
+    """What a person wants to see side by side."""
+    shown = [_latency_table(report), _start_table(report), _accuracy_table(report)]
+    recall = _recall_table(report)
+    return [*shown, recall] if recall else shown
+
+
+def to_text(report: Report) -> str:
+    """The report for a terminal of TABLE_WIDTH columns."""
+    lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in circumstances(report))
+    return "\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)])
+
+
+def to_markdown(report: Report) -> str:
+    """The report as a page."""
+    parts = [f"# Benchmark, {report.created[:10]}", *(table.to_markdown() for table in tables(report))]
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in circumstances(report))]) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """All values, with the two that are derived, under a versioned schema; null is "not measured"."""
+    content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
+    for row, values in zip(report.rows, content["rows"], strict=True):
+        values |= {"invoke_ratio": report.invoke_ratio(row), "overhead": row.latency.overhead}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """One line a row, units in the names of the columns; an empty cell is "not measured"."""
+    lines = [_flat(report, row) for row in report.rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def save(report: Report, folder: Path) -> list[Path]:
+    """Writes results.csv, results.json and results.md, each whole or not at all; raises StorageError."""
+    writers: dict[str, Callable[[Report], str]] = {
+        "results.csv": to_csv,
+        "results.json": to_json,
+        "results.md": to_markdown,
+    }
+    for name, writer in writers.items():
+        write_text(folder / name, writer(report))
+    return [folder / name for name in writers]
+
+
+def circumstances(report: Report) -> list[str]:
+    """What the figures hold for, a line each."""
+    machine = report.machine
+    known = {
+        "governor": machine.governor,
+        "clock": machine.clock_mhz and f"{machine.clock_mhz:.0f} MHz",
+        "temperature": machine.temperature_c and f"{machine.temperature_c:.0f} °C",
+        "load before the run": None if machine.load is None else f"{machine.load:.2f}",
+    }
+    state = ", ".join(f"{name} {value or 'not readable'}" for name, value in known.items())
+    return [
+        f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
+        f"({', '.join(machine.features) or 'features not readable'})",
+        f"state: {state}",
+        f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
+        f"NumPy {machine.numpy}, OpenCV {machine.opencv}",
+        f"frames: {report.frames}",
+        f"photos: {report.data or NOT_MEASURED}",
+        f"{report.warmup_runs} warm-up runs; MB are 10^6 bytes",
+        DISCLAIMER,
+    ]
+
+
+def _latency_table(report: Report) -> Table:
+    base = report.rows[0]
+    runs = base.latency.total.n
+    head = ("model", "threads", "median", "p90", "p99", "pre", "invoke", "post", "ratio", "outside")
+    title = (
+        f"Warm latency on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {runs}, models in turn.\n"
+        "median, p90, p99: end to end. pre, invoke, post: medians. "
+        f"ratio: invoke to {base.model}'s.\noutside: (pre + post) / invoke."
+    )
+    return Table(title, head, tuple(_latency_cells(report, row) for row in report.rows))
+
+
+def _latency_cells(report: Report, row: Row) -> tuple[str, ...]:
+    times = row.latency
+    total = times.total
+    numbers = (total.median, total.p90, total.p99, times.preprocess.median, times.invoke.median)
+    return (
+        row.model,
+        str(row.num_threads),
+        *(f"{number:.2f}" for number in numbers),
+        f"{times.postprocess.median:.3f}",
+        f"{report.invoke_ratio(row):.2f}",
+        f"{times.overhead:.1%}",
+    )
+
+
+def _start_table(report: Report) -> Table:
+    head = (
+        "model",
+        "threads",
+        "load ms",
+        "first ms",
+        "file MB",
+        "model MB",
+        "peak MB",
+        "input px",
+        "weights",
+    )
+    title = (
+        f"Start, size and memory, median of {report.rows[0].start.starts} processes.\n"
+        "peak MB: of the whole process; model MB: its share on top of Python and the libraries."
+    )
+    return Table(title, head, tuple(_start_cells(row) for row in report.rows))
+
+
+def _start_cells(row: Row) -> tuple[str, ...]:
+    start = row.start
+    return (
+        row.model,
+        str(row.num_threads),
+        f"{start.load_ms:.1f}",
+        f"{start.first_ms:.1f}",
+        f"{row.size_bytes / BYTES_PER_MB:.2f}",
+        _measured(start.model_mb, ".1f"),
+        _measured(start.peak_mb, ".1f"),
+        str(row.input_size),
+        row.quantization or "not stated",
+    )
+
+
+def _accuracy_table(report: Report) -> Table:
+    models = _first_rows(report)
+    scored = models[0].accuracy
+    of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
+    title = f"Accuracy with its 95 % interval (bootstrap over lesions): {of}."
+    rows = tuple(
+        (
+            row.model,
+            _score(row.accuracy.accuracy if row.accuracy else None),
+            _score(row.accuracy.balanced_accuracy if row.accuracy else None),
+        )
+        for row in models
+    )
+    return Table(title, ("model", "accuracy", "balanced accuracy"), rows)
+
+
+def _recall_table(report: Report) -> Table | None:
+    """The classes down, the models across by their numbers; None without accuracy or with many classes."""
+    models = _first_rows(report)
+    recalls = [row.accuracy.recall for row in models if row.accuracy]
+    if not recalls or len(recalls[0]) > MAX_CLASSES_SHOWN:
+        return None
+    numbers = tuple(str(number) for number in range(1, len(recalls) + 1))
+    key = ", ".join(f"{number} = {row.model}" for number, row in zip(numbers, models, strict=True))
+    rows = tuple((label, *(_measured(recall[label], ".3f") for recall in recalls)) for label in recalls[0])
+    return Table(f"Recall of each class. {key}.", ("class", *numbers), rows)
+
+
+def _first_rows(report: Report) -> list[Row]:
+    """One row a model: accuracy does not depend on the threads."""
+    return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
+
+
+def _flat(report: Report, row: Row) -> dict[str, object]:
+    times, start = row.latency, row.start
+    values: dict[str, object] = {
+        "model": row.model,
+        "path": row.path,
+        "quantization": row.quantization,
+        "input_px": row.input_size,
+        "num_threads": row.num_threads,
+        "size_bytes": row.size_bytes,
+        "load_ms": start.load_ms,
+        "first_ms": start.first_ms,
+        "peak_mb": start.peak_mb,
+        "model_mb": start.model_mb,
+    }
+    for part in ("total", "preprocess", "invoke", "postprocess"):
+        found = getattr(times, part)
+        values |= {f"{part}_{name}_ms": getattr(found, name) for name in ("median", "p90", "p99")}
+    values |= {"runs": times.total.n, "invoke_ratio": report.invoke_ratio(row), "overhead": times.overhead}
+    return {**values, **_flat_accuracy(row.accuracy), "runtime": report.machine.runtime}
+
+
+def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name in ("accuracy", "balanced_accuracy"):
+        scored: Score | None = getattr(accuracy, name, None)
+        values |= {
+            name: scored.value if scored else None,
+            f"{name}_low": scored.low if scored else None,
+            f"{name}_high": scored.high if scored else None,
+        }
+    values |= {"photos": accuracy and accuracy.photos, "lesions": accuracy and accuracy.lesions}
+    recall = accuracy.recall if accuracy else {}
+    return values | {f"recall_{label}": value for label, value in recall.items()}
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = _shorten(cells[0], widths[0]).ljust(widths[0])
+    others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return GAP.join([first, *others])
+
+
+def _shorten(text: str, width: int) -> str:
+    """The text with its middle left out where it is longer than ``width``; names differ at their ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def _measured(value: float | None, form: str) -> str:
+    return NOT_MEASURED if value is None else format(value, form)
+
+
+def _score(score: Score | None) -> str:
+    return NOT_MEASURED if score is None else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
