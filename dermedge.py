@@ -19,13 +19,24 @@ VERBS = {
     "benchmark": ("benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
 }
 
+# package -> the extra that installs it
+EXTRAS = {
+    "tensorflow": "train",
+    "tf_keras": "train",
+    "tensorflow_model_optimization": "train",
+    "sklearn": "train",
+    "pandas": "train",
+    "matplotlib": "benchmark",
+}
+
 DISCLAIMER = "For research and education only: not a medical device, and no medical advice."
 
 
 def usage() -> str:
     """The overview of the verbs."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    return f"usage: dermedge VERB [options]      (dermedge VERB --help tells the options)\n\n{verbs}\n\n{DISCLAIMER}"
+    how = "usage: dermedge VERB [options]      (dermedge VERB --help tells the options)"
+    return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +60,7 @@ def fail(message: str) -> int:
 
 
 def _run(module: str, arguments: list[str]) -> int:
-    from edge.errors import DermedgeError
+    from edge.errors import DermedgeError, MissingExtra
     from edge.files import storage_error
 
     try:
@@ -58,6 +69,11 @@ def _run(module: str, arguments: list[str]) -> int:
         return status
     except DermedgeError as error:
         return fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        return fail(str(MissingExtra(package, EXTRAS[package])))
     except BrokenPipeError:
         # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,310 @@
+"""One table of all photos: what each shows, which lesion it belongs to, and which split it is in.
+
+Labels: by image id from the publishers' tables where one knows it, else from the folder's name. Groups:
+the lesion id, else the image id; files of equal bytes join a group whatever they are called. A group
+whose photos have two labels contradicts itself and is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+from edge.errors import DataError, OptionError
+from edge.files import write_text
+from edge.pictures import find_pictures
+from train.tables import DIAGNOSES, image_id_of, read_tables
+
+NONE_OF_THESE = "none of these"
+LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
+SPLITS = ("train", "val", "test")
+SPLIT_SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
+# With fewer groups than this, a class cannot be in all three splits and still be learned.
+MIN_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One labelled file.
+
+    Attributes:
+        path: of the file.
+        image_id: its name, or the publisher's id.
+        group: photos of one lesion, or of equal bytes, have one.
+        diagnosis: what it shows, as a table or its folder says.
+        label: the class it is trained as.
+        source: the set it came from.
+        split: train, val or test.
+    """
+
+    path: str
+    image_id: str
+    group: str
+    diagnosis: str
+    label: str
+    source: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Photos and the classes they are trained as.
+
+    Attributes:
+        photos: in the order of their paths.
+        classes: in the order of the network's outputs.
+        left_out: reason -> number of files that were found and are not among the photos.
+    """
+
+    photos: tuple[Photo, ...]
+    classes: tuple[str, ...]
+    left_out: dict[str, int]
+
+    @property
+    def none_label(self) -> str | None:
+        return NONE_OF_THESE if NONE_OF_THESE in self.classes else None
+
+    def of(self, split: str) -> tuple[Photo, ...]:
+        return tuple(photo for photo in self.photos if photo.split == split)
+
+    def to_csv(self) -> str:
+        """The table as CSV text, the same bytes for the same photos."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([one.name for one in fields(Photo)])
+        writer.writerows(astuple(photo) for photo in self.photos)
+        return text.getvalue()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what was learned from: ids, groups, labels and splits, not where the files lie."""
+        rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
+        return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Writes the table; raises StorageError."""
+        write_text(path, self.to_csv())
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo for scoring: where it is, which class it shows, and which lesion it is of."""
+
+    path: Path
+    label_index: int
+    group: str
+    source: str
+
+
+def build_catalogue(
+    paths: Sequence[Path],
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Catalogue:
+    """Finds, labels, groups and splits the photos below ``paths``.
+
+    Args:
+        paths: folders with a folder per class, and folders or files of the publishers' tables.
+        classes: the classes to learn; photos of anything else become "none of these". Without it, the
+            four lesions of dermedge where all four are there, else every folder's own name.
+        seed: of the split.
+        progress: called with (files read, files to read).
+
+    Raises:
+        DataError: no photos, no classes, fewer than two, or too few photos of one.
+        OptionError: a class was asked for that no photo shows.
+    """
+    found, left_out = _label(paths)
+    grouped = _join_equal_bytes(found, progress)
+    consistent, contradicting = _without_contradictions(grouped)
+    left_out["label contradicts another photo of the same lesion"] = contradicting
+    names = _choose_classes(consistent, classes)
+    labelled = [replace(p, label=p.diagnosis if p.diagnosis in names else NONE_OF_THESE) for p in consistent]
+    counts = Counter(photo.label for photo in labelled)
+    order = (*names, NONE_OF_THESE) if counts[NONE_OF_THESE] and NONE_OF_THESE not in names else names
+    _check_sizes(labelled, order)
+    return Catalogue(split_by_group(labelled, seed), order, {why: n for why, n in left_out.items() if n})
+
+
+def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
+    pictures: list[tuple[Path, Path]] = []
+    tables: list[Path] = []
+    for root in paths:
+        if not root.exists():
+            raise DataError(f"there is no '{root}'")
+        if root.is_dir():
+            pictures += [(root, picture) for picture in find_pictures(root)]
+            tables += sorted(root.rglob("*.csv"))
+        else:
+            tables.append(root)
+    if not pictures:
+        raise DataError(f"no pictures in {', '.join(map(str, paths))}; give a folder with a folder per class")
+    known = read_tables(tables)
+    photos: list[Photo] = []
+    left_out: Counter[str] = Counter()
+    for root, path in {picture: (root, picture) for root, picture in pictures}.values():
+        image_id = image_id_of(path.stem)
+        in_table = image_id in known.diagnoses
+        diagnosis = known.diagnosis(image_id) if in_table else _folder_label(root, path)
+        if diagnosis is None:
+            why = "its table does not tell its diagnosis" if in_table else "no table and no folder names it"
+            left_out[why] += 1
+            continue
+        group = known.lesion(image_id) or image_id
+        photos.append(Photo(str(path), image_id, group, diagnosis, "", _source(root, path)))
+    return photos, left_out
+
+
+def _folder_label(root: Path, path: Path) -> str | None:
+    """The diagnosis or class that a folder's name states; a plain ``images`` folder states none."""
+    name = path.parent.name
+    if path.parent == root or name.lower() in ("images", "image", "photos", "data"):
+        return None
+    return DIAGNOSES.get(name.lower().replace("_", " "), name)
+
+
+def _source(root: Path, path: Path) -> str:
+    """The set of a photo: the folder below the given one, or the given one where that names the classes."""
+    parts = path.relative_to(root).parts
+    return parts[0] if len(parts) > 2 else root.resolve().name
+
+
+def _join_equal_bytes(photos: list[Photo], progress: Callable[[int, int], None]) -> list[Photo]:
+    parent: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while parent.setdefault(group, group) != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    owner: dict[str, str] = {}
+    for done, photo in enumerate(photos, 1):
+        # the id joins the copies of one image, the digest joins equal files under other ids
+        for key in (f"id {photo.image_id}", f"bytes {_digest(Path(photo.path))}"):
+            joined, root = find(owner.setdefault(key, photo.group)), find(photo.group)
+            parent[max(joined, root)] = min(joined, root)
+        progress(done, len(photos))
+    return [replace(photo, group=find(photo.group)) for photo in photos]
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror}") from error
+
+
+def _without_contradictions(photos: list[Photo]) -> tuple[list[Photo], int]:
+    diagnoses: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        diagnoses[photo.group].add(photo.diagnosis)
+    kept = [photo for photo in photos if len(diagnoses[photo.group]) == 1]
+    return kept, len(photos) - len(kept)
+
+
+def _choose_classes(photos: list[Photo], classes: Sequence[str] | None) -> tuple[str, ...]:
+    there = sorted({photo.diagnosis for photo in photos})
+    if classes is None:
+        classes = LESION_CLASSES if set(LESION_CLASSES) <= set(there) else there
+    for name in classes:
+        if name not in there and name != NONE_OF_THESE:
+            raise OptionError(f"no photo shows the class '{name}'. There are: {', '.join(there)}")
+    if len(set(classes)) < 2:
+        raise DataError(f"a classifier needs two classes or more; found: {', '.join(there) or 'none'}")
+    return tuple(dict.fromkeys(classes))
+
+
+def _check_sizes(photos: list[Photo], classes: Sequence[str]) -> None:
+    for name in classes:
+        members = [photo for photo in photos if photo.label == name]
+        groups = len({photo.group for photo in members})
+        if groups < MIN_GROUPS:
+            raise DataError(
+                f"class '{name}' has {len(members)} photos of {groups} lesions; "
+                f"{MIN_GROUPS} lesions or more are needed to train, validate and test"
+            )
+
+
+def split_by_group(photos: Iterable[Photo], seed: int) -> tuple[Photo, ...]:
+    """Gives every photo its split: whole groups, stratified by class and source.
+
+    Within each stratum the groups are ordered by a hash of the seed and their name, and cut at the shares,
+    so that the same photos always give the same split.
+    """
+    photos = sorted(photos, key=lambda photo: photo.path)
+    strata: dict[tuple[str, str], set[str]] = defaultdict(set)
+    home: dict[str, tuple[str, str]] = {}
+    for photo in photos:
+        strata[home.setdefault(photo.group, (photo.label, photo.source))].add(photo.group)
+    split_of: dict[str, str] = {}
+    for groups in strata.values():
+        split_of |= _cut(sorted(groups, key=lambda group: _hash(seed, group)))
+    return tuple(replace(photo, split=split_of[photo.group]) for photo in photos)
+
+
+def _cut(groups: list[str]) -> dict[str, str]:
+    held_out = {name: round(SPLIT_SHARES[name] * len(groups)) for name in ("val", "test")}
+    if len(groups) >= MIN_GROUPS:
+        held_out = {name: max(1, count) for name, count in held_out.items()}
+    names = [name for name, count in held_out.items() for _ in range(count)]
+    return {group: names[index] if index < len(names) else "train" for index, group in enumerate(groups)}
+
+
+def _hash(seed: int, group: str) -> str:
+    return hashlib.sha256(f"{seed} {group}".encode()).hexdigest()
+
+
+def find_leaks(photos: Iterable[Photo]) -> list[str]:
+    """The groups that lie in more than one split; empty where the split is honest."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        splits[photo.group].add(photo.split)
+    return sorted(group for group, names in splits.items() if len(names) > 1)
+
+
+def read_catalogue(path: Path) -> tuple[Photo, ...]:
+    """The photos of a table that `Catalogue.save` wrote; raises DataError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            return tuple(Photo(**row) for row in csv.DictReader(handle))
+    except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
+        raise DataError(f"'{path}' is no catalogue of dermedge: {error}") from error
+
+
+def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None) -> list[LabelledPhoto]:
+    """The photos to score a classifier on.
+
+    Args:
+        data: a ``catalogue.csv`` of a run, or a folder with a folder per class.
+        labels: the classifier's classes; folders with other names count as "none of these" where it has it.
+        split: train, val or test, for a catalogue only.
+
+    Raises:
+        DataError: nothing to score, or photos of classes that the classifier does not know.
+        OptionError: an unknown split, or a split of a folder.
+    """
+    if data.is_file():
+        if split not in SPLITS:
+            raise OptionError(f"--split is '{split}' for the catalogue '{data}'. Known: {', '.join(SPLITS)}")
+        photos = [photo for photo in read_catalogue(data) if photo.split == split]
+    else:
+        if split is not None:
+            raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
+        photos = [replace(photo, label=photo.diagnosis) for photo in _label([data])[0]]
+    index = {label: position for position, label in enumerate(labels)}
+    if NONE_OF_THESE in index:
+        photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
+    strangers = sorted({photo.label for photo in photos} - set(index))
+    if strangers:
+        raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
+    if not photos:
+        raise DataError(f"no labelled photos in '{data}'")
+    return [LabelledPhoto(Path(p.path), index[p.label], p.group, p.source) for p in photos]

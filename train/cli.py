@@ -1,0 +1,150 @@
+"""The command line of `dermedge train`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from edge.arguments import Parser, make_parser, positive_int
+from edge.errors import OptionError
+from train.catalogue import Catalogue, build_catalogue
+from train.run_folder import Config, RunFolder
+
+LEARNING_RATES = {"cnn": 1e-3, "mobilenet_v2": 1e-4}
+QAT_LEARNING_RATE = 1e-5
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = make_parser("train", "Fit a classifier on labelled photos, then fine-tune it for int8.")
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--data", type=Path, nargs="+", metavar="PATH", help="folders of photos, and the publishers' tables"
+    )
+    what.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped")
+    made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
+    made.add_argument("--arch", default="mobilenet_v2", help="cnn or mobilenet_v2")
+    made.add_argument("--weights", default="imagenet", help="imagenet, none, or a weights file")
+    made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
+    made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
+    made.add_argument("--epochs", type=positive_int, default=8, help="epochs of the float stage")
+    made.add_argument("--qat-epochs", type=int, default=2, help="epochs of the int8 fine-tuning; 0 for none")
+    made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
+    made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
+    made.add_argument("--lr", type=positive_float, help="peak learning rate of the float stage")
+    made.add_argument(
+        "--qat-lr",
+        type=positive_float,
+        default=QAT_LEARNING_RATE,
+        help="peak learning rate of the int8 stage",
+    )
+    made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
+    return made
+
+
+def positive_float(text: str) -> float:
+    """An argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains, or goes on training; prints each epoch, and what to do next."""
+    options = parser().parse_args(argv)
+    run = (
+        RunFolder(options.resume)
+        if options.resume
+        else start_run(options, shlex.join(["dermedge", "train", *argv]))
+    )
+    if run.progress().finished:
+        print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
+        return 0
+    train(run)
+    return 0
+
+
+def start_run(options: argparse.Namespace, command: str) -> RunFolder:
+    """Checks the options, catalogues the photos and makes the run folder."""
+    from train.fit import progress_line
+    from train.networks import NETWORKS, build_network
+
+    if options.qat_epochs < 0:
+        raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")
+    if options.arch not in NETWORKS:
+        raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
+    weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
+    classes = (
+        [name.strip() for name in options.classes.split(",") if name.strip()] if options.classes else None
+    )
+    catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
+    # before the folder is made: a wrong size or weights file must leave nothing behind
+    build_network(options.arch, options.imgsz, len(catalogue.classes), weights)
+    print_catalogue(catalogue)
+    config = Config(
+        architecture=options.arch,
+        classes=catalogue.classes,
+        size=options.imgsz,
+        weights=weights,
+        epochs=options.epochs,
+        qat_epochs=options.qat_epochs,
+        photos_per_epoch=options.photos_per_epoch or len(catalogue.of("train")),
+        batch_size=options.batch,
+        learning_rate=options.lr or LEARNING_RATES[options.arch],
+        qat_learning_rate=options.qat_lr,
+        seed=options.seed,
+        data=tuple(map(str, options.data)),
+        data_digest=catalogue.digest,
+        command=command,
+    )
+    run = RunFolder(options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    run.create(config, catalogue)
+    return run
+
+
+def print_catalogue(catalogue: Catalogue) -> None:
+    """Photos by class and split, and what was left out."""
+    counts = Counter((photo.label, photo.split) for photo in catalogue.photos)
+    width = max(map(len, catalogue.classes))
+    print(f"{'photos':<{width}}  train    val   test")
+    for name in catalogue.classes:
+        print(
+            f"{name:<{width}} {counts[name, 'train']:>6} {counts[name, 'val']:>6} {counts[name, 'test']:>6}"
+        )
+    for why, count in catalogue.left_out.items():
+        print(f"left out: {count} ({why})")
+
+
+def train(run: RunFolder) -> None:
+    """Fits a run to its end and draws its plots; on Ctrl-C says how to go on."""
+    from train.augment import augment
+    from train.fit import Trainer
+    from train.plots import plot_history, plot_pictures
+
+    try:
+        trainer = Trainer(run)
+        shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:24]
+        rng = np.random.default_rng(run.config().seed)
+        plot_pictures(
+            np.stack([augment(trainer.train_pixels[index], rng) for index in shown]),
+            [trainer.train_photos[index].label for index in shown],
+            run.plots / "augmented.png",
+        )
+        trainer.fit()
+    except KeyboardInterrupt:
+        print(f"\nstopped; every finished epoch is kept. Go on with: dermedge train --resume '{run.path}'")
+        raise
+    finally:
+        if run.history():
+            plot_history(run.history(), run.plots / "history.png")
+    print(f"done: '{run.path}'; next: dermedge convert '{run.path}' --int8")

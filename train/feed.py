@@ -1,0 +1,96 @@
+"""Batches for training: drawn evenly over the classes, and over the sources within each class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from edge.preprocess import normalize
+from train.augment import augment
+from train.catalogue import Photo
+
+
+def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices of ``count`` photos: every class alike often, and in it every source alike often.
+
+    A model could else learn the prior of the classes, or the source in place of the lesion. Within a
+    (class, source) no photo comes again before all have come.
+    """
+    strata: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, photo in enumerate(photos):
+        strata[photo.label][photo.source].append(index)
+    drawn: list[NDArray[np.intp]] = []
+    for label, sources in sorted(strata.items()):
+        for source, share in zip(
+            sorted(sources), _shares(count, len(strata), len(sources), rng), strict=True
+        ):
+            members = strata[label][source]
+            rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
+            drawn.append(np.concatenate(rounds)[:share] if rounds else np.empty(0, np.intp))
+    return rng.permutation(np.concatenate(drawn))[:count]
+
+
+def _shares(count: int, classes: int, sources: int, rng: np.random.Generator) -> list[int]:
+    """How many photos each source of a class gives, rounded up or down by chance."""
+    share = count / classes / sources
+    return [int(share) + int(rng.random() < share % 1) for _ in range(sources)]
+
+
+class TrainingBatches(keras.utils.Sequence):
+    """The batches of one epoch; equal seeds and epochs give equal batches, whatever was done before.
+
+    Args:
+        pixels: uint8 [n, s, s, 3] RGB.
+        photos: what each of ``pixels`` is.
+        classes: in the order of the labels.
+        batch_size: photos a batch.
+        photos_per_epoch: how many are drawn.
+        seed: of the run.
+        epoch: which one.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        photos: Sequence[Photo],
+        classes: Sequence[str],
+        *,
+        batch_size: int,
+        photos_per_epoch: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        super().__init__()
+        self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
+        self.labels = label_indices(photos, classes)
+        self.order = draw_evenly(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
+
+    def __len__(self) -> int:
+        return len(self.order) // self.batch_size or 1
+
+    def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """float32 [batch, s, s, 3] normalized and augmented, int64 [batch] labels."""
+        rng = np.random.default_rng([self.seed, self.epoch, batch])
+        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        pictures = np.stack([augment(self.pixels[index], rng) for index in chosen])
+        return normalize(pictures), self.labels[chosen]
+
+
+def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [n]: the position of each photo's label among the classes."""
+    return np.array([list(classes).index(photo.label) for photo in photos], np.int64)
+
+
+def predict_logits(
+    model: keras.Model, pixels: NDArray[np.uint8], batch_size: int = 64
+) -> NDArray[np.float32]:
+    """float32 [n, K] logits of uint8 [n, s, s, 3] RGB pictures, without holding them all in memory."""
+    batches = [
+        model.predict_on_batch(normalize(pixels[start : start + batch_size]))
+        for start in range(0, len(pixels), batch_size)
+    ]
+    return np.concatenate(batches)

@@ -1,0 +1,225 @@
+"""Training: a float stage, then quantization-aware fine-tuning; each can be stopped and resumed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from edge.files import write_beside
+from edge.preprocess import normalize
+from train.catalogue import Photo, find_leaks
+from train.feed import TrainingBatches, draw_evenly, label_indices, predict_logits
+from train.metrics import accuracy, balanced_accuracy, confusion_matrix
+from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
+from train.pixels import cached_pixels
+from train.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
+from train.run_folder import STAGES, Config, Progress, RunFolder
+from train.schedule import WarmupCosine
+
+WARMUP_STEPS = 60
+WEIGHT_DECAY = 1e-4
+LABEL_SMOOTHING = 0.05
+# "100 to 500 photos of the training split, unaugmented" is the field's practice.
+CALIBRATION_PHOTOS, CALIBRATION_BATCH = 320, 32
+
+
+class Trainer:
+    """One run in progress: the photos of its splits and the stages of its fitting.
+
+    Args:
+        run: the folder, with its config and catalogue.
+        say: called with each line of progress.
+
+    Raises:
+        DataError: photos have gone, or a lesion is in two splits.
+    """
+
+    def __init__(self, run: RunFolder, say: Callable[[str], None] = print) -> None:
+        self.run, self.say, self.config = run, say, run.config()
+        photos = run.photos()
+        leaks = find_leaks(photos)
+        if leaks:
+            raise DataError(
+                f"lesion '{leaks[0]}' and {len(leaks) - 1} more are in two splits of '{run.path}'"
+            )
+        self.train_photos = [photo for photo in photos if photo.split == "train"]
+        self.val_photos = [photo for photo in photos if photo.split == "val"]
+        self.train_pixels = self._pixels(self.train_photos, "training")
+        self.val_pixels = self._pixels(self.val_photos, "validation")
+
+    def fit(self) -> None:
+        """Runs all stages from where the run stands."""
+        progress = self.run.progress()
+        for stage in STAGES[STAGES.index(progress.stage) :]:
+            if not self.config.stage_epochs(stage):
+                continue
+            if progress.stage != stage:
+                progress = Progress(stage=stage)
+                self.run.save_progress(progress)
+            progress = self._fit_stage(progress)
+        self.run.save_progress(replace(progress, finished=True))
+        self.run.keep_checkpoint("")
+
+    def _pixels(self, photos: Sequence[Photo], name: str) -> NDArray[np.uint8]:
+        paths = [Path(photo.path) for photo in photos]
+        gone = next((path for path in paths if not path.is_file()), None)
+        if gone:
+            raise DataError(f"the photo '{gone}' of this run has gone")
+        show = progress_line(f"decoding {len(paths)} {name} photos")
+        return cached_pixels(paths, self.config.size, self.run.cache, show)
+
+    def _fit_stage(self, progress: Progress) -> Progress:
+        config = self.config
+        keras.utils.set_random_seed(config.seed)
+        model = self._stage_model(progress.stage)
+        total = config.stage_epochs(progress.stage)
+        self._compile(model, progress.stage)
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        if progress.checkpoint:
+            checkpoint.restore(str(self.run.path / progress.checkpoint / "state")).expect_partial()
+        for epoch in range(progress.epoch, total):
+            row = self._fit_epoch(model, progress.stage, epoch)
+            if row["val_balanced_accuracy"] > progress.best:
+                progress = replace(progress, best=row["val_balanced_accuracy"])
+                save_weights(model, self.run.weights_path(progress.stage))
+            self.run.add_history(row)
+            progress = self.run.save_checkpoint(checkpoint, replace(progress, epoch=epoch + 1))
+            self.say(describe(row, total))
+        return progress
+
+    def _stage_model(self, stage: str) -> keras.Model:
+        network = start_network(self.config)
+        if stage == "float":
+            return network
+        network.load_weights(self.run.weights_path("float"))
+        return make_quantization_aware(network, self.calibration_batches())
+
+    def calibration_batches(self) -> list[NDArray[np.float32]]:
+        """float32 [n, s, s, 3] batches of unaugmented training photos, drawn evenly over the classes."""
+        count = min(CALIBRATION_PHOTOS, len(self.train_photos))
+        chosen = draw_evenly(self.train_photos, count, np.random.default_rng(self.config.seed))
+        return [
+            normalize(self.train_pixels[np.sort(chosen[start : start + CALIBRATION_BATCH])])
+            for start in range(0, len(chosen), CALIBRATION_BATCH)
+        ]
+
+    def _compile(self, model: keras.Model, stage: str) -> None:
+        config = self.config
+        steps = config.stage_epochs(stage) * len(self._batches(0))
+        peak = config.learning_rate if stage == "float" else config.qat_learning_rate
+        optimizer = keras.optimizers.AdamW(WarmupCosine(peak, steps, WARMUP_STEPS), weight_decay=WEIGHT_DECAY)
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer, loss=smoothed_cross_entropy(len(config.classes)), metrics=["accuracy"])
+
+    def _batches(self, epoch: int) -> TrainingBatches:
+        return TrainingBatches(
+            self.train_pixels,
+            self.train_photos,
+            self.config.classes,
+            batch_size=self.config.batch_size,
+            photos_per_epoch=self.config.photos_per_epoch,
+            seed=self.config.seed,
+            epoch=epoch,
+        )
+
+    def _fit_epoch(self, model: keras.Model, stage: str, epoch: int) -> dict[str, Any]:
+        started = perf_counter()
+        # the stages see different draws
+        batches = self._batches(epoch + STAGES.index(stage) * self.config.epochs)
+        fitted = model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=1 if sys.stderr.isatty() and sys.stdout.isatty() else 0,
+        )
+        if stage == "qat":
+            restore_input_range(model)
+        seconds = perf_counter() - started
+        matrix, loss = self._validate(model)
+        return {
+            "stage": stage,
+            "epoch": epoch + 1,
+            "loss": round(fitted.history["loss"][0], 5),
+            "accuracy": round(fitted.history["accuracy"][0], 5),
+            "val_loss": round(loss, 5),
+            "val_accuracy": round(accuracy(matrix), 5),
+            "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
+            "learning_rate": float(f"{float(model.optimizer.learning_rate):.3g}"),
+            "photos_per_second": round(len(batches) * self.config.batch_size / seconds, 1),
+            "seconds": round(perf_counter() - started, 1),
+        }
+
+    def _validate(self, model: keras.Model) -> tuple[NDArray[np.int64], float]:
+        truth = label_indices(self.val_photos, self.config.classes)
+        logits = predict_logits(model, self.val_pixels)
+        loss = keras.losses.sparse_categorical_crossentropy(truth, logits, from_logits=True)
+        matrix = confusion_matrix(truth, logits.argmax(axis=1), len(self.config.classes))
+        return matrix, float(np.mean(loss))
+
+
+def start_network(config: Config) -> keras.Model:
+    """The float network of a run before its first step."""
+    return build_network(config.architecture, config.size, len(config.classes), config.weights)
+
+
+def trained_network(run: RunFolder, stage: str) -> keras.Model:
+    """The network of a run with the best weights of a stage, ``float`` or ``qat``.
+
+    Raises:
+        DataError: the stage has no weights.
+    """
+    config = run.config()
+    weights = run.weights_path(stage)
+    if not weights.is_file():
+        raise DataError(f"'{run.path}' has no {stage} weights; continue it with: train --resume '{run.path}'")
+    network = build_network(config.architecture, config.size, len(config.classes))
+    if config.weights != NO_WEIGHTS:
+        # the order of the stored weights depends on it
+        freeze_batch_norms(network)
+    if stage == "qat":
+        network = uncalibrated_twin(network)
+    network.load_weights(weights)
+    return network
+
+
+def smoothed_cross_entropy(classes: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Cross-entropy of int labels [n] and logits [n, K] with label smoothing (Szegedy et al., 2016)."""
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
+    return lambda truth, logits: loss(tf.one_hot(tf.reshape(tf.cast(truth, tf.int32), [-1]), classes), logits)
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes the weights, whole or not at all."""
+    with write_beside(path) as part:
+        model.save_weights(part)
+
+
+def describe(row: dict[str, Any], epochs: int) -> str:
+    """One line for a finished epoch."""
+    return (
+        f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  "
+        f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
+        f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  "
+        f"{row['photos_per_second']:.0f} photos/s  {row['seconds']:.0f} s"
+    )
+
+
+def progress_line(what: str) -> Callable[[int, int], None]:
+    """A callback (done, total) that rewrites one line on a terminal, and is silent elsewhere."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
+            print(f"\r{what}: {100 * done // total} %", end="\n" if done == total else "", file=sys.stderr)
+
+    return show

@@ -1,0 +1,176 @@
+"""The folder of one training run: its settings, photos, progress, weights and plots."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from edge.errors import DataError, StorageError
+from edge.files import write_beside, write_text
+from train.catalogue import Catalogue, Photo, read_catalogue
+
+STAGES = ("float", "qat")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run learns.
+
+    Attributes:
+        architecture: a name of `train.networks.NETWORKS`.
+        classes: in the order of the outputs.
+        size: side of the input in pixels.
+        weights: where the backbone starts: imagenet, none, or a file.
+        epochs: of the float stage.
+        qat_epochs: of the quantization-aware stage, 0 for none.
+        photos_per_epoch: drawn evenly over classes and sources.
+        batch_size: photos a step.
+        learning_rate: the peak of the float stage.
+        qat_learning_rate: the peak of the quantization-aware stage.
+        seed: of the split, the weights, the drawing and the augmentation.
+        data: the paths that were given.
+        data_digest: of the catalogue.
+        command: the command line.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    size: int
+    weights: str
+    epochs: int
+    qat_epochs: int
+    photos_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    qat_learning_rate: float
+    seed: int
+    data: tuple[str, ...]
+    data_digest: str
+    command: str
+
+    def stage_epochs(self, stage: str) -> int:
+        return {"float": self.epochs, "qat": self.qat_epochs}[stage]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: ``epoch`` epochs of ``stage`` are done.
+
+    Attributes:
+        checkpoint: the folder, below the run's, of the state after that epoch; empty before the first.
+        best: the best validation score of the stage so far.
+        finished: whether there is nothing left to do.
+    """
+
+    stage: str = "float"
+    epoch: int = 0
+    checkpoint: str = ""
+    best: float = -1.0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and files of one run."""
+
+    path: Path
+
+    @property
+    def catalogue_path(self) -> Path:
+        return self.path / "catalogue.csv"
+
+    @property
+    def history_path(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded photos, shared by all runs beside this one."""
+        return self.path.parent / ".cache"
+
+    def weights_path(self, stage: str) -> Path:
+        """The best weights of a stage."""
+        return self.path / f"{stage}_weights.h5"
+
+    def create(self, config: Config, catalogue: Catalogue) -> None:
+        """Makes the folder and writes what is known before training.
+
+        Raises:
+            StorageError: it exists already, or cannot be written.
+        """
+        if self.path.exists():
+            raise StorageError(
+                f"'{self.path}' exists already; continue it with --resume, or choose another --output"
+            )
+        catalogue.save(self.catalogue_path)
+        write_text(self.path / "data.json", json.dumps({"left_out": catalogue.left_out}, indent=1) + "\n")
+        self.save_progress(Progress())
+        # last, because a folder with a config is a run that can be resumed
+        write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+
+    def config(self) -> Config:
+        """Raises DataError where the folder holds no run."""
+        values = self._json("config.json")
+        known = {one.name for one in fields(Config)}
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return Config(**{key: value for key, value in (values | lists).items() if key in known})
+
+    def photos(self) -> tuple[Photo, ...]:
+        return read_catalogue(self.catalogue_path)
+
+    def progress(self) -> Progress:
+        return Progress(**self._json("progress.json"))
+
+    def save_progress(self, progress: Progress) -> None:
+        write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
+
+    def history(self) -> list[dict[str, str]]:
+        """One row a finished epoch."""
+        if not self.history_path.is_file():
+            return []
+        with self.history_path.open(newline="") as handle:
+            return list(csv.DictReader(handle))
+
+    def add_history(self, row: dict[str, Any]) -> None:
+        """Adds the row of one epoch; one of the same stage and epoch, from before an interruption, goes."""
+        key = (row["stage"], str(row["epoch"]))
+        rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
+        with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+    def save_checkpoint(self, checkpoint: Any, progress: Progress) -> Progress:
+        """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before."""
+        name = f"checkpoints/{progress.stage}-{progress.epoch:03d}"
+        (self.path / name).mkdir(parents=True, exist_ok=True)
+        try:
+            checkpoint.write(str(self.path / name / "state"))
+        except OSError as error:
+            raise StorageError(f"cannot write the checkpoint '{self.path / name}': {error}") from error
+        progress = replace(progress, checkpoint=name)
+        self.save_progress(progress)
+        self.keep_checkpoint(name)
+        return progress
+
+    def keep_checkpoint(self, name: str) -> None:
+        """Deletes all checkpoints but the one of ``name``."""
+        for folder in (self.path / "checkpoints").glob("*"):
+            if folder != self.path / name:
+                shutil.rmtree(folder)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"'{self.path}' is no run folder of dermedge train: no readable {name}"
+            ) from error

@@ -1,0 +1,127 @@
+"""The publishers' own tables: what each image id shows, and which lesion it shows.
+
+Known by their columns, whatever the file is called:
+- HAM10000: ``lesion_id, image_id, dx``.
+- ISIC 2019 ground truth: ``image`` and one column a diagnosis, SCC among them, one-hot.
+- ISIC 2018 task 3 ground truth: the same with AKIEC in place of AK and SCC.
+- ISIC 2019 metadata: ``image, lesion_id``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge.errors import DataError
+
+# Codes of the publishers and names of the web's folders -> the diagnosis.
+DIAGNOSES = {
+    "mel": "melanoma",
+    "melanoma": "melanoma",
+    "nv": "nevus",
+    "nevus": "nevus",
+    "nevus pigmentosus": "nevus",
+    "melanocytic nevus": "nevus",
+    "df": "dermatofibroma",
+    "dermatofibroma": "dermatofibroma",
+    "scc": "squamous cell carcinoma",
+    "squamous cell carcinoma": "squamous cell carcinoma",
+    "bcc": "basal cell carcinoma",
+    "basal cell carcinoma": "basal cell carcinoma",
+    "ak": "actinic keratosis",
+    "actinic keratosis": "actinic keratosis",
+    "bkl": "benign keratosis",
+    "pigmented benign keratosis": "benign keratosis",
+    "seborrheic keratosis": "benign keratosis",
+    "vasc": "vascular lesion",
+    "vascular lesion": "vascular lesion",
+}
+
+# ISIC 2018's AKIEC, HAM10000's akiec: actinic keratosis or squamous cell carcinoma, it does not say which.
+AMBIGUOUS = "akiec"
+UNKNOWN = "unk"
+
+# The more a table is trusted, the lower its number: ISIC 2019 tells AK from SCC.
+ISIC_2019, ISIC_2018, HAM10000 = range(3)
+
+
+@dataclass
+class Tables:
+    """What the tables say of image ids.
+
+    Attributes:
+        diagnoses: image id -> (trust, diagnosis); the diagnosis is None where it is ambiguous.
+        lesions: image id -> (trust, lesion id), lower is trusted more; HAM10000 comes before ISIC 2019.
+        files: the tables that were read.
+    """
+
+    diagnoses: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    lesions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def diagnosis(self, image_id: str) -> str | None:
+        return self.diagnoses[image_id][1]
+
+    def lesion(self, image_id: str) -> str | None:
+        return self.lesions[image_id][1] if image_id in self.lesions else None
+
+
+def image_id_of(text: str) -> str:
+    """The bare id of a file name's stem or a table's cell: ISIC 2019 marks some as ``_downsampled``."""
+    return text.strip().removesuffix("_downsampled")
+
+
+def read_tables(paths: Iterable[Path]) -> Tables:
+    """Joins all tables among ``paths`` that are known by their columns; others are ignored.
+
+    Raises:
+        DataError: a known table has a row that cannot be read.
+    """
+    tables = Tables()
+    for path in paths:
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as handle:
+                reader = csv.DictReader(handle)
+                if _take_table(tables, set(reader.fieldnames or ()), reader):
+                    tables.files.append(path)
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"cannot read the table '{path}': {error}") from error
+    return tables
+
+
+def _take_table(tables: Tables, columns: set[str], rows: Iterable[dict[str, str]]) -> bool:
+    if {"lesion_id", "image_id", "dx"} <= columns:
+        for row in rows:
+            image = image_id_of(row["image_id"])
+            _keep(tables.diagnoses, image, HAM10000, _canonical(row["dx"]))
+            _keep(tables.lesions, image, 0, row["lesion_id"])
+    elif {"image", "MEL", "NV"} <= columns:
+        trust = ISIC_2019 if "SCC" in columns else ISIC_2018
+        for row in rows:
+            hot = [name for name in columns - {"image"} if float(row[name]) >= 0.5]
+            diagnosis = _canonical(hot[0]) if len(hot) == 1 else None
+            _keep(tables.diagnoses, image_id_of(row["image"]), trust, diagnosis)
+    elif {"image", "lesion_id"} <= columns:
+        for row in rows:
+            if row["lesion_id"]:
+                _keep(tables.lesions, image_id_of(row["image"]), 1, row["lesion_id"])
+    else:
+        return False
+    return True
+
+
+def _canonical(code: str) -> str | None:
+    code = code.strip().lower()
+    if code in (AMBIGUOUS, UNKNOWN):
+        return None
+    if code not in DIAGNOSES:
+        raise ValueError(f"unknown diagnosis '{code}'")
+    return DIAGNOSES[code]
+
+
+def _keep(into: dict[str, tuple[int, Any]], image: str, trust: int, value: Any) -> None:
+    if image not in into or trust < into[image][0]:
+        into[image] = (trust, value)
