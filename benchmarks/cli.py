@@ -93,13 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["dermedge", "benchmark", *(sys.argv[1:] if argv is None else argv)])
     report = benchmark(_settings(arguments, command), show_progress)
     _clear_progress()
-    print(to_json(report) if arguments.json else to_text(report))
-    written = save(report, arguments.output) if arguments.output else []
-    if arguments.plot:
-        save_plot(report, arguments.plot)
-        written.append(arguments.plot)
-    for path in written:
-        print(f"wrote {path}", file=sys.stderr)
+    try:
+        _write(report, arguments.output, arguments.plot)
+    finally:  # what took minutes is shown, even where it cannot be written
+        print(to_json(report) if arguments.json else to_text(report))
     return 0
 
 
@@ -191,6 +188,15 @@ def thread_counts(text: str) -> tuple[int, ...]:
     if len(set(counts)) < len(counts):
         raise argparse.ArgumentTypeError(f"'{text}' has a number twice")
     return counts
+
+
+def _write(report: Report, folder: Path | None, plot: Path | None) -> None:
+    written = save(report, folder) if folder else []
+    if plot:
+        save_plot(report, plot)
+        written.append(plot)
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 def _check_before_running(arguments: argparse.Namespace) -> None:

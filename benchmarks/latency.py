@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
 from time import perf_counter
 from typing import Protocol
 
@@ -133,8 +132,8 @@ def generated_frames() -> list[NDArray[np.uint8]]:
 def camera_frame(picture_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture as a camera of 640x480 pixels would deliver it.
 
-    It is enlarged or reduced, with its proportions kept, until it just covers the frame, and what stands
-    out on two sides is cut away evenly; no border is added. Only times are taken on it, never accuracy.
+    The largest centred part of the frame's shape, 4:3, is cut out and enlarged or reduced to fill the
+    frame; no border is added. Only times are taken on it, never accuracy.
 
     Args:
         picture_bgr: uint8 [h, w, 3] of any size.
@@ -143,12 +142,12 @@ def camera_frame(picture_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         uint8 [480, 640, 3], contiguous.
     """
     height, width = picture_bgr.shape[:2]
-    factor = max(FRAME_WIDTH / width, FRAME_HEIGHT / height)
-    size = (max(FRAME_WIDTH, ceil(width * factor)), max(FRAME_HEIGHT, ceil(height * factor)))
-    covering = cv2.resize(picture_bgr, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    left, top = (size[0] - FRAME_WIDTH) // 2, (size[1] - FRAME_HEIGHT) // 2
-    cut = covering[top : top + FRAME_HEIGHT, left : left + FRAME_WIDTH]
-    return np.ascontiguousarray(cut, dtype=np.uint8)
+    cut_width = max(1, min(width, height * FRAME_WIDTH // FRAME_HEIGHT))
+    cut_height = max(1, min(height, width * FRAME_HEIGHT // FRAME_WIDTH))
+    left, top = (width - cut_width) // 2, (height - cut_height) // 2
+    cut = picture_bgr[top : top + cut_height, left : left + cut_width]
+    way = cv2.INTER_AREA if cut_width > FRAME_WIDTH else cv2.INTER_LINEAR
+    return cv2.resize(cut, (FRAME_WIDTH, FRAME_HEIGHT), interpolation=way)  # type: ignore[return-value]
 
 
 def _round(predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int) -> list[Timing]:

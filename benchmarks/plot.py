@@ -85,8 +85,9 @@ def _write_names(axes: Any, rows: Sequence[Row], points: Sequence[tuple[float, S
     for index, height in zip(order, spread_out(wanted, NAME_SPACING), strict=True):
         row, (latency_ms, score) = rows[index], points[index]
         threads = f", {row.num_threads} threads" if several else ""
+        size_mb = row.size_bytes / BYTES_PER_MB
         axes.annotate(
-            f"{row.model}{threads}\n{score.value:.3f}, {latency_ms:.1f} ms, {row.size_bytes / BYTES_PER_MB:.1f} MB",
+            f"{row.model}{threads}\n{score.value:.3f}, {latency_ms:.1f} ms, {size_mb:.1f} MB",
             (latency_ms, score.value),
             xytext=(1.02, height),
             textcoords="axes fraction",

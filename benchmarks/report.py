@@ -98,7 +98,7 @@ class Table:
         others = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
         widths[0] = min(widths[0], max(MIN_NAME_WIDTH, TABLE_WIDTH - others))
         lines = [_line(cells, widths) for cells in (self.head, *self.rows)]
-        return "\n".join([self.title, lines[0], "-" * len(lines[0]), *lines[1:]])
+        return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
 
     def to_markdown(self) -> str:
         """A table as GitHub draws it."""
@@ -184,9 +184,9 @@ def _latency_table(report: Report) -> Table:
     runs = base.latency.total.n
     head = ("model", "threads", "median", "p90", "p99", "pre", "invoke", "post", "ratio", "outside")
     title = (
-        f"Warm latency on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {runs}, models in turn.\n"
+        f"Warm latency on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {runs}, models in turn. "
         "median, p90, p99: end to end. pre, invoke, post: medians. "
-        f"ratio: invoke to {base.model}'s.\noutside: (pre + post) / invoke."
+        f"ratio: invoke to {base.model}'s. outside: (pre + post) / invoke."
     )
     return Table(title, head, tuple(_latency_cells(report, row) for row in report.rows))
 
@@ -218,7 +218,7 @@ def _start_table(report: Report) -> Table:
         "weights",
     )
     title = (
-        f"Start, size and memory, median of {report.rows[0].start.starts} processes.\n"
+        f"Start, size and memory, median of {report.rows[0].start.starts} processes. "
         "peak MB: of the whole process; model MB: its share on top of Python and the libraries."
     )
     return Table(title, head, tuple(_start_cells(row) for row in report.rows))

@@ -1,0 +1,206 @@
+"""`dermedge benchmark` as a person calls it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import benchmarks.cli
+import dermedge
+from benchmarks.cli import check_writable, short_names, thread_counts
+from edge import Classifier
+from edge.runtime import choose_runtime
+
+ROOT = Path(__file__).parents[2]
+NEEDS_VERIFYING_RUNTIME = pytest.mark.skipif(
+    choose_runtime() == "tflite-runtime", reason="tflite-runtime 2.14 dies of a truncated file (SIGSEGV)"
+)
+QUICK = ["--warmup-runs", "1", "--num-runs", "3"]
+
+
+@pytest.fixture
+def second_model(model_path: Path, tmp_path: Path) -> Path:
+    """The same network in another file."""
+    return Path(shutil.copy(model_path, tmp_path / "second.tflite"))
+
+
+@pytest.fixture
+def foreign_model() -> Path:
+    """A classifier of 1001 things that has no manifest of ours."""
+    data = os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data"))
+    path = Path(data).parent / "reference_models" / "mobilenet_v1_0.25_128_quant.tflite"
+    if not path.is_file():
+        pytest.skip(f"needs the reference model '{path}'")
+    return path
+
+
+@pytest.fixture
+def photos(model_path: Path, tmp_path: Path) -> Path:
+    """Four pictures in each of two folders that are named as classes of the model."""
+    random = np.random.default_rng(0)
+    with Classifier(model_path) as classifier:
+        labels = classifier.labels[:2]
+    for label in labels:
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(4):
+            picture = random.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / label / f"{label[:2]}{number}.png"), picture)
+    return tmp_path / "photos"
+
+
+def test_two_models_side_by_side_with_accuracy_and_files(
+    model_path: Path, second_model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = [str(model_path), str(second_model), "--data", str(photos), "--output", str(out)]
+    assert dermedge.main(["benchmark", *arguments, *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert "8 photos of 8 lesions" in text
+    assert "8 photos of --data brought to 640x480" in text
+    with (out / "results.csv").open() as handle:
+        first, second = csv.DictReader(handle)
+    assert first["model"] == model_path.stem
+    assert second["model"] == "second"
+    assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
+    assert first["runs"] == "3"
+    assert sorted(path.name for path in out.iterdir()) == ["results.csv", "results.json", "results.md"]
+
+
+def test_without_data_the_frames_are_generated_and_accuracy_is_not_measured(
+    model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["benchmark", str(model_path), *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert "generated frames of 640x480, not photos" in text
+    assert "photos: not measured" in text
+
+
+def test_json_on_standard_output_has_a_row_for_each_number_of_threads(
+    model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *QUICK]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [row["num_threads"] for row in content["rows"]] == [1, 2]
+    assert content["command"].startswith("dermedge benchmark ")
+    assert content["machine"]["cores"] >= 1
+
+
+def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
+    model_path: Path, foreign_model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [str(foreign_model), str(model_path)]
+    assert dermedge.main(["benchmark", *both, *QUICK]) == 0
+    assert "not stated" in capsys.readouterr().out
+    assert dermedge.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
+    assert "other classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{model}", "{model}"], "same file"),
+        (["{model}", "{link}"], "same file"),
+        (["{folder}/absent.tflite"], "no model file"),
+        (["{text}"], "damaged"),
+        pytest.param(["{truncated}"], "damaged", marks=NEEDS_VERIFYING_RUNTIME),
+        (["{model}", "--num-runs", "0"], "--num-runs: '0'"),
+        (["{model}", "--num-threads", "1,0"], "--num-threads: '0'"),
+        (["{model}", "--num-threads", "2,2"], "a number twice"),
+        (["{model}", "--max-secs", "nan"], "--max-secs: 'nan'"),
+        (["{model}", "--warmup-runs", "-1"], "--warmup-runs: '-1'"),
+        (["{model}", "--runtime", "onnx"], "invalid choice: 'onnx'"),
+        (["{model}", "--nonsense"], "--nonsense"),
+        (["{model}", "--output", "{text}/out"], "a part of the path is a file"),
+        (["{model}", "--plot", "plot.png"], "--plot needs labelled photos"),
+        (["{model}", "--max-photos", "5"], "--max-photos needs labelled photos"),
+        (["{model}", "--split", "val"], "--split needs labelled photos"),
+        (["{model}", "--data", "{folder}/absent"], "absent"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    arguments: list[str],
+    said: str,
+    model_path: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.tflite").write_text("no model")
+    (tmp_path / "truncated.tflite").write_bytes(model_path.read_bytes()[:50_000])
+    (tmp_path / "link.tflite").symlink_to(model_path.resolve())
+    names = {name: str(tmp_path / f"{name}.tflite") for name in ("text", "truncated", "link")}
+    filled = [one.format(model=model_path, folder=tmp_path, **names) for one in arguments]
+    before = sorted(tmp_path.rglob("*"))
+    assert dermedge.main(["benchmark", *filled, *QUICK]) == 2
+    captured = capfd.readouterr()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("INFO:")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert captured.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_results_that_cannot_be_written_are_shown_all_the_same(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(benchmarks.cli, "check_writable", lambda folder: None)
+    assert dermedge.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *QUICK]) == 2
+    captured = capsys.readouterr()
+    assert "Warm latency" in captured.out
+    assert "cannot write" in captured.err
+
+
+def test_ctrl_c_stops_with_130_and_leaves_nothing(model_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, str(ROOT / "dermedge.py"), "benchmark", str(model_path)]
+    options = ["--num-runs", "1000000", "--max-secs", "120", "--output", str(out)]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> None:
+    check = (
+        "import sys, dermedge; status = dermedge.main(sys.argv[1:]); "
+        "heavy = {'matplotlib', 'pandas', 'tensorflow', 'sklearn', 'tf_keras'} & set(sys.modules); "
+        "sys.exit(status or len(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check, "benchmark", str(model_path.resolve()), *QUICK],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_files_of_equal_names_are_told_apart_by_their_folders() -> None:
+    assert short_names([Path("/a/x/m.tflite"), Path("/a/y/m.tflite")]) == ["x/m", "y/m"]
+    assert short_names([Path("/a/one.tflite"), Path("/b/two.tflite")]) == ["one", "two"]
+
+
+def test_thread_counts_are_a_list_with_commas() -> None:
+    assert thread_counts("1,2,4") == (1, 2, 4)
+
+
+def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []

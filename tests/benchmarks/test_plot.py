@@ -1,0 +1,53 @@
+"""The plot, where matplotlib is installed, and the layout of its names, which needs none."""
+
+from __future__ import annotations
+
+from importlib import util
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.plot import check_plot, save_plot, spread_out
+from benchmarks.report import Report
+from edge.errors import MissingExtra, OptionError
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_plot_is_written_whole_in_the_format_of_its_name(
+    report: Report, tmp_path: Path, suffix: str
+) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    target = tmp_path / f"plot{suffix}"
+    save_plot(report, target)
+    assert target.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
+    assert list(tmp_path.iterdir()) == [target]
+    if suffix == ".png":
+        assert cv2.imread(str(target)).std() > 5
+
+
+def test_a_missing_matplotlib_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"matplotlib.*pip install 'dermedge\[benchmark\]'"):
+        check_plot(Path("plot.png"))
+
+
+def test_an_unknown_format_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "find_spec", lambda name: object())
+    with pytest.raises(OptionError, match=r"plot\.gif.*\.png"):
+        check_plot(Path("plot.gif"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=8).map(sorted))
+def test_names_never_overlap_and_keep_the_order_of_their_points(heights: list[float]) -> None:
+    moved = spread_out(heights, 0.1)
+    assert all(upper - lower > 0.1 - 1e-9 for lower, upper in pairwise(moved))
+    assert all(height <= 1 + 1e-9 for height in moved)
+
+
+def test_names_that_are_far_apart_stay_beside_their_points() -> None:
+    assert spread_out([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]

@@ -1,0 +1,88 @@
+"""The same report as table, CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import SCHEMA, Report, save, to_csv, to_json, to_markdown, to_text
+from edge.errors import StorageError
+
+
+def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: Report) -> None:
+    lines = to_text(report).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith("a-") and "omega " in line for line in lines)
+
+
+def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: Report) -> None:
+    text = to_text(report)
+    assert "640x480" in text
+    alpha, omega = (line.split() for line in text.splitlines()[4:6])
+    assert (alpha[-2:], omega[-2:]) == (["1.00", "12.5%"], ["2.00", "6.2%"])
+    assert "0.750 [0.600, 0.850]" in text
+    assert "not a medical device" in text
+
+
+def test_what_was_not_measured_is_said_so(report: Report) -> None:
+    bare = replace(report, data=None, rows=tuple(replace(row, accuracy=None) for row in report.rows))
+    text = to_text(bare)
+    assert "photos: not measured" in text
+    assert [line.split()[1:] for line in text.splitlines() if line.startswith("alpha")][2] == [
+        *("not", "measured"),
+        *("not", "measured"),
+    ]
+    assert "Recall" not in text
+    row = next(csv.DictReader(io.StringIO(to_csv(bare))))
+    assert (row["accuracy"], row["photos"]) == ("", "")
+    assert json.loads(to_json(bare))["rows"][0]["accuracy"] is None
+
+
+def test_csv_has_one_line_a_row_with_units_in_its_head(report: Report) -> None:
+    alpha, omega = csv.DictReader(io.StringIO(to_csv(report)))
+    assert float(alpha["invoke_median_ms"]) == 4.0
+    assert float(omega["invoke_ratio"]) == 2.0
+    assert float(alpha["balanced_accuracy_low"]) == 0.6
+    assert float(alpha["recall_melanoma"]) == 0.9
+    assert alpha["recall_dermatofibroma"] == omega["peak_mb"] == ""
+
+
+def test_pandas_reads_the_csv(report: Report) -> None:
+    pandas = pytest.importorskip("pandas", reason="the device's environment has no pandas")
+    frame = pandas.read_csv(io.StringIO(to_csv(report)))
+    assert frame["total_p99_ms"].dtype == float
+    assert frame["peak_mb"].isna().tolist() == [False, True]
+
+
+def test_json_holds_every_value_under_a_versioned_schema(report: Report) -> None:
+    content = json.loads(to_json(report))
+    assert content.pop("schema") == SCHEMA
+    assert "not a medical device" in content.pop("disclaimer")
+    assert [row.pop("invoke_ratio") for row in content["rows"]] == [1.0, 2.0]
+    assert [row.pop("overhead") for row in content["rows"]] == [0.125, 0.0625]
+    assert content == json.loads(json.dumps(asdict(report)))
+
+
+def test_markdown_has_a_table_for_each_of_the_terminals(report: Report) -> None:
+    text = to_markdown(report)
+    rules = [line for line in text.splitlines() if line.startswith("| ---")]
+    assert len(rules) == 4
+    assert "| melanoma | 0.900 | 0.900 |" in text
+
+
+def test_a_folder_gets_all_three_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "results"
+    written = save(report, folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
+    assert sorted(path.name for path in written) == ["results.csv", "results.json", "results.md"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(report: Report, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        save(report, tmp_path / "file" / "results")
