@@ -238,7 +238,12 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("benchmark", "Accuracy, latency and memory of .tflite files, side by side.")
     parser.add_argument(
-        "models", nargs="*", type=Path, default=[DEFAULT_MODEL], metavar="MODEL", help=".tflite files"
+        "models",
+        nargs="*",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="MODEL",
+        help=f".tflite files; without any, {DEFAULT_MODEL.name}, which ships",
     )
     parser.add_argument("--data", type=Path, help="labelled photos: a folder per class, or a catalogue.csv")
     parser.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
@@ -262,7 +267,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _settings(arguments: argparse.Namespace, command: str) -> Settings:
     labels = read_labels(arguments.labels)
     return Settings(
-        models=tuple(arguments.models),
+        models=tuple(getattr(arguments, "models", (DEFAULT_MODEL,))),
         num_threads=arguments.num_threads,
         runtime=arguments.runtime,
         labels=tuple(labels) if labels is not None else None,
