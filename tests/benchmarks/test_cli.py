@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,6 +76,23 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
     assert first["runs"] == "3"
     assert sorted(path.name for path in out.iterdir()) == ["results.csv", "results.json", "results.md"]
+
+
+def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
+    model_path: Path, second_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[Path] = []
+    original = benchmarks.cli.score
+
+    def noting(classifiers: list[Classifier], *others: Any) -> Any:
+        scored.extend(classifier.path for classifier in classifiers)
+        return original(classifiers, *others)
+
+    monkeypatch.setattr(benchmarks.cli, "score", noting)
+    both = [str(model_path), str(second_model)]
+    arguments = [*both, "--data", str(photos), "--num-threads", "1,2", *QUICK]
+    assert dermedge.main(["benchmark", *arguments]) == 0
+    assert scored == [model_path, second_model]
 
 
 def test_without_data_the_frames_are_generated_and_accuracy_is_not_measured(
