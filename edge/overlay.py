@@ -1,0 +1,214 @@
+"""A reading drawn on its frame: label, probabilities, latency and, if asked, where the evidence lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import Prediction
+from edge.loop import Reading
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's colours, that the colour-blind can tell apart, blue first; none of them says "danger".
+PALETTE: tuple[Colour, ...] = (
+    (0, 159, 230),
+    (233, 180, 86),
+    (115, 158, 0),
+    (66, 228, 240),
+    (178, 114, 0),
+    (0, 94, 213),
+    (167, 121, 204),
+)
+WHITE: Colour = (245, 245, 245)
+GREY: Colour = (205, 205, 205)
+DISCLAIMER = "not a medical device"
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Smaller pictures are enlarged to this width or height, for text to be legible.
+LEGIBLE_SIZE = (480, 320)
+# The layout is made for pictures so high, and scaled for others.
+LAYOUT_HEIGHT = 480
+PANEL_OPACITY = 0.62
+UNSEEN_LIGHT = 0.75
+HEAT_OPACITY = 0.55
+# Evidence, in logits, that is at least drawn as full heat: less would make noise glow.
+FULL_HEAT = 2.0
+
+
+def colour_of(index: int) -> Colour:
+    """A class's colour, blue first."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
+    """Where in the centre square the evidence for the predicted class lies, or None without evidence.
+
+    A cell's heat is the class's evidence less the mean of the other classes': the mean over the cells is
+    the class's lead in logits, so that the map is what was decided on, and nothing else.
+
+    Returns:
+        float32 [h, w], one value a cell, 0 (none, or against it) to 1 (the hottest cell, or `FULL_HEAT`).
+    """
+    evidence = prediction.evidence
+    if evidence is None:
+        return None
+    winner = prediction.index
+    others = np.delete(evidence, winner, axis=-1).mean(axis=-1)
+    lead = np.maximum(evidence[..., winner] - others, 0)
+    return (lead / max(float(lead.max()), FULL_HEAT)).astype(np.float32)
+
+
+def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
+    """The reading's frame with what was decided written over it.
+
+    Args:
+        heat: whether to colour where the evidence lies, where the model tells.
+
+    Returns:
+        uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
+    """
+    image = _enlarge(reading.frame.image_bgr)
+    _dim_outside(image)
+    heat_cells = heat_map(reading.prediction) if heat else None
+    if heat_cells is not None:
+        _draw_heat(image, heat_cells)
+    scale = max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / 640), 0.66)
+    _draw_header(image, reading, scale)
+    footer = _draw_footer(image, reading, scale)
+    _draw_bars(image, reading, scale, bottom=image.shape[0] - footer)
+    return image
+
+
+def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy, enlarged until it is legible."""
+    height, width = frame_bgr.shape[:2]
+    factor = max(1.0, LEGIBLE_SIZE[0] / width, LEGIBLE_SIZE[1] / height)
+    if factor == 1:
+        return frame_bgr.copy()
+    size = (round(width * factor), round(height * factor))
+    return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def _square(image: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """The centre square that the network sees, as left, top and side."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    return (width - side) // 2, (height - side) // 2, side
+
+
+def _draw_heat(image: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
+    """Blends the heat over the centre square, the more the hotter, so that cold skin stays as it is."""
+    left, top, side = _square(image)
+    heat = np.clip(cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    region = image[top : top + side, left : left + side]
+    opacity = (HEAT_OPACITY * heat)[..., None]
+    region[...] = (region * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def _dim_outside(image: NDArray[np.uint8]) -> None:
+    """Darkens what lies outside the centre square, because the network does not see it."""
+    left, top, side = _square(image)
+    kept = image[top : top + side, left : left + side].copy()
+    image[...] = cv2.convertScaleAbs(image, alpha=UNSEEN_LIGHT)
+    image[top : top + side, left : left + side] = kept
+
+
+def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> None:
+    """The label with its probability, and the frame rate, along the upper edge."""
+    height = round(40 * scale)
+    _panel(image, 0, 0, image.shape[1], height)
+    index = reading.prediction.index
+    cv2.rectangle(image, (0, 0), (round(6 * scale), height - 1), colour_of(index), -1)
+    base = round(27 * scale)
+    text = f"{reading.label}  {reading.prediction.probability:.0%}"
+    _text(image, text, (round(18 * scale), base), 0.72 * scale, WHITE, bold=True)
+    if reading.fps is not None:
+        _text_right(image, f"{reading.fps:.1f} fps", base, 0.52 * scale, WHITE)
+
+
+def _draw_footer(image: NDArray[np.uint8], reading: Reading, scale: float) -> int:
+    """What it took, and what it is not, along the lower edge; returns its height in pixels."""
+    height = round(24 * scale)
+    top = image.shape[0] - height
+    _panel(image, 0, top, image.shape[1], image.shape[0])
+    base = top + round(16 * scale)
+    _text(image, latency_line(reading), (round(8 * scale), base), 0.4 * scale, WHITE)
+    _text_right(image, DISCLAIMER, base, 0.4 * scale, GREY)
+    return height
+
+
+def latency_line(reading: Reading) -> str:
+    """The latency split in one line, in milliseconds."""
+    timing = reading.prediction.timing
+    return (
+        f"ms: capture {reading.capture_ms:.1f}  pre {timing.preprocess_ms:.1f}  "
+        f"invoke {timing.invoke_ms:.1f}  post {timing.postprocess_ms:.1f}"
+    )
+
+
+def rows_that_fit(probabilities: Sequence[float], count: int) -> list[int]:
+    """Indices of the ``count`` most probable classes, in the model's order, so that bars do not jump."""
+    return sorted(sorted(range(len(probabilities)), key=lambda index: -probabilities[index])[:count])
+
+
+def _draw_bars(image: NDArray[np.uint8], reading: Reading, scale: float, bottom: int) -> None:
+    """One bar a class, in a panel in the lower left corner that ends at ``bottom``."""
+    row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
+    probabilities = reading.prediction.probabilities
+    indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))
+    names = max(_text_width(reading.labels[index], size) for index in indices)
+    bar = round(84 * scale)
+    right = pad + names + pad + bar + pad + _text_width("100%", size) + pad
+    top = bottom - row * len(indices) - pad
+    _panel(image, 0, top, right, bottom)
+    for position, index in enumerate(indices):
+        base = top + pad // 2 + row * position + round(14 * scale)
+        chosen = index == reading.prediction.index
+        colour = WHITE if chosen else GREY
+        _text(image, reading.labels[index], (pad, base), size, colour)
+        left = 2 * pad + names
+        upper, lower = base - round(9 * scale), base
+        cv2.rectangle(image, (left, upper), (left + bar, lower), (70, 70, 70), -1)
+        length = round(bar * probabilities[index])
+        if length:
+            cv2.rectangle(image, (left, upper), (left + length, lower), colour_of(index), -1)
+        _text(image, f"{probabilities[index]:.0%}", (left + bar + pad, base), size, colour)
+
+
+def _panel(image: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> None:
+    """Darkens a rectangle, so that text over it is legible on any skin."""
+    region = image[max(top, 0) : bottom, left:right]
+    region[...] = cv2.convertScaleAbs(region, alpha=1 - PANEL_OPACITY)
+
+
+def _text(
+    image: NDArray[np.uint8],
+    text: str,
+    origin: tuple[int, int],
+    size: float,
+    colour: Colour,
+    bold: bool = False,
+) -> None:
+    cv2.putText(image, text, origin, FONT, size, colour, 2 if bold and size > 0.5 else 1, cv2.LINE_AA)
+
+
+def _text_right(image: NDArray[np.uint8], text: str, base: int, size: float, colour: Colour) -> None:
+    """Text that ends a little before the right edge."""
+    origin = (image.shape[1] - _text_width(text, size) - round(16 * size), base)
+    _text(image, text, origin, size, colour)
+
+
+def _text_width(text: str, size: float) -> int:
+    (width, _), _ = cv2.getTextSize(text, FONT, size, 1)
+    return width
+
+
+def encode(image_bgr: NDArray[np.uint8], suffix: str) -> bytes:
+    """A picture file's content, in the format that ``suffix`` names, such as ``.png``."""
+    encoded: Any = cv2.imencode(suffix, image_bgr)
+    return encoded[1].tobytes()

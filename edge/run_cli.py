@@ -1,0 +1,214 @@
+"""`dermedge run`: classifies live, from a camera, a video, a folder or the built-in demo."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import TextIO
+
+import cv2
+
+from edge.arguments import add_model_options, make_parser, positive_int, read_labels
+from edge.classifier import Classifier
+from edge.files import write_bytes
+from edge.loop import Reading, classify_frames
+from edge.overlay import draw, encode
+from edge.pictures import SUFFIXES
+from edge.sources import KNOWN, open_source
+from edge.views import VIEWS, View, open_jsonlines
+
+# The summary's medians are those of the last so many readings: five minutes of 30 a second.
+SUMMARY_WINDOW = 9000
+
+
+@dataclass
+class Session:
+    """What is remembered of a run: little, because it may last for weeks.
+
+    Attributes:
+        none_label: the class that is no lesion, which `best` passes over.
+        first_s: when the first reading came, in `time.monotonic` seconds, and ``last_s`` the newest.
+        best: the reading with the most probable lesion.
+        last: the newest reading.
+        splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest readings.
+    """
+
+    none_label: str | None
+    count: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    best: Reading | None = None
+    last: Reading | None = None
+    splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=SUMMARY_WINDOW))
+
+    def add(self, reading: Reading) -> None:
+        timing = reading.prediction.timing
+        self.last_s = time.monotonic()
+        if self.count == 0:
+            self.first_s = self.last_s
+        self.count += 1
+        self.last = reading
+        self.splits.append(
+            (
+                reading.capture_ms,
+                timing.preprocess_ms,
+                timing.invoke_ms,
+                timing.postprocess_ms,
+                reading.end_to_end_ms,
+            )
+        )
+        if self.best is None or self._lesion(reading) > self._lesion(self.best):
+            self.best = reading
+
+    def _lesion(self, reading: Reading) -> float:
+        """The probability of the most probable class that is a lesion."""
+        pairs = zip(reading.labels, reading.prediction.probabilities, strict=True)
+        return max((one for label, one in pairs if label != self.none_label), default=0.0)
+
+
+def watch(
+    readings: Iterable[Reading],
+    view: View,
+    session: Session,
+    max_frames: int | None = None,
+    max_secs: float | None = None,
+) -> None:
+    """Shows readings and adds them to the session until they end, a limit is met, or the view says stop."""
+    started_s = time.monotonic()
+    for reading in readings:
+        session.add(reading)
+        if not view.show(reading):
+            return
+        if session.count == max_frames:
+            return
+        if max_secs is not None and time.monotonic() - started_s >= max_secs:
+            return
+    view.finish()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until the source ends, a limit is met, SIGTERM (status 0) or Ctrl-C (KeyboardInterrupt)."""
+    options = _parser().parse_args(argv)
+    # Pictures are small: OpenCV's threads would cost more to wake than they save, and the interpreter
+    # wants the cores.
+    cv2.setNumThreads(1)
+    open_view = open_jsonlines if options.json else VIEWS[options.view]
+    with (
+        Classifier(options.model, read_labels(options.labels), options.num_threads, options.runtime) as model,
+        closing(open_source(options.source, options.width, options.height, options.fps)) as source,
+    ):
+        session = Session(model.manifest.none_label if model.manifest else None)
+        try:
+            with (
+                sigterm_ends(),
+                closing(classify_frames(source, model, options.conf)) as readings,
+                open_view() as view,
+            ):
+                watch(readings, view, session, options.max_frames, options.max_secs)
+        finally:
+            _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
+    return 0
+
+
+@contextmanager
+def sigterm_ends() -> Iterator[None]:
+    """SIGTERM, as systemd and `docker stop` send it, ends the block as if there were no more frames."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; no `except Exception` on the way shall take it for a failure."""
+
+
+def summary(session: Session, last: Reading) -> str:
+    """The run in three lines: counts and rate, the median latency split, the last label."""
+    elapsed_s = session.last_s - session.first_s
+    rate = f", {(session.count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
+    capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
+    height, width = last.frame.image_bgr.shape[:2]
+    return (
+        f"{session.count} frames of {width}x{height} classified, {last.dropped} dropped{rate}\n"
+        f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
+        f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
+        f"last: {last.label} {last.prediction.probability:.0%}"
+    )
+
+
+def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
+    """Prints the summary, and saves the picture of the most probable lesion; neither without a frame."""
+    if session.best is None or session.last is None:
+        return
+    print(summary(session, session.last), file=stream)
+    if save is not None:
+        write_bytes(save, encode(draw(session.best), save.suffix))
+        print(f"saved {save}", file=stream)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("run", "Classify live. For research and education only: not a medical device.")
+    parser.add_argument("--source", default="0", help=KNOWN)
+    parser.add_argument("--width", type=positive_int, help="asked of a camera, in pixels")
+    parser.add_argument("--height", type=positive_int, help="asked of a camera, in pixels")
+    parser.add_argument("--fps", type=positive_number, help="asked of a camera, frames a second")
+    add_model_options(parser)
+    parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
+    parser.add_argument(
+        "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
+    parser.add_argument("--max-frames", type=positive_int, help="stop after so many classified frames")
+    parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
+    parser.add_argument(
+        "--save", type=picture_file, metavar="FILE", help="at the end, write the picture of the surest lesion"
+    )
+    return parser
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """An argparse type: a number of 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a probability of 0 to 1")
+    return value
+
+
+def picture_file(text: str) -> Path:
+    """An argparse type: the path of a picture to write, in a format that its suffix names."""
+    path = Path(text)
+    if path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(SUFFIXES))}")
+    return path
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

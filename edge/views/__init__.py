@@ -1,0 +1,64 @@
+"""How readings are shown: a window, a terminal, or JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from edge.loop import Reading
+
+
+class View(Protocol):
+    """Shows readings from entry to exit, and leaves the screen as it was."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, reading: Reading) -> bool:
+        """Shows a reading; False when the person asked to stop."""
+
+    def finish(self) -> None:
+        """Called when a source has ended by itself: a window stays until it is closed."""
+
+
+def open_window() -> View:
+    """A window.
+
+    Raises:
+        OptionError: this OpenCV or this machine has no screen.
+    """
+    from edge.views.window import WindowView
+
+    return WindowView()
+
+
+def open_terminal() -> View:
+    """The terminal, or a plain line a second where standard output is none."""
+    from edge.views.terminal import TerminalView
+
+    return TerminalView()
+
+
+def open_best() -> View:
+    """A window where that is possible, else the terminal."""
+    from edge.views.window import why_no_window
+
+    return open_terminal() if why_no_window() else open_window()
+
+
+def open_jsonlines() -> View:
+    """One JSON object a reading."""
+    from edge.views.jsonlines import JsonLinesView
+
+    return JsonLinesView()
+
+
+VIEWS: dict[str, Callable[[], View]] = {
+    "auto": open_best,
+    "window": open_window,
+    "terminal": open_terminal,
+}

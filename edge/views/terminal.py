@@ -1,0 +1,198 @@
+"""Readings in a terminal: the picture in half-block characters, and the figures beside or below it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import zip_longest
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.loop import Reading
+from edge.overlay import DISCLAIMER, colour_of, rows_that_fit
+
+# A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
+DRAW_INTERVAL_S = 1 / 15
+LINE_INTERVAL_S = 1.0
+PANEL_COLUMNS = 42
+MAX_BARS = 9
+MIN_PICTURE_COLUMNS = 24
+FALLBACK_SIZE = (80, 24)
+
+ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty
+LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+HOME = "\x1b[H"
+BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"  # one update, drawn at once by terminals that know it
+EIGHTHS = " ▏▎▍▌▋▊▉"
+RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
+CLEAR_LINE, CLEAR_BELOW = "\x1b[K", "\x1b[J"
+
+
+class TerminalView:
+    """Draws on the terminal's other screen, which gives way to the first one at the exit.
+
+    Where standard output is no terminal, it prints a plain line about once a second.
+    """
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._due = 0.0
+
+    def __enter__(self) -> TerminalView:
+        if self._live:
+            _write(ENTER)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            _write(LEAVE)
+
+    def show(self, reading: Reading) -> bool:
+        now = time.monotonic()
+        if now < self._due:
+            return True
+        if self._live:
+            self._due = now + DRAW_INTERVAL_S
+            columns, rows = _terminal_size()
+            _write(BEGIN + HOME + render(reading, columns, rows) + CLEAR_BELOW + END)
+        else:
+            self._due = now + LINE_INTERVAL_S
+            print(plain_line(reading), flush=True)
+        return True
+
+    def finish(self) -> None:
+        pass
+
+
+def plain_line(reading: Reading) -> str:
+    """A reading in one line of plain text."""
+    fps = "" if reading.fps is None else f"  {reading.fps:.1f} fps"
+    return (
+        f"frame {reading.frame.number}  {reading.label} {reading.prediction.probability:.0%}{fps}  "
+        f"age {reading.frame_age_ms:.0f} ms  dropped {reading.dropped}  {reading.frame.name}"
+    )
+
+
+def render(reading: Reading, columns: int, rows: int) -> str:
+    """A reading as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
+    image = reading.frame.image_bgr
+    if columns < PANEL_COLUMNS + MIN_PICTURE_COLUMNS:
+        panel = panel_lines(reading, columns)[:rows]
+        lines = panel + half_blocks(image, columns, rows - len(panel))
+    else:
+        room = columns - PANEL_COLUMNS
+        panel = panel_lines(reading, PANEL_COLUMNS - 2)
+        picture = half_blocks(image, room, rows)
+        blank = " " * _fit(image, room, rows)[0]
+        lines = [
+            f"{left or blank}{RESET}  {right or ''}" for left, right in zip_longest(picture, panel[:rows])
+        ]
+    return "\r\n".join(line + RESET + CLEAR_LINE for line in lines)
+
+
+def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
+    """A picture as lines of upper half blocks, two pixels a cell, as large as fits.
+
+    A colour is written only where it changes, and its lowest two bits are left out, so that it seldom does.
+    """
+    if rows < 1:
+        return []
+    across, down = _fit(image_bgr, columns, rows)
+    small = np.asarray(cv2.resize(image_bgr, (across, 2 * down), interpolation=cv2.INTER_AREA), np.uint8)
+    pixels = (small[..., ::-1] & 0xFC).tolist()
+    return [_half_block_line(*pair) for pair in zip(pixels[::2], pixels[1::2], strict=True)]
+
+
+def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
+    """One line of cells from two rows of [red, green, blue] pixels."""
+    cells: list[str] = []
+    top_before: list[int] | None = None
+    bottom_before: list[int] | None = None
+    for top, bottom in zip(upper, lower, strict=True):
+        if top != top_before:
+            cells.append(_foreground(*top))
+        if bottom != bottom_before:
+            cells.append(f"\x1b[48;2;{bottom[0]};{bottom[1]};{bottom[2]}m")
+        cells.append("▀")
+        top_before, bottom_before = top, bottom
+    return "".join(cells)
+
+
+def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, int]:
+    """Columns and rows of cells, two pixels high, that the picture takes of what there is."""
+    height, width = image_bgr.shape[:2]
+    scale = min(columns / width, 2 * rows / height)
+    return max(1, int(width * scale)), max(1, int(height * scale / 2))
+
+
+def panel_lines(reading: Reading, columns: int) -> list[str]:
+    """Label, probabilities, rate and latency as lines of at most ``columns`` cells."""
+    timing = reading.prediction.timing
+    fps = "-" if reading.fps is None else f"{reading.fps:.1f}"
+    figures = (
+        ("frames a second", fps),
+        ("frame age", f"{reading.frame_age_ms:.1f} ms"),
+        ("dropped", str(reading.dropped)),
+        None,
+        ("capture", f"{reading.capture_ms:.1f} ms"),
+        ("preprocess", f"{timing.preprocess_ms:.1f} ms"),
+        ("invoke", f"{timing.invoke_ms:.1f} ms"),
+        ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
+        ("end to end", f"{reading.end_to_end_ms:.1f} ms"),
+    )
+    colour = _foreground(*colour_of(reading.prediction.index)[::-1])
+    title = _cut(f"{reading.label}  {reading.prediction.probability:.0%}", columns - 2)
+    return [
+        f"{colour}█{RESET} {BOLD}{title}{RESET}",
+        "",
+        *_bars(reading, columns),
+        "",
+        *(f"{DIM}{one[0]:<17}{RESET}{one[1]:>10}" if one else "" for one in figures),
+        "",
+        f"{DIM}{_cut(reading.frame.name, columns)}{RESET}",
+        f"{DIM}{_cut(f'{DISCLAIMER}; Ctrl-C stops', columns)}{RESET}",
+    ]
+
+
+def _bars(reading: Reading, columns: int) -> list[str]:
+    """One line a class: name, bar with eighths of a cell, percentage."""
+    probabilities = reading.prediction.probabilities
+    indices = rows_that_fit(probabilities, MAX_BARS)
+    names = min(max(len(reading.labels[index]) for index in indices), columns // 2 + 5)
+    room = max(columns - names - 6, 1)
+    lines = []
+    for index in indices:
+        eighths = round(8 * room * probabilities[index])
+        bar = "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
+        style = BOLD if index == reading.prediction.index else DIM
+        lines.append(
+            f"{style}{_cut(reading.labels[index], names):<{names}}{RESET} "
+            f"{_foreground(*colour_of(index)[::-1])}{bar:<{room}}{RESET}{probabilities[index]:>5.0%}"
+        )
+    return lines
+
+
+def _foreground(red: int, green: int, blue: int) -> str:
+    return f"\x1b[38;2;{red};{green};{blue}m"
+
+
+def _cut(text: str, columns: int) -> str:
+    """Text of at most ``columns`` cells; a longer one loses its beginning, for paths differ at the end."""
+    return text if len(text) <= columns else "…" + text[len(text) - columns + 1 :]
+
+
+def _terminal_size() -> tuple[int, int]:
+    """Columns and rows of the terminal that standard output is; a resize shows at the next drawing."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return (size.columns, size.lines) if size.columns and size.lines else FALLBACK_SIZE
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,98 @@
+"""Readings in a window, where OpenCV has windows: q quits, s saves, h shows heat, space freezes.
+
+The OpenCV that dermedge installs has none, because windows need libGL, which a bare machine lacks. To get
+one: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from edge.errors import OptionError
+from edge.files import write_bytes
+from edge.loop import Reading
+from edge.overlay import draw, encode
+
+TITLE = "dermedge"
+KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
+KEY_WAIT_MS = 1
+FROZEN_WAIT_MS = 30
+QUIT_KEYS = (ord("q"), 27)
+
+
+def why_no_window() -> str | None:
+    """Why no window can be opened here, and the cure; None where one can."""
+    gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
+    if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
+        return (
+            "this OpenCV has no windows; replace it: pip uninstall opencv-python-headless, "
+            "then pip install opencv-python"
+        )
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return "there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set); use --view terminal"
+    return None
+
+
+class WindowView:
+    """A window with the annotated frame, and the keys of `KEYS`.
+
+    Raises:
+        OptionError: no window can be opened; the message names the cure.
+    """
+
+    def __init__(self) -> None:
+        reason = why_no_window()
+        if reason:
+            raise OptionError(reason)
+        self._heat = False
+        self._frozen = False
+
+    def __enter__(self) -> WindowView:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        print(f"{TITLE}: {KEYS}")
+        self._last: Reading | None = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        cv2.destroyAllWindows()
+
+    def show(self, reading: Reading) -> bool:
+        if self._last is None:
+            height, width = draw(reading).shape[:2]
+            cv2.resizeWindow(TITLE, width, height)
+        self._last = reading
+        self._redraw(reading)
+        going_on = self._handle_key(reading, KEY_WAIT_MS)
+        while going_on and self._frozen:
+            going_on = self._handle_key(reading, FROZEN_WAIT_MS)
+        return going_on
+
+    def finish(self) -> None:
+        while self._last is not None and self._handle_key(self._last, FROZEN_WAIT_MS):
+            pass
+
+    def _redraw(self, reading: Reading) -> None:
+        cv2.imshow(TITLE, draw(reading, self._heat))
+
+    def _handle_key(self, reading: Reading, wait_ms: int) -> bool:
+        """Waits for a key and does what it says; False for quit or a closed window."""
+        key = cv2.waitKey(wait_ms) & 0xFF
+        if key == ord(" "):
+            self._frozen = not self._frozen
+        elif key == ord("h"):
+            self._heat = not self._heat
+            self._redraw(reading)
+        elif key == ord("s"):
+            path = Path(f"dermedge-{reading.frame.number:06d}.png")
+            write_bytes(path, encode(draw(reading, self._heat), path.suffix))
+            print(f"saved {path}")
+        return key not in QUIT_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
