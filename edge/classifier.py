@@ -150,6 +150,12 @@ class Classifier:
         del self._interpreter
 
     @property
+    def input_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of the input; the scale is 0 where it is not quantized."""
+        scale, zero_point = self._input["quantization"]
+        return float(scale), int(zero_point)
+
+    @property
     def has_heat_map(self) -> bool:
         """Whether the evidence has more than one cell, so that it says where."""
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1

@@ -3,6 +3,11 @@
 tensorflow-model-optimization starts every activation range at -6 to 6 and follows the data with a moving
 average of 0.999 without debiasing: after 340 steps 29 % of the wrong start is still there. Here each range
 is set from the float network's own activations first, and the moving average then only follows.
+
+It also gives a depthwise kernel one scale for all its channels, where the converter and the device use one
+a channel. A channel that is hundreds of times larger than another then wipes that one out. Here the size of
+each channel is moved into the batch norm behind it, which leaves the network's function as it was and makes
+the one scale as good as many.
 """
 
 from __future__ import annotations
@@ -26,9 +31,10 @@ def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.f
     """A copy of a float network that computes with the rounding of int8, its ranges calibrated.
 
     Args:
-        network: of `train.networks`.
+        network: of `train.networks`; its depthwise channels are equalized in place.
         batches: float32 [n, s, s, 3] normalized training pictures for the calibration.
     """
+    equalize_depthwise_channels(network)
     twin = uncalibrated_twin(network)
     restore_input_range(twin)
     ranges = measure_ranges(network, _quantized_outputs(twin), batches)
@@ -36,6 +42,30 @@ def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.f
         _assign(twin.get_layer(QUANTIZED + name), ends)
     _set_weight_ranges(twin, network.input_shape[1])
     return twin
+
+
+def equalize_depthwise_channels(network: keras.Model) -> None:
+    """Scales every channel of a depthwise kernel to a greatest weight of 1, in place.
+
+    With kernel k = a k', the batch norm g (k x - m) / sqrt(v + e) + b behind it becomes
+    g' (k' x - m / a) / sqrt(v / a^2 + e) + b with g' = g a sqrt(v / a^2 + e) / sqrt(v + e).
+    Channels without a weight stay as they are.
+    """
+    for layer in network.layers:
+        if not isinstance(layer, keras.layers.DepthwiseConv2D):
+            continue
+        norm = layer.outbound_nodes[0].layer
+        if not isinstance(norm, keras.layers.BatchNormalization) or layer.use_bias:
+            continue
+        kernel = layer.depthwise_kernel.numpy()
+        size = np.abs(kernel).max(axis=(0, 1, 3))
+        size = np.where(size > 0, size, 1.0)
+        variance = norm.moving_variance.numpy()
+        gain = size * np.sqrt(variance / size**2 + norm.epsilon) / np.sqrt(variance + norm.epsilon)
+        layer.depthwise_kernel.assign(kernel / size[None, None, :, None])
+        norm.gamma.assign(norm.gamma.numpy() * gain)
+        norm.moving_mean.assign(norm.moving_mean.numpy() / size)
+        norm.moving_variance.assign(variance / size**2)
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
