@@ -126,7 +126,7 @@ def _notice() -> NDArray[np.uint8]:
 
 
 def _noise(random: Random, height: int, width: int, cell: float) -> Field:
-    """Smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels; its right edge fits its left."""
+    """Smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels; left and right edge fit."""
     rows, columns = int(np.ceil(height / cell)) + 3, max(round(width / cell), 2)
     grid = random.uniform(-1, 1, (rows, columns)).astype(np.float32)
     grid = np.concatenate([grid[:, -2:], grid, grid[:, :2]], axis=1)

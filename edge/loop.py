@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edge.capture import MS_PER_S, LatestFrame
 from edge.classifier import Classifier, Prediction
+from edge.preprocess import seen_square
 from edge.sources import Frame, FrameSource
 
 # The frame rate is that of so many decisions: a second of a camera with 30 frames a second.
@@ -23,6 +24,7 @@ class Reading:
     Attributes:
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the class to show: the most probable one, or ``uncertain`` below the asked confidence.
+        seen: the square that the network sees: top, left and side in pixels of the frame.
         dropped: frames of a live source so far that were not classified.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
         frame_age_ms: from the frame's arrival to the decision, the wait for the classifier included.
@@ -33,6 +35,7 @@ class Reading:
     prediction: Prediction
     labels: tuple[str, ...]
     label: str
+    seen: tuple[int, int, int]
     dropped: int
     capture_ms: float
     frame_age_ms: float
@@ -60,13 +63,15 @@ def classify_frames(
     stamps: deque[float] = deque(maxlen=RATE_WINDOW)
     with LatestFrame(source) as latest:
         while (arrival := latest.read()) is not None:
-            prediction = classifier.predict(arrival.frame.image_bgr)
+            image = arrival.frame.image_bgr
+            prediction = classifier.predict(image)
             stamps.append(time.monotonic())
             yield Reading(
                 frame=arrival.frame,
                 prediction=prediction,
                 labels=classifier.labels,
                 label=prediction.label if prediction.probability >= confidence else UNCERTAIN,
+                seen=seen_square(image.shape[0], image.shape[1], classifier.input_size),
                 dropped=arrival.dropped,
                 capture_ms=arrival.capture_ms,
                 frame_age_ms=MS_PER_S * (stamps[-1] - arrival.frame.captured_at),

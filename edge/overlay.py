@@ -32,6 +32,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 LEGIBLE_SIZE = (480, 320)
 # The layout is made for pictures so high, and scaled for others.
 LAYOUT_HEIGHT = 480
+LEAST_SCALE = 0.85  # smaller letters cannot be read
 PANEL_OPACITY = 0.62
 UNSEEN_LIGHT = 0.75
 HEAT_OPACITY = 0.55
@@ -45,7 +46,7 @@ def colour_of(index: int) -> Colour:
 
 
 def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
-    """Where in the centre square the evidence for the predicted class lies, or None without evidence.
+    """Where in the seen square the evidence for the predicted class lies, or None without evidence.
 
     A cell's heat is the class's evidence less the mean of the other classes': the mean over the cells is
     the class's lead in logits, so that the map is what was decided on, and nothing else.
@@ -72,11 +73,12 @@ def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
         uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
     """
     image = _enlarge(reading.frame.image_bgr)
-    _dim_outside(image)
+    seen = _seen(image, reading)
+    _dim_outside(image, seen)
     heat_cells = heat_map(reading.prediction) if heat else None
     if heat_cells is not None:
-        _draw_heat(image, heat_cells)
-    scale = max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / 640), 0.66)
+        _draw_heat(image[seen], heat_cells)
+    scale = max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / 640), LEAST_SCALE)
     _draw_header(image, reading, scale)
     footer = _draw_footer(image, reading, scale)
     _draw_bars(image, reading, scale, bottom=image.shape[0] - footer)
@@ -93,29 +95,27 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-def _square(image: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """The centre square that the network sees, as left, top and side."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    return (width - side) // 2, (height - side) // 2, side
+def _seen(image: NDArray[np.uint8], reading: Reading) -> tuple[slice, slice]:
+    """Rows and columns of the drawn, maybe enlarged, picture that the network sees."""
+    factor = image.shape[0] / reading.frame.image_bgr.shape[0]
+    top, left, side = (round(factor * one) for one in reading.seen)
+    return slice(top, top + side), slice(left, left + side)
 
 
-def _draw_heat(image: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
-    """Blends the heat over the centre square, the more the hotter, so that cold skin stays as it is."""
-    left, top, side = _square(image)
-    heat = np.clip(cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+def _draw_heat(seen: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
+    """Blends the heat over what the network sees, the more the hotter, so that cold skin stays as it is."""
+    height, width = seen.shape[:2]
+    heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    region = image[top : top + side, left : left + side]
     opacity = (HEAT_OPACITY * heat)[..., None]
-    region[...] = (region * (1 - opacity) + colours * opacity).astype(np.uint8)
+    seen[...] = (seen * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
-def _dim_outside(image: NDArray[np.uint8]) -> None:
-    """Darkens what lies outside the centre square, because the network does not see it."""
-    left, top, side = _square(image)
-    kept = image[top : top + side, left : left + side].copy()
+def _dim_outside(image: NDArray[np.uint8], seen: tuple[slice, slice]) -> None:
+    """Darkens what the network does not see."""
+    kept = image[seen].copy()
     image[...] = cv2.convertScaleAbs(image, alpha=UNSEEN_LIGHT)
-    image[top : top + side, left : left + side] = kept
+    image[seen] = kept
 
 
 def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> None:

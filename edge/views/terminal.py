@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.loop import Reading
-from edge.overlay import DISCLAIMER, colour_of, rows_that_fit
+from edge.overlay import DISCLAIMER, colour_of, latency_line, rows_that_fit
 
 # A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
 DRAW_INTERVAL_S = 1 / 15
@@ -82,8 +82,9 @@ def plain_line(reading: Reading) -> str:
 def render(reading: Reading, columns: int, rows: int) -> str:
     """A reading as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
     image = reading.frame.image_bgr
+    columns -= 1  # erasing the rest of a full line would take its last character
     if columns < PANEL_COLUMNS + MIN_PICTURE_COLUMNS:
-        panel = panel_lines(reading, columns)[:rows]
+        panel = compact_lines(reading, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
     else:
         room = columns - PANEL_COLUMNS
@@ -146,10 +147,8 @@ def panel_lines(reading: Reading, columns: int) -> list[str]:
         ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
         ("end to end", f"{reading.end_to_end_ms:.1f} ms"),
     )
-    colour = _foreground(*colour_of(reading.prediction.index)[::-1])
-    title = _cut(f"{reading.label}  {reading.prediction.probability:.0%}", columns - 2)
     return [
-        f"{colour}█{RESET} {BOLD}{title}{RESET}",
+        _title(reading, columns),
         "",
         *_bars(reading, columns),
         "",
@@ -158,6 +157,23 @@ def panel_lines(reading: Reading, columns: int) -> list[str]:
         f"{DIM}{_cut(reading.frame.name, columns)}{RESET}",
         f"{DIM}{_cut(f'{DISCLAIMER}; Ctrl-C stops', columns)}{RESET}",
     ]
+
+
+def compact_lines(reading: Reading, columns: int) -> list[str]:
+    """The same in few lines, to leave a small terminal's height to the picture."""
+    fps = "-" if reading.fps is None else f"{reading.fps:.1f}"
+    figures = f"{fps} fps, age {reading.frame_age_ms:.0f} ms, {reading.dropped} dropped"
+    return [
+        _title(reading, columns),
+        *_bars(reading, columns),
+        *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (figures, latency_line(reading), DISCLAIMER)),
+    ]
+
+
+def _title(reading: Reading, columns: int) -> str:
+    colour = _foreground(*colour_of(reading.prediction.index)[::-1])
+    text = f"{reading.label}  {reading.prediction.probability:.0%}"
+    return f"{colour}█{RESET} {BOLD}{_cut(text, columns - 2)}{RESET}"
 
 
 def _bars(reading: Reading, columns: int) -> list[str]:
