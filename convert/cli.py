@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         raise StorageError(f"'{target}' exists already; delete it, or name another with --output")
 
     from convert.conversion import convert_run
-    from train.fit import progress_line
+    from train.progress import progress_line
 
     conversion = convert_run(
         run,

@@ -66,7 +66,7 @@ class Preprocessor:
         Returns:
             uint8 [size, size, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
         """
-        top, left, side = seen_square(*frame_bgr.shape[:2], self.size)
+        top, left, side = seen_square(frame_bgr.shape[0], frame_bgr.shape[1], self.size)
         square = frame_bgr[top : top + side, left : left + side]
         out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
         while side >= 2 * self.size:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from importlib import import_module, util
 from pathlib import Path
@@ -60,7 +63,10 @@ def open_interpreter(model: Path | str, num_threads: int = 1, runtime: str = "au
     path = Path(model)
     if not path.is_file():
         raise ModelError(f"there is no model file '{path}'")
-    module = import_module(RUNTIMES[choose_runtime(runtime)])
+    name = choose_runtime(runtime)
+    module = import_module(RUNTIMES[name])
+    if name == "tflite-runtime" and not zipfile.is_zipfile(path):
+        _try_in_child(path, RUNTIMES[name])
     try:
         interpreter = module.Interpreter(model_path=str(path), num_threads=num_threads)
         interpreter.allocate_tensors()
@@ -68,3 +74,25 @@ def open_interpreter(model: Path | str, num_threads: int = 1, runtime: str = "au
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"'{path}' is damaged or is no .tflite model that runs here: {reason}") from error
     return interpreter
+
+
+# Exits with 1 where Python sees the error, and by a signal where the runtime dies of it.
+TRIAL = """
+import sys
+from importlib import import_module
+interpreter = import_module(sys.argv[2]).Interpreter(model_path=sys.argv[1])
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+
+
+def _try_in_child(path: Path, module: str) -> None:
+    """Runs a file once in a child process: tflite-runtime does not verify files, and dies of damaged ones.
+
+    A file that ends with its manifest is whole, and needs no trial.
+    """
+    trial = subprocess.run([sys.executable, "-c", TRIAL, str(path), module], capture_output=True, check=False)
+    if trial.returncode:
+        raise ModelError(
+            f"'{path}' is damaged or is no .tflite model that runs here: tflite-runtime fails on it"
+        )

@@ -76,8 +76,8 @@ def main(argv: Sequence[str]) -> int:
 
 def start_run(options: argparse.Namespace, command: str) -> RunFolder:
     """Checks the options, catalogues the photos and makes the run folder."""
-    from train.fit import progress_line
     from train.networks import NETWORKS, build_network
+    from train.progress import progress_line
 
     if options.qat_epochs < 0:
         raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")

@@ -22,6 +22,7 @@ from train.feed import TrainingBatches, draw_evenly, label_indices, predict_logi
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
 from train.pixels import cached_pixels
+from train.progress import progress_line
 from train.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
 from train.run_folder import STAGES, Config, Progress, RunFolder
 from train.schedule import WarmupCosine
@@ -213,13 +214,3 @@ def describe(row: dict[str, Any], epochs: int) -> str:
         f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  "
         f"{row['photos_per_second']:.0f} photos/s  {row['seconds']:.0f} s"
     )
-
-
-def progress_line(what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that rewrites one line on a terminal, and is silent elsewhere."""
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
-            print(f"\r{what}: {100 * done // total} %", end="\n" if done == total else "", file=sys.stderr)
-
-    return show
