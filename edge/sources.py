@@ -23,6 +23,10 @@ OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 PICAMERA_SIZE = (640, 480)
 
+# OpenCV reads these once, when it opens its first video or camera.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -270,8 +274,6 @@ def _open_capture(target: int | str, backend: int, settings: Sequence[int] = ())
     # OpenCV 5 moved the function
     set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
     set_level(0)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
     return cv2.VideoCapture(target, backend, list(settings))
 
 

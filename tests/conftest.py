@@ -1,0 +1,71 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.shipped import DEFAULT_MODEL
+
+# BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
+BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """A model that runs here: the shipped one."""
+    path = DEFAULT_MODEL if DEFAULT_MODEL.is_file() else Path(os.environ.get("DERMEDGE_TEST_MODEL", ""))
+    if not path.is_file():
+        pytest.skip("no model: models/dermedge-160.tflite is not there, and DERMEDGE_TEST_MODEL names none")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos, which are not part of the project: DERMEDGE_DATA, or beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get("DERMEDGE_DATA", beside))
+    if not (path / "metadata").is_dir():
+        pytest.skip("no real photos: set DERMEDGE_DATA to their folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_labelled_set() -> Callable[..., Path]:
+    """A function (folder, photos per class, size) that writes generated photos, a folder per class."""
+
+    def make(folder: Path, per_class: int = 20, size: int = 48) -> Path:
+        rng = np.random.default_rng(0)
+        for name, colour in BLOBS.items():
+            (folder / name).mkdir(parents=True)
+            for number in range(per_class):
+                photo = rng.normal((150, 170, 210), 8, (size, size * 4 // 3, 3)).clip(0, 255).astype(np.uint8)
+                centre = (size * 2 // 3 + int(rng.integers(-4, 5)), size // 2 + int(rng.integers(-4, 5)))
+                cv2.circle(photo, centre, size // 4 + int(rng.integers(-2, 3)), colour, -1)
+                cv2.imwrite(str(folder / name / f"{name}{number:02d}.png"), photo)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def labelled_set(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callable[..., Path]) -> Path:
+    """Generated photos of three classes, a folder per class."""
+    return make_labelled_set(tmp_path_factory.mktemp("data") / "blobs")
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) -> Path:
+    """The run folder of a plain CNN trained on the generated photos, with its quantization-aware stage."""
+    pytest.importorskip("tensorflow")
+    import dermedge
+
+    run = tmp_path_factory.mktemp("runs") / "blobs"
+    command = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 5 --qat-epochs 2 --batch 12"
+    assert dermedge.main([*command.split(), "--output", str(run)]) == 0
+    return run

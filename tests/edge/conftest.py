@@ -1,0 +1,136 @@
+"""Pictures, videos, a scripted camera and a classifier without a model, for the tests of the device part."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.classifier import Prediction, Tensor, Timing
+from edge.loop import Reading
+from edge.sources import Frame
+
+LABELS = ("melanoma", "nevus", "none of these")
+
+
+def numbered_image(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
+    """A picture whose grey level tells its number."""
+    return np.full((height, width, 3), 10 * number, np.uint8)
+
+
+class ScriptedCamera:
+    """A live source that delivers ``count`` frames when told to, and then ends or raises.
+
+    Args:
+        gates: an event a frame that `read` waits for before it delivers; none means at once.
+    """
+
+    is_live = True
+
+    def __init__(
+        self, count: int, error: Exception | None = None, gates: Sequence[threading.Event] = ()
+    ) -> None:
+        self.count, self.error, self.gates = count, error, gates
+        self.delivered = 0
+        self.ended = threading.Event()
+        self.readers: set[threading.Thread] = set()
+
+    def read(self) -> Frame | None:
+        self.readers.add(threading.current_thread())
+        number = self.delivered
+        if number == self.count:
+            self.ended.set()
+            if self.error:
+                raise self.error
+            return None
+        if number < len(self.gates):
+            self.gates[number].wait(5)
+        self.delivered += 1
+        return Frame(numbered_image(number), number, time.monotonic(), "scripted")
+
+    def close(self) -> None:
+        pass
+
+
+class StubClassifier:
+    """Says "nevus" of every frame, with an evidence map that is hot in its upper left cell."""
+
+    labels = LABELS
+    input_size = 32
+
+    def __init__(self, before: Callable[[], Any] = lambda: None) -> None:
+        self._before = before
+
+    def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+        self._before()
+        return a_prediction()
+
+
+def a_prediction() -> Prediction:
+    """70 % nevus, whose evidence lies in the upper left of 2 x 2 cells."""
+    evidence = np.zeros((2, 2, 3), np.float32)
+    evidence[0, 0, 1] = 8
+    return Prediction(
+        "nevus", (0.2, 0.7, 0.1), (0.0, 2.0, 0.0), Timing(1.5, 2.5, 0.5), Tensor(evidence, 0.0, 0)
+    )
+
+
+@pytest.fixture
+def make_reading() -> Callable[..., Reading]:
+    """A function that makes readings; its keywords replace the values of a usual one."""
+
+    def make(height: int = 480, width: int = 640, number: int = 7, **changes: Any) -> Reading:
+        side = min(height, width)
+        values: dict[str, Any] = {
+            "frame": Frame(np.full((height, width, 3), 120, np.uint8), number, time.monotonic(), "a camera"),
+            "prediction": a_prediction(),
+            "labels": LABELS,
+            "label": "nevus",
+            "seen": ((height - side) // 2, (width - side) // 2, side),
+            "dropped": 3,
+            "capture_ms": 12.5,
+            "frame_age_ms": 6.25,
+            "fps": 29.5,
+        }
+        return Reading(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def camera() -> type[ScriptedCamera]:
+    return ScriptedCamera
+
+
+@pytest.fixture
+def classifier() -> type[StubClassifier]:
+    return StubClassifier
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A real video of five frames whose grey levels are 0, 40, 80, 120 and 160."""
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(5):
+        writer.write(numbered_image(4 * number))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with b.png and, a folder deeper, c.jpg, besides a file that is no picture."""
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    cv2.imwrite(str(folder / "b.png"), numbered_image(1))
+    cv2.imwrite(str(folder / "deeper" / "c.jpg"), numbered_image(2))
+    (folder / "notes.txt").write_text("no picture")
+    return folder

@@ -1,0 +1,68 @@
+"""The newest frame wins, drops are counted, and nothing hangs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge.capture import LatestFrame
+from edge.errors import SourceError
+from edge.sources import open_source
+
+
+def test_a_slow_consumer_gets_the_newest_frame_and_the_number_of_lost_ones(camera: type) -> None:
+    source = camera(5)
+    with LatestFrame(source) as latest:
+        assert source.ended.wait(5)
+        arrival = latest.read()
+        assert arrival is not None
+        assert (arrival.frame.number, arrival.dropped) == (4, 4)
+        assert latest.read() is None
+
+
+def test_a_fast_consumer_loses_nothing(camera: type) -> None:
+    gates = [threading.Event() for _ in range(4)]
+    with LatestFrame(camera(4, gates=gates)) as latest:
+        seen = []
+        for gate in gates:
+            gate.set()
+            arrival = latest.read()
+            assert arrival is not None
+            seen.append((arrival.frame.number, arrival.dropped))
+    assert seen == [(0, 0), (1, 0), (2, 0), (3, 0)]
+
+
+def test_the_camera_s_error_reaches_the_consumer_after_its_last_frame(camera: type) -> None:
+    source = camera(2, error=SourceError("'0' stopped"))
+    with LatestFrame(source) as latest:
+        assert source.ended.wait(5)
+        arrival = latest.read()
+        assert arrival is not None
+        assert arrival.frame.number == 1
+        with pytest.raises(SourceError, match="'0' stopped"):
+            latest.read()
+
+
+def test_leaving_ends_the_thread_even_when_the_consumer_fails(camera: type) -> None:
+    source = camera(10**9)
+
+    def consume() -> None:
+        with LatestFrame(source) as latest:
+            latest.read()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    assert source.readers
+    assert not any(reader.is_alive() for reader in source.readers)
+
+
+def test_files_are_read_in_order_in_the_consumer_s_own_thread(video: Path) -> None:
+    before = threading.active_count()
+    with LatestFrame(open_source(str(video))) as latest:
+        arrivals = list(iter(latest.read, None))
+        assert threading.active_count() == before
+    assert [arrival.frame.number for arrival in arrivals] == [0, 1, 2, 3, 4]
+    assert {arrival.dropped for arrival in arrivals} == {0}

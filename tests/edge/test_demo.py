@@ -1,0 +1,49 @@
+"""The generated demo."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge import demo
+from edge.sources import open_source
+
+
+def test_the_demo_is_a_live_source_of_640_by_480() -> None:
+    source = open_source("demo")
+    frames = [source.read() for _ in range(2)]
+    source.close()
+    assert source.is_live
+    assert [frame.number for frame in frames if frame] == [0, 1]
+    assert all(frame.image_bgr.shape == (480, 640, 3) for frame in frames if frame)
+
+
+def test_two_demos_deliver_the_same_frames() -> None:
+    one, other = open_source("demo"), open_source("demo")
+    first, again = one.read(), other.read()
+    assert first is not None
+    assert again is not None
+    assert np.array_equal(first.image_bgr, again.image_bgr)
+
+
+def test_the_picture_moves() -> None:
+    assert not np.array_equal(demo.generate(0), demo.generate(30))
+
+
+def test_the_tour_ends_where_it_begins() -> None:
+    tour = round(demo.FPS * (demo.DWELL_S + demo.TRAVEL_S) * len(demo.STATIONS))
+    for number in (tour - 1, tour, 3 * tour + 5):
+        assert demo.generate(number).std() > 10, "the window must not leave the strip"
+
+
+def test_every_station_looks_different() -> None:
+    period = demo.FPS * (demo.DWELL_S + demo.TRAVEL_S)
+    middles = [demo.generate(round(period * index)) for index in range(len(demo.STATIONS))]
+    colours = {tuple(np.round(picture[160:320, 240:400].mean(axis=(0, 1)))) for picture in middles}
+    assert len(colours) == len(demo.STATIONS)
+
+
+def test_the_frames_say_that_they_are_generated() -> None:
+    frame = open_source("demo").read()
+    assert frame is not None
+    assert "generated" in frame.name
+    assert (demo.generate(0)[:, -30:-6] == 225).any(), "the notice is written along the right edge"

@@ -1,0 +1,78 @@
+"""What is drawn on a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge.loop import Reading
+from edge.overlay import LEGIBLE_SIZE, draw, encode, heat_map, rows_that_fit
+
+
+@pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
+def test_a_legible_frame_keeps_its_size(size: tuple[int, int], make_reading: Callable[..., Reading]) -> None:
+    assert draw(make_reading(*size)).shape == (*size, 3)
+
+
+@pytest.mark.parametrize("size", [(75, 100), (100, 75), (1, 1), (32, 32)])
+def test_a_small_picture_is_enlarged_until_it_is_legible(
+    size: tuple[int, int], make_reading: Callable[..., Reading]
+) -> None:
+    height, width = draw(make_reading(*size)).shape[:2]
+    assert width >= LEGIBLE_SIZE[0]
+    assert height >= LEGIBLE_SIZE[1]
+
+
+def test_the_frame_itself_is_left_alone(make_reading: Callable[..., Reading]) -> None:
+    reading = make_reading()
+    draw(reading, heat=True)
+    assert (reading.frame.image_bgr == 120).all()
+
+
+def test_what_the_network_does_not_see_is_darker(make_reading: Callable[..., Reading]) -> None:
+    image = draw(make_reading())
+    assert image[240, 620].max() < image[240, 320].min()
+
+
+def test_the_heat_is_drawn_where_the_evidence_lies(make_reading: Callable[..., Reading]) -> None:
+    plain, hot = draw(make_reading()), draw(make_reading(), heat=True)
+    change = np.abs(hot.astype(int) - plain).sum(axis=2)
+    assert change[120, 200] > 30, "the upper left cell is hot"
+    assert change[300, 500] == 0, "cold skin stays as it is"
+
+
+def test_heat_without_evidence_draws_the_plain_reading(make_reading: Callable[..., Reading]) -> None:
+    reading = make_reading()
+    blind = replace(reading, prediction=replace(reading.prediction, evidence_levels=None))
+    assert heat_map(blind.prediction) is None
+    assert np.array_equal(draw(blind, heat=True), draw(blind))
+
+
+def test_heat_is_the_lead_of_the_predicted_class_from_0_to_1(make_reading: Callable[..., Reading]) -> None:
+    heat = heat_map(make_reading().prediction)
+    assert heat is not None
+    assert heat.tolist() == [[1, 0], [0, 0]]
+
+
+def test_more_classes_than_fit_show_the_most_probable_in_the_model_s_order() -> None:
+    assert rows_that_fit((0.1, 0.5, 0.05, 0.35), 3) == [0, 1, 3]
+
+
+def test_many_classes_fit_on_a_small_screen(make_reading: Callable[..., Reading]) -> None:
+    reading = make_reading(320, 480)
+    many = replace(
+        reading,
+        labels=tuple(f"class {index}" for index in range(60)),
+        prediction=replace(reading.prediction, probabilities=(1 / 60,) * 60),
+    )
+    assert draw(many).shape == (320, 480, 3)
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8")])
+def test_a_picture_is_encoded_as_its_suffix_says(
+    suffix: str, magic: bytes, make_reading: Callable[..., Reading]
+) -> None:
+    assert encode(draw(make_reading()), suffix).startswith(magic)

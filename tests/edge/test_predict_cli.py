@@ -1,0 +1,107 @@
+"""`dermedge predict` as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+import dermedge
+
+
+def predict(model: Path, *arguments: object) -> int:
+    return dermedge.main(["predict", "--model", str(model), *map(str, arguments)])
+
+
+def test_a_folder_becomes_a_table_with_a_row_a_picture(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model_path, pictures) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["picture", "label", "probability"]
+    assert first.startswith(str(pictures / "b.png"))
+    assert second.startswith(str(pictures / "deeper" / "c.jpg"))
+
+
+def test_csv_and_jsonl_tell_the_same(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model_path, pictures, "--format", "csv") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert predict(model_path, pictures, "--format", "jsonl") == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == len(objects) == 2
+    for row, one in zip(rows, objects, strict=True):
+        assert (row["path"], row["label"]) == (one["path"], one["label"])
+        assert float(row["probability"]) == one["probability"] == max(one["probabilities"].values())
+        assert {label: float(row[label]) for label in one["probabilities"]} == one["probabilities"]
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_predicted(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "a.png").write_bytes(b"no picture")
+    assert predict(model_path, pictures, pictures / "missing.png", "--format", "csv") == 2
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3
+    damaged, missing = captured.err.splitlines()
+    assert "a.png' is not a picture" in damaged
+    assert "cannot read the picture" in missing
+    assert "missing.png" in missing
+
+
+def test_output_is_written_instead_of_printed(
+    model_path: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "answers.csv"
+    assert predict(model_path, pictures, "--format", "csv", "--output", target) == 0
+    assert capsys.readouterr().out == f"2 predictions written to {target}\n"
+    assert len(list(csv.DictReader(target.read_text().splitlines()))) == 2
+
+
+def test_nothing_is_written_when_nothing_can_be_read(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert predict(model_path, tmp_path / "bad.png", "--output", tmp_path / "answers.txt") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
+
+
+def test_explain_writes_each_picture_with_its_heat_map(
+    model_path: Path, pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "explained"
+    assert predict(model_path, pictures, "--explain", folder) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["b.png.explained.png", "c.jpg.explained.png"]
+    assert cv2.imread(str(folder / "b.png.explained.png")).shape[1] >= 480
+
+
+def test_explain_refuses_pictures_that_would_overwrite_each_other(
+    model_path: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(pictures / "deeper" / "b.png"), cv2.imread(str(pictures / "b.png")))
+    assert predict(model_path, pictures, "--explain", tmp_path / "explained") == 2
+    assert "2 pictures are called 'b.png'" in capsys.readouterr().err
+    assert not (tmp_path / "explained").exists()
+
+
+def test_an_empty_folder_is_one_line(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model_path, tmp_path) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no picture in the folder" in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_an_unknown_format_lists_the_known_ones(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model_path, pictures, "--format", "xml") == 2
+    assert "table" in capsys.readouterr().err

@@ -1,0 +1,204 @@
+"""`dermedge run` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+
+import dermedge
+
+ROOT = Path(dermedge.__file__).resolve().parent
+
+
+def run(model: Path, *arguments: object) -> int:
+    return dermedge.main(["run", "--model", str(model), *map(str, arguments)])
+
+
+def only_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """Standard error, which must be one line of ours; nothing may have been printed besides."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert line.startswith("dermedge: error: ")
+    return line
+
+
+def test_a_video_is_classified_and_summed_up(
+    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", video, "--view", "terminal") == 0
+    output = capsys.readouterr().out
+    assert "5 frames of 64x48 classified, 0 dropped" in output
+    assert "median ms: capture" in output
+
+
+def test_json_prints_one_object_a_frame_and_nothing_else_on_standard_output(
+    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", video, "--json") == 0
+    captured = capsys.readouterr()
+    assert [json.loads(line)["frame"] for line in captured.out.splitlines()] == [0, 1, 2, 3, 4]
+    assert "5 frames" in captured.err
+
+
+def test_max_frames_stops_the_demo(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model_path, "--source", "demo", "--json", "--max-frames", 3) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_max_secs_stops_the_demo(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model_path, "--source", "demo", "--json", "--max-secs", 0.2) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_picture_of_the_surest_lesion_is_saved_and_named_last(
+    model_path: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "lesion.png"
+    assert run(model_path, "--source", video, "--view", "terminal", "--save", target) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"saved {target}"
+    assert cv2.imread(str(target)).shape[1] >= 480
+    assert [path.name for path in target.parent.iterdir()] == ["lesion.png"]
+
+
+def test_below_the_confidence_the_label_is_uncertain(
+    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", video, "--json", "--conf", "1") == 0
+    labels = {json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()}
+    assert labels == {"uncertain"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--source", "63"), "cannot open '63'"),
+        (("--source", "rstp://x"), "Unknown source 'rstp://x'"),
+        (("--source", "demo", "--width", "640"), "has its own size"),
+        (("--source", "demo", "--brightness", "3"), "unrecognized arguments"),
+        (("--source", "demo", "--save", "a.gif"), "must end in"),
+        (("--source", "demo", "--conf", "70"), "not a probability"),
+        (("--source", "demo", "--max-secs", "-1"), "not a number above 0"),
+        (("--source", "demo", "--max-frames", "0"), "not a whole number"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    arguments: tuple[str, ...], message: str, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, *arguments) == 2
+    assert message in only_error(capsys)
+
+
+def test_an_empty_folder_is_one_line_and_nothing_is_written(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run(model_path, "--source", tmp_path / "empty", "--save", tmp_path / "a.png") == 2
+    assert "no picture in the folder" in only_error(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_an_unreadable_picture_stops_with_its_name(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    assert run(model_path, "--source", tmp_path, "--save", tmp_path / "a.png") == 2
+    assert "bad.jpg' is not a picture" in only_error(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.jpg"]
+
+
+def test_a_truncated_model_is_one_line(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncated = tmp_path / "truncated.tflite"
+    truncated.write_bytes(model_path.read_bytes()[:2000])
+    assert run(truncated, "--source", "demo") == 2
+    assert "truncated.tflite' is damaged" in only_error(capsys)
+
+
+def test_a_wrong_number_of_labels_is_one_line(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo\n")
+    assert run(model_path, "--source", "demo", "--labels", labels) == 2
+    assert "2 labels were given" in only_error(capsys)
+
+
+@contextmanager
+def started(
+    model: Path, *arguments: object, terminal: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`dermedge run --source demo` in a process of its own, that is ended whatever happens."""
+    command = [sys.executable, "-m", "dermedge", "run", "--model", str(model), "--source", "demo"]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE if terminal is None else terminal,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_ends_with_130_after_the_summary_and_the_picture(model_path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "lesion.png"
+    with started(model_path, "--json", "--save", target) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"saved {target}" in errors.decode()
+    assert errors.decode().splitlines()[-1] == "dermedge: stopped"
+    assert "Traceback" not in errors.decode()
+    assert cv2.imread(str(target)) is not None
+
+
+def test_sigterm_ends_with_0(model_path: Path) -> None:
+    with started(model_path, "--json") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "frames of 640x480 classified" in errors.decode()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_the_terminal_is_restored_when_a_signal_ends_it(
+    number: signal.Signals, status: int, model_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    with started(model_path, "--view", "terminal", terminal=theirs) as process:
+        os.close(theirs)
+        shown = read_until(ours, b"\xe2\x96\x80")
+        process.send_signal(number)
+        rest = read_until(ours, b"last: ")
+        assert process.wait(timeout=20) == status
+    os.close(ours)
+    assert shown.startswith(b"\x1b[?1049h")
+    assert b"\x1b[?25h\x1b[?1049l" in rest
+
+
+def read_until(descriptor: int, wanted: bytes) -> bytes:
+    """What a pseudo terminal shows up to and with ``wanted``."""
+    content, deadline = b"", time.monotonic() + 30
+    while wanted not in content and time.monotonic() < deadline:
+        content += os.read(descriptor, 65536)
+    return content

@@ -1,0 +1,199 @@
+"""The terminal, JSON lines, and when a window is possible."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import OptionError
+from edge.loop import Reading
+from edge.views import VIEWS, open_best, open_jsonlines, open_terminal
+from edge.views.terminal import TerminalView, half_blocks, render
+from edge.views.window import why_no_window
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (110, 40), (200, 60), (60, 20), (40, 10), (20, 5), (12, 2)])
+def test_the_terminal_view_fits_the_terminal(
+    size: tuple[int, int], make_reading: Callable[..., Reading]
+) -> None:
+    columns, rows = size
+    lines = [ESCAPES.sub("", line) for line in render(make_reading(), columns, rows).split("\r\n")]
+    assert len(lines) <= rows
+    # one less than there is: erasing the rest of a full line takes its last character
+    assert max(map(len, lines)) < max(columns, 30)
+
+
+def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
+    make_reading: Callable[..., Reading],
+) -> None:
+    text = ESCAPES.sub("", render(make_reading(), 110, 40))
+    for part in (
+        "nevus  70%",
+        "melanoma",
+        "none of these",
+        "29.5",
+        "6.2 ms",
+        "3",
+        "12.5 ms",
+        "1.5 ms",
+        "2.5 ms",
+    ):
+        assert part in text
+    for name in (
+        "frame age",
+        "dropped",
+        "capture",
+        "preprocess",
+        "invoke",
+        "postprocess",
+        "not a medical device",
+    ):
+        assert name in text
+
+
+def test_half_blocks_hold_two_pixels_a_cell() -> None:
+    image = np.zeros((2, 1, 3), np.uint8)
+    image[0], image[1] = (0, 0, 252), (252, 0, 0)  # red over blue
+    assert half_blocks(image, 1, 1) == ["\x1b[38;2;252;0;0m\x1b[48;2;0;0;252m▀"]
+
+
+def test_a_terminal_is_restored_also_after_an_error(
+    make_reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("edge.views.terminal._terminal_size", lambda: (80, 24))
+
+    def show() -> None:
+        with TerminalView() as view:
+            assert view.show(make_reading())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        show()
+    output = capsys.readouterr().out
+    assert output.startswith("\x1b[?1049h\x1b[?25l")
+    assert output.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
+    make_reading: Callable[..., Reading], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_terminal() as view:
+        for number in range(20):
+            view.show(make_reading(number=number))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "frame 0  nevus 70%  29.5 fps  age 6 ms  dropped 3  a camera"
+    assert len(lines) < 20
+
+
+def test_a_json_line_holds_the_whole_decision(
+    make_reading: Callable[..., Reading], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_jsonlines() as view:
+        view.show(make_reading())
+    [line] = capsys.readouterr().out.splitlines()
+    values = json.loads(line)
+    captured_at = datetime.fromisoformat(values.pop("captured_at"))
+    assert abs((datetime.now(UTC) - captured_at).total_seconds()) < 60
+    assert captured_at.utcoffset() is not None
+    assert values == {
+        "frame": 7,
+        "frame_age_ms": 6.25,
+        "dropped": 3,
+        "source": "a camera",
+        "label": "nevus",
+        "probability": 0.7,
+        "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
+        "latency_ms": {
+            "capture": 12.5,
+            "preprocess": 1.5,
+            "invoke": 2.5,
+            "postprocess": 0.5,
+            "end_to_end": 18.75,
+        },
+        "fps": 29.5,
+    }
+
+
+def test_an_opencv_without_windows_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
+    with pytest.raises(OptionError, match="pip uninstall opencv-python-headless"):
+        VIEWS["window"]()
+
+
+def test_without_a_screen_the_terminal_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert isinstance(open_best(), TerminalView)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert why_no_window() is None
+
+
+class FakeScreen:
+    """cv2's window functions; ``keys`` are pressed one a waitKey."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+        self.keys = [ord(key) for key in keys]
+        self.shown: list[np.ndarray] = []
+        monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI: QT5\n")
+        monkeypatch.setenv("DISPLAY", ":0")
+        for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
+            monkeypatch.setattr(cv2, name, lambda *arguments: None)
+        monkeypatch.setattr(cv2, "imshow", lambda title, image: self.shown.append(image))
+        monkeypatch.setattr(cv2, "waitKey", lambda wait: self.keys.pop(0) if self.keys else -1)
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
+
+
+def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]) -> None:
+    FakeScreen(monkeypatch, "xq")
+    with VIEWS["window"]() as view:
+        assert view.show(make_reading())
+        assert not view.show(make_reading())
+
+
+def test_h_shows_the_heat_map(monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]) -> None:
+    screen = FakeScreen(monkeypatch, "h")
+    with VIEWS["window"]() as view:
+        view.show(make_reading())
+    plain, hot = screen.shown
+    assert not np.array_equal(plain, hot)
+
+
+def test_s_saves_the_picture(
+    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading], tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = FakeScreen(monkeypatch, "s")
+    with VIEWS["window"]() as view:
+        view.show(make_reading(number=42))
+    assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
+
+
+def test_space_freezes_until_space(
+    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]
+) -> None:
+    screen = FakeScreen(monkeypatch, " xx q")
+    with VIEWS["window"]() as view:
+        assert view.show(make_reading())
+        assert screen.keys == [ord("q")], "the frozen picture waits for the second space"
+        assert not view.show(make_reading())
+
+
+def test_the_window_of_a_picture_stays_until_a_key(
+    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]
+) -> None:
+    screen = FakeScreen(monkeypatch, "xxxq")
+    with VIEWS["window"]() as view:
+        view.show(make_reading())
+        view.finish()
+    assert screen.keys == []
