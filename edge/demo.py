@@ -148,10 +148,10 @@ def _fractal(random: Random, cell: float, octaves: int = 4) -> Field:
 def _furrows(random: Random, height: int, width: int) -> Field:
     """The fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
     relief = np.zeros((height, width), np.float32)
-    for cell, depth in ((30, 0.55), (17, 0.45)):
+    for cell, depth in ((19, 0.42), (11, 0.36)):
         ridge = 1 - np.abs(_noise(random, height, width, cell))
-        relief -= depth * _step(ridge, 0.86, 1.0)
-    grain = random.normal(0, 0.3, (height, width)).astype(np.float32)
+        relief -= depth * _step(ridge, 0.80, 1.0)
+    grain = random.normal(0, 0.42, (height, width)).astype(np.float32)
     return relief + cv2.GaussianBlur(grain, (0, 0), 0.9)
 
 
@@ -183,15 +183,16 @@ def _outline(random: Random, radius: float, lobes: float, ragged: float) -> Fiel
 
 
 def _network(random: Random, cell: float) -> Field:
-    """A pigment network: 1 on the lines of a warped honeycomb, 0 in its holes."""
+    """A pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
     y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32)
-    x = x + 0.9 * cell * _fractal(random, 5 * cell, 3)
-    y = y + 0.9 * cell * _fractal(random, 5 * cell, 3)
+    x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
+    y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     waves = sum(
         np.cos(2 * np.pi / cell * (x * np.cos(turn) + y * np.sin(turn)))
         for turn in (0, np.pi / 3, 2 * np.pi / 3)
     )
-    return _step(np.asarray(waves, np.float32), 0.6, -1.2)
+    lines = _step(np.asarray(waves, np.float32), 0.3, -1.3)
+    return lines * np.clip(0.6 + 0.6 * _fractal(random, 9 * cell, 2), 0.1, 1)
 
 
 # ---- paint
@@ -218,7 +219,13 @@ def _mix(image: Image, colour: Bgr | Image, amount: Field) -> None:
 
 def _stain(image: Image, colour: Bgr, amount: Field) -> None:
     """Tints the image as pigment under the skin does: its texture still shows."""
-    image *= 1 + (np.asarray(colour, np.float32) / SKIN - 1) * np.clip(amount, 0, 1)[..., None]
+    image *= 1 + (_bgr(*colour) / _bgr(*SKIN) - 1) * np.clip(amount, 0, 1)[..., None]
+
+
+def _mottle(image: Image, random: Random, inside: Field) -> None:
+    """Uneven light and grain, as a lesion's surface has."""
+    uneven = 0.09 * _fractal(random, 48, 3) + 0.06 * _fractal(random, 7, 2)
+    image *= 1 + (uneven * inside)[..., None]
 
 
 def _dots(random: Random, inside: Field, count: int, radii: tuple[float, float]) -> Field:
@@ -237,7 +244,7 @@ def _dots(random: Random, inside: Field, count: int, radii: tuple[float, float])
 
 
 def _bare(image: Image, random: Random) -> None:
-    """Skin without a lesion, but for a few freckles."""
+    """Skin without a lesion, but with a few freckles."""
     freckles = cv2.GaussianBlur(_dots(random, np.ones((PITCH, PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
     _stain(image, (96, 128, 184), 0.7 * freckles)
 
@@ -247,7 +254,8 @@ def _nevus(image: Image, random: Random) -> None:
     out = _outline(random, 150, 0.05, 0.06)
     inside = _step(out, 1.12, 0.72)
     _stain(image, (84, 122, 186), inside)
-    _stain(image, (104, 130, 178), 0.75 * inside * _network(random, 15))
+    _stain(image, (104, 126, 172), 0.8 * inside * _network(random, 12))
+    _mottle(image, random, inside)
     _stain(image, (112, 140, 184), _step(out, 0.75, 0.1))
     _stain(image, (92, 112, 160), 0.8 * _dots(random, _step(out, 0.6, 0.4), 34, (2, 4)))
 
@@ -259,6 +267,7 @@ def _dark_nevus(image: Image, random: Random) -> None:
     _stain(image, (66, 88, 140), inside)
     _stain(image, (96, 110, 152), _dots(random, inside, 150, (4, 8)))
     _stain(image, (110, 130, 170), _step(out, 0.7, 0.2))
+    _mottle(image, random, inside)
 
 
 def _melanoma(image: Image, random: Random) -> None:
@@ -267,10 +276,11 @@ def _melanoma(image: Image, random: Random) -> None:
     inside = _step(out, 1.05, 0.90)
     _stain(image, (74, 108, 176), inside)
     _stain(image, (72, 84, 116), inside * _step(_fractal(random, 150), -0.1, 0.35))
-    _stain(image, (92, 104, 140), 0.9 * inside * _network(random, 21))
+    _stain(image, (84, 98, 138), 0.85 * inside * _network(random, 16))
     _stain(image, (118, 118, 206), inside * _step(_fractal(random, 120), 0.25, 0.6))
     veil = inside * _step(out, 0.8, 0.4) * _step(_fractal(random, 160), 0.0, 0.5)
-    _mix(image, (150, 116, 96), 0.72 * veil)
+    _mix(image, (146, 118, 104), 0.66 * veil)
+    _mottle(image, random, inside)
     _stain(image, (44, 48, 66), _dots(random, _step(out, 1.05, 0.95), 95, (2, 6)))
 
 
@@ -279,7 +289,8 @@ def _dermatofibroma(image: Image, random: Random) -> None:
     out = _outline(random, 140, 0.06, 0.07)
     ring = _step(out, 1.15, 0.75)
     _stain(image, (110, 138, 198), ring)
-    _stain(image, (122, 142, 186), 0.7 * ring * _network(random, 12))
+    _stain(image, (122, 140, 182), 0.75 * ring * _network(random, 10))
+    _mottle(image, random, ring)
     scar = _step(out, 0.62, 0.30)
     _mix(image, (196, 204, 232), 0.75 * scar)
     _mix(image, (222, 226, 240), 0.7 * scar * _step(_fractal(random, 40), 0.1, 0.4))
@@ -290,9 +301,10 @@ def _carcinoma(image: Image, random: Random) -> None:
     out = _outline(random, 165, 0.13, 0.10)
     inside = _step(out, 1.10, 0.84)
     _stain(image, (118, 112, 206), inside)
-    _mix(image, (128, 120, 206), 0.35 * inside * _step(_fractal(random, 70), 0, 0.4))
+    _stain(image, (128, 136, 204), 0.5 * inside * _step(_fractal(random, 70), 0, 0.4))
+    _mottle(image, random, inside)
     ring = _step(np.abs(out - 0.78), 0.16, 0.05)
-    _mix(image, (190, 196, 232), 0.45 * ring)
+    _mix(image, (190, 196, 232), 0.35 * ring * _step(_fractal(random, 50), -0.6, 0.4))
     scale = _step(out + 0.3 * _fractal(random, 36), 0.58, 0.40)
     crust = _fractal(random, 22)
     _mix(image, _bgr(150, 200, 224) + 34 * crust[..., None], 0.85 * scale)
@@ -303,17 +315,17 @@ def _carcinoma(image: Image, random: Random) -> None:
 def _draw_hairs(image: Image, random: Random, count: int) -> None:
     """Fine hairs in about one direction, each with its shadow, none of which crosses the station's edge."""
     t = np.linspace(0, 1, 24)
+    hairs = np.zeros((PITCH, PITCH), np.float32)
     for _ in range(count):
         turn = random.normal(0.9, 0.45) + random.normal(0, 0.7) * t
         along = random.uniform(5, 14) * np.cumsum(np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0)
         path = random.uniform(0, PITCH, 2) + along
         if path.min() < 4 or path.max() > PITCH - 4:
             continue
-        hair = np.zeros((PITCH, PITCH), np.float32)
         points = [(16 * path).astype(np.int32)]
-        cv2.polylines(hair, points, False, 1.0, int(random.integers(1, 3)), cv2.LINE_AA, 4)
-        _stain(image, (128, 150, 190), 0.6 * cv2.GaussianBlur(np.roll(hair, (3, 3), (0, 1)), (0, 0), 1.5))
-        _mix(image, HAIR, 0.85 * hair)
+        cv2.polylines(hairs, points, False, 1.0, int(random.integers(1, 3)), cv2.LINE_AA, 4)
+    _stain(image, (128, 150, 190), 0.6 * cv2.GaussianBlur(np.roll(hairs, (3, 3), (0, 1)), (0, 0), 1.5))
+    _mix(image, HAIR, 0.85 * hairs)
 
 
 def _shadow(image: Image, distance: Field, radius: float, softness: float) -> None:
@@ -352,7 +364,7 @@ def _cup(image: Image, random: Random) -> None:
     grain = np.sin((y + 26 * _fractal(random, 220)) / 5.5) + 1.3 * _fractal(random, 26)
     wood = _bgr(62, 104, 158) * (1 + 0.10 * grain[..., None])
     table = _step(np.abs(x - PITCH / 2), 322, 312)
-    _shadow(image, np.abs(x - PITCH / 2) - 0.0 * y, 322, 22)
+    _shadow(image, np.abs(x - PITCH / 2), 322, 22)
     _mix(image, wood, table)
     _shadow(image, np.roll(distance, (16, 14), (0, 1)), 176, 26)
     handle = np.hypot((x - PITCH / 2 - 176) / 1.2, y - PITCH / 2)

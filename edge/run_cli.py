@@ -145,8 +145,9 @@ def summary(session: Session, last: Reading) -> str:
     rate = f", {(session.count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
     capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
     height, width = last.frame.image_bgr.shape[:2]
+    frames = "1 frame" if session.count == 1 else f"{session.count} frames"
     return (
-        f"{session.count} frames of {width}x{height} classified, {last.dropped} dropped{rate}\n"
+        f"{frames} of {width}x{height} classified, {last.dropped} dropped{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
         f"last: {last.label} {last.prediction.probability:.0%}"

@@ -55,7 +55,9 @@ class WindowView:
         self._frozen = False
 
     def __enter__(self) -> WindowView:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        # Qt would complain of fonts that the wheel lacks and that we do not use
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         print(f"{TITLE}: {KEYS}")
         self._last: Reading | None = None
         return self

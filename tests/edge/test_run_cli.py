@@ -177,7 +177,7 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "frames of 640x480 classified" in errors.decode()
+    assert "of 640x480 classified" in errors.decode()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
