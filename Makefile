@@ -1,0 +1,94 @@
+# Needs Python 3.11 and a registry of Python packages; `make` tells what there is.
+# Each environment is built from its lock, and again only when the lock has changed.
+
+PYTHON ?= $(or $(shell for name in python3.11 python3 python3.13 python3.12; do \
+	$$name -c '' 2>/dev/null && echo $$name && break; done),python3)
+DEMO_SECS ?= 20
+SIZE_LIMIT_MB = 400
+UV = uv>=0.13.9,<0.14
+
+ENVIRONMENTS = .venv .venv-device .venv-tflite-runtime
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+DEVICE_TESTS = tests/edge tests/benchmarks
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-full test-device test-tflite-runtime lint size lock clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' Makefile | column -t -s '|'
+
+demo: .venv-device/installed  ## classify generated pictures live: no camera, no data, no TensorFlow; saves demo.png
+	.venv-device/bin/dermedge run --source demo --max-secs $(DEMO_SECS) --save demo.png
+
+test: test-full test-device test-tflite-runtime  ## all tests, then those of the device part in its two environments
+
+test-full: .venv/installed  ## all tests, with TensorFlow
+	.venv/bin/python -m pytest tests
+
+test-device: .venv-device/tools  ## the device part with LiteRT, without TensorFlow
+	PYTHONPATH=$(CURDIR)/.venv-device/tools .venv-device/bin/python -m pytest $(DEVICE_TESTS)
+
+test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-runtime and NumPy 1
+	PYTHONPATH=$(CURDIR)/.venv-tflite-runtime/tools .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
+
+lint: .venv/installed  ## style, types, and which folder may import which
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+size: .venv-device/installed  ## what the device part takes on disk; fails above the limit
+	@.venv-device/bin/python -V
+	@size=$$(du -sm --exclude=tools .venv-device | cut -f1); \
+	echo "device part with its environment: $$size MB (limit $(SIZE_LIMIT_MB))"; test $$size -lt $(SIZE_LIMIT_MB)
+
+lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=--upgrade takes newer versions
+	$(call lock,edge,device)
+	$(call lock,edge-tflite-runtime,device-tflite-runtime)
+	$(call lock,dev,dev)
+	$(call lock,test,test,$(addprefix --no-emit-package ,numpy opencv-python-headless))
+
+clean:  ## remove the environments and what tools left
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# $(1) extra, $(2) lock, $(3) options: one version of each package for all Pythons and processors, with hashes.
+define lock
+.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	--extra $(1) $(3) $(LOCK_OPTIONS) --output-file locks/$(2).txt pyproject.toml
+endef
+
+# $(1) the Pythons that will do: a new environment in the folder of the target, from the lock that it depends on.
+define environment
+@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; v in "$(1)".split() or sys.exit( \
+	"$(@D) needs Python $(1); $(PYTHON) is %s. Name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
+@echo "$(@D): installing $< with $(PYTHON); the first time takes a minute or two"
+@rm -rf $(@D)
+@$(PYTHON) -m venv $(@D)
+@$(@D)/bin/python $(PIP_INSTALL) --require-hashes -r $<
+@touch $@
+endef
+
+.venv/locked: locks/dev.txt
+	$(call environment,3.11)
+
+.venv-device/locked: locks/device.txt
+	$(call environment,3.11 3.12 3.13)
+
+.venv-tflite-runtime/locked: locks/device-tflite-runtime.txt
+	$(call environment,3.11)
+
+.venv-lock/installed: Makefile
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python $(PIP_INSTALL) '$(UV)'
+	@touch $@
+
+$(ENVIRONMENTS:=/installed): %/installed: %/locked pyproject.toml
+	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+# pytest beside a device environment, not in it: the tests meet what a device has, and `make size` weighs that.
+$(ENVIRONMENTS:=/tools): %/tools: %/installed locks/test.txt
+	@$(@D)/bin/python $(PIP_INSTALL) --upgrade --target $@ --no-deps --require-hashes -r locks/test.txt
+	@touch $@
