@@ -23,6 +23,12 @@ OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 PICAMERA_SIZE = (640, 480)
 
+# What to look at when a stream (True) or a camera (False) does not open.
+CHECKS = {
+    True: "is the address right, and its server running?",
+    False: "is it connected, and free of other programs? Without a camera, try --source demo",
+}
+
 # OpenCV reads these once, when it opens its first video or camera.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
@@ -146,10 +152,7 @@ class LiveCapture:
         self._number = 0
         self._capture = _open_capture(target, backend, settings)
         if not self._capture.isOpened():
-            check = (
-                "is its server running" if "://" in name else "is it connected, and free of other programs"
-            )
-            raise SourceError(f"cannot open '{name}': {check}?")
+            raise SourceError(f"cannot open '{name}': {CHECKS['://' in name]}")
         for key, value in (
             (cv2.CAP_PROP_FRAME_WIDTH, mode.width),
             (cv2.CAP_PROP_FRAME_HEIGHT, mode.height),

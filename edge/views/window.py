@@ -51,6 +51,7 @@ class WindowView:
         reason = why_no_window()
         if reason:
             raise OptionError(reason)
+        self._last: Reading | None = None
         self._heat = False
         self._frozen = False
 
@@ -59,7 +60,6 @@ class WindowView:
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         print(f"{TITLE}: {KEYS}")
-        self._last: Reading | None = None
         return self
 
     def __exit__(
