@@ -172,10 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fps", type=positive_number, help="asked of a camera, frames a second")
     add_model_options(parser)
     parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
+    shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
     parser.add_argument("--max-frames", type=positive_int, help="stop after so many classified frames")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
     parser.add_argument(

@@ -88,6 +88,7 @@ def test_below_the_confidence_the_label_is_uncertain(
         (("--source", "demo", "--width", "640"), "has its own size"),
         (("--source", "demo", "--brightness", "3"), "unrecognized arguments"),
         (("--source", "demo", "--save", "a.gif"), "must end in"),
+        (("--source", "demo", "--json", "--view", "window"), "not allowed with"),
         (("--source", "demo", "--conf", "70"), "not a probability"),
         (("--source", "demo", "--max-secs", "-1"), "not a number above 0"),
         (("--source", "demo", "--max-frames", "0"), "not a whole number"),
