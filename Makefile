@@ -27,10 +27,10 @@ test-full: .venv/installed  ## all tests, with TensorFlow
 	.venv/bin/python -m pytest tests
 
 test-device: .venv-device/tools  ## the device part with LiteRT, without TensorFlow
-	PYTHONPATH=$(CURDIR)/.venv-device/tools .venv-device/bin/python -m pytest $(DEVICE_TESTS)
+	PYTHONPATH="$(CURDIR)/.venv-device/tools" .venv-device/bin/python -m pytest $(DEVICE_TESTS)
 
 test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-runtime and NumPy 1
-	PYTHONPATH=$(CURDIR)/.venv-tflite-runtime/tools .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
+	PYTHONPATH="$(CURDIR)/.venv-tflite-runtime/tools" .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
 
 lint: .venv/installed  ## style, types, and which folder may import which
 	.venv/bin/ruff check .
