@@ -16,7 +16,7 @@ DEVICE_TESTS = tests/edge tests/benchmarks
 .PHONY: help demo test test-full test-device test-tflite-runtime lint size lock clean
 
 help:  ## this list
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv-device/installed  ## classify generated pictures live: no camera, no data, no TensorFlow; saves demo.png
 	.venv-device/bin/dermedge run --source demo --max-secs $(DEMO_SECS) --save demo.png
@@ -40,7 +40,7 @@ lint: .venv/installed  ## style, types, and which folder may import which
 
 size: .venv-device/installed  ## what the device part takes on disk; fails above the limit
 	@.venv-device/bin/python -V
-	@size=$$(du -sm --exclude=tools .venv-device | cut -f1); \
+	@size=$$(du -sm --exclude=.venv-device/tools .venv-device | cut -f1); \
 	echo "device part with its environment: $$size MB (limit $(SIZE_LIMIT_MB))"; test $$size -lt $(SIZE_LIMIT_MB)
 
 lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=--upgrade takes newer versions
