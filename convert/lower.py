@@ -48,8 +48,12 @@ def lower(
         A flatbuffer with a uint8 [1, s, s, 3] input.
 
     Raises:
-        ModelError: the converter refused the network.
+        ModelError: the weights are not finite, or the converter refused the network.
     """
+    broken = next((w.name for w in network.weights if not np.isfinite(w.numpy()).all()), None)
+    if broken:
+        # TensorFlow's converter dies of these without a word
+        raise ModelError(f"the weights '{broken}' of this network are not finite; train it again")
     model = deployable(network, evidence)
     size = int(network.input_shape[1])
     is_int8 = kind in (INT8_PTQ, INT8_QAT)

@@ -81,6 +81,7 @@ class Trainer:
 
     def _fit_stage(self, progress: Progress) -> Progress:
         config = self.config
+        keras.backend.experimental.enable_tf_random_generator()
         keras.utils.set_random_seed(config.seed)
         model = self._stage_model(progress.stage)
         total = config.stage_epochs(progress.stage)
@@ -90,6 +91,9 @@ class Trainer:
             checkpoint.restore(str(self.run.path / progress.checkpoint / "state")).expect_partial()
         for epoch in range(progress.epoch, total):
             row = self._fit_epoch(model, progress.stage, epoch)
+            if not np.isfinite([row["loss"], row["val_loss"]]).all():
+                rate = "--lr" if progress.stage == "float" else "--qat-lr"
+                raise DataError(f"the loss is not finite after epoch {epoch + 1}: train again with a lower {rate}")
             if row["val_balanced_accuracy"] > progress.best:
                 progress = replace(progress, best=row["val_balanced_accuracy"])
                 save_weights(model, self.run.weights_path(progress.stage))
@@ -136,7 +140,9 @@ class Trainer:
     def _fit_epoch(self, model: keras.Model, stage: str, epoch: int) -> dict[str, Any]:
         started = perf_counter()
         # the stages see different draws
-        batches = self._batches(epoch + STAGES.index(stage) * self.config.epochs)
+        draw = epoch + STAGES.index(stage) * self.config.epochs
+        batches = self._batches(draw)
+        reseed_dropout(model, self.config.seed, draw)
         fitted = model.fit(
             batches,
             initial_epoch=epoch,
@@ -198,6 +204,14 @@ def smoothed_cross_entropy(classes: int) -> Callable[[tf.Tensor, tf.Tensor], tf.
     """Cross-entropy of int labels [n] and logits [n, K] with label smoothing (Szegedy et al., 2016)."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
     return lambda truth, logits: loss(tf.one_hot(tf.reshape(tf.cast(truth, tf.int32), [-1]), classes), logits)
+
+
+def reseed_dropout(model: keras.Model, seed: int, draw: int) -> None:
+    """Starts the dropout of an epoch from a state of its own: a checkpoint does not hold its generators."""
+    layers = [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
+    for place, layer in enumerate(layers):
+        state = np.random.SeedSequence([seed, draw, place]).generate_state(1)
+        layer._random_generator._generator.reset_from_seed(int(state[0]))
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

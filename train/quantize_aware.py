@@ -24,6 +24,8 @@ from edge.preprocess import SCALE, ZERO_POINT
 # What uint8 pixels are after normalization: the input's scale and zero point follow from it exactly.
 INPUT_RANGE = ((0 - ZERO_POINT) / SCALE, (255 - ZERO_POINT) / SCALE)
 QUANTIZED = "quant_"
+# A dead activation still gets a scale: one of 0 is divided by.
+MIN_RANGE = 1e-2
 RANGE_NAMES = ("output", "post_activation")
 
 
@@ -102,9 +104,10 @@ def _range_variables(layer: keras.layers.Layer) -> list[tuple[object, object]]:
 
 def _assign(layer: keras.layers.Layer, ends: tuple[float, float]) -> None:
     """Sets a layer's activation range, which must hold 0, as zero padding and ReLU need it exactly."""
+    least = min(ends[0], 0.0)
     for low, high in _range_variables(layer):
-        low.assign(min(ends[0], 0.0))  # type: ignore[attr-defined]
-        high.assign(max(ends[1], 0.0))  # type: ignore[attr-defined]
+        low.assign(least)  # type: ignore[attr-defined]
+        high.assign(max(ends[1], least + MIN_RANGE))  # type: ignore[attr-defined]
 
 
 def restore_input_range(twin: keras.Model) -> None:

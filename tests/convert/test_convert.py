@@ -1,0 +1,193 @@
+"""A run becomes one .tflite that describes itself and answers as the Keras model does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from convert.compact import share_vectors
+from convert.lower import INT8_PTQ, KINDS, lower
+from convert.proof import check_input, compare, fit_temperature
+from edge.classifier import Classifier
+from edge.errors import ModelError
+from edge.manifest import strip
+from edge.pictures import read_picture
+from edge.preprocess import normalize, to_input
+from train.fit import trained_network
+from train.run_folder import RunFolder
+
+OPTIONS = {
+    "float32": ["--float32"],
+    "float16": ["--float16"],
+    "dynamic": ["--dynamic"],
+    "int8-ptq": ["--int8", "--method", "ptq"],
+    "int8-qat": ["--int8"],
+}
+# The greatest difference of a logit from Keras's, beside logits that reach from -5 to 5.
+TOLERANCE = {"float32": 1e-4, "float16": 0.05, "dynamic": 0.5, "int8-ptq": 0.7, "int8-qat": 0.4}
+
+
+@pytest.fixture(scope="module")
+def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Kind -> file, each by the command line."""
+    folder = tmp_path_factory.mktemp("converted")
+    for kind, options in OPTIONS.items():
+        target = folder / f"{kind}.tflite"
+        assert dermedge.main(["convert", str(trained_run), *options, "--output", str(target)]) == 0
+    return {kind: folder / f"{kind}.tflite" for kind in OPTIONS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_answers_as_its_keras_model_does(
+    converted: dict[str, Path], trained_run: Path, labelled_set: Path, kind: str
+) -> None:
+    network = trained_network(RunFolder(trained_run), "qat" if kind == "int8-qat" else "float")
+    frames = [read_picture(path) for path in sorted(labelled_set.rglob("*.png"))[::4]]
+    reference = network.predict_on_batch(np.stack([normalize(to_input(frame, 32)) for frame in frames]))
+    with Classifier(converted[kind]) as classifier:
+        device = np.array([classifier.predict(frame).logits for frame in frames])
+    parity = compare(reference, device)
+    assert parity.agreement == 1
+    assert parity.max_logit_difference < TOLERANCE[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_takes_pixels_and_tells_what_it_is(
+    converted: dict[str, Path], trained_run: Path, kind: str
+) -> None:
+    check_input(converted[kind])
+    with Classifier(converted[kind]) as classifier:
+        manifest = classifier.manifest
+        assert manifest is not None
+        assert classifier.labels == ("blue", "brown", "red")
+        assert classifier.raw_outputs().keys() == {"probabilities", "evidence"}
+    assert manifest.quantization == kind
+    assert manifest.architecture == "cnn"
+    assert manifest.none_label is None
+    assert manifest.data_digest == RunFolder(trained_run).config().data_digest
+    assert manifest.command is not None
+    assert manifest.command.startswith("dermedge train --data")
+    assert manifest.metrics["val_balanced_accuracy"] > 0.8
+    assert manifest.parity["pictures"] == manifest.metrics["val_photos"]
+    assert "tensorflow" in manifest.tools
+
+
+def test_an_int8_file_has_no_float_tensor_and_at_most_three_tenths_of_the_size(
+    converted: dict[str, Path],
+) -> None:
+    for kind in ("int8-ptq", "int8-qat"):
+        with Classifier(converted[kind]) as classifier:
+            details = classifier._interpreter.get_tensor_details()  # type: ignore[attr-defined]
+            assert not [one["name"] for one in details if one["dtype"] == np.float32]
+        assert converted[kind].stat().st_size <= 0.3 * converted["float32"].stat().st_size
+
+
+def test_two_conversions_give_equal_bytes(
+    converted: dict[str, Path], trained_run: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again.tflite"
+    assert dermedge.main(["convert", str(trained_run), *OPTIONS["int8-ptq"], "--output", str(again)]) == 0
+    assert again.read_bytes() == converted["int8-ptq"].read_bytes()
+
+
+def test_a_plain_classifier_is_left_without_evidence(trained_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "plain.tflite"
+    command = [
+        "convert",
+        str(trained_run),
+        "--int8",
+        "--no-evidence",
+        "--licence",
+        "CC0",
+        "--output",
+        str(target),
+    ]
+    assert dermedge.main(command) == 0
+    with Classifier(target) as classifier:
+        assert classifier.raw_outputs().keys() == {"probabilities"}
+        assert classifier.manifest is not None
+        assert classifier.manifest.licence == "CC0"
+
+
+def test_sharing_vectors_changes_no_answer_and_keeps_the_buffers_aligned(converted: dict[str, Path]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = strip(converted["int8-ptq"].read_bytes())
+    assert share_vectors(model) == model
+    root = schema.Model.GetRootAs(model)
+    filled = [b for b in map(root.Buffers, range(root.BuffersLength())) if b.DataLength()]
+    offsets = [one._tab.Vector(one._tab.Offset(4)) for one in filled]
+    assert offsets
+    assert all(offset % 16 == 0 for offset in offsets)
+
+
+def test_an_input_that_would_misread_pixels_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    network = trained_network(RunFolder(trained_run), "float")
+    dark = np.random.default_rng(0).integers(0, 90, (4, 32, 32, 3), dtype=np.uint8)
+    path = tmp_path / "dark.tflite"
+    path.write_bytes(lower(network, INT8_PTQ, list(dark)))
+    check_input(path)
+    # the same without the two pixels that `lower` adds
+    import convert.lower
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert.lower, "with_full_range", list)
+        path.write_bytes(lower(network, INT8_PTQ, list(dark)))
+    with pytest.raises(ModelError, match="misread"):
+        check_input(path)
+
+
+def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (20_000, 4))
+    probabilities = np.exp(logits / 2.5)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    truth = (probabilities.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--int8"], "is no run folder"),
+        (["RUN"], "--int8"),
+        (["RUN", "--int4"], "--int4"),
+        (["RUN", "--int8", "--calibration-photos", "0"], "'0' is not a whole number"),
+        (["RUN", "--int8", "--output", "/proc/x/y.tflite"], "cannot write"),
+    ],
+)
+def test_bad_input_is_one_line(
+    trained_run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert dermedge.main(["convert", *(one.replace("RUN", str(trained_run)) for one in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("dermedge: error:") == 1
+
+
+def test_an_existing_file_is_not_overwritten(
+    converted: dict[str, Path], trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = converted["int8-qat"].read_bytes()
+    assert dermedge.main(["convert", str(trained_run), "--int8", "--output", str(converted["int8-qat"])]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert converted["int8-qat"].read_bytes() == before
+
+
+def test_a_tflite_is_evaluated_through_the_device_runtime(
+    converted: dict[str, Path], labelled_set: Path, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores"
+    command = ["evaluate", str(converted["int8-qat"]), "--data", str(labelled_set), "--output", str(scores)]
+    assert dermedge.main(command) == 0
+    values = json.loads((scores / "evaluation.json").read_text())
+    with Classifier(converted["int8-qat"]) as classifier:
+        right = [
+            classifier.predict(read_picture(p)).label == p.parent.name for p in labelled_set.rglob("*.png")
+        ]
+    assert values["photos"] == len(right)
+    assert values["accuracy"] == pytest.approx(np.mean(right))

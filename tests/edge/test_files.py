@@ -1,0 +1,46 @@
+"""Files are written whole or not at all."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edge.errors import StorageError
+from edge.files import write_beside, write_text
+
+
+def test_a_file_appears_with_its_whole_content_and_no_part_is_left(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "a.txt", "whole")
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
+
+
+def write_half(target: Path, error: BaseException) -> None:
+    with write_beside(target) as part:
+        part.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_the_old_file_survives_a_failure_and_no_part_is_left(tmp_path: Path, error: BaseException) -> None:
+    target = tmp_path / "a.png"
+    target.write_text("old")
+    with pytest.raises((StorageError, KeyboardInterrupt)):
+        write_half(target, error)
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_full_disk_is_said_with_its_cure() -> None:
+    with (
+        pytest.raises(StorageError, match="disk is full"),
+        write_beside("somewhere.txt"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("x" * 100_000)
+
+
+def test_the_suffix_is_kept_for_writers_that_choose_by_it(tmp_path: Path) -> None:
+    with write_beside(tmp_path / "a.png") as part:
+        assert part.suffix == ".png"
+        part.touch()

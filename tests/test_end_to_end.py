@@ -1,0 +1,88 @@
+"""The whole road: photos, training, int8, device runtime, benchmark; generated, and on real photos."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from train.catalogue import build_catalogue
+
+PHOTOS_PER_CLASS = 10
+
+
+def travel(
+    data: Path, run: Path, training: list[str], capsys: pytest.CaptureFixture[str]
+) -> dict[str, object]:
+    """Trains, converts, predicts, runs and benchmarks through the command line; returns what was said."""
+    assert dermedge.main(["train", "--data", str(data), "--output", str(run), *training]) == 0
+    files = {kind: run / f"{kind}.tflite" for kind in ("float32", "int8")}
+    for kind, target in files.items():
+        assert dermedge.main(["convert", str(run), f"--{kind}", "--output", str(target)]) == 0
+    table, model = run / "predictions.csv", ["--model", str(files["int8"])]
+    assert dermedge.main(["predict", str(data), *model, "--format", "csv", "--output", str(table)]) == 0
+    capsys.readouterr()
+    assert dermedge.main(["run", "--source", str(data), *model, "--json", "--max-frames", "5"]) == 0
+    decisions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    bench = ["--data", str(run / "catalogue.csv"), "--split", "val", "--num-runs", "20", "--warmup-runs", "5"]
+    results = run / "bench"
+    plot = ["--plot", str(run / "bench.png"), "--output", str(results)]
+    assert dermedge.main(["benchmark", *map(str, files.values()), *bench, *plot]) == 0
+    with table.open(newline="") as handle:
+        predictions = list(csv.DictReader(handle))
+    return {
+        "predictions": predictions,
+        "decisions": decisions,
+        "benchmark": json.loads((results / "results.json").read_text()),
+    }
+
+
+def test_generated_photos_become_a_model_that_knows_them(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--arch", "cnn", "--imgsz", "32", "--epochs", "5", "--qat-epochs", "1", "--batch", "12"]
+    said = travel(labelled_set, tmp_path / "run", training, capsys)
+    predictions = said["predictions"]
+    right = [row["label"] == Path(row["path"]).parent.name for row in predictions]
+    assert sum(right) / len(right) > 0.9
+    assert len(said["decisions"]) == 5
+    assert {"frame", "label", "probability", "probabilities"} <= said["decisions"][0].keys()
+    assert len(said["benchmark"]["rows"]) == 2
+    assert (tmp_path / "run" / "bench.png").stat().st_size > 5000
+
+
+def test_real_photos_travel_the_same_road(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: dict[str, int] = {}
+    for photo in build_catalogue([real_data]).photos:
+        if taken.setdefault(photo.label, 0) < PHOTOS_PER_CLASS:
+            taken[photo.label] += 1
+            target = tmp_path / "few" / photo.diagnosis / Path(photo.path).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photo.path, target)
+    training = [
+        "--arch",
+        "mobilenet_v2",
+        "--weights",
+        "none",
+        "--imgsz",
+        "64",
+        "--epochs",
+        "1",
+        "--qat-epochs",
+        "1",
+    ]
+    said = travel(tmp_path / "few", tmp_path / "run", [*training, "--batch", "8"], capsys)
+    assert len(said["predictions"]) == sum(taken.values())
+    assert list(said["decisions"][0]["probabilities"]) == [
+        "melanoma",
+        "dermatofibroma",
+        "nevus",
+        "squamous cell carcinoma",
+        "none of these",
+    ]

@@ -1,0 +1,198 @@
+"""Finding, labelling, grouping and splitting photos."""
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import DataError, OptionError
+from train.catalogue import (
+    NONE_OF_THESE,
+    Photo,
+    build_catalogue,
+    find_leaks,
+    labelled_photos,
+    read_catalogue,
+    split_by_group,
+)
+
+HAM = "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,akiec\nL3,ISIC_4,akiec\n"
+ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_3_downsampled,0,0,0,0,0,0,0,1,0\n"
+
+
+def put(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def folders(root: Path, classes: dict[str, int]) -> Path:
+    """Files that are different from each other, a folder per class."""
+    for name, count in classes.items():
+        for number in range(count):
+            put(root / name / f"{name}{number}.jpg", f"{name} {number}")
+    return root
+
+
+def test_folder_names_are_the_classes(tmp_path: Path) -> None:
+    catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 10, "dog": 10})])
+    assert catalogue.classes == ("cat", "dog")
+    assert Counter(photo.label for photo in catalogue.photos) == {"cat": 10, "dog": 10}
+    assert {photo.split for photo in catalogue.photos} == {"train", "val", "test"}
+
+
+def test_the_four_lesions_are_learned_and_all_else_is_none_of_these(tmp_path: Path) -> None:
+    names = ("melanoma", "nevus", "dermatofibroma", "squamous cell carcinoma", "vascular lesion", "shirts")
+    catalogue = build_catalogue([folders(tmp_path / "set", dict.fromkeys(names, 6))])
+    expected = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma", NONE_OF_THESE)
+    assert catalogue.classes == expected
+    assert catalogue.none_label == NONE_OF_THESE
+    others = {photo.diagnosis for photo in catalogue.photos if photo.label == NONE_OF_THESE}
+    assert others == {"vascular lesion", "shirts"}
+
+
+def test_a_table_goes_before_the_folder_and_the_newer_table_before_the_older(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"melanoma": 6, "squamous cell carcinoma": 6})
+    for number in (1, 2, 3, 4):
+        put(root / "nevus" / f"ISIC_{number}.jpg", f"photo {number}")
+    put(root / "ham.csv", HAM)
+    put(root / "isic2019.csv", ISIC_2019)
+    catalogue = build_catalogue([root], ["melanoma", "squamous cell carcinoma"])
+    found = {photo.image_id: photo for photo in catalogue.photos}
+    assert found["ISIC_1"].label == "melanoma"
+    assert found["ISIC_1"].group == found["ISIC_2"].group
+    assert found["ISIC_3"].label == "squamous cell carcinoma"
+    assert "ISIC_4" not in found
+    assert catalogue.left_out == {"its table does not tell its diagnosis": 1}
+
+
+def test_equal_bytes_and_equal_ids_are_one_group(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
+    shutil.copy(root / "cat" / "cat0.jpg", root / "cat" / "renamed.jpg")
+    put(root / "more" / "cat" / "cat0.jpg", "the same id at another size")
+    groups = {Path(p.path).relative_to(root).as_posix(): p.group for p in build_catalogue([root]).photos}
+    assert groups["cat/cat0.jpg"] == groups["cat/renamed.jpg"] == groups["more/cat/cat0.jpg"]
+    assert groups["cat/cat0.jpg"] != groups["cat/cat1.jpg"]
+
+
+def test_one_file_under_two_labels_is_left_out(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
+    shutil.copy(root / "cat" / "cat0.jpg", root / "dog" / "copy.jpg")
+    catalogue = build_catalogue([root])
+    assert len(catalogue.photos) == 15
+    assert catalogue.left_out == {"label contradicts another photo of the same lesion": 2}
+
+
+def test_the_same_photos_give_the_same_catalogue_wherever_they_lie(tmp_path: Path) -> None:
+    first = build_catalogue([folders(tmp_path / "one" / "set", {"cat": 9, "dog": 9})])
+    second = build_catalogue([folders(tmp_path / "two" / "set", {"cat": 9, "dog": 9})])
+    assert first.digest == second.digest
+    other_seed = build_catalogue([tmp_path / "one" / "set"], seed=1)
+    assert other_seed.digest != first.digest
+
+
+def test_a_catalogue_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9})])
+    catalogue.save(tmp_path / "catalogue.csv")
+    assert read_catalogue(tmp_path / "catalogue.csv") == catalogue.photos
+
+
+groups = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from(["s1", "s2"])),
+    min_size=1,
+    max_size=120,
+)
+
+
+@given(groups, st.integers(0, 5))
+def test_no_lesion_is_ever_in_two_splits(rows: list[tuple[int, str, str]], seed: int) -> None:
+    photos = [
+        Photo(f"{index}.jpg", str(index), f"g{group}", label, label, source)
+        for index, (group, label, source) in enumerate(rows)
+    ]
+    split = split_by_group(photos, seed)
+    assert find_leaks(split) == []
+    assert len(split) == len(photos)
+    assert split == split_by_group(reversed(photos), seed)
+
+
+def test_a_leak_is_found() -> None:
+    photo = Photo("a.jpg", "a", "lesion 1", "x", "x", "s", "train")
+    assert find_leaks([photo, replace(photo, path="b.jpg", split="test")]) == ["lesion 1"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"cat": 9, "dog": 2}, "class 'dog' has 2 photos"),
+        ({"cat": 9}, "two classes or more"),
+        ({}, "no pictures in"),
+    ],
+)
+def test_a_set_that_cannot_be_learned_is_refused(
+    tmp_path: Path, classes: dict[str, int], message: str
+) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(DataError, match=message):
+        build_catalogue([folders(tmp_path / "set", classes)])
+
+
+def test_photos_in_no_class_folder_are_counted_and_refused(tmp_path: Path) -> None:
+    put(tmp_path / "set" / "images" / "a.jpg", "a")
+    with pytest.raises(DataError, match="two classes or more; found: none"):
+        build_catalogue([tmp_path / "set"])
+
+
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
+    with pytest.raises(OptionError, match=r"class 'cow'\. There are: cat, dog"):
+        build_catalogue([root], ["cat", "cow"])
+    with pytest.raises(DataError, match="there is no"):
+        build_catalogue([tmp_path / "nowhere"])
+
+
+def test_photos_to_score_have_the_models_labels(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 3, "dog": 2, "cow": 1})
+    photos = labelled_photos(root, ["dog", "cat", NONE_OF_THESE])
+    assert Counter(photo.label_index for photo in photos) == {1: 3, 0: 2, 2: 1}
+    with pytest.raises(DataError, match="no class 'cow'"):
+        labelled_photos(root, ["dog", "cat"])
+    with pytest.raises(OptionError, match="--split"):
+        labelled_photos(root, ["dog", "cat"], "val")
+
+
+def test_the_photos_of_a_split_are_scored_alone(tmp_path: Path) -> None:
+    catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 20, "dog": 20})])
+    table = tmp_path / "catalogue.csv"
+    catalogue.save(table)
+    photos = labelled_photos(table, catalogue.classes, "test")
+    assert {str(photo.path) for photo in photos} == {photo.path for photo in catalogue.of("test")}
+    with pytest.raises(OptionError, match="train, val, test"):
+        labelled_photos(table, catalogue.classes, "tset")
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
+    put(root / "ham.csv", "lesion_id,image_id,dx\nL1,ISIC_1,plague\n")
+    with pytest.raises(DataError, match=r"ham\.csv.*plague"):
+        build_catalogue([root])
+
+
+def test_real_tables_join_the_real_photos_without_a_leak(real_data: Path) -> None:
+    catalogue = build_catalogue([real_data])
+    assert find_leaks(catalogue.photos) == []
+    counts = Counter(photo.label for photo in catalogue.photos)
+    assert counts["melanoma"] > 1000
+    assert counts["dermatofibroma"] > 100
+    # kaggle9's folder of seborrheic keratoses holds copies of melanomas, which the tables know
+    copies = [p for p in catalogue.photos if "seborrheic keratosis" in p.path and p.diagnosis == "melanoma"]
+    assert copies
+    # an id that came in two sizes is one group
+    groups_of_id: dict[str, set[str]] = {}
+    for photo in catalogue.photos:
+        groups_of_id.setdefault(photo.image_id, set()).add(photo.group)
+    assert all(len(groups) == 1 for groups in groups_of_id.values())

@@ -1,0 +1,102 @@
+"""What a training step is given."""
+
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import PictureError
+from edge.pictures import read_picture
+from edge.preprocess import to_input
+from train.augment import augment
+from train.catalogue import Photo
+from train.pixels import cached_pixels
+
+pytest.importorskip("tf_keras")
+
+from train.feed import TrainingBatches, draw_evenly
+
+
+def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
+    return [
+        Photo(f"{label}{source}{index}", "", "", label, label, source)
+        for (label, source), count in counts.items()
+        for index in range(count)
+    ]
+
+
+UNEVEN = photos({("rare", "s1"): 3, ("common", "s1"): 500, ("common", "s2"): 20})
+
+
+def test_classes_and_their_sources_are_drawn_alike_often() -> None:
+    drawn = Counter(
+        (UNEVEN[index].label, UNEVEN[index].source)
+        for index in draw_evenly(UNEVEN, 400, np.random.default_rng(0))
+    )
+    assert drawn == {("rare", "s1"): 200, ("common", "s1"): 100, ("common", "s2"): 100}
+
+
+def test_no_photo_of_a_source_comes_twice_before_all_have_come() -> None:
+    drawn = draw_evenly(UNEVEN, 400, np.random.default_rng(0))
+    times = Counter(drawn.tolist())
+    assert {times[index] for index in range(3)} <= {66, 67}
+    assert max(times[index] for index in range(3, 503)) == 1
+
+
+def batches(epoch: int) -> TrainingBatches:
+    pixels = np.random.default_rng(1).integers(0, 256, (len(UNEVEN), 16, 16, 3), dtype=np.uint8)
+    return TrainingBatches(
+        pixels, UNEVEN, ("common", "rare"), batch_size=8, photos_per_epoch=40, seed=3, epoch=epoch
+    )
+
+
+def test_equal_seeds_and_epochs_give_equal_batches_and_other_epochs_others() -> None:
+    (x, y), (again_x, again_y), (other_x, _) = batches(2)[4], batches(2)[4], batches(3)[4]
+    assert np.array_equal(x, again_x)
+    assert np.array_equal(y, again_y)
+    assert not np.array_equal(x, other_x)
+    assert len(batches(2)) == 5
+    assert x.dtype == np.float32
+    assert x.shape == (8, 16, 16, 3)
+    assert -1.01 < x.min() < x.max() < 1
+
+
+def test_labels_are_positions_among_the_classes() -> None:
+    fed = batches(0)
+    assert [("common", "rare")[label] for label in fed.labels] == [photo.label for photo in UNEVEN]
+
+
+def test_augmentation_keeps_shape_and_changes_the_picture() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    seen = {augment(picture, np.random.default_rng(seed)).tobytes() for seed in range(8)}
+    assert len(seen) == 8
+    varied = augment(picture, np.random.default_rng(0))
+    assert (varied.shape, varied.dtype) == (picture.shape, picture.dtype)
+    assert np.array_equal(augment(picture, np.random.default_rng(0)), varied)
+
+
+def test_cached_pixels_are_what_the_device_sees(labelled_set: Path, tmp_path: Path) -> None:
+    paths = sorted(labelled_set.rglob("*.png"))[:5]
+    pixels = cached_pixels(paths, 32, tmp_path)
+    assert all(
+        np.array_equal(row, to_input(read_picture(path), 32)) for row, path in zip(pixels, paths, strict=True)
+    )
+    assert isinstance(pixels, np.memmap)
+
+
+def test_a_changed_photo_is_decoded_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((40, 40, 3), np.uint8))
+    assert cached_pixels([path], 32, tmp_path / "cache").max() == 0
+    cv2.imwrite(str(path), np.full((41, 41, 3), 9, np.uint8))
+    assert cached_pixels([path], 32, tmp_path / "cache").min() == 9
+
+
+def test_an_unreadable_photo_is_named_and_no_half_cache_is_left(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    with pytest.raises(PictureError, match=r"bad\.jpg"):
+        cached_pixels([bad], 32, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,172 @@
+"""Training runs, resumes exactly, and refuses what it cannot do; on generated photos, in seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from edge.errors import DataError
+from train import fit
+from train.run_folder import RunFolder
+
+OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "3", "--batch", "12"]
+
+
+def start(data: Path, run: Path, *more: str) -> int:
+    return dermedge.main(["train", "--data", str(data), "--output", str(run), *OPTIONS, *more])
+
+
+def weights(run: Path, stage: str) -> list[np.ndarray]:
+    return fit.trained_network(RunFolder(run), stage).get_weights()
+
+
+def test_a_run_folder_holds_config_history_weights_and_plots(trained_run: Path) -> None:
+    names = {path.relative_to(trained_run).as_posix() for path in trained_run.rglob("*") if path.is_file()}
+    assert names == {
+        "catalogue.csv",
+        "config.json",
+        "data.json",
+        "float_weights.h5",
+        "history.csv",
+        "plots/augmented.png",
+        "plots/history.png",
+        "progress.json",
+        "qat_weights.h5",
+    }
+    history = RunFolder(trained_run).history()
+    assert [(row["stage"], row["epoch"]) for row in history] == [
+        *(("float", str(epoch)) for epoch in range(1, 6)),
+        ("qat", "1"),
+        ("qat", "2"),
+    ]
+    assert float(history[-1]["val_balanced_accuracy"]) > 0.8
+    assert json.loads((trained_run / "config.json").read_text())["classes"] == ["blue", "brown", "red"]
+
+
+@pytest.fixture(scope="module")
+def whole_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert start(labelled_set, run) == 0
+    return run
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    whole_run: Path,
+    labelled_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stop_after: int,
+) -> None:
+    calls = 0
+    fit_epoch = fit.Trainer._fit_epoch
+
+    def stop(self: fit.Trainer, *arguments: object) -> dict[str, object]:
+        nonlocal calls
+        calls += 1
+        if calls > stop_after:
+            raise KeyboardInterrupt
+        return fit_epoch(self, *arguments)
+
+    monkeypatch.setattr(fit.Trainer, "_fit_epoch", stop)
+    assert start(labelled_set, tmp_path / "run") == 130
+    assert "--resume" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert dermedge.main(["train", "--resume", str(tmp_path / "run")]) == 0
+    whole, stopped = RunFolder(whole_run).history(), RunFolder(tmp_path / "run").history()
+    for key in ("stage", "epoch", "loss", "val_loss", "learning_rate"):
+        assert [row[key] for row in stopped] == [row[key] for row in whole]
+    for stage in ("float", "qat"):
+        pairs = zip(weights(whole_run, stage), weights(tmp_path / "run", stage), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_finished_run_says_so(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dermedge.main(["train", "--resume", str(trained_run)]) == 0
+    assert "is finished; next: dermedge convert" in capsys.readouterr().out
+
+
+def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "leaking"
+    run.mkdir()
+    for name in ("config.json", "progress.json"):
+        (run / name).write_text((trained_run / name).read_text())
+    lines = (trained_run / "catalogue.csv").read_text().splitlines()
+    leak = next(line for line in lines if line.endswith(",train"))
+    (run / "catalogue.csv").write_text("\n".join([*lines, leak.removesuffix("train") + "test"]) + "\n")
+    with pytest.raises(DataError, match="two splits"):
+        fit.Trainer(RunFolder(run))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--arch", "resnet"], "unknown architecture 'resnet'. Known: cnn, mobilenet_v2"),
+        (["--imgsz", "8"], "--imgsz is 8"),
+        (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
+        (["--weights", "nowhere.h5"], "nowhere.h5"),
+        (["--epochs", "0"], "'0' is not a whole number"),
+        (["--lr", "nan"], "'nan' is not a number above 0"),
+        (["--optimizer", "sgd"], "--optimizer"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_leaves_no_folder(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert start(labelled_set, tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("dermedge: error:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_folder_is_not_overwritten(
+    trained_run: Path, labelled_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained_run / "progress.json").read_text()
+    assert start(labelled_set, trained_run) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (trained_run / "progress.json").read_text() == before
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["train", "--resume", str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+
+
+def test_a_class_with_two_photos_is_refused(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("blue", "red"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        count = 20 if name == "blue" else 2
+        for photo in sorted((labelled_set / name).iterdir())[:count]:
+            (tmp_path / "set" / name / photo.name).write_bytes(photo.read_bytes())
+    assert start(tmp_path / "set", tmp_path / "run") == 2
+    assert "class 'red' has 2 photos of 2 lesions" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["float", "qat"])
+def test_a_run_is_evaluated_on_its_validation_split(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    command = ["evaluate", str(trained_run), "--stage", stage, "--output", str(tmp_path / "scores")]
+    assert dermedge.main(command) == 0
+    values = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
+    best = max(
+        float(row["val_balanced_accuracy"])
+        for row in RunFolder(trained_run).history()
+        if row["stage"] == stage
+    )
+    assert values["balanced_accuracy"] == pytest.approx(best, abs=1e-4)
+    assert f"balanced accuracy  {best:.3f}" in capsys.readouterr().out
+    assert (tmp_path / "scores" / "confusion.png").stat().st_size > 5000
