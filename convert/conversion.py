@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import tf_keras as keras
 from numpy.typing import NDArray
 
 from convert.compact import share_vectors
@@ -84,6 +85,8 @@ def convert_run(
     """
     config = run.config()
     photos = run.photos()
+    # layers are named by counting, and names are in the file: equal conversions give equal bytes
+    keras.backend.clear_session()
     network = trained_network(run, "qat" if kind == INT8_QAT else "float")
     calibration = _calibration(run, config, photos, calibration_photos) if kind == INT8_PTQ else []
     model = share_vectors(lower(network, kind, calibration, evidence))

@@ -27,7 +27,7 @@ def deployable(network: keras.Model, evidence: bool = True) -> keras.Model:
     outputs = [keras.layers.Softmax(name="probabilities")(logits)]
     if evidence:
         outputs.append(network.get_layer(prefix + EVIDENCE).output)
-    return keras.Model(network.input, outputs)
+    return keras.Model(network.input, outputs, name="dermedge")
 
 
 def lower(

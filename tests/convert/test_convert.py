@@ -155,7 +155,7 @@ def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> 
     [
         (["nowhere", "--int8"], "is no run folder"),
         (["RUN"], "--int8"),
-        (["RUN", "--int4"], "--int4"),
+        (["RUN", "--int8", "--int4"], "--int4"),
         (["RUN", "--int8", "--calibration-photos", "0"], "'0' is not a whole number"),
         (["RUN", "--int8", "--output", "/proc/x/y.tflite"], "cannot write"),
     ],
