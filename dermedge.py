@@ -24,8 +24,9 @@ EXTRAS = {
     "tensorflow": "train",
     "tf_keras": "train",
     "tensorflow_model_optimization": "train",
-    "sklearn": "train",
-    "pandas": "train",
+    "scipy": "train",
+    "flatbuffers": "train",
+    "ai_edge_litert": "edge",
     "matplotlib": "benchmark",
 }
 
