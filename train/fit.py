@@ -93,7 +93,7 @@ class Trainer:
             row = self._fit_epoch(model, progress.stage, epoch)
             if not np.isfinite([row["loss"], row["val_loss"]]).all():
                 rate = "--lr" if progress.stage == "float" else "--qat-lr"
-                raise DataError(f"the loss is not finite after epoch {epoch + 1}: train again with a lower {rate}")
+                raise DataError(f"the loss is not finite after epoch {epoch + 1}: train with a lower {rate}")
             if row["val_balanced_accuracy"] > progress.best:
                 progress = replace(progress, best=row["val_balanced_accuracy"])
                 save_weights(model, self.run.weights_path(progress.stage))
