@@ -51,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments[0] not in VERBS:
         return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
-    return _run(VERBS[arguments[0]][0], arguments[1:])
+    try:
+        return _run(VERBS[arguments[0]][0], arguments[1:])
+    except KeyboardInterrupt:
+        # also one that arrives while the packages are imported
+        print("dermedge: stopped", file=sys.stderr)
+        return 130
 
 
 def fail(message: str) -> int:
@@ -81,9 +86,6 @@ def _run(module: str, arguments: list[str]) -> int:
         return 0
     except OSError as error:
         return fail(str(storage_error(error.filename or "output", error)))
-    except KeyboardInterrupt:
-        print("dermedge: stopped", file=sys.stderr)
-        return 130
 
 
 if __name__ == "__main__":
