@@ -47,15 +47,15 @@ def _key(paths: Iterable[Path]) -> str:
 def _decode_into(
     target: Path, paths: Sequence[Path], size: int, progress: Callable[[int, int], None]
 ) -> None:
-    shape = (len(paths), size, size, 3)
-    pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size, size, 3)}
+    with ThreadPoolExecutor(DECODING_THREADS) as pool, target.open("wb") as handle:
+        # plain writes: into a mapping, a full disk would kill the process
+        np.lib.format.write_array_header_1_0(handle, header)
         pictures = pool.map(lambda path: to_input(read_picture(path), size), paths)
         try:
-            for index, picture in enumerate(pictures):
-                pixels[index] = picture
-                progress(index + 1, len(paths))
+            for index, picture in enumerate(pictures, 1):
+                handle.write(picture.tobytes())
+                progress(index, len(paths))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    pixels.flush()

@@ -150,11 +150,14 @@ class RunFolder:
 
     def save_checkpoint(self, checkpoint: Any, progress: Progress) -> Progress:
         """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before."""
+        import tensorflow as tf
+
         name = f"checkpoints/{progress.stage}-{progress.epoch:03d}"
         (self.path / name).mkdir(parents=True, exist_ok=True)
         try:
             checkpoint.write(str(self.path / name / "state"))
-        except OSError as error:
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(self.path / name, ignore_errors=True)
             raise StorageError(f"cannot write the checkpoint '{self.path / name}': {error}") from error
         progress = replace(progress, checkpoint=name)
         self.save_progress(progress)
