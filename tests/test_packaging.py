@@ -138,7 +138,9 @@ def test_the_wheel_holds_every_tracked_file_of_its_packages_and_the_licence(
     wheel: Path, tracked: list[Path]
 ) -> None:
     packages = {name.split(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
-    missing = [path for path in tracked if path.parts[0] in packages and not (wheel / path).is_file()]
+    # the measurements of machines are records of the repository, not parts of the program
+    parts = [path for path in tracked if path.parts[0] in packages and "results" not in path.parts]
+    missing = [path for path in parts if not (wheel / path).is_file()]
     assert missing == []
     assert list(wheel.glob("dermedge-*.dist-info/licenses/LICENSE"))
 

@@ -47,8 +47,11 @@ def mobilenet_v2(size: int, classes: int, weights: str) -> keras.Model:
         raise OptionError(f"--weights is '{weights}'. Known: imagenet, none, or a weights file")
     try:
         backbone = keras.applications.MobileNetV2(input_tensor=pixels, include_top=False, weights=start)
-    except (ValueError, OSError) as error:
-        raise DataError(f"cannot load the weights '{weights}': {str(error).splitlines()[0]}") from error
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"cannot load the weights '{weights}': {reason}; give a file with --weights, or none"
+        ) from error
     if start is not None:
         freeze_batch_norms(backbone)
     x = keras.layers.Dropout(DROPOUT)(backbone.output)
