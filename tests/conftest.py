@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from edge.shipped import DEFAULT_MODEL
+
+# A job that a script starts in the background ignores Ctrl-C, and so would every test of it and its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
 BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
