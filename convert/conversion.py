@@ -90,17 +90,7 @@ def convert_run(
     network = trained_network(run, "qat" if kind == INT8_QAT else "float")
     calibration = _calibration(run, config, photos, calibration_photos) if kind == INT8_PTQ else []
     model = share_vectors(lower(network, kind, calibration, evidence))
-    manifest = Manifest(
-        labels=config.classes,
-        input_size=config.size,
-        quantization=kind,
-        architecture=config.architecture,
-        none_label=NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
-        data_digest=config.data_digest,
-        command=config.command,
-        licence=licence,
-        tools=tool_versions(),
-    )
+    manifest = _describe(config, kind, licence)
     held_out = [photo for photo in photos if photo.split == "val"]
     pixels = cached_pixels([Path(photo.path) for photo in held_out], config.size, run.cache)
     truth = label_indices(held_out, config.classes)
@@ -113,6 +103,21 @@ def convert_run(
         parity=parity_json(parity),
     )
     return Conversion(attach(model, manifest), manifest, parity)
+
+
+def _describe(config: Config, kind: str, licence: str | None) -> Manifest:
+    """What is known of a file before it has run."""
+    return Manifest(
+        labels=config.classes,
+        input_size=config.size,
+        quantization=kind,
+        architecture=config.architecture,
+        none_label=NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
+        data_digest=config.data_digest,
+        command=config.command,
+        licence=licence,
+        tools=tool_versions(),
+    )
 
 
 def _calibration(
