@@ -93,12 +93,13 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo for scoring: where it is, which class it shows, and which lesion it is of."""
+    """A photo for scoring: where it is, which class it shows, which lesion it is of, and what that is."""
 
     path: Path
     label_index: int
     group: str
     source: str
+    diagnosis: str
 
 
 def build_catalogue(
@@ -307,4 +308,4 @@ def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None)
         raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
     if not photos:
         raise DataError(f"no labelled photos in '{data}'")
-    return [LabelledPhoto(Path(p.path), index[p.label], p.group, p.source) for p in photos]
+    return [LabelledPhoto(Path(p.path), index[p.label], p.group, p.source, p.diagnosis) for p in photos]
