@@ -1,13 +1,33 @@
-"""From quantized outputs to calibrated probabilities.
+"""From quantized outputs to calibrated probabilities, and from these to an answer.
+
+The thresholds of a decision are those of a manifest, fitted on the validation split by `convert`; each may
+be absent:
+
+- ``none``: the photo is declined, which is the answer "none of these", where p(none of these) >= it. Else
+  the answer is the most probable of the other classes. Without it the most probable class of all is.
+- ``uncertain``: an answer that is not declined is uncertain where its probability among the classes other
+  than "none of these", p / sum of theirs, is below it (Chow, "On Optimum Recognition Error and Reject
+  Tradeoff", 1970).
+- ``alert``: {"label", "threshold"}: on where p(label) >= threshold, whatever the answer is.
+- ``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with
+  p >= its threshold. It may be empty, and may hold several. Photos of each class that come as those of
+  validation came have their class in the set with the probability ``coverage`` at least: least ambiguous
+  set-valued classifiers (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded
+  Error Levels", 2019), class by class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
+
+All probabilities are calibrated: softmax(logits / temperature).
 
 Plain Python floats, because the classes are few: right after an inference the caches hold the network, and
-a handful of NumPy calls then takes longer than the whole of this (see benchmarks/).
+a handful of NumPy calls then takes longer than the whole of this (see benchmarks/). The phone app repeats
+it; tests/edge/decision_vectors.json holds the two equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import exp, log
+from typing import Any
 
 # Half of a uint8 probability's step: what a quantized 0 may still stand for.
 HALF_STEP = 0.5 / 256
@@ -32,3 +52,65 @@ def logits_of_outputs(outputs: Sequence[float]) -> tuple[float, ...]:
     if min(outputs) >= 0 and abs(sum(outputs) - 1) < 0.1:
         return tuple(log(max(one, HALF_STEP)) for one in outputs)
     return tuple(outputs)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is answered for one vector of probabilities.
+
+    Attributes:
+        index: of the answered class.
+        declined: whether the answer is "none of these".
+        uncertain: whether the answer is too weak among the classes other than "none of these".
+        alert: whether the class of the alert reached its threshold, whatever the answer is.
+    """
+
+    index: int
+    declined: bool
+    uncertain: bool
+    alert: bool
+
+
+def decide(
+    probabilities: Sequence[float],
+    labels: Sequence[str],
+    none_label: str | None,
+    thresholds: Mapping[str, Any],
+) -> Decision:
+    """The answer, by the law at the head of this module.
+
+    Args:
+        probabilities: calibrated, one a class, sum 1.
+        labels: of the classes.
+        none_label: the one of them that stands for "none of these", or None.
+        thresholds: of a manifest; an empty dict decides for the most probable class.
+    """
+    none_index = labels.index(none_label) if none_label in labels else None
+    named = [index for index in range(len(labels)) if index != none_index]
+    if none_index is None or "none" not in thresholds:
+        index = probabilities.index(max(probabilities))
+    elif probabilities[none_index] >= thresholds["none"]:
+        index = none_index
+    else:
+        index = max(named, key=lambda one: probabilities[one])
+    declined = index == none_index
+    among_named = sum(probabilities[one] for one in named)
+    alert = thresholds.get("alert")
+    return Decision(
+        index=index,
+        declined=declined,
+        uncertain=not declined and probabilities[index] < thresholds.get("uncertain", 0) * among_named,
+        alert=alert is not None and probabilities[labels.index(alert["label"])] >= alert["threshold"],
+    )
+
+
+def prediction_set(
+    probabilities: Sequence[float], labels: Sequence[str], thresholds: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """Indices of the classes that the probabilities do not rule out, by ``conformal`` of the thresholds.
+
+    Raises:
+        KeyError: the thresholds have none.
+    """
+    least = thresholds["conformal"]["thresholds"]
+    return tuple(index for index, label in enumerate(labels) if probabilities[index] >= least[label])

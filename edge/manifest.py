@@ -31,6 +31,7 @@ class Manifest:
         architecture: the network's name.
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
+        thresholds: of the decision, as `edge.decision` describes them; empty: the most probable class.
         metrics: figures by name, each measured by the device runtime on the split that its key names.
         parity: how the file compares with the Keras model it was made of, on the same pictures.
         data_digest: SHA-256 of the catalogue it was trained on.
@@ -46,6 +47,7 @@ class Manifest:
     preprocessing: str = PREPROCESSING
     none_label: str | None = None
     temperature: float = 1.0
+    thresholds: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     data_digest: str | None = None
@@ -69,11 +71,46 @@ class Manifest:
             values = json.loads(text)
             known = {one.name for one in fields(cls)}
             manifest = cls(**{key: value for key, value in values.items() if key in known})
-            return cls(**{**manifest.__dict__, "labels": tuple(str(label) for label in manifest.labels)})
+            labels = tuple(str(label) for label in manifest.labels)
+            _check_thresholds(manifest.thresholds, labels, manifest.none_label)
+            return cls(**{**manifest.__dict__, "labels": labels})
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"the manifest in '{source}' cannot be read ({error}); convert it again"
             ) from error
+
+
+def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str | None) -> None:
+    """Raises ValueError where `edge.decision` could not decide by these thresholds."""
+    _part(thresholds, "thresholds")
+    if "none" in thresholds:
+        _check_probability(thresholds["none"], "none")
+        if none_label not in labels:
+            raise ValueError(f"it has a threshold for none of these, and no such class: {none_label!r}")
+    if "uncertain" in thresholds:
+        _check_probability(thresholds["uncertain"], "uncertain")
+    if "alert" in thresholds:
+        alert = _part(thresholds["alert"], "alert")
+        _check_probability(alert.get("threshold"), "alert")
+        if alert.get("label") not in labels:
+            raise ValueError(f"the alert is for the class {alert.get('label')!r}, which it does not have")
+    if "conformal" in thresholds:
+        conformal = _part(thresholds["conformal"], "conformal")
+        _check_probability(conformal.get("coverage"), "coverage")
+        of_classes = _part(conformal.get("thresholds"), "conformal")
+        for label in labels:
+            _check_probability(of_classes.get(label), f"conformal of '{label}'")
+
+
+def _part(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r}, which is not an object")
+    return value
+
+
+def _check_probability(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"the threshold {name} is {value!r}, not a number of 0 to 1")
 
 
 def strip(model: bytes) -> bytes:

@@ -1,14 +1,98 @@
-"""Probabilities from what a network puts out."""
+"""Probabilities from what a network puts out, and answers from probabilities."""
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decision import HALF_STEP, logits_of_outputs, softmax
+from edge.decision import HALF_STEP, decide, logits_of_outputs, prediction_set, softmax
+
+VECTORS = json.loads((Path(__file__).parent / "decision_vectors.json").read_text())
+LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")
+NONE = LABELS.index("none of these")
 
 logits = st.lists(st.floats(-50, 50), min_size=2, max_size=8)
+four_probabilities = st.lists(st.floats(-8, 8), min_size=4, max_size=4).map(softmax)
+threshold = st.floats(0, 1)
+
+
+def decided(probabilities: tuple[float, ...], **thresholds: Any) -> Any:
+    return decide(probabilities, LABELS, LABELS[NONE], thresholds)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
+    decision = decide(vector["probabilities"], vector["labels"], vector["none_label"], vector["thresholds"])
+    for name in ("index", "declined", "uncertain", "alert"):
+        assert getattr(decision, name) == vector[name]
+    if vector["set"] is not None:
+        chosen = prediction_set(vector["probabilities"], vector["labels"], vector["thresholds"])
+        assert list(chosen) == vector["set"]
+
+
+@given(four_probabilities)
+def test_without_thresholds_the_most_probable_class_is_the_answer(probabilities: tuple[float, ...]) -> None:
+    decision = decided(probabilities)
+    assert probabilities[decision.index] == max(probabilities)
+    assert decision.declined == (decision.index == NONE)
+    assert not decision.uncertain
+    assert not decision.alert
+
+
+@given(four_probabilities, threshold)
+def test_declined_exactly_where_none_reaches_its_threshold(
+    probabilities: tuple[float, ...], least: float
+) -> None:
+    decision = decided(probabilities, none=least)
+    assert decision.declined == (probabilities[NONE] >= least)
+    if not decision.declined:
+        assert probabilities[decision.index] == max(probabilities[:NONE])
+
+
+@given(st.lists(st.floats(-8, 8), min_size=4, max_size=4), st.floats(0, 8), threshold)
+def test_more_none_never_undoes_a_declining(values: list[float], more: float, least: float) -> None:
+    raised = [*values[:NONE], values[NONE] + more]
+    assert decided(softmax(values), none=least).declined <= decided(softmax(raised), none=least).declined
+
+
+@given(st.lists(st.floats(-8, 8), min_size=4, max_size=4), st.floats(0, 8), threshold, threshold)
+def test_more_melanoma_never_ends_the_alert_and_the_answer_has_no_say_in_it(
+    values: list[float], more: float, least: float, none: float
+) -> None:
+    alert = {"label": "melanoma", "threshold": least}
+    before, after = softmax(values), softmax([values[0] + more, *values[1:]])
+    assert decided(before, alert=alert).alert <= decided(after, alert=alert).alert
+    assert decided(before, alert=alert).alert == decided(before, alert=alert, none=none).alert
+
+
+@given(st.lists(st.floats(-8, 8), min_size=4, max_size=4), st.floats(-8, 8), threshold)
+def test_whether_an_answer_is_uncertain_does_not_depend_on_none(
+    values: list[float], other: float, least: float
+) -> None:
+    """Nothing is declined at a threshold of 1, so that only the share among the named classes counts."""
+    named = softmax(values[:NONE])
+    for none in (values[NONE], other):
+        decision = decided(softmax([*values[:NONE], none]), none=1.0, uncertain=least)
+        if not math.isclose(max(named), least):
+            assert decision.uncertain == (max(named) < least)
+
+
+@given(four_probabilities, threshold, threshold)
+def test_a_lower_threshold_never_takes_a_class_out_of_the_set(
+    probabilities: tuple[float, ...], one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+
+    def chosen(least: float) -> set[int]:
+        conformal = {"coverage": 0.9, "thresholds": dict.fromkeys(LABELS, least)}
+        return set(prediction_set(probabilities, LABELS, {"conformal": conformal}))
+
+    assert chosen(high) <= chosen(low)
+    assert chosen(0.0) == set(range(len(LABELS)))
 
 
 @given(logits, st.floats(0.1, 10))

@@ -1,7 +1,10 @@
 """A model file that describes itself."""
 
+import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,13 @@ from edge.errors import ModelError
 from edge.manifest import LABELS_NAME, Manifest, attach, read_associated_labels, read_manifest, strip
 
 MANIFEST = Manifest(labels=("a", "b c"), input_size=32, quantization="int8-qat", temperature=1.25)
+THRESHOLDS: dict[str, Any] = {
+    "none": 0.5,
+    "uncertain": 0.25,
+    "alert": {"label": "a", "threshold": 0.125, "sensitivity": 0.9},
+    "conformal": {"coverage": 0.9, "thresholds": {"a": 0.125, "b c": 0}},
+}
+DECIDING = replace(MANIFEST, none_label="b c", thresholds=THRESHOLDS)
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256))
 
 
@@ -54,6 +64,52 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_refused_with_the_file(text: str) -> None:
     with pytest.raises(ModelError, match=r"x\.tflite"):
         Manifest.from_json(text, "x.tflite")
+
+
+def test_thresholds_come_back_as_they_were_and_without_them_there_are_none() -> None:
+    assert Manifest.from_json(DECIDING.to_json(), "x") == DECIDING
+    old = json.loads(MANIFEST.to_json())
+    del old["thresholds"]
+    assert Manifest.from_json(json.dumps(old), "x").thresholds == {}
+
+
+@pytest.mark.parametrize("key", THRESHOLDS)
+def test_each_threshold_may_be_absent_and_a_later_one_is_let_be(key: str) -> None:
+    few = {name: value for name, value in THRESHOLDS.items() if name != key}
+    manifest = replace(DECIDING, thresholds={**few, "later": [1]})
+    assert Manifest.from_json(manifest.to_json(), "x") == manifest
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ([], "thresholds is"),
+        ({"none": 1.5}, "none is 1.5"),
+        ({"none": "0.5"}, "none is '0.5'"),
+        ({"none": True}, "none is True"),
+        ({"uncertain": float("nan")}, "uncertain is nan"),
+        ({"uncertain": None}, "uncertain is None"),
+        ({"alert": 0.3}, "alert is 0.3"),
+        ({"alert": {"label": "a"}}, "alert is None"),
+        ({"alert": {"label": "z", "threshold": 0.1}}, "class 'z'"),
+        ({"alert": {"label": ["a"], "threshold": 0.1}}, "does not have"),
+        ({"conformal": {"coverage": 0.9}}, "conformal is None"),
+        ({"conformal": {"coverage": 90, "thresholds": {"a": 0, "b c": 0}}}, "coverage is 90"),
+        ({"conformal": {"coverage": 0.9, "thresholds": {"a": 0}}}, "'b c'"),
+    ],
+)
+def test_damaged_thresholds_are_refused_in_one_line_with_the_file(damage: Any, said: str) -> None:
+    text = replace(DECIDING, thresholds=damage).to_json()
+    with pytest.raises(ModelError, match=r"x\.tflite") as error:
+        Manifest.from_json(text, "x.tflite")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_threshold_for_none_needs_such_a_class() -> None:
+    for none_label in (None, "z"):
+        with pytest.raises(ModelError, match="no such class"):
+            Manifest.from_json(replace(DECIDING, none_label=none_label).to_json(), "x")
 
 
 def test_keys_of_a_later_version_are_ignored() -> None:
