@@ -23,7 +23,9 @@ LABELS = ("melanoma", "nevus", "dermatofibroma")
 
 def photos(counts: tuple[int, ...]) -> list[LabelledPhoto]:
     return [
-        LabelledPhoto(Path(f"{label}-{number}.jpg"), label, f"lesion {label}-{number}", "made up", LABELS[label])
+        LabelledPhoto(
+            Path(f"{label}-{number}.jpg"), label, f"lesion {label}-{number}", "made up", LABELS[label]
+        )
         for label, count in enumerate(counts)
         for number in range(count)
     ]
