@@ -40,9 +40,14 @@ def positive_int(text: str) -> int:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--model, --labels, --num-threads and --runtime, as `open_classifier` reads them."""
+    """--model, --labels, --tta, --num-threads and --runtime."""
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a .tflite file")
     parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="mean over the picture, its mirror image and both upside down: four times as long",
+    )
     add_runtime_options(parser)
 
 

@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decision import logits_of_outputs, softmax
+from edge.decision import Decision, decide, logits_of_outputs, prediction_set, softmax
 from edge.errors import ModelError, OptionError
 from edge.manifest import Manifest, read_associated_labels, read_manifest
 from edge.preprocess import PREPROCESSING, Preprocessor
 from edge.runtime import Interpreter, choose_runtime, open_interpreter
 
 NS_PER_MS = 1e6
+# Steps along rows and columns that make, of the network's picture, its mirror image and both turned by 180
+# degrees.
+TURNS = ((1, -1), (-1, -1), (-1, 1))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of one prediction went, in milliseconds."""
+    """Where the time of one prediction went, in milliseconds; ``invoke_ms`` is that of all its inferences."""
 
     preprocess_ms: float
     invoke_ms: float
@@ -70,7 +73,9 @@ class Prediction:
     """What the model says of one frame.
 
     Attributes:
-        label: the most probable class.
+        label: the answered class.
+        decision: how it was answered.
+        alert: the class whose alert is on, whatever the label is, or None.
         probabilities: one a class, calibrated with the manifest's temperature, sum 1.
         logits: one a class, before the temperature.
         timing: of this prediction.
@@ -78,6 +83,8 @@ class Prediction:
     """
 
     label: str
+    decision: Decision
+    alert: str | None
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
     timing: Timing
@@ -85,11 +92,12 @@ class Prediction:
 
     @property
     def index(self) -> int:
-        return self.probabilities.index(max(self.probabilities))
+        return self.decision.index
 
     @property
     def probability(self) -> float:
-        return max(self.probabilities)
+        """Of the answered class."""
+        return self.probabilities[self.decision.index]
 
     @property
     def evidence(self) -> NDArray[np.float32] | None:
@@ -105,6 +113,8 @@ class Classifier:
         labels: class names for a file without a manifest.
         num_threads: of the interpreter.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        tta: test-time augmentation: the logits are the mean over the picture, its mirror image and both
+            turned by 180 degrees, which takes four inferences; the evidence is that of the picture.
 
     Raises:
         ModelError: the file cannot be run, or is no picture classifier.
@@ -117,10 +127,12 @@ class Classifier:
         labels: Sequence[str] | None = None,
         num_threads: int = 1,
         runtime: str = "auto",
+        tta: bool = False,
     ) -> None:
         self.path = Path(model)
         self.runtime = choose_runtime(runtime)
         self.num_threads = num_threads
+        self.tta = tta
         started = perf_counter_ns()
         self._interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime)
         self.load_ms = (perf_counter_ns() - started) / NS_PER_MS
@@ -129,13 +141,23 @@ class Classifier:
         self.input_size = int(self._input["shape"][1])
         self._preprocess = Preprocessor(self.input_size)
         self.manifest: Manifest | None = read_manifest(self.path)
-        self.labels = _labels(self.path, self.manifest, labels, int(self._probabilities["shape"][-1]))
+        classes = int(self._probabilities["shape"][-1])
+        if self.manifest and len(self.manifest.labels) != classes:
+            raise ModelError(
+                f"'{self.path}' has {classes} classes, and its manifest names {len(self.manifest.labels)}; "
+                "convert it again"
+            )
+        self.labels = _labels(self.path, self.manifest, labels, classes)
         if self.manifest and self.manifest.preprocessing != PREPROCESSING:
             raise ModelError(
                 f"'{self.path}' wants the preprocessing '{self.manifest.preprocessing}', "
                 f"and this dermedge does '{PREPROCESSING}'; install the dermedge that made it"
             )
         self.temperature = self.manifest.temperature if self.manifest else 1.0
+        self.thresholds = self.manifest.thresholds if self.manifest else {}
+        # thresholds name the classes as the manifest does, also where other labels were given
+        self._own_labels = self.manifest.labels if self.manifest else self.labels
+        self._none_label = self.manifest.none_label if self.manifest else None
 
     def __enter__(self) -> Classifier:
         return self
@@ -160,6 +182,11 @@ class Classifier:
         """Whether the evidence has more than one cell, so that it says where."""
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
 
+    @property
+    def has_prediction_sets(self) -> bool:
+        """Whether `prediction_set` can be asked for."""
+        return "conformal" in self.thresholds
+
     def preprocess(self, frame_bgr: NDArray[np.uint8]) -> None:
         """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor."""
         tensor = self._interpreter.tensor(self._input["index"])()[0]
@@ -183,17 +210,48 @@ class Classifier:
         """Classifies one uint8 [h, w, 3] BGR frame of 0 to 255."""
         started = perf_counter_ns()
         self.preprocess(frame_bgr)
+        picture = self._interpreter.tensor(self._input["index"])()[0].copy() if self.tta else None
         prepared = perf_counter_ns()
         self._interpreter.invoke()
         invoked = perf_counter_ns()
         evidence, logits = self._logits()
+        turns_ns = 0
+        if picture is not None:
+            logits, turns_ns = self._with_turns(picture, logits)
         probabilities = softmax(logits, self.temperature)
-        label = self.labels[probabilities.index(max(probabilities))]
+        decision = decide(probabilities, self._own_labels, self._none_label, self.thresholds)
+        alert = self._label_of_alert() if decision.alert else None
         ended = perf_counter_ns()
         timing = Timing(
-            (prepared - started) / NS_PER_MS, (invoked - prepared) / NS_PER_MS, (ended - invoked) / NS_PER_MS
+            (prepared - started) / NS_PER_MS,
+            (invoked - prepared + turns_ns) / NS_PER_MS,
+            (ended - invoked - turns_ns) / NS_PER_MS,
         )
-        return Prediction(label, probabilities, logits, timing, evidence)
+        label = self.labels[decision.index]
+        return Prediction(label, decision, alert, probabilities, logits, timing, evidence)
+
+    def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
+        """The classes that a prediction of this classifier does not rule out; maybe none, maybe several.
+
+        Raises:
+            KeyError: the model `has_prediction_sets` not.
+        """
+        chosen = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
+        return tuple(self.labels[index] for index in chosen)
+
+    def _label_of_alert(self) -> str:
+        return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]
+
+    def _with_turns(self, picture: NDArray[Any], logits: tuple[float, ...]) -> tuple[tuple[float, ...], int]:
+        """The mean of a picture's logits and of those of its `TURNS`, and the nanoseconds these ran."""
+        rows, invoke_ns = [logits], 0
+        for down, right in TURNS:
+            self._interpreter.tensor(self._input["index"])()[0] = picture[::down, ::right]
+            started = perf_counter_ns()
+            self._interpreter.invoke()
+            invoke_ns += perf_counter_ns() - started
+            rows.append(self._logits()[1])
+        return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)), invoke_ns
 
     def _read(self, details: dict[str, Any]) -> Tensor:
         return Tensor(self._interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])

@@ -23,7 +23,7 @@ class Reading:
 
     Attributes:
         labels: the model's classes, in the order of the prediction's probabilities.
-        label: the class to show: the most probable one, or ``uncertain`` below the asked confidence.
+        label: the class to show: the answered one, or ``uncertain`` below the asked confidence.
         seen: the square that the network sees: top, left and side in pixels of the frame.
         dropped: frames of a live source so far that were not classified.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
@@ -40,6 +40,11 @@ class Reading:
     capture_ms: float
     frame_age_ms: float
     fps: float | None
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the answer is below the model's own threshold, or below the asked confidence."""
+        return self.prediction.decision.uncertain or self.label == UNCERTAIN
 
     @property
     def end_to_end_ms(self) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Prediction
-from edge.loop import Reading
+from edge.loop import UNCERTAIN, Reading
 
 Colour = tuple[int, int, int]
 
@@ -79,7 +79,8 @@ def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
     if heat_cells is not None:
         _draw_heat(image[seen], heat_cells)
     scale = max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / 640), LEAST_SCALE)
-    _draw_header(image, reading, scale)
+    header = _draw_header(image, reading, scale)
+    _draw_notes(image, reading, scale, top=header)
     footer = _draw_footer(image, reading, scale)
     _draw_bars(image, reading, scale, bottom=image.shape[0] - footer)
     return image
@@ -118,8 +119,8 @@ def _dim_outside(image: NDArray[np.uint8], seen: tuple[slice, slice]) -> None:
     image[seen] = kept
 
 
-def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> None:
-    """The label with its probability, and the frame rate, along the upper edge."""
+def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> int:
+    """The label with its probability, and the frame rate, along the upper edge; returns its height."""
     height = round(40 * scale)
     _panel(image, 0, 0, image.shape[1], height)
     index = reading.prediction.index
@@ -129,6 +130,17 @@ def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> No
     _text(image, text, (round(18 * scale), base), 0.72 * scale, WHITE, bold=True)
     if reading.fps is not None:
         _text_right(image, f"{reading.fps:.1f} fps", base, 0.52 * scale, WHITE)
+    return height
+
+
+def _draw_notes(image: NDArray[np.uint8], reading: Reading, scale: float, top: int) -> None:
+    """What there is to say of the label, small, in a panel of its own below it."""
+    text = notes_line(reading)
+    if not text:
+        return
+    left, size = round(18 * scale), 0.46 * scale
+    _panel(image, 0, top, left + _text_width(text, size) + round(10 * scale), top + round(22 * scale))
+    _text(image, text, (left, top + round(14 * scale)), size, WHITE)
 
 
 def _draw_footer(image: NDArray[np.uint8], reading: Reading, scale: float) -> int:
@@ -140,6 +152,16 @@ def _draw_footer(image: NDArray[np.uint8], reading: Reading, scale: float) -> in
     _text(image, latency_line(reading), (round(8 * scale), base), 0.4 * scale, WHITE)
     _text_right(image, DISCLAIMER, base, 0.4 * scale, GREY)
     return height
+
+
+def notes_line(reading: Reading) -> str:
+    """What the decision says beside the label: uncertain, and the alert of a class; often nothing."""
+    notes = []
+    if reading.is_uncertain and reading.label != UNCERTAIN:
+        notes.append(UNCERTAIN)
+    if reading.prediction.alert:
+        notes.append(f"{reading.prediction.alert} alert")
+    return ", ".join(notes)
 
 
 def latency_line(reading: Reading) -> str:

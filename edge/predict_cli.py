@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 
 from edge.arguments import add_model_options, make_parser, read_labels
-from edge.classifier import Classifier
+from edge.classifier import Classifier, Prediction
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import write_bytes, write_text
 from edge.loop import Reading, classify_frames
@@ -24,6 +24,9 @@ from edge.pictures import find_pictures
 from edge.sources import Pictures
 
 EXPLAINED_SUFFIX = ".explained.png"
+
+# The prediction set of a prediction, where sets are asked for.
+Sets = Callable[[Prediction], tuple[str, ...]] | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,16 +38,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_equal_names(paths)
     unreadable: list[PictureError] = []
     with Classifier(
-        options.model, read_labels(options.labels), options.num_threads, options.runtime
+        options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
     ) as classifier:
         if options.explain and not classifier.has_heat_map:
             raise OptionError(
                 f"--explain needs a model that tells where its evidence lies, and '{options.model}' does not"
             )
+        if options.sets and not classifier.has_prediction_sets:
+            raise OptionError(
+                f"--sets needs a model with thresholds for prediction sets, and '{options.model}' has none; "
+                "convert it again"
+            )
+        sets = classifier.prediction_set if options.sets else None
         readings = predict(paths, classifier, unreadable)
         if options.explain:
             readings = explain(readings, options.explain)
-        lines = FORMATS[options.format](readings, classifier.labels, paths)
+        lines = FORMATS[options.format](readings, classifier.labels, paths, sets)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
         print(f"dermedge: error: {error}", file=sys.stderr)
@@ -86,53 +95,74 @@ def explain(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:
         yield reading
 
 
-def table(readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path]) -> Iterator[str]:
+def table(
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
+) -> Iterator[str]:
     """Lines for people, in columns; each comes as soon as its picture is predicted."""
     first = max(len("picture"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))
     header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
-    yield f"{'picture':<{first}}  {'label':<{second}}  probability  {header}".rstrip()
+    start = f"{'picture':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
+    yield f"{start}  {header}{'  set' if sets else ''}"
     for reading in readings:
         values = "  ".join(
             f"{value:>{max(len(label), 6)}.4f}"
             for label, value in zip(labels, reading.prediction.probabilities, strict=True)
         )
         prediction = reading.prediction
+        uncertain = "yes" if reading.is_uncertain else "-"
+        chosen = f"  {{{', '.join(sets(prediction))}}}" if sets else ""
         yield (
-            f"{reading.frame.name:<{first}}  {prediction.label:<{second}}  "
-            f"{prediction.probability:>11.4f}  {values}"
+            f"{reading.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
+            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
         )
 
 
 def comma_separated(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path]
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
-    yield _csv_line(["path", "label", "probability", *labels])
+    yield _csv_line(
+        ["path", "label", "probability", "uncertain", "alert", *labels, *(["set"] if sets else [])]
+    )
     for reading in readings:
-        values = (reading.prediction.probability, *reading.prediction.probabilities)
-        yield _csv_line([reading.frame.name, reading.prediction.label, *(f"{one:.6f}" for one in values)])
+        prediction = reading.prediction
+        yield _csv_line(
+            [
+                reading.frame.name,
+                prediction.label,
+                f"{prediction.probability:.6f}",
+                "yes" if reading.is_uncertain else "no",
+                prediction.alert or "",
+                *(f"{one:.6f}" for one in prediction.probabilities),
+                *([";".join(sets(prediction))] if sets else []),
+            ]
+        )
 
 
-def json_lines(readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path]) -> Iterator[str]:
+def json_lines(
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
+) -> Iterator[str]:
     """One JSON object a picture."""
     for reading in readings:
         prediction = reading.prediction
         probabilities = {
             label: round(value, 6) for label, value in zip(labels, prediction.probabilities, strict=True)
         }
-        yield json.dumps(
-            {
-                "path": reading.frame.name,
-                "label": prediction.label,
-                "probability": round(prediction.probability, 6),
-                "probabilities": probabilities,
-            },
-            ensure_ascii=False,
-        )
+        values = {
+            "path": reading.frame.name,
+            "label": prediction.label,
+            "probability": round(prediction.probability, 6),
+            "uncertain": reading.is_uncertain,
+            "alert": prediction.alert,
+            "probabilities": probabilities,
+        }
+        if sets:
+            values["set"] = list(sets(prediction))
+        yield json.dumps(values, ensure_ascii=False)
 
 
-FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path]], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path], Sets], Iterator[str]]] = {
     "table": table,
     "csv": comma_separated,
     "jsonl": json_lines,
@@ -172,6 +202,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
     add_model_options(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="of the predictions")
+    parser.add_argument(
+        "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
     parser.add_argument(
         "--explain", type=Path, metavar="DIR", help="write each picture there with its heat map"

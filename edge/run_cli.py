@@ -21,7 +21,7 @@ from edge.arguments import add_model_options, make_parser, positive_int, read_la
 from edge.classifier import Classifier
 from edge.files import write_bytes
 from edge.loop import Reading, classify_frames
-from edge.overlay import draw, encode
+from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
 from edge.sources import KNOWN, open_source
 from edge.views import VIEWS, View, open_jsonlines
@@ -103,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     open_view = open_jsonlines if options.json else VIEWS[options.view]
     with (
-        Classifier(options.model, read_labels(options.labels), options.num_threads, options.runtime) as model,
+        Classifier(
+            options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
+        ) as model,
         closing(open_source(options.source, options.width, options.height, options.fps)) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
@@ -146,11 +148,12 @@ def summary(session: Session, last: Reading) -> str:
     capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
     height, width = last.frame.image_bgr.shape[:2]
     frames = "1 frame" if session.count == 1 else f"{session.count} frames"
+    notes = notes_line(last)
     return (
         f"{frames} of {width}x{height} classified, {last.dropped} dropped{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
-        f"last: {last.label} {last.prediction.probability:.0%}"
+        f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}"
     )
 
 

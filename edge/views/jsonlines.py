@@ -40,6 +40,8 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "dropped": reading.dropped,
         "source": reading.frame.name,
         "label": reading.label,
+        "uncertain": reading.is_uncertain,
+        "alert": reading.prediction.alert,
         "probability": round(reading.prediction.probability, 6),
         "probabilities": {
             label: round(probability, 6)

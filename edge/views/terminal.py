@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.loop import Reading
-from edge.overlay import DISCLAIMER, colour_of, latency_line, rows_that_fit
+from edge.overlay import DISCLAIMER, colour_of, latency_line, notes_line, rows_that_fit
 
 # A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
 DRAW_INTERVAL_S = 1 / 15
@@ -73,8 +73,10 @@ class TerminalView:
 def plain_line(reading: Reading) -> str:
     """A reading in one line of plain text."""
     fps = "" if reading.fps is None else f"  {reading.fps:.1f} fps"
+    notes = notes_line(reading)
     return (
-        f"frame {reading.frame.number}  {reading.label} {reading.prediction.probability:.0%}{fps}  "
+        f"frame {reading.frame.number}  {reading.label} {reading.prediction.probability:.0%}"
+        f"{notes and f'  {notes}'}{fps}  "
         f"age {reading.frame_age_ms:.0f} ms  dropped {reading.dropped}  {reading.frame.name}"
     )
 
@@ -149,7 +151,7 @@ def panel_lines(reading: Reading, columns: int) -> list[str]:
     )
     return [
         _title(reading, columns),
-        "",
+        f"  {DIM}{_cut(notes_line(reading), columns - 2)}{RESET}",
         *_bars(reading, columns),
         "",
         *(f"{DIM}{one[0]:<17}{RESET}{one[1]:>10}" if one else "" for one in figures),
@@ -163,8 +165,10 @@ def compact_lines(reading: Reading, columns: int) -> list[str]:
     """The same in few lines, to leave a small terminal's height to the picture."""
     fps = "-" if reading.fps is None else f"{reading.fps:.1f}"
     figures = f"{fps} fps, age {reading.frame_age_ms:.0f} ms, {reading.dropped} dropped"
+    notes = notes_line(reading)
     return [
         _title(reading, columns),
+        *([f"  {DIM}{_cut(notes, columns - 2)}{RESET}"] if notes else []),
         *_bars(reading, columns),
         *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (figures, latency_line(reading), DISCLAIMER)),
     ]

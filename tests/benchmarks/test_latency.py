@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.latency import camera_frame, generated_frames, latency, measure, spread
 from edge.classifier import Prediction, Timing
+from edge.decision import Decision
 
 
 class FakePredictor:
@@ -23,7 +24,8 @@ class FakePredictor:
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
         self.calls.append((self.name, int(frame_bgr[0, 0, 0])))
         self.opencv_threads.add(cv2.getNumThreads())
-        return Prediction("x", (1.0,), (0.0,), Timing(0.25, self.invoke_ms, 0.25), None)
+        timing = Timing(0.25, self.invoke_ms, 0.25)
+        return Prediction("x", Decision(0, False, False, False), None, (1.0,), (0.0,), timing, None)
 
 
 class FailingPredictor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.classifier import Prediction, Tensor, Timing
+from edge.decision import Decision
 from edge.loop import Reading
+from edge.manifest import attach, read_manifest
 from edge.sources import Frame
 
 LABELS = ("melanoma", "nevus", "none of these")
@@ -78,7 +81,13 @@ def a_prediction() -> Prediction:
     evidence = np.zeros((2, 2, 3), np.float32)
     evidence[0, 0, 1] = 8
     return Prediction(
-        "nevus", (0.2, 0.7, 0.1), (0.0, 2.0, 0.0), Timing(1.5, 2.5, 0.5), Tensor(evidence, 0.0, 0)
+        label="nevus",
+        decision=Decision(index=1, declined=False, uncertain=False, alert=False),
+        alert=None,
+        probabilities=(0.2, 0.7, 0.1),
+        logits=(0.0, 2.0, 0.0),
+        timing=Timing(1.5, 2.5, 0.5),
+        evidence_levels=Tensor(evidence, 0.0, 0),
     )
 
 
@@ -100,6 +109,28 @@ def make_reading() -> Callable[..., Reading]:
             "fps": 29.5,
         }
         return Reading(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def noted_reading(make_reading: Callable[..., Reading]) -> Reading:
+    """One that is uncertain, with the alert of melanoma on."""
+    prediction = a_prediction()
+    decision = replace(prediction.decision, uncertain=True, alert=True)
+    return make_reading(prediction=replace(prediction, decision=decision, alert="melanoma"))
+
+
+@pytest.fixture
+def make_deciding_model(model_path: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A function that gives the shipped network other thresholds, and none that is not named."""
+
+    def make(**thresholds: Any) -> Path:
+        manifest = read_manifest(model_path)
+        assert manifest is not None
+        path = tmp_path / "deciding.tflite"
+        path.write_bytes(attach(model_path.read_bytes(), replace(manifest, thresholds=thresholds)))
+        return path
 
     return make
 

@@ -1,5 +1,8 @@
 """One model file, opened once, that turns frames into predictions."""
 
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 
 from edge.classifier import Classifier, Tensor
 from edge.errors import ModelError, OptionError
-from edge.manifest import strip
+from edge.manifest import attach, read_manifest, strip
 
 FRAME = np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -17,7 +20,8 @@ def test_the_mean_of_the_evidence_is_the_logits(model_path: Path) -> None:
         prediction = classifier.predict(FRAME)
     assert prediction.evidence is not None
     assert np.allclose(prediction.evidence.mean(axis=(0, 1)), prediction.logits, atol=1e-4)
-    assert prediction.label == classifier.labels[int(np.argmax(prediction.logits))]
+    assert prediction.label == classifier.labels[prediction.index]
+    assert prediction.probability == prediction.probabilities[prediction.index]
 
 
 def test_the_manifests_temperature_calibrates_the_probabilities(model_path: Path) -> None:
@@ -60,6 +64,91 @@ def test_a_model_without_manifest_runs_with_given_labels_and_with_numbers(
         assert classifier.labels[0] == "class 0"
     with Classifier(bare, labels=[f"name {index}" for index in range(count)]) as classifier:
         assert classifier.predict(FRAME).label.startswith("name ")
+
+
+def test_without_thresholds_the_most_probable_class_is_the_answer(
+    make_deciding_model: Callable[..., Path],
+) -> None:
+    with Classifier(make_deciding_model()) as classifier:
+        prediction = classifier.predict(FRAME)
+        assert not classifier.has_prediction_sets
+    assert prediction.index == int(np.argmax(prediction.logits))
+    assert (prediction.decision.uncertain, prediction.alert) == (False, None)
+
+
+def test_the_label_and_its_probability_follow_the_thresholds(
+    make_deciding_model: Callable[..., Path],
+) -> None:
+    with Classifier(make_deciding_model(none=0)) as classifier:
+        declined = classifier.predict(FRAME)
+        none_index = classifier.labels.index("none of these")
+    assert declined.label == "none of these"
+    assert declined.probability == declined.probabilities[none_index]
+    with Classifier(make_deciding_model(none=1)) as classifier:
+        answered = classifier.predict(FRAME)
+    assert answered.probability == max(np.delete(answered.probabilities, none_index))
+
+
+def test_thresholds_hold_for_their_classes_whatever_these_are_called(
+    make_deciding_model: Callable[..., Path],
+) -> None:
+    of_classes = dict.fromkeys(Classifier(make_deciding_model()).labels, 1)
+    path = make_deciding_model(
+        none=0,
+        alert={"label": "melanoma", "threshold": 0},
+        conformal={"coverage": 0.9, "thresholds": {**of_classes, "nevus": 0}},
+    )
+    with Classifier(
+        path, labels=["mélanome", "dermatofibrome", "naevus", "carcinome", "autre"]
+    ) as classifier:
+        prediction = classifier.predict(FRAME)
+        assert (prediction.label, prediction.alert) == ("autre", "mélanome")
+        assert classifier.prediction_set(prediction) == ("naevus",)
+
+
+def test_a_manifest_that_names_too_few_classes_is_refused(model_path: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    path = tmp_path / "few.tflite"
+    short = replace(manifest, labels=manifest.labels[1:], thresholds={})
+    path.write_bytes(attach(model_path.read_bytes(), short))
+    with pytest.raises(ModelError, match="its manifest names 4"):
+        Classifier(path)
+
+
+def turned(frame: np.ndarray) -> list[np.ndarray]:
+    """The frame, its mirror image, and both turned by 180 degrees."""
+    mirrored = frame[:, ::-1]
+    return [np.ascontiguousarray(one) for one in (frame, mirrored, np.rot90(frame, 2), np.rot90(mirrored, 2))]
+
+
+@pytest.mark.parametrize("evidence", [True, False])
+def test_tta_is_the_mean_of_the_logits_of_four_turns(model_path: Path, evidence: bool) -> None:
+    with Classifier(model_path) as plain, Classifier(model_path, tta=True) as classifier:
+        if not evidence:
+            plain._evidence = classifier._evidence = None
+        size = plain.input_size
+        frame = np.random.default_rng(5).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        each = [plain.predict(one).logits for one in turned(frame)]
+        prediction = classifier.predict(frame)
+        again = classifier.predict(frame)
+    assert len(set(each)) == 4
+    assert np.allclose(prediction.logits, np.mean(each, axis=0), atol=1e-6)
+    assert again.logits == prediction.logits
+
+
+def test_the_time_of_all_four_inferences_is_told(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=1_000_000)  # a millisecond passes between two looks at it
+    with Classifier(model_path, tta=True) as classifier:
+        monkeypatch.setattr("edge.classifier.perf_counter_ns", lambda: next(clock))
+        timing = classifier.predict(FRAME).timing
+    assert (timing.preprocess_ms, timing.invoke_ms, timing.postprocess_ms) == (1, 4, 4)
+    assert timing.total_ms == next(clock) / 1e6 - 1
+
+
+def test_tta_keeps_the_evidence_of_the_picture_itself(model_path: Path) -> None:
+    with Classifier(model_path) as plain, Classifier(model_path, tta=True) as classifier:
+        assert np.array_equal(classifier.predict(FRAME).evidence, plain.predict(FRAME).evidence)
 
 
 def test_a_wrong_number_of_labels_is_refused(model_path: Path) -> None:

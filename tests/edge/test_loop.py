@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge.errors import SourceError
-from edge.loop import UNCERTAIN, classify_frames, rate
+from edge.loop import UNCERTAIN, Reading, classify_frames, rate
 from edge.sources import open_source
 
 
@@ -22,6 +24,20 @@ def test_below_the_asked_confidence_the_label_is_uncertain(video: Path, classifi
     reading = next(classify_frames(open_source(str(video)), classifier(), confidence=0.71))
     assert reading.label == UNCERTAIN
     assert reading.prediction.label == "nevus", "the prediction itself stays"
+    assert reading.is_uncertain
+
+
+def test_an_answer_that_its_model_calls_uncertain_keeps_its_label(noted_reading: Reading) -> None:
+    assert noted_reading.is_uncertain
+    assert noted_reading.label == "nevus"
+
+
+def test_a_reading_is_uncertain_by_the_model_or_by_the_asked_confidence(
+    make_reading: Callable[..., Reading],
+) -> None:
+    reading = make_reading()
+    assert not reading.is_uncertain
+    assert replace(reading, label=UNCERTAIN).is_uncertain
 
 
 def test_end_to_end_is_the_capture_and_all_that_came_after(video: Path, classifier: type) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.loop import Reading
-from edge.overlay import LEGIBLE_SIZE, draw, encode, heat_map, rows_that_fit
+from edge.loop import UNCERTAIN, Reading
+from edge.overlay import LEGIBLE_SIZE, draw, encode, heat_map, notes_line, rows_that_fit
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
@@ -55,6 +55,28 @@ def test_heat_is_the_lead_of_the_predicted_class_from_0_to_1(make_reading: Calla
     heat = heat_map(make_reading().prediction)
     assert heat is not None
     assert heat.tolist() == [[1, 0], [0, 0]]
+
+
+def test_the_notes_are_words_of_the_decision_and_no_advice(
+    make_reading: Callable[..., Reading], noted_reading: Reading
+) -> None:
+    assert notes_line(make_reading()) == ""
+    assert notes_line(noted_reading) == "uncertain, melanoma alert"
+    assert notes_line(replace(noted_reading, label=UNCERTAIN)) == "melanoma alert", "not twice"
+
+
+@pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
+def test_notes_are_drawn_below_the_label_and_change_nothing_else(
+    size: tuple[int, int], make_reading: Callable[..., Reading], noted_reading: Reading
+) -> None:
+    height, width = size
+    plain = draw(make_reading(*size))
+    noted = draw(make_reading(*size, prediction=noted_reading.prediction))
+    rows, columns = np.nonzero((plain != noted).any(axis=2))
+    assert rows.min() >= height // 16
+    assert rows.max() < height // 5
+    assert columns.max() < width // 2
+    assert noted[rows.min() : rows.max(), : columns.max()].max() > 240, "there are letters"
 
 
 def test_more_classes_than_fit_show_the_most_probable_in_the_model_s_order() -> None:

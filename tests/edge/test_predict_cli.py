@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 import dermedge
@@ -36,9 +39,81 @@ def test_csv_and_jsonl_tell_the_same(
     assert len(rows) == len(objects) == 2
     for row, one in zip(rows, objects, strict=True):
         assert (row["path"], row["label"]) == (one["path"], one["label"])
-        assert float(row["probability"]) == one["probability"] == max(one["probabilities"].values())
+        assert float(row["probability"]) == one["probability"] == one["probabilities"][one["label"]]
+        assert row["uncertain"] == ("yes" if one["uncertain"] else "no")
+        assert row["alert"] == (one["alert"] or "")
         assert {label: float(row[label]) for label in one["probabilities"]} == one["probabilities"]
         assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.fixture
+def deciding_model(make_deciding_model: Callable[..., Path]) -> Path:
+    """Declines everything, with the alert on, and rules out all classes but nevus and melanoma."""
+    of_classes = dict.fromkeys(("dermatofibroma", "squamous cell carcinoma", "none of these"), 1)
+    alert = {"label": "melanoma", "threshold": 0, "sensitivity": 0.9}
+    conformal = {"coverage": 0.9, "thresholds": {"melanoma": 0, "nevus": 0, **of_classes}}
+    return make_deciding_model(none=0, alert=alert, conformal=conformal)
+
+
+def test_the_thresholds_decide_in_every_format(
+    deciding_model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: dict[str, Any] = {}
+    for name in ("table", "csv", "jsonl"):
+        assert predict(deciding_model, pictures, "--sets", "--format", name) == 0
+        said[name] = capsys.readouterr().out.splitlines()
+    for line in said["table"][1:]:
+        assert "  none of these  " in line
+        assert "  -          melanoma  " in line
+        assert line.endswith("  {melanoma, nevus}")
+    for row in csv.DictReader(said["csv"]):
+        assert (row["label"], row["uncertain"], row["alert"]) == ("none of these", "no", "melanoma")
+        assert row["probability"] == row["none of these"]
+        assert row["set"] == "melanoma;nevus"
+    for one in map(json.loads, said["jsonl"]):
+        assert (one["label"], one["uncertain"], one["alert"]) == ("none of these", False, "melanoma")
+        assert one["set"] == ["melanoma", "nevus"]
+
+
+def test_an_uncertain_answer_is_marked(
+    make_deciding_model: Callable[..., Path], pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_deciding_model(none=1, uncertain=1)
+    assert predict(model, pictures, "--format", "csv") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["uncertain"] for row in rows] == ["yes", "yes"]
+    assert {row["alert"] for row in rows} == {""}
+    assert "set" not in rows[0]
+
+
+def test_sets_need_a_model_that_has_them(
+    make_deciding_model: Callable[..., Path], pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(make_deciding_model(), pictures, "--sets") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert "deciding.tflite' has none" in line
+
+
+def test_a_model_with_damaged_thresholds_is_one_line(
+    make_deciding_model: Callable[..., Path], pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(make_deciding_model(none=7), pictures) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "deciding.tflite' cannot be read (the threshold none is 7" in line
+
+
+def test_tta_is_another_answer_of_the_same_kind(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(pictures / "b.png"), np.random.default_rng(0).integers(0, 256, (90, 90, 3)))
+    answers = []
+    for options in ((), ("--tta",)):
+        assert predict(model_path, pictures / "b.png", "--format", "jsonl", *options) == 0
+        answers.append(json.loads(capsys.readouterr().out)["probabilities"])
+    assert answers[0].keys() == answers[1].keys()
+    assert answers[0] != answers[1]
 
 
 def test_an_unreadable_picture_is_named_and_the_others_are_predicted(

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import cv2
 import pytest
 
 import dermedge
+from edge.classifier import Classifier
 
 ROOT = Path(dermedge.__file__).resolve().parent
 
@@ -78,6 +79,30 @@ def test_below_the_confidence_the_label_is_uncertain(
     assert run(model_path, "--source", video, "--json", "--conf", "1") == 0
     labels = {json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()}
     assert labels == {"uncertain"}
+
+
+def test_the_thresholds_of_the_model_decide_and_show(
+    make_deciding_model: Callable[..., Path], video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alert = {"label": "melanoma", "threshold": 0, "sensitivity": 0.9}
+    model = make_deciding_model(none=1, uncertain=1, alert=alert)
+    assert run(model, "--source", video, "--json") == 0
+    for line in capsys.readouterr().out.splitlines():
+        values = json.loads(line)
+        assert values["label"] != "none of these"
+        assert (values["uncertain"], values["alert"]) == (True, "melanoma")
+    assert run(model, "--source", video, "--view", "terminal") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("uncertain, melanoma alert")
+
+
+def test_tta_answers_as_the_classifier_with_it_does(
+    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", video, "--json", "--tta", "--max-frames", 1) == 0
+    said = json.loads(capsys.readouterr().out)["probabilities"]
+    frame = cv2.VideoCapture(str(video)).read()[1]
+    with Classifier(model_path, tta=True) as classifier:
+        assert list(said.values()) == [round(one, 6) for one in classifier.predict(frame).probabilities]
 
 
 @pytest.mark.parametrize(

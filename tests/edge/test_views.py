@@ -14,7 +14,7 @@ import pytest
 from edge.errors import OptionError
 from edge.loop import Reading
 from edge.views import VIEWS, open_best, open_jsonlines, open_terminal
-from edge.views.terminal import TerminalView, half_blocks, render
+from edge.views.terminal import TerminalView, half_blocks, plain_line, render
 from edge.views.window import why_no_window
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -59,6 +59,16 @@ def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
         assert name in text
 
 
+@pytest.mark.parametrize("columns", [110, 60])
+def test_the_terminal_view_tells_what_is_uncertain_and_the_alert(
+    columns: int, make_reading: Callable[..., Reading], noted_reading: Reading
+) -> None:
+    assert "uncertain, melanoma alert" in ESCAPES.sub("", render(noted_reading, columns, 40))
+    plain = ESCAPES.sub("", render(make_reading(), columns, 40))
+    assert "uncertain" not in plain
+    assert "alert" not in plain
+
+
 def test_half_blocks_hold_two_pixels_a_cell() -> None:
     image = np.zeros((2, 1, 3), np.uint8)
     image[0], image[1] = (0, 0, 252), (252, 0, 0)  # red over blue
@@ -94,6 +104,16 @@ def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
     assert len(lines) < 20
 
 
+def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
+    noted_reading: Reading, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plain_line(noted_reading).startswith("frame 7  nevus 70%  uncertain, melanoma alert  29.5 fps")
+    with open_jsonlines() as view:
+        view.show(noted_reading)
+    values = json.loads(capsys.readouterr().out)
+    assert (values["label"], values["uncertain"], values["alert"]) == ("nevus", True, "melanoma")
+
+
 def test_a_json_line_holds_the_whole_decision(
     make_reading: Callable[..., Reading], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +130,8 @@ def test_a_json_line_holds_the_whole_decision(
         "dropped": 3,
         "source": "a camera",
         "label": "nevus",
+        "uncertain": False,
+        "alert": None,
         "probability": 0.7,
         "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
         "latency_ms": {
