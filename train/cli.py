@@ -16,7 +16,8 @@ from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue
 from train.run_folder import Config, RunFolder
 
-LEARNING_RATES = {"cnn": 1e-3, "mobilenet_v2": 1e-4}
+# Of the peak, by whether the network starts from pretrained weights.
+PRETRAINED_RATE, FRESH_RATE = 3e-4, 1e-3
 QAT_LEARNING_RATE = 1e-5
 
 
@@ -29,7 +30,11 @@ def parser() -> Parser:
     )
     what.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped")
     made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
-    made.add_argument("--arch", default="mobilenet_v2", help="cnn or mobilenet_v2")
+    made.add_argument(
+        "--arch",
+        default="mobilenet_v2",
+        help="cnn, mobilenet_v2, efficientnet_lite0_trunk or efficientnet_lite2",
+    )
     made.add_argument("--weights", default="imagenet", help="imagenet, none, or a weights file")
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
     made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
@@ -43,6 +48,14 @@ def parser() -> Parser:
         type=positive_float,
         default=QAT_LEARNING_RATE,
         help="peak learning rate of the int8 stage",
+    )
+    made.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="finished runs on the same photos and splits to learn from besides the labels (distillation)",
     )
     made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
     return made
@@ -78,6 +91,7 @@ def start_run(options: argparse.Namespace, command: str) -> RunFolder:
     """Checks the options, catalogues the photos and makes the run folder."""
     from train.networks import NETWORKS, build_network
     from train.progress import progress_line
+    from train.teacher import check_teachers
 
     if options.qat_epochs < 0:
         raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")
@@ -100,13 +114,15 @@ def start_run(options: argparse.Namespace, command: str) -> RunFolder:
         qat_epochs=options.qat_epochs,
         photos_per_epoch=options.photos_per_epoch or len(catalogue.of("train")),
         batch_size=options.batch,
-        learning_rate=options.lr or LEARNING_RATES[options.arch],
+        learning_rate=options.lr or (FRESH_RATE if weights == "none" else PRETRAINED_RATE),
         qat_learning_rate=options.qat_lr,
         seed=options.seed,
         data=tuple(map(str, options.data)),
         data_digest=catalogue.digest,
         command=command,
+        teachers=tuple(map(str, options.teacher)),
     )
+    check_teachers(config.teachers, config, catalogue.photos)
     run = RunFolder(options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     run.create(config, catalogue)
     return run

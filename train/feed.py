@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tf_keras as keras
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from edge.preprocess import normalize
 from train.augment import augment
 from train.catalogue import Photo
+
+LABEL_SMOOTHING = 0.05
+# The teacher's part of what is wanted; the label has the rest (Hinton et al., 2015).
+TEACHER_SHARE = 0.7
+
+Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -51,6 +57,7 @@ class TrainingBatches(keras.utils.Sequence):
         photos_per_epoch: how many are drawn.
         seed: of the run.
         epoch: which one.
+        teacher: if given, what a network is to say of normalized pictures [n, s, s, 3]: probabilities [n, K].
     """
 
     def __init__(
@@ -63,21 +70,30 @@ class TrainingBatches(keras.utils.Sequence):
         photos_per_epoch: int,
         seed: int,
         epoch: int,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
-        self.labels = label_indices(photos, classes)
+        self.labels, self.classes, self.teacher = label_indices(photos, classes), len(classes), teacher
         self.order = draw_evenly(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size or 1
 
-    def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """float32 [batch, s, s, 3] normalized and augmented, int64 [batch] labels."""
+    def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 [batch, s, s, 3] normalized and augmented, float32 [batch, K] wanted probabilities."""
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        pictures = np.stack([augment(self.pixels[index], rng) for index in chosen])
-        return normalize(pictures), self.labels[chosen]
+        pictures = normalize(np.stack([augment(self.pixels[index], rng) for index in chosen]))
+        wanted = smoothed(self.labels[chosen], self.classes)
+        if self.teacher:
+            wanted = (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * self.teacher(pictures)
+        return pictures, wanted.astype(np.float32)
+
+
+def smoothed(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """float32 [n, K]: int [n] labels as probabilities with label smoothing (Szegedy et al., 2016)."""
+    return np.eye(classes, dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / classes
 
 
 def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from edge.errors import DataError
 from edge.files import write_beside
 from edge.preprocess import normalize
 from train.catalogue import Photo, find_leaks
-from train.feed import TrainingBatches, draw_evenly, label_indices, predict_logits
+from train.feed import Teacher, TrainingBatches, draw_evenly, label_indices, predict_logits
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
 from train.pixels import cached_pixels
@@ -26,10 +26,10 @@ from train.progress import progress_line
 from train.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
 from train.run_folder import STAGES, Config, Progress, RunFolder
 from train.schedule import WarmupCosine
+from train.teacher import check_teachers, make_teacher
 
 WARMUP_STEPS = 60
 WEIGHT_DECAY = 1e-4
-LABEL_SMOOTHING = 0.05
 # "100 to 500 photos of the training split, unaugmented" is the field's practice.
 CALIBRATION_PHOTOS, CALIBRATION_BATCH = 320, 32
 
@@ -55,6 +55,8 @@ class Trainer:
             )
         self.train_photos = [photo for photo in photos if photo.split == "train"]
         self.val_photos = [photo for photo in photos if photo.split == "val"]
+        check_teachers(self.config.teachers, self.config, photos)
+        self.teacher = self._teacher()
         self.train_pixels = self._pixels(self.train_photos, "training")
         self.val_pixels = self._pixels(self.val_photos, "validation")
 
@@ -78,6 +80,13 @@ class Trainer:
             raise DataError(f"the photo '{gone}' of this run has gone")
         show = progress_line(f"decoding {len(paths)} {name} photos")
         return cached_pixels(paths, self.config.size, self.run.cache, show)
+
+    def _teacher(self) -> Teacher | None:
+        if not self.config.teachers:
+            return None
+        runs = [RunFolder(Path(path)) for path in self.config.teachers]
+        networks = [trained_network(run, "float") for run in runs]
+        return make_teacher(networks, [run.config().size for run in runs], len(self.config.classes))
 
     def _fit_stage(self, progress: Progress) -> Progress:
         config = self.config
@@ -124,7 +133,8 @@ class Trainer:
         peak = config.learning_rate if stage == "float" else config.qat_learning_rate
         optimizer = keras.optimizers.AdamW(WarmupCosine(peak, steps, WARMUP_STEPS), weight_decay=WEIGHT_DECAY)
         optimizer.build(model.trainable_variables)
-        model.compile(optimizer, loss=smoothed_cross_entropy(len(config.classes)), metrics=["accuracy"])
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss=loss, metrics=["accuracy"])
 
     def _batches(self, epoch: int) -> TrainingBatches:
         return TrainingBatches(
@@ -135,6 +145,7 @@ class Trainer:
             photos_per_epoch=self.config.photos_per_epoch,
             seed=self.config.seed,
             epoch=epoch,
+            teacher=self.teacher,
         )
 
     def _fit_epoch(self, model: keras.Model, stage: str, epoch: int) -> dict[str, Any]:
@@ -198,12 +209,6 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         network = uncalibrated_twin(network)
     network.load_weights(weights)
     return network
-
-
-def smoothed_cross_entropy(classes: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Cross-entropy of int labels [n] and logits [n, K] with label smoothing (Szegedy et al., 2016)."""
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
-    return lambda truth, logits: loss(tf.one_hot(tf.reshape(tf.cast(truth, tf.int32), [-1]), classes), logits)
 
 
 def reseed_dropout(model: keras.Model, seed: int, draw: int) -> None:

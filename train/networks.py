@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tf_keras as keras
 
 from edge.errors import DataError, OptionError
+from train.efficientnet_lite import efficientnet_lite
 
 EVIDENCE, LOGITS = "evidence", "logits"
 DROPOUT = 0.3
@@ -37,25 +39,59 @@ def plain_cnn(size: int, classes: int, weights: str) -> keras.Model:
 
 
 def mobilenet_v2(size: int, classes: int, weights: str) -> keras.Model:
-    """MobileNetV2 1.0 (Sandler et al., 2018) with a fully convolutional head.
-
-    The head is one 1x1 convolution: what it says of each place is averaged to what it says of the picture.
-    """
+    """MobileNetV2 1.0 (Sandler et al., 2018) with a fully convolutional head."""
     pixels = keras.Input((size, size, 3), name="pixels")
     start = None if weights == NO_WEIGHTS else weights
-    if start not in (None, IMAGENET) and not Path(start).is_file():
-        raise OptionError(f"--weights is '{weights}'. Known: imagenet, none, or a weights file")
+    _check_file(weights)
     try:
         backbone = keras.applications.MobileNetV2(input_tensor=pixels, include_top=False, weights=start)
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"cannot load the weights '{weights}': {reason}; give a file with --weights, or none"
-        ) from error
-    if start is not None:
+        raise _weights_error(weights, error) from error
+    return _with_head(backbone, classes, weights)
+
+
+def efficientnet_lite0_trunk(size: int, classes: int, weights: str) -> keras.Model:
+    """EfficientNet-Lite0 to the middle of its last stage, so that int8 stays below 3 MB."""
+    return _efficientnet_lite(size, classes, weights, trunk_only=True)
+
+
+def efficientnet_lite2(size: int, classes: int, weights: str) -> keras.Model:
+    """EfficientNet-Lite2, whole: a teacher."""
+    return _efficientnet_lite(size, classes, weights, width=1.1, depth=1.2)
+
+
+def _efficientnet_lite(size: int, classes: int, weights: str, **shape: Any) -> keras.Model:
+    backbone = efficientnet_lite(keras.Input((size, size, 3), name="pixels"), **shape)
+    _check_file(weights)
+    if weights == IMAGENET:
+        raise OptionError(
+            "Keras has no ImageNet weights of EfficientNet-Lite; make a file with: "
+            "python -m train.efficientnet_lite_weights"
+        )
+    if weights != NO_WEIGHTS:
+        try:
+            backbone.load_weights(weights)
+        except (OSError, ValueError) as error:
+            raise _weights_error(weights, error) from error
+    return _with_head(backbone, classes, weights)
+
+
+def _check_file(weights: str) -> None:
+    if weights not in (NO_WEIGHTS, IMAGENET) and not Path(weights).is_file():
+        raise OptionError(f"--weights is '{weights}'. Known: imagenet, none, or a weights file")
+
+
+def _weights_error(weights: str, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError(f"cannot load the weights '{weights}': {reason}; give a file with --weights, or none")
+
+
+def _with_head(backbone: keras.Model, classes: int, weights: str) -> keras.Model:
+    """A backbone with one 1x1 convolution: what it says of each place is averaged to that of the picture."""
+    if weights != NO_WEIGHTS:
         freeze_batch_norms(backbone)
     x = keras.layers.Dropout(DROPOUT)(backbone.output)
-    return _finish(pixels, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
+    return _finish(backbone.input, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
 
 
 def _finish(pixels: keras.KerasTensor, evidence: keras.KerasTensor) -> keras.Model:
@@ -72,6 +108,8 @@ def freeze_batch_norms(network: keras.Model) -> None:
 NETWORKS: dict[str, Callable[[int, int, str], keras.Model]] = {
     "cnn": plain_cnn,
     "mobilenet_v2": mobilenet_v2,
+    "efficientnet_lite0_trunk": efficientnet_lite0_trunk,
+    "efficientnet_lite2": efficientnet_lite2,
 }
 
 

@@ -35,6 +35,7 @@ class Config:
         data: the paths that were given.
         data_digest: of the catalogue.
         command: the command line.
+        teachers: run folders whose probabilities it learns from besides the labels.
     """
 
     architecture: str
@@ -51,6 +52,7 @@ class Config:
     data: tuple[str, ...]
     data_digest: str
     command: str
+    teachers: tuple[str, ...] = ()
 
     def stage_epochs(self, stage: str) -> int:
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]

@@ -16,7 +16,7 @@ from train.pixels import cached_pixels
 
 pytest.importorskip("tf_keras")
 
-from train.feed import TrainingBatches, draw_evenly
+from train.feed import LABEL_SMOOTHING, TEACHER_SHARE, Teacher, TrainingBatches, draw_evenly
 
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
@@ -45,10 +45,17 @@ def test_no_photo_of_a_source_comes_twice_before_all_have_come() -> None:
     assert max(times[index] for index in range(3, 503)) == 1
 
 
-def batches(epoch: int) -> TrainingBatches:
+def batches(epoch: int, teacher: Teacher | None = None) -> TrainingBatches:
     pixels = np.random.default_rng(1).integers(0, 256, (len(UNEVEN), 16, 16, 3), dtype=np.uint8)
     return TrainingBatches(
-        pixels, UNEVEN, ("common", "rare"), batch_size=8, photos_per_epoch=40, seed=3, epoch=epoch
+        pixels,
+        UNEVEN,
+        ("common", "rare"),
+        batch_size=8,
+        photos_per_epoch=40,
+        seed=3,
+        epoch=epoch,
+        teacher=teacher,
     )
 
 
@@ -100,3 +107,18 @@ def test_an_unreadable_photo_is_named_and_no_half_cache_is_left(tmp_path: Path) 
     with pytest.raises(PictureError, match=r"bad\.jpg"):
         cached_pixels([bad], 32, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_targets_are_smoothed_labels_mixed_with_what_the_teacher_says() -> None:
+    alone = batches(0)
+    _, wanted = alone[0]
+    chosen = alone.order[:8]
+    assert wanted.shape == (8, 2)
+    assert wanted.dtype == np.float32
+    assert np.allclose(wanted.sum(axis=1), 1)
+    assert np.array_equal(wanted.argmax(axis=1), alone.labels[chosen])
+    assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)
+    taught = batches(0, lambda pictures: np.full((len(pictures), 2), 0.5, np.float32))
+    pictures, mixed = taught[0]
+    assert np.array_equal(pictures, alone[0][0])
+    assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * 0.5)

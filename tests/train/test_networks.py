@@ -1,0 +1,76 @@
+"""The networks' shapes, and where their weights come from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tf_keras")
+
+import tf_keras as keras
+
+from edge.errors import DataError, OptionError
+from train.efficientnet_lite import PYTORCH_NAMES, efficientnet_lite, round_filters, take_pytorch_weights
+from train.networks import EVIDENCE, LOGITS, NETWORKS, build_network
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_the_logits_are_the_mean_of_the_evidence(architecture: str) -> None:
+    network = build_network(architecture, 64, 5)
+    probe = keras.Model(network.input, [network.get_layer(EVIDENCE).output, network.get_layer(LOGITS).output])
+    evidence, logits = probe(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32))
+    assert logits.shape == (2, 5)
+    assert np.allclose(evidence.numpy().mean(axis=(1, 2)), logits, atol=1e-5)
+
+
+def test_efficientnet_lite_has_the_published_sizes() -> None:
+    # the published 4,652,008 and 6,092,072 parameters, less the 1,281,000 of the ImageNet classes, and with
+    # the two moving statistics of every batch norm, which these count as parameters
+    lite0, lite2 = (efficientnet_lite(keras.Input((64, 64, 3)), *shape) for shape in ((1.0, 1.0), (1.1, 1.2)))
+    trainable = [sum(int(np.prod(v.shape)) for v in one.trainable_variables) for one in (lite0, lite2)]
+    assert trainable == [4_652_008 - 1_281_000, 6_092_072 - 1_281_000]
+    assert round_filters(24, 1.1) == 24
+    assert round_filters(320, 1.1) == 352
+
+
+def test_pytorch_weights_land_in_their_layers() -> None:
+    network = efficientnet_lite(keras.Input((32, 32, 3)), trunk_only=True)
+    rng = np.random.default_rng(0)
+    state: dict[str, np.ndarray] = {}
+    for layer in network.layers:
+        block, _, part = layer.name.removesuffix("_norm").rpartition("_")
+        if part not in PYTORCH_NAMES or not layer.weights:
+            continue
+        prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
+        convolution, norm = PYTORCH_NAMES[part]
+        if layer.name.endswith("_norm"):
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                state[f"{prefix}{norm}.{name}"] = rng.random(layer.weights[0].shape, np.float32)
+        else:
+            h, w, a, b = layer.weights[0].shape
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            state[f"{prefix}{convolution}.weight"] = rng.random(
+                (a, b, h, w) if depthwise else (b, a, h, w), np.float32
+            )
+    take_pytorch_weights(network, state)
+    kernel = network.get_layer("block3_depthwise").get_weights()[0]
+    assert kernel[2, 1, 7, 0] == state["_blocks.3._depthwise_conv.weight"][7, 0, 2, 1]
+    kernel = network.get_layer("stem").get_weights()[0]
+    assert kernel[2, 0, 1, 5] == state["_conv_stem.weight"][5, 1, 2, 0]
+    assert np.array_equal(
+        network.get_layer("block3_project_norm").get_weights()[2], state["_blocks.3._bn2.running_mean"]
+    )
+
+
+@pytest.mark.parametrize("architecture", ["mobilenet_v2", "efficientnet_lite0_trunk"])
+def test_a_file_that_does_not_fit_is_named(architecture: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"gone\.h5"):
+        build_network(architecture, 64, 3, str(tmp_path / "gone.h5"))
+    (tmp_path / "text.h5").write_text("no weights")
+    with pytest.raises(DataError, match=r"cannot load the weights '.*text\.h5'"):
+        build_network(architecture, 64, 3, str(tmp_path / "text.h5"))
+
+
+def test_weights_that_keras_does_not_have_say_how_to_make_them() -> None:
+    with pytest.raises(OptionError, match=r"train\.efficientnet_lite_weights"):
+        build_network("efficientnet_lite2", 64, 3, "imagenet")

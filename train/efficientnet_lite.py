@@ -1,0 +1,136 @@
+"""EfficientNet-Lite, whose ReLU6 and lack of squeeze-and-excitation survive int8.
+
+Architecture: Tan and Le, "EfficientNet", 2019, with the changes of Google's EfficientNet-Lite, 2020: no
+squeeze-and-excitation, ReLU6 in place of swish, and a stem and a head that are not scaled.
+
+The last stage of the published network holds a third of its weights. ``trunk_only`` ends with the widening
+convolution of that stage, so that the deployed file stays below 3 MB and still starts from pretrained weights
+throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras as keras
+from numpy.typing import NDArray
+
+STEM_FILTERS, HEAD_FILTERS = 32, 1280
+NORM_EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Inverted residual blocks of one kind: how many, kernel, stride of the first, widening, filters out."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    widening: int
+    filters: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+
+
+def efficientnet_lite(
+    pixels: keras.KerasTensor, width: float = 1.0, depth: float = 1.0, trunk_only: bool = False
+) -> keras.Model:
+    """The network from normalized pixels to its last feature map.
+
+    Args:
+        pixels: float32 [n, s, s, 3].
+        width: factor of the filters; 1.0 for Lite0, 1.1 for Lite2.
+        depth: factor of the blocks; 1.0 for Lite0, 1.2 for Lite2.
+        trunk_only: end within the last stage, at its widening convolution.
+    """
+    x = _relu(_conv(pixels, STEM_FILTERS, 3, 2, "stem"), "stem")
+    filters, number = STEM_FILTERS, 0
+    for index, stage in enumerate(STAGES):
+        is_outer = index in (0, len(STAGES) - 1)
+        for block in range(stage.blocks if is_outer else math.ceil(stage.blocks * depth)):
+            name, shortcut, stride = f"block{number}", x, stage.stride if block == 0 else 1
+            if stage.widening > 1:
+                x = _relu(_conv(x, filters * stage.widening, 1, 1, f"{name}_widen"), f"{name}_widen")
+            if trunk_only and index == len(STAGES) - 1:
+                return keras.Model(pixels, x)
+            x = keras.layers.DepthwiseConv2D(
+                stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise"
+            )(x)
+            x = _relu(_norm(x, f"{name}_depthwise"), f"{name}_depthwise")
+            filters = round_filters(stage.filters, width)
+            x = _conv(x, filters, 1, 1, f"{name}_project")
+            if block > 0:
+                x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+            number += 1
+    return keras.Model(pixels, _relu(_conv(x, HEAD_FILTERS, 1, 1, "head"), "head"))
+
+
+def round_filters(filters: int, width: float) -> int:
+    """``filters * width`` to a multiple of 8, and never below nine tenths of it."""
+    scaled = filters * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * scaled else rounded + 8
+
+
+def _conv(x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+    made = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
+    return _norm(made, name)
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")(x)
+
+
+def _relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
+
+
+def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.float32]]) -> None:
+    """Sets a network's weights from those of the package ``efficientnet-lite-pytorch``, in place.
+
+    Args:
+        network: of `efficientnet_lite`, of the same width and depth.
+        state: parameter name -> float32 array, kernels as [out, in, h, w].
+
+    Raises:
+        KeyError: a parameter is missing.
+        ValueError: one has another shape.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            layer.set_weights([state[f"{_pytorch_names(layer.name)[0]}.weight"].transpose(2, 3, 0, 1)])
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([state[f"{_pytorch_names(layer.name)[0]}.weight"].transpose(2, 3, 1, 0)])
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            norm = _pytorch_names(layer.name.removesuffix("_norm"))[1]
+            parts = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([state[f"{norm}.{part}"] for part in parts])
+
+
+PYTORCH_NAMES = {
+    "stem": ("_conv_stem", "_bn0"),
+    "head": ("_conv_head", "_bn1"),
+    "widen": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+}
+
+
+def _pytorch_names(name: str) -> tuple[str, str]:
+    """What PyTorch calls a convolution of ours and the batch norm behind it."""
+    block, _, part = name.rpartition("_")
+    prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
+    convolution, norm = PYTORCH_NAMES[part]
+    return prefix + convolution, prefix + norm
