@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 # verb -> (module, what it does). Each module has `main(argv) -> int`.
 VERBS = {
     "train": ("train.cli", "fit a classifier on labelled photos, then fine-tune it for int8"),
-    "evaluate": ("train.evaluate_cli", "score a run or a .tflite on labelled photos"),
+    "evaluate": ("train.evaluate_cli", "score .tflite files or a run on labelled photos, with a report"),
     "convert": ("convert.cli", "turn a run into one .tflite that describes itself"),
     "predict": ("edge.predict_cli", "classify pictures and folders"),
     "run": ("edge.run_cli", "classify live: camera, video, folder or the built-in demo"),
@@ -25,6 +25,8 @@ EXTRAS = {
     "tf_keras": "train",
     "tensorflow_model_optimization": "train",
     "scipy": "train",
+    "sklearn": "train",
+    "jinja2": "train",
     "flatbuffers": "train",
     "ai_edge_litert": "edge",
     "matplotlib": "benchmark",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,20 +16,11 @@ from edge.pictures import read_picture
 
 if TYPE_CHECKING:
     from train.catalogue import LabelledPhoto
+    from train.metrics import Score
 
-DRAW_SEED = 0
 REPORT_EVERY_PHOTOS = 20
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score between 0 and 1 with its 95 % interval, by bootstrap over lesions."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -69,22 +58,10 @@ def find_photos(
         OptionError: an unknown split.
     """
     from train.catalogue import labelled_photos
+    from train.drawing import draw_evenly
 
     photos = labelled_photos(data, labels, split)
     return photos if max_photos is None else draw_evenly(photos, max_photos)
-
-
-def draw_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """At most ``count`` photos: in turn one of every class that has any left, in a seeded order."""
-    random = Random(DRAW_SEED)
-    classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
-    for photo in photos:
-        classes[photo.label_index].append(photo)
-    for label in sorted(classes):
-        random.shuffle(classes[label])
-    longest = max((len(members) for members in classes.values()), default=0)
-    turns = (classes[label][turn : turn + 1] for turn in range(longest) for label in sorted(classes))
-    return [photo for drawn in turns for photo in drawn][:count]
 
 
 def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
@@ -129,21 +106,13 @@ def accuracy_of(
     """The scores of answers; class indices int [N] and N groups."""
     from train import metrics
 
-    def scored(measure: Callable[[NDArray[np.int64]], float]) -> Score:
-        def of(chosen: NDArray[np.int64]) -> float:
-            return measure(metrics.confusion_matrix(truth[chosen], predicted[chosen], len(labels)))
-
-        low, high = metrics.bootstrap_interval(groups, of)
-        return Score(float(of(np.arange(len(truth)))), float(low), float(high))
-
-    matrix = metrics.confusion_matrix(truth, predicted, len(labels))
-    photos_of = matrix.sum(axis=1)
-    recall = metrics.recall(matrix)
+    counts = metrics.count(truth, predicted, len(labels), metrics.lesion_draws(groups))
+    recall = counts.recall[0].tolist()
     return Accuracy(
-        accuracy=scored(metrics.accuracy),
-        balanced_accuracy=scored(metrics.balanced_accuracy),
+        accuracy=metrics.score_of(counts.accuracy),
+        balanced_accuracy=metrics.score_of(counts.balanced_accuracy),
         recall={
-            label: float(recall[index]) if photos_of[index] else None for index, label in enumerate(labels)
+            label: recall[index] if counts.truths[0, index] else None for index, label in enumerate(labels)
         },
         photos=len(truth),
         lesions=len(set(groups)),

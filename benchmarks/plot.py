@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy import Score
 from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.report import Report, Row
 from dermedge import DISCLAIMER
 from edge.errors import MissingExtra, OptionError
 from edge.files import write_beside
+
+if TYPE_CHECKING:
+    from train.metrics import Score
 
 SUFFIXES = (".png", ".svg", ".pdf")
 SIZE_INCHES = (8.0, 5.0)

@@ -9,14 +9,17 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy import Accuracy, Score
+from benchmarks.accuracy import Accuracy
 from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH, Latency
 from benchmarks.machine import Machine
 from benchmarks.memory import ColdStart
 from dermedge import DISCLAIMER
 from edge.files import write_text
+
+if TYPE_CHECKING:
+    from train.metrics import Score
 
 SCHEMA = "dermedge-benchmark/1"
 NOT_MEASURED = "not measured"

@@ -1,149 +1,224 @@
-"""Scores of a trained run, or of a .tflite by the code that runs on the device."""
+"""Models on identical labelled photos: their answers, figures, differences, stress and worst mistakes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Classifier
 from edge.errors import OptionError
-from edge.files import write_text
+from edge.manifest import digest
+from edge.overlay import heat_map
 from edge.pictures import read_picture
 from edge.preprocess import to_input
-from train.catalogue import LabelledPhoto, labelled_photos
-from train.metrics import Report, balanced_accuracy, confusion_matrix, f1, make_report, precision, recall
+from train.catalogue import NONE_OF_THESE, LabelledPhoto, labelled_photos
+from train.drawing import draw_evenly
+from train.metrics import Floats, Score, lesion_draws, share
 from train.run_folder import STAGES, RunFolder
+from train.scorecard import MELANOMA, Answers, Card, Comparison, Truth, compare, gain, make_card
+from train.stress import PERTURBATIONS, perturbed
+from train.tables import image_id_of
 
-BATCH = 64
+# Photos in memory at once.
+CHUNK = 32
+MISTAKES_SHOWN = 8
+THUMBNAIL_PX, THUMBNAIL_QUALITY = 168, 82
+HEAT_OPACITY = 0.6
+CONFIDENT, MISSED = "most confident mistakes", "missed melanomas"
 
+Frame = NDArray[np.uint8]
+# (done, total), of what its maker was told
 Show = Callable[[int, int], None]
+MakeShow = Callable[[str], Show]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is scored.
+
+    Attributes:
+        name: short, unique among those of a report.
+        labels: of its classes.
+        none_label: the one that stands for "none of these", or None.
+        temperature: of its manifest.
+        thresholds: of its manifest.
+        facts: what else is known of it, for people.
+        logits: of a few uint8 [h, w, 3] BGR frames: float64 [n, K].
+        heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
+            1, or None.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    none_label: str | None
+    temperature: float
+    thresholds: dict[str, Any]
+    facts: dict[str, str]
+    logits: Callable[[Sequence[Frame]], Floats]
+    heat: Callable[[Frame], NDArray[np.float32] | None]
+
+    def answers(self, logits: Floats) -> Answers:
+        return Answers(logits, self.labels, self.none_label, self.temperature, self.thresholds)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo that was answered wrongly.
+
+    Attributes:
+        kind: `CONFIDENT` or `MISSED`.
+        image_id: of the photo.
+        source: the set it came from.
+        truth: its diagnosis.
+        answer: of the model.
+        probability: of the answer.
+        melanoma: p(melanoma), or None without that class.
+        thumbnail: JPEG of the square that the network sees.
+        heat: the same with the heat map over it, or None where the model tells none.
+    """
+
+    kind: str
+    image_id: str
+    source: str
+    truth: str
+    answer: str
+    probability: float
+    melanoma: float | None
+    thumbnail: bytes
+    heat: bytes | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model with its answers, figures and worst mistakes."""
+
+    name: str
+    facts: dict[str, str]
+    answers: Answers
+    card: Card
+    mistakes: list[Mistake]
+
+
+@dataclass(frozen=True)
+class Strain:
+    """What one perturbation at one severity does to one model, on the photos drawn for it.
+
+    Attributes:
+        model: its name.
+        perturbation: of `train.stress`.
+        severity: for people.
+        gain: balanced accuracy less that of the untouched photos.
+        flips: the share of photos that are answered otherwise than untouched.
+    """
+
+    model: str
+    perturbation: str
+    severity: str
+    gain: Score
+    flips: Score
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one model on one set of photos.
+    """All that is known of some models on one set of photos.
 
     Attributes:
-        model: the file or the run and its stage.
         data: the set, and the split of it.
-        report: every score.
-        sources: source -> (photos, balanced accuracy).
+        photos: in the order of the answers.
+        truth: what they show.
+        models: in the order they were given.
+        comparisons: of the first model with each other.
+        strains: empty without stress.
+        strained_photos: on how many photos the stress was measured.
     """
 
-    model: str
     data: str
-    report: Report
-    sources: dict[str, tuple[int, float]]
-
-    def to_json(self) -> str:
-        """All scores as indented JSON."""
-        values = {
-            "schema": "dermedge-evaluation/1",
-            "model": self.model,
-            "data": self.data,
-            **self.report.to_json(),
-            "sources": {
-                name: {"photos": photos, "balanced_accuracy": score}
-                for name, (photos, score) in self.sources.items()
-            },
-        }
-        return json.dumps(values, indent=1) + "\n"
-
-    def to_text(self) -> str:
-        """A table for the terminal."""
-        values = self.report.to_json()
-        lines = [
-            f"{self.model} on {self.data}: {values['photos']} photos of {self.report.lesions} lesions",
-            "",
-        ]
-        for name in ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"):
-            ends = self.report.intervals.get(name)
-            interval = f"  (95 % interval {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-            lines.append(f"{name.replace('_', ' '):<18} {values[name]:.3f}{interval}")
-        return "\n".join(
-            [*lines, "", *self._class_lines(), "", *self._matrix_lines(), "", *self._source_lines()]
-        )
-
-    def _class_lines(self) -> list[str]:
-        matrix = self.report.matrix
-        width = max(map(len, self.report.labels))
-        rows = zip(
-            self.report.labels, precision(matrix), recall(matrix), f1(matrix), matrix.sum(axis=1), strict=True
-        )
-        return [
-            f"{'class':<{width}}  precision  recall     F1  photos",
-            *(
-                f"{name:<{width}} {_cell(p, 10)} {_cell(r, 7)} {_cell(f, 6)} {n:>7}"
-                for name, p, r, f, n in rows
-            ),
-        ]
-
-    def _matrix_lines(self) -> list[str]:
-        labels = self.report.labels
-        width = max(map(len, labels))
-        head = " ".join(f"{label[:10]:>10}" for label in labels)
-        return [
-            f"{'true, predicted':<{width}} {head}",
-            *(
-                f"{label:<{width}} " + " ".join(f"{count:>10}" for count in row)
-                for label, row in zip(labels, self.report.matrix, strict=True)
-            ),
-        ]
-
-    def _source_lines(self) -> list[str]:
-        return [
-            f"source {name}: balanced accuracy {score:.3f} on {photos} photos"
-            for name, (photos, score) in self.sources.items()
-        ]
-
-    def save(self, folder: Path) -> None:
-        """Writes evaluation.json and confusion.png into ``folder``; raises StorageError."""
-        from train.plots import plot_confusion
-
-        write_text(folder / "evaluation.json", self.to_json())
-        plot_confusion(
-            self.report.matrix, self.report.labels, folder / "confusion.png", f"{self.model}\non {self.data}"
-        )
+    photos: tuple[LabelledPhoto, ...]
+    truth: Truth
+    models: tuple[Scored, ...]
+    comparisons: tuple[Comparison, ...]
+    strains: tuple[Strain, ...]
+    strained_photos: int
 
 
-def _cell(value: float, width: int) -> str:
-    return f"{'-':>{width}}" if np.isnan(value) else f"{value:>{width}.3f}"
-
-
-def evaluate_file(
-    classifier: Classifier, data: Path, split: str | None, progress: Show = lambda done, total: None
-) -> Evaluation:
-    """Scores a .tflite through the device runtime, from the photos' own files.
-
-    Args:
-        classifier: the open model.
-        data: a folder with a folder per class, or a run's catalogue.csv.
-        split: of a catalogue.
+def subjects_of(classifiers: Sequence[Classifier]) -> list[Subject]:
+    """The subjects of .tflite files, answered by the runtime of the device.
 
     Raises:
-        DataError: nothing to score, or classes that the model does not know.
-        PictureError: a photo cannot be decoded.
+        OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
     """
-    photos = labelled_photos(data, classifier.labels, split)
-    predicted = []
-    for done, photo in enumerate(photos, 1):
-        predicted.append(classifier.predict(read_picture(photo.path)).index)
-        progress(done, len(photos))
-    return _evaluation(str(classifier.path), _name(data, split), classifier.labels, photos, predicted)
+    first, *others = classifiers
+    for other in others:
+        if other.labels != first.labels:
+            raise OptionError(
+                f"'{other.path}' knows other classes ({', '.join(other.labels[:3])} …) than '{first.path}' "
+                f"({', '.join(first.labels[:3])} …): they cannot be scored on the same photos"
+            )
+    files = [classifier.path.resolve() for classifier in classifiers]
+    twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
+    if twice:
+        raise OptionError(f"'{twice}' is given twice: give each model once")
+    stems = [file.stem for file in files]
+    return [
+        _file_subject(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
+        for classifier, file in zip(classifiers, files, strict=True)
+    ]
 
 
-def evaluate_run(
-    run: RunFolder, stage: str, split: str, progress: Show = lambda done, total: None
-) -> Evaluation:
-    """Scores the Keras network of a run's stage on one of its splits.
+def _file_subject(classifier: Classifier, name: str) -> Subject:
+    manifest = classifier.manifest
+    # other labels may have been given than those that the manifest names
+    given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
+    none_label = given.get(manifest.none_label or "") if manifest else NONE_OF_THESE
+    facts = {
+        "file": str(classifier.path),
+        "size": f"{classifier.path.stat().st_size / 1e6:.2f} MB",
+        "input": f"{classifier.input_size} pixels square",
+        "SHA-256": digest(classifier.path),
+        "runtime": classifier.runtime,
+    }
+    if manifest:
+        facts |= {
+            "quantization": manifest.quantization,
+            "network": manifest.architecture,
+            "temperature": f"{manifest.temperature:g}",
+        }
+    return Subject(
+        name,
+        classifier.labels,
+        none_label if none_label in classifier.labels else None,
+        classifier.temperature,
+        _renamed(classifier.thresholds, given),
+        facts,
+        lambda frames: np.array([classifier.predict(frame).logits for frame in frames]),
+        lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
+    )
+
+
+def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+    """The thresholds with the classes called as they are ``given``."""
+    renamed = dict(thresholds)
+    if "alert" in thresholds:
+        renamed["alert"] = thresholds["alert"] | {"label": given[thresholds["alert"]["label"]]}
+    if "conformal" in thresholds:
+        of_classes = thresholds["conformal"]["thresholds"]
+        renamed["conformal"] = thresholds["conformal"] | {
+            "thresholds": {given[label]: value for label, value in of_classes.items()}
+        }
+    return renamed
+
+
+def subject_of_run(run: RunFolder, stage: str) -> Subject:
+    """The Keras network of a run's stage, without temperature and thresholds, which conversion fits.
 
     Raises:
-        OptionError: an unknown stage or split.
+        OptionError: an unknown stage.
         DataError: the stage has no weights yet.
     """
     from train.feed import predict_logits
@@ -152,42 +227,155 @@ def evaluate_run(
     if stage not in STAGES:
         raise OptionError(f"unknown stage '{stage}'. Known: {', '.join(STAGES)}")
     config = run.config()
-    photos = labelled_photos(run.catalogue_path, config.classes, split)
     network = trained_network(run, stage)
-    predicted: list[int] = []
-    for start in range(0, len(photos), BATCH):
-        batch = [to_input(read_picture(photo.path), config.size) for photo in photos[start : start + BATCH]]
-        predicted += predict_logits(network, np.stack(batch)).argmax(axis=1).tolist()
-        progress(len(predicted), len(photos))
-    return _evaluation(
-        f"{run.path} ({stage})", _name(run.catalogue_path, split), config.classes, photos, predicted
+
+    def logits(frames: Sequence[Frame]) -> Floats:
+        pixels = np.stack([to_input(frame, config.size) for frame in frames])
+        return predict_logits(network, pixels).astype(np.float64)
+
+    return Subject(
+        f"{run.path.name} ({stage})",
+        config.classes,
+        NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
+        1.0,
+        {},
+        {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
+        logits,
+        lambda frame: None,
     )
 
 
-def _name(data: Path, split: str | None) -> str:
-    return f"{data}, split {split}" if split else str(data)
-
-
-def _evaluation(
-    model: str, data: str, labels: Sequence[str], photos: Sequence[LabelledPhoto], answers: Sequence[int]
+def evaluate(
+    subjects: Sequence[Subject],
+    data: Path,
+    split: str | None,
+    stress_photos: int | None = None,
+    progress: MakeShow = lambda what: lambda done, total: None,
 ) -> Evaluation:
-    truth = np.array([photo.label_index for photo in photos])
-    predicted = np.array(answers)
-    report = make_report(labels, truth, predicted, [photo.group for photo in photos])
-    sources = np.array([photo.source for photo in photos])
-    return Evaluation(
-        model,
-        data,
-        report,
-        {
-            name: _source_score(truth, predicted, sources == name, len(labels))
-            for name in sorted(set(sources))
-        },
+    """Scores models with common labels; every photo is decoded once and shown to all.
+
+    Args:
+        subjects: one or more.
+        data: a folder with a folder per class, or a run's catalogue.csv.
+        split: of a catalogue.
+        stress_photos: on how many photos, drawn evenly over the classes, stress is measured; None for not.
+        progress: makes a callback of what is done.
+
+    Raises:
+        DataError: nothing to score, or classes that the models do not know.
+        OptionError: an unknown split.
+        PictureError: a photo cannot be decoded.
+    """
+    first = subjects[0]
+    photos = labelled_photos(data, first.labels, split)
+    truth = Truth.of(photos, first.labels, first.none_label)
+    logits = _logits(subjects, photos, lambda index, frame: frame, progress("scoring"))
+    answers = [one.answers(found) for one, found in zip(subjects, logits, strict=True)]
+    models = tuple(
+        Scored(one.name, one.facts, found, make_card(truth, found), _mistakes(one, found, truth, photos))
+        for one, found in zip(subjects, answers, strict=True)
+    )
+    comparisons = tuple(
+        compare((models[0].name, other.name), truth, models[0].answers, other.answers) for other in models[1:]
+    )
+    strained = draw_evenly(photos, stress_photos) if stress_photos else []
+    place = {photo: index for index, photo in enumerate(photos)}
+    chosen = np.array([place[photo] for photo in strained], np.intp)
+    strains = _strains(subjects, answers, truth, photos, chosen, progress("stress")) if strained else ()
+    name = f"{data}, split {split}" if split else str(data)
+    return Evaluation(name, tuple(photos), truth, models, comparisons, tuple(strains), len(strained))
+
+
+def _logits(
+    subjects: Sequence[Subject],
+    photos: Sequence[LabelledPhoto],
+    change: Callable[[int, Frame], Frame],
+    show: Show,
+) -> list[Floats]:
+    """The logits [N, K] of each subject, of photos that were changed after decoding by (place, frame)."""
+    parts: list[list[Floats]] = [[] for _ in subjects]
+    for start in range(0, len(photos), CHUNK):
+        chunk = photos[start : start + CHUNK]
+        frames = [change(start + index, read_picture(photo.path)) for index, photo in enumerate(chunk)]
+        for subject, part in zip(subjects, parts, strict=True):
+            part.append(subject.logits(frames))
+        show(start + len(chunk), len(photos))
+    return [np.concatenate(part) for part in parts]
+
+
+def _strains(
+    subjects: Sequence[Subject],
+    answers: Sequence[Answers],
+    truth: Truth,
+    photos: Sequence[LabelledPhoto],
+    chosen: NDArray[np.intp],
+    show: Show,
+) -> list[Strain]:
+    """Every perturbation at every severity, for every subject, on the chosen photos."""
+    part = truth.where(chosen)
+    members = [photos[index] for index in chosen]
+    draws = lesion_draws(part.groups.tolist())
+    steps = [(name, step) for name, kind in PERTURBATIONS.items() for step in range(len(kind.severities))]
+    strains = []
+    for done, (name, step) in enumerate(steps, 1):
+        changed = _logits(
+            subjects,
+            members,
+            lambda index, frame, name=name, step=step: perturbed(frame, name, step, index),  # type: ignore[misc]
+            lambda done, total: None,
+        )
+        kind = PERTURBATIONS[name]
+        for subject, before, logits in zip(subjects, answers, changed, strict=True):
+            untouched, touched = before.where(chosen), subject.answers(logits)
+            flips = share(touched.index != untouched.index, np.ones(len(members), bool), draws)
+            severity = kind.unit.format(kind.severities[step])
+            strains.append(Strain(subject.name, name, severity, gain(part, untouched, touched, draws), flips))
+        show(done, len(steps))
+    return strains
+
+
+def _mistakes(
+    subject: Subject, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
+) -> list[Mistake]:
+    """The photos with the greatest wrong confidence, and the melanomas that were least believed to be one."""
+    wrong = np.flatnonzero(answers.index != truth.index)
+    confidence = answers.probabilities[np.arange(len(photos)), answers.index]
+    worst = [(CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
+    worst = worst[:MISTAKES_SHOWN]
+    if MELANOMA in truth.labels:
+        melanoma = truth.labels.index(MELANOMA)
+        missed = wrong[truth.index[wrong] == melanoma]
+        order = np.argsort(answers.probabilities[missed, melanoma], kind="stable")
+        worst += [(MISSED, index) for index in missed[order][:MISTAKES_SHOWN]]
+    return [_mistake(kind, subject, answers, int(index), photos[index]) for kind, index in worst]
+
+
+def _mistake(kind: str, subject: Subject, answers: Answers, index: int, photo: LabelledPhoto) -> Mistake:
+    frame = read_picture(photo.path)
+    seen = np.ascontiguousarray(to_input(frame, THUMBNAIL_PX)[..., ::-1])
+    heat = subject.heat(frame)
+    row, answer = answers.probabilities[index], answers.index[index]
+    return Mistake(
+        kind,
+        image_id_of(photo.path.stem),
+        photo.source,
+        photo.diagnosis,
+        answers.labels[answer],
+        float(row[answer]),
+        float(row[answers.labels.index(MELANOMA)]) if MELANOMA in answers.labels else None,
+        _jpeg(seen),
+        None if heat is None else _jpeg(_heated(seen, heat)),
     )
 
 
-def _source_score(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], chosen: NDArray[np.bool_], classes: int
-) -> tuple[int, float]:
-    matrix = confusion_matrix(truth[chosen], predicted[chosen], classes)
-    return int(chosen.sum()), balanced_accuracy(matrix)
+def _heated(seen_bgr: Frame, cells: NDArray[np.float32]) -> Frame:
+    """The seen square with the heat of its cells over it, the more the hotter."""
+    heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = (HEAT_OPACITY * heat)[..., None]
+    return (seen_bgr * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def _jpeg(image_bgr: Frame) -> bytes:
+    _, content = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
+    return content.tobytes()

@@ -1,145 +1,296 @@
-"""Scores of a classifier, all from the confusion matrix, and their intervals."""
+"""Scores of a classifier, each by its formula, and their intervals by bootstrap over lesions.
+
+An interval needs a score of a thousand resamples, so scores are computed of all of them at once: ``draws`` is
+float64 [1 + B, N], how often each of N photos was drawn in each of B resamples, and row 0 counts every photo
+once. What has no meaning on the photos at hand is NaN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.integer]
 
-def confusion_matrix(
-    truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int
-) -> NDArray[np.int64]:
+RESAMPLES = 1000
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score and its 95 % interval; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def measured(self) -> bool:
+        return not np.isnan(self.value)
+
+    def to_json(self) -> dict[str, float] | None:
+        """JSON has no NaN: what is undefined is null."""
+        ends = {"low": float(self.low), "high": float(self.high)}
+        return {"value": float(self.value), **ends} if self.measured else None
+
+
+NOT_MEASURED = Score(np.nan, np.nan, np.nan)
+
+
+def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Row 0 ones, then how often each photo is drawn when whole groups (lesions) are, with replacement.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; of clusters, section 8.
+    """
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, len(names), (resamples, len(names)))
+    drawn = np.stack([np.bincount(row, minlength=len(names)) for row in chosen])
+    return np.concatenate([np.ones((1, len(group_of))), drawn[:, group_of]])
+
+
+def score_of(values: Floats) -> Score:
+    """The score of row 0 with the 95 % percentile interval of the other rows where it is defined."""
+    defined = values[1:][~np.isnan(values[1:])]
+    if np.isnan(values[0]) or not len(defined):
+        return NOT_MEASURED
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return Score(float(values[0]), float(low), float(high))
+
+
+def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
+    """part / whole, NaN where there is nothing to divide by."""
+    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _mean_of_defined(values: Floats) -> Floats:
+    """The mean over the last axis of what is not NaN; NaN where all is."""
+    return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
+
+
+def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDArray[np.int64]:
     """int64 [K, K]: row the true class, column the predicted one."""
     flat = np.bincount(np.asarray(truth) * classes + np.asarray(predicted), minlength=classes * classes)
     return flat.reshape(classes, classes)
 
 
-def _ratio(part: NDArray[np.integer], whole: NDArray[np.integer]) -> NDArray[np.float64]:
-    """part / whole, NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+@dataclass(frozen=True)
+class Counts:
+    """What the scores of a confusion matrix are made of, without the K² of it: [..., K] a class.
+
+    Attributes:
+        hits: photos of the class that were named so.
+        truths: photos of the class.
+        answers: photos that were named so.
+    """
+
+    hits: Floats
+    truths: Floats
+    answers: Floats
+
+    @property
+    def accuracy(self) -> Floats:
+        """The share of the photos whose class was named."""
+        return _ratio(self.hits.sum(axis=-1), self.truths.sum(axis=-1))
+
+    @property
+    def recall(self) -> Floats:
+        """Sensitivity of each class: TP / (TP + FN); NaN for a class without photos."""
+        return _ratio(self.hits, self.truths)
+
+    @property
+    def precision(self) -> Floats:
+        """TP / (TP + FP) of each class; NaN for a class that was never named."""
+        return _ratio(self.hits, self.answers)
+
+    @property
+    def f1(self) -> Floats:
+        """2 TP / (2 TP + FP + FN) of each class; NaN for one that neither occurs nor was named."""
+        return _ratio(2 * self.hits, self.truths + self.answers)
+
+    @property
+    def balanced_accuracy(self) -> Floats:
+        """The mean recall of the classes that occur."""
+        return _mean_of_defined(self.recall)
+
+
+def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> Counts:
+    """Counts [1 + B, K] of int [N] predicted classes beside int [N] true ones."""
+    true, named = np.eye(classes)[truth], np.eye(classes)[predicted]
+    return Counts(draws @ (true * named), draws @ true, draws @ named)
+
+
+def counts_of(matrix: NDArray[np.int64]) -> Counts:
+    """The counts [K] of a confusion matrix."""
+    return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))  # type: ignore[arg-type]
 
 
 def accuracy(matrix: NDArray[np.int64]) -> float:
-    """The share of the photos whose class was named."""
-    return float(matrix.trace() / matrix.sum())
-
-
-def recall(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sensitivity of each class: TP / (TP + FN); NaN for a class without photos."""
-    return _ratio(matrix.diagonal(), matrix.sum(axis=1))
-
-
-def precision(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """TP / (TP + FP) of each class; NaN for a class that was never named."""
-    return _ratio(matrix.diagonal(), matrix.sum(axis=0))
-
-
-def f1(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """2 TP / (2 TP + FP + FN) of each class; NaN for one that neither occurs nor was named."""
-    return _ratio(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1))
+    """The accuracy of a confusion matrix."""
+    return float(counts_of(matrix).accuracy)
 
 
 def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
-    """The mean recall of the classes that occur."""
-    return float(np.nanmean(recall(matrix)))
+    """The balanced accuracy of a confusion matrix."""
+    return float(counts_of(matrix).balanced_accuracy)
 
 
-def macro(values: NDArray[np.float64]) -> float:
+def macro(values: Floats) -> Floats:
     """The mean over the classes; an undefined precision counts as 0, as scikit-learn has it."""
-    return float(np.nan_to_num(values).mean())
+    return np.nan_to_num(values).mean(axis=-1)
 
 
-def bootstrap_interval(
-    groups: Sequence[str],
-    score: Callable[[NDArray[np.intp]], float],
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of a score, by drawing whole groups (lesions) with replacement.
+def share(part: Bools, among: Bools, draws: Floats) -> Score:
+    """How many of the photos ``among`` are also in ``part``."""
+    return score_of(_ratio(draws @ (part & among), draws @ among))
+
+
+def mean(values: Floats, among: Bools, draws: Floats) -> Score:
+    """The mean of [N] values over the photos ``among``."""
+    return score_of(_ratio(draws @ np.where(among, values, 0.0), draws @ among))
+
+
+def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[Floats, Floats]:
+    """The false and true positive rates [1 + B, T + 1] at every threshold, from none positive to all.
+
+    The points of scikit-learn's `roc_curve(drop_intermediate=False)`, of every resample at once.
+    """
+    order = np.argsort(-evidence, kind="stable")
+    sorted_evidence = evidence[order]
+    last_of_ties = np.flatnonzero(np.append(sorted_evidence[1:] != sorted_evidence[:-1], True))
+
+    def rate(chosen: Bools) -> Floats:
+        passed = np.cumsum(draws[:, order] * chosen[order], axis=1)[:, last_of_ties]
+        return _ratio(np.pad(passed, ((0, 0), (1, 0))), passed[:, -1:])
+
+    return rate(~positive), rate(positive)
+
+
+def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
+    """False and true positive rates of scikit-learn's ROC curve; both classes must be there."""
+    from sklearn.metrics import roc_curve
+
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, evidence)
+    return false_positive_rate, true_positive_rate
+
+
+def auroc(positive: Bools, evidence: Floats, draws: Floats) -> Score:
+    """The area below the ROC curve by scikit-learn; NaN where one of the two kinds is missing.
+
+    Its interval is of areas by the trapezoidal rule over `operating_points`, which are the same.
+    """
+    if positive.all() or not positive.any():
+        return NOT_MEASURED
+    from sklearn.metrics import roc_auc_score
+
+    x, y = operating_points(positive, evidence, draws)
+    areas = (np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1]) / 2).sum(axis=1)
+    areas[0] = roc_auc_score(positive, evidence)
+    return score_of(areas)
+
+
+def sensitivity_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Score:
+    """The greatest sensitivity of an operating point of at least this specificity; not interpolated."""
+    if positive.all() or not positive.any():
+        return NOT_MEASURED
+    false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
+    # 1 - 0.9 is a little less than 0.1, and the point of exactly that specificity is allowed
+    allowed = false_positive_rate <= 1 - specificity + 1e-9
+    best = np.where(allowed, sensitivity, 0.0).max(axis=1)
+    return score_of(np.where(np.isnan(false_positive_rate[:, -1]), np.nan, best))
+
+
+def class_balanced(truth: Integers, draws: Floats) -> Floats:
+    """The draws, scaled so that the photos of each class that occurs weigh 1 together."""
+    of_class = np.eye(int(truth.max()) + 1)[truth]
+    return np.nan_to_num(_ratio(draws, (draws @ of_class)[:, truth]))
+
+
+def _bins(confidence: Floats) -> NDArray[np.int64]:
+    """The bin of each confidence: 15 of equal width, each with its upper edge."""
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
+    return np.clip(bins, 0, CALIBRATION_BINS - 1)
+
+
+def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
+    """Expected calibration error: how far accuracy is from confidence, on average over 15 bins.
 
     Args:
-        groups: the lesion of each photo.
-        score: of the photos at the given indices.
+        confidence: float [N], the top probability.
+        right: bool [N], whether the class of it is the true one.
+        draws: or the class-balanced ones.
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
     """
-    names, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    rng = np.random.default_rng(seed)
-    scores = [
-        score(np.concatenate([members[index] for index in rng.integers(0, len(names), len(names))]))
-        for _ in range(resamples)
-    ]
-    low, high = np.nanpercentile(scores, [2.5, 97.5])
-    return float(low), float(high)
+    excess = np.eye(CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
+    return score_of(_ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1)))
+
+
+def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:
+    """The mean over photos of the squared distance of [N, K] probabilities from the truth, 0 to 2.
+
+    Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    """
+    off = probabilities - np.eye(probabilities.shape[1])[truth]
+    return mean((off**2).sum(axis=1), np.ones(len(truth), bool), draws)
 
 
 @dataclass(frozen=True)
-class Report:
-    """Every score of one classifier on one set of photos.
+class Bin:
+    """One bin of a reliability diagram: its photos, their mean confidence and how many of them are right."""
 
-    Attributes:
-        labels: of the classes.
-        matrix: int64 [K, K], row truth, column prediction.
-        intervals: score -> its 95 % interval by bootstrap over lesions.
-        lesions: how many distinct ones.
+    photos: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidence: Floats, right: Bools) -> list[Bin]:
+    """The bins of `calibration_error` that hold any photos."""
+    bins = _bins(confidence)
+    members = [bins == one for one in range(CALIBRATION_BINS)]
+    return [
+        Bin(int(chosen.sum()), float(confidence[chosen].mean()), float(right[chosen].mean()))
+        for chosen in members
+        if chosen.any()
+    ]
+
+
+def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
+    """Coverage and risk at each threshold: how many are answered, and how many of these are wrong.
+
+    Photos of equal confidence are answered together. Source: Geifman and El-Yaniv, "Selective
+    Classification for Deep Neural Networks", 2017.
     """
-
-    labels: tuple[str, ...]
-    matrix: NDArray[np.int64]
-    intervals: dict[str, tuple[float, float]]
-    lesions: int
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        per_class = zip(
-            self.labels,
-            precision(self.matrix),
-            recall(self.matrix),
-            f1(self.matrix),
-            self.matrix.sum(axis=1),
-            strict=True,
-        )
-        return {
-            "photos": int(self.matrix.sum()),
-            "lesions": self.lesions,
-            "accuracy": accuracy(self.matrix),
-            "balanced_accuracy": balanced_accuracy(self.matrix),
-            "macro_precision": macro(precision(self.matrix)),
-            "macro_recall": macro(recall(self.matrix)),
-            "macro_f1": macro(f1(self.matrix)),
-            "intervals_95": {name: list(ends) for name, ends in self.intervals.items()},
-            "classes": {
-                label: {"precision": _none(p), "recall": _none(r), "f1": _none(f), "photos": int(n)}
-                for label, p, r, f, n in per_class
-            },
-            "confusion_matrix": self.matrix.tolist(),
-        }
+    order = np.argsort(-confidence, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))
+    answered = np.arange(1, len(order) + 1)
+    return (answered / len(order))[last_of_ties], (np.cumsum(wrong[order]) / answered)[last_of_ties]
 
 
-def _none(value: float) -> float | None:
-    """JSON has no NaN: what is undefined is null."""
-    return None if np.isnan(value) else float(value)
+@dataclass(frozen=True)
+class McNemar:
+    """On how many photos one of two classifiers alone is right, and how probable that is by chance."""
+
+    first_only: int
+    other_only: int
+    p_value: float
 
 
-SCORES: dict[str, Callable[[NDArray[np.int64]], float]] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "macro_f1": lambda matrix: macro(f1(matrix)),
-}
+def mcnemar(first_right: Bools, other_right: Bools) -> McNemar:
+    """McNemar's exact test, two-sided: of the photos on which one alone is right, either may be it.
 
+    Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised
+    Classification Learning Algorithms", 1998. It takes photos for independent, those of one lesion too.
+    """
+    from scipy.stats import binomtest
 
-def make_report(
-    labels: Sequence[str], truth: NDArray[np.integer], predicted: NDArray[np.integer], groups: Sequence[str]
-) -> Report:
-    """Scores int [n] predicted classes against int [n] true ones, with intervals over the groups."""
-    count = len(labels)
-
-    def scored(score: Callable[[NDArray[np.int64]], float]) -> Callable[[NDArray[np.intp]], float]:
-        return lambda chosen: score(confusion_matrix(truth[chosen], predicted[chosen], count))
-
-    intervals = {name: bootstrap_interval(groups, scored(score)) for name, score in SCORES.items()}
-    return Report(tuple(labels), confusion_matrix(truth, predicted, count), intervals, len(set(groups)))
+    first_only, other_only = int((first_right & ~other_right).sum()), int((other_right & ~first_right).sum())
+    discordant = first_only + other_only
+    p_value = float(binomtest(other_only, discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(first_only, other_only, p_value)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import Accuracy, Score
+from benchmarks.accuracy import Accuracy
 from benchmarks.latency import latency
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart
 from benchmarks.report import Report, Row
 from edge.classifier import Timing
+from train.metrics import Score
 
 SKIN = Accuracy(
     accuracy=Score(0.8, 0.7, 0.9),

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import benchmarks.accuracy
-from benchmarks.accuracy import accuracy_of, common_labels, draw_evenly, find_photos, score
+from benchmarks.accuracy import accuracy_of, common_labels, find_photos, score
 from edge import Classifier
 from edge.errors import OptionError
 
 pytest.importorskip("train.metrics")
 from train.catalogue import LabelledPhoto
+from train.drawing import draw_evenly
 
 LABELS = ("melanoma", "nevus", "dermatofibroma")
 

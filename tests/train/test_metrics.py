@@ -1,68 +1,194 @@
-"""Scores agree with scikit-learn's, and intervals are drawn by lesion."""
+"""Scores agree with scikit-learn's, SciPy's and with figures worked out by hand; intervals are by lesion."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from train import metrics
 
 RNG = np.random.default_rng(5)
 TRUTH = RNG.integers(0, 4, 300)
 PREDICTED = np.where(RNG.random(300) < 0.6, TRUTH, RNG.integers(0, 4, 300))
+ALONE = [str(index) for index in range(300)]
 
 
-def test_every_score_is_that_of_scikit_learn() -> None:
+def once(photos: int) -> np.ndarray:
+    """Draws without resamples but one, for values alone."""
+    return np.ones((2, photos))
+
+
+def test_every_score_of_the_matrix_is_that_of_scikit_learn() -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     matrix = metrics.confusion_matrix(TRUTH, PREDICTED, 4)
     assert np.array_equal(matrix, sklearn.confusion_matrix(TRUTH, PREDICTED))
     assert metrics.accuracy(matrix) == pytest.approx(sklearn.accuracy_score(TRUTH, PREDICTED))
-    assert metrics.balanced_accuracy(matrix) == pytest.approx(
-        sklearn.balanced_accuracy_score(TRUTH, PREDICTED)
-    )
+    balanced = sklearn.balanced_accuracy_score(TRUTH, PREDICTED)
+    assert metrics.balanced_accuracy(matrix) == pytest.approx(balanced)
     precision, recall, f1, _ = sklearn.precision_recall_fscore_support(TRUTH, PREDICTED)
-    assert np.allclose(metrics.precision(matrix), precision)
-    assert np.allclose(metrics.recall(matrix), recall)
-    assert np.allclose(metrics.f1(matrix), f1)
-    assert metrics.macro(metrics.f1(matrix)) == pytest.approx(f1.mean())
+    counts = metrics.counts_of(matrix)
+    assert np.allclose(counts.precision, precision)
+    assert np.allclose(counts.recall, recall)
+    assert np.allclose(counts.f1, f1)
+    assert metrics.macro(counts.f1) == pytest.approx(f1.mean())
+
+
+def test_counts_of_draws_are_those_of_the_drawn_photos() -> None:
+    draws = metrics.lesion_draws([str(index // 3) for index in range(300)], resamples=5)
+    counts = metrics.count(TRUTH, PREDICTED, 4, draws)
+    for row, weights in enumerate(draws.astype(int)):
+        drawn = np.repeat(np.arange(300), weights)
+        found = metrics.counts_of(metrics.confusion_matrix(TRUTH[drawn], PREDICTED[drawn], 4))
+        assert np.allclose(counts.f1[row], found.f1)
+        assert counts.balanced_accuracy[row] == pytest.approx(float(found.balanced_accuracy))
 
 
 def test_a_class_that_was_never_named_has_no_precision_and_one_without_photos_no_recall() -> None:
-    matrix = metrics.confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
-    assert np.isnan(metrics.precision(matrix)[1])
-    assert metrics.recall(matrix)[1] == 0
-    assert np.isnan(metrics.recall(matrix)[2])
-    assert metrics.balanced_accuracy(matrix) == 0.5
+    counts = metrics.counts_of(metrics.confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 0]), 3))
+    assert np.isnan(counts.precision[1])
+    assert counts.recall[1] == 0
+    assert np.isnan(counts.recall[2])
+    assert counts.balanced_accuracy == 0.5
 
 
-def test_the_interval_is_wider_where_photos_share_lesions() -> None:
+def share_right(right: np.ndarray, groups: list[str]) -> metrics.Score:
+    return metrics.share(right, np.ones(len(right), bool), metrics.lesion_draws(groups))
+
+
+def test_the_interval_is_that_of_the_binomial_and_wider_where_photos_share_lesions() -> None:
     right = TRUTH == PREDICTED
-
-    def share(chosen: np.ndarray) -> float:
-        return float(right[chosen].mean())
-
-    alone = metrics.bootstrap_interval([str(index) for index in range(300)], share)
-    shared = metrics.bootstrap_interval([str(index // 30) for index in range(300)], share)
-    assert alone[0] < right.mean() < alone[1]
-    # the binomial's 95 % interval of 300 photos is 0.1 wide
-    assert alone[1] - alone[0] == pytest.approx(2 * 1.96 * np.sqrt(right.var() / 300), rel=0.2)
-    assert metrics.bootstrap_interval([str(index) for index in range(300)], share) == alone
+    alone = share_right(right, ALONE)
+    shared = share_right(right, [str(index // 30) for index in range(300)])
+    assert alone.value == pytest.approx(right.mean())
+    assert alone.low < alone.value < alone.high
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * np.sqrt(right.var() / 300), rel=0.2)
+    assert share_right(right, ALONE) == alone
     assert shared != alone
 
 
 def test_copies_of_one_photo_add_no_certainty() -> None:
     right = np.array([True, False] * 10)
-    copies = np.repeat(right, 20)
-
-    def share(values: np.ndarray) -> object:
-        return lambda chosen: float(values[chosen].mean())
-
-    one = metrics.bootstrap_interval([str(i) for i in range(20)], share(right))
-    many = metrics.bootstrap_interval([str(i // 20) for i in range(400)], share(copies))
-    assert many == pytest.approx(one)
+    one = share_right(right, [str(index) for index in range(20)])
+    many = share_right(np.repeat(right, 20), [str(index // 20) for index in range(400)])
+    assert (many.low, many.high) == pytest.approx((one.low, one.high))
 
 
-def test_a_report_is_valid_json_also_where_a_score_is_undefined() -> None:
-    report = metrics.make_report(("a", "b", "c"), np.array([0, 0, 1]), np.array([0, 0, 0]), ["x", "y", "z"])
-    values = report.to_json()
-    assert values["classes"]["b"] == {"precision": None, "recall": 0.0, "f1": 0.0, "photos": 1}
-    assert values["confusion_matrix"] == [[2, 0, 0], [1, 0, 0], [0, 0, 0]]
-    assert set(values["intervals_95"]) == {"accuracy", "balanced_accuracy", "macro_f1"}
+def test_a_score_that_is_not_defined_is_null_in_json() -> None:
+    nothing = np.zeros(4, bool)
+    assert metrics.share(nothing, nothing, metrics.lesion_draws(["a", "b", "c", "d"])).to_json() is None
+    assert metrics.auroc(nothing, np.arange(4.0), once(4)) is metrics.NOT_MEASURED
+    assert metrics.sensitivity_at(0.9, ~nothing, np.arange(4.0), once(4)) is metrics.NOT_MEASURED
+
+
+@st.composite
+def binary(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Photos of both kinds, evidence with ties, and how often each was drawn."""
+    photos = draw(st.integers(2, 30))
+    positive = draw(hnp.arrays(bool, photos).filter(lambda one: one.any() and not one.all()))
+    evidence = draw(hnp.arrays(np.int64, photos, elements=st.integers(0, 6))) / 6
+    weights = draw(hnp.arrays(np.int64, photos, elements=st.integers(0, 3)))
+    return positive, evidence, weights.astype(float)
+
+
+@given(binary())
+@settings(deadline=None)
+def test_the_curve_and_area_of_any_resample_are_those_of_scikit_learn(
+    photos: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    positive, evidence, weights = photos
+    x, y = metrics.operating_points(positive, evidence, np.stack([np.ones(len(weights)), weights]))
+    fpr, tpr, _ = sklearn.roc_curve(positive, evidence, drop_intermediate=False)
+    assert np.allclose(x[0], fpr)
+    assert np.allclose(y[0], tpr)
+    if weights[positive].any() and weights[~positive].any():
+        area = np.trapezoid(y[1], x[1])
+        assert area == pytest.approx(sklearn.roc_auc_score(positive, evidence, sample_weight=weights))
+
+
+@given(binary())
+@settings(deadline=None)
+def test_an_area_is_the_probability_that_a_positive_photo_is_above_a_negative_one(
+    photos: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    positive, evidence, _ = photos
+    above = np.sign(evidence[positive][:, None] - evidence[~positive][None])
+    assert metrics.auroc(positive, evidence, once(len(positive))).value == pytest.approx(
+        (above.mean() + 1) / 2
+    )
+    assert metrics.auroc(~positive, -evidence, once(len(positive))).value == pytest.approx(
+        (above.mean() + 1) / 2
+    )
+
+
+def test_the_sensitivity_is_the_best_that_still_keeps_the_specificity() -> None:
+    # 10 negatives at 0, 1 … 9: a threshold of 9 lets one of them pass, which is 90 %
+    evidence = np.concatenate([np.arange(10.0), [7.5, 9.0, 9.5, 0.5]])
+    positive = np.arange(14) >= 10
+    assert metrics.sensitivity_at(0.9, positive, evidence, once(14)).value == 0.5
+    assert metrics.sensitivity_at(0.8, positive, evidence, once(14)).value == 0.75
+    assert metrics.sensitivity_at(1.0, positive, evidence, once(14)).value == 0.25
+
+
+def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
+    # bins of 1/15: two photos at 0.9 of which one is right (0.4 off), two at 0.5 of which none is (0.5 off)
+    confidence, right = np.array([0.9, 0.9, 0.5, 0.5]), np.array([True, False, False, False])
+    assert metrics.calibration_error(confidence, right, once(4)).value == pytest.approx(
+        (2 * 0.4 + 2 * 0.5) / 4
+    )
+    # the photo of class 0 weighs as much as the three of class 1: the bin of 0.9 holds 1 + 1/3
+    weights = metrics.class_balanced(np.array([0, 1, 1, 1]), once(4))
+    assert weights[0] == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
+    expected = (abs(0.9 * 4 / 3 - 1) + 0.5 * 2 / 3) / 2
+    assert metrics.calibration_error(confidence, right, weights).value == pytest.approx(expected)
+
+
+def test_a_perfectly_calibrated_bin_has_no_error() -> None:
+    right = np.arange(10) < 7
+    assert metrics.calibration_error(np.full(10, 0.7), right, once(10)).value == pytest.approx(0, abs=1e-12)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1)), st.randoms())
+@settings(deadline=None)
+def test_the_bins_of_the_diagram_hold_all_photos_and_give_the_calibration_error(
+    confidence: np.ndarray, random: object
+) -> None:
+    right = np.array([random.random() < 0.5 for _ in confidence])  # type: ignore[attr-defined]
+    bins = metrics.reliability(confidence, right)
+    assert sum(one.photos for one in bins) == len(confidence)
+    error = sum(one.photos * abs(one.accuracy - one.confidence) for one in bins) / len(confidence)
+    found = metrics.calibration_error(confidence, right, once(len(confidence))).value
+    assert found == pytest.approx(error, abs=1e-9)
+
+
+def test_the_brier_score_is_0_for_the_truth_2_for_its_opposite_and_scikit_learns_between() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert metrics.brier(sure, np.array([0, 1]), once(2)).value == 0
+    assert metrics.brier(sure, np.array([1, 0]), once(2)).value == 2
+    probabilities = RNG.dirichlet(np.ones(4), 300)
+    expected = sklearn.brier_score_loss(TRUTH, probabilities, labels=range(4), scale_by_half=False)
+    assert metrics.brier(probabilities, TRUTH, once(300)).value == pytest.approx(expected)
+
+
+def test_risk_grows_with_what_is_answered_beyond_the_sure_ones() -> None:
+    confidence = np.array([0.6, 0.9, 0.8, 0.6])
+    wrong = np.array([True, False, True, False])
+    coverage, risk = metrics.risk_coverage(confidence, wrong)
+    # the two of 0.6 are answered together
+    assert coverage == pytest.approx([0.25, 0.5, 1])
+    assert risk == pytest.approx([0, 0.5, 0.5])
+
+
+def test_mcnemar_is_the_two_sided_binomial_of_the_photos_that_one_alone_names() -> None:
+    first = np.array([True] * 8 + [False] * 2 + [True] * 30)
+    other = np.array([False] * 8 + [True] * 2 + [True] * 30)
+    found = metrics.mcnemar(first, other)
+    assert (found.first_only, found.other_only) == (8, 2)
+    # 2 * (1 + 10 + 45) / 2**10
+    assert found.p_value == pytest.approx(112 / 1024)
+    assert metrics.mcnemar(first, first).p_value == 1
+    assert metrics.mcnemar(other, first).p_value == pytest.approx(found.p_value)

@@ -1,0 +1,249 @@
+"""Models are scored on identical photos, and the report is one page, one JSON and one summary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("jinja2")
+
+import dermedge
+from edge.classifier import Classifier
+from edge.manifest import Manifest, attach, read_manifest, strip
+from edge.pictures import read_picture
+from train import evaluate as evaluation_module
+from train.scorecard import FIGURES
+
+THRESHOLDS = {
+    "none": 0.4,
+    "uncertain": 0.6,
+    "alert": {"label": "melanoma", "threshold": 0.2},
+}
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [
+            value or "" for name, value in attributes if name in ("src", "href", "xlink:href", "data")
+        ]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callable[..., Path]) -> Path:
+    """Generated photos in folders of the names of lesions, another lesion and no lesion."""
+    blobs = make_labelled_set(tmp_path_factory.mktemp("blobs") / "set", per_class=12)
+    root = tmp_path_factory.mktemp("lesions")
+    for number, photo in enumerate(sorted(blobs.rglob("*.png"))):
+        name = ("melanoma", "nevus", "basal cell carcinoma", "clothing")[number % 4]
+        (root / "set" / name).mkdir(parents=True, exist_ok=True)
+        photo.rename(root / "set" / name / photo.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def with_thresholds(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model with thresholds in its manifest, and prediction sets."""
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    conformal = {"coverage": 0.9, "thresholds": dict.fromkeys(manifest.labels, 0.1)}
+    values = {**manifest.__dict__, "thresholds": {**THRESHOLDS, "conformal": conformal}}
+    path = tmp_path_factory.mktemp("models") / "thresholds.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), Manifest(**values)))
+    return path
+
+
+def run(*arguments: object) -> int:
+    return dermedge.main(["evaluate", *map(str, arguments)])
+
+
+def report(folder: Path) -> tuple[dict[str, Any], Page]:
+    html = (folder / "evaluation.html").read_text()
+    return json.loads((folder / "evaluation.json").read_text()), Page(html)
+
+
+def test_the_shipped_model_is_scored_by_the_device_runtime_with_itself_under_thresholds(
+    model_path: Path,
+    with_thresholds: Path,
+    lesions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[Path] = []
+
+    def counting(path: Path) -> object:
+        read.append(path)
+        return read_picture(path)
+
+    monkeypatch.setattr(evaluation_module, "read_picture", counting)
+    monkeypatch.setattr(evaluation_module, "_mistakes", lambda *arguments: [])
+    assert run(model_path, with_thresholds, "--data", lesions, "--output", tmp_path / "out") == 0
+    photos = sorted(lesions.rglob("*.png"))
+    assert sorted(read) == photos
+    values, page = report(tmp_path / "out")
+    assert values["schema"] == "dermedge-evaluation/2"
+    assert values["photos"] == len(photos) == 36
+    assert values["diagnoses"][2:] == [
+        {"diagnosis": "clothing", "kind": "no lesion", "photos": 9},
+        {"diagnosis": "basal cell carcinoma", "kind": "other lesion", "photos": 9},
+    ]
+    first, second = values["models"]
+    assert set(first["figures"]) == set(FIGURES)
+    for model, path in ((first, model_path), (second, with_thresholds)):
+        with Classifier(path) as classifier:
+            found = [(p.parent.name, classifier.predict(read_picture(p))) for p in photos]
+        expected = np.mean(
+            [one.label == (name if name in classifier.labels else "none of these") for name, one in found]
+        )
+        assert model["figures"]["accuracy"]["value"] == pytest.approx(expected)
+        declined = np.mean([one.label == "none of these" for name, one in found if name in classifier.labels])
+        assert model["figures"]["declined_named"]["value"] == pytest.approx(declined)
+    assert first["figures"]["alert_sensitivity"] is None
+    alert = np.mean([one.alert == "melanoma" for name, one in found if name == "melanoma"])
+    assert second["figures"]["alert_sensitivity"]["value"] == pytest.approx(alert)
+    assert second["classes"]["melanoma"]["set_size"]["value"] >= 0
+    assert values["comparisons"][0]["mcnemar"]["p_value"] <= 1
+    assert "alert at p(melanoma) 0.200" in page.text
+    assert "thresholds against dermedge-160" in capsys.readouterr().out
+
+
+def test_the_page_is_whole_in_itself_and_says_what_it_is_not(
+    model_path: Path, lesions: Path, tmp_path: Path
+) -> None:
+    assert run(model_path, "--data", lesions, "--output", tmp_path, "--stress", "--stress-photos", 4) == 0
+    values, page = report(tmp_path)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert page.addresses
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
+    html = (tmp_path / "evaluation.html").read_text()
+    assert re.findall(r"url\((?!#)|@import", html) == []
+    assert "Research and education only, not a medical device." in page.text
+    assert "prefers-color-scheme: dark" in html
+    assert "<?xml" not in html
+    assert page.tags.count("svg") == 4
+    assert len(values["stress"]["results"]) == 21
+    assert values["stress"]["photos"] == 4
+    # a photo and its heat map for each mistake, for the shipped model tells where
+    assert page.tags.count("img") == 2 * len(values["models"][0]["mistakes"])
+
+
+def test_stress_comes_out_alike_each_time(model_path: Path, lesions: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        options = ["--stress", "--stress-photos", 5, "--output", tmp_path / name]
+        assert run(model_path, "--data", lesions, *options) == 0
+    one, two = (report(tmp_path / name)[0] for name in ("one", "two"))
+    assert one["stress"] == two["stress"]
+    assert one["models"] == two["models"]
+
+
+def test_the_gallery_shows_the_most_confident_mistakes_and_the_least_believed_melanomas(
+    model_path: Path, lesions: Path, tmp_path: Path
+) -> None:
+    assert run(model_path, "--data", lesions, "--output", tmp_path) == 0
+    mistakes = report(tmp_path)[0]["models"][0]["mistakes"]
+    confident = [one["probability"] for one in mistakes if one["kind"] == "most confident mistakes"]
+    missed = [one for one in mistakes if one["kind"] == "missed melanomas"]
+    assert confident == sorted(confident, reverse=True)
+    assert all(one["truth"] == "melanoma" != one["answer"] for one in missed)
+    assert [one["melanoma"] for one in missed] == sorted(one["melanoma"] for one in missed)
+
+
+def test_a_foreign_model_is_scored_with_given_labels_and_without_a_class_for_none(
+    model_path: Path, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = tmp_path / "foreign.tflite"
+    foreign.write_bytes(strip(model_path.read_bytes()))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("brown\nred\nblue\n<b>green</b>\nwhite\n")
+    assert run(foreign, "--labels", labels, "--data", labelled_set, "--output", tmp_path / "out") == 0
+    values, page = report(tmp_path / "out")
+    figures = values["models"][0]["figures"]
+    assert values["none_label"] is None
+    assert figures["declined_named"] is figures["melanoma_auroc_named"] is None
+    assert figures["accuracy"]["value"] >= 0
+    assert "not measured" in page.text
+    assert "<b>green</b>" in page.text
+    assert "nan" not in page.text
+    assert "not measured: " in capsys.readouterr().out
+
+
+def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
+    with_thresholds: Path, labelled_set: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("brown\nred\nblue\ngreen\nwhite\n")
+    assert run(with_thresholds, "--labels", labels, "--data", labelled_set, "--output", tmp_path / "out") == 0
+    values = report(tmp_path / "out")[0]
+    assert values["none_label"] == "white"
+    assert values["models"][0]["thresholds"]["alert"]["label"] == "brown"
+    assert values["models"][0]["figures"]["alert_sensitivity"]["value"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["MODEL"], "is scored on --data"),
+        (["MODEL", "MODEL", "--data", "SET"], "is given twice"),
+        (["MODEL", "SET", "--data", "SET"], "a run is scored alone"),
+        (["MODEL", "--data", "SET", "--split", "val"], "--split goes with"),
+        (["MODEL", "--data", "nowhere"], "nowhere"),
+        (["MODEL", "--data", "SET", "--stress-photos", "0"], "'0' is not a whole number"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_writes_nothing(
+    arguments: list[str],
+    message: str,
+    model_path: Path,
+    lesions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = {"MODEL": str(model_path), "SET": str(lesions)}
+    assert run(*(words.get(one, one) for one in arguments), "--output", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("dermedge: error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_photo_is_one_line_and_writes_nothing(
+    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set" / "nevus").mkdir(parents=True)
+    whole = next(lesions.rglob("nevus/*.png"))
+    (tmp_path / "set" / "nevus" / "broken.png").write_bytes(whole.read_bytes()[:60])
+    assert run(model_path, "--data", tmp_path / "set", "--output", tmp_path / "out") == 2
+    assert "broken.png' is not a picture that can be decoded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line_after_the_summary(
+    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(model_path, "--data", lesions, "--output", tmp_path / "file" / "out") == 2
+    said = capsys.readouterr()
+    assert "balanced accuracy, all classes" in said.out
+    assert re.fullmatch(r"dermedge: error: cannot write .*\n", said.err.splitlines()[-1] + "\n")

@@ -1,0 +1,175 @@
+"""Figures of answers that were worked out by hand, and what is not measured where they have no meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from train.catalogue import NONE_OF_THESE, LabelledPhoto
+from train.metrics import Score
+from train.scorecard import FIGURES, NO_LESION, NOT_TOLD, OTHER_LESION, Answers, Truth, compare, make_card
+
+pytest.importorskip("sklearn")
+
+LABELS = ("melanoma", "nevus", NONE_OF_THESE)
+# diagnosis, p(melanoma), p(nevus), p(none of these)
+PHOTOS = (
+    ("melanoma", 0.7, 0.2, 0.1),
+    ("melanoma", 0.3, 0.6, 0.1),
+    ("melanoma", 0.3, 0.1, 0.6),
+    ("melanoma", 0.8, 0.1, 0.1),
+    ("nevus", 0.1, 0.8, 0.1),
+    ("nevus", 0.05, 0.15, 0.8),
+    ("basal cell carcinoma", 0.1, 0.2, 0.7),
+    ("vascular lesion", 0.6, 0.3, 0.1),
+    ("clothing", 0.02, 0.08, 0.9),
+    (NONE_OF_THESE, 0.2, 0.3, 0.5),
+)
+
+
+def truth_of(diagnoses: list[str], labels: tuple[str, ...] = LABELS) -> Truth:
+    none_label = NONE_OF_THESE if NONE_OF_THESE in labels else None
+    photos = [
+        LabelledPhoto(
+            Path(f"{number}.jpg"),
+            labels.index(name if name in labels else NONE_OF_THESE),
+            f"lesion {number}",
+            "first" if number % 2 else "second",
+            name,
+        )
+        for number, name in enumerate(diagnoses)
+    ]
+    return Truth.of(photos, labels, none_label)
+
+
+def answers_of(rows: list[tuple[float, ...]], labels: tuple[str, ...] = LABELS, **thresholds: Any) -> Answers:
+    none_label = NONE_OF_THESE if NONE_OF_THESE in labels else None
+    return Answers(np.log(np.array(rows)), labels, none_label, 1.0, thresholds)
+
+
+TRUTH = truth_of([name for name, *_ in PHOTOS])
+ROWS = [tuple(row) for _, *row in PHOTOS]
+
+
+def values(answers: Answers, truth: Truth = TRUTH) -> dict[str, float]:
+    return {name: score.value for name, score in make_card(truth, answers).figures.items()}
+
+
+def test_each_photo_counts_as_what_it_shows() -> None:
+    assert TRUTH.kinds.tolist()[6:] == [OTHER_LESION, OTHER_LESION, NO_LESION, NOT_TOLD]
+
+
+def test_the_three_balanced_accuracies_are_those_worked_out_by_hand() -> None:
+    found = values(answers_of(ROWS))
+    melanoma, nevus, none = 2 / 4, 1 / 2, 3 / 4
+    assert found["balanced_accuracy"] == pytest.approx((melanoma + nevus + none) / 3)
+    assert found["balanced_accuracy_end_to_end"] == pytest.approx((melanoma + nevus) / 2)
+    # without "none of these", the declined ones are a melanoma (right) and a nevus (right)
+    assert found["balanced_accuracy_named"] == pytest.approx((3 / 4 + 2 / 2) / 2)
+    assert found["accuracy"] == pytest.approx(6 / 10)
+
+
+def test_what_is_declined_is_told_apart_by_what_it_is() -> None:
+    found = values(answers_of(ROWS))
+    assert found["declined_named"] == pytest.approx(2 / 6)
+    assert found["declined_other"] == pytest.approx(1 / 2)
+    assert found["declined_no_lesion"] == 1
+    # of the pairs with p(none) of 0.1 0.1 0.6 0.1 0.1 0.8: 0.7 wins 5 of 6, 0.1 ties 4; 0.9 wins all
+    assert found["decline_auroc_other"] == pytest.approx((5 + 4 / 2) / 12)
+    assert found["decline_auroc_no_lesion"] == 1
+
+
+def test_melanoma_is_ranked_among_the_lesion_classes_and_among_all() -> None:
+    found = values(answers_of(ROWS))
+    assert found["melanoma_auroc_named"] == 1
+    # of 24 pairs, 0.6 of the vascular lesion is above the two 0.3
+    assert found["melanoma_auroc_all"] == pytest.approx(22 / 24)
+    assert found["melanoma_sensitivity_named"] == 1
+    assert found["melanoma_sensitivity_all"] == 0.5
+
+
+def test_thresholds_decline_alert_and_mark_as_the_device_does() -> None:
+    conformal = {"coverage": 0.9, "thresholds": {"melanoma": 0.25, "nevus": 0.25, NONE_OF_THESE: 0.55}}
+    found = values(
+        answers_of(
+            ROWS,
+            none=0.75,
+            uncertain=0.7,
+            alert={"label": "melanoma", "threshold": 0.25},
+            conformal=conformal,
+        )
+    )
+    assert found["declined_named"] == pytest.approx(1 / 6)
+    assert found["alert_sensitivity"] == 1
+    assert found["alert_specificity"] == pytest.approx(5 / 6)
+    # not declined are all but the nevus of 0.8 and the clothing; the share of the answer among melanoma and
+    # nevus is 0.78, 0.67, 0.75, 0.89, 0.89, 0.67, 0.67, 0.6
+    assert found["uncertain"] == pytest.approx(4 / 10)
+    assert found["answered"] == pytest.approx(4 / 10)
+    assert found["risk_answered"] == 0
+    # the true class is in the sets of all four melanomas, the first nevus, two of the four others
+    assert found["conformal_coverage"] == pytest.approx(7 / 10)
+    # sizes: 1 2 2 1 1 1 1 2 1 1
+    assert found["conformal_size"] == pytest.approx(13 / 10)
+
+
+def test_a_class_has_the_coverage_and_size_of_its_own_sets() -> None:
+    conformal = {"coverage": 0.9, "thresholds": {"melanoma": 0.25, "nevus": 0.25, NONE_OF_THESE: 0.55}}
+    classes = make_card(TRUTH, answers_of(ROWS, conformal=conformal)).classes
+    assert classes["melanoma"].coverage.value == 1
+    assert classes["melanoma"].set_size.value == pytest.approx(6 / 4)
+    assert classes["nevus"].coverage.value == 0.5
+
+
+def test_a_temperature_changes_calibration_and_no_answer() -> None:
+    plain, hot = answers_of(ROWS), Answers(np.log(np.array(ROWS)), LABELS, NONE_OF_THESE, 2.0, {})
+    before, after = values(plain), values(hot)
+    assert (
+        before["calibration_error"] == before["calibration_error_before"] == after["calibration_error_before"]
+    )
+    assert after["calibration_error"] != before["calibration_error"]
+    assert after["brier_before"] == before["brier"] != after["brier"]
+    same = ("accuracy", "balanced_accuracy", "balanced_accuracy_named", "declined_named", "macro_f1")
+    assert all(before[name] == after[name] for name in same)
+
+
+def test_figures_without_meaning_are_not_measured_and_the_others_are() -> None:
+    labels = ("brown", "red")
+    truth = truth_of(["brown", "red", "red"], labels)
+    card = make_card(truth, answers_of([(0.9, 0.1), (0.2, 0.8), (0.6, 0.4)], labels))
+    measured = {name for name, score in card.figures.items() if score.measured}
+    assert {
+        name for name in FIGURES if name.split("_")[0] in ("melanoma", "declined", "decline", "alert")
+    } & measured == set()
+    assert {"accuracy", "balanced_accuracy", "balanced_accuracy_named", "brier"} <= measured
+    assert card.figures["balanced_accuracy"] == card.figures["balanced_accuracy_named"]
+    assert set(card.figures) == set(FIGURES)
+
+
+def test_photos_of_one_class_alone_have_no_area_and_no_crash() -> None:
+    card = make_card(truth_of(["nevus", "nevus"]), answers_of(ROWS[4:6]))
+    assert not card.classes["nevus"].auroc.measured
+    assert not card.classes["melanoma"].recall.measured
+    assert card.figures["accuracy"].value == 0.5
+
+
+def test_each_source_has_its_own_figures() -> None:
+    sources = make_card(TRUTH, answers_of(ROWS)).sources
+    assert {name: one.photos for name, one in sources.items()} == {"first": 5, "second": 5}
+    assert sources["second"].figures["accuracy"].value == pytest.approx(4 / 5)
+
+
+def test_two_models_are_compared_photo_by_photo() -> None:
+    first = answers_of(ROWS)
+    other = answers_of([(0.9, 0.05, 0.05), *ROWS[1:3], (0.1, 0.8, 0.1), *ROWS[4:]])
+    found = compare(("first", "other"), TRUTH, first, other)
+    assert found.agreement.value == pytest.approx(9 / 10)
+    assert (found.test.first_only, found.test.other_only) == (1, 0)
+    assert found.flips["melanoma"] == (4, 1, 1, 0)
+    assert found.gain.value == pytest.approx(-1 / 4 / 3)
+    itself = compare(("first", "first"), TRUTH, first, first)
+    assert itself.gain == Score(0, 0, 0)
+    assert itself.test.p_value == 1
