@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.arguments import Parser, make_parser, positive_int
 from edge.errors import StorageError
+from edge.manifest import Manifest
 from train.run_folder import RunFolder
 
 
@@ -57,16 +58,51 @@ def main(argv: Sequence[str]) -> int:
         progress=progress_line,
     )
     conversion.save(target)
-    parity, metrics = conversion.parity, conversion.manifest.metrics
-    print(f"{kind}: {len(conversion.model) / 1e6:.2f} MB, temperature {conversion.manifest.temperature:.2f}")
+    parity = conversion.parity
+    print(f"{kind}: {len(conversion.model) / 1e6:.2f} MB")
     print(
         f"beside its Keras model on {parity.pictures} validation photos, by the device runtime: same class "
         f"{parity.agreement:.1%}, logits apart {parity.mean_logit_difference:.3f} on average, "
         f"{parity.max_logit_difference:.3f} at most"
     )
-    print(f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f}")
+    for line in decision_lines(conversion.manifest):
+        print(line)
     print(f"done: '{target}'")
     return 0
+
+
+def decision_lines(manifest: Manifest) -> list[str]:
+    """What temperature and thresholds do on the validation photos that they were fitted on, for people."""
+    metrics, thresholds = manifest.metrics, manifest.thresholds
+    lines = [
+        f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f} as it answers, "
+        f"{metrics['val_balanced_accuracy_argmax']:.3f} by the most probable class; temperature "
+        f"{manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, was "
+        f"{metrics['val_ece_unscaled']:.3f}"
+    ]
+    if "none" in thresholds:
+        others = metrics.get("val_none_declined")
+        lines.append(
+            f"declined from p({manifest.none_label}) >= {thresholds['none']:.4f}: "
+            f"{metrics['val_declined']:.1%} of the named classes"
+            + ("" if others is None else f", {others:.1%} of the rest")
+        )
+    if "alert" in thresholds:
+        alert = thresholds["alert"]
+        lines.append(
+            f"alert from p({alert['label']}) >= {alert['threshold']:.4f}: sensitivity "
+            f"{metrics['val_alert_sensitivity']:.1%}, specificity {metrics['val_alert_specificity']:.1%}"
+        )
+    if "uncertain" in thresholds:
+        lines.append(
+            f"uncertain below {thresholds['uncertain']:.4f}: {metrics['val_uncertain']:.1%} of the answered; "
+            f"balanced error {metrics['val_risk']:.3f}, of the certain {metrics['val_risk_certain']:.3f}"
+        )
+    lines.append(
+        f"prediction sets for {thresholds['conformal']['coverage']:.0%}: {metrics['val_set_coverage']:.1%} "
+        f"hold the true class, of {metrics['val_set_size']:.2f} classes on average"
+    )
+    return lines
 
 
 def chosen_kind(options: argparse.Namespace, run: RunFolder) -> str:

@@ -16,13 +16,15 @@ from convert.compact import share_vectors
 from convert.lower import INT8_PTQ, INT8_QAT, lower
 from convert.proof import (
     Parity,
+    calibrated,
+    calibration_scores,
     check_input,
     compare,
     device_logits,
     fit_temperature,
     parity_json,
-    validation_scores,
 )
+from convert.thresholds import decision_scores, fit_thresholds
 from edge.classifier import Classifier
 from edge.errors import OptionError, StorageError
 from edge.files import write_bytes
@@ -69,7 +71,9 @@ def convert_run(
     licence: str | None = None,
     progress: Callable[[str], Callable[[int, int], None]] = lambda what: lambda done, total: None,
 ) -> Conversion:
-    """Converts a run and runs the result on every validation photo beside the Keras model.
+    """Converts a run, and runs the result on every validation photo beside the Keras model.
+
+    Temperature and thresholds are fitted on what the converted file itself says of these photos.
 
     Args:
         run: a folder of `dermedge train`.
@@ -96,10 +100,18 @@ def convert_run(
     truth = label_indices(held_out, config.classes)
     device = _run_on_device(attach(model, manifest), pixels, progress(f"running {len(pixels)} photos"))
     parity = compare(predict_logits(network, pixels), device)
+    temperature = fit_temperature(device, truth)
+    decided = (calibrated(device, temperature), truth, config.classes, manifest.none_label)
+    thresholds = fit_thresholds(*decided)
     manifest = replace(
         manifest,
-        temperature=fit_temperature(device, truth),
-        metrics=validation_scores(device, truth),
+        temperature=temperature,
+        thresholds=thresholds,
+        metrics={
+            "val_photos": len(truth),
+            **calibration_scores(device, truth, temperature),
+            **decision_scores(*decided, thresholds),
+        },
         parity=parity_json(parity),
     )
     return Conversion(attach(model, manifest), manifest, parity)

@@ -1,6 +1,7 @@
 """A run becomes one .tflite that describes itself and answers as the Keras model does."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("tensorflow")
 import dermedge
 from convert.compact import share_vectors
 from convert.lower import INT8_PTQ, KINDS, lower
-from convert.proof import check_input, compare, fit_temperature
+from convert.proof import calibrated, calibration_scores, check_input, compare, fit_temperature
 from edge.classifier import Classifier
 from edge.errors import ModelError
 from edge.manifest import strip
@@ -72,8 +73,58 @@ def test_every_file_takes_pixels_and_tells_what_it_is(
     assert manifest.command is not None
     assert manifest.command.startswith("dermedge train --data")
     assert manifest.metrics["val_balanced_accuracy"] > 0.8
+    assert manifest.thresholds.keys() == {"uncertain", "conformal"}, "no class for the others"
+    assert manifest.metrics["val_set_coverage"] >= 0.9
     assert manifest.parity["pictures"] == manifest.metrics["val_photos"]
     assert "tensorflow" in manifest.tools
+
+
+@pytest.fixture(scope="module")
+def lesion_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) -> Path:
+    """A run with melanoma and "none of these" among its classes."""
+    folder = tmp_path_factory.mktemp("lesions")
+    for colour, name in {"brown": "melanoma", "red": "nevus", "blue": "shirt"}.items():
+        shutil.copytree(labelled_set / colour, folder / "photos" / name)
+    command = f"train --data {folder / 'photos'} --classes melanoma,nevus --arch cnn --imgsz 32"
+    options = f"--epochs 4 --qat-epochs 0 --batch 12 --output {folder / 'run'}"
+    assert dermedge.main([*command.split(), *options.split()]) == 0
+    return folder / "run"
+
+
+def test_thresholds_are_fitted_on_what_the_file_itself_says_of_validation(
+    lesion_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "lesions.tflite"
+    capsys.readouterr()
+    assert dermedge.main(["convert", str(lesion_run), "--int8", "--output", str(target)]) == 0
+    said = capsys.readouterr().out
+    photos = [photo for photo in RunFolder(lesion_run).photos() if photo.split == "val"]
+    with Classifier(target) as classifier:
+        predictions = [classifier.predict(read_picture(photo.path)) for photo in photos]
+        manifest = classifier.manifest
+        sets = [classifier.prediction_set(one) for one in predictions]
+    assert manifest is not None
+    assert manifest.none_label == "none of these"
+    assert manifest.thresholds.keys() == {"none", "alert", "uncertain", "conformal"}
+    truth = [photo.label for photo in photos]
+    labels = [one.label for one in predictions]
+    assert manifest.metrics["val_accuracy"] == pytest.approx(
+        np.mean([said == true for said, true in zip(labels, truth, strict=True)]), abs=1e-4
+    )
+    alerts = [one.alert for one, true in zip(predictions, truth, strict=True) if true == "melanoma"]
+    assert manifest.metrics["val_alert_sensitivity"] == alerts.count("melanoma") / len(alerts) >= 0.9
+    declined = [label == "none of these" for label in labels]
+    assert not any(gone for gone, true in zip(declined, truth, strict=True) if true != "none of these")
+    assert manifest.metrics["val_declined"] == 0
+    assert manifest.metrics["val_set_size"] == pytest.approx(np.mean([len(one) for one in sets]), abs=1e-4)
+    for part in (
+        "calibration error",
+        "declined from p(none of these)",
+        "alert from p(melanoma)",
+        "uncertain below",
+        "prediction sets for 90%",
+    ):
+        assert said.count(part) == 1
 
 
 def test_an_int8_file_has_no_float_tensor_and_at_most_three_tenths_of_the_size(
@@ -150,6 +201,20 @@ def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> 
     assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
 
 
+def test_scaling_by_the_fitted_temperature_calibrates() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (20_000, 4))
+    probabilities = calibrated(logits, 2.5)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    truth = (probabilities.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    scores = calibration_scores(logits, truth, fit_temperature(logits, truth))
+    right = logits.argmax(axis=1) == truth
+    assert scores["val_ece_unscaled"] == pytest.approx(
+        calibrated(logits, 1.0).max(axis=1).mean() - right.mean(), abs=0.01
+    ), "without it every bin is overconfident"
+    assert scores["val_ece"] < 0.015
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -190,4 +255,4 @@ def test_a_tflite_is_evaluated_through_the_device_runtime(
             classifier.predict(read_picture(p)).label == p.parent.name for p in labelled_set.rglob("*.png")
         ]
     assert values["photos"] == len(right)
-    assert values["accuracy"] == pytest.approx(np.mean(right))
+    assert values["models"][0]["figures"]["accuracy"]["value"] == pytest.approx(np.mean(right))
