@@ -1,4 +1,4 @@
-"""The whole road: photos, training, int8, device runtime, benchmark; generated, and on real photos."""
+"""The whole road: photos, training, int8, device, benchmark, report; generated, and on real photos."""
 
 import csv
 import json
@@ -32,12 +32,15 @@ def travel(
     results = run / "bench"
     plot = ["--plot", str(run / "bench.png"), "--output", str(results)]
     assert dermedge.main(["benchmark", *map(str, files.values()), *bench, *plot]) == 0
+    scored = ["--data", str(run / "catalogue.csv"), "--split", "val", "--output", str(run / "scores")]
+    assert dermedge.main(["evaluate", *map(str, files.values()), *scored]) == 0
     with table.open(newline="") as handle:
         predictions = list(csv.DictReader(handle))
     return {
         "predictions": predictions,
         "decisions": decisions,
         "benchmark": json.loads((results / "results.json").read_text()),
+        "evaluation": json.loads((run / "scores" / "evaluation.json").read_text()),
     }
 
 
@@ -53,6 +56,12 @@ def test_generated_photos_become_a_model_that_knows_them(
     assert {"frame", "label", "probability", "probabilities"} <= said["decisions"][0].keys()
     assert len(said["benchmark"]["rows"]) == 2
     assert (tmp_path / "run" / "bench.png").stat().st_size > 5000
+    float32, int8 = said["evaluation"]["models"]
+    assert [one["facts"]["quantization"] for one in (float32, int8)] == ["float32", "int8-qat"]
+    assert float32["figures"]["accuracy"]["value"] > 0.9
+    assert said["evaluation"]["comparisons"][0]["agreement"]["value"] > 0.9
+    measured = {row["model"]: row["accuracy"]["accuracy"] for row in said["benchmark"]["rows"]}
+    assert measured == {one["name"]: one["figures"]["accuracy"] for one in (float32, int8)}
 
 
 def test_real_photos_travel_the_same_road(

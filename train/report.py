@@ -30,6 +30,8 @@ CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # Models side by side in the terminal.
 COLUMNS = 3
 SCORE_WIDTH = 20
+# A confusion matrix of more classes stands in the JSON alone.
+MOST_CLASSES_SHOWN = 20
 
 # Heading -> figures, in the order of the page.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -179,7 +181,8 @@ def to_text(evaluation: Evaluation) -> str:
         models = evaluation.models[start : start + COLUMNS]
         blocks.append(_figures_text(models))
         blocks.append(_recalls_text(models))
-    blocks += [_matrix_text(model) for model in evaluation.models]
+    if len(evaluation.truth.labels) <= MOST_CLASSES_SHOWN:
+        blocks += [_matrix_text(model) for model in evaluation.models]
     blocks += [_sources_text(model) for model in evaluation.models]
     blocks += [_comparison_text(one) for one in evaluation.comparisons]
     if evaluation.strains:
@@ -320,7 +323,7 @@ def _model_view(model: Scored, truth: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "model": model,
         "thresholds": _thresholds_text(model.answers.thresholds),
-        "shares": shares.tolist(),
+        "shares": shares.tolist() if len(shares) <= MOST_CLASSES_SHOWN else None,
         "roc_svg": _roc_svg(model, truth),
         "reliability_svg": plots.reliability_svg(model.card.bins_before, model.card.bins),
         "mistakes": kinds,
