@@ -1,4 +1,4 @@
-"""Batches for training: drawn evenly over the classes, and over the sources within each class."""
+"""Batches for training: drawn evenly over the classes, and over what each is made of."""
 
 from __future__ import annotations
 
@@ -21,29 +21,25 @@ Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of ``count`` photos: every class alike often, and in it every source alike often.
+    """Indices of ``count`` photos: every class alike often, and in it each stratum by the root of its size.
 
-    A model could else learn the prior of the classes, or the source in place of the lesion. Within a
-    (class, source) no photo comes again before all have come.
+    A stratum is what one source shows of one diagnosis. A model could else learn the prior of the classes, or
+    the source in place of the lesion; and with all strata alike often it would see those of small ones
+    again and again. Within a stratum no photo comes again before all have come.
     """
-    strata: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    strata: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, photo in enumerate(photos):
-        strata[photo.label][photo.source].append(index)
+        strata[photo.label][photo.diagnosis, photo.source].append(index)
     drawn: list[NDArray[np.intp]] = []
-    for label, sources in sorted(strata.items()):
-        for source, share in zip(
-            sorted(sources), _shares(count, len(strata), len(sources), rng), strict=True
-        ):
-            members = strata[label][source]
-            rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
-            drawn.append(np.concatenate(rounds)[:share] if rounds else np.empty(0, np.intp))
+    for _, parts in sorted(strata.items()):
+        members = [parts[key] for key in sorted(parts)]
+        roots = np.sqrt([len(part) for part in members])
+        for part, share in zip(members, count / len(strata) * roots / roots.sum(), strict=True):
+            # rounded up or down by chance
+            times = int(share) + int(rng.random() < share % 1)
+            rounds = [rng.permutation(part) for _ in range(-(-times // len(part)))]
+            drawn.append(np.concatenate(rounds)[:times] if rounds else np.empty(0, np.intp))
     return rng.permutation(np.concatenate(drawn))[:count]
-
-
-def _shares(count: int, classes: int, sources: int, rng: np.random.Generator) -> list[int]:
-    """How many photos each source of a class gives, rounded up or down by chance."""
-    share = count / classes / sources
-    return [int(share) + int(rng.random() < share % 1) for _ in range(sources)]
 
 
 class TrainingBatches(keras.utils.Sequence):

@@ -1,6 +1,7 @@
 """What a training step is given."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -30,15 +31,25 @@ def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
 UNEVEN = photos({("rare", "s1"): 3, ("common", "s1"): 500, ("common", "s2"): 20})
 
 
-def test_classes_and_their_sources_are_drawn_alike_often() -> None:
+def test_classes_are_drawn_alike_often_and_their_parts_by_the_root_of_their_size() -> None:
     drawn = Counter(
         (UNEVEN[index].label, UNEVEN[index].source)
         for index in draw_evenly(UNEVEN, 400, np.random.default_rng(0))
     )
-    assert drawn == {("rare", "s1"): 200, ("common", "s1"): 100, ("common", "s2"): 100}
+    # 500 and 20 photos: roots of 22.4 and 4.5
+    assert drawn["rare", "s1"] == 200
+    assert drawn["common", "s1"] in (166, 167)
+    assert drawn["common", "s2"] in (33, 34)
 
 
-def test_no_photo_of_a_source_comes_twice_before_all_have_come() -> None:
+def test_a_diagnosis_within_a_class_is_a_part_of_its_own() -> None:
+    others = [replace(photo, diagnosis="d" if at < 4 else "e") for at, photo in enumerate(UNEVEN[3:503])]
+    drawn = draw_evenly([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
+    share = 200 * 4**0.5 / (4**0.5 + 496**0.5)
+    assert abs(sum(3 <= index < 7 for index in drawn) - share) < 1
+
+
+def test_no_photo_of_a_part_comes_twice_before_all_have_come() -> None:
     drawn = draw_evenly(UNEVEN, 400, np.random.default_rng(0))
     times = Counter(drawn.tolist())
     assert {times[index] for index in range(3)} <= {66, 67}
