@@ -25,6 +25,8 @@ EXTRAS = {
     "tf_keras": "train",
     "tensorflow_model_optimization": "train",
     "scipy": "train",
+    "imagehash": "train",
+    "PIL": "train",
     "sklearn": "train",
     "jinja2": "train",
     "flatbuffers": "train",

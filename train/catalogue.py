@@ -1,8 +1,9 @@
 """One table of all photos: what each shows, which lesion it belongs to, and which split it is in.
 
 Labels: by image id from the publishers' tables where one knows it, else from the folder's name. Groups:
-the lesion id, else the image id; files of equal bytes join a group whatever they are called. A group
-whose photos have two labels contradicts itself and is left out.
+the lesion id, else the image id; copies of one picture (equal bytes, near-duplicates) join a group whatever
+they are called. A photo whose copy has another label is left out, and so is a lesion of two labels; the
+rest of a group stays, so that one wrong pair of copies costs two photos and not two lesions.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.errors import DataError, OptionError
 from edge.files import write_text
 from edge.pictures import find_pictures
-from train.tables import DIAGNOSES, image_id_of, read_tables
+from train.tables import DIAGNOSES, image_id_of, is_archive_id, read_tables
+
+# duplicates is imported by the functions that build a catalogue: to score one, no ImageHash is needed
+if TYPE_CHECKING:
+    from train.duplicates import Match, Prints
 
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
@@ -27,6 +33,10 @@ SPLIT_SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
 # With fewer groups than this, a class cannot be in all three splits and still be learned.
 MIN_GROUPS = 5
 
+UNREADABLE = "the file is no picture that can be decoded"
+CONTRADICTING_COPY = "label contradicts a copy of the same picture"
+CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -34,8 +44,8 @@ class Photo:
 
     Attributes:
         path: of the file.
-        image_id: its name, or the publisher's id.
-        group: photos of one lesion, or of equal bytes, have one.
+        image_id: the publisher's id, else where it lies below the folder that was given.
+        group: photos of one lesion, and copies of one picture, have one.
         diagnosis: what it shows, as a table or its folder says.
         label: the class it is trained as.
         source: the set it came from.
@@ -115,16 +125,22 @@ def build_catalogue(
         classes: the classes to learn; photos of anything else become "none of these". Without it, the
             four lesions of dermedge where all four are there, else every folder's own name.
         seed: of the split.
-        progress: called with (files read, files to read).
+        progress: called with (steps done, steps in all).
 
     Raises:
         DataError: no photos, no classes, fewer than two, or too few photos of one.
         OptionError: a class was asked for that no photo shows.
     """
+    from train.duplicates import near_duplicates, read_prints
+
     found, left_out = _label(paths)
-    grouped = _join_equal_bytes(found, progress)
-    consistent, contradicting = _without_contradictions(grouped)
-    left_out["label contradicts another photo of the same lesion"] = contradicting
+    files = [Path(photo.path) for photo in found]
+    prints = read_prints(files, lambda done, total: progress(done, 2 * total))
+    matches = near_duplicates(prints, lambda done, total: progress(total + done, 2 * total))
+    grouped = _join_copies(found, prints, matches)
+    bad = _contradictions(found, prints, matches) | dict.fromkeys(prints.unreadable, UNREADABLE)
+    left_out.update(bad.values())
+    consistent = [photo for index, photo in enumerate(grouped) if index not in bad]
     names = _choose_classes(consistent, classes)
     labelled = [replace(p, label=p.diagnosis if p.diagnosis in names else NONE_OF_THESE) for p in consistent]
     counts = Counter(photo.label for photo in labelled)
@@ -152,6 +168,9 @@ def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
     for root, path in {picture: (root, picture) for root, picture in pictures}.values():
         image_id = image_id_of(path.stem)
         in_table = image_id in known.diagnoses
+        if not in_table and not is_archive_id(image_id):
+            # a name like IMG_0001 is given to many pictures
+            image_id = f"{root.resolve().name}/{path.relative_to(root).with_suffix('').as_posix()}"
         diagnosis = known.diagnosis(image_id) if in_table else _folder_label(root, path)
         if diagnosis is None:
             why = "its table does not tell its diagnosis" if in_table else "no table and no folder names it"
@@ -176,39 +195,44 @@ def _source(root: Path, path: Path) -> str:
     return parts[0] if len(parts) > 2 else root.resolve().name
 
 
-def _join_equal_bytes(photos: list[Photo], progress: Callable[[int, int], None]) -> list[Photo]:
-    parent: dict[str, str] = {}
+def _join_copies(photos: list[Photo], prints: Prints, matches: list[Match]) -> list[Photo]:
+    """The photos with one group for all that shows one lesion or is a copy of such a photo."""
+    from train.duplicates import equal_files, join
 
-    def find(group: str) -> str:
-        while parent.setdefault(group, group) != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    owner: dict[str, str] = {}
-    for done, photo in enumerate(photos, 1):
-        # the id joins the copies of one image, the digest joins equal files under other ids
-        for key in (f"id {photo.image_id}", f"bytes {_digest(Path(photo.path))}"):
-            joined, root = find(owner.setdefault(key, photo.group)), find(photo.group)
-            parent[max(joined, root)] = min(joined, root)
-        progress(done, len(photos))
-    return [replace(photo, group=find(photo.group)) for photo in photos]
+    links = [(match.first, match.second) for match in matches]
+    for sets in (_sets([photo.group for photo in photos]), _sets([photo.image_id for photo in photos])):
+        links += [(members[0], other) for members in sets for other in members[1:]]
+    links += [(members[0], other) for members in equal_files(prints) for other in members[1:]]
+    joined = join(len(photos), links)
+    names: dict[int, str] = {}
+    for photo, root in zip(photos, joined, strict=True):
+        names[root] = min(names.get(root, photo.group), photo.group)
+    return [replace(photo, group=names[root]) for photo, root in zip(photos, joined, strict=True)]
 
 
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot read '{path}': {error.strerror}") from error
+def _sets(keys: list[str]) -> list[list[int]]:
+    """The indices that have a key in common, for every key."""
+    sets: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        sets[key].append(index)
+    return list(sets.values())
 
 
-def _without_contradictions(photos: list[Photo]) -> tuple[list[Photo], int]:
-    diagnoses: dict[str, set[str]] = defaultdict(set)
-    for photo in photos:
-        diagnoses[photo.group].add(photo.diagnosis)
-    kept = [photo for photo in photos if len(diagnoses[photo.group]) == 1]
-    return kept, len(photos) - len(kept)
+def _contradictions(photos: list[Photo], prints: Prints, matches: list[Match]) -> dict[int, str]:
+    """Photo -> why its label cannot be trusted; ``photos`` have the groups of before the copies joined."""
+    from train.duplicates import equal_files
+
+    bad: dict[int, str] = {}
+    copies = [*equal_files(prints), *_sets([photo.image_id for photo in photos])]
+    copies += [[match.first, match.second] for match in matches]
+    for members in copies:
+        if len({photos[index].diagnosis for index in members}) > 1:
+            bad |= dict.fromkeys(members, CONTRADICTING_COPY)
+    for members in _sets([photo.group for photo in photos]):
+        trusted = [index for index in members if index not in bad]
+        if len({photos[index].diagnosis for index in trusted}) > 1:
+            bad |= dict.fromkeys(trusted, CONTRADICTING_LESION)
+    return bad
 
 
 def _choose_classes(photos: list[Photo], classes: Sequence[str] | None) -> tuple[str, ...]:

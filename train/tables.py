@@ -10,6 +10,7 @@ Known by their columns, whatever the file is called:
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,11 @@ class Tables:
 def image_id_of(text: str) -> str:
     """The bare id of a file name's stem or a table's cell: ISIC 2019 marks some as ``_downsampled``."""
     return text.strip().removesuffix("_downsampled")
+
+
+def is_archive_id(image_id: str) -> bool:
+    """Whether it is an id of the ISIC archive, which names one picture wherever it is found."""
+    return re.fullmatch(r"ISIC_\d{7}", image_id) is not None
 
 
 def read_tables(paths: Iterable[Path]) -> Tables:

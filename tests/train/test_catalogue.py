@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,11 +32,20 @@ def put(path: Path, content: str) -> Path:
     return path
 
 
+def put_picture(path: Path, seed: str, size: int = 48) -> Path:
+    """A picture that is like no other but those of the same seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(list(seed.encode())).integers(0, 256, (12, 12, 3), np.uint8)
+    picture = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    return path
+
+
 def folders(root: Path, classes: dict[str, int]) -> Path:
     """Files that are different from each other, a folder per class."""
     for name, count in classes.items():
         for number in range(count):
-            put(root / name / f"{name}{number}.jpg", f"{name} {number}")
+            put_picture(root / name / f"{name}{number}.jpg", f"{name} {number}")
     return root
 
 
@@ -58,7 +69,7 @@ def test_the_four_lesions_are_learned_and_all_else_is_none_of_these(tmp_path: Pa
 def test_a_table_goes_before_the_folder_and_the_newer_table_before_the_older(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"melanoma": 6, "squamous cell carcinoma": 6})
     for number in (1, 2, 3, 4):
-        put(root / "nevus" / f"ISIC_{number}.jpg", f"photo {number}")
+        put_picture(root / "nevus" / f"ISIC_{number}.jpg", f"photo {number}")
     put(root / "ham.csv", HAM)
     put(root / "isic2019.csv", ISIC_2019)
     catalogue = build_catalogue([root], ["melanoma", "squamous cell carcinoma"])
@@ -70,21 +81,64 @@ def test_a_table_goes_before_the_folder_and_the_newer_table_before_the_older(tmp
     assert catalogue.left_out == {"its table does not tell its diagnosis": 1}
 
 
-def test_equal_bytes_and_equal_ids_are_one_group(tmp_path: Path) -> None:
+def groups_by_name(root: Path) -> dict[str, str]:
+    return {Path(p.path).relative_to(root).as_posix(): p.group for p in build_catalogue([root]).photos}
+
+
+def test_copies_of_one_picture_are_one_group(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
     shutil.copy(root / "cat" / "cat0.jpg", root / "cat" / "renamed.jpg")
-    put(root / "more" / "cat" / "cat0.jpg", "the same id at another size")
-    groups = {Path(p.path).relative_to(root).as_posix(): p.group for p in build_catalogue([root]).photos}
-    assert groups["cat/cat0.jpg"] == groups["cat/renamed.jpg"] == groups["more/cat/cat0.jpg"]
-    assert groups["cat/cat0.jpg"] != groups["cat/cat1.jpg"]
+    put_picture(root / "more" / "cat" / "larger.jpg", "cat 0", 96)
+    groups = groups_by_name(root)
+    assert groups["cat/cat0.jpg"] == groups["cat/renamed.jpg"] == groups["more/cat/larger.jpg"]
+    assert len(set(groups.values())) == 16
 
 
-def test_one_file_under_two_labels_is_left_out(tmp_path: Path) -> None:
+def test_an_id_of_the_archive_is_one_picture_and_a_cameras_name_is_not(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
-    shutil.copy(root / "cat" / "cat0.jpg", root / "dog" / "copy.jpg")
+    for folder in ("one", "two"):
+        put_picture(root / folder / "cat" / "ISIC_0000007.jpg", f"archive, {folder}")
+        put_picture(root / folder / "cat" / "IMG_0007.jpg", f"camera, {folder}")
+    groups = groups_by_name(root)
+    assert groups["one/cat/ISIC_0000007.jpg"] == groups["two/cat/ISIC_0000007.jpg"]
+    assert groups["one/cat/IMG_0007.jpg"] != groups["two/cat/IMG_0007.jpg"]
+
+
+@pytest.mark.parametrize("size", [48, 96])
+def test_one_picture_under_two_labels_is_left_out(tmp_path: Path, size: int) -> None:
+    root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
+    put_picture(root / "dog" / "copy.jpg", "cat 0", size)
     catalogue = build_catalogue([root])
     assert len(catalogue.photos) == 15
-    assert catalogue.left_out == {"label contradicts another photo of the same lesion": 2}
+    assert catalogue.left_out == {"label contradicts a copy of the same picture": 2}
+
+
+def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"mel": 12, "nv": 12})
+    rows = [f"L{name},{name}{number},{name}" for name in ("mel", "nv") for number in range(5)]
+    put(root / "ham.csv", "\n".join(["lesion_id,image_id,dx", *rows]))
+    put_picture(root / "nv" / "nv0.jpg", "mel 0")
+    catalogue = build_catalogue([root])
+    assert catalogue.left_out == {"label contradicts a copy of the same picture": 2}
+    # it may be one lesion after all: they stay together
+    lesions = [p for p in catalogue.photos if p.image_id in ("mel1", "mel4", "nv1", "nv4")]
+    assert len(lesions) == 4
+    assert len({(photo.group, photo.split) for photo in lesions}) == 1
+
+
+def test_a_lesion_of_two_diagnoses_is_left_out(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"mel": 8, "nv": 8})
+    put(root / "ham.csv", "lesion_id,image_id,dx\nL1,mel0,mel\nL1,nv0,nv\nL2,mel1,mel\n")
+    assert build_catalogue([root]).left_out == {"label contradicts another photo of the same lesion": 2}
+
+
+def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 8, "dog": 8})
+    put(root / "cat" / "broken.jpg", "no picture")
+    put(root / "dog" / "broken.jpg", "no picture either")
+    catalogue = build_catalogue([root])
+    assert len(catalogue.photos) == 16
+    assert catalogue.left_out == {"the file is no picture that can be decoded": 2}
 
 
 def test_the_same_photos_give_the_same_catalogue_wherever_they_lie(tmp_path: Path) -> None:
@@ -142,7 +196,7 @@ def test_a_set_that_cannot_be_learned_is_refused(
 
 
 def test_photos_in_no_class_folder_are_counted_and_refused(tmp_path: Path) -> None:
-    put(tmp_path / "set" / "images" / "a.jpg", "a")
+    put_picture(tmp_path / "set" / "images" / "a.jpg", "a")
     with pytest.raises(DataError, match="two classes or more; found: none"):
         build_catalogue([tmp_path / "set"])
 

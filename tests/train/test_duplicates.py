@@ -1,0 +1,180 @@
+"""Finding copies of one picture under any name."""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.pictures import find_pictures, read_picture
+from train.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
+
+
+def lesion(seed: int, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
+    """A round dark spot in the middle of skin, as all of them look; only the texture tells them apart."""
+    rng = np.random.default_rng(seed)
+    skin = cv2.GaussianBlur(rng.normal(0, 60, (height, width, 3)).astype(np.float32), (0, 0), 3)
+    skin += cv2.GaussianBlur(rng.normal(0, 60, (height, width, 1)).astype(np.float32), (0, 0), 1.5)[..., None]
+    spot = np.zeros((height, width), np.float32)
+    centre = (width // 2 + int(rng.integers(-20, 21)), height // 2 + int(rng.integers(-20, 21)))
+    cv2.circle(spot, centre, height // 4 + int(rng.integers(-15, 16)), 1.0, -1)
+    spot = cv2.GaussianBlur(spot, (0, 0), 5)[..., None]
+    photo = (150, 170, 210) * (1 - spot) + np.array((40, 60, 110)) * spot + skin
+    return photo.clip(0, 255).astype(np.uint8)
+
+
+COPIES = {
+    "resized": lambda photo: cv2.resize(photo, (160, 120), interpolation=cv2.INTER_AREA),
+    "enlarged": lambda photo: cv2.resize(photo, (800, 600)),
+    "flipped": lambda photo: photo[:, ::-1],
+    "turned": lambda photo: np.rot90(photo),
+    "turned and flipped": lambda photo: np.rot90(photo, 3)[:, ::-1],
+    "centre square": lambda photo: cv2.resize(photo[:, 50:350], (224, 224), interpolation=cv2.INTER_AREA),
+    "squashed": lambda photo: cv2.resize(photo, (180, 180), interpolation=cv2.INTER_AREA),
+    "brighter": lambda photo: cv2.convertScaleAbs(photo, alpha=1.1, beta=10),
+    "darker": lambda photo: cv2.convertScaleAbs(photo, alpha=0.6),
+    "cut at the sides": lambda photo: photo[3:-1, 4:-2],
+    "blurred": lambda photo: cv2.GaussianBlur(photo, (0, 0), 2),
+}
+
+
+def prints_of(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> Prints:
+    folder.mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        assert cv2.imwrite(str(folder / name), picture)
+    return read_prints([folder / name for name in pictures])
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_changed_copy_is_found_and_no_other_photo(tmp_path: Path, kind: str) -> None:
+    photos = {f"{seed}.png": lesion(seed) for seed in range(8)}
+    (match,) = near_duplicates(prints_of(tmp_path, photos | {"copy.png": COPIES[kind](photos["3.png"])}))
+    assert (match.first, match.second) == (3, 8)
+    assert match.turned == (kind in ("flipped", "turned", "turned and flipped"))
+    assert match.squashed == (kind == "squashed")
+
+
+def test_a_copy_compressed_hard_is_found(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), lesion(1))
+    cv2.imwrite(str(tmp_path / "b.jpg"), lesion(1), [cv2.IMWRITE_JPEG_QUALITY, 30])
+    assert len(near_duplicates(read_prints([tmp_path / "a.png", tmp_path / "b.jpg"]))) == 1
+
+
+def test_a_squashed_picture_and_the_centre_of_the_original_are_one(tmp_path: Path) -> None:
+    pictures = {"a.png": COPIES["squashed"](lesion(1)), "b.png": COPIES["centre square"](lesion(1))}
+    (match,) = near_duplicates(prints_of(tmp_path, pictures))
+    assert match.squashed
+
+
+def test_plain_pictures_are_not_copies_of_one_another(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    plain = {f"{grey}.png": np.full((60, 80, 3), grey, np.uint8) for grey in (0, 1, 128, 255)}
+    grainy = {f"grain{i}.png": rng.integers(0, 3, (300, 400, 3)).astype(np.uint8) for i in range(6)}
+    assert near_duplicates(prints_of(tmp_path, plain | grainy)) == []
+
+
+def test_the_black_rim_of_a_dermoscope_makes_no_copies(tmp_path: Path) -> None:
+    rim = np.zeros((300, 400, 1), np.uint8)
+    cv2.circle(rim, (200, 150), 145, 1, -1)
+    assert near_duplicates(prints_of(tmp_path, {f"{i}.png": lesion(i) * rim for i in range(12)})) == []
+
+
+def test_equal_bytes_are_found_also_of_files_that_are_no_pictures(tmp_path: Path) -> None:
+    for name, text in {"a.jpg": "x", "b.jpg": "y", "c.jpg": "x"}.items():
+        (tmp_path / name).write_text(text)
+    prints = read_prints([tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")])
+    assert equal_files(prints) == [[0, 2]]
+    assert prints.unreadable == dict.fromkeys(range(3), "not a picture")
+    assert near_duplicates(prints) == []
+
+
+def test_what_cannot_be_read_is_kept_with_its_reason(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "whole.jpg"), lesion(0))
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.jpg").touch()
+    prints = read_prints([tmp_path / name for name in ("cut.jpg", "empty.jpg", "absent.jpg", "whole.jpg")])
+    assert "truncated" in prints.unreadable[0]
+    assert prints.unreadable[1] == "the file is empty"
+    assert prints.unreadable[2] == "No such file or directory"
+    assert prints.sizes.tolist() == [[0, 0], [0, 0], [0, 0], [400, 300]]
+
+
+def test_progress_ends_with_all(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    prints = prints_of(tmp_path, {f"{seed}.png": lesion(seed) for seed in range(3)})
+    near_duplicates(prints, lambda done, total: steps.append((done, total)))
+    assert steps == [(3, 3)]
+    assert near_duplicates(read_prints([])) == []
+
+
+def test_links_join_over_any_number_of_steps() -> None:
+    assert join(6, [(5, 4), (1, 2), (4, 2)]) == [0, 1, 1, 3, 1, 1]
+
+
+def real_ids(paths: list[Path], metadata: Path) -> tuple[list[str], list[str]]:
+    """The image id and the lesion of every file."""
+    lesions: dict[str, str] = {}
+    for name, column in (("ISIC_2019_Training_Metadata", "image"), ("HAM10000_metadata", "image_id")):
+        with (metadata / f"{name}.csv").open() as handle:
+            for row in csv.DictReader(handle):
+                if row["lesion_id"]:
+                    lesions[row[column].removesuffix("_downsampled")] = row["lesion_id"]
+    ids = [path.stem for path in paths]
+    return ids, [lesions.get(one, one) for one in ids]
+
+
+def count_found(pairs: list[tuple[int, int]], matches: list[Match]) -> int:
+    found = {(match.first, match.second) for match in matches}
+    return sum(pair in found for pair in pairs)
+
+
+def test_real_copies_are_found_and_real_neighbours_are_not(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = find_pictures(real_data)
+    ids, lesions = real_ids(paths, real_data / "metadata")
+    prints = read_prints(paths)
+    matches = near_duplicates(prints)
+    files_of: dict[str, list[int]] = defaultdict(list)
+    for index, one in enumerate(ids):
+        files_of[one].append(index)
+    sources = [path.relative_to(real_data).parts[0] for path in paths]
+    pairs = [
+        (first, second)
+        for files in files_of.values()
+        for position, first in enumerate(files)
+        for second in files[position + 1 :]
+    ]
+    across = [(first, second) for first, second in pairs if sources[first] != sources[second]]
+    others = [match for match in matches if ids[match.first] != ids[match.second]]
+    strangers = [match for match in others if lesions[match.first] != lesions[match.second]]
+
+    # augmented copies of real photos: mirrored, at 96 pixels, compressed hard
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(paths), 400, replace=False)
+    copies = []
+    for index in chosen:
+        photo = read_picture(paths[index])
+        scale = 96 / min(photo.shape[:2])
+        small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        copies.append(tmp_path / f"{index}.jpg")
+        cv2.imwrite(str(copies[-1]), small[:, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
+    both = near_duplicates(read_prints([*(paths[index] for index in chosen), *copies]))
+    found = count_found([(index, index + 400) for index in range(400)], both)
+
+    least = min(match.similarity for match in matches if (match.first, match.second) in set(across))
+    with capsys.disabled():
+        print(
+            f"\n{len(paths)} files; "
+            f"one id in two sets: {count_found(across, matches)} of {len(across)} found, "
+            f"least similarity {least:.2f}; "
+            f"under other ids: {len(others)}, of them {len(strangers)} across lesions; "
+            f"mirrored, small and compressed: {found} of 400 found"
+        )
+    assert count_found(across, matches) >= 0.99 * len(across)
+    assert len(strangers) <= 40
+    assert found >= 0.97 * 400
