@@ -21,7 +21,16 @@ from train.catalogue import LabelledPhoto
 from train.evaluate import Evaluation, Mistake, Scored
 from train.metrics import RESAMPLES, Bin, Score, risk_coverage, roc
 from train.plots import Curve
-from train.scorecard import FIGURES, MELANOMA, NAMED, SOURCE_FIGURES, ClassCard, Comparison, kind_of
+from train.scorecard import (
+    FIGURE_GROUPS,
+    FIGURES,
+    MELANOMA,
+    NAMED,
+    SOURCE_FIGURES,
+    ClassCard,
+    Comparison,
+    kind_of,
+)
 
 SCHEMA = "dermedge-evaluation/2"
 NOT_MEASURED = "not measured"
@@ -32,15 +41,6 @@ COLUMNS = 3
 SCORE_WIDTH = 20
 # A confusion matrix of more classes stands in the JSON alone.
 MOST_CLASSES_SHOWN = 20
-
-# Heading -> figures, in the order of the page.
-GROUPS: dict[str, tuple[str, ...]] = {
-    "What is recognised": tuple(FIGURES)[:7],
-    "Melanoma": tuple(FIGURES)[7:11],
-    "What is declined": tuple(FIGURES)[11:16],
-    "Calibration": tuple(FIGURES)[16:22],
-    "Decisions by the thresholds of the manifest": tuple(FIGURES)[22:],
-}
 
 
 def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
@@ -301,7 +301,7 @@ def to_html(evaluation: Evaluation, command: str) -> str:
         lesions=len(set(evaluation.truth.groups)),
         resamples=RESAMPLES,
         diagnoses=_diagnoses(evaluation),
-        groups=GROUPS,
+        groups=FIGURE_GROUPS,
         figures=FIGURES,
         source_figures=SOURCE_FIGURES,
         risk_coverage_svg=_risk_coverage_svg(evaluation),

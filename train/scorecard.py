@@ -21,91 +21,108 @@ SPECIFICITY = 0.90
 LESION_DIAGNOSES = frozenset(DIAGNOSES.values())
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
 
-# name -> (title, definition), in the order of the report.
-FIGURES: dict[str, tuple[str, str]] = {
-    "balanced_accuracy": (
-        "balanced accuracy, all classes",
-        "The mean of the recalls of all classes that have photos, 'none of these' among them.",
-    ),
-    "balanced_accuracy_named": (
-        "balanced accuracy, lesion classes alone",
-        "Of the photos whose true class is not 'none of these': the mean recall where the answer is the most "
-        "probable of the lesion classes alone, so that nothing is declined.",
-    ),
-    "balanced_accuracy_end_to_end": (
-        "balanced accuracy, declined counts as wrong",
-        "Of the same photos: the mean recall where the answer is the model's own, so that a declined lesion "
-        "is a wrong answer.",
-    ),
-    "accuracy": ("accuracy", "The share of all photos whose class was answered."),
-    "macro_precision": ("macro precision", "The mean precision of all classes; 0 for one never answered."),
-    "macro_recall": ("macro recall", "The mean recall of all classes; 0 for one without photos."),
-    "macro_f1": ("macro F1", "The mean F1 of all classes."),
-    "melanoma_auroc_named": (
-        "melanoma AUROC, lesion classes",
-        "Of p(melanoma), for melanoma against the photos of the other lesion classes.",
-    ),
-    "melanoma_auroc_all": ("melanoma AUROC, all photos", "The same against all other photos."),
-    "melanoma_sensitivity_named": (
-        "melanoma sensitivity at 90 % specificity, lesion classes",
-        "The greatest share of melanomas above a threshold on p(melanoma) that at least 90 % of the photos "
-        "of the other lesion classes are below; the threshold is chosen on these very photos.",
-    ),
-    "melanoma_sensitivity_all": (
-        "melanoma sensitivity at 90 % specificity, all photos",
-        "The same against all other photos.",
-    ),
-    "declined_named": (
-        "declined: photos of the lesion classes",
-        "The share of the photos of lesion classes that are answered 'none of these'; lower is better.",
-    ),
-    "declined_other": (
-        "declined: other lesions",
-        "The share of the photos of lesions of no class of the model that are answered 'none of these'.",
-    ),
-    "declined_no_lesion": (
-        "declined: no lesion",
-        "The share of the photos whose diagnosis is no lesion at all (clothing, hands) that are answered so.",
-    ),
-    "decline_auroc_other": (
-        "declining AUROC, other lesions",
-        "Of p(none of these), for other lesions against the photos of the lesion classes.",
-    ),
-    "decline_auroc_no_lesion": ("declining AUROC, no lesion", "The same for photos of no lesion."),
-    "calibration_error_before": (
-        "calibration error, temperature 1",
-        "Expected calibration error of the top probability, 15 bins of equal width, before the temperature.",
-    ),
-    "calibration_error": (
-        "calibration error",
-        "The same after the temperature of the model's manifest. Intervals of a calibration error lie high: "
-        "resampling adds to the unevenness of the bins.",
-    ),
-    "calibration_error_balanced_before": (
-        "calibration error, classes weighed alike, temperature 1",
-        "The same before the temperature, where the photos of each class weigh as much as those of another.",
-    ),
-    "calibration_error_balanced": ("calibration error, classes weighed alike", "The same after it."),
-    "brier_before": (
-        "Brier score, temperature 1",
-        "The mean squared distance of the probabilities from the truth, 0 to 2, before the temperature.",
-    ),
-    "brier": ("Brier score", "The same after the temperature."),
-    "alert_sensitivity": (
-        "alert: sensitivity",
-        "The share of the alert's class whose probability reaches the manifest's threshold, whatever is "
-        "answered.",
-    ),
-    "alert_specificity": ("alert: specificity", "The share of all other photos that do not reach it."),
-    "uncertain": ("uncertain", "The share of all photos that are not declined and marked uncertain."),
-    "answered": ("answered", "The share of all photos that are neither declined nor uncertain."),
-    "risk_answered": ("risk among the answered", "The share of the answered photos whose answer is wrong."),
-    "conformal_coverage": (
-        "prediction sets: coverage",
-        "The share of all photos whose true class is in the prediction set.",
-    ),
-    "conformal_size": ("prediction sets: size", "The mean number of classes in the set."),
+# Heading -> name -> (title, definition), in the order of the report.
+FIGURE_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "What is recognised": {
+        "balanced_accuracy": (
+            "balanced accuracy, all classes",
+            "The mean of the recalls of all classes that have photos, 'none of these' among them.",
+        ),
+        "balanced_accuracy_named": (
+            "balanced accuracy, lesion classes alone",
+            "Of the photos whose true class is not 'none of these': the mean recall where the answer is the "
+            "most probable of the lesion classes alone, so that nothing is declined.",
+        ),
+        "balanced_accuracy_end_to_end": (
+            "balanced accuracy, declined counts as wrong",
+            "Of the same photos: the mean recall where the answer is the model's own, so that a declined "
+            "lesion is a wrong answer.",
+        ),
+        "accuracy": ("accuracy", "The share of all photos whose class was answered."),
+        "macro_precision": (
+            "macro precision",
+            "The mean precision of all classes; 0 for one never answered.",
+        ),
+        "macro_recall": ("macro recall", "The mean recall of all classes; 0 for one without photos."),
+        "macro_f1": ("macro F1", "The mean F1 of all classes."),
+    },
+    "Melanoma": {
+        "melanoma_auroc_named": (
+            "melanoma AUROC, lesion classes",
+            "Of p(melanoma), for melanoma against the photos of the other lesion classes.",
+        ),
+        "melanoma_auroc_all": ("melanoma AUROC, all photos", "The same against all other photos."),
+        "melanoma_sensitivity_named": (
+            "melanoma sensitivity at 90 % specificity, lesion classes",
+            "The greatest share of melanomas above a threshold on p(melanoma) that at least 90 % of the "
+            "photos of the other lesion classes are below; the threshold is chosen on these very photos.",
+        ),
+        "melanoma_sensitivity_all": (
+            "melanoma sensitivity at 90 % specificity, all photos",
+            "The same against all other photos.",
+        ),
+    },
+    "What is declined": {
+        "declined_named": (
+            "declined: photos of the lesion classes",
+            "The share of the photos of lesion classes that are answered 'none of these'; lower is better.",
+        ),
+        "declined_other": (
+            "declined: other lesions",
+            "The share of the photos of lesions of no class of the model that are answered 'none of these'.",
+        ),
+        "declined_no_lesion": (
+            "declined: no lesion",
+            "The share of the photos of no lesion at all (clothing, hands) that are answered so.",
+        ),
+        "decline_auroc_other": (
+            "declining AUROC, other lesions",
+            "Of p(none of these), for other lesions against the photos of the lesion classes.",
+        ),
+        "decline_auroc_no_lesion": ("declining AUROC, no lesion", "The same for photos of no lesion."),
+    },
+    "Calibration": {
+        "calibration_error_before": (
+            "calibration error, temperature 1",
+            "Expected calibration error of the top probability, 15 equal bins, before the temperature.",
+        ),
+        "calibration_error": (
+            "calibration error",
+            "The same after the temperature of the model's manifest. Intervals of a calibration error lie "
+            "high: resampling adds to the unevenness of the bins.",
+        ),
+        "calibration_error_balanced_before": (
+            "calibration error, classes weighed alike, temperature 1",
+            "The same before the temperature, where the photos of each class weigh 1 together.",
+        ),
+        "calibration_error_balanced": ("calibration error, classes weighed alike", "The same after it."),
+        "brier_before": (
+            "Brier score, temperature 1",
+            "The mean squared distance of the probabilities from the truth, 0 to 2, before the temperature.",
+        ),
+        "brier": ("Brier score", "The same after the temperature."),
+    },
+    "Decisions by the thresholds of the manifest": {
+        "alert_sensitivity": (
+            "alert: sensitivity",
+            "The share of the alert's class whose probability reaches the manifest's threshold, whatever is "
+            "answered.",
+        ),
+        "alert_specificity": ("alert: specificity", "The share of all other photos that do not reach it."),
+        "uncertain": ("uncertain", "The share of all photos that are not declined and marked uncertain."),
+        "answered": ("answered", "The share of all photos that are neither declined nor uncertain."),
+        "risk_answered": (
+            "risk among the answered",
+            "The share of the answered photos whose answer is wrong.",
+        ),
+        "conformal_coverage": (
+            "prediction sets: coverage",
+            "The share of all photos whose true class is in the prediction set.",
+        ),
+        "conformal_size": ("prediction sets: size", "The mean number of classes in the set."),
+    },
 }
+FIGURES = {name: texts for group in FIGURE_GROUPS.values() for name, texts in group.items()}
 # What is shown of each source.
 SOURCE_FIGURES = (
     "balanced_accuracy",
