@@ -32,6 +32,7 @@ WARMUP_STEPS = 60
 WEIGHT_DECAY = 1e-4
 # "100 to 500 photos of the training split, unaugmented" is the field's practice.
 CALIBRATION_PHOTOS, CALIBRATION_BATCH = 320, 32
+FEED_BATCHES = 8
 
 
 class Trainer:
@@ -62,6 +63,9 @@ class Trainer:
 
     def fit(self) -> None:
         """Runs all stages from where the run stands."""
+        self.say(
+            f"the pictures alone: {self._feed_rate():.0f} photos/s; the network's are told epoch by epoch"
+        )
         progress = self.run.progress()
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
@@ -147,6 +151,16 @@ class Trainer:
             epoch=epoch,
             teacher=self.teacher,
         )
+
+    def _feed_rate(self) -> float:
+        """Photos a second that can be made ready, with the teacher's answers where there is one."""
+        batches = self._batches(0)
+        batches[0]
+        count = min(FEED_BATCHES, len(batches))
+        started = perf_counter()
+        for batch in range(count):
+            batches[batch]
+        return count * self.config.batch_size / (perf_counter() - started)
 
     def _fit_epoch(self, model: keras.Model, stage: str, epoch: int) -> dict[str, Any]:
         started = perf_counter()
