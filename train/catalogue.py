@@ -11,6 +11,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
@@ -45,6 +47,7 @@ class Photo:
     Attributes:
         path: of the file.
         image_id: the publisher's id, else where it lies below the folder that was given.
+        lesion_id: the publisher's, or empty.
         group: photos of one lesion, and copies of one picture, have one.
         diagnosis: what it shows, as a table or its folder says.
         label: the class it is trained as.
@@ -54,6 +57,7 @@ class Photo:
 
     path: str
     image_id: str
+    lesion_id: str
     group: str
     diagnosis: str
     label: str
@@ -69,11 +73,13 @@ class Catalogue:
         photos: in the order of their paths.
         classes: in the order of the network's outputs.
         left_out: reason -> number of files that were found and are not among the photos.
+        seed: of the split.
     """
 
     photos: tuple[Photo, ...]
     classes: tuple[str, ...]
     left_out: dict[str, int]
+    seed: int = 0
 
     @property
     def none_label(self) -> str | None:
@@ -95,6 +101,20 @@ class Catalogue:
         """SHA-256 over what was learned from: ids, groups, labels and splits, not where the files lie."""
         rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """What the table is, as JSON text: its digest, seed, classes, counts, and what was left out."""
+        counts = Counter((photo.label, photo.split) for photo in self.photos)
+        about = {
+            "digest": self.digest,
+            "seed": self.seed,
+            "classes": self.classes,
+            "photos": len(self.photos),
+            "groups": len({photo.group for photo in self.photos}),
+            "counts": {name: {split: counts[name, split] for split in SPLITS} for name in self.classes},
+            "left_out": self.left_out,
+        }
+        return json.dumps(about, indent=1) + "\n"
 
     def save(self, path: Path) -> None:
         """Writes the table; raises StorageError."""
@@ -121,7 +141,8 @@ def build_catalogue(
     """Finds, labels, groups and splits the photos below ``paths``.
 
     Args:
-        paths: folders with a folder per class, and folders or files of the publishers' tables.
+        paths: folders with a folder per class, folders or files of the publishers' tables, and files of
+            earlier catalogues, whose photos and lesions keep their splits.
         classes: the classes to learn; photos of anything else become "none of these". Without it, the
             four lesions of dermedge where all four are there, else every folder's own name.
         seed: of the split.
@@ -133,7 +154,9 @@ def build_catalogue(
     """
     from train.duplicates import near_duplicates, read_prints
 
-    found, left_out = _label(paths)
+    tables = [path for path in paths if path.is_file() and is_catalogue(path)]
+    earlier = [photo for table in tables for photo in read_catalogue(table)]
+    found, left_out = _label([path for path in paths if path not in tables])
     files = [Path(photo.path) for photo in found]
     prints = read_prints(files, lambda done, total: progress(done, 2 * total))
     matches = near_duplicates(prints, lambda done, total: progress(total + done, 2 * total))
@@ -146,7 +169,8 @@ def build_catalogue(
     counts = Counter(photo.label for photo in labelled)
     order = (*names, NONE_OF_THESE) if counts[NONE_OF_THESE] and NONE_OF_THESE not in names else names
     _check_sizes(labelled, order)
-    return Catalogue(split_by_group(labelled, seed), order, {why: n for why, n in left_out.items() if n})
+    split = split_by_group(labelled, seed, earlier)
+    return Catalogue(split, order, {why: n for why, n in left_out.items() if n}, seed)
 
 
 def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
@@ -176,8 +200,9 @@ def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
             why = "its table does not tell its diagnosis" if in_table else "no table and no folder names it"
             left_out[why] += 1
             continue
-        group = known.lesion(image_id) or image_id
-        photos.append(Photo(str(path), image_id, group, diagnosis, "", _source(root, path)))
+        lesion = known.lesion(image_id) or ""
+        source = _source(root, path)
+        photos.append(Photo(str(path), image_id, lesion, lesion or image_id, diagnosis, "", source))
     return photos, left_out
 
 
@@ -258,50 +283,128 @@ def _check_sizes(photos: list[Photo], classes: Sequence[str]) -> None:
             )
 
 
-def split_by_group(photos: Iterable[Photo], seed: int) -> tuple[Photo, ...]:
+def split_by_group(photos: Iterable[Photo], seed: int, earlier: Iterable[Photo] = ()) -> tuple[Photo, ...]:
     """Gives every photo its split: whole groups, stratified by class and source.
 
-    Within each stratum the groups are ordered by a hash of the seed and their name, and cut at the shares,
-    so that the same photos always give the same split.
+    A group with a photo or lesion of ``earlier`` keeps the split of that; of several, the most held out.
+    Within each stratum the others are taken in the order of a hash of the seed and their name, each into the
+    split that then lacks most of its share, so that the same photos always give the same split.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
+    kept = _kept_splits(photos, earlier)
     strata: dict[tuple[str, str], set[str]] = defaultdict(set)
-    home: dict[str, tuple[str, str]] = {}
-    for photo in photos:
-        strata[home.setdefault(photo.group, (photo.label, photo.source))].add(photo.group)
-    split_of: dict[str, str] = {}
+    for group, stratum in _strata(photos).items():
+        strata[stratum].add(group)
+    split_of = dict(kept)
     for groups in strata.values():
-        split_of |= _cut(sorted(groups, key=lambda group: _hash(seed, group)))
+        lacking = Counter(_shares(len(groups)))
+        lacking.subtract(kept[group] for group in groups if group in kept)
+        for group in _shuffled(groups - kept.keys(), seed):
+            split_of[group] = max(SPLITS, key=lacking.__getitem__)
+            lacking[split_of[group]] -= 1
     return tuple(replace(photo, split=split_of[photo.group]) for photo in photos)
 
 
-def _cut(groups: list[str]) -> dict[str, str]:
-    held_out = {name: round(SPLIT_SHARES[name] * len(groups)) for name in ("val", "test")}
-    if len(groups) >= MIN_GROUPS:
-        held_out = {name: max(1, count) for name, count in held_out.items()}
-    names = [name for name, count in held_out.items() for _ in range(count)]
-    return {group: names[index] if index < len(names) else "train" for index, group in enumerate(groups)}
+def _kept_splits(photos: Iterable[Photo], earlier: Iterable[Photo]) -> dict[str, str]:
+    """Group -> its split, where ``earlier`` knows the path, the id or the lesion of one of its photos."""
+    known: dict[tuple[str, str], str] = {}
+    for photo in earlier:
+        for key in _identities(photo):
+            known[key] = max(photo.split, known.get(key, photo.split), key=SPLITS.index)
+    kept: dict[str, str] = {}
+    for photo in photos:
+        for key in _identities(photo):
+            if key in known:
+                kept[photo.group] = max(known[key], kept.get(photo.group, known[key]), key=SPLITS.index)
+    return kept
 
 
-def _hash(seed: int, group: str) -> str:
-    return hashlib.sha256(f"{seed} {group}".encode()).hexdigest()
+def _identities(photo: Photo) -> list[tuple[str, str]]:
+    """What tells that two rows of tables show the same."""
+    named = [("photo", os.path.abspath(photo.path)), ("image", photo.image_id), ("lesion", photo.lesion_id)]
+    return [key for key in named if key[1]]
+
+
+def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
+    """Group -> the class and source of its first photo."""
+    home: dict[str, tuple[str, str]] = {}
+    for photo in photos:
+        home.setdefault(photo.group, (photo.label, photo.source))
+    return home
+
+
+def _shares(count: int) -> dict[str, int]:
+    """How many of ``count`` groups belong into each split."""
+    held_out = {name: round(SPLIT_SHARES[name] * count) for name in ("val", "test")}
+    if count >= MIN_GROUPS:
+        held_out = {name: max(1, share) for name, share in held_out.items()}
+    return {"train": count - sum(held_out.values()), **held_out}
+
+
+def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
+
+
+def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tuple[Photo, ...]:
+    """The photos with ``fold`` of ``folds`` as val and the other folds as train; test stays as it is.
+
+    The groups outside test are cut anew, stratified by class and source; the folds of one seed share no group
+    and are together all of them.
+
+    Raises:
+        OptionError: fewer than two folds, or there is no such fold; the first is 0.
+    """
+    if folds < 2 or not 0 <= fold < folds:
+        raise OptionError(f"there is no fold {fold} of {folds}; 0 is the first, and two are the fewest")
+    photos = tuple(photos)
+    ordered = sorted((photo for photo in photos if photo.split != "test"), key=lambda photo: photo.path)
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for group, stratum in _strata(ordered).items():
+        strata[stratum].append(group)
+    # counted on over the strata, or the first folds would get the rests of all of them
+    dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
+    held_out = set(dealt[fold::folds])
+    return tuple(
+        photo
+        if photo.split == "test"
+        else replace(photo, split="val" if photo.group in held_out else "train")
+        for photo in photos
+    )
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
-    """The groups that lie in more than one split; empty where the split is honest."""
+    """The groups, lesions, image ids and files that lie in more than one split; empty if it is honest."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        splits[photo.group].add(photo.split)
-    return sorted(group for group, names in splits.items() if len(names) > 1)
+        for name in {photo.group, photo.lesion_id, photo.image_id, photo.path} - {""}:
+            splits[name].add(photo.split)
+    return sorted(name for name, there in splits.items() if len(there) > 1)
+
+
+def is_catalogue(path: Path) -> bool:
+    """Whether a file has the header of a table that `Catalogue.save` wrote."""
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            header = next(csv.reader(handle), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    return {"path", "image_id", "group", "label", "split"} <= set(header)
 
 
 def read_catalogue(path: Path) -> tuple[Photo, ...]:
     """The photos of a table that `Catalogue.save` wrote; raises DataError."""
     try:
         with path.open(newline="", encoding="utf-8") as handle:
-            return tuple(Photo(**row) for row in csv.DictReader(handle))
+            # the tables of 0.1 have no lesion_id
+            photos = tuple(Photo(**({"lesion_id": ""} | row)) for row in csv.DictReader(handle))
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
         raise DataError(f"'{path}' is no catalogue of dermedge: {error}") from error
+    for photo in photos:
+        if photo.split not in SPLITS:
+            raise DataError(
+                f"'{path}' has the split '{photo.split}' for '{photo.path}'. Known: {', '.join(SPLITS)}"
+            )
+    return photos
 
 
 def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None) -> list[LabelledPhoto]:

@@ -113,7 +113,7 @@ class RunFolder:
                 f"'{self.path}' exists already; continue it with --resume, or choose another --output"
             )
         catalogue.save(self.catalogue_path)
-        write_text(self.path / "data.json", json.dumps({"left_out": catalogue.left_out}, indent=1) + "\n")
+        write_text(self.path / "data.json", catalogue.to_json())
         self.save_progress(Progress())
         # last, because a folder with a config is a run that can be resumed
         write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")

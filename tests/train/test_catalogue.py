@@ -1,5 +1,6 @@
 """Finding, labelling, grouping and splitting photos."""
 
+import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -20,6 +21,7 @@ from train.catalogue import (
     labelled_photos,
     read_catalogue,
     split_by_group,
+    with_fold,
 )
 
 HAM = "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,akiec\nL3,ISIC_4,akiec\n"
@@ -165,7 +167,7 @@ groups = st.lists(
 @given(groups, st.integers(0, 5))
 def test_no_lesion_is_ever_in_two_splits(rows: list[tuple[int, str, str]], seed: int) -> None:
     photos = [
-        Photo(f"{index}.jpg", str(index), f"g{group}", label, label, source)
+        Photo(f"{index}.jpg", str(index), "", f"g{group}", label, label, source)
         for index, (group, label, source) in enumerate(rows)
     ]
     split = split_by_group(photos, seed)
@@ -175,8 +177,139 @@ def test_no_lesion_is_ever_in_two_splits(rows: list[tuple[int, str, str]], seed:
 
 
 def test_a_leak_is_found() -> None:
-    photo = Photo("a.jpg", "a", "lesion 1", "x", "x", "s", "train")
-    assert find_leaks([photo, replace(photo, path="b.jpg", split="test")]) == ["lesion 1"]
+    photo = Photo("a.jpg", "a", "", "g1", "x", "x", "s", "train")
+    other = Photo("b.jpg", "b", "", "g2", "x", "x", "s", "test")
+    assert find_leaks([photo, other]) == []
+    assert find_leaks([photo, replace(other, group="g1")]) == ["g1"]
+    assert find_leaks([photo, replace(other, image_id="a")]) == ["a"]
+    assert find_leaks([photo, replace(other, path="a.jpg")]) == ["a.jpg"]
+    assert find_leaks([replace(one, lesion_id="lesion 1") for one in (photo, other)]) == ["lesion 1"]
+
+
+@given(groups, groups, st.integers(0, 5))
+def test_photos_that_had_a_split_keep_it_when_more_come(
+    rows: list[tuple[int, str, str]], more: list[tuple[int, str, str]], seed: int
+) -> None:
+    photos = [
+        Photo(f"{index}.jpg", str(index), "", f"g{group}", label, label, source)
+        for index, (group, label, source) in enumerate([*rows, *more])
+    ]
+    earlier = {photo.path: photo.split for photo in split_by_group(photos[: len(rows)], seed)}
+    later = split_by_group(photos, seed, split_by_group(photos[: len(rows)], seed))
+    assert find_leaks(later) == []
+    assert all(photo.split == earlier.get(photo.path, photo.split) for photo in later)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 20, 137])
+def test_every_stratum_is_cut_at_its_shares(count: int) -> None:
+    photos = [Photo(f"{i}.jpg", str(i), "", str(i), "x", "x", "s") for i in range(count)]
+    cut = Counter(photo.split for photo in split_by_group(photos, 0))
+    expected = {"val": round(0.15 * count), "test": round(0.2 * count)}
+    if count >= 5:
+        expected = {name: max(1, share) for name, share in expected.items()}
+    assert cut == Counter({"train": count - sum(expected.values())} | expected)
+
+
+def test_new_photos_fill_up_the_splits_that_lack_most() -> None:
+    photos = [Photo(f"{i}.jpg", str(i), "", str(i), "x", "x", "s") for i in range(100)]
+    # all of the earlier ones were trained on
+    later = split_by_group(photos, 0, [replace(photo, split="train") for photo in photos[:50]])
+    assert all(photo.split == "train" for photo in later if int(photo.image_id) < 50)
+    assert Counter(photo.split for photo in later) == {"train": 65, "val": 15, "test": 20}
+
+
+def test_a_photo_that_joins_two_groups_takes_both_into_the_most_held_out_split() -> None:
+    photos = [Photo(f"{name}.jpg", name, "", "joined", "x", "x", "s") for name in "abc"]
+    earlier = [replace(photos[0], group="a", split="train"), replace(photos[1], group="b", split="test")]
+    assert {photo.split for photo in split_by_group(photos, 0, earlier)} == {"test"}
+
+
+def test_a_new_photo_of_a_known_lesion_goes_where_the_lesion_was() -> None:
+    known = [Photo(f"{i}.jpg", str(i), f"L{i}", f"L{i}", "x", "x", "s") for i in range(40)]
+    earlier = split_by_group(known, 0)
+    later = split_by_group(
+        [replace(photo, path=f"n{photo.path}", image_id=f"n{photo.image_id}") for photo in known], 1, earlier
+    )
+    assert {p.lesion_id: p.split for p in later} == {p.lesion_id: p.split for p in earlier}
+
+
+@given(groups, st.integers(2, 5), st.integers(0, 5))
+def test_folds_share_no_group_and_are_together_all_but_the_test_split(
+    rows: list[tuple[int, str, str]], folds: int, seed: int
+) -> None:
+    photos = split_by_group(
+        [
+            Photo(f"{index}.jpg", str(index), "", f"g{group}", label, label, source)
+            for index, (group, label, source) in enumerate(rows)
+        ],
+        seed,
+    )
+    held_out: list[str] = []
+    for fold in range(folds):
+        cut = with_fold(photos, fold, folds, seed)
+        assert find_leaks(cut) == []
+        assert [p.path for p in cut] == [p.path for p in photos]
+        assert all(
+            (one.split == "test") == (two.split == "test") for one, two in zip(cut, photos, strict=True)
+        )
+        held_out += sorted({photo.group for photo in cut if photo.split == "val"})
+    assert sorted(held_out) == sorted({photo.group for photo in photos if photo.split != "test"})
+
+
+def test_every_fold_has_its_share_of_every_class_and_source() -> None:
+    photos = [
+        Photo(
+            f"{label}{source}{i}.jpg",
+            f"{label}{source}{i}",
+            "",
+            f"{label}{source}{i}",
+            label,
+            label,
+            source,
+            "train",
+        )
+        for label, source, count in (("x", "s", 33), ("x", "t", 12), ("y", "s", 9))
+        for i in range(count)
+    ]
+    for fold in range(5):
+        val = Counter((p.label, p.source) for p in with_fold(photos, fold, 5, 0) if p.split == "val")
+        assert val["x", "s"] in (6, 7)
+        assert val["x", "t"] in (2, 3)
+        assert val["y", "s"] in (1, 2)
+    with pytest.raises(OptionError, match="no fold 5 of 5"):
+        with_fold(photos, 5, 5, 0)
+
+
+def test_an_earlier_catalogue_among_the_paths_keeps_its_splits(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 20, "dog": 20})
+    first = build_catalogue([root])
+    first.save(tmp_path / "earlier.csv")
+    folders(root, {"cat": 26, "dog": 33})
+    second = build_catalogue([root, tmp_path / "earlier.csv"], seed=3)
+    splits = {photo.path: photo.split for photo in second.photos}
+    assert len(splits) == 59
+    assert {photo.path: splits[photo.path] for photo in first.photos} == {
+        photo.path: photo.split for photo in first.photos
+    }
+    about = json.loads(second.to_json())
+    assert about["digest"] == second.digest
+    assert about["seed"] == 3
+    assert about["counts"]["cat"] == {"train": 17, "val": 4, "test": 5}
+
+
+def test_a_catalogue_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
+    catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9})])
+    table = put(tmp_path / "catalogue.csv", catalogue.to_csv().replace(",val", ",validation"))
+    with pytest.raises(DataError, match=r"split 'validation'.*Known: train, val, test"):
+        read_catalogue(table)
+
+
+def test_a_catalogue_of_the_first_version_is_read(tmp_path: Path) -> None:
+    table = put(
+        tmp_path / "catalogue.csv",
+        "path,image_id,group,diagnosis,label,source,split\na.jpg,a,g,nevus,nevus,s,val\n",
+    )
+    assert read_catalogue(table) == (Photo("a.jpg", "a", "", "g", "nevus", "nevus", "s", "val"),)
 
 
 @pytest.mark.parametrize(

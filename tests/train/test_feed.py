@@ -22,7 +22,7 @@ from train.feed import LABEL_SMOOTHING, TEACHER_SHARE, Teacher, TrainingBatches,
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
     return [
-        Photo(f"{label}{source}{index}", "", "", label, label, source)
+        Photo(f"{label}{source}{index}", "", "", "", label, label, source)
         for (label, source), count in counts.items()
         for index in range(count)
     ]
