@@ -57,6 +57,12 @@ def parser() -> Parser:
         metavar="RUN",
         help="finished runs on the same photos and splits to learn from besides the labels (distillation)",
     )
+    made.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validate: train K runs, each held-out part judged by a run that has not seen its lesions",
+    )
     made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
     return made
 
@@ -75,20 +81,23 @@ def positive_float(text: str) -> float:
 def main(argv: Sequence[str]) -> int:
     """Trains, or goes on training; prints each epoch, and what to do next."""
     options = parser().parse_args(argv)
-    run = (
-        RunFolder(options.resume)
-        if options.resume
-        else start_run(options, shlex.join(["dermedge", "train", *argv]))
-    )
-    if run.progress().finished:
-        print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
-        return 0
-    train(run)
+    from train.folds import report_folds, runs_below
+
+    path = options.resume or start(options, shlex.join(["dermedge", "train", *argv]))
+    folds = runs_below(path)
+    for run in folds or [RunFolder(path)]:
+        if run.progress().finished:
+            print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
+        else:
+            train(run)
+    if folds:
+        report_folds(path, folds)
     return 0
 
 
-def start_run(options: argparse.Namespace, command: str) -> RunFolder:
-    """Checks the options, catalogues the photos and makes the run folder."""
+def start(options: argparse.Namespace, command: str) -> Path:
+    """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
+    from train.folds import create_folds
     from train.networks import NETWORKS, build_network
     from train.progress import progress_line
     from train.teacher import check_teachers
@@ -123,9 +132,12 @@ def start_run(options: argparse.Namespace, command: str) -> RunFolder:
         teachers=tuple(map(str, options.teacher)),
     )
     check_teachers(config.teachers, config, catalogue.photos)
-    run = RunFolder(options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    run.create(config, catalogue)
-    return run
+    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    if options.folds is not None:
+        create_folds(path, config, catalogue, options.folds)
+    else:
+        RunFolder(path).create(config, catalogue)
+    return path
 
 
 def print_catalogue(catalogue: Catalogue) -> None:
