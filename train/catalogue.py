@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from edge.errors import DataError, OptionError
 from edge.files import write_text
-from edge.pictures import find_pictures
-from train.tables import DIAGNOSES, image_id_of, is_archive_id, read_tables
+from train.places import find_places
+from train.tables import diagnosis_of, read_tables
 
 # duplicates is imported by the functions that build a catalogue: to score one, no ImageHash is needed
 if TYPE_CHECKING:
@@ -174,50 +174,23 @@ def build_catalogue(
 
 
 def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
-    pictures: list[tuple[Path, Path]] = []
-    tables: list[Path] = []
-    for root in paths:
-        if not root.exists():
-            raise DataError(f"there is no '{root}'")
-        if root.is_dir():
-            pictures += [(root, picture) for picture in find_pictures(root)]
-            tables += sorted(root.rglob("*.csv"))
-        else:
-            tables.append(root)
-    if not pictures:
-        raise DataError(f"no pictures in {', '.join(map(str, paths))}; give a folder with a folder per class")
+    places, tables = find_places(paths)
     known = read_tables(tables)
     photos: list[Photo] = []
     left_out: Counter[str] = Counter()
-    for root, path in {picture: (root, picture) for root, picture in pictures}.values():
-        image_id = image_id_of(path.stem)
+    for place in places:
+        image_id = known.image_id(place)
         in_table = image_id in known.diagnoses
-        if not in_table and not is_archive_id(image_id):
-            # a name like IMG_0001 is given to many pictures
-            image_id = f"{root.resolve().name}/{path.relative_to(root).with_suffix('').as_posix()}"
-        diagnosis = known.diagnosis(image_id) if in_table else _folder_label(root, path)
+        diagnosis = known.diagnosis(image_id) if in_table else diagnosis_of(place.folder)
         if diagnosis is None:
             why = "its table does not tell its diagnosis" if in_table else "no table and no folder names it"
             left_out[why] += 1
             continue
         lesion = known.lesion(image_id) or ""
-        source = _source(root, path)
-        photos.append(Photo(str(path), image_id, lesion, lesion or image_id, diagnosis, "", source))
+        photos.append(
+            Photo(str(place.path), image_id, lesion, lesion or image_id, diagnosis, "", place.source)
+        )
     return photos, left_out
-
-
-def _folder_label(root: Path, path: Path) -> str | None:
-    """The diagnosis or class that a folder's name states; a plain ``images`` folder states none."""
-    name = path.parent.name
-    if path.parent == root or name.lower() in ("images", "image", "photos", "data"):
-        return None
-    return DIAGNOSES.get(name.lower().replace("_", " "), name)
-
-
-def _source(root: Path, path: Path) -> str:
-    """The set of a photo: the folder below the given one, or the given one where that names the classes."""
-    parts = path.relative_to(root).parts
-    return parts[0] if len(parts) > 2 else root.resolve().name
 
 
 def _join_copies(photos: list[Photo], prints: Prints, matches: list[Match]) -> list[Photo]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import DataError
+from train.places import Place
 
 # Codes of the publishers and names of the web's folders -> the diagnosis.
 DIAGNOSES = {
@@ -40,6 +41,9 @@ DIAGNOSES = {
     "vasc": "vascular lesion",
     "vascular lesion": "vascular lesion",
 }
+
+# Ids of the ISIC archive.
+ARCHIVE_ID = re.compile(r"ISIC_\d{7}")
 
 # ISIC 2018's AKIEC, HAM10000's akiec: actinic keratosis or squamous cell carcinoma, it does not say which.
 AMBIGUOUS = "akiec"
@@ -66,6 +70,16 @@ class Tables:
     def diagnosis(self, image_id: str) -> str | None:
         return self.diagnoses[image_id][1]
 
+    def image_id(self, place: Place) -> str:
+        """The publisher's id of a file, which names one picture wherever it lies, else its place.
+
+        A name like IMG_0001 is given to many pictures.
+        """
+        image_id = image_id_of(place.path.stem)
+        if image_id in self.diagnoses or image_id in self.lesions or ARCHIVE_ID.fullmatch(image_id):
+            return image_id
+        return place.name.removesuffix(place.path.suffix)
+
     def lesion(self, image_id: str) -> str | None:
         return self.lesions[image_id][1] if image_id in self.lesions else None
 
@@ -75,9 +89,9 @@ def image_id_of(text: str) -> str:
     return text.strip().removesuffix("_downsampled")
 
 
-def is_archive_id(image_id: str) -> bool:
-    """Whether it is an id of the ISIC archive, which names one picture wherever it is found."""
-    return re.fullmatch(r"ISIC_\d{7}", image_id) is not None
+def diagnosis_of(folder: str | None) -> str | None:
+    """What the name of a class folder says: the diagnosis where it is known, else the name itself."""
+    return folder and DIAGNOSES.get(folder.lower().replace("_", " "), folder)
 
 
 def read_tables(paths: Iterable[Path]) -> Tables:
