@@ -7,6 +7,7 @@ DermedgeError
 ├── SourceError    a camera, video or folder that cannot be opened or has died
 ├── DataError      labelled photos that cannot be trained or scored on
 ├── StorageError   a file that cannot be written
+├── WorkerError    a process of a training on several machines that cannot be reached, or has ended
 └── MissingExtra   a part of dermedge whose packages are not installed
 """
 
@@ -37,6 +38,10 @@ class DataError(DermedgeError):
 
 class StorageError(DermedgeError):
     """A file cannot be written: disk full, no permission, or it exists already."""
+
+
+class WorkerError(DermedgeError):
+    """A worker of a training on several machines cannot be reached, or has ended."""
 
 
 class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is

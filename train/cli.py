@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from edge.arguments import Parser, make_parser, positive_int
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue
 from train.run_folder import Config, RunFolder
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Of the peak, by whether the network starts from pretrained weights.
 PRETRAINED_RATE, FRESH_RATE = 3e-4, 1e-3
@@ -63,6 +67,12 @@ def parser() -> Parser:
         metavar="K",
         help="cross-validate: train K runs, each held-out part judged by a run that has not seen its lesions",
     )
+    made.add_argument(
+        "--strategy",
+        choices=("single", "mirrored", "multi-worker"),
+        default="single",
+        help="one device, all devices of this machine, or all machines of TF_CONFIG; the batch is shared",
+    )
     made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
     return made
 
@@ -81,22 +91,41 @@ def positive_float(text: str) -> float:
 def main(argv: Sequence[str]) -> int:
     """Trains, or goes on training; prints each epoch, and what to do next."""
     options = parser().parse_args(argv)
-    from train.folds import report_folds, runs_below
+    path = options.resume or options.output
+    if options.strategy == "multi-worker" and not path:
+        raise OptionError("--strategy multi-worker needs --output RUN, the same folder for all workers")
+    from train.distribution import STRATEGIES, is_chief, lost_workers_told, wait_for_all
 
-    path = options.resume or start(options, shlex.join(["dermedge", "train", *argv]))
-    folds = runs_below(path)
-    for run in folds or [RunFolder(path)]:
-        if run.progress().finished:
-            print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
-        else:
-            train(run)
-    if folds:
-        report_folds(path, folds)
+    strategy = STRATEGIES[options.strategy]()
+    with lost_workers_told():
+        if is_chief(strategy):
+            path = options.resume or start(options, shlex.join(["dermedge", "train", *argv]), strategy)
+        wait_for_all(strategy)
+        train_all(path, strategy)
+        wait_for_all(strategy)
     return 0
 
 
-def start(options: argparse.Namespace, command: str) -> Path:
+def train_all(path: Path, strategy: tf.distribute.Strategy) -> None:
+    """Trains the run of a folder, or those of all its folds."""
+    from train.distribution import is_chief
+    from train.folds import report_folds, runs_below
+
+    folds = runs_below(path)
+    for run in folds or [RunFolder(path)]:
+        if not is_chief(strategy):
+            assist(run, strategy)
+        elif run.progress().finished:
+            print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
+        else:
+            train(run, strategy)
+    if folds and is_chief(strategy):
+        report_folds(path, folds)
+
+
+def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
+    from train.distribution import check_batch
     from train.folds import create_folds
     from train.networks import NETWORKS, build_network
     from train.progress import progress_line
@@ -106,6 +135,7 @@ def start(options: argparse.Namespace, command: str) -> Path:
         raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
+    check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
     classes = (
         [name.strip() for name in options.classes.split(",") if name.strip()] if options.classes else None
@@ -153,14 +183,29 @@ def print_catalogue(catalogue: Catalogue) -> None:
         print(f"left out: {count} ({why})")
 
 
-def train(run: RunFolder) -> None:
+def assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
+    """Takes part, as a worker that is not the chief, in what the chief fits and tells."""
+    from train.distribution import wait_for_all, worker_copy
+    from train.fit import Trainer
+
+    if run.progress().finished:
+        return
+    # the chief has decoded the photos
+    wait_for_all(strategy)
+    with worker_copy(run, strategy) as copy:
+        Trainer(copy, strategy, say=lambda line: None).fit()
+
+
+def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Fits a run to its end and draws its plots; on Ctrl-C says how to go on."""
     from train.augment import augment
+    from train.distribution import wait_for_all
     from train.fit import Trainer
     from train.plots import plot_history, plot_pictures
 
     try:
-        trainer = Trainer(run)
+        trainer = Trainer(run, strategy)
+        wait_for_all(strategy)
         shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:24]
         rng = np.random.default_rng(run.config().seed)
         plot_pictures(

@@ -42,7 +42,7 @@ def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -
     return rng.permutation(np.concatenate(drawn))[:count]
 
 
-class TrainingBatches(keras.utils.Sequence):
+class TrainingBatches:
     """The batches of one epoch; equal seeds and epochs give equal batches, whatever was done before.
 
     Args:
@@ -68,7 +68,6 @@ class TrainingBatches(keras.utils.Sequence):
         epoch: int,
         teacher: Teacher | None = None,
     ) -> None:
-        super().__init__()
         self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
         self.labels, self.classes, self.teacher = label_indices(photos, classes), len(classes), teacher
         self.order = draw_evenly(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))

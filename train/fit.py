@@ -18,6 +18,7 @@ from edge.errors import DataError
 from edge.files import write_beside
 from edge.preprocess import normalize
 from train.catalogue import Photo, find_leaks
+from train.distribution import is_chief, reseed_dropout, share_batches, share_dropout
 from train.feed import Teacher, TrainingBatches, draw_evenly, label_indices, predict_logits
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
@@ -40,14 +41,21 @@ class Trainer:
 
     Args:
         run: the folder, with its config and catalogue.
+        strategy: of `train.distribution.STRATEGIES`; one device if not given.
         say: called with each line of progress.
 
     Raises:
         DataError: photos have gone, or a lesion is in two splits.
     """
 
-    def __init__(self, run: RunFolder, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        strategy: tf.distribute.Strategy | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
         self.run, self.say, self.config = run, say, run.config()
+        self.strategy = strategy or tf.distribute.get_strategy()
         photos = run.photos()
         leaks = find_leaks(photos)
         if leaks:
@@ -73,7 +81,8 @@ class Trainer:
             if progress.stage != stage:
                 progress = Progress(stage=stage)
                 self.run.save_progress(progress)
-            progress = self._fit_stage(progress)
+            with self.strategy.scope():
+                progress = self._fit_stage(progress)
         self.run.save_progress(replace(progress, finished=True))
         self.run.keep_checkpoint("")
 
@@ -97,6 +106,7 @@ class Trainer:
         keras.backend.experimental.enable_tf_random_generator()
         keras.utils.set_random_seed(config.seed)
         model = self._stage_model(progress.stage)
+        share_dropout(model)
         total = config.stage_epochs(progress.stage)
         self._compile(model, progress.stage)
         checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
@@ -168,12 +178,13 @@ class Trainer:
         draw = epoch + STAGES.index(stage) * self.config.epochs
         batches = self._batches(draw)
         reseed_dropout(model, self.config.seed, draw)
+        shown = is_chief(self.strategy) and sys.stderr.isatty() and sys.stdout.isatty()
         fitted = model.fit(
-            batches,
+            share_batches(batches, self.strategy),
+            steps_per_epoch=len(batches),
             initial_epoch=epoch,
             epochs=epoch + 1,
-            shuffle=False,
-            verbose=1 if sys.stderr.isatty() and sys.stdout.isatty() else 0,
+            verbose=1 if shown else 0,
         )
         if stage == "qat":
             restore_input_range(model)
@@ -187,7 +198,7 @@ class Trainer:
             "val_loss": round(loss, 5),
             "val_accuracy": round(accuracy(matrix), 5),
             "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
-            "learning_rate": float(f"{float(model.optimizer.learning_rate):.3g}"),
+            "learning_rate": float(f"{float(model.optimizer.learning_rate.numpy()):.3g}"),
             "photos_per_second": round(len(batches) * self.config.batch_size / seconds, 1),
             "seconds": round(perf_counter() - started, 1),
         }
@@ -223,14 +234,6 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         network = uncalibrated_twin(network)
     network.load_weights(weights)
     return network
-
-
-def reseed_dropout(model: keras.Model, seed: int, draw: int) -> None:
-    """Starts the dropout of an epoch from a state of its own: a checkpoint does not hold its generators."""
-    layers = [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
-    for place, layer in enumerate(layers):
-        state = np.random.SeedSequence([seed, draw, place]).generate_state(1)
-        layer._random_generator._generator.reset_from_seed(int(state[0]))
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
