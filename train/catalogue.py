@@ -345,6 +345,26 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     )
 
 
+def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
+    """The photos with all of one source as test, to see what becomes of a model on another source.
+
+    Of the other sources, what shares a group with that source is left out, and so is what was test.
+
+    Raises:
+        OptionError: there is no such source.
+    """
+    photos = tuple(photos)
+    known = sorted({photo.source for photo in photos})
+    if source not in known:
+        raise OptionError(f"there is no source '{source}'. There are: {', '.join(known)}")
+    groups = {photo.group for photo in photos if photo.source == source}
+    return tuple(
+        replace(photo, split="test") if photo.source == source else photo
+        for photo in photos
+        if photo.source == source or (photo.group not in groups and photo.split != "test")
+    )
+
+
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
     """The groups, lesions, image ids and files that lie in more than one split; empty if it is honest."""
     splits: dict[str, set[str]] = defaultdict(set)

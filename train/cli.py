@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import numpy as np
 
 from edge.arguments import Parser, make_parser, positive_int
 from edge.errors import OptionError
-from train.catalogue import Catalogue, build_catalogue
+from train.catalogue import Catalogue, build_catalogue, with_source_tested
 from train.run_folder import Config, RunFolder
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def parser() -> Parser:
         default=[],
         metavar="RUN",
         help="finished runs on the same photos and splits to learn from besides the labels (distillation)",
+    )
+    made.add_argument(
+        "--test-source",
+        metavar="NAME",
+        help="test on all photos of one source, and train on the others: does it hold elsewhere?",
     )
     made.add_argument(
         "--folds",
@@ -123,6 +129,11 @@ def train_all(path: Path, strategy: tf.distribute.Strategy) -> None:
         report_folds(path, folds)
 
 
+def class_names(text: str | None) -> list[str] | None:
+    """The names of --classes, or None without it."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+
+
 def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
     from train.distribution import check_batch
@@ -137,12 +148,12 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
-    classes = (
-        [name.strip() for name in options.classes.split(",") if name.strip()] if options.classes else None
-    )
+    classes = class_names(options.classes)
     catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
     # before the folder is made: a wrong size or weights file must leave nothing behind
     build_network(options.arch, options.imgsz, len(catalogue.classes), weights)
+    if options.test_source is not None:
+        catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
     config = Config(
         architecture=options.arch,

@@ -22,6 +22,7 @@ from train.catalogue import (
     read_catalogue,
     split_by_group,
     with_fold,
+    with_source_tested,
 )
 
 HAM = "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,akiec\nL3,ISIC_4,akiec\n"
@@ -383,3 +384,21 @@ def test_real_tables_join_the_real_photos_without_a_leak(real_data: Path) -> Non
     for photo in catalogue.photos:
         groups_of_id.setdefault(photo.image_id, set()).add(photo.group)
     assert all(len(groups) == 1 for groups in groups_of_id.values())
+
+
+def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> None:
+    rows = [
+        ("a", "shared", "s1", "train"),
+        ("b", "shared", "s2", "train"),
+        ("c", "c", "s1", "val"),
+        ("d", "d", "s2", "val"),
+        ("e", "e", "s2", "test"),
+    ]
+    photos = [
+        Photo(f"{name}.jpg", name, "", group, "x", "x", source, split) for name, group, source, split in rows
+    ]
+    cut = with_source_tested(photos, "s1")
+    assert {(one.image_id, one.split) for one in cut} == {("a", "test"), ("c", "test"), ("d", "val")}
+    assert find_leaks(cut) == []
+    with pytest.raises(OptionError, match="There are: s1, s2"):
+        with_source_tested(photos, "s3")
