@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 # verb -> (module, what it does). Each module has `main(argv) -> int`.
 VERBS = {
+    "data": ("train.data_cli", "audit labelled photos, or put them into one table with honest splits"),
     "train": ("train.cli", "fit a classifier on labelled photos, then fine-tune it for int8"),
     "evaluate": ("train.evaluate_cli", "score .tflite files or a run on labelled photos, with a report"),
     "convert": ("convert.cli", "turn a run into one .tflite that describes itself"),

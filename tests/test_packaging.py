@@ -34,6 +34,9 @@ ABSENT_ON_A_DEVICE = (
     "scipy",
     "pandas",
     "matplotlib",
+    "imagehash",
+    "PIL",
+    "jinja2",
 )
 
 # Runs dermedge with the arguments after the first, which names the packages that cannot be imported.
@@ -180,15 +183,18 @@ def test_a_device_needs_nothing_of_the_training_part(
     assert printed in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "convert"])
+@pytest.mark.parametrize("verb", ["data", "train", "evaluate", "convert"])
 def test_help_of_the_training_part_needs_no_tensorflow(verb: str, tmp_path: Path) -> None:
     done = run_without(ABSENT_ON_A_DEVICE, [verb, "--help"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: dermedge {verb}")
 
 
-def test_training_on_a_device_says_in_one_line_what_to_install(tmp_path: Path) -> None:
-    done = run_without(ABSENT_ON_A_DEVICE, ["train", "--data", "photos"], tmp_path)
+@pytest.mark.parametrize(
+    "command", ["train --data photos", "data audit photos", "data catalogue photos --output c.csv"]
+)
+def test_training_on_a_device_says_in_one_line_what_to_install(command: str, tmp_path: Path) -> None:
+    done = run_without(ABSENT_ON_A_DEVICE, command.split(), tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"dermedge: error: .*pip install 'dermedge\[train\]'\n", done.stderr)
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,19 +13,7 @@ from numpy.typing import NDArray
 from edge.pictures import find_pictures, read_picture
 from train.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
 
-
-def lesion(seed: int, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
-    """A round dark spot in the middle of skin, as all of them look; only the texture tells them apart."""
-    rng = np.random.default_rng(seed)
-    skin = cv2.GaussianBlur(rng.normal(0, 60, (height, width, 3)).astype(np.float32), (0, 0), 3)
-    skin += cv2.GaussianBlur(rng.normal(0, 60, (height, width, 1)).astype(np.float32), (0, 0), 1.5)[..., None]
-    spot = np.zeros((height, width), np.float32)
-    centre = (width // 2 + int(rng.integers(-20, 21)), height // 2 + int(rng.integers(-20, 21)))
-    cv2.circle(spot, centre, height // 4 + int(rng.integers(-15, 16)), 1.0, -1)
-    spot = cv2.GaussianBlur(spot, (0, 0), 5)[..., None]
-    photo = (150, 170, 210) * (1 - spot) + np.array((40, 60, 110)) * spot + skin
-    return photo.clip(0, 255).astype(np.uint8)
-
+Draw = Callable[[int], NDArray[np.uint8]]
 
 COPIES = {
     "resized": lambda photo: cv2.resize(photo, (160, 120), interpolation=cv2.INTER_AREA),
@@ -49,7 +38,7 @@ def prints_of(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> Prints:
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_changed_copy_is_found_and_no_other_photo(tmp_path: Path, kind: str) -> None:
+def test_a_changed_copy_is_found_and_no_other_photo(tmp_path: Path, lesion: Draw, kind: str) -> None:
     photos = {f"{seed}.png": lesion(seed) for seed in range(8)}
     (match,) = near_duplicates(prints_of(tmp_path, photos | {"copy.png": COPIES[kind](photos["3.png"])}))
     assert (match.first, match.second) == (3, 8)
@@ -57,13 +46,13 @@ def test_a_changed_copy_is_found_and_no_other_photo(tmp_path: Path, kind: str) -
     assert match.squashed == (kind == "squashed")
 
 
-def test_a_copy_compressed_hard_is_found(tmp_path: Path) -> None:
+def test_a_copy_compressed_hard_is_found(tmp_path: Path, lesion: Draw) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), lesion(1))
     cv2.imwrite(str(tmp_path / "b.jpg"), lesion(1), [cv2.IMWRITE_JPEG_QUALITY, 30])
     assert len(near_duplicates(read_prints([tmp_path / "a.png", tmp_path / "b.jpg"]))) == 1
 
 
-def test_a_squashed_picture_and_the_centre_of_the_original_are_one(tmp_path: Path) -> None:
+def test_a_squashed_picture_and_the_centre_of_the_original_are_one(tmp_path: Path, lesion: Draw) -> None:
     pictures = {"a.png": COPIES["squashed"](lesion(1)), "b.png": COPIES["centre square"](lesion(1))}
     (match,) = near_duplicates(prints_of(tmp_path, pictures))
     assert match.squashed
@@ -76,10 +65,31 @@ def test_plain_pictures_are_not_copies_of_one_another(tmp_path: Path) -> None:
     assert near_duplicates(prints_of(tmp_path, plain | grainy)) == []
 
 
-def test_the_black_rim_of_a_dermoscope_makes_no_copies(tmp_path: Path) -> None:
+def test_the_black_rim_of_a_dermoscope_makes_no_copies(tmp_path: Path, lesion: Draw) -> None:
     rim = np.zeros((300, 400, 1), np.uint8)
     cv2.circle(rim, (200, 150), 145, 1, -1)
     assert near_duplicates(prints_of(tmp_path, {f"{i}.png": lesion(i) * rim for i in range(12)})) == []
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_the_margins_that_make_pictures_square_make_no_copies(
+    tmp_path: Path, lesion: Draw, grey: int
+) -> None:
+    margin = {"borderType": cv2.BORDER_CONSTANT, "value": (grey, grey, grey)}
+    squares = {f"{i}.png": cv2.copyMakeBorder(lesion(i), 50, 50, 0, 0, **margin) for i in range(12)}
+    assert near_duplicates(prints_of(tmp_path, squares)) == []
+
+
+def test_a_dark_thing_in_the_middle_is_what_the_picture_shows(tmp_path: Path) -> None:
+    shirts = {}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        photo = cv2.resize(rng.integers(150, 256, (30, 40, 3)).astype(np.uint8), (400, 300))
+        top, left, right = rng.integers(10, 90, 3)
+        photo[top:, left + 30 : -right - 30] = 10
+        shirts[f"{seed}.png"] = photo
+    prints = prints_of(tmp_path, shirts | {"copy.png": shirts["1.png"][:, ::-1]})
+    assert [(match.first, match.second) for match in near_duplicates(prints)] == [(1, 4)]
 
 
 def test_equal_bytes_are_found_also_of_files_that_are_no_pictures(tmp_path: Path) -> None:
@@ -91,7 +101,7 @@ def test_equal_bytes_are_found_also_of_files_that_are_no_pictures(tmp_path: Path
     assert near_duplicates(prints) == []
 
 
-def test_what_cannot_be_read_is_kept_with_its_reason(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_kept_with_its_reason(tmp_path: Path, lesion: Draw) -> None:
     cv2.imwrite(str(tmp_path / "whole.jpg"), lesion(0))
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
@@ -103,7 +113,7 @@ def test_what_cannot_be_read_is_kept_with_its_reason(tmp_path: Path) -> None:
     assert prints.sizes.tolist() == [[0, 0], [0, 0], [0, 0], [400, 300]]
 
 
-def test_progress_ends_with_all(tmp_path: Path) -> None:
+def test_progress_ends_with_all(tmp_path: Path, lesion: Draw) -> None:
     steps: list[tuple[int, int]] = []
     prints = prints_of(tmp_path, {f"{seed}.png": lesion(seed) for seed in range(3)})
     near_duplicates(prints, lambda done, total: steps.append((done, total)))

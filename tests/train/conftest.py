@@ -1,0 +1,28 @@
+"""Fixtures of the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="session")
+def lesion() -> Callable[..., NDArray[np.uint8]]:
+    """A function (seed) that draws a round dark spot on skin, 400x300: only the texture tells them apart."""
+
+    def draw(seed: int, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        skin = cv2.GaussianBlur(rng.normal(0, 60, (height, width, 3)).astype(np.float32), (0, 0), 3)
+        fine = cv2.GaussianBlur(rng.normal(0, 60, (height, width)).astype(np.float32), (0, 0), 1.5)
+        spot = np.zeros((height, width), np.float32)
+        centre = (width // 2 + int(rng.integers(-20, 21)), height // 2 + int(rng.integers(-20, 21)))
+        cv2.circle(spot, centre, height // 4 + int(rng.integers(-15, 16)), 1.0, -1)
+        spot = cv2.GaussianBlur(spot, (0, 0), 5)[..., None]
+        photo = (150, 170, 210) * (1 - spot) + np.array((40, 60, 110)) * spot + skin + fine[..., None]
+        return photo.clip(0, 255).astype(np.uint8)
+
+    return draw

@@ -1,0 +1,261 @@
+"""What an audit finds in generated sets, and in the real ones."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import dermedge
+from train.audit import Audit, run_audit
+from train.audit_checks import Finding
+from train.audit_report import to_html, to_json, to_text
+
+Draw = Callable[[int], NDArray[np.uint8]]
+
+HAM = "lesion_id,image_id,dx\n"
+
+
+@pytest.fixture
+def clean_set(tmp_path: Path, lesion: Draw) -> Path:
+    """Twelve different lesions of two classes, in folders, named as the archive names them."""
+    root = tmp_path / "set"
+    for number in range(12):
+        save(root / ("melanoma" if number < 6 else "nevus") / f"ISIC_{number:07}.png", lesion(number))
+    return root
+
+
+def save(path: Path, photo: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), photo)
+    return path
+
+
+def by_kind(audit: Audit) -> dict[str, Finding]:
+    return {finding.kind: finding for finding in audit.findings}
+
+
+def names(audit: Audit, finding: Finding, case: int = 0) -> list[str]:
+    return [audit.files[index].name for index in finding.examples[case].files]
+
+
+def test_nothing_is_found_where_nothing_is_wrong(clean_set: Path) -> None:
+    audit = run_audit([clean_set])
+    assert audit.findings == ()
+    assert "0 errors, 0 warnings, 0 notes in 12 files" in to_text(audit)
+    assert "Nothing was found" in to_html(audit, "")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_copy_under_another_label_is_an_error(clean_set: Path, lesion: Draw, suffix: str) -> None:
+    save(clean_set / "nevus" / f"copy{suffix}", lesion(2))
+    audit = run_audit([clean_set])
+    finding = by_kind(audit)["one picture, two labels"]
+    assert (finding.severity, finding.count, finding.files) == ("error", 1, 2)
+    assert names(audit, finding) == ["set/melanoma/ISIC_0000002.png", f"set/nevus/copy{suffix}"]
+    assert ("equal bytes" in finding.examples[0].detail) == (suffix == ".png")
+    assert (
+        "1 of the 6 'melanoma'" in finding.breakdown[0][0] or "1 of the 7 'nevus'" in finding.breakdown[0][0]
+    )
+
+
+def test_labels_of_one_meaning_do_not_contradict(tmp_path: Path, lesion: Draw) -> None:
+    for folder in ("seborrheic keratosis", "pigmented benign keratosis"):
+        save(tmp_path / "set" / folder / "a.png", lesion(1))
+    assert "one picture, two labels" not in by_kind(run_audit([tmp_path / "set"]))
+
+
+def test_a_folder_is_held_against_the_tables(clean_set: Path, tmp_path: Path) -> None:
+    table = tmp_path / "reference.csv"
+    table.write_text(HAM + "L0,ISIC_0000000,mel\nL1,ISIC_0000001,nv\n")
+    assert run_audit([clean_set]).findings == ()
+    audit = run_audit([clean_set], [table])
+    finding = by_kind(audit)["label against the table"]
+    assert finding.breakdown == (("in 'melanoma', the table says nevus", 1),)
+    assert names(audit, finding) == ["set/melanoma/ISIC_0000001.png"]
+
+
+def test_a_lesion_of_two_diagnoses_is_an_error(clean_set: Path, tmp_path: Path) -> None:
+    (clean_set / "table.csv").write_text(HAM + "L0,ISIC_0000000,mel\nL0,ISIC_0000007,nv\n")
+    finding = by_kind(run_audit([clean_set]))["one lesion, two diagnoses"]
+    assert finding.breakdown == (("melanoma and nevus", 1),)
+
+
+def test_copies_and_lesions_in_two_splits_are_errors(tmp_path: Path, lesion: Draw) -> None:
+    root = tmp_path / "set"
+    for number in range(6):
+        save(root / ("Train" if number < 4 else "Test") / "nevus" / f"ISIC_{number:07}.png", lesion(number))
+    save(root / "Test" / "nevus" / "smaller.jpg", cv2.resize(lesion(0)[:, ::-1], (200, 150)))
+    (root / "table.csv").write_text(HAM + "L1,ISIC_0000001,nv\nL1,ISIC_0000005,nv\n")
+    for paths in ([root], [root / "Train", root / "Test", root / "table.csv"]):
+        audit = run_audit(paths)
+        found = by_kind(audit)
+        assert found["one picture, two splits"].breakdown == (("test and train of set", 1),)
+        assert "turned or mirrored" in found["one picture, two splits"].examples[0].detail
+        assert found["one lesion, two splits"].count == 1
+        assert "one picture, two sets" not in found
+
+
+def test_copies_and_lesions_in_two_sets_are_warnings(clean_set: Path, tmp_path: Path, lesion: Draw) -> None:
+    other = tmp_path / "other"
+    save(other / "melanoma" / "ISIC_0000003.jpg", cv2.resize(lesion(3), (200, 150)))
+    save(other / "nevus" / "ISIC_0000099.jpg", lesion(99))
+    (other / "table.csv").write_text(HAM + "L,ISIC_0000008,nv\nL,ISIC_0000099,nv\n")
+    found = by_kind(run_audit([clean_set, other]))
+    assert found["one picture, two sets"].breakdown == (("other and set (1 under the same id)", 1),)
+    assert found["one picture, two sets"].severity == "warning"
+    assert "400x300" in found["one picture, two sets"].examples[0].detail
+    assert found["one lesion, two sets"].examples[0].detail == "lesion L"
+
+
+def test_copies_within_a_class_are_counted(clean_set: Path, lesion: Draw) -> None:
+    shutil.copy(clean_set / "nevus" / "ISIC_0000007.png", clean_set / "nevus" / "again.png")
+    save(clean_set / "nevus" / "turned.jpg", np.rot90(lesion(8)))
+    finding = by_kind(run_audit([clean_set]))["copies"]
+    assert (finding.count, finding.severity) == (2, "warning")
+    assert finding.breakdown == (("nevus in set (1 with equal bytes)", 2),)
+
+
+def test_a_squashed_set_is_told_from_a_cut_one(clean_set: Path, tmp_path: Path, lesion: Draw) -> None:
+    for number in range(3):
+        save(tmp_path / "squashed" / "melanoma" / f"s{number}.png", cv2.resize(lesion(number), (180, 180)))
+    for number in range(3, 5):
+        centre = cv2.resize(lesion(number)[:, 50:350], (224, 224), interpolation=cv2.INTER_AREA)
+        save(tmp_path / "cut" / "melanoma" / f"c{number}.png", centre)
+    found = by_kind(run_audit([clean_set, tmp_path / "squashed", tmp_path / "cut"]))
+    assert found["squashed"].breakdown == (("180x180 in squashed is 400x300 in set", 3),)
+    assert found["cut"].breakdown == (("224x224 in cut is 400x300 in set", 2),)
+
+
+def test_a_folder_of_squares_is_noted(tmp_path: Path, lesion: Draw) -> None:
+    for number in range(10):
+        save(tmp_path / "set" / "nevus" / f"{number}.png", cv2.resize(lesion(number), (100, 100)))
+    assert by_kind(run_audit([tmp_path / "set"]))["all square"].breakdown == (("set/nevus: 10 files", 1),)
+
+
+def test_files_that_cannot_be_decoded_do_not_stop_the_audit(clean_set: Path, lesion: Draw) -> None:
+    (clean_set / "nevus" / "text.jpg").write_text("no picture")
+    (clean_set / "nevus" / "empty.jpg").touch()
+    content = cv2.imencode(".jpg", lesion(50))[1].tobytes()
+    (clean_set / "nevus" / "cut.jpg").write_bytes(content[: len(content) // 2])
+    audit = run_audit([clean_set])
+    finding = by_kind(audit)["unreadable"]
+    assert finding.count == 3
+    assert {where for where, _ in finding.breakdown} == {
+        "not a picture",
+        "the file is empty",
+        "image file is truncated",
+    }
+    assert "cannot be decoded" in to_html(audit, "")
+
+
+def test_one_id_of_two_pictures_is_a_warning(clean_set: Path, lesion: Draw) -> None:
+    save(clean_set / "more" / "melanoma" / "ISIC_0000001.png", lesion(77))
+    assert by_kind(run_audit([clean_set]))["one id, two pictures"].count == 1
+
+
+def test_tiny_and_plain_pictures_are_warnings(clean_set: Path, lesion: Draw) -> None:
+    save(clean_set / "nevus" / "tiny.png", cv2.resize(lesion(60), (40, 30)))
+    for grey in (0, 128):
+        save(clean_set / "nevus" / f"plain{grey}.png", np.full((300, 400, 3), grey, np.uint8))
+    found = by_kind(run_audit([clean_set]))
+    assert found["tiny"].breakdown == (("40x30 in set", 1),)
+    assert found["plain"].count == 2
+    assert "copies" not in found
+
+
+def test_the_balance_of_classes_and_sets_is_told(tmp_path: Path, lesion: Draw) -> None:
+    for number in range(25):
+        source, label = ("a", "nevus") if number < 23 else ("b", "melanoma")
+        save(tmp_path / source / label / f"{number}.png", cv2.resize(lesion(number), (120, 90)))
+    found = by_kind(run_audit([tmp_path / "a", tmp_path / "b"]))
+    assert found["imbalance"].breakdown == (("melanoma: 2 for 23", 1),)
+    assert {where for where, _ in found["class from one set"].breakdown} == {
+        "melanoma: 2 of 2 from b",
+        "nevus: 23 of 23 from a",
+    }
+
+
+def test_photos_without_a_label_are_noted(tmp_path: Path, lesion: Draw) -> None:
+    for number in range(3):
+        save(tmp_path / "images" / f"ISIC_{number:07}.png", lesion(number))
+    assert by_kind(run_audit([tmp_path / "images"]))["no label"].count == 3
+    (tmp_path / "images" / "table.csv").write_text(HAM + "L,ISIC_0000002,nv\n")
+    assert by_kind(run_audit([tmp_path / "images"]))["no label"].count == 2
+
+
+def test_the_gravest_come_first_and_the_text_stays_short(clean_set: Path, lesion: Draw) -> None:
+    for number in range(6):
+        save(clean_set / "nevus" / f"copy{number}.png", lesion(number))
+        save(clean_set / "nevus" / f"mirrored{number}.png", lesion(number)[:, ::-1])
+    save(clean_set / "nevus" / "tiny.png", cv2.resize(lesion(60), (40, 30)))
+    audit = run_audit([clean_set])
+    severities = [finding.severity for finding in audit.findings]
+    assert severities == sorted(severities, key=("error", "warning", "note").index)
+    text = to_text(audit)
+    assert text.index("ERRORS") < text.index("6 pictures filed under two labels") < text.index("WARNINGS")
+    assert text.count("e.g.") <= 2 * len(audit.findings)
+    assert dermedge.DISCLAIMER in text
+
+
+def test_the_json_names_all_cases_in_full(clean_set: Path, lesion: Draw) -> None:
+    for number in range(6):
+        save(clean_set / "nevus" / f"copy{number}.png", lesion(number))
+    values = json.loads(to_json(run_audit([clean_set]), "dermedge data audit set"))
+    assert values["schema"] == "dermedge-audit/1"
+    assert values["files"] == 18
+    assert values["classes"] == {"nevus": {"set": 12}, "melanoma": {"set": 6}}
+    (finding,) = values["findings"]
+    assert (finding["kind"], finding["severity"], finding["count"]) == ("one picture, two labels", "error", 6)
+    assert len(finding["cases"]) == 6
+    assert all(Path(path).is_file() for case in finding["cases"] for path in case["files"])
+    assert dermedge.DISCLAIMER in values["disclaimer"]
+
+
+def test_the_page_needs_no_network_and_shows_the_pictures(clean_set: Path, lesion: Draw) -> None:
+    save(clean_set / "nevus" / "<b>.png", lesion(0))
+    page = to_html(run_audit([clean_set]), "dermedge data audit <set>")
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert re.findall(r"""(?:src|href)="(?!data:|#)|url\(|http""", page) == []
+    assert "<b>.png" not in page
+    assert "not a medical device" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_real_sets_show_their_known_defects(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["data", "audit", str(real_data), "--json", str(tmp_path / "audit.json")]
+    assert dermedge.main([*arguments, "--html", str(tmp_path)]) == 0
+    assert "filed under two labels" in capsys.readouterr().out
+    found = {
+        finding["kind"]: finding for finding in json.loads((tmp_path / "audit.json").read_text())["findings"]
+    }
+
+    def line(kind: str, *words: str) -> tuple[int, int]:
+        """How many cases a line of the breakdown has, and how many of them of equal bytes or the same id."""
+        (one,) = [x for x in found[kind]["breakdown"] if all(word in x["where"] for word in words)]
+        inside = re.search(r"\((\d+) ", one["where"])
+        return one["count"], int(inside[1]) if inside else 0
+
+    # part of nevus are actinic keratoses, byte-identical to files of the other folder
+    assert line("one picture, two labels", "'actinic keratosis'", "'nevus'")[1] >= 50
+    assert line("label against the table", "in 'nevus'", "actinic keratosis")[0] >= 50
+    # nearly all seborrheic keratoses are byte-identical to files in melanoma
+    count, equal = line("one picture, two labels", "'melanoma'", "'seborrheic keratosis'")
+    assert equal >= 0.9 * len(list((real_data / "kaggle9").glob("*/seborrheic keratosis/*.jpg")))
+    assert count >= equal
+    # the same file, and other photos of the same lesion, in Train and Test
+    assert line("one picture, two splits", "test and train of kaggle9")[1] >= 10
+    assert line("one lesion, two splits", "test and train of kaggle9")[0] >= 10
+    # hundreds are in HAM10000 too, under the same id, at another size
+    assert line("one picture, two sets", "ham10000", "kaggle9")[1] >= 500
+    assert line("cut", "224x224 in ham10000", "240x180 in kaggle9")[0] >= 500
+    assert found["one picture, two sets"]["severity"] == "warning"
+    assert "one id, two pictures" not in found
+    assert (tmp_path / "audit.html").stat().st_size < 5_000_000

@@ -1,0 +1,96 @@
+"""`dermedge data audit` and `dermedge data catalogue`."""
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import dermedge
+import train.data_cli
+from train.catalogue import read_catalogue
+
+
+def data(*arguments: object) -> int:
+    return dermedge.main(["data", *map(str, arguments)])
+
+
+def test_an_audit_prints_and_writes_what_is_asked_for(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data("audit", labelled_set) == 0
+    assert "60 files" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert data("audit", labelled_set, "--json", tmp_path / "a.json", "--html", tmp_path / "pages") == 0
+    assert json.loads((tmp_path / "a.json").read_text())["schema"] == "dermedge-audit/1"
+    assert (tmp_path / "pages" / "audit.html").is_file()
+    assert data("audit", labelled_set, "--html", tmp_path / "other.html") == 0
+    assert (tmp_path / "other.html").is_file()
+
+
+def test_a_catalogue_is_written_with_its_digest_and_continued(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "catalogue.csv"
+    assert data("catalogue", labelled_set, "--output", table) == 0
+    assert "left out" not in capsys.readouterr().out
+    assert table.read_text().splitlines()[0] == "path,image_id,lesion_id,group,diagnosis,label,source,split"
+    about = json.loads((tmp_path / "catalogue.json").read_text())
+    assert len(about["digest"]) == 64
+    assert about["counts"]["red"] == {"train": 13, "val": 3, "test": 4}
+    again = tmp_path / "again.csv"
+    assert (
+        data("catalogue", labelled_set, table, "--seed", 5, "--classes", "red,blue", "--output", again) == 0
+    )
+    first, second = ({p.path: p.split for p in read_catalogue(path)} for path in (table, again))
+    assert first == second
+    assert Counter(p.label for p in read_catalogue(again)) == {"red": 20, "blue": 20, "none of these": 20}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("audit nowhere", "there is no 'nowhere'"),
+        ("audit {empty}", "no pictures in"),
+        ("audit {set} --reference {set}/none.csv", "none.csv"),
+        ("audit {set} --reference {foreign}", "is no table of HAM10000"),
+        ("audit {set} --json {empty}", "is a folder: name a file"),
+        ("audit {set} --json {foreign}/x.json", "cannot write"),
+        ("audit", "required: PATH"),
+        ("", "required: COMMAND"),
+        ("clean {set}", "invalid choice: 'clean'"),
+        ("catalogue {set}", "required: --output"),
+        ("catalogue {set} --output {empty}/table.txt", "must end in .csv"),
+        ("catalogue {set} --output {empty}/c.csv --classes red,green", "no photo shows the class 'green'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    arguments: str, message: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign.csv").write_text("a,b\n1,2\n")
+    places = {"set": labelled_set, "empty": tmp_path / "empty", "foreign": tmp_path / "foreign.csv"}
+    assert data(*arguments.format(**places).split()) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "foreign.csv"]
+
+
+@pytest.mark.parametrize("phase", ["reading", "comparing"])
+def test_ctrl_c_stops_with_130_and_leaves_nothing(
+    phase: str,
+    labelled_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def press(what: str) -> object:
+        return lambda done, total: signal.raise_signal(signal.SIGINT) if what.startswith(phase) else None
+
+    monkeypatch.setattr(train.data_cli, "progress_line", press)
+    assert data("audit", labelled_set, "--json", tmp_path / "a.json") == 130
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "dermedge: stopped\n")
+    assert list(tmp_path.iterdir()) == []
