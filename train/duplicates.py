@@ -12,8 +12,10 @@ prints these figures (``pytest tests/train/test_duplicates.py -k real``):
 - one image id in two sets, at another size and crop, hairs removed in one: 889 of 889 pairs found, the
   least similar one at 0.81;
 - mirrored, at 96 pixels, JPEG quality 60: 397 of 400 found;
-- under different ids: 53 pairs, of them 23 of different lesions by the publishers' tables. Seen by eye, all
-  53 are one picture or two photos a moment apart; the most similar pair of strangers (two hands) is at 0.55.
+- under different ids: 53 pairs of files, 23 of them of different lesions by the publishers' tables. All were
+  looked at: each is one picture, or two photos of one spot a moment apart. The most similar strangers (two
+  hands) are at 0.55.
+10,000 photos take under two minutes on two busy cores, and 300 MB.
 """
 
 from __future__ import annotations
