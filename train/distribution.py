@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def lost_workers_told() -> Iterator[None]:
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        # TensorFlow leaves a pool of threads in them, which would complain when Python ends
+        traceback.clear_frames(error.__traceback__)
         raise WorkerError(
             "another worker has ended or cannot be reached; every finished epoch is kept: "
             "start all workers again with --resume RUN"

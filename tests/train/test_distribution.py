@@ -1,0 +1,217 @@
+"""Several replicas learn what one process learns from the same batches; a lost worker is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from edge.errors import OptionError, WorkerError
+from train.distribution import STRATEGIES, Cluster, meet_workers, read_cluster
+from train.fit import trained_network
+from train.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 300
+OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "1", "--batch", "12"]
+ON_TWO_CPUS = """
+import sys, train
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import dermedge
+sys.exit(dermedge.main(sys.argv[1:]))
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def single_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """What one process on one device learns."""
+    path = tmp_path_factory.mktemp("single") / "run"
+    assert dermedge.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS]) == 0
+    return RunFolder(path)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """A function (words of a Python command, environment) that starts it; all are killed in the end."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(*words: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def free_ports(count: int) -> list[int]:
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
+
+
+def config(ports: list[int], index: int) -> str:
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+
+
+def start_two_workers(start: Start, *options: str) -> list[subprocess.Popen[str]]:
+    ports = free_ports(2)
+    command = ["-m", "dermedge", "train", "--strategy", "multi-worker", *options]
+    return [start(*command, TF_CONFIG=config(ports, index)) for index in range(2)]
+
+
+def assert_learned_the_same(run: RunFolder, single: RunFolder) -> None:
+    """Up to the order of float sums; tfmot's activation ranges are means over the replicas' shares."""
+    rows, expected = run.history(), single.history()
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("float", "1"), ("float", "2"), ("qat", "1")]
+    for row, other in zip(rows, expected, strict=True):
+        tolerance = 2e-5 if row["stage"] == "float" else 2e-3
+        for key in ("loss", "val_loss"):
+            assert float(row[key]) == pytest.approx(float(other[key]), abs=tolerance)
+    for stage, tolerance in (("float", 1e-5), ("qat", 1e-3)):
+        pairs = zip(
+            trained_network(run, stage).get_weights(),
+            trained_network(single, stage).get_weights(),
+            strict=True,
+        )
+        assert max(float(np.abs(a - b).max()) for a, b in pairs) < tolerance
+
+
+def test_two_devices_learn_what_one_does(
+    start: Start, single_run: RunFolder, labelled_set: Path, tmp_path: Path
+) -> None:
+    command = ["train", "--strategy", "mirrored", "--data", str(labelled_set), "--output"]
+    process = start("-c", ON_TWO_CPUS, *command, str(tmp_path / "run"), *OPTIONS)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, errors
+    assert_learned_the_same(RunFolder(tmp_path / "run"), single_run)
+
+
+def test_two_workers_learn_what_one_process_does(
+    start: Start, single_run: RunFolder, labelled_set: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "run"
+    workers = start_two_workers(start, "--data", str(labelled_set), "--output", str(run), *OPTIONS)
+    (told, _), (other, _) = (worker.communicate(timeout=TIMEOUT_S) for worker in workers)
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sum(line.startswith(("float epoch", "qat ")) for line in told.splitlines()) == 3
+    assert other == ""
+    assert_learned_the_same(RunFolder(run), single_run)
+    # the other worker's copy has gone
+    assert sorted(path.name for path in run.parent.iterdir()) == [".cache", "run"]
+
+
+def test_ctrl_c_ends_a_worker_and_the_chief_says_so(start: Start, labelled_set: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "run"
+    many = ["--arch", "cnn", "--imgsz", "32", "--epochs", "10000"]
+    chief, worker = start_two_workers(start, "--data", str(labelled_set), "--output", str(run), *many)
+    assert chief.stdout is not None
+    killer = threading.Timer(TIMEOUT_S, chief.kill)
+    killer.start()
+    assert any(line.startswith("float epoch") for line in chief.stdout)
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(TIMEOUT_S) == 130
+    _, errors = chief.communicate(timeout=TIMEOUT_S)
+    killer.cancel()
+    assert chief.returncode == 2
+    assert errors.count("dermedge: error: another worker has ended") == 1
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in run.parent.iterdir()) == [".cache", "run"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:99999"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+    ],
+)
+def test_a_damaged_cluster_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(OptionError, match=r"environment variable TF_CONFIG, which is .*Example: \{"):
+        read_cluster(text)
+
+
+def test_a_cluster_begins_with_its_chief() -> None:
+    cluster = {"worker": ["[::1]:1", "b:2"], "chief": ["c:3"]}
+    text = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}})
+    assert read_cluster(text) == Cluster((("c", 3), ("::1", 1), ("b", 2)), 2)
+
+
+def test_a_worker_that_does_not_answer_is_named() -> None:
+    own, other = free_ports(2)
+    with pytest.raises(WorkerError, match=f"the worker 127.0.0.1:{other} did not answer in 0.5 s"):
+        meet_workers(Cluster((("127.0.0.1", own), ("127.0.0.1", other)), 0), timeout_s=0.5)
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("", 0)) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(WorkerError, match=f"cannot listen on port {port}"):
+            meet_workers(Cluster((("127.0.0.1", port),), 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strategy", "multi-worker"], "needs --output RUN, the same folder for all workers"),
+        (["--strategy", "multi-worker", "--output", "RUN"], "TF_CONFIG, which is not set"),
+    ],
+)
+def test_a_cluster_that_is_not_told_is_one_line(
+    labelled_set: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert dermedge.main(["train", "--data", str(labelled_set), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("dermedge: error:") == 1
+
+
+def test_a_batch_that_cannot_be_shared_leaves_no_folder(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = SimpleNamespace(num_replicas_in_sync=2, cluster_resolver=None)
+    monkeypatch.setitem(STRATEGIES, "mirrored", lambda: two)
+    command = ["train", "--strategy", "mirrored", "--data", str(labelled_set), "--output"]
+    assert dermedge.main([*command, str(tmp_path / "run"), *OPTIONS, "--batch", "13"]) == 2
+    assert "2 replicas cannot share a batch of 13 photos equally" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
