@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -62,7 +63,9 @@ def multi_worker() -> tf.distribute.Strategy:
         OptionError: there is no TF_CONFIG, or it names no cluster.
         WorkerError: a worker cannot be reached.
     """
-    meet_workers(read_cluster(os.environ.get("TF_CONFIG", "")))
+    cluster = read_cluster(os.environ.get("TF_CONFIG", ""))
+    print(f"worker {cluster.place + 1} of {len(cluster.addresses)}: waiting for the others", file=sys.stderr)
+    meet_workers(cluster)
     try:
         with _stopped_at_once():
             return tf.distribute.MultiWorkerMirroredStrategy()
@@ -114,7 +117,11 @@ def meet_workers(cluster: Cluster, timeout_s: float = MEETING_TIMEOUT_S) -> None
     """
     port = cluster.addresses[cluster.place][1]
     try:
-        listener = socket.create_server(("", port))
+        listener = (
+            socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            if socket.has_dualstack_ipv6()
+            else socket.create_server(("", port))
+        )
     except OSError as error:
         raise WorkerError(f"this worker cannot listen on port {port}: {error.strerror}") from error
     with listener:
