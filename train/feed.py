@@ -15,7 +15,7 @@ from train.catalogue import Photo
 
 LABEL_SMOOTHING = 0.05
 # The teacher's part of what is wanted; the label has the rest (Hinton et al., 2015).
-TEACHER_SHARE = 0.7
+TEACHER_SHARE = 0.5
 
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
