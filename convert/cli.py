@@ -25,7 +25,7 @@ def parser() -> Parser:
         "--method",
         choices=("auto", "qat", "ptq"),
         default="auto",
-        help="for --int8: fine-tuned, or post-training quantization; auto: qat where there is one",
+        help="for --int8: fine-tuned, or post-training quantization; auto: both, and the better is delivered",
     )
     made.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="training photos for ptq, drawn evenly"
@@ -41,23 +41,37 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
     run = RunFolder(options.run)
     config = run.config()
-    kind = chosen_kind(options, run)
-    target = options.output or run.path / f"{config.architecture}-{config.size}-{kind}.tflite"
-    if target.exists():
-        raise StorageError(f"'{target}' exists already; delete it, or name another with --output")
+    kinds = chosen_kinds(options, run)
+    targets = {
+        kind: options.output or run.path / f"{config.architecture}-{config.size}-{kind}.tflite"
+        for kind in kinds
+    }
+    for target in targets.values():
+        if target.exists():
+            raise StorageError(f"'{target}' exists already; delete it, or name another with --output")
 
-    from convert.conversion import convert_run
+    from convert.conversion import better, convert_run
     from train.progress import progress_line
 
-    conversion = convert_run(
-        run,
-        kind,
-        calibration_photos=options.calibration_photos,
-        evidence=not options.no_evidence,
-        licence=options.licence,
-        progress=progress_line,
-    )
+    conversions = [
+        convert_run(
+            run,
+            kind,
+            calibration_photos=options.calibration_photos,
+            evidence=not options.no_evidence,
+            licence=options.licence,
+            progress=progress_line,
+        )
+        for kind in kinds
+    ]
+    conversion = better(*conversions) if len(conversions) > 1 else conversions[0]
+    kind = conversion.manifest.quantization
+    target = targets[kind]
     conversion.save(target)
+    if len(kinds) > 1:
+        figures = conversion.manifest.metrics["val_balanced_accuracy_argmax_of"]
+        told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        print(f"validation balanced accuracy by the most probable class: {told}; {kind} is delivered")
     parity = conversion.parity
     print(f"{kind}: {len(conversion.model) / 1e6:.2f} MB")
     print(
@@ -105,11 +119,10 @@ def decision_lines(manifest: Manifest) -> list[str]:
     return lines
 
 
-def chosen_kind(options: argparse.Namespace, run: RunFolder) -> str:
-    """The kind of `convert.lower.KINDS` that the options ask for."""
+def chosen_kinds(options: argparse.Namespace, run: RunFolder) -> list[str]:
+    """The kinds of `convert.lower.KINDS` that the options ask for; of two, the better is delivered."""
     if not options.int8:
-        return next(kind for kind in ("float32", "float16", "dynamic") if getattr(options, kind))
-    method = options.method
-    if method == "auto":
-        method = "qat" if run.weights_path("qat").is_file() else "ptq"
-    return f"int8-{method}"
+        return [next(kind for kind in ("float32", "float16", "dynamic") if getattr(options, kind))]
+    if options.method != "auto":
+        return [f"int8-{options.method}"]
+    return ["int8-qat", "int8-ptq"] if run.weights_path("qat").is_file() else ["int8-ptq"]

@@ -117,6 +117,18 @@ def convert_run(
     return Conversion(attach(model, manifest), manifest, parity)
 
 
+def better(qat: Conversion, ptq: Conversion) -> Conversion:
+    """The one that is right more often on validation by its most probable class, classes weighed alike.
+
+    Its manifest also tells that figure of both: ``val_balanced_accuracy_argmax_of``, kind -> figure.
+    """
+    key = "val_balanced_accuracy_argmax"
+    figures = {one.manifest.quantization: one.manifest.metrics[key] for one in (qat, ptq)}
+    best = ptq if ptq.manifest.metrics[key] > qat.manifest.metrics[key] else qat
+    manifest = replace(best.manifest, metrics=best.manifest.metrics | {f"{key}_of": figures})
+    return Conversion(attach(best.model, manifest), manifest, best.parity)
+
+
 def _describe(config: Config, kind: str, licence: str | None) -> Manifest:
     """What is known of a file before it has run."""
     return Manifest(

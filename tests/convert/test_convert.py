@@ -15,7 +15,7 @@ from convert.lower import INT8_PTQ, KINDS, lower
 from convert.proof import calibrated, calibration_scores, check_input, compare, fit_temperature
 from edge.classifier import Classifier
 from edge.errors import ModelError
-from edge.manifest import strip
+from edge.manifest import read_manifest, strip
 from edge.pictures import read_picture
 from edge.preprocess import normalize, to_input
 from train.fit import trained_network
@@ -26,7 +26,7 @@ OPTIONS = {
     "float16": ["--float16"],
     "dynamic": ["--dynamic"],
     "int8-ptq": ["--int8", "--method", "ptq"],
-    "int8-qat": ["--int8"],
+    "int8-qat": ["--int8", "--method", "qat"],
 }
 # The greatest difference of a logit from Keras's, beside logits that reach from -5 to 5.
 TOLERANCE = {"float32": 1e-4, "float16": 0.05, "dynamic": 0.5, "int8-ptq": 0.7, "int8-qat": 0.4}
@@ -135,6 +135,23 @@ def test_an_int8_file_has_no_float_tensor_and_at_most_three_tenths_of_the_size(
             details = classifier._interpreter.get_tensor_details()  # type: ignore[attr-defined]
             assert not [one["name"] for one in details if one["dtype"] == np.float32]
         assert converted[kind].stat().st_size <= 0.3 * converted["float32"].stat().st_size
+
+
+def test_int8_delivers_the_better_of_qat_and_ptq_and_tells_both(
+    converted: dict[str, Path], trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "int8.tflite"
+    assert dermedge.main(["convert", str(trained_run), "--int8", "--output", str(target)]) == 0
+    manifest = read_manifest(target)
+    figures = manifest.metrics["val_balanced_accuracy_argmax_of"]
+    alone = {
+        kind: read_manifest(converted[kind]).metrics["val_balanced_accuracy_argmax"]
+        for kind in ("int8-qat", "int8-ptq")
+    }
+    assert figures == alone
+    assert figures[manifest.quantization] == max(alone.values())
+    told = capsys.readouterr().out
+    assert all(f"{kind} {value:.3f}" in told for kind, value in alone.items())
 
 
 def test_two_conversions_give_equal_bytes(
