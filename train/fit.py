@@ -117,9 +117,8 @@ class Trainer:
             if not np.isfinite([row["loss"], row["val_loss"]]).all():
                 rate = "--lr" if progress.stage == "float" else "--qat-lr"
                 raise DataError(f"the loss is not finite after epoch {epoch + 1}: train with a lower {rate}")
-            if row["val_balanced_accuracy"] > progress.best:
-                progress = replace(progress, best=row["val_balanced_accuracy"])
-                save_weights(model, self.run.weights_path(progress.stage))
+            # the last epoch is kept and not the best: among noisy scores of few photos, that is a lucky one
+            save_weights(model, self.run.weights_path(progress.stage))
             self.run.add_history(row)
             progress = self.run.save_checkpoint(checkpoint, replace(progress, epoch=epoch + 1))
             self.say(describe(row, total))
@@ -217,7 +216,7 @@ def start_network(config: Config) -> keras.Model:
 
 
 def trained_network(run: RunFolder, stage: str) -> keras.Model:
-    """The network of a run with the best weights of a stage, ``float`` or ``qat``.
+    """The network of a run with the weights of a stage's last epoch, ``float`` or ``qat``.
 
     Raises:
         DataError: the stage has no weights.

@@ -64,14 +64,12 @@ class Progress:
 
     Attributes:
         checkpoint: the folder, below the run's, of the state after that epoch; empty before the first.
-        best: the best validation score of the stage so far.
         finished: whether there is nothing left to do.
     """
 
     stage: str = "float"
     epoch: int = 0
     checkpoint: str = ""
-    best: float = -1.0
     finished: bool = False
 
 
@@ -99,7 +97,7 @@ class RunFolder:
         return self.path.parent / ".cache"
 
     def weights_path(self, stage: str) -> Path:
-        """The best weights of a stage."""
+        """The weights of a stage after its last epoch so far."""
         return self.path / f"{stage}_weights.h5"
 
     def create(self, config: Config, catalogue: Catalogue) -> None:
@@ -120,16 +118,15 @@ class RunFolder:
 
     def config(self) -> Config:
         """Raises DataError where the folder holds no run."""
-        values = self._json("config.json")
-        known = {one.name for one in fields(Config)}
+        values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return Config(**{key: value for key, value in (values | lists).items() if key in known})
+        return Config(**(values | lists))
 
     def photos(self) -> tuple[Photo, ...]:
         return read_catalogue(self.catalogue_path)
 
     def progress(self) -> Progress:
-        return Progress(**self._json("progress.json"))
+        return Progress(**self._known(Progress, "progress.json"))
 
     def save_progress(self, progress: Progress) -> None:
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
@@ -171,6 +168,11 @@ class RunFolder:
         for folder in (self.path / "checkpoints").glob("*"):
             if folder != self.path / name:
                 shutil.rmtree(folder)
+
+    def _known(self, kind: type[Config | Progress], name: str) -> dict[str, Any]:
+        """The values of a file that ``kind`` has; other versions may have written more."""
+        names = {one.name for one in fields(kind)}
+        return {key: value for key, value in self._json(name).items() if key in names}
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
