@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from edge.errors import OptionError
 from edge.runtime import RUNTIMES
-from edge.shipped import DEFAULT_MODEL
+from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +41,12 @@ def positive_int(text: str) -> int:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """--model, --labels, --tta, --num-threads and --runtime."""
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a .tflite file")
+    parser.add_argument(
+        "--model",
+        type=model_path,
+        default=DEFAULT_MODEL,
+        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+    )
     parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
     parser.add_argument(
         "--tta",

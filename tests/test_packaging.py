@@ -85,7 +85,7 @@ def wheel(tracked: list[Path], model_path: Path, tmp_path_factory: pytest.TempPa
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, source / path)
     (source / "models").mkdir(exist_ok=True)
-    shutil.copy(model_path, source / "models" / "dermedge-160.tflite")
+    shutil.copy(model_path, source / "models" / "dermedge-192.tflite")
     built, unpacked = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("unpacked")
     build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     command = [sys.executable, "-c", build, str(built)]
@@ -162,7 +162,7 @@ def test_a_wheel_finds_its_model_outside_the_checkout(wheel: Path, picture: Path
         command, cwd=picture.parent, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == str(wheel / "models" / "dermedge-160.tflite")
+    assert done.stdout.splitlines()[0] == str(wheel / "models" / "dermedge-192.tflite")
     assert "picture.png" in done.stdout.splitlines()[-1]
 
 

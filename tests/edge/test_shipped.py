@@ -1,0 +1,25 @@
+"""The models that ship, by name."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.classifier import Classifier
+from edge.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_path
+
+
+@pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
+def test_a_shipped_model_is_small_declines_and_alerts(path: Path) -> None:
+    assert path.stat().st_size <= 3_000_000
+    with Classifier(path) as classifier:
+        assert classifier.labels[:4] == ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
+        assert classifier.thresholds["alert"]["label"] == "melanoma"
+        assert 0 < classifier.thresholds["none"] < 1
+        assert classifier.has_heat_map
+        assert classifier.has_prediction_sets
+
+
+def test_a_model_that_ships_goes_by_its_name_and_others_by_their_path() -> None:
+    assert model_path(FAST_MODEL.stem) == FAST_MODEL
+    assert model_path(DEFAULT_MODEL.stem) == DEFAULT_MODEL
+    assert model_path("other.tflite") == Path("other.tflite")
