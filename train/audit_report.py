@@ -6,21 +6,19 @@ import base64
 import json
 import textwrap
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 
 from dermedge import DISCLAIMER, __version__
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from train.audit import Audit
 from train.audit_checks import SEVERITIES, Finding, plural
+from train.pages import now, render
 
 SCHEMA = "dermedge-audit/1"
-TEMPLATES = Path(__file__).parent / "templates"
 HEADINGS = {
     "error": "ERRORS: scores and labels of this data cannot be trusted as it is",
     "warning": "WARNINGS: look at these before training",
@@ -113,7 +111,7 @@ def to_json(audit: Audit, command: str) -> str:
     sources = sorted({file.source for file in audit.files})
     values = {
         "schema": SCHEMA,
-        "created": _now(),
+        "created": now(),
         "dermedge": __version__,
         "command": command,
         "disclaimer": DISCLAIMER,
@@ -144,23 +142,12 @@ def to_json(audit: Audit, command: str) -> str:
     return json.dumps(values, indent=1) + "\n"
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def to_html(audit: Audit, command: str) -> str:
     """The report as a page that needs no other file and no network, with the pictures of the first cases."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sources = sorted({file.source for file in audit.files})
-    return environment.get_template("audit.html").render(
+    return render(
+        "audit.html",
         summary=summary(audit),
-        disclaimer=DISCLAIMER,
         sources=sources,
         files={source: _files_of(audit, source) for source in sources},
         sizes={source: _sizes(audit, source) for source in sources},
@@ -168,8 +155,6 @@ def to_html(audit: Audit, command: str) -> str:
         tables=[table.name for table in audit.tables],
         counts={s: sum(finding.severity == s for finding in audit.findings) for s in SEVERITIES},
         findings=[_finding_view(finding, audit) for finding in audit.findings],
-        version=__version__,
-        created=_now(),
         command=command,
     )
 

@@ -6,11 +6,9 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from train import plots
 from train.catalogue import LabelledPhoto
 from train.evaluate import Evaluation, Mistake, Scored
 from train.metrics import RESAMPLES, Bin, Score, risk_coverage, roc
+from train.pages import now, render
 from train.plots import Curve
 from train.scorecard import (
     FIGURE_GROUPS,
@@ -34,7 +33,6 @@ from train.scorecard import (
 
 SCHEMA = "dermedge-evaluation/2"
 NOT_MEASURED = "not measured"
-TEMPLATES = Path(__file__).parent / "templates"
 CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # Models side by side in the terminal.
 COLUMNS = 3
@@ -62,7 +60,7 @@ def to_json(evaluation: Evaluation, command: str) -> str:
     """All figures as indented JSON of schema `SCHEMA`; what is not measured is null."""
     values = {
         "schema": SCHEMA,
-        "created": _now(),
+        "created": now(),
         "dermedge": __version__,
         "command": command,
         "disclaimer": DISCLAIMER,
@@ -92,10 +90,6 @@ def to_json(evaluation: Evaluation, command: str) -> str:
         },
     }
     return json.dumps(values, indent=1) + "\n"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
@@ -283,21 +277,12 @@ def _p_value(value: float) -> str:
 
 def to_html(evaluation: Evaluation, command: str) -> str:
     """The report as a page that needs no other file and no network."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data_uri": _data_uri, "p_value": _p_value}
-    environment.globals |= {"not_measured": NOT_MEASURED}
-    return environment.get_template("evaluation.html").render(
+    return render(
+        "evaluation.html",
+        {"data_uri": _data_uri, "p_value": _p_value},
+        not_measured=NOT_MEASURED,
         evaluation=evaluation,
         command=command,
-        created=_now(),
-        version=__version__,
-        disclaimer=DISCLAIMER,
         lesions=len(set(evaluation.truth.groups)),
         resamples=RESAMPLES,
         diagnoses=_diagnoses(evaluation),

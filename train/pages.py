@@ -1,0 +1,37 @@
+"""Reports as pages: one file each, that needs no other and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dermedge import DISCLAIMER, __version__
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def now() -> str:
+    """The time of a report: ISO 8601, UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def render(template: str, filters: dict[str, Callable[..., Any]] | None = None, **values: Any) -> str:
+    """A page of `TEMPLATES`, which is also given ``version``, ``created`` and ``disclaimer``.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that was not given.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters or {}
+    page = environment.get_template(template)
+    return page.render(version=__version__, created=now(), disclaimer=DISCLAIMER, **values)
