@@ -148,10 +148,10 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
+    # a wrong size or weights file is told before the photos are read, which takes a while
+    build_network(options.arch, options.imgsz, 2, weights)
     classes = class_names(options.classes)
     catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
-    # before the folder is made: a wrong size or weights file must leave nothing behind
-    build_network(options.arch, options.imgsz, len(catalogue.classes), weights)
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
