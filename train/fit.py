@@ -71,9 +71,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Runs all stages from where the run stands."""
-        self.say(
-            f"the pictures alone: {self._feed_rate():.0f} photos/s; the network's are told epoch by epoch"
-        )
+        self.say(f"making the pictures, without the network: {self._feed_rate():.0f} photos/s")
         progress = self.run.progress()
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
