@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.errors import OptionError
+from edge.classifier import Classifier, common_labels
 from edge.pictures import read_picture
 
 if TYPE_CHECKING:
@@ -64,22 +63,6 @@ def find_photos(
     return photos if max_photos is None else draw_evenly(photos, max_photos)
 
 
-def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
-    """The labels that all of at least one classifier have.
-
-    Raises:
-        OptionError: they differ, so that no photo has one truth for all.
-    """
-    first, *others = classifiers
-    for other in others:
-        if other.labels != first.labels:
-            raise OptionError(
-                f"'{other.path}' knows other classes ({_some(other.labels)}) than '{first.path}' "
-                f"({_some(first.labels)}): they cannot be scored on the same photos; leave --data out"
-            )
-    return first.labels
-
-
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: Progress | None = None
 ) -> list[Accuracy]:
@@ -117,7 +100,3 @@ def accuracy_of(
         photos=len(truth),
         lesions=len(set(groups)),
     )
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:3]) + (f", … {len(labels)} in all" if len(labels) > 3 else "")

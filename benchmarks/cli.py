@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import Accuracy, common_labels, find_photos, score
+from benchmarks.accuracy import Accuracy, find_photos, score
 from benchmarks.latency import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
@@ -30,7 +30,7 @@ from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
 from benchmarks.report import Report, Row, save, to_json, to_text
 from edge.arguments import make_parser, positive_int, read_labels
-from edge.classifier import Classifier
+from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.files import storage_error
 from edge.manifest import digest

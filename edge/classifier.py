@@ -303,3 +303,23 @@ def _labels(
     if len(labels) != count:
         raise OptionError(f"'{path}' has {count} classes, but {len(labels)} labels were given")
     return tuple(labels)
+
+
+def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
+    """The labels that all of at least one classifier have.
+
+    Raises:
+        OptionError: they differ, so that no photo has one truth for all.
+    """
+    first, *others = classifiers
+    for other in others:
+        if other.labels != first.labels:
+            raise OptionError(
+                f"'{other.path}' knows other classes ({_some(other.labels)}) than '{first.path}' "
+                f"({_some(first.labels)}): they cannot be scored on the same photos"
+            )
+    return first.labels
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:3]) + (f", … {len(labels)} in all" if len(labels) > 3 else "")

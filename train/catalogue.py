@@ -352,17 +352,22 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
 
     Raises:
         OptionError: there is no such source.
+        DataError: without it no photo of some class is left to learn from.
     """
     photos = tuple(photos)
     known = sorted({photo.source for photo in photos})
     if source not in known:
         raise OptionError(f"there is no source '{source}'. There are: {', '.join(known)}")
     groups = {photo.group for photo in photos if photo.source == source}
-    return tuple(
+    cut = tuple(
         replace(photo, split="test") if photo.source == source else photo
         for photo in photos
         if photo.source == source or (photo.group not in groups and photo.split != "test")
     )
+    lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
+    if lost:
+        raise DataError(f"without '{source}' no photo of '{min(lost)}' is left to learn from")
+    return cut
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
+from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.manifest import digest
 from edge.overlay import heat_map
@@ -153,13 +153,7 @@ def subjects_of(classifiers: Sequence[Classifier]) -> list[Subject]:
     Raises:
         OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
     """
-    first, *others = classifiers
-    for other in others:
-        if other.labels != first.labels:
-            raise OptionError(
-                f"'{other.path}' knows other classes ({', '.join(other.labels[:3])} …) than '{first.path}' "
-                f"({', '.join(first.labels[:3])} …): they cannot be scored on the same photos"
-            )
+    common_labels(classifiers)
     files = [classifier.path.resolve() for classifier in classifiers]
     twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
     if twice:

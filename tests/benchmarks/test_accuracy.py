@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import benchmarks.accuracy
-from benchmarks.accuracy import accuracy_of, common_labels, find_photos, score
+from benchmarks.accuracy import accuracy_of, find_photos, score
 from edge import Classifier
+from edge.classifier import common_labels
 from edge.errors import OptionError
 
 pytest.importorskip("train.metrics")

@@ -391,14 +391,16 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
         ("a", "shared", "s1", "train"),
         ("b", "shared", "s2", "train"),
         ("c", "c", "s1", "val"),
-        ("d", "d", "s2", "val"),
+        ("d", "d", "s2", "train"),
         ("e", "e", "s2", "test"),
     ]
     photos = [
         Photo(f"{name}.jpg", name, "", group, "x", "x", source, split) for name, group, source, split in rows
     ]
     cut = with_source_tested(photos, "s1")
-    assert {(one.image_id, one.split) for one in cut} == {("a", "test"), ("c", "test"), ("d", "val")}
+    assert {(one.image_id, one.split) for one in cut} == {("a", "test"), ("c", "test"), ("d", "train")}
     assert find_leaks(cut) == []
     with pytest.raises(OptionError, match="There are: s1, s2"):
         with_source_tested(photos, "s3")
+    with pytest.raises(DataError, match="without 's2' no photo of 'x' is left"):
+        with_source_tested([photos[2], photos[3]], "s2")
