@@ -17,6 +17,7 @@ VERBS = {
     "convert": ("convert.cli", "turn a run into one .tflite that describes itself"),
     "predict": ("edge.predict_cli", "classify pictures and folders"),
     "run": ("edge.run_cli", "classify live: camera, video, folder or the built-in demo"),
+    "inspect": ("edge.inspect_cli", "what a .tflite is: tensors, operators, precision, manifest"),
     "benchmark": ("benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
 }
 

@@ -172,6 +172,7 @@ def test_a_wheel_finds_its_model_outside_the_checkout(wheel: Path, picture: Path
         ("predict {picture} --model {model}", "picture.png"),
         ("run --source demo --max-frames 2 --json --model {model}", '"probabilities"'),
         ("benchmark {model} --num-runs 2 --warmup-runs 0 --json", '"invoke_ratio"'),
+        ("inspect {model} --json", '"left_in_float": []'),
     ],
 )
 def test_a_device_needs_nothing_of_the_training_part(
@@ -181,6 +182,12 @@ def test_a_device_needs_nothing_of_the_training_part(
     done = run_without((*ABSENT_ON_A_DEVICE, "train", "convert"), arguments, picture.parent)
     assert done.returncode == 0, done.stderr
     assert printed in done.stdout
+
+
+def test_where_the_schema_is_missing_inspect_says_so_in_one_line(model_path: Path, tmp_path: Path) -> None:
+    done = run_without(("ai_edge_litert",), ["inspect", str(model_path)], tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"dermedge: error: .*pip install 'dermedge\[edge\]'\n", done.stderr)
 
 
 @pytest.mark.parametrize("verb", ["data", "train", "evaluate", "convert"])

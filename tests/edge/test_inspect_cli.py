@@ -1,0 +1,89 @@
+"""`dermedge inspect` as a user meets it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+import dermedge
+from edge.flatbuffer import Operator
+from edge.inspect_cli import as_text, inspect_model
+from edge.manifest import read_manifest, strip
+
+
+def test_text_and_json_tell_the_same_of_the_shipped_model(
+    model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["inspect", str(model_path)]) == 0
+    text = capsys.readouterr().out
+    assert dermedge.main(["inspect", "--json", "dermedge-192"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    assert values["sha256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
+    assert values["bytes"] == model_path.stat().st_size
+    assert values["precision"]["int8"]["share"] == 1
+    assert sum(row["macs"] for row in values["operators"]) == values["macs"] > 0
+    assert values["left_in_float"] == []
+    assert values["manifest"]["temperature"] == manifest.temperature
+    assert tuple(values["labels"]) == manifest.labels
+    [pixels] = values["inputs"]
+    assert (pixels["dtype"], pixels["shape"], pixels["zero_point"]) == ("uint8", [1, 192, 192, 3], 128)
+    for part in (
+        values["sha256"],
+        "uint8 [1, 192, 192, 3]  0.0078431377 * (q - 128)",
+        "int8 100.0%",
+        *manifest.labels,
+        f"{manifest.licence}",
+        f"{manifest.temperature}",
+    ):
+        assert part in text
+    [convolutions] = [line.split() for line in text.splitlines() if " CONV_2D " in line]
+    [row] = [one for one in values["operators"] if one["name"] == "CONV_2D"]
+    assert convolutions == [str(row["count"]), "CONV_2D", f"{row['share']:.1%}", "int8"]
+
+
+def test_operators_in_float_are_named_where_the_rest_is_integer(model_path: Path) -> None:
+    inspection = inspect_model(model_path)
+    softmax = Operator("SOFTMAX", "odds", "float32", 0)
+    mixed = replace(
+        inspection, graph=replace(inspection.graph, operators=(*inspection.graph.operators, softmax))
+    )
+    assert mixed.left_in_float == (softmax,)
+    assert "  left in float  SOFTMAX that makes 'odds'" in as_text(mixed)
+    alone = replace(mixed, manifest=None, graph=replace(mixed.graph, operators=(softmax,)))
+    assert alone.left_in_float == (), "a float model is not an integer one with parts in float"
+
+
+def test_a_file_without_a_manifest_is_told_too(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(strip(model_path.read_bytes()))
+    assert dermedge.main(["inspect", str(path)]) == 0
+    assert "none of dermedge; no labels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_what_is_no_model_is_one_line(
+    content: bytes | None, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(model_path.read_bytes()[:100_000] if content is None else content)
+    assert dermedge.main(["inspect", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert "bad.tflite'" in line
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dermedge.main(["inspect", str(tmp_path / "gone.tflite")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "gone.tflite': No such file" in line
