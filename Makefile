@@ -23,7 +23,7 @@ demo: .venv-device/installed  ## classify generated pictures live: no camera, no
 
 test: test-full test-device test-tflite-runtime  ## all tests, then those of the device part in its two environments
 
-test-full: .venv/installed  ## all tests, with TensorFlow
+test-full: .venv/installed .venv-mediapipe/locked  ## all tests, with TensorFlow, and MediaPipe beside it
 	.venv/bin/python -m pytest tests
 
 test-device: .venv-device/tools  ## the device part with LiteRT, without TensorFlow
@@ -44,19 +44,20 @@ size: .venv-device/installed  ## what the device part takes on disk; fails above
 	echo "device part with its environment: $$size MB (limit $(SIZE_LIMIT_MB))"; test $$size -lt $(SIZE_LIMIT_MB)
 
 lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=--upgrade takes newer versions
-	$(call lock,edge,device)
-	$(call lock,edge-tflite-runtime,device-tflite-runtime)
-	$(call lock,dev,dev)
-	$(call lock,test,test,$(addprefix --no-emit-package ,numpy opencv-python-headless))
+	$(call lock,pyproject.toml --extra edge,device)
+	$(call lock,pyproject.toml --extra edge-tflite-runtime,device-tflite-runtime)
+	$(call lock,pyproject.toml --extra dev,dev)
+	$(call lock,pyproject.toml --extra test $(addprefix --no-emit-package ,numpy opencv-python-headless),test)
+	$(call lock,--group mediapipe,mediapipe)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-# $(1) extra, $(2) lock, $(3) options: one version of each package for all Pythons and processors, with hashes.
+# $(1) what to resolve, $(2) lock: one version of each package for all Pythons and processors, with hashes.
 define lock
 .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	--extra $(1) $(3) $(LOCK_OPTIONS) --output-file locks/$(2).txt pyproject.toml
+	$(1) $(LOCK_OPTIONS) --output-file locks/$(2).txt
 endef
 
 # $(1) the Pythons that will do: a new environment in the folder of the target, from the lock that it depends on.
@@ -77,6 +78,9 @@ endef
 	$(call environment,3.11 3.12 3.13)
 
 .venv-tflite-runtime/locked: locks/device-tflite-runtime.txt
+	$(call environment,3.11)
+
+.venv-mediapipe/locked: locks/mediapipe.txt
 	$(call environment,3.11)
 
 .venv-lock/installed: Makefile

@@ -6,6 +6,8 @@ of them are 0: a tenth of an int8 MobileNetV2. A flatbuffer may point to one vec
 
 from __future__ import annotations
 
+from typing import Any
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -33,6 +35,11 @@ class _SharingBuilder(flatbuffers.Builder):
 
 def share_vectors(model: bytes) -> bytes:
     """The model with its equal vectors shared; it computes the same."""
-    builder = _SharingBuilder(len(model))
-    builder.Finish(schema.ModelT.InitFromPackedBuf(model, 0).Pack(builder), FILE_IDENTIFIER)
+    return pack(schema.ModelT.InitFromPackedBuf(model, 0))
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of a `ModelT` of the schema, each distinct vector once, aligned for the runtime."""
+    builder = _SharingBuilder(1024)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())

@@ -206,7 +206,7 @@ def test_training_on_a_device_says_in_one_line_what_to_install(command: str, tmp
     assert re.fullmatch(r"dermedge: error: .*pip install 'dermedge\[train\]'\n", done.stderr)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "test"])
+@pytest.mark.parametrize("lock", [*LOCKS, "test", "mediapipe"])
 def test_a_lock_pins_every_package_with_its_hashes_and_names_no_address(lock: str) -> None:
     text = (ROOT / "locks" / f"{lock}.txt").read_text(encoding="utf-8")
     text = re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "")
@@ -223,6 +223,11 @@ def test_a_lock_holds_what_pyproject_demands(lock: str, extras: list[str]) -> No
         str(one) for one in requirements(extras) if not one.specifier.contains(pinned.get(one.name, "0"))
     ]
     assert unmet == [], "run `make lock`"
+
+
+def test_the_lock_of_mediapipe_holds_what_its_group_demands() -> None:
+    [demanded] = map(Requirement, PROJECT["dependency-groups"]["mediapipe"])
+    assert demanded.specifier.contains(pins("mediapipe")[demanded.name]), "run `make lock`"
 
 
 @pytest.mark.parametrize("lock", ["device", "test"])

@@ -1,0 +1,254 @@
+"""TFLite Metadata: what other tools read of a file, and MediaPipe with the real package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from convert.compact import pack, share_vectors
+from convert.lower import FLOAT32, INT8_PTQ, lower
+from convert.metadata import normalization, with_metadata
+from edge.classifier import Classifier
+from edge.manifest import Manifest, attach, read_manifest, strip
+from edge.pictures import find_pictures, read_picture
+from edge.preprocess import to_input
+from train.fit import trained_network
+from train.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"
+
+# Arguments: a model, and a .npy of uint8 [n, s, s, 3] RGB pictures. Prints what ImageClassifier says of each:
+# per output its name and (index, label, score) of every class, the most probable first.
+CLASSIFY = """
+import json, sys
+import mediapipe as mp
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+
+options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=sys.argv[1]))
+with vision.ImageClassifier.create_from_options(options) as classifier:
+    for picture in np.load(sys.argv[2]):
+        result = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=picture))
+        print(json.dumps([
+            [head.head_name, [[one.index, one.category_name, one.score] for one in head.categories]]
+            for head in result.classifications
+        ]))
+"""
+
+# Argument: a .tflite. Prints its metadata, read with the code that MediaPipe generated from the schema.
+DESCRIBE = """
+import json, sys
+from mediapipe.tasks.metadata import metadata_schema_py_generated as written, schema_py_generated as schema
+
+def plain(value):
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "__dict__"):
+        return {name: plain(one) for name, one in vars(value).items() if one is not None}
+    return value
+
+model = schema.ModelT.InitFromPackedBuf(open(sys.argv[1], "rb").read(), 0)
+[entry] = [one for one in model.metadata if one.name == b"TFLITE_METADATA"]
+content = model.buffers[entry.buffer].data.tobytes()
+assert written.ModelMetadata.ModelMetadataBufferHasIdentifier(content, 0)
+print(json.dumps(plain(written.ModelMetadataT.InitFromPackedBuf(content, 0))))
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output as MediaPipe tells it: (index, label, score), the most probable first."""
+
+    name: str
+    categories: list[tuple[int, str | None, float]]
+
+
+def in_mediapipe(script: str, *arguments: Path) -> list[Any]:
+    """The lines of JSON that a script prints in the environment of MediaPipe."""
+    if not MEDIAPIPE.is_file():
+        pytest.skip("needs MediaPipe in an environment of its own: make .venv-mediapipe/locked")
+    command = [str(MEDIAPIPE), "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def classified(model: Path, pixels: NDArray[np.uint8], folder: Path) -> list[list[Head]]:
+    """What MediaPipe's ImageClassifier says of uint8 [n, s, s, 3] RGB pictures."""
+    np.save(folder / "pixels.npy", pixels)
+    return [
+        [Head(name, [tuple(one) for one in categories]) for name, categories in heads]
+        for heads in in_mediapipe(CLASSIFY, model, folder / "pixels.npy")
+    ]
+
+
+def levels_of(model: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """float64 [n, K]: the probabilities of our own runtime, as the network left them."""
+    with Classifier(model) as classifier:
+        rows = []
+        for picture in pixels:
+            classifier.preprocess(np.ascontiguousarray(picture[..., ::-1]))
+            classifier.invoke()
+            rows.append(classifier.raw_outputs()["probabilities"].dequantize())
+    return np.array(rows, np.float64)
+
+
+def without_evidence(model: bytes) -> bytes:
+    """The model with its probabilities as the only output."""
+    root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
+    graph = root.subgraphs[0]
+    graph.outputs = [index for index in graph.outputs if len(graph.tensors[index].shape) == 2]
+    return pack(root)
+
+
+@pytest.fixture(scope="module")
+def shipped(model_path: Path) -> Manifest:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def described(model_path: Path, shipped: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model with metadata and manifest."""
+    path = tmp_path_factory.mktemp("described") / "m.tflite"
+    path.write_bytes(attach(with_metadata(model_path.read_bytes(), shipped), shipped))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pixels() -> NDArray[np.uint8]:
+    """Twelve pictures of blobs in noise, of the shipped model's size."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:192, 0:192]
+    pictures = rng.normal((210, 170, 150), 9, (12, 192, 192, 3))
+    for picture in pictures:
+        inside = np.hypot(x - rng.integers(70, 120), y - rng.integers(70, 120)) < rng.integers(15, 70)
+        picture[inside] = rng.integers(20, 190, 3) + rng.normal(0, 15, (int(inside.sum()), 3))
+    return pictures.clip(0, 255).astype(np.uint8)
+
+
+def test_the_first_output_is_the_probabilities_and_no_answer_changes(
+    described: Path, model_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    with Classifier(described) as classifier:
+        details = classifier._interpreter.get_output_details()
+    assert [len(one["shape"]) for one in details] == [2, 4]
+    assert np.array_equal(levels_of(described, pixels), levels_of(model_path, pixels))
+
+
+def test_adding_again_replaces_and_equal_inputs_give_equal_bytes(described: Path, shipped: Manifest) -> None:
+    once = described.read_bytes()
+    assert attach(with_metadata(once, shipped), shipped) == once
+    assert share_vectors(strip(once)) == strip(once), "vectors are shared already"
+
+
+def test_metadata_cost_little_over_a_kilobyte(described: Path, model_path: Path) -> None:
+    assert described.stat().st_size - model_path.stat().st_size < 1500
+
+
+def test_the_metadata_are_what_the_official_schema_reads(described: Path, shipped: Manifest) -> None:
+    [told] = in_mediapipe(DESCRIBE, described)
+    [subgraph] = told["subgraphMetadata"]
+    [image] = subgraph["inputTensorMetadata"]
+    assert image["content"]["contentPropertiesType"] == 2, "an image"
+    assert image["content"]["contentProperties"]["colorSpace"] == 1, "RGB"
+    [unit] = image["processUnits"]
+    assert unit["optionsType"] == 1
+    assert unit["options"] == {"mean": [128.0], "std": [127.5]}
+    assert image["stats"] == {"max": [255.0], "min": [0.0]}
+    probabilities, evidence = subgraph["outputTensorMetadata"]
+    assert (probabilities["name"], evidence["name"]) == ("probabilities", "evidence")
+    [labels] = probabilities["associatedFiles"]
+    assert labels["type"] == 2, "labels of an axis"
+    with zipfile.ZipFile(described) as archive:
+        assert tuple(archive.read(labels["name"]).decode().splitlines()) == shipped.labels
+    assert ", ".join(shipped.labels) in probabilities["description"], "where Netron shows them"
+    assert told["license"] == shipped.licence
+    assert "not a medical device" in told["description"]
+
+
+def test_mediapipe_opens_the_file_with_our_labels_and_gives_our_probabilities(
+    described: Path, shipped: Manifest, pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    ours = levels_of(described, pixels)
+    assert len({*ours.argmax(axis=1)}) > 1
+    for heads, row in zip(classified(described, pixels, tmp_path), ours, strict=True):
+        assert [head.name for head in heads] == ["probabilities", "evidence"]
+        assert {index: label for index, label, _ in heads[0].categories} == dict(enumerate(shipped.labels))
+        assert {index: score for index, _, score in heads[0].categories} == dict(enumerate(row))
+
+
+def test_a_file_without_evidence_is_a_plain_classifier(
+    model_path: Path, shipped: Manifest, pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "plain.tflite"
+    path.write_bytes(attach(with_metadata(without_evidence(model_path.read_bytes()), shipped), shipped))
+    ours = levels_of(path, pixels)
+    for heads, row in zip(classified(path, pixels, tmp_path), ours, strict=True):
+        [head] = heads
+        assert head.categories[0][1:] == (shipped.labels[int(row.argmax())], row.max())
+
+
+@pytest.mark.parametrize("kind", [FLOAT32, INT8_PTQ])
+def test_mediapipe_sees_what_the_network_was_trained_on(
+    trained_run: Path, labelled_set: Path, tmp_path: Path, kind: str
+) -> None:
+    run = RunFolder(trained_run)
+    config = run.config()
+    pixels = np.stack([to_input(read_picture(path), config.size) for path in find_pictures(labelled_set)])
+    manifest = Manifest(labels=config.classes, input_size=config.size, quantization=kind)
+    model = with_metadata(lower(trained_network(run, "float"), kind, list(pixels[::3])), manifest)
+    path = tmp_path / "blobs.tflite"
+    path.write_bytes(attach(model, manifest))
+    ours = levels_of(path, pixels)
+    theirs = [heads[0].categories[0] for heads in classified(path, pixels, tmp_path)]
+    assert [index for index, _, _ in theirs] == ours.argmax(axis=1).tolist()
+    assert {label for _, label, _ in theirs} == {*config.classes}
+    assert [score for _, _, score in theirs] == pytest.approx(ours.max(axis=1), abs=1e-4)
+
+
+def test_mediapipe_answers_real_photos_as_we_do(described: Path, real_data: Path, tmp_path: Path) -> None:
+    photos = find_pictures(real_data)[::200]
+    pixels = np.stack([to_input(read_picture(path), 192) for path in photos])
+    ours = levels_of(described, pixels)
+    theirs = [heads[0].categories[0][0] for heads in classified(described, pixels, tmp_path)]
+    assert theirs == ours.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "expected"),
+    [
+        (schema.TensorType.UINT8, 1 / 127.5, 128, (128.0, 127.5)),
+        (schema.TensorType.INT8, 1 / 127.5, 0, (128.0, 127.5)),
+        (schema.TensorType.UINT8, None, None, (0.0, 1.0)),
+        (schema.TensorType.FLOAT32, None, None, (0.0, 1.0)),
+    ],
+)
+def test_normalizing_and_quantizing_gives_the_pixel_back(
+    dtype: int, scale: float | None, zero_point: int | None, expected: tuple[float, float]
+) -> None:
+    tensor = schema.TensorT()
+    tensor.type = dtype
+    if scale is not None:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = np.array([scale], np.float32)
+        tensor.quantization.zeroPoint = np.array([zero_point])
+    assert normalization(tensor) == expected
