@@ -18,6 +18,7 @@ VERBS = {
     "predict": ("edge.predict_cli", "classify pictures and folders"),
     "run": ("edge.run_cli", "classify live: camera, video, folder or the built-in demo"),
     "inspect": ("edge.inspect_cli", "what a .tflite is: tensors, operators, precision, manifest"),
+    "doctor": ("edge.doctor_cli", "check the installation, the cameras and a model's golden test"),
     "benchmark": ("benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
 }
 
@@ -47,7 +48,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit status: 0, 2 for what a person can mend, 130 for Ctrl-C."""
+    """Runs one verb; returns its exit status: 0 or 1, 2 for what a person can mend, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())

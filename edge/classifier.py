@@ -115,6 +115,7 @@ class Classifier:
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         tta: test-time augmentation: the logits are the mean over the picture, its mirror image and both
             turned by 180 degrees, which takes four inferences; the evidence is that of the picture.
+        xnnpack: False computes with the runtime's own kernels, to tell what those of XNNPACK change.
 
     Raises:
         ModelError: the file cannot be run, or is no picture classifier.
@@ -128,13 +129,14 @@ class Classifier:
         num_threads: int = 1,
         runtime: str = "auto",
         tta: bool = False,
+        xnnpack: bool = True,
     ) -> None:
         self.path = Path(model)
         self.runtime = choose_runtime(runtime)
         self.num_threads = num_threads
         self.tta = tta
         started = perf_counter_ns()
-        self._interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime)
+        self._interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / NS_PER_MS
         self._input = _input_details(self._interpreter, self.path)
         self._probabilities, self._evidence = _output_details(self._interpreter, self.path)

@@ -38,6 +38,7 @@ class Manifest:
         command: the command line that trained it.
         licence: of the weights.
         tools: versions of the packages that made it.
+        golden: its answers to the pictures of `edge.golden`, or empty.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +55,7 @@ class Manifest:
     command: str | None = None
     licence: str | None = None
     tools: dict[str, str] = field(default_factory=dict)
+    golden: dict[str, Any] = field(default_factory=dict)
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:

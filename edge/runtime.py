@@ -51,8 +51,10 @@ def choose_runtime(name: str = "auto") -> str:
     raise MissingExtra("ai-edge-litert", "edge")
 
 
-def open_interpreter(model: Path | str, num_threads: int = 1, runtime: str = "auto") -> Interpreter:
-    """An interpreter with its tensors allocated, on the default CPU delegate.
+def open_interpreter(
+    model: Path | str, num_threads: int = 1, runtime: str = "auto", xnnpack: bool = True
+) -> Interpreter:
+    """An interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
 
     Raises:
         ModelError: the file is missing, truncated, no .tflite, or refused by the runtime.
@@ -67,8 +69,13 @@ def open_interpreter(model: Path | str, num_threads: int = 1, runtime: str = "au
     module = import_module(RUNTIMES[name])
     if name == "tflite-runtime" and not zipfile.is_zipfile(path):
         _try_in_child(path, RUNTIMES[name])
+    kernels = (
+        module.OpResolverType.AUTO if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
     try:
-        interpreter = module.Interpreter(model_path=str(path), num_threads=num_threads)
+        interpreter = module.Interpreter(
+            model_path=str(path), num_threads=num_threads, experimental_op_resolver_type=kernels
+        )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

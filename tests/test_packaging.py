@@ -190,6 +190,15 @@ def test_where_the_schema_is_missing_inspect_says_so_in_one_line(model_path: Pat
     assert re.fullmatch(r"dermedge: error: .*pip install 'dermedge\[edge\]'\n", done.stderr)
 
 
+@pytest.mark.parametrize("package", ["numpy", "cv2"])
+def test_the_doctor_runs_where_what_it_looks_for_cannot_be_imported(package: str, tmp_path: Path) -> None:
+    done = run_without((package,), ["doctor"], tmp_path)
+    assert done.returncode == 1, done.stderr
+    fault = rf"^fault +(numpy|opencv) .*No module named '{package}'; cure: pip "
+    assert re.search(fault, done.stdout, re.MULTILINE)
+    assert done.stdout.splitlines()[-1].startswith("warning  model")
+
+
 @pytest.mark.parametrize("verb", ["data", "train", "evaluate", "convert"])
 def test_help_of_the_training_part_needs_no_tensorflow(verb: str, tmp_path: Path) -> None:
     done = run_without(ABSENT_ON_A_DEVICE, [verb, "--help"], tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Prediction, Tensor, Timing
+from edge.classifier import Classifier, Prediction, Tensor, Timing
 from edge.decision import Decision
+from edge.golden import DRAWING, PICTURES, answers, draw
 from edge.loop import Reading
 from edge.manifest import attach, read_manifest
+from edge.preprocess import to_input
 from edge.sources import Frame
 
 LABELS = ("melanoma", "nevus", "none of these")
@@ -130,6 +134,40 @@ def make_deciding_model(model_path: Path, tmp_path: Path) -> Callable[..., Path]
         assert manifest is not None
         path = tmp_path / "deciding.tflite"
         path.write_bytes(attach(model_path.read_bytes(), replace(manifest, thresholds=thresholds)))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def golden_answers(model_path: Path) -> dict[str, NDArray[Any]]:
+    """What the shipped network answers to the golden pictures on this machine."""
+    with Classifier(model_path) as classifier:
+        return answers(classifier)
+
+
+@pytest.fixture
+def make_golden(
+    model_path: Path, golden_answers: dict[str, NDArray[Any]], tmp_path: Path
+) -> Callable[..., Path]:
+    """A function that gives the shipped network a golden test with the answers of this machine.
+
+    Its keywords replace keys of it; ``shift`` is added to the first level of the evidence of each picture.
+    """
+
+    def make(shift: int = 0, **changes: Any) -> Path:
+        outputs = {name: values.copy() for name, values in golden_answers.items()}
+        outputs["evidence"][:, 0, 0, 0] += np.uint8(shift)
+        manifest = read_manifest(model_path)
+        assert manifest is not None
+        pixels = b"".join(to_input(draw(n), manifest.input_size).tobytes() for n in range(PICTURES))
+        golden = {
+            "drawing": DRAWING,
+            "pixels": hashlib.sha256(pixels).hexdigest(),
+            "outputs": {name: base64.b64encode(one.tobytes()).decode() for name, one in outputs.items()},
+        }
+        path = tmp_path / "golden.tflite"
+        path.write_bytes(attach(model_path.read_bytes(), replace(manifest, golden={**golden, **changes})))
         return path
 
     return make

@@ -1,0 +1,321 @@
+"""What is wrong with an installation, and what mends it: one function a check, each of which changes nothing.
+
+This module imports neither NumPy nor OpenCV nor a runtime, so that it can tell that they do not work.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edge.errors import DermedgeError
+from edge.runtime import RUNTIMES, choose_runtime, installed_runtimes
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+# The newest that has a wheel of tflite-runtime.
+TFLITE_PYTHON = (3, 11)
+OPENCV_PACKAGES = (
+    "opencv-python-headless",
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+RUNTIME_PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+# A Raspberry Pi slows down from here.
+HOT_C = 80
+MILLI = 1000
+COMMAND_TIMEOUT_S = 5
+# Bits of `vcgencmd get_throttled`, by its documentation; the same 16 higher: since the start.
+THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+SINCE_START = 16
+
+Load = Callable[[str], Any]
+Ask = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        check: what was looked at.
+        status: OK, WARNING (something is slower, other or absent) or FAULT (something cannot work).
+        text: what was found.
+        cure: what to do about it; empty where all is well.
+    """
+
+    check: str
+    status: str
+    text: str
+    cure: str = ""
+
+
+def examine(model: Path, runtime: str = "auto") -> list[Finding]:
+    """All checks, in an order in which each presupposes those before; the model is run where it can be."""
+    needed = [check_python(), check_numpy(), check_opencv(), check_runtime()]
+    if any(one.status == FAULT for one in needed):
+        checked = Finding("model", WARNING, "not run", "mend the faults above, and run this again")
+    else:
+        checked = check_model(model, runtime)
+    return [
+        *needed,
+        check_cameras(),
+        check_picamera2(),
+        check_temperature(),
+        check_throttling(),
+        checked,
+    ]
+
+
+def check_python(
+    python: tuple[int, int] = sys.version_info[:2],
+    is_64_bit: bool = sys.maxsize > 2**32,
+    machine: str = platform.machine(),
+) -> Finding:
+    """Whether the runtimes have wheels for this Python."""
+    text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
+    if python not in PYTHONS:
+        return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12 or 3.13")
+    if not is_64_bit and python > TFLITE_PYTHON:
+        return Finding(
+            "python",
+            FAULT,
+            f"{text}: no runtime has a wheel for it",
+            "install a 64-bit system, or make an environment with Python 3.11",
+        )
+    if not is_64_bit:
+        cure = "install a 64-bit system to use ai-edge-litert"
+        return Finding("python", WARNING, f"{text}: only tflite-runtime has a wheel for it", cure)
+    return Finding("python", OK, text)
+
+
+def check_numpy(load: Load = import_module) -> Finding:
+    """Whether NumPy can be imported."""
+    try:
+        return Finding("numpy", OK, load("numpy").__version__)
+    except ImportError as error:
+        cure = "pip install --force-reinstall 'numpy>=1.26,<2.5'"
+        return Finding("numpy", FAULT, _first_line(error), cure)
+
+
+def check_opencv(load: Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
+    """Whether OpenCV can be imported, is there once, and can open windows."""
+    installed = [name for name in OPENCV_PACKAGES if (versions or _version)(name)]
+    one_of_them = f"pip uninstall -y {' '.join(installed)}; pip install opencv-python-headless"
+    try:
+        cv2 = load("cv2")
+    except ImportError as error:
+        # the build with windows needs libGL, which a system without a desktop lacks
+        cure = one_of_them if installed else "pip install opencv-python-headless"
+        return Finding("opencv", FAULT, _first_line(error), cure)
+    gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    windows = gui.group(1) if gui else "NONE"
+    text = f"{cv2.__version__}, {'without windows' if windows == 'NONE' else f'windows by {windows}'}"
+    if len(installed) > 1:
+        text = f"{text}; {' and '.join(installed)} overwrite each other"
+        return Finding("opencv", WARNING, text, one_of_them)
+    return Finding("opencv", OK, text)
+
+
+def check_runtime(
+    installed: Sequence[str] | None = None,
+    load: Load = import_module,
+    python: tuple[int, int] = sys.version_info[:2],
+    is_64_bit: bool = sys.maxsize > 2**32,
+) -> Finding:
+    """Whether there is a TFLite runtime, which one, and whether it can be imported with this NumPy."""
+    names = installed_runtimes() if installed is None else installed
+    if not names:
+        return Finding("runtime", FAULT, "there is no TFLite runtime", _runtime_cure(python, is_64_bit))
+    name = names[0]
+    text = f"{RUNTIME_PACKAGES[name]} {_version(RUNTIME_PACKAGES[name]) or ''}".strip()
+    try:
+        if name == "tflite-runtime" and int(load("numpy").__version__.split(".")[0]) >= 2:
+            return Finding("runtime", FAULT, f"{text} was built for NumPy 1", "pip install 'numpy>=1.26,<2'")
+        load(RUNTIMES[name])
+    except (ImportError, AttributeError) as error:
+        cure = f"pip install --force-reinstall {RUNTIME_PACKAGES[name]}"
+        return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
+    if name == "tflite-runtime":
+        cure = _runtime_cure(python, is_64_bit) if is_64_bit else "none for 32 bits: a 64-bit system"
+        text = f"{text} computes int8 without XNNPACK: several times slower, and answers differ a little"
+        return Finding("runtime", WARNING, text, cure)
+    return Finding("runtime", OK, text)
+
+
+def check_cameras(
+    devices: Path = Path("/dev"),
+    names: Path = Path("/sys/class/video4linux"),
+    may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK),
+) -> Finding:
+    """Which V4L2 devices there are, and whether this user may open them."""
+    found = sorted(devices.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video")))
+    if not found:
+        return Finding("cameras", WARNING, "no V4L2 camera", "plug one in; --source demo needs none")
+    told = ", ".join(f"{_read(names / path.name / 'name') or 'unnamed'} ({path})" for path in found)
+    refused = [str(path) for path in found if not may_use(path)]
+    if refused:
+        text = f"{told}; no permission for {', '.join(refused)}"
+        return Finding("cameras", FAULT, text, "sudo usermod -aG video $USER, and log in again")
+    return Finding("cameras", OK, told)
+
+
+def check_picamera2(
+    board: Path = Path("/proc/device-tree/model"),
+    load: Load = import_module,
+    environment: Path | None = Path(sys.prefix) if sys.prefix != sys.base_prefix else None,
+    system_packages: Path = Path("/usr/lib/python3/dist-packages"),
+    python: tuple[int, int] = sys.version_info[:2],
+) -> Finding:
+    """Whether the Raspberry Pi's own camera can be used from this environment.
+
+    Args:
+        board: the file in which the firmware names the board.
+        load: imports a module.
+        environment: the virtual environment's folder, or None outside of one.
+        system_packages: where Debian keeps Python packages.
+        python: the version that runs this.
+    """
+    if "Raspberry Pi" not in (_read(board) or ""):
+        return Finding("picamera2", OK, "not needed: this is no Raspberry Pi")
+    try:
+        load("picamera2")
+        return Finding("picamera2", OK, f"{_version('picamera2') or 'can be imported'}")
+    except ModuleNotFoundError as error:
+        if error.name != "picamera2":
+            return Finding("picamera2", WARNING, _first_line(error), "sudo apt install python3-picamera2")
+    except (ImportError, ValueError, AttributeError) as error:
+        # Debian's simplejpeg was built for NumPy 1 and says so in many ways
+        cure = (
+            "pip install 'numpy>=1.26,<2'" if "numpy" in str(error) else "sudo apt install python3-picamera2"
+        )
+        return Finding("picamera2", WARNING, _first_line(error), cure)
+    again = "python3 -m venv --clear --system-site-packages"
+    if environment is None or not (system_packages / "picamera2").is_dir():
+        cure = f"sudo apt install python3-picamera2, and make the environment with {again} DIR"
+        return Finding("picamera2", WARNING, "not installed", cure)
+    built_for = [path.name for path in (system_packages / "libcamera").glob("*.cpython-*.so")]
+    text = "installed for the system, and this environment does not see it"
+    if built_for and not any(f"cpython-{python[0]}{python[1]}-" in name for name in built_for):
+        text = f"{text}; it is built for another Python than {python[0]}.{python[1]}"
+        return Finding(
+            "picamera2", WARNING, text, f"/usr/bin/{again} {environment}, and install dermedge again"
+        )
+    cure = f"set include-system-site-packages = true in {environment / 'pyvenv.cfg'}"
+    return Finding("picamera2", WARNING, text, cure)
+
+
+def check_temperature(
+    zone: Path = Path("/sys/class/thermal/thermal_zone0/temp"), ask: Ask | None = None
+) -> Finding:
+    """How hot the processor is."""
+    in_milli = _read(zone)
+    answer = re.search(r"temp=([\d.]+)", (ask or ask_firmware)("measure_temp") or "")
+    if in_milli and in_milli.lstrip("-").isdigit():
+        celsius = int(in_milli) / MILLI
+    elif answer:
+        celsius = float(answer.group(1))
+    else:
+        return Finding("temperature", OK, "not readable here")
+    if celsius >= HOT_C:
+        cure = "cool it with a heat sink or a fan: it slows down, and so do latencies"
+        return Finding("temperature", WARNING, f"{celsius:.0f} °C", cure)
+    return Finding("temperature", OK, f"{celsius:.0f} °C")
+
+
+def check_throttling(
+    flags: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), ask: Ask | None = None
+) -> Finding:
+    """Whether a Raspberry Pi slows down, or has since its start, for want of power or for heat."""
+    answer = ((ask or ask_firmware)("get_throttled") or _read(flags) or "").removeprefix("throttled=").strip()
+    try:
+        bits = int(answer, 16)
+    except ValueError:
+        return Finding("throttling", OK, "not readable here")
+    now = [name for bit, name in THROTTLING.items() if bits >> bit & 1]
+    earlier = [name for bit, name in THROTTLING.items() if bits >> bit + SINCE_START & 1 and name not in now]
+    told = [*(f"{name} now" for name in now), *(f"{name} since the start" for name in earlier)]
+    if not told:
+        return Finding("throttling", OK, "none since the start")
+    cure = "use the board's own power supply" if "under-voltage" in (*now, *earlier) else "cool the board"
+    return Finding("throttling", WARNING, ", ".join(told), cure)
+
+
+def check_model(model: Path, runtime: str = "auto") -> Finding:
+    """Whether a model runs here, and answers its golden pictures as it did where it was converted."""
+    from edge.classifier import Classifier
+    from edge.golden import PICTURES, draw, replay
+
+    check = f"model {model.stem}"
+    try:
+        name = RUNTIME_PACKAGES[choose_runtime(runtime)]
+        replayed = replay(model, runtime)
+        with Classifier(model, runtime=runtime) as classifier:
+            classifier.predict(draw(0))
+            tools = classifier.manifest.tools if classifier.manifest else {}
+    except DermedgeError as error:
+        return Finding(check, FAULT, str(error), "copy the file again, or convert it again")
+    if replayed is None:
+        return Finding(check, WARNING, "runs, and has no golden test", "convert it with this dermedge")
+    if replayed.passed:
+        return Finding(check, OK, f"{PICTURES} golden pictures answered as at its conversion, by {name}")
+    told = "; ".join(map(str, replayed.moved))
+    if replayed.moved:
+        told = f"{told}; {replayed.other_class} have another most probable class"
+    if not replayed.same_pixels:
+        told = "; ".join(filter(None, ["the preprocessing makes other pictures here", told]))
+        cure = "pip install --force-reinstall 'opencv-python-headless>=4.11,<5.1'"
+        return Finding(check, FAULT, told, cure)
+    if not replayed.is_xnnpack:
+        told = f"{told}; these are the outputs of {name}'s kernels without XNNPACK"
+        return Finding(check, WARNING, told, "use ai-edge-litert: pip install 'dermedge[edge]', on 64 bits")
+    made_with = tools.get("ai-edge-litert")
+    return Finding(check, FAULT, told, f"pip install ai-edge-litert{f'=={made_with}' if made_with else ''}")
+
+
+def ask_firmware(what: str) -> str | None:
+    """What a Raspberry Pi's firmware answers to vcgencmd, or None elsewhere."""
+    try:
+        done = subprocess.run(
+            ["vcgencmd", what], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _runtime_cure(python: tuple[int, int], is_64_bit: bool) -> str:
+    if is_64_bit:
+        return "pip install 'dermedge[edge]'"
+    if python <= TFLITE_PYTHON:
+        return "pip install 'dermedge[edge-tflite-runtime]'"
+    return "make an environment with Python 3.11, and there: pip install 'dermedge[edge-tflite-runtime]'"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _read(path: Path) -> str | None:
+    """A small text file without white space and the NULs of the device tree at its ends, or None."""
+    try:
+        return path.read_text(errors="replace").strip(" \n\0") or None
+    except OSError:
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

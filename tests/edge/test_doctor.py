@@ -1,0 +1,285 @@
+"""Each check of `dermedge doctor`, on machines that are made of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge.doctor import (
+    FAULT,
+    OK,
+    WARNING,
+    check_cameras,
+    check_model,
+    check_numpy,
+    check_opencv,
+    check_picamera2,
+    check_python,
+    check_runtime,
+    check_temperature,
+    check_throttling,
+)
+from edge.manifest import attach, read_manifest
+
+
+def loads(**modules: Any) -> Callable[[str], Any]:
+    """An importer of these modules; an exception is raised, and what is not named is not installed."""
+
+    def load(name: str) -> Any:
+        module = modules.get(name.split(".")[0])
+        if module is None:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        if isinstance(module, Exception):
+            raise module
+        return module
+
+    return load
+
+
+def numpy_of(version: str) -> SimpleNamespace:
+    return SimpleNamespace(__version__=version)
+
+
+def opencv_of(gui: str) -> SimpleNamespace:
+    return SimpleNamespace(__version__="5.0.0", getBuildInformation=lambda: f"  GUI:    {gui}\n  Media:\n")
+
+
+@pytest.mark.parametrize(
+    ("python", "is_64_bit", "status", "cure"),
+    [
+        ((3, 11), True, OK, ""),
+        ((3, 13), True, OK, ""),
+        ((3, 14), True, FAULT, "Python 3.11, 3.12 or 3.13"),
+        ((3, 10), True, FAULT, "Python 3.11, 3.12 or 3.13"),
+        ((3, 11), False, WARNING, "64-bit system"),
+        ((3, 12), False, FAULT, "Python 3.11"),
+    ],
+)
+def test_a_python_without_a_wheel_of_a_runtime_is_told(
+    python: tuple[int, int], is_64_bit: bool, status: str, cure: str
+) -> None:
+    finding = check_python(python, is_64_bit, "armv7l")
+    assert finding.status == status
+    assert cure in finding.cure
+    assert bool(finding.cure) == (status != OK)
+
+
+def test_a_numpy_that_cannot_be_imported_is_a_fault() -> None:
+    assert check_numpy(loads(numpy=numpy_of("2.4.6"))).text == "2.4.6"
+    finding = check_numpy(loads(numpy=ImportError("libopenblas.so: no such file\nmore lines")))
+    assert (finding.status, finding.text) == (FAULT, "libopenblas.so: no such file")
+    assert "pip install --force-reinstall 'numpy" in finding.cure
+
+
+@pytest.mark.parametrize(("gui", "said"), [("NONE", "without windows"), ("QT5", "windows by QT5")])
+def test_opencv_is_told_with_or_without_windows(gui: str, said: str) -> None:
+    finding = check_opencv(loads(cv2=opencv_of(gui)), {"opencv-python-headless": "5"}.get)
+    assert finding.status == OK
+    assert said in finding.text
+
+
+def test_two_opencvs_are_told_with_the_commands_that_leave_one() -> None:
+    versions = {"opencv-python-headless": "5", "opencv-python": "4"}.get
+    finding = check_opencv(loads(cv2=opencv_of("NONE")), versions)
+    assert finding.status == WARNING
+    assert finding.cure == (
+        "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python-headless"
+    )
+
+
+def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> None:
+    broken = loads(cv2=ImportError("libGL.so.1: cannot open shared object file"))
+    finding = check_opencv(broken, {"opencv-python": "5"}.get)
+    assert finding.status == FAULT
+    assert "libGL" in finding.text
+    assert finding.cure == "pip uninstall -y opencv-python; pip install opencv-python-headless"
+    assert check_opencv(loads(), {}.get).cure == "pip install opencv-python-headless"
+
+
+@pytest.mark.parametrize(
+    ("installed", "modules", "status", "said", "cure"),
+    [
+        (["litert", "tflite-runtime"], {"ai_edge_litert": object()}, OK, "ai-edge-litert", ""),
+        (
+            ["litert"],
+            {"ai_edge_litert": ImportError("GLIBC_2.38 not found")},
+            FAULT,
+            "GLIBC",
+            "ai-edge-litert",
+        ),
+        ([], {}, FAULT, "no TFLite runtime", "dermedge[edge]"),
+        (
+            ["tflite-runtime"],
+            {"numpy": numpy_of("2.4.6"), "tflite_runtime": object()},
+            FAULT,
+            "NumPy 1",
+            "pip install 'numpy>=1.26,<2'",
+        ),
+        (
+            ["tflite-runtime"],
+            {"numpy": numpy_of("1.26.4"), "tflite_runtime": object()},
+            WARNING,
+            "without XNNPACK",
+            "dermedge[edge]",
+        ),
+    ],
+)
+def test_the_runtime_and_its_traps(
+    installed: list[str], modules: dict[str, Any], status: str, said: str, cure: str
+) -> None:
+    finding = check_runtime(installed, loads(**modules), (3, 11), is_64_bit=True)
+    assert finding.status == status
+    assert said in finding.text
+    assert cure in finding.cure
+
+
+def test_where_there_is_no_wheel_of_litert_the_older_runtime_and_its_python_are_named() -> None:
+    assert "edge-tflite-runtime" in check_runtime([], loads(), (3, 11), is_64_bit=False).cure
+    assert "Python 3.11" in check_runtime([], loads(), (3, 13), is_64_bit=False).cure
+
+
+@pytest.fixture
+def two_cameras(tmp_path: Path) -> tuple[Path, Path]:
+    """The folders of the devices and of their names."""
+    for number, name in ((0, "unicam"), (10, "USB Camera")):
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / "dev" / f"video{number}").touch()
+        (tmp_path / "names" / f"video{number}").mkdir(parents=True)
+        (tmp_path / "names" / f"video{number}" / "name").write_text(f"{name}\n")
+    return tmp_path / "dev", tmp_path / "names"
+
+
+def test_cameras_are_named_and_one_that_may_not_be_opened_is_a_fault(two_cameras: tuple[Path, Path]) -> None:
+    devices, names = two_cameras
+    finding = check_cameras(devices, names)
+    assert finding.status == OK
+    assert finding.text == f"unicam ({devices}/video0), USB Camera ({devices}/video10)"
+    refused = check_cameras(devices, names, may_use=lambda path: path.name != "video10")
+    assert refused.status == FAULT
+    assert refused.text.endswith(f"no permission for {devices}/video10")
+    assert "usermod -aG video" in refused.cure
+
+
+def test_no_camera_is_a_warning(tmp_path: Path) -> None:
+    assert check_cameras(tmp_path, tmp_path).status == WARNING
+
+
+@pytest.fixture
+def raspberry(tmp_path: Path) -> Path:
+    """The firmware's file of a board."""
+    path = tmp_path / "model"
+    path.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
+    return path
+
+
+def test_picamera2_is_no_matter_but_on_a_raspberry_pi(raspberry: Path, tmp_path: Path) -> None:
+    assert check_picamera2(tmp_path / "none", loads()).status == OK
+    assert check_picamera2(raspberry, loads(picamera2=object())).status == OK
+    missing = check_picamera2(raspberry, loads(), None, tmp_path)
+    assert missing.status == WARNING
+    assert "sudo apt install python3-picamera2" in missing.cure
+
+
+def test_an_environment_that_does_not_see_the_systems_picamera2_is_told_how_to(
+    raspberry: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "picamera2").mkdir()
+    (tmp_path / "libcamera").mkdir()
+    (tmp_path / "libcamera" / "_libcamera.cpython-311-aarch64-linux-gnu.so").touch()
+    environment = Path("/home/pi/env")
+    finding = check_picamera2(raspberry, loads(), environment, tmp_path, (3, 11))
+    assert finding.status == WARNING
+    assert finding.cure == "set include-system-site-packages = true in /home/pi/env/pyvenv.cfg"
+    other = check_picamera2(raspberry, loads(), environment, tmp_path, (3, 13))
+    assert "another Python than 3.13" in other.text
+    assert "/usr/bin/python3 -m venv --clear --system-site-packages /home/pi/env" in other.cure
+
+
+def test_a_picamera2_that_meets_another_numpy_than_it_was_built_for_is_told(raspberry: Path) -> None:
+    broken = ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+    finding = check_picamera2(raspberry, loads(picamera2=broken))
+    assert (finding.status, finding.cure) == (WARNING, "pip install 'numpy>=1.26,<2'")
+    no_libcamera = ModuleNotFoundError("No module named 'libcamera'", name="libcamera")
+    assert "apt install" in check_picamera2(raspberry, loads(picamera2=no_libcamera)).cure
+
+
+@pytest.mark.parametrize(
+    ("zone", "firmware", "status", "said"),
+    [
+        ("61234\n", None, OK, "61 °C"),
+        ("85000\n", None, WARNING, "85 °C"),
+        (None, "temp=48.3'C", OK, "48 °C"),
+        (None, None, OK, "not readable"),
+        ("nonsense", "", OK, "not readable"),
+    ],
+)
+def test_temperature(zone: str | None, firmware: str | None, status: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "temp"
+    if zone is not None:
+        path.write_text(zone)
+    finding = check_temperature(path, lambda what: firmware)
+    assert finding.status == status
+    assert said in finding.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said", "cure"),
+    [
+        ("throttled=0x0", OK, "none", ""),
+        ("throttled=0x50005", WARNING, "under-voltage now, throttled now", "power supply"),
+        ("throttled=0x50000", WARNING, "under-voltage since the start, throttled since the start", "power"),
+        ("throttled=0x80008", WARNING, "soft temperature limit now", "cool"),
+        (None, OK, "not readable", ""),
+    ],
+)
+def test_throttling_is_read_bit_by_bit(
+    answer: str | None, status: str, said: str, cure: str, tmp_path: Path
+) -> None:
+    finding = check_throttling(tmp_path / "none", lambda what: answer)
+    assert (finding.status, finding.text) == (status, finding.text)
+    assert said in finding.text
+    assert cure in finding.cure
+    flags = tmp_path / "flags"
+    flags.write_text((answer or "").removeprefix("throttled=0x"))
+    assert check_throttling(flags, lambda what: None) == finding, "the kernel tells the same bits"
+
+
+def test_a_model_that_is_damaged_is_a_fault_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"no model")
+    finding = check_model(path)
+    assert finding.status == FAULT
+    assert "m.tflite' is damaged" in finding.text
+    assert "\n" not in finding.text
+
+
+def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), replace(read_manifest(model_path), golden={})))
+    finding = check_model(path)
+    assert finding.status == WARNING
+    assert "no golden test" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("shift", "pixels", "statuses", "said"),
+    [
+        (0, None, {OK}, "12 golden pictures answered as at its conversion"),
+        # tflite-runtime's own kernels are the reason there; XNNPACK's would be at fault
+        (2, None, {FAULT, WARNING}, "evidence moved in 12 of 12 pictures, by 2 levels at most"),
+        (0, "0" * 64, {FAULT}, "the preprocessing makes other pictures here"),
+    ],
+)
+def test_the_golden_test_is_told(
+    make_golden: Callable[..., Path], shift: int, pixels: str | None, statuses: set[str], said: str
+) -> None:
+    finding = check_model(make_golden(shift, **({"pixels": pixels} if pixels else {})))
+    assert finding.status in statuses
+    assert said in finding.text
+    assert ("without XNNPACK" in finding.text) == (finding.status == WARNING)
+    assert bool(finding.cure) == (finding.status != OK)

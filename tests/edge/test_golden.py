@@ -1,0 +1,123 @@
+"""The golden test: the same pictures everywhere, and what is said of answers that moved."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier
+from edge.errors import ModelError
+from edge.golden import PICTURES, Moved, compare, draw, record, replay
+from edge.manifest import attach, read_manifest
+from edge.runtime import choose_runtime
+
+# Of all pictures; the same on x86-64 and arm64, with NumPy 1 and 2. Another digest needs another DRAWING.
+DIGEST = "e950f7497d6d0a0bace42ceb9b33bcd07a15005ae9e99192e0e340b1c587c95e"
+
+
+def test_the_pictures_are_the_same_on_every_machine() -> None:
+    pictures = [draw(number) for number in range(PICTURES)]
+    assert {one.shape for one in pictures} == {(240, 320, 3)}
+    assert len({one.tobytes() for one in pictures}) == PICTURES
+    assert hashlib.sha256(b"".join(one.tobytes() for one in pictures)).hexdigest() == DIGEST
+    assert all(one.std() > 15 for one in pictures), "none is plain"
+
+
+def test_what_is_recorded_is_replayed_to_the_level(
+    model_path: Path, make_golden: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    golden = record(model_path)
+    assert golden == read_manifest(make_golden()).golden
+    assert sum(map(len, golden["outputs"].values())) < 4000
+    path = tmp_path / "m.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), replace(read_manifest(model_path), golden=golden)))
+    replayed = replay(path)
+    assert replayed is not None
+    assert replayed.passed
+
+
+def test_a_model_without_a_golden_test_is_none(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), replace(read_manifest(model_path), golden={})))
+    assert replay(path) is None
+
+
+def test_an_output_that_moved_is_told_with_how_much(make_golden: Callable[..., Path]) -> None:
+    replayed = replay(make_golden(shift=3))
+    assert replayed is not None
+    assert not replayed.passed
+    assert replayed.same_pixels
+    assert replayed.moved == (Moved("evidence", 12, 3.0, True),)
+    assert str(replayed.moved[0]) == "evidence moved in 12 of 12 pictures, by 3 levels at most"
+    assert replayed.other_class == 0
+
+
+def test_another_most_probable_class_is_counted(
+    make_golden: Callable[..., Path], golden_answers: dict[str, NDArray[Any]]
+) -> None:
+    always_first = np.zeros((PICTURES, 5), np.uint8)
+    always_first[:, 0] = 255
+    golden = read_manifest(make_golden()).golden
+    outputs = {**golden["outputs"], "probabilities": base64.b64encode(always_first.tobytes()).decode()}
+    others = int((golden_answers["probabilities"].argmax(axis=1) != 0).sum())
+    replayed = replay(make_golden(outputs=outputs))
+    assert replayed is not None
+    assert replayed.other_class == others > 0
+
+
+def test_the_kernels_without_xnnpack_are_known_by_their_answers(make_golden: Callable[..., Path]) -> None:
+    def without_xnnpack(model: Path, **options: Any) -> Classifier:
+        return Classifier(model, **{**options, "xnnpack": False})
+
+    replayed = replay(make_golden(shift=1), open_model=without_xnnpack)
+    assert replayed is not None
+    assert replayed.moved
+    assert not replayed.is_xnnpack
+    if choose_runtime() == "litert":  # tflite-runtime gives XNNPACK no int8 model
+        assert [one.output for one in replayed.moved] == ["probabilities", "evidence"]
+        assert replay(make_golden(shift=1)).is_xnnpack
+
+
+def test_other_pictures_are_a_matter_of_the_preprocessing(make_golden: Callable[..., Path]) -> None:
+    replayed = replay(make_golden(pixels="0" * 64))
+    assert replayed is not None
+    assert (replayed.same_pixels, replayed.moved, replayed.passed) == (False, (), False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drawing": 99},
+        {"outputs": {}},
+        {"outputs": 3},
+        {"outputs": {"probabilities": "AAAA", "evidence": "AAAA"}},
+        {"outputs": {"probabilities": "not base64", "evidence": ""}},
+    ],
+)
+def test_a_damaged_or_foreign_golden_test_is_one_line(
+    make_golden: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ModelError, match=r"golden\.tflite") as error:
+        replay(make_golden(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
+    expected = {"evidence": np.array([[8.0, -2.0], [1.0, 0.5]], np.float32)}
+    near = {"evidence": expected["evidence"] + np.float32(0.007)}
+    far = {"evidence": expected["evidence"] + np.array([[0, 0], [0.009, 0]], np.float32)}
+    broken = {"evidence": np.array([[8.0, np.nan], [1.0, 0.5]], np.float32)}
+    assert compare(expected, near) == ()
+    [moved] = compare(expected, far)
+    assert (moved.output, moved.pictures, moved.is_quantized) == ("evidence", 1, False)
+    assert moved.by == pytest.approx(0.009, rel=1e-3)
+    assert compare(expected, broken)[0].pictures == 1
