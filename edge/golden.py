@@ -26,8 +26,9 @@ PICTURES = 12
 # Another drawing is another number: outputs are compared only for one and the same.
 DRAWING = 1
 HEIGHT, WIDTH = 240, 320
-# Of the greatest expected value: how far a float output may be off.
-FLOAT_TOLERANCE = 1e-3
+# Of the greatest expected value: how far a float output may be off. Between x86-64 and arm64, networks of
+# floats were 6e-7 apart, and one of dynamic range, which rounds its activations as it runs, 9e-4.
+FLOAT_TOLERANCE = 1e-2
 
 # Blue first. Skin from pale to dark, and what lies on it.
 SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))

@@ -13,6 +13,7 @@ from typing import Any
 from edge.arguments import make_parser
 from edge.errors import ModelError
 from edge.flatbuffer import Graph, Operator, TensorInfo, read_graph
+from edge.golden import PICTURES
 from edge.manifest import Manifest, digest, read_associated_labels, read_manifest
 from edge.shipped import SHIPPED, model_path
 
@@ -107,7 +108,10 @@ def as_text(inspection: Inspection) -> Iterator[str]:
         labels = f"{len(inspection.labels)} labels in its label file" if inspection.labels else "no labels"
         yield _line("manifest", f"none of dermedge; {labels}")
         return
-    for name, value in asdict(inspection.manifest).items():
+    values = asdict(inspection.manifest)
+    if values["golden"]:
+        values["golden"] = f"its answers to {PICTURES} drawn pictures; dermedge doctor --model asks again"
+    for name, value in values.items():
         if value not in (None, "", {}):
             yield _line(name, _value_text(value))
 

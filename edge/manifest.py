@@ -75,6 +75,7 @@ class Manifest:
             manifest = cls(**{key: value for key, value in values.items() if key in known})
             labels = tuple(str(label) for label in manifest.labels)
             _check_thresholds(manifest.thresholds, labels, manifest.none_label)
+            _part(manifest.golden, "golden")
             return cls(**{**manifest.__dict__, "labels": labels})
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(

@@ -113,11 +113,11 @@ def test_a_damaged_or_foreign_golden_test_is_one_line(
 
 def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
     expected = {"evidence": np.array([[8.0, -2.0], [1.0, 0.5]], np.float32)}
-    near = {"evidence": expected["evidence"] + np.float32(0.007)}
-    far = {"evidence": expected["evidence"] + np.array([[0, 0], [0.009, 0]], np.float32)}
+    near = {"evidence": expected["evidence"] + np.float32(0.07)}
+    far = {"evidence": expected["evidence"] + np.array([[0, 0], [0.09, 0]], np.float32)}
     broken = {"evidence": np.array([[8.0, np.nan], [1.0, 0.5]], np.float32)}
     assert compare(expected, near) == ()
     [moved] = compare(expected, far)
     assert (moved.output, moved.pictures, moved.is_quantized) == ("evidence", 1, False)
-    assert moved.by == pytest.approx(0.009, rel=1e-3)
+    assert moved.by == pytest.approx(0.09, rel=1e-3)
     assert compare(expected, broken)[0].pictures == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def test_operators_in_float_are_named_where_the_rest_is_integer(model_path: Path
     assert "  left in float  SOFTMAX that makes 'odds'" in as_text(mixed)
     alone = replace(mixed, manifest=None, graph=replace(mixed.graph, operators=(softmax,)))
     assert alone.left_in_float == (), "a float model is not an integer one with parts in float"
+
+
+def test_a_golden_test_is_named_and_not_spelled_out(
+    make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["inspect", str(make_golden())]) == 0
+    [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  golden")]
+    assert "its answers to 12 drawn pictures" in told
+    assert len(told) < 110
 
 
 def test_a_file_without_a_manifest_is_told_too(

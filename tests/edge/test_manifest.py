@@ -106,6 +106,13 @@ def test_damaged_thresholds_are_refused_in_one_line_with_the_file(damage: Any, s
     assert "\n" not in str(error.value)
 
 
+def test_a_golden_test_comes_back_and_a_damaged_one_is_refused_with_the_file() -> None:
+    golden = {"drawing": 1, "pixels": "00", "outputs": {"probabilities": "AA=="}}
+    assert Manifest.from_json(replace(MANIFEST, golden=golden).to_json(), "x").golden == golden
+    with pytest.raises(ModelError, match=r"x\.tflite.*golden is \[\]"):
+        Manifest.from_json(replace(MANIFEST, golden=[]).to_json(), "x.tflite")  # type: ignore[arg-type]
+
+
 def test_a_threshold_for_none_needs_such_a_class() -> None:
     for none_label in (None, "z"):
         with pytest.raises(ModelError, match="no such class"):
