@@ -102,7 +102,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     ]
     yield _line("precision", f"of the multiply-accumulates: {', '.join(precisions) or '-'}")
     for operator in inspection.left_in_float:
-        yield _line("left in float", f"{operator.name} that makes '{operator.output}'")
+        yield _line("left in float", f"{operator.name} that makes {operator.output!r}")
     yield _line("metadata", ", ".join(graph.metadata) or "-")
     if inspection.manifest is None:
         labels = f"{len(inspection.labels)} labels in its label file" if inspection.labels else "no labels"
@@ -172,7 +172,7 @@ def _tensor_text(tensor: TensorInfo) -> str:
         f"{scale:.8g} * (q - {zero_point})" if zero_point else f"{scale:.8g} * q"
         for scale, zero_point in zip(tensor.scales[:1], tensor.zero_points[:1], strict=False)
     )
-    return f"{tensor.dtype} {list(tensor.shape)}  {quantized or 'not quantized'}  '{tensor.name}'"
+    return f"{tensor.dtype} {list(tensor.shape)}  {quantized or 'not quantized'}  {tensor.name!r}"
 
 
 def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:

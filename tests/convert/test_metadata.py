@@ -164,6 +164,13 @@ def test_metadata_cost_little_over_a_kilobyte(described: Path, model_path: Path)
     assert described.stat().st_size - model_path.stat().st_size < 1500
 
 
+def test_the_file_stays_within_the_limits_of_litert_js(described: Path) -> None:
+    graph = schema.ModelT.InitFromPackedBuf(strip(described.read_bytes()), 0).subgraphs[0]
+    outside = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]
+    assert {one.type for one in outside} <= {schema.TensorType.UINT8, schema.TensorType.FLOAT32}
+    assert all(one.shapeSignature is None or min(one.shapeSignature) > 0 for one in outside), "a static batch"
+
+
 def test_the_metadata_are_what_the_official_schema_reads(described: Path, shipped: Manifest) -> None:
     [told] = in_mediapipe(DESCRIBE, described)
     [subgraph] = told["subgraphMetadata"]
