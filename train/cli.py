@@ -40,7 +40,11 @@ def parser() -> Parser:
         default="mobilenet_v2",
         help="cnn, mobilenet_v2, efficientnet_lite0_trunk or efficientnet_lite2",
     )
-    made.add_argument("--weights", default="imagenet", help="imagenet, none, or a weights file")
+    made.add_argument(
+        "--weights",
+        default="imagenet",
+        help="imagenet, none, a weights file, or a finished run, of any size, to go on from",
+    )
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
     made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
     made.add_argument("--epochs", type=positive_int, default=8, help="epochs of the float stage")
@@ -137,10 +141,11 @@ def class_names(text: str | None) -> list[str] | None:
 def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
     from train.distribution import check_batch
+    from train.fit import start_network
     from train.folds import create_folds
-    from train.networks import NETWORKS, build_network
+    from train.networks import NETWORKS, NO_WEIGHTS, build_network
+    from train.origin import check_origins, is_run
     from train.progress import progress_line
-    from train.teacher import check_teachers
 
     if options.qat_epochs < 0:
         raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")
@@ -149,7 +154,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
     # a wrong size or weights file is told before the photos are read, which takes a while
-    build_network(options.arch, options.imgsz, 2, weights)
+    build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
     classes = class_names(options.classes)
     catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
     if options.test_source is not None:
@@ -172,7 +177,8 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         command=command,
         teachers=tuple(map(str, options.teacher)),
     )
-    check_teachers(config.teachers, config, catalogue.photos)
+    check_origins(config, catalogue.photos)
+    start_network(config)
     path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     if options.folds is not None:
         create_folds(path, config, catalogue, options.folds)

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from edge.errors import DataError
+from edge.errors import DataError, OptionError
 from edge.files import write_beside
 from edge.preprocess import normalize
 from train.catalogue import Photo, find_leaks
@@ -22,12 +22,13 @@ from train.distribution import is_chief, reseed_dropout, share_batches, share_dr
 from train.feed import Teacher, TrainingBatches, draw_evenly, label_indices, predict_logits
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
+from train.origin import check_origins, is_run
 from train.pixels import cached_pixels
 from train.progress import progress_line
 from train.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
 from train.run_folder import STAGES, Config, Progress, RunFolder
 from train.schedule import WarmupCosine
-from train.teacher import check_teachers, make_teacher
+from train.teacher import make_teacher
 
 WARMUP_STEPS = 60
 WEIGHT_DECAY = 1e-4
@@ -64,7 +65,7 @@ class Trainer:
             )
         self.train_photos = [photo for photo in photos if photo.split == "train"]
         self.val_photos = [photo for photo in photos if photo.split == "val"]
-        check_teachers(self.config.teachers, self.config, photos)
+        check_origins(self.config, photos)
         self.teacher = self._teacher()
         self.train_pixels = self._pixels(self.train_photos, "training")
         self.val_pixels = self._pixels(self.val_photos, "validation")
@@ -209,8 +210,24 @@ class Trainer:
 
 
 def start_network(config: Config) -> keras.Model:
-    """The float network of a run before its first step."""
-    return build_network(config.architecture, config.size, len(config.classes), config.weights)
+    """The float network of a run before its first step.
+
+    Raises:
+        OptionError: it starts with a run of a size that its fully connected layers do not fit.
+    """
+    if not is_run(config.weights):
+        return build_network(config.architecture, config.size, len(config.classes), config.weights)
+    network = build_network(config.architecture, config.size, len(config.classes))
+    freeze_batch_norms(network)
+    origin = RunFolder(Path(config.weights))
+    try:
+        network.set_weights(trained_network(origin, "float").get_weights())
+    except ValueError as error:
+        raise OptionError(
+            f"'{config.weights}' was trained at {origin.config().size} pixels, and no {config.architecture} "
+            f"of {config.size} can start with its weights"
+        ) from error
+    return network
 
 
 def trained_network(run: RunFolder, stage: str) -> keras.Model:

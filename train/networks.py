@@ -78,7 +78,9 @@ def _efficientnet_lite(size: int, classes: int, weights: str, **shape: Any) -> k
 
 def _check_file(weights: str) -> None:
     if weights not in (NO_WEIGHTS, IMAGENET) and not Path(weights).is_file():
-        raise OptionError(f"--weights is '{weights}'. Known: imagenet, none, or a weights file")
+        raise OptionError(
+            f"--weights is '{weights}'. Known: imagenet, none, a weights file or the folder of a run"
+        )
 
 
 def _weights_error(weights: str, error: Exception) -> DataError:

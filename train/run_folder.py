@@ -24,7 +24,7 @@ class Config:
         architecture: a name of `train.networks.NETWORKS`.
         classes: in the order of the outputs.
         size: side of the input in pixels.
-        weights: where the backbone starts: imagenet, none, or a file.
+        weights: where it starts: imagenet, none, a file of the backbone, or the folder of a finished run.
         epochs: of the float stage.
         qat_epochs: of the quantization-aware stage, 0 for none.
         photos_per_epoch: drawn evenly over classes and sources.

@@ -1,23 +1,15 @@
-"""Distillation: trained runs that tell a smaller network how sure it should be.
-
-A teacher that learned from a photo of the student's validation or test split would carry that split into the
-student by what it says of others, so such a teacher is refused.
-"""
+"""Distillation: trained runs that tell a smaller network how sure it should be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from edge.errors import DataError, OptionError
-from train.catalogue import Photo
 from train.feed import Teacher
-from train.run_folder import Config, RunFolder
 
 
 def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], classes: int) -> Teacher:
@@ -42,30 +34,3 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], classes:
         return answers.reshape(-1, classes)
 
     return teacher
-
-
-def check_teachers(paths: Sequence[str], config: Config, photos: Sequence[Photo]) -> None:
-    """Makes sure that runs can teach a run of ``config`` on ``photos``.
-
-    Raises:
-        OptionError: other classes, or not trained yet.
-        DataError: one learned from what the student is validated or tested on.
-    """
-    held_out = {key for photo in photos if photo.split != "train" for key in _keys(photo)}
-    for path in paths:
-        run = RunFolder(Path(path))
-        if run.config().classes != config.classes:
-            raise OptionError(f"the teacher '{path}' knows other classes: {', '.join(run.config().classes)}")
-        if not run.weights_path("float").is_file():
-            raise OptionError(f"the teacher '{path}' is not trained yet; train --resume '{path}'")
-        seen = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
-        shared = sorted(seen & held_out)
-        if shared:
-            raise DataError(
-                f"the teacher '{path}' learned from {len(shared)} lesions or images that this run holds out, "
-                f"'{shared[0][1]}' among them; train it on the same catalogue"
-            )
-
-
-def _keys(photo: Photo) -> tuple[tuple[str, str], tuple[str, str]]:
-    return ("image", photo.image_id), ("group", photo.group)

@@ -1,0 +1,53 @@
+"""A run goes on from the weights of another, of another size, but not from one that saw what it holds out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from train.fit import start_network, trained_network
+from train.run_folder import RunFolder
+
+
+def test_a_run_starts_with_the_weights_of_another_at_a_larger_size(
+    labelled_set: Path, tmp_path: Path
+) -> None:
+    origin, run = tmp_path / "small", tmp_path / "large"
+    options = "--arch mobilenet_v2 --epochs 1 --qat-epochs 0 --batch 12 --photos-per-epoch 12"
+    start = f"train --data {labelled_set} --weights none --imgsz 32 --output {origin} {options}"
+    assert dermedge.main(start.split()) == 0
+    go_on = f"train --data {labelled_set} --weights {origin} --imgsz 64 --output {run} {options}"
+    assert dermedge.main(go_on.split()) == 0
+    small = trained_network(RunFolder(origin), "float").get_weights()
+    begun = start_network(RunFolder(run).config()).get_weights()
+    trained = trained_network(RunFolder(run), "float").get_weights()
+    assert all(np.array_equal(one, other) for one, other in zip(small, begun, strict=True))
+    assert any(not np.array_equal(one, other) for one, other in zip(begun, trained, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--seed", "1"], "that this run holds out"),
+        (["--classes", "red,blue"], "knows other classes"),
+        (["--arch", "mobilenet_v2"], "is a run of cnn"),
+        (["--imgsz", "48"], "was trained at 32 pixels"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
+    trained_run: Path,
+    labelled_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    run = tmp_path / "run"
+    command = f"train --data {labelled_set} --weights {trained_run} --output {run}"
+    known = ["--arch", "cnn", "--imgsz", "32", "--epochs", "1", "--qat-epochs", "0"]
+    assert dermedge.main([*command.split(), *known, *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not run.exists()
