@@ -1,0 +1,198 @@
+"""The range of every activation is what the method says of what the tensor held."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+pytest.importorskip("tensorflow")
+
+from convert.activations import KeepingInterpreter, read_model
+from convert.ranges import (
+    BINS,
+    METHODS,
+    Histogram,
+    choose_ranges,
+    entropy,
+    min_max,
+    mse,
+    percentile,
+    with_ranges,
+)
+from edge.errors import DataError, ModelError, OptionError
+
+Pictures = list[NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def calibrated(calibrate: Callable[..., bytes], residual_network: Any, pictures: Pictures) -> bytes:
+    return calibrate(residual_network, pictures)
+
+
+def histogram_of(*batches: NDArray[np.floating]) -> Histogram:
+    histogram = Histogram()
+    for batch in batches:
+        histogram.add(batch.astype(np.float32))
+    return histogram
+
+
+def recorded(model: bytes) -> dict[str, tuple[float, float]]:
+    """What the file carries for each activation, widened to hold 0."""
+    return {
+        tensor.name.decode(): (
+            min(0.0, float(tensor.quantization.min[0])),
+            max(0.0, float(tensor.quantization.max[0])),
+        )
+        for tensor in read_model(model).subgraphs[0].tensors
+        if tensor.quantization is not None and tensor.quantization.min is not None
+    }
+
+
+def ending(names: Any, end: str) -> str:
+    """The one name that starts with the layer's."""
+    (name,) = [one for one in names if f"/{end}/" in one.split(";")[0] or one == end]
+    return name
+
+
+def test_min_max_is_what_the_converter_recorded_where_nothing_was_overwritten(
+    calibrated: bytes, pictures: Pictures
+) -> None:
+    ranges = choose_ranges(calibrated, pictures, "min-max")
+    by_converter = recorded(calibrated)
+    overwritten = {ending(ranges, "project"), ending(ranges, "stem")}
+    assert len(ranges) > 4
+    for name in ranges.keys() - overwritten:
+        assert ranges[name] == pytest.approx(by_converter[name], rel=1e-5, abs=1e-6)
+
+
+def test_a_summand_has_its_own_range_and_not_that_of_the_sum(calibrated: bytes, pictures: Pictures) -> None:
+    ranges = choose_ranges(calibrated, pictures, "min-max")
+    tensors = read_model(calibrated).subgraphs[0].tensors
+    name = ending(ranges, "project")
+    (index,) = [at for at, tensor in enumerate(tensors) if tensor.name.decode() == name]
+    interpreter = KeepingInterpreter(calibrated)
+    ends = []
+    for picture in pictures:
+        interpreter.run({0: picture})
+        ends.append((interpreter.values(index).min(), interpreter.values(index).max()))
+    assert ranges[name] == (min(low for low, _ in ends), max(high for _, high in ends))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pixels_and_probabilities_are_left_as_they_are(
+    calibrated: bytes, pictures: Pictures, method: str
+) -> None:
+    graph = read_model(calibrated).subgraphs[0]
+    ranges = choose_ranges(calibrated, pictures, method)
+    kept = {graph.tensors[index].name.decode() for index in (*graph.inputs, *graph.outputs)}
+    assert not kept & ranges.keys()
+    assert not [name for name in ranges if "Pad" in name.split(";")[0]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ranges_come_twice_alike_from_photos_that_are_drawn_once(
+    calibrated: bytes, pictures: Pictures, method: str
+) -> None:
+    once = choose_ranges(calibrated, (picture for picture in pictures), method)
+    assert once == choose_ranges(calibrated, pictures, method)
+    assert all(low <= 0 <= high for low, high in once.values())
+
+
+def test_the_file_with_ranges_computes_the_same_and_is_quantized_by_them(
+    calibrated: bytes, pictures: Pictures, quantize: Callable[..., bytes]
+) -> None:
+    ranges = choose_ranges(calibrated, pictures, "min-max")
+    name = ending(ranges, "expand")
+    changed = with_ranges(calibrated, ranges | {name: (0.0, 51.0)})
+    assert recorded(changed)[name] == (0.0, 51.0)
+    before, after = KeepingInterpreter(calibrated), KeepingInterpreter(changed)
+    output = int(read_model(calibrated).subgraphs[0].outputs[0])
+    for picture in pictures:
+        before.run({0: picture})
+        after.run({0: picture})
+        assert np.array_equal(before.values(output), after.values(output))
+    tensors = read_model(quantize(changed)).subgraphs[0].tensors
+    (found,) = [one for one in tensors if one.name.decode() == name]
+    assert found.quantization.scale[0] == pytest.approx(51 / 255)
+
+
+def test_no_range_is_given_to_an_unknown_tensor(calibrated: bytes) -> None:
+    with pytest.raises(KeyError, match="nowhere"):
+        with_ranges(calibrated, {"nowhere": (0.0, 1.0)})
+
+
+def test_an_outlier_is_clipped_by_percentile_and_entropy_and_not_by_min_max() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 200_000)
+    values[0] = 40.0
+    histogram = histogram_of(values)
+    assert min_max(histogram)[1] == 40
+    for method in (percentile, entropy):
+        low, high = method(histogram)
+        assert 3 < high < 12, method.__name__
+        assert -6 < low < -3, method.__name__
+
+
+def test_without_outliers_no_method_throws_values_away() -> None:
+    flat = np.random.default_rng(0).uniform(-2, 5, 200_000)
+    for method in METHODS.values():
+        assert method(histogram_of(flat)) == pytest.approx((-2, 5), abs=0.1)
+
+
+def test_values_far_from_zero_are_not_clipped_to_nothing() -> None:
+    far = np.random.default_rng(0).normal(3, 0.1, 20_000)
+    for method in METHODS.values():
+        low, high = method(histogram_of(far))
+        assert low == 0
+        assert high > 3.2
+
+
+def test_percentile_leaves_one_in_ten_thousand_beyond_each_end_and_counts_no_zeros() -> None:
+    values = np.concatenate([np.linspace(-10, 10, 100_001), np.zeros(10**6)])
+    low, high = percentile(histogram_of(values))
+    assert low == pytest.approx(-9.998, abs=0.003)
+    assert high == pytest.approx(9.998, abs=0.003)
+
+
+def test_mse_finds_the_range_whose_rounding_measures_least() -> None:
+    values = np.random.default_rng(0).laplace(0, 1, 100_000)
+
+    def error(end: float) -> float:
+        step = 2 * end / 255
+        return float(np.mean((np.clip(np.round(values / step) * step, -end, end) - values) ** 2))
+
+    low, high = mse(histogram_of(values))
+    best = min(error(end) for end in np.linspace(2, 14, 200))
+    assert error((high - low) / 2) < 1.02 * best
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=50), st.integers(-20, 20))
+def test_a_histogram_does_not_depend_on_the_order_and_counts_all_but_zeros(
+    values: list[float], exponent: int
+) -> None:
+    batches = [np.array([value]) * 2.0**exponent for value in values]
+    forward, backward = histogram_of(*batches), histogram_of(*batches[::-1])
+    assert forward.width == backward.width
+    assert np.array_equal(forward.counts, backward.counts)
+    assert forward.counts.sum() == np.count_nonzero(np.array(batches, np.float32))
+    assert -BINS * forward.width < forward.low
+    assert forward.high < BINS * forward.width
+    assert min_max(forward) == min_max(backward)
+
+
+def test_a_dead_activation_has_an_empty_range() -> None:
+    for method in METHODS.values():
+        assert method(histogram_of(np.zeros(100))) == (0, 0)
+
+
+def test_bad_input_is_refused(calibrated: bytes, pictures: Pictures) -> None:
+    with pytest.raises(OptionError, match=r"'median'\. Known: min-max, percentile, entropy, mse"):
+        choose_ranges(calibrated, pictures, "median")
+    with pytest.raises(DataError, match="no calibration photos"):
+        choose_ranges(calibrated, [], "min-max")
+    with pytest.raises(ModelError, match="not finite"):
+        choose_ranges(calibrated, [np.full_like(pictures[0], np.inf)], "min-max")
