@@ -104,7 +104,7 @@ def roc_svg(curves: Sequence[Curve]) -> str:
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         _draw_curves(axes, curves)
         axes.legend(loc="lower right")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def risk_coverage_svg(curves: Sequence[Curve]) -> str:
@@ -114,7 +114,7 @@ def risk_coverage_svg(curves: Sequence[Curve]) -> str:
         _draw_curves(axes, curves)
         axes.set_ylim(0, max(0.05, 1.1 * max(float(curve.y.max()) for curve in curves)))
         axes.legend(loc="upper left")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def reliability_svg(before: Sequence[Bin], after: Sequence[Bin]) -> str:
@@ -136,7 +136,7 @@ def reliability_svg(before: Sequence[Bin], after: Sequence[Bin]) -> str:
                 x, y, [12 + 400 * one.photos / photos for one in bins], colour, alpha=0.55, linewidths=0
             )
         axes.legend(loc="upper left")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
@@ -158,7 +158,7 @@ def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]
         axes.set_xlabel("change of balanced accuracy")
         axes.grid(axis="x")
         figure.legend(loc="outside upper left", ncols=2)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _square(x_label: str, y_label: str) -> tuple[Figure, Axes]:
@@ -182,7 +182,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
         )
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """The <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=NO_METADATA)

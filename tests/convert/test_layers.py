@@ -1,0 +1,184 @@
+"""The error of every op is measured where it arises, and its cause is told."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+import tf_keras as keras
+
+from convert.layers import LayerError, Quantized, advice, compare_layers, layers_svg, short_name, worst_layers
+from convert.ranges import choose_ranges, with_ranges
+from edge.errors import DataError
+
+Pictures = list[NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def calibrated(calibrate: Callable[..., bytes], residual_network: Any, pictures: Pictures) -> bytes:
+    model = calibrate(residual_network, pictures)
+    return with_ranges(model, choose_ranges(model, pictures, "min-max"))
+
+
+@pytest.fixture(scope="module")
+def layers(calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures) -> list[LayerError]:
+    return compare_layers(calibrated, quantize(calibrated), pictures)
+
+
+def of_layer(layers: list[LayerError], name: str) -> LayerError:
+    (found,) = [layer for layer in layers if f"/{name}/" in layer.name.split(";")[0]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def channels() -> Any:
+    """A convolution of three channels: a dead one, one too small for the scale of the third, and that."""
+    pixels = keras.Input((16, 16, 3))
+    convolution = keras.layers.Conv2D(3, 1, activation="relu", name="three")
+    x = convolution(pixels)
+    network = keras.Model(
+        pixels, keras.layers.Dense(4, name="head")(keras.layers.GlobalAveragePooling2D()(x))
+    )
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    kernel[..., 1], kernel[..., 2] = 1e-4, 1
+    convolution.set_weights([kernel, np.array([-1, 0, 0], np.float32)])
+    return network
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "levels", "values"),
+    [
+        (np.int8, 0.5, -3, [-128, -3, 127], [-62.5, 0, 65]),
+        (np.uint8, 0.25, 255, [0, 254, 255], [-63.75, -0.25, 0]),
+        (np.int16, 2.0, 0, [-32768, 1, 32767], [-65536, 2, 65534]),
+    ],
+)
+def test_integers_become_the_values_that_they_stand_for_and_back(
+    dtype: Any, scale: float, zero_point: int, levels: list[int], values: list[float]
+) -> None:
+    tensor = Quantized(0, np.dtype(dtype), scale, zero_point)
+    assert tensor.dequantize(np.array(levels, dtype)).tolist() == values
+    assert tensor.quantize(np.array(values, np.float32)).tolist() == levels
+    assert tensor.ends == (
+        (np.iinfo(dtype).min - zero_point) * scale,
+        (np.iinfo(dtype).max - zero_point) * scale,
+    )
+
+
+def test_values_are_rounded_and_clipped() -> None:
+    tensor = Quantized(0, np.dtype(np.int8), 1.0, 0)
+    assert tensor.quantize(np.array([0.6, -0.6, 1e9, -1e9], np.float32)).tolist() == [1, -1, 127, -128]
+
+
+def test_a_float_file_beside_itself_has_no_error(calibrated: bytes, pictures: Pictures) -> None:
+    layers = compare_layers(calibrated, calibrated, pictures)
+    assert len(layers) > 5
+    for layer in layers:
+        assert (layer.sqnr_db, layer.introduced, layer.contribution) == (inf, 0, 0)
+        assert layer.in_float
+    assert worst_layers(layers, 3) == []
+    assert advice(layers) == ["every op is in float: nothing is lost to int8"]
+
+
+def test_every_op_of_a_sound_network_is_compared_and_none_is_conspicuous(layers: list[LayerError]) -> None:
+    kinds = [layer.kind for layer in layers]
+    for kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX"):
+        assert kind in kinds
+    for layer in layers:
+        assert layer.sqnr_db > 20
+        assert 0 <= layer.introduced < 0.01
+        assert not layer.in_float
+        assert not layer.collapsed or layer.kind == "SOFTMAX"
+        assert layer.saturated == 0
+        assert layer.delegated == (layer.kind != "SOFTMAX")
+    assert not any("XNNPACK" in line for line in advice(layers)), "a softmax of four classes costs nothing"
+    assert of_layer(layers, "project").inputs == (of_layer(layers, "depthwise").name,)
+
+
+def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
+    calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures, layers: list[LayerError]
+) -> None:
+    name = of_layer(layers, "expand").name
+    collapsed = with_ranges(calibrated, {name: (0.0, 0.01)})
+    found = compare_layers(collapsed, quantize(collapsed), pictures)
+    worst = of_layer(found, "expand")
+    assert worst_layers(found, 1) == [name]
+    assert worst.introduced > 0.5
+    assert worst.collapsed
+    assert worst.saturated > 0.3
+    behind = found[found.index(worst) + 1]
+    assert behind.sqnr_db < 3
+    assert behind.introduced < 0.01 * worst.introduced
+    told = advice(found)
+    assert short_name(name) in told[0]
+    assert "its scale fits other values than these" in told[0]
+    assert any("collapsed scale" in line and short_name(name) in line for line in told)
+
+
+def test_dead_and_lost_channels_are_told_apart(
+    channels: Any, calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+) -> None:
+    model = calibrate(channels, pictures)
+    layer = of_layer(compare_layers(model, quantize(model), pictures), "three")
+    assert (layer.channels, layer.dead_channels, layer.lost_channels) == (3, 1, 1)
+
+
+def test_what_lies_beyond_the_range_is_counted(
+    channels: Any, calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+) -> None:
+    model = calibrate(channels, pictures)
+    name = next(iter(name for name in choose_ranges(model, pictures, "min-max") if "/three/" in name))
+    halved = with_ranges(model, {name: (0.0, 1.0)})
+    (layer,) = [one for one in compare_layers(halved, quantize(halved), pictures) if one.name == name]
+    third_channel = np.concatenate([picture.sum(axis=-1) for picture in pictures])
+    expected = np.count_nonzero(third_channel > 1 + layer.scale / 2) / (3 * third_channel.size)
+    assert layer.saturated == pytest.approx(expected, rel=1e-3)
+    assert layer.high == pytest.approx(third_channel.max(), rel=1e-5)
+
+
+def test_leaving_the_worst_in_float_brings_back_more_than_leaving_the_best(
+    calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures, layers: list[LayerError]
+) -> None:
+    def after(names: list[str]) -> LayerError:
+        found = compare_layers(calibrated, quantize(calibrated, names), pictures)
+        assert {layer.name for layer in found if layer.in_float} == set(names)
+        return of_layer(found, "head")
+
+    worst = worst_layers(layers, 3)
+    best = sorted(layers[:-2], key=lambda layer: layer.contribution)[:3]
+    assert len(worst) == 3
+    assert after(worst).sqnr_db > of_layer(layers, "head").sqnr_db + 1
+    assert after(worst).sqnr_db > after([layer.name for layer in best]).sqnr_db
+
+
+def test_an_op_that_the_delegate_refuses_is_told(
+    calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+) -> None:
+    pixels = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(pixels)
+    x = keras.layers.Conv2D(4, 1)(x * tf.nn.relu6(x + 3) / 6)
+    model = calibrate(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x)), pictures)
+    layers = compare_layers(model, quantize(model), pictures)
+    assert {layer.kind: layer.delegated for layer in layers}.items() >= {
+        "CONV_2D": True,
+        "HARD_SWISH": False,
+    }.items()
+    assert [line for line in advice(layers) if line.startswith("1 of 4 ops have no place in the XNNPACK")]
+
+
+def test_the_plot_is_one_svg_element_that_names_the_worst(layers: list[LayerError]) -> None:
+    drawing = layers_svg(layers)
+    assert drawing.startswith("<svg")
+    assert short_name(worst_layers(layers, 1)[0]) in drawing
+    assert drawing == layers_svg(layers)
+
+
+def test_no_pictures_are_refused(calibrated: bytes) -> None:
+    with pytest.raises(DataError, match="give at least one"):
+        compare_layers(calibrated, calibrated, [])
