@@ -1,19 +1,17 @@
-"""One conversion from a run folder: the file, its manifest and its proof, as one value."""
+"""One conversion: the file, its manifest and its proof, as one value."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-import tf_keras as keras
-from numpy.typing import NDArray
-
-from convert.compact import share_vectors
-from convert.lower import INT8_PTQ, INT8_QAT, lower
+from convert.gate import Verdict, judge
+from convert.layers import LayerError, compare_layers
+from convert.lower import INT8_QAT, Form, calibrate, calibration_inputs, input_ends, lower
+from convert.metadata import with_metadata
+from convert.network import Network
 from convert.proof import (
     Parity,
     calibrated,
@@ -24,18 +22,17 @@ from convert.proof import (
     fit_temperature,
     parity_json,
 )
+from convert.subject import Subject, Told
 from convert.thresholds import decision_scores, fit_thresholds
 from edge.classifier import Classifier
-from edge.errors import OptionError, StorageError
+from edge.errors import StorageError
 from edge.files import write_bytes
+from edge.golden import record
 from edge.manifest import Manifest, attach
-from train.catalogue import NONE_OF_THESE, Photo
-from train.feed import draw_evenly, label_indices, predict_logits
-from train.fit import trained_network
-from train.pixels import cached_pixels
-from train.run_folder import Config, RunFolder
 
-TOOLS = ("dermedge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+# Enough to tell which layer loses; a layer has thousands of activations a picture.
+EXPLAINED_PICTURES = 12
+DEVICE_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,20 @@ class Conversion:
     """What one conversion made.
 
     Attributes:
+        form: what was asked for.
         model: the whole .tflite with its manifest.
         manifest: of the file.
-        parity: the file beside its Keras model on the validation photos.
+        parity: the file beside the Keras model that it was lowered from, on the proof set.
+        verdict: the file beside the float network.
+        invoke_ms: the median time of one inference on this machine, while it was proven.
     """
 
+    form: Form
     model: bytes
     manifest: Manifest
     parity: Parity
+    verdict: Verdict
+    invoke_ms: float
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all.
@@ -63,115 +66,85 @@ class Conversion:
         write_bytes(path, self.model)
 
 
-def convert_run(
-    run: RunFolder,
-    kind: str,
-    calibration_photos: int = 200,
-    evidence: bool = True,
-    licence: str | None = None,
-    progress: Callable[[str], Callable[[int, int], None]] = lambda what: lambda done, total: None,
+def convert(
+    subject: Subject,
+    form: Form,
+    max_drop: float,
+    progress: Told = lambda what: lambda done, total: None,
 ) -> Conversion:
-    """Converts a run, and runs the result on every validation photo beside the Keras model.
+    """Converts, and runs the result on the whole proof set beside the float network.
 
     Temperature and thresholds are fitted on what the converted file itself says of these photos.
 
     Args:
-        run: a folder of `dermedge train`.
-        kind: one of `convert.lower.KINDS`.
-        calibration_photos: for ``int8-ptq``: training photos, drawn evenly over the classes, unaugmented.
-        evidence: whether the heat map is an output.
-        licence: of the weights, for the manifest.
+        subject: what is converted.
+        form: into what.
+        max_drop: as `judge` takes it.
         progress: for a text, a callback (done, total).
 
     Raises:
-        DataError: the run lacks the weights, or photos of it have gone.
         ModelError: the converter, or the device runtime, refuses the model.
     """
-    config = run.config()
-    photos = run.photos()
-    # layers are named by counting, and names are in the file: equal conversions give equal bytes
-    keras.backend.clear_session()
-    network = trained_network(run, "qat" if kind == INT8_QAT else "float")
-    calibration = _calibration(run, config, photos, calibration_photos) if kind == INT8_PTQ else []
-    model = share_vectors(lower(network, kind, calibration, evidence))
-    manifest = _describe(config, kind, licence)
-    held_out = [photo for photo in photos if photo.split == "val"]
-    pixels = cached_pixels([Path(photo.path) for photo in held_out], config.size, run.cache)
-    truth = label_indices(held_out, config.classes)
-    device = _run_on_device(attach(model, manifest), pixels, progress(f"running {len(pixels)} photos"))
-    parity = compare(predict_logits(network, pixels), device)
-    temperature = fit_temperature(device, truth)
-    decided = (calibrated(device, temperature), truth, config.classes, manifest.none_label)
-    thresholds = fit_thresholds(*decided)
+    proof = subject.proof
+    network = _network(subject, form)
+    manifest = replace(subject.manifest, quantization=form.kind)
+    model = with_metadata(lower(network, form, subject.calibration), manifest)
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        path = Path(folder) / "converted.tflite"
+        write_bytes(path, attach(model, manifest))
+        check_input(path, subject.manifest.input_size, input_ends(network, form))
+        with Classifier(path, num_threads=DEVICE_THREADS) as classifier:
+            device, invoke_ms = device_logits(classifier, proof.pixels, progress(f"proving {form.name}"))
+        golden = record(path)
+    reference = proof.reference if network is subject.network else network.logits(proof.pixels)
+    parity = compare(reference, device)
+    temperature = fit_temperature(device, proof.truth)
+    decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
+    thresholds = fit_thresholds(*decided, proof.critical)
     manifest = replace(
         manifest,
         temperature=temperature,
         thresholds=thresholds,
         metrics={
-            "val_photos": len(truth),
-            **calibration_scores(device, truth, temperature),
+            "val_photos": len(proof.truth),
+            **calibration_scores(device, proof.truth, temperature),
             **decision_scores(*decided, thresholds),
         },
         parity=parity_json(parity),
+        golden=golden,
     )
-    return Conversion(attach(model, manifest), manifest, parity)
+    verdict = judge(proof, device, max_drop)
+    return Conversion(form, attach(model, manifest), manifest, parity, verdict, invoke_ms)
 
 
-def better(qat: Conversion, ptq: Conversion) -> Conversion:
-    """The one that is right more often on validation by its most probable class, classes weighed alike.
+def better(conversions: Sequence[Conversion]) -> Conversion:
+    """Of files that are as fast: one that passed its proof, and of these the one that is right most often.
 
-    Its manifest also tells that figure of both: ``val_balanced_accuracy_argmax_of``, kind -> figure.
+    Right is the most probable class on the proof set, classes weighed alike. The manifest of the chosen one
+    also tells that figure of all: ``val_balanced_accuracy_argmax_of``, form -> figure.
     """
     key = "val_balanced_accuracy_argmax"
-    figures = {one.manifest.quantization: one.manifest.metrics[key] for one in (qat, ptq)}
-    best = ptq if ptq.manifest.metrics[key] > qat.manifest.metrics[key] else qat
+    best = max(conversions, key=lambda one: (one.verdict.passed, one.manifest.metrics[key]))
+    if len(conversions) == 1:
+        return best
+    figures = {one.form.name: one.manifest.metrics[key] for one in conversions}
     manifest = replace(best.manifest, metrics=best.manifest.metrics | {f"{key}_of": figures})
-    return Conversion(attach(best.model, manifest), manifest, best.parity)
+    return replace(best, model=attach(best.model, manifest), manifest=manifest)
 
 
-def _describe(config: Config, kind: str, licence: str | None) -> Manifest:
-    """What is known of a file before it has run."""
-    return Manifest(
-        labels=config.classes,
-        input_size=config.size,
-        quantization=kind,
-        architecture=config.architecture,
-        none_label=NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
-        data_digest=config.data_digest,
-        command=config.command,
-        licence=licence,
-        tools=tool_versions(),
-    )
+def explain(subject: Subject, conversion: Conversion) -> list[LayerError]:
+    """What each layer of an 8- or 16-bit file loses, on some of the calibration pictures.
+
+    Layers are known by the names of their tensors; in a fine-tuned network few keep the float network's.
+    """
+    pictures = subject.calibration[:EXPLAINED_PICTURES]
+    form = conversion.form
+    in_float = calibrate(subject.network, form, pictures)
+    inputs = list(calibration_inputs(subject.network, form, pictures))
+    return compare_layers(in_float, conversion.model, inputs)
 
 
-def _calibration(
-    run: RunFolder, config: Config, photos: tuple[Photo, ...], count: int
-) -> list[NDArray[np.uint8]]:
-    training = [photo for photo in photos if photo.split == "train"]
-    if count < 1:
-        raise OptionError(f"--calibration-photos is {count}; it must be 1 or more")
-    pixels = cached_pixels([Path(photo.path) for photo in training], config.size, run.cache)
-    chosen = draw_evenly(training, min(count, len(training)), np.random.default_rng(config.seed))
-    return [np.asarray(pixels[index]) for index in chosen]
-
-
-def _run_on_device(
-    model: bytes, pixels: NDArray[np.uint8], progress: Callable[[int, int], None]
-) -> NDArray[np.float64]:
-    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        path = Path(folder) / "converted.tflite"
-        write_bytes(path, model)
-        check_input(path)
-        with Classifier(path, num_threads=2) as classifier:
-            return device_logits(classifier, pixels, progress)
-
-
-def tool_versions() -> dict[str, str]:
-    """Package -> version, of those that make a model and are installed."""
-    found = {}
-    for name in TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _network(subject: Subject, form: Form) -> Network:
+    if form.kind == INT8_QAT and subject.quantization_aware:
+        return subject.quantization_aware()
+    return subject.network

@@ -13,7 +13,6 @@ from scipy.optimize import minimize_scalar
 from edge.classifier import Classifier
 from edge.decision import softmax
 from edge.errors import ModelError
-from edge.preprocess import SCALE, ZERO_POINT
 from train.metrics import calibration_error
 
 TEMPERATURES = (0.1, 10.0)
@@ -40,14 +39,20 @@ def device_logits(
     classifier: Classifier,
     pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> NDArray[np.float64]:
-    """float64 [n, K] logits by the device runtime, of uint8 [n, s, s, 3] RGB pictures of the input's size."""
-    logits = []
+) -> tuple[NDArray[np.float64], float]:
+    """What the device runtime says of uint8 [n, s, s, 3] RGB pictures of the input's size.
+
+    Returns:
+        float64 [n, K] logits, and the median milliseconds of an inference.
+    """
+    logits, invoke_ms = [], []
     for index, picture in enumerate(pixels, 1):
         # the classifier takes blue first, as a camera gives it
-        logits.append(classifier.predict(np.ascontiguousarray(picture[..., ::-1])).logits)
+        prediction = classifier.predict(np.ascontiguousarray(picture[..., ::-1]))
+        logits.append(prediction.logits)
+        invoke_ms.append(prediction.timing.invoke_ms)
         progress(index, len(pixels))
-    return np.array(logits)
+    return np.array(logits), float(np.median(invoke_ms))
 
 
 def compare(reference: NDArray[np.floating], device: NDArray[np.floating]) -> Parity:
@@ -98,18 +103,30 @@ def calibration_scores(
     }
 
 
-def check_input(path: Path) -> None:
-    """Makes sure that the input takes real pixels: uint8, and quantized, where it is, as all of them.
+def check_input(path: Path, size: int, ends: tuple[float, float]) -> None:
+    """Makes sure that the input takes real pixels of the right size.
+
+    Args:
+        path: of a .tflite.
+        size: the side of its input in pixels.
+        ends: what the pixels 0 and 255 must stand for where it is quantized.
 
     Raises:
-        ModelError: it does not; a camera's frame would be seen brighter or darker than it is.
+        ModelError: it does not; a camera's frame would be seen brighter, darker or larger than it is.
     """
     with Classifier(path) as classifier:
         scale, zero_point = classifier.input_quantization
-    if scale and (abs(scale * SCALE - 1) > 1e-4 or zero_point != ZERO_POINT):
+        least, found_size = classifier.least_input, classifier.input_size
+    if found_size != size:
+        raise ModelError(f"the converted input is of {found_size} pixels, and the network's of {size}")
+    if not scale:
+        return
+    found = tuple((least + pixel - zero_point) * scale for pixel in (0, 255))
+    # the zero point is a whole number, which is half a step off at most
+    if max(abs(one - end) for one, end in zip(found, ends, strict=True)) > 0.51 * scale:
         raise ModelError(
-            f"the converted input has scale {scale} and zero point {zero_point}, "
-            f"not {1 / SCALE:.6f} and {ZERO_POINT}: real pixels would be misread"
+            f"the converted input takes the pixels 0 and 255 for {found[0]:.4f} and {found[1]:.4f}, "
+            f"not {ends[0]:.4f} and {ends[1]:.4f}: real pixels would be misread"
         )
 
 

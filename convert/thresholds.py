@@ -40,7 +40,7 @@ def fit_thresholds(
     truth: Integers,
     labels: Sequence[str],
     none_label: str | None,
-    critical: str = "melanoma",
+    critical: str | None = "melanoma",
 ) -> dict[str, Any]:
     """The ``thresholds`` of a manifest; a key is absent where its class, or photos for it, are.
 
@@ -58,7 +58,7 @@ def fit_thresholds(
         truth: int [n].
         labels: of the K classes.
         none_label: the one of them that stands for "none of these", or None.
-        critical: the class to alert of.
+        critical: the class to alert of, or None.
     """
     named = _named(truth, labels, none_label)
     fitted: dict[str, Any] = {}

@@ -109,7 +109,8 @@ class Classifier:
     """A .tflite and its interpreter. Not for use from several threads at once.
 
     Args:
-        model: a .tflite file with a uint8 or int8 [1, S, S, 3] RGB input of real pixel values.
+        model: a .tflite file with a uint8 or int8 [1, S, S, 3] RGB input of real pixel values, or with a
+            float32 one and a manifest, which says that it holds them.
         labels: class names for a file without a manifest.
         num_threads: of the interpreter.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
@@ -138,11 +139,11 @@ class Classifier:
         started = perf_counter_ns()
         self._interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / NS_PER_MS
-        self._input = _input_details(self._interpreter, self.path)
+        self.manifest: Manifest | None = read_manifest(self.path)
+        self._input = _input_details(self._interpreter, self.path, self.manifest is not None)
         self._probabilities, self._evidence = _output_details(self._interpreter, self.path)
         self.input_size = int(self._input["shape"][1])
         self._preprocess = Preprocessor(self.input_size)
-        self.manifest: Manifest | None = read_manifest(self.path)
         classes = int(self._probabilities["shape"][-1])
         if self.manifest and len(self.manifest.labels) != classes:
             raise ModelError(
@@ -180,6 +181,11 @@ class Classifier:
         return float(scale), int(zero_point)
 
     @property
+    def least_input(self) -> int:
+        """What the pixel 0 is in the input tensor: -128 where that is int8, else 0."""
+        return -128 if self._input["dtype"] == np.int8 else 0
+
+    @property
     def has_heat_map(self) -> bool:
         """Whether the evidence has more than one cell, so that it says where."""
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
@@ -194,8 +200,10 @@ class Classifier:
         tensor = self._interpreter.tensor(self._input["index"])()[0]
         if tensor.dtype == np.uint8:
             self._preprocess(frame_bgr, out=tensor)
-        else:  # int8 holds the pixel less 128
+        elif tensor.dtype == np.int8:  # it holds the pixel less 128
             tensor[...] = (self._preprocess(frame_bgr) ^ 0x80).view(np.int8)
+        else:
+            tensor[...] = self._preprocess(frame_bgr)
 
     def invoke(self) -> None:
         """Runs the network on what lies in the input tensor."""
@@ -265,12 +273,12 @@ class Classifier:
         return None, logits_of_outputs(self._read(self._probabilities).dequantize().tolist())
 
 
-def _input_details(interpreter: Interpreter, path: Path) -> dict[str, Any]:
+def _input_details(interpreter: Interpreter, path: Path, is_ours: bool) -> dict[str, Any]:
     inputs = interpreter.get_input_details()
     shape = [int(n) for n in inputs[0]["shape"]]
     if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
         raise ModelError(f"'{path}' is no picture classifier: its input is {shape}, not [1, S, S, 3]")
-    if inputs[0]["dtype"] not in (np.uint8, np.int8):
+    if inputs[0]["dtype"] not in ((np.uint8, np.int8, np.float32) if is_ours else (np.uint8, np.int8)):
         name = np.dtype(inputs[0]["dtype"]).name
         raise ModelError(
             f"the input of '{path}' is {name}, whose normalization nobody wrote down; "

@@ -199,11 +199,16 @@ def sensitivity_at(specificity: float, positive: Bools, evidence: Floats, draws:
     """The greatest sensitivity of an operating point of at least this specificity; not interpolated."""
     if positive.all() or not positive.any():
         return NOT_MEASURED
+    return score_of(sensitivities_at(specificity, positive, evidence, draws))
+
+
+def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Floats:
+    """`sensitivity_at` of every draw, [1 + B]."""
     false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
     # 1 - 0.9 is a little less than 0.1, and the point of exactly that specificity is allowed
     allowed = false_positive_rate <= 1 - specificity + 1e-9
     best = np.where(allowed, sensitivity, 0.0).max(axis=1)
-    return score_of(np.where(np.isnan(false_positive_rate[:, -1]), np.nan, best))
+    return np.where(np.isnan(false_positive_rate[:, -1]), np.nan, best)
 
 
 def class_balanced(truth: Integers, draws: Floats) -> Floats:
@@ -228,8 +233,13 @@ def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
     """
+    return score_of(calibration_errors(confidence, right, draws))
+
+
+def calibration_errors(confidence: Floats, right: Bools, draws: Floats) -> Floats:
+    """`calibration_error` of every draw, [1 + B]."""
     excess = np.eye(CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
-    return score_of(_ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1)))
+    return _ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1))
 
 
 def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:

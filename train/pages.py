@@ -19,14 +19,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def render(template: str, filters: dict[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """A page of `TEMPLATES`, which is also given ``version``, ``created`` and ``disclaimer``.
+def render(
+    template: str,
+    filters: dict[str, Callable[..., Any]] | None = None,
+    templates: Path = TEMPLATES,
+    **values: Any,
+) -> str:
+    """A page of ``templates``, which is also given ``version``, ``created`` and ``disclaimer``.
 
     Raises:
         jinja2.UndefinedError: the template names a value that was not given.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([templates, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -11,11 +11,19 @@ pytest.importorskip("tensorflow")
 
 import dermedge
 from convert.compact import share_vectors
-from convert.lower import INT8_PTQ, KINDS, lower
-from convert.proof import calibrated, calibration_scores, check_input, compare, fit_temperature
+from convert.lower import INT8_PTQ, Form, input_ends, lower
+from convert.network import network_of
+from convert.proof import (
+    calibrated,
+    calibration_scores,
+    check_input,
+    compare,
+    device_logits,
+    fit_temperature,
+)
 from edge.classifier import Classifier
 from edge.errors import ModelError
-from edge.manifest import read_manifest, strip
+from edge.manifest import Manifest, attach, read_manifest, strip
 from edge.pictures import read_picture
 from edge.preprocess import normalize, to_input
 from train.fit import trained_network
@@ -42,7 +50,7 @@ def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {kind: folder / f"{kind}.tflite" for kind in OPTIONS}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OPTIONS)
 def test_the_file_answers_as_its_keras_model_does(
     converted: dict[str, Path], trained_run: Path, labelled_set: Path, kind: str
 ) -> None:
@@ -56,11 +64,10 @@ def test_the_file_answers_as_its_keras_model_does(
     assert parity.max_logit_difference < TOLERANCE[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OPTIONS)
 def test_every_file_takes_pixels_and_tells_what_it_is(
     converted: dict[str, Path], trained_run: Path, kind: str
 ) -> None:
-    check_input(converted[kind])
     with Classifier(converted[kind]) as classifier:
         manifest = classifier.manifest
         assert manifest is not None
@@ -118,7 +125,7 @@ def test_thresholds_are_fitted_on_what_the_file_itself_says_of_validation(
     assert manifest.metrics["val_declined"] == 0
     assert manifest.metrics["val_set_size"] == pytest.approx(np.mean([len(one) for one in sets]), abs=1e-4)
     for part in (
-        "calibration error",
+        "temperature",
         "declined from p(none of these)",
         "alert from p(melanoma)",
         "uncertain below",
@@ -193,20 +200,26 @@ def test_sharing_vectors_changes_no_answer_and_keeps_the_buffers_aligned(convert
     assert all(offset % 16 == 0 for offset in offsets)
 
 
-def test_an_input_that_would_misread_pixels_is_refused(trained_run: Path, tmp_path: Path) -> None:
-    network = trained_network(RunFolder(trained_run), "float")
+@pytest.mark.parametrize("io", ["uint8", "int8", "float32"])
+def test_the_input_takes_real_pixels_whatever_its_type(trained_run: Path, tmp_path: Path, io: str) -> None:
+    network = network_of(trained_network(RunFolder(trained_run), "float"), "cnn", 32, ("a", "b", "c"))
     dark = np.random.default_rng(0).integers(0, 90, (4, 32, 32, 3), dtype=np.uint8)
-    path = tmp_path / "dark.tflite"
-    path.write_bytes(lower(network, INT8_PTQ, list(dark)))
-    check_input(path)
-    # the same without the two pixels that `lower` adds
-    import convert.lower
+    path, form = tmp_path / "dark.tflite", Form(INT8_PTQ, io)
+    path.write_bytes(attach(lower(network, form, list(dark)), Manifest(network.labels, 32, INT8_PTQ)))
+    check_input(path, 32, input_ends(network, form))
+    bright = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    with Classifier(path) as classifier:
+        assert np.dtype(classifier._input["dtype"]).name == io
+        device, _ = device_logits(classifier, bright)
+    assert compare(network.logits(bright), device).max_logit_difference < TOLERANCE["int8-ptq"]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert.lower, "with_full_range", list)
-        path.write_bytes(lower(network, INT8_PTQ, list(dark)))
+
+def test_an_input_that_would_misread_pixels_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    network = network_of(trained_network(RunFolder(trained_run), "float"), "cnn", 32, ("a", "b", "c"))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(lower(network, Form(INT8_PTQ), [np.zeros((32, 32, 3), np.uint8)]))
     with pytest.raises(ModelError, match="misread"):
-        check_input(path)
+        check_input(path, 32, (0.0, 255.0))
 
 
 def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> None:
@@ -236,6 +249,13 @@ def test_scaling_by_the_fitted_temperature_calibrates() -> None:
     ("arguments", "message"),
     [
         (["nowhere", "--int8"], "is no run folder"),
+        (["RUN", "--int8", "--data", "x"], "--data is for a Keras file"),
+        (["RUN", "--int8", "--critical", "x"], "--critical is 'x'. Known: blue, brown, red"),
+        (["RUN", "--int8", "--max-drop", "-1"], "'-1' is not a number of points"),
+        (["RUN", "--float16", "--float-layers", "2"], "--float-layers is for --int8"),
+        (["RUN", "--int8", "--method", "ptq", "--float-layers", "x"], "no layer is called so"),
+        (["x.keras", "--int8", "--data", "y"], "there is no model 'x.keras'"),
+        (["RUN", "--int16x8", "--io", "int8"], "--int16x8 has uint8 or float32 inputs"),
         (["RUN"], "--int8"),
         (["RUN", "--int8", "--int4"], "--int4"),
         (["RUN", "--int8", "--calibration-photos", "0"], "'0' is not a whole number"),

@@ -1,0 +1,261 @@
+"""Any Keras classifier as a network to convert: .keras and .h5 files of Keras 2 and 3, and SavedModels."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from convert.network import Network
+from convert.normalization import FOREIGN, NORMALIZATIONS, Normalization
+from edge.errors import DataError, ModelError, OptionError
+from train.metrics import balanced_accuracy, confusion_matrix
+
+FORMS = ".keras, .h5 or a SavedModel folder"
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+# Layers that turn pixels into what the network wants; a network that has one takes pixels.
+PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
+SOFTMAX = "softmax"
+# How much better than chance a network must be, in balanced accuracy, for trying to tell its normalization.
+MARGIN = 0.1
+REASON_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """A classifier as it lies in a file.
+
+    Attributes:
+        path: of the file or folder.
+        size: side of its input in pixels.
+        classes: number of its outputs.
+        compute: as `Network.compute`.
+        weights: as `Network.weights`.
+        takes_pixels: whether a layer of it normalizes; None where that cannot be seen.
+    """
+
+    path: Path
+    size: int
+    classes: int
+    compute: Callable[[tf.Tensor], list[tf.Tensor]]
+    weights: dict[str, Any]
+    takes_pixels: bool | None
+
+    def network(self, labels: tuple[str, ...], normalization: Normalization) -> Network:
+        return Network(self.path.stem, self.size, labels, normalization, self.compute, self.weights)
+
+
+def is_keras_file(path: Path) -> bool:
+    """Whether a path is a Keras file or a SavedModel."""
+    return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").is_file()
+
+
+def open_keras(path: Path, size: int | None = None) -> KerasFile:
+    """Reads a Keras file or a SavedModel.
+
+    Args:
+        path: of it.
+        size: side of the input in pixels, for a network that takes any.
+
+    Raises:
+        ModelError: it cannot be read, or is no picture classifier.
+        OptionError: the size is not that of its input, or it takes any and none was given.
+    """
+    if not path.exists():
+        raise ModelError(f"there is no model '{path}'; give a run folder, {FORMS}")
+    try:
+        if path.is_dir():
+            return _from_saved_model(path, size)
+        model = _keras_for(path).models.load_model(path, compile=False)
+        return _from_model(path, model, size)
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        tf.errors.OpError,
+    ) as error:
+        raise ModelError(
+            f"cannot read the Keras model '{path}': {_reason(error)}; "
+            "one with layers of your own is read as a SavedModel"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:REASON_CHARACTERS].rstrip(".") if lines else type(error).__name__
+
+
+def _keras_for(path: Path) -> ModuleType:
+    """The Keras that wrote a file: tf_keras for version 2, keras for 3."""
+    if path.suffix.lower() == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    else:
+        with h5py.File(path) as file:
+            if "model_config" not in file.attrs:
+                raise ValueError("it holds weights and no model; save the whole model")
+            version = str(file.attrs.get("keras_version", "2"))
+    if int(version.split(".")[0]) < 3:
+        return import_module("tf_keras")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    return import_module("keras")
+
+
+def _from_model(path: Path, model: Any, size: int | None) -> KerasFile:
+    size = _input_size(path, [tuple(one.shape) for one in model.inputs], size)
+
+    def answer(pictures: tf.Tensor) -> Any:
+        return model(pictures, training=False)
+
+    takes_pixels = any(type(layer).__name__ in PREPROCESSING_LAYERS for layer in _layers(model))
+    ends_in_softmax = _take_softmax_off(model, answer, size)
+    weights = {getattr(variable, "path", variable.name): variable for variable in model.weights}
+    return _keras_file(path, size, answer, weights, takes_pixels, ends_in_softmax)
+
+
+def _from_saved_model(path: Path, size: int | None) -> KerasFile:
+    loaded = tf.saved_model.load(str(path))
+    if "serving_default" not in loaded.signatures:
+        raise ModelError(f"the SavedModel '{path}' has no signature 'serving_default'; export it again")
+    signature = loaded.signatures["serving_default"]
+    inputs = signature.structured_input_signature[1]
+    size = _input_size(path, [tuple(one.shape) for one in inputs.values()], size)
+    name = next(iter(inputs))
+
+    def answer(pictures: tf.Tensor, owner: Any = loaded) -> Any:
+        # the signature alone does not keep its variables alive
+        answers = list(owner.signatures["serving_default"](**{name: pictures}).values())
+        return answers[0] if len(answers) == 1 else answers
+
+    weights = {variable.name: variable for variable in signature.variables if variable.dtype.is_floating}
+    return _keras_file(path, size, answer, weights, None, False)
+
+
+def _keras_file(
+    path: Path,
+    size: int,
+    answer: Callable[[tf.Tensor], Any],
+    weights: dict[str, Any],
+    takes_pixels: bool | None,
+    gives_logits: bool,
+) -> KerasFile:
+    seen = answer(_noise(size))
+    shape = tuple(getattr(seen, "shape", ()))
+    if len(shape) != 2 or shape[1] < 2:
+        told = f"{len(seen)} outputs" if isinstance(seen, list | dict) else f"an output of {list(shape)}"
+        raise ModelError(f"'{path}' is no classifier: it has {told}, not one number a class, [n, K]")
+    gives_logits = gives_logits or not _are_probabilities(np.asarray(seen))
+
+    def compute(pictures: tf.Tensor) -> list[tf.Tensor]:
+        said = answer(pictures)
+        if not gives_logits:
+            return [said]
+        return [tf.nn.softmax(said), tf.reshape(said, (-1, 1, 1, shape[1]))]
+
+    return KerasFile(path, size, int(shape[1]), compute, weights, takes_pixels)
+
+
+def _noise(size: int) -> tf.Tensor:
+    """float32 [4, size, size, 3] of 0 to 1, to see what a network answers."""
+    return tf.constant(np.random.default_rng(0).random((4, size, size, 3), np.float32))
+
+
+def _are_probabilities(rows: NDArray[np.floating]) -> bool:
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
+
+
+def _input_size(path: Path, shapes: list[tuple[int | None, ...]], size: int | None) -> int:
+    shape = shapes[0]
+    if len(shapes) != 1 or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
+        told = ", ".join(str(list(one)) for one in shapes)
+        raise ModelError(f"'{path}' takes {told}, not square colour pictures, [n, S, S, 3]")
+    if shape[1] is None and size is None:
+        raise OptionError(f"'{path}' takes pictures of any size; choose one with --imgsz")
+    if shape[1] is not None and size not in (None, shape[1]):
+        raise OptionError(f"--imgsz is {size}, and '{path}' takes {shape[1]} pixels")
+    return int(shape[1] or size)  # type: ignore[arg-type]
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """All layers, also those of models within the model."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+
+
+def _take_softmax_off(model: Any, answer: Callable[[tf.Tensor], Any], size: int) -> bool:
+    """Makes a model give logits where its last layer ends in a softmax; tells whether it did.
+
+    Decisions are taken from logits, because a uint8 probability knows only steps of 1/256.
+    """
+    *_, last = _layers(model)
+    before = answer(_noise(size))
+    if getattr(getattr(last, "activation", None), "__name__", "") == SOFTMAX:
+        kept, last.activation = last.activation, tf.identity
+        if _is_softmax_of(before, answer(_noise(size))):
+            return True
+        last.activation = kept
+    elif type(last).__name__ == "Softmax":
+        kept, last.call = last.call, lambda inputs, mask=None: inputs
+        if _is_softmax_of(before, answer(_noise(size))):
+            return True
+        last.call = kept
+    return False
+
+
+def _is_softmax_of(probabilities: Any, logits: Any) -> bool:
+    return np.allclose(probabilities, tf.nn.softmax(logits), atol=1e-5)
+
+
+def choose_normalization(
+    file: KerasFile, asked: str, pixels: NDArray[np.uint8], truth: NDArray[np.int64]
+) -> Normalization:
+    """What a network wants its pixels turned into.
+
+    Args:
+        file: of the network.
+        asked: a name of NORMALIZATIONS, or ``auto``: ``pixels`` where a layer of it normalizes, else the one
+            under which it is right about most of the labelled photos, every class weighed alike.
+        pixels: uint8 [n, s, s, 3] RGB photos that it is not proven on.
+        truth: int [n], their classes.
+
+    Raises:
+        OptionError: an unknown name.
+        DataError: under none of them is it much better than chance.
+    """
+    if asked != "auto":
+        if asked not in NORMALIZATIONS:
+            raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")
+        return NORMALIZATIONS[asked]
+    if file.takes_pixels:
+        return NORMALIZATIONS["pixels"]
+    labels = tuple(map(str, range(file.classes)))
+    figures = {}
+    for name in FOREIGN:
+        answers = file.network(labels, NORMALIZATIONS[name]).logits(pixels).argmax(axis=1)
+        figures[name] = balanced_accuracy(confusion_matrix(truth, answers, file.classes))
+    best = max(figures, key=figures.__getitem__)
+    if figures[best] < 1 / len(np.unique(truth)) + MARGIN:
+        told = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        raise DataError(
+            f"cannot tell how '{file.path}' wants its pixels: balanced accuracy by normalization {told}; "
+            "name the right one with --normalization, and the right classes with --labels"
+        )
+    return NORMALIZATIONS[best]

@@ -1,0 +1,164 @@
+"""The report of one conversion: what was tried, what was lost where, and why; for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convert.conversion import Conversion
+from convert.gate import POINTS, SURE_LEAD, Check
+from convert.ladder import Attempt, Outcome
+from convert.layers import LayerError, advice, layers_svg
+from convert.subject import Subject
+from dermedge import DISCLAIMER, __version__
+from edge.errors import StorageError
+from edge.files import storage_error
+from edge.manifest import strip
+from train.pages import now, render
+
+SCHEMA = "dermedge-conversion/1"
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE, FIGURES = "report.html", "report.json"
+WORST_LAYERS_SHOWN = 20
+
+
+def save_report(outcome: Outcome, subject: Subject, folder: Path, command: str, target: Path) -> Path:
+    """Writes a folder with the page and the JSON, whole or not at all; returns the page.
+
+    Args:
+        outcome: of the conversion.
+        subject: what was converted.
+        folder: to make.
+        command: the command line.
+        target: the file that was asked for.
+
+    Raises:
+        StorageError: the folder exists already, or cannot be written.
+    """
+    if folder.exists():
+        raise StorageError(f"'{folder}' exists already; delete it, or name another with --report")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        (part / PAGE).write_text(to_html(outcome, subject, command, target), encoding="utf-8")
+        (part / FIGURES).write_text(to_json(outcome, subject, command, target), encoding="utf-8")
+        os.replace(part, folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder / PAGE
+
+
+def to_json(outcome: Outcome, subject: Subject, command: str, target: Path) -> str:
+    """Everything as indented JSON of schema `SCHEMA`."""
+    chosen = outcome.chosen
+    values = {
+        "schema": SCHEMA,
+        "created": now(),
+        "dermedge": __version__,
+        "command": command,
+        "disclaimer": DISCLAIMER,
+        "target": str(target),
+        "delivered": outcome.delivered,
+        "form": asdict(chosen.form),
+        "bytes": len(chosen.model),
+        "normalization": subject.network.normalization.name,
+        "calibration_photos": len(subject.calibration),
+        "proof_photos": len(subject.proof.truth),
+        "labels": subject.proof.labels,
+        "critical": subject.proof.critical,
+        "manifest": asdict(chosen.manifest),
+        "attempts": [_attempt_json(one) for one in outcome.attempts],
+        "layers": [_layer_json(layer) for layer in outcome.layers],
+        "advice": advice(outcome.layers),
+    }
+    return json.dumps(values, indent=1, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value.tolist()
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    made = attempt.conversion
+    if made is None:
+        return {"form": asdict(attempt.form), "passed": False, "refusal": attempt.refusal}
+    return {
+        "form": asdict(attempt.form),
+        "passed": attempt.passed,
+        "bytes": len(made.model),
+        "invoke_ms": round(made.invoke_ms, 3),
+        "parity": asdict(made.parity),
+        "checks": [_check_json(check) for check in made.verdict.checks],
+    }
+
+
+def _layer_json(layer: LayerError) -> dict[str, Any]:
+    """JSON has no infinity: what has no noise at all, or no signal, has no ratio."""
+    values = asdict(layer)
+    return values | {"sqnr_db": layer.sqnr_db if np.isfinite(layer.sqnr_db) else None}
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "reference": check.reference,
+        "device": check.device,
+        "drop": check.drop.to_json(),
+        "limit": check.limit,
+        "passed": check.passed,
+    }
+
+
+def to_html(outcome: Outcome, subject: Subject, command: str, target: Path) -> str:
+    """One page that needs no other file and no network."""
+    chosen = outcome.chosen
+    return render(
+        "conversion.html",
+        {"points": lambda share: f"{share * POINTS:.1f}"},
+        TEMPLATES,
+        outcome=outcome,
+        chosen=chosen,
+        subject=subject,
+        command=command,
+        target=target,
+        facts=_facts(chosen, subject),
+        flips=_flips(chosen),
+        sure_lead=SURE_LEAD,
+        layers=_worst(outcome.layers),
+        layers_plot=layers_svg(outcome.layers) if outcome.layers else "",
+        advice=advice(outcome.layers),
+    )
+
+
+def _worst(layers: tuple[LayerError, ...]) -> list[LayerError]:
+    return sorted(layers, key=lambda layer: layer.sqnr_db)[:WORST_LAYERS_SHOWN]
+
+
+def _flips(chosen: Conversion) -> list[tuple[str, int, int]]:
+    """Class -> photos of it that only the float network named rightly, and that only the file did."""
+    return [(label, lost, won) for label, (lost, won) in chosen.verdict.flips.items()]
+
+
+def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
+    manifest = chosen.manifest
+    return {
+        "form": chosen.form.name,
+        "input": f"{chosen.form.io}, {manifest.input_size} x {manifest.input_size}, real pixels",
+        "normalization inside": subject.network.normalization.name,
+        "network": manifest.architecture,
+        "classes": ", ".join(manifest.labels),
+        "size": f"{len(chosen.model) / 1e6:.2f} MB, the network {len(strip(chosen.model)) / 1e6:.2f} MB",
+        "calibrated on": f"{len(subject.calibration)} photos",
+        "proven on": f"{chosen.verdict.photos} photos that it was not calibrated on",
+        "inference": f"{chosen.invoke_ms:.2f} ms, the median of the proof: no benchmark",
+        "temperature": f"{manifest.temperature:.3f}",
+        "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+    }

@@ -1,0 +1,278 @@
+"""What is to be converted, with the photos to calibrate it on and those to prove it on."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from convert.gate import ProofSet
+from convert.keras_file import KerasFile, choose_normalization, open_keras
+from convert.network import Network, network_of
+from edge.errors import DataError, OptionError
+from edge.manifest import Manifest
+from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
+from train.feed import draw_evenly, label_indices
+from train.fit import trained_network
+from train.pixels import cached_pixels
+from train.places import find_places
+from train.run_folder import RunFolder
+from train.tables import diagnosis_of
+
+TOOLS = ("dermedge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+CRITICAL = "melanoma"
+Progress = Callable[[int, int], None]
+Told = Callable[[str], Progress]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained classifier before its conversion.
+
+    Attributes:
+        network: in float.
+        quantization_aware: makes its fine-tuned twin, or None where there is none.
+        calibration: uint8 [s, s, 3] RGB pictures that it was not proven on, drawn evenly over the classes.
+        proof: the photos it is proven on.
+        manifest: what is known of a file before it is made.
+    """
+
+    network: Network
+    quantization_aware: Callable[[], Network] | None
+    calibration: Sequence[NDArray[np.uint8]]
+    proof: ProofSet
+    manifest: Manifest
+
+
+def subject_of_run(
+    run: RunFolder,
+    calibration_photos: int,
+    evidence: bool = True,
+    licence: str | None = None,
+    critical: str | None = None,
+    progress: Told = lambda what: lambda done, total: None,
+) -> Subject:
+    """A run folder: calibrated on its training photos, proven on its validation photos.
+
+    Args:
+        run: a folder of `dermedge train`.
+        calibration_photos: how many are drawn.
+        evidence: whether the heat map is an output.
+        licence: of the weights, for the manifest.
+        critical: the class whose misses weigh most; melanoma, where there is such a class, if not given.
+        progress: for a text, a callback (done, total).
+
+    Raises:
+        DataError: the run lacks the weights, or photos of it have gone.
+        OptionError: there is no such critical class.
+    """
+    config, photos = run.config(), run.photos()
+
+    def network(stage: str) -> Network:
+        # layers are named by counting, and names are in the file: equal conversions give equal bytes
+        keras.backend.clear_session()
+        return network_of(
+            trained_network(run, stage), config.architecture, config.size, config.classes, evidence
+        )
+
+    in_float = network("float")
+    training = [photo for photo in photos if photo.split == "train"]
+    held_out = [photo for photo in photos if photo.split == "val"]
+    show = progress(f"decoding {len(training) + len(held_out)} photos")
+    pixels = cached_pixels(_paths(training), config.size, run.cache, show)
+    chosen = draw_evenly(training, min(calibration_photos, len(training)), np.random.default_rng(config.seed))
+    proof_pixels = cached_pixels(_paths(held_out), config.size, run.cache, show)
+    return Subject(
+        in_float,
+        (lambda: network("qat")) if run.weights_path("qat").is_file() else None,
+        [np.asarray(pixels[index]) for index in chosen],
+        _proof(
+            in_float,
+            proof_pixels,
+            label_indices(held_out, config.classes),
+            [photo.group for photo in held_out],
+            critical,
+        ),
+        Manifest(
+            labels=config.classes,
+            input_size=config.size,
+            quantization="",
+            architecture=config.architecture,
+            none_label=_none_label(config.classes),
+            data_digest=config.data_digest,
+            command=config.command,
+            licence=licence,
+            tools=tool_versions(),
+        ),
+    )
+
+
+def subject_of_keras(
+    path: Path,
+    data: Path,
+    command: str,
+    calibration_photos: int,
+    labels: Sequence[str] | None = None,
+    size: int | None = None,
+    normalization: str = "auto",
+    licence: str | None = None,
+    critical: str | None = None,
+) -> Subject:
+    """A Keras classifier of any maker.
+
+    Args:
+        path: a .keras or .h5 file, or a SavedModel.
+        data: a folder per class, half of whose lesions calibrate and half prove; or a catalogue of dermedge,
+            of which the training photos calibrate and the validation photos prove.
+        command: the command line, for the manifest.
+        calibration_photos: how many are drawn.
+        labels: of its outputs; the folders' names in alphabetical order if not given.
+        size: side of the input in pixels, for a network that takes any.
+        normalization: as `choose_normalization` takes it.
+        licence: of the weights, for the manifest.
+        critical: as in `subject_of_run`.
+
+    Raises:
+        ModelError: no classifier can be read from the path.
+        DataError: photos of other classes, or too few of them.
+        OptionError: an option that does not fit.
+        PictureError: a photo cannot be decoded.
+    """
+    file = open_keras(path, size)
+    names = _labels(file, data, labels)
+    calibrating, proving = _two_parts(data, names)
+    calibrating = _evenly(calibrating, calibration_photos)
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        # the files are mapped, and may be unlinked
+        pixels = cached_pixels([photo.path for photo in calibrating], file.size, Path(folder))
+        proof_pixels = cached_pixels([photo.path for photo in proving], file.size, Path(folder))
+    truth = np.array([photo.label_index for photo in calibrating])
+    network = file.network(names, choose_normalization(file, normalization, pixels, truth))
+    return Subject(
+        network,
+        None,
+        list(pixels),
+        _proof(
+            network,
+            proof_pixels,
+            np.array([photo.label_index for photo in proving]),
+            [photo.group for photo in proving],
+            critical,
+        ),
+        Manifest(
+            labels=names,
+            input_size=file.size,
+            quantization="",
+            architecture=file.path.stem,
+            none_label=_none_label(names),
+            command=command,
+            licence=licence,
+            tools=tool_versions(),
+        ),
+    )
+
+
+def _paths(photos: Sequence[Photo]) -> list[Path]:
+    paths = [Path(photo.path) for photo in photos]
+    gone = next((path for path in paths if not path.is_file()), None)
+    if gone:
+        raise DataError(f"the photo '{gone}' of this run has gone")
+    return paths
+
+
+def _none_label(labels: Sequence[str]) -> str | None:
+    return NONE_OF_THESE if NONE_OF_THESE in labels else None
+
+
+def _proof(
+    network: Network,
+    pixels: NDArray[np.uint8],
+    truth: NDArray[np.int64],
+    groups: list[str],
+    critical: str | None,
+) -> ProofSet:
+    labels = network.labels
+    if critical is not None and critical not in labels:
+        raise OptionError(f"--critical is '{critical}'. Known: {', '.join(labels)}")
+    if critical is None and CRITICAL in labels:
+        critical = CRITICAL
+    return ProofSet(
+        pixels,
+        truth,
+        groups,
+        labels,
+        _none_label(labels),
+        network.logits(pixels).astype(np.float64),
+        critical,
+    )
+
+
+def _labels(file: KerasFile, data: Path, given: Sequence[str] | None) -> tuple[str, ...]:
+    if given is None and data.is_file():
+        raise OptionError(
+            f"'{data}' does not tell the order of the {file.classes} outputs of '{file.path}'; give --labels"
+        )
+    if given is None:
+        places, _ = find_places([data])
+        given = sorted({name for place in places if (name := diagnosis_of(place.folder)) is not None})
+        whence = f"'{data}' shows"
+    else:
+        whence = "--labels has"
+    if len(given) != file.classes:
+        raise OptionError(
+            f"'{file.path}' has {file.classes} outputs, and {whence} {len(given)} classes "
+            f"({', '.join(given[:6])}{', …' if len(given) > 6 else ''}); "
+            "name them in the order of the outputs with --labels FILE"
+        )
+    return tuple(given)
+
+
+def _two_parts(data: Path, labels: tuple[str, ...]) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+    """The photos to calibrate on, and those to prove on; no lesion is in both."""
+    if data.is_file():
+        read_catalogue(data)
+        return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
+    photos = labelled_photos(data, labels)
+    groups = sorted({photo.group for photo in photos}, key=_shuffle_key)
+    proving = set(groups[::2])
+    parts = (
+        [photo for photo in photos if photo.group not in proving],
+        [photo for photo in photos if photo.group in proving],
+    )
+    if not all(parts):
+        raise DataError(
+            f"'{data}' has {len(photos)} photos; conversion needs some to calibrate and some to prove"
+        )
+    return parts
+
+
+def _shuffle_key(group: str) -> bytes:
+    return hashlib.sha256(group.encode()).digest()
+
+
+def _evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
+    """At most ``count`` photos, one of each class in turn."""
+    of_class: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    for photo in sorted(photos, key=lambda one: _shuffle_key(str(one.path))):
+        of_class[photo.label_index].append(photo)
+    turns = [(turn, label) for label, members in of_class.items() for turn in range(len(members))]
+    return [of_class[label][turn] for turn, label in sorted(turns)[:count]]
+
+
+def tool_versions() -> dict[str, str]:
+    """Package -> version, of those that make a model and are installed."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

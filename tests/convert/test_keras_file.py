@@ -1,0 +1,284 @@
+"""Keras classifiers of any maker: Keras 2 and 3, in files and SavedModels, with what they want of pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import keras as keras3
+import tensorflow as tf
+import tf_keras as keras2
+
+import dermedge
+from convert.keras_file import choose_normalization, open_keras
+from convert.lower import FLOAT32, INT8_PTQ, Form, input_ends, lower
+from convert.normalization import NORMALIZATIONS
+from convert.proof import check_input, compare, device_logits
+from edge.classifier import Classifier
+from edge.errors import DataError, ModelError, OptionError
+from edge.manifest import Manifest, attach
+from edge.pictures import read_picture
+from edge.preprocess import to_input
+
+LABELS = ("blue", "brown", "red")
+SIZE = 32
+
+
+def build(keras: Any, *before: Any, activation: str = "softmax", nested: bool = False) -> Any:
+    """A small classifier with preprocessing layers in front."""
+    layers = keras.layers
+    trunk = [
+        layers.Conv2D(12, 3, strides=2, activation="relu"),
+        layers.Conv2D(16, 3, strides=2, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+    ]
+    pixels = keras.Input((SIZE, SIZE, 3))
+    x = pixels
+    for layer in (*before, *([keras.Sequential(trunk)] if nested else trunk)):
+        x = layer(x)
+    return keras.Model(pixels, layers.Dense(3, activation=activation)(x))
+
+
+@pytest.fixture(scope="module")
+def blobs(labelled_set: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels uint8 [n, s, s, 3] RGB and classes."""
+    paths = sorted(labelled_set.rglob("*.png"))
+    pixels = np.stack([to_input(read_picture(path), SIZE) for path in paths])
+    return pixels, np.array([LABELS.index(path.parent.name) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def trained(blobs: tuple[np.ndarray, np.ndarray]) -> Callable[..., Any]:
+    """A function (keras, layers in front, normalization) -> a trained classifier."""
+
+    def train(keras: Any, *before: Any, normalization: str = "pixels", **options: Any) -> Any:
+        keras.utils.set_random_seed(0)
+        model = build(keras, *before, **options)
+        from_logits = options.get("activation") == "linear"
+        model.compile(
+            keras.optimizers.Adam(0.005),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+            metrics=["accuracy"],
+        )
+        pixels, truth = blobs
+        taken = NORMALIZATIONS[normalization](pixels)
+        model.fit(taken, truth, epochs=30, batch_size=6, verbose=0)
+        assert model.evaluate(taken, truth, verbose=0)[1] > 0.9
+        return model
+
+    return train
+
+
+def saved(model: Any, path: Path) -> Path:
+    if path.suffix:
+        model.save(path)
+    elif hasattr(model, "export"):
+        model.export(path)
+    else:
+        model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("maker", "name", "gives_logits"),
+    [
+        ("keras 3", "model.keras", True),
+        ("keras 3", "model.h5", True),
+        ("keras 3", "saved_model", False),
+        ("tf_keras", "model.keras", True),
+        ("tf_keras", "model.h5", True),
+        ("tf_keras", "saved_model", False),
+    ],
+)
+def test_a_classifier_of_any_form_is_converted_by_the_command_line(
+    trained: Callable[..., Any], labelled_set: Path, tmp_path: Path, maker: str, name: str, gives_logits: bool
+) -> None:
+    keras = keras3 if maker == "keras 3" else keras2
+    model = saved(trained(keras, keras.layers.Rescaling(1 / 255)), tmp_path / name)
+    target = tmp_path / "model.tflite"
+    command = ["convert", str(model), "--int8", "--data", str(labelled_set), "--critical", "red"]
+    if not gives_logits:
+        # no layer of a SavedModel can be looked at; tried, "pixels" is right most often
+        command += ["--normalization", "pixels"]
+    assert dermedge.main([*command, "--output", str(target)]) == 0
+    paths = sorted(labelled_set.rglob("*.png"))
+    with Classifier(target) as classifier:
+        assert classifier.labels == LABELS
+        assert ("evidence" in classifier.raw_outputs()) == gives_logits
+        assert classifier.thresholds["alert"]["label"] == "red"
+        answers = [classifier.predict(read_picture(path)).label == path.parent.name for path in paths]
+    assert np.mean(answers) > 0.9
+    report = json.loads((tmp_path / "model-report" / "report.json").read_text())
+    assert report["delivered"]
+    assert report["proof_photos"] + report["calibration_photos"] == len(paths)
+    assert report["normalization"] == "pixels"
+
+
+@pytest.mark.parametrize("normalization", ["unit", "caffe"])
+def test_what_it_wants_of_pixels_is_found_by_trying(
+    trained: Callable[..., Any], blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path, normalization: str
+) -> None:
+    file = open_keras(saved(trained(keras3, normalization=normalization), tmp_path / "model.keras"))
+    assert choose_normalization(file, "auto", *blobs).name == normalization
+
+
+def test_one_that_is_right_under_no_normalization_is_refused(
+    blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    model = build(keras3)
+    model.layers[-1].set_weights([np.zeros((16, 3)), np.array([1.0, 0, 0])])
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    with pytest.raises(DataError, match="name the right one with --normalization"):
+        choose_normalization(file, "auto", *blobs)
+    with pytest.raises(OptionError, match="Known: auto, dermedge, pixels"):
+        choose_normalization(file, "zscore", *blobs)
+
+
+@pytest.mark.parametrize("normalization", ["unit", "symmetric", "imagenet", "caffe"])
+@pytest.mark.parametrize("kind", [FLOAT32, INT8_PTQ])
+def test_every_normalization_is_inside_the_file(
+    trained: Callable[..., Any],
+    blobs: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+    normalization: str,
+    kind: str,
+) -> None:
+    file = open_keras(saved(trained(keras3, normalization=normalization), tmp_path / "model.keras"))
+    network, form = file.network(LABELS, NORMALIZATIONS[normalization]), Form(kind)
+    pixels = blobs[0]
+    path = tmp_path / "model.tflite"
+    model = lower(network, form, list(pixels[::3]))
+    path.write_bytes(attach(model, Manifest(LABELS, SIZE, kind)))
+    check_input(path, SIZE, input_ends(network, form))
+    with Classifier(path) as classifier:
+        device, _ = device_logits(classifier, pixels)
+    reference = network.logits(pixels)
+    parity = compare(reference, device)
+    assert parity.agreement >= (1 if kind == FLOAT32 else 0.95)
+    assert parity.max_logit_difference < (1e-4 if kind == FLOAT32 else 0.1) * np.ptp(reference)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "linear"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_logits_are_had_whatever_the_last_layer_says(
+    trained: Callable[..., Any],
+    blobs: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+    activation: str,
+    nested: bool,
+) -> None:
+    keras = keras2
+    model = trained(keras, keras.layers.Rescaling(1 / 255), activation=activation, nested=nested)
+    said = model.predict(blobs[0].astype(np.float32), verbose=0)
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    probabilities, evidence = file.compute(tf.constant(blobs[0].astype(np.float32)))
+    assert evidence.shape == (len(blobs[0]), 1, 1, 3)
+    wanted = said if activation == "softmax" else tf.nn.softmax(said).numpy()
+    assert np.allclose(probabilities, wanted, atol=1e-5)
+    assert np.allclose(tf.nn.softmax(evidence[:, 0, 0]), wanted, atol=1e-5)
+
+
+APPLICATIONS = {
+    "MobileNetV2": (keras2, 32),
+    "MobileNetV3Small": (keras3, 32),
+    "EfficientNetB0": (keras3, 32),
+    "ResNet50": (keras2, 32),
+    "NASNetMobile": (keras3, 32),
+}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_networks_that_nobody_here_wrote_answer_as_in_keras(tmp_path: Path, name: str) -> None:
+    keras, size = APPLICATIONS[name]
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, name)(input_shape=(size, size, 3), weights=None, classes=7)
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    assert (file.size, file.classes) == (size, 7)
+    assert file.takes_pixels == (name in ("MobileNetV3Small", "EfficientNetB0"))
+    labels = tuple("abcdefg")
+    normalization = NORMALIZATIONS["pixels" if file.takes_pixels else "symmetric"]
+    network = file.network(labels, normalization)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    reference = network.logits(pixels)
+    for kind in (FLOAT32, INT8_PTQ):
+        form = Form(kind)
+        path = tmp_path / f"{kind}.tflite"
+        path.write_bytes(attach(lower(network, form, list(pixels)), Manifest(labels, size, kind)))
+        check_input(path, size, input_ends(network, form))
+        with Classifier(path) as classifier:
+            device, _ = device_logits(classifier, pixels)
+        if kind == FLOAT32:
+            # of random weights the logits are small: what counts is how they differ
+            spread = np.abs(reference - reference.mean(axis=1, keepdims=True)).max()
+            assert compare(reference, device).max_logit_difference < max(1e-2 * spread, 1e-6)
+
+
+def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
+    pixels = keras2.Input((None, None, 3))
+    x = keras2.layers.Conv2D(4, 3)(pixels)
+    x = keras2.layers.Dense(3)(keras2.layers.GlobalAveragePooling2D()(x))
+    path = saved(keras2.Model(pixels, x), tmp_path / "any.keras")
+    with pytest.raises(OptionError, match="choose one with --imgsz"):
+        open_keras(path)
+    assert open_keras(path, 40).size == 40
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("damaged", "cannot read the Keras model"),
+        ("weights", "holds weights and no model"),
+        ("regression", "is no classifier: it has an output of"),
+        ("two outputs", "is no classifier: it has 2 outputs"),
+        ("grey", "not square colour pictures"),
+        ("custom", "cannot read the Keras model"),
+    ],
+)
+def test_what_is_no_classifier_is_one_clear_line(tmp_path: Path, what: str, message: str) -> None:
+    layers = keras2.layers
+    path = tmp_path / "model.keras"
+    pixels = keras2.Input((16, 16, 1 if what == "grey" else 3))
+    flat = layers.Flatten()(pixels)
+    if what == "damaged":
+        path.write_bytes(b"PK not a zip")
+    elif what == "weights":
+        path = tmp_path / "model.weights.h5"
+        keras2.Model(pixels, layers.Dense(3)(flat)).save_weights(path)
+    elif what == "custom":
+
+        class Doubling(layers.Layer):
+            def call(self, inputs: Any) -> Any:
+                return 2 * inputs
+
+        saved(keras2.Model(pixels, layers.Dense(3)(Doubling()(flat))), path)
+    else:
+        outputs = {
+            "regression": lambda: layers.Dense(1)(flat),
+            "two outputs": lambda: [layers.Dense(3)(flat), layers.Dense(3)(flat)],
+            "grey": lambda: layers.Dense(3)(flat),
+        }[what]()
+        saved(keras2.Model(pixels, outputs), path)
+    with pytest.raises(ModelError, match=message) as caught:
+        open_keras(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_do_not_fit_are_told_and_leave_nothing_behind(
+    trained: Callable[..., Any], labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(trained(keras3, keras3.layers.Rescaling(1 / 255)), tmp_path / "model.keras")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("blue\nred\n")
+    command = ["convert", str(model), "--int8", "--data", str(labelled_set), "--labels", str(labels)]
+    assert dermedge.main(command) == 2
+    assert "has 3 outputs, and --labels has 2 classes" in capsys.readouterr().err
+    assert dermedge.main(["convert", str(model), "--int8"]) == 2
+    assert "needs --data" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.txt", "model.keras"]

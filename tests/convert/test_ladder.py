@@ -1,0 +1,140 @@
+"""What is refused is not delivered, and the ladder finds the fastest form that passes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import dermedge
+from convert.conversion import convert, explain
+from convert.ladder import climb, mixed_form, try_forms
+from convert.layers import worst_layers
+from convert.lower import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from convert.ranges import METHODS
+from convert.subject import Subject, subject_of_run
+from edge.classifier import Classifier
+from edge.errors import OptionError
+from edge.manifest import read_manifest
+from train.run_folder import RunFolder
+
+ONE_POINT = 0.01
+
+
+def silent(what: str):
+    return lambda done, total: None
+
+
+@pytest.fixture(scope="module")
+def subject(trained_run: Path) -> Subject:
+    """The run, proven on all of its photos."""
+    return subject_of_run(RunFolder(trained_run), 30)
+
+
+@pytest.fixture
+def misled(subject: Subject) -> Subject:
+    """The same without a twin, calibrated on grey pictures, so that no int8 file of it is right."""
+    rng = np.random.default_rng(0)
+    grey = [rng.integers(124, 132, (32, 32, 3), dtype=np.uint8) for _ in range(20)]
+    return replace(subject, calibration=grey, quantization_aware=None)
+
+
+def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METHODS, "mse", lambda histogram: (-1e-3, 1e-3))
+    target = tmp_path / "model.tflite"
+    command = ["convert", str(trained_run), "--int8", "--method", "ptq", "--ranges", "mse"]
+    capsys.readouterr()
+    assert dermedge.main([*command, "--output", str(target)]) == 3
+    told = capsys.readouterr()
+    (refused,) = [line for line in told.err.splitlines() if line.startswith("dermedge: refused")]
+    assert "lost" in refused
+    assert "worst layers: " in refused
+    assert "try --ladder" in refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model-report"]
+    report = json.loads((tmp_path / "model-report" / "report.json").read_text())
+    assert report["delivered"] is False
+    assert [one["passed"] for one in report["attempts"]] == [False]
+    assert any(not check["passed"] for check in report["attempts"][0]["checks"])
+    assert any(layer["collapsed"] for layer in report["layers"])
+    page = (tmp_path / "model-report" / "report.html").read_text()
+    assert "Refused: nothing was delivered" in page
+    assert "<svg" in page
+
+
+def test_a_report_that_is_there_is_not_overwritten(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    target = tmp_path / "model.tflite"
+    command = ["convert", str(trained_run), "--float32", "--output", str(target), "--report", str(folder)]
+    assert dermedge.main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert not target.exists()
+    assert not list(folder.iterdir())
+
+
+def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(subject: Subject) -> None:
+    outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent)
+    figures = {
+        one.form.kind: one.conversion.manifest.metrics["val_balanced_accuracy_argmax"]
+        for one in outcome.attempts
+        if one.conversion
+    }
+    assert outcome.delivered
+    assert figures[outcome.chosen.form.kind] == max(figures.values())
+    assert outcome.chosen.manifest.metrics["val_balanced_accuracy_argmax_of"] == figures
+
+
+def test_the_ladder_ends_with_int8_where_that_passes(subject: Subject) -> None:
+    told: list[str] = []
+    outcome = climb(subject, "uint8", ONE_POINT, silent, told.append)
+    assert outcome.delivered
+    assert {one.form for one in outcome.attempts} == {Form(INT8_QAT), Form(INT8_PTQ)}
+    assert len(told) == 2
+    assert all("passed" in line for line in told)
+
+
+def test_the_ladder_goes_on_to_the_fastest_that_passes(misled: Subject) -> None:
+    told: list[str] = []
+    outcome = climb(misled, "uint8", ONE_POINT, silent, told.append)
+    tried = [one.form.kind for one in outcome.attempts]
+    assert tried[: 1 + len(METHODS)] == [INT8_PTQ] * (1 + len(METHODS))
+    assert tried[-3:] == [INT8_MIXED, INT16X8, FLOAT16]
+    passed = [one.conversion for one in outcome.attempts if one.passed and one.conversion]
+    assert outcome.delivered
+    assert outcome.chosen.form.kind not in (INT8_PTQ, INT8_QAT)
+    assert outcome.chosen.invoke_ms == min(one.invoke_ms for one in passed)
+    assert "refused, " in told[0]
+    assert "points" in told[0]
+
+
+def test_named_and_worst_layers_stay_in_float(subject: Subject, tmp_path: Path) -> None:
+    layers = explain(subject, convert(subject, Form(INT8_PTQ), ONE_POINT))
+    worst = worst_layers(layers, 2)
+    by_count = mixed_form(subject, Form(INT8_PTQ), "2")
+    assert by_count == Form(INT8_MIXED, float_layers=tuple(worst))
+    assert mixed_form(subject, Form(INT8_PTQ), ",".join(worst)) == by_count
+    made = convert(subject, by_count, ONE_POINT)
+    assert worst[0] in {layer.name for layer in explain(subject, made) if layer.in_float}
+    path = tmp_path / "mixed.tflite"
+    made.save(path)
+    assert read_manifest(path).quantization == INT8_MIXED
+    with Classifier(path) as classifier:
+        assert classifier.input_quantization[0] > 0
+    with pytest.raises(OptionError, match="no layer is called so; the worst are"):
+        mixed_form(subject, Form(INT8_PTQ), "nothing")
+    with pytest.raises(OptionError, match="layers to choose from"):
+        mixed_form(subject, Form(INT8_PTQ), "900")
+
+
+def test_a_fine_tuned_file_is_explained_by_the_layers_that_keep_their_names(subject: Subject) -> None:
+    made = convert(subject, Form(INT8_QAT), ONE_POINT)
+    assert all(layer.name for layer in explain(subject, made))
