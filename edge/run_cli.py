@@ -20,10 +20,11 @@ import cv2
 from edge.arguments import add_model_options, make_parser, positive_int, read_labels
 from edge.classifier import Classifier
 from edge.files import write_bytes
+from edge.framing import FLIPS
 from edge.loop import Reading, classify_frames
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
-from edge.sources import KNOWN, open_source
+from edge.sources import KNOWN, FrameSource, open_source
 from edge.views import VIEWS, View, open_jsonlines
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Classifier(
             options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
         ) as model,
-        closing(open_source(options.source, options.width, options.height, options.fps)) as source,
+        closing(_open(options)) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
         try:
@@ -141,6 +142,20 @@ class _Terminated(BaseException):
     """SIGTERM arrived; no `except Exception` on the way shall take it for a failure."""
 
 
+def _open(options: argparse.Namespace) -> FrameSource:
+    return open_source(
+        options.source,
+        options.width,
+        options.height,
+        options.fps,
+        focus=options.focus,
+        lock_exposure=options.lock_exposure,
+        lock_white_balance=options.lock_white_balance,
+        flip=options.flip,
+        zoom=options.zoom,
+    )
+
+
 def summary(session: Session, last: Reading) -> str:
     """The run in three lines: counts and rate, the median latency split, the last label."""
     elapsed_s = session.last_s - session.first_s
@@ -173,6 +188,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=positive_int, help="asked of a camera, in pixels")
     parser.add_argument("--height", type=positive_int, help="asked of a camera, in pixels")
     parser.add_argument("--fps", type=positive_number, help="asked of a camera, frames a second")
+    parser.add_argument(
+        "--focus", type=focus, metavar="WHERE", help="of a camera: auto, or a number in its own unit"
+    )
+    parser.add_argument("--lock-exposure", action="store_true", help="of a camera, a second after its start")
+    parser.add_argument("--lock-white-balance", action="store_true", help="the same of its white balance")
+    parser.add_argument("--flip", choices=tuple(FLIPS), help="the picture, before anything looks at it")
+    parser.add_argument(
+        "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
+    )
     add_model_options(parser)
     parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
     shown = parser.add_mutually_exclusive_group()
@@ -193,6 +217,24 @@ def positive_number(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def focus(text: str) -> str | float:
+    """An argparse type: ``auto``, or a number of 0 or more."""
+    if text == "auto":
+        return text
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number of 0 or more")
+    return value
+
+
+def zoom(text: str) -> float:
+    """An argparse type: a finite number of 1 or more."""
+    value = _number(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 1 or more")
     return value
 
 
