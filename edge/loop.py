@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from edge.capture import MS_PER_S, LatestFrame
+from edge.capture import MS_PER_S, LatestFrame, Outage
 from edge.classifier import Classifier, Prediction
 from edge.preprocess import seen_square
 from edge.sources import Frame, FrameSource
@@ -68,6 +68,8 @@ def classify_frames(
     stamps: deque[float] = deque(maxlen=RATE_WINDOW)
     with LatestFrame(source) as latest:
         while (arrival := latest.read()) is not None:
+            if isinstance(arrival, Outage):
+                continue
             image = arrival.frame.image_bgr
             prediction = classifier.predict(image)
             stamps.append(time.monotonic())
