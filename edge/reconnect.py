@@ -11,12 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError, SourceLost
-from edge.sources import Frame, FrameSource
+
+if TYPE_CHECKING:
+    from edge.sources import Frame, FrameSource
 
 # Cameras of 5 frames a second are streamed as 30, each of their pictures six times, which is 0.2 s.
 FROZEN_S = 1.0

@@ -21,9 +21,10 @@ from edge.arguments import add_model_options, make_parser, positive_int, read_la
 from edge.classifier import Classifier
 from edge.files import write_bytes
 from edge.framing import FLIPS
-from edge.loop import Reading, classify_frames
+from edge.loop import Counts, Moment, Pipeline, Reading
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
+from edge.quality import QualityGate
 from edge.sources import KNOWN, FrameSource, open_source
 from edge.views import VIEWS, View, open_jsonlines
 
@@ -37,6 +38,7 @@ class Session:
 
     Attributes:
         none_label: the class that is no lesion, which `best` passes over.
+        counts: what became of the frames.
         first_s: when the first reading came, in `time.monotonic` seconds, and ``last_s`` the newest.
         best: the reading with the most probable lesion.
         last: the newest reading.
@@ -44,19 +46,23 @@ class Session:
     """
 
     none_label: str | None
-    count: int = 0
+    counts: Counts = field(default_factory=Counts)
     first_s: float = 0.0
     last_s: float = 0.0
     best: Reading | None = None
     last: Reading | None = None
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=SUMMARY_WINDOW))
 
-    def add(self, reading: Reading) -> None:
+    def add(self, moment: Moment) -> None:
+        self.counts = moment.counts
+        if moment.reading is not None:
+            self._add(moment.reading)
+
+    def _add(self, reading: Reading) -> None:
         timing = reading.prediction.timing
         self.last_s = time.monotonic()
-        if self.count == 0:
+        if self.last is None:
             self.first_s = self.last_s
-        self.count += 1
         self.last = reading
         self.splits.append(
             (
@@ -77,19 +83,19 @@ class Session:
 
 
 def watch(
-    readings: Iterable[Reading],
+    moments: Iterable[Moment],
     view: View,
     session: Session,
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
-    """Shows readings and adds them to the session until they end, a limit is met, or the view says stop."""
+    """Shows moments and adds them to the session until they end, a limit is met, or the view says stop."""
     started_s = time.monotonic()
-    for reading in readings:
-        session.add(reading)
-        if not view.show(reading):
+    for moment in moments:
+        session.add(moment)
+        if not view.show(moment):
             return
-        if session.count == max_frames:
+        if frames_of(session.counts) == max_frames:
             return
         if max_secs is not None and time.monotonic() - started_s >= max_secs:
             return
@@ -113,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with (
                 sigterm_ends(),
-                closing(classify_frames(source, model, options.conf)) as readings,
+                Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
                 open_view() as view,
             ):
-                watch(readings, view, session, options.max_frames, options.max_secs)
+                watch(moments, view, session, options.max_frames, options.max_secs)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     return 0
@@ -156,16 +162,33 @@ def _open(options: argparse.Namespace) -> FrameSource:
     )
 
 
+def frames_of(counts: Counts) -> int:
+    """How many frames were looked at."""
+    return counts.classified + sum(counts.rejected.values())
+
+
+def counts_line(counts: Counts) -> str:
+    """What became of the frames that were not classified, in words; those that are always told first."""
+    parts = [f"{counts.dropped} dropped"]
+    parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
+    if counts.repeated:
+        parts.append(f"{counts.repeated} repeated")
+    if counts.outages:
+        parts.append(f"camera lost {'once' if counts.outages == 1 else f'{counts.outages} times'}")
+    return ", ".join(parts)
+
+
 def summary(session: Session, last: Reading) -> str:
     """The run in three lines: counts and rate, the median latency split, the last label."""
     elapsed_s = session.last_s - session.first_s
-    rate = f", {(session.count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
+    count = session.counts.classified
+    rate = f", {(count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
     capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
     height, width = last.frame.image_bgr.shape[:2]
-    frames = "1 frame" if session.count == 1 else f"{session.count} frames"
+    frames = "1 frame" if count == 1 else f"{count} frames"
     notes = notes_line(last)
     return (
-        f"{frames} of {width}x{height} classified, {last.dropped} dropped{rate}\n"
+        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
         f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}"
@@ -173,8 +196,10 @@ def summary(session: Session, last: Reading) -> str:
 
 
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
-    """Prints the summary, and saves the picture of the most probable lesion; neither without a frame."""
+    """Prints the summary, and saves the picture of the most probable lesion, where there is one."""
     if session.best is None or session.last is None:
+        if session.counts != Counts():
+            print(f"no frame classified, {counts_line(session.counts)}", file=stream)
         return
     print(summary(session, session.last), file=stream)
     if save is not None:
@@ -204,7 +229,10 @@ def _parser() -> argparse.ArgumentParser:
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
-    parser.add_argument("--max-frames", type=positive_int, help="stop after so many classified frames")
+    parser.add_argument(
+        "--max-fps", type=positive_number, help="look at no more frames a second, to stay cool"
+    )
+    parser.add_argument("--max-frames", type=positive_int, help="stop after so many frames were looked at")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
     parser.add_argument(
         "--save", type=picture_file, metavar="FILE", help="at the end, write the picture of the surest lesion"

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from edge.errors import OptionError, SourceError
 from edge.framing import Flip, Framing, frame_image
 from edge.pictures import find_pictures, is_picture, read_picture
+from edge.reconnect import Reconnecting
 
 KNOWN = (
     "0, /dev/video0, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
@@ -200,7 +202,7 @@ class LiveCapture:
         if not delivered or image is None:
             raise SourceError(f"'{self._name}' stopped delivering frames after {self._number}")
         self._number += 1
-        return live_frame(image, self._number - 1, self._name)
+        return live_frame(as_bgr(image), self._number - 1, self._name)
 
     def close(self) -> None:
         self._capture.release()
@@ -273,7 +275,7 @@ def open_source(
     flip: Flip | None = None,
     zoom: float = 1.0,
 ) -> FrameSource:
-    """Opens what ``spec`` names; close it after use.
+    """Opens what ``spec`` names; close it after use. What is live opens itself again where it is lost.
 
     Args:
         spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a
@@ -297,11 +299,21 @@ def open_source(
                 "--width, --height, --fps, --focus, --lock-exposure and --lock-white-balance are for "
                 f"cameras; '{spec}' has its own size and rate"
             )
-        source = factory(spec, mode)
+        open_again = partial(factory, spec, mode)
+        source = open_again()
+        if source.is_live:
+            source = Reconnecting(source, open_again)
         return source if framing == Framing() else Framed(source, framing)
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
         raise SourceError(f"there is no file or folder '{spec}'")
     raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
+
+
+def as_bgr(image: Any) -> Any:
+    """uint8 [height, width, 3], blue first, of a picture that may be grey or have a fourth channel."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image
 
 
 def live_frame(image_bgr: Any, number: int, name: str) -> Frame:

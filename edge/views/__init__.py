@@ -1,4 +1,4 @@
-"""How readings are shown: a window, a terminal, or JSON lines."""
+"""How moments are shown: a window, a terminal, or JSON lines."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from edge.loop import Reading
+from edge.loop import Moment
 
 
 class View(Protocol):
-    """Shows readings from entry to exit, and leaves the screen as it was."""
+    """Shows moments from entry to exit, and leaves the screen as it was."""
 
     def __enter__(self) -> View: ...
 
@@ -18,8 +18,8 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, reading: Reading) -> bool:
-        """Shows a reading; False when the person asked to stop."""
+    def show(self, moment: Moment) -> bool:
+        """Shows a moment; False when the person asked to stop."""
 
     def finish(self) -> None:
         """Called when a source has ended by itself: a window stays until it is closed."""
@@ -51,7 +51,7 @@ def open_best() -> View:
 
 
 def open_jsonlines() -> View:
-    """One JSON object a reading."""
+    """One JSON object a moment."""
     from edge.views.jsonlines import JsonLinesView
 
     return JsonLinesView()
