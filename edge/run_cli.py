@@ -26,6 +26,7 @@ from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
 from edge.quality import QualityGate
 from edge.sources import KNOWN, FrameSource, open_source
+from edge.tuning import tuned
 from edge.views import VIEWS, View, open_jsonlines
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
@@ -109,10 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # wants the cores.
     cv2.setNumThreads(1)
     open_view = open_jsonlines if options.json else VIEWS[options.view]
+    num_threads, runtime = options.num_threads, options.runtime
+    if num_threads == "auto":
+        choice = tuned(options.model, runtime)
+        num_threads, runtime = choice.num_threads, choice.runtime
     with (
-        Classifier(
-            options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
-        ) as model,
+        Classifier(options.model, read_labels(options.labels), num_threads, runtime, options.tta) as model,
         closing(_open(options)) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
@@ -222,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
     )
-    add_model_options(parser)
+    add_model_options(parser, tune=True)
     parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
