@@ -32,6 +32,8 @@ EXTRAS = {
     "jinja2": "train",
     "flatbuffers": "train",
     "ai_edge_litert": "edge",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "matplotlib": "benchmark",
 }
 

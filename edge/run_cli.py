@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,14 @@ from edge.classifier import Classifier
 from edge.files import write_bytes
 from edge.framing import FLIPS
 from edge.loop import Counts, Moment, Pipeline, Reading
+from edge.manifest import digest
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
 from edge.quality import QualityGate
-from edge.sources import KNOWN, FrameSource, open_source
+from edge.sources import KNOWN, FrameSource, open_source, without_password
 from edge.tuning import tuned
-from edge.views import VIEWS, View, open_jsonlines
+from edge.views import VIEWS, Several, View, open_jsonlines
+from edge.web import DEFAULT_ADDRESS
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
 SUMMARY_WINDOW = 9000
@@ -123,12 +125,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             with (
                 sigterm_ends(),
                 Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
-                open_view() as view,
+                _open_views(open_view, options) as view,
             ):
                 watch(moments, view, session, options.max_frames, options.max_secs)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     return 0
+
+
+def _open_views(open_view: Callable[[], View], options: argparse.Namespace) -> View:
+    """The asked view, and the web page beside it."""
+    views: list[View] = []
+    if options.serve:
+        from edge.web.server import WebView  # needs the extra serve
+
+        facts = {
+            "model": options.model.name,
+            "model_sha256": digest(options.model),
+            "source": without_password(options.source),
+        }
+        web = WebView(options.serve, facts)
+        print(f"serving {web.url}", file=sys.stderr, flush=True)
+        views.append(web)
+    return Several([*views, open_view()])
 
 
 @contextmanager
@@ -232,6 +251,13 @@ def _parser() -> argparse.ArgumentParser:
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        const=DEFAULT_ADDRESS,
+        metavar="HOST:PORT",
+        help=f"a web page besides; alone, at {DEFAULT_ADDRESS}; other hosts need the token that is printed",
+    )
     parser.add_argument(
         "--max-fps", type=positive_number, help="look at no more frames a second, to stay cool"
     )

@@ -309,6 +309,11 @@ def open_source(
     raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
 
 
+def without_password(spec: str) -> str:
+    """An address as it may be shown: without the user and password that may be in it."""
+    return re.sub(r"://[^/@\s]*@", "://", spec)
+
+
 def as_bgr(image: Any) -> Any:
     """uint8 [height, width, 3], blue first, of a picture that may be grey or have a fourth channel."""
     if image.ndim == 2 or image.shape[2] == 1:
@@ -342,7 +347,7 @@ def _open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return LiveCapture(spec, spec, cv2.CAP_FFMPEG, CHECK_STREAM, settings)
+    return LiveCapture(without_password(spec), spec, cv2.CAP_FFMPEG, CHECK_STREAM, settings)
 
 
 def _open_pipeline(spec: str, mode: CameraMode) -> FrameSource:
@@ -352,7 +357,7 @@ def _open_pipeline(spec: str, mode: CameraMode) -> FrameSource:
             "virtual environment made with --system-site-packages, without opencv-python-headless"
         )
     settings = (cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S)
-    return LiveCapture(spec, spec, cv2.CAP_GSTREAMER, CHECK_PIPELINE, settings)
+    return LiveCapture(without_password(spec), spec, cv2.CAP_GSTREAMER, CHECK_PIPELINE, settings)
 
 
 def _open_folder(spec: str, mode: CameraMode) -> FrameSource:

@@ -1,8 +1,9 @@
-"""How moments are shown: a window, a terminal, or JSON lines."""
+"""How moments are shown: a window, a terminal, JSON lines, or several at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
@@ -23,6 +24,34 @@ class View(Protocol):
 
     def finish(self) -> None:
         """Called when a source has ended by itself: a window stays until it is closed."""
+
+
+class Several:
+    """Views that show the same moments; one that says stop stops all."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Several:
+        with ExitStack() as entered:
+            for view in self._views:
+                entered.enter_context(view)
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+    def show(self, moment: Moment) -> bool:
+        going_on = [view.show(moment) for view in self._views]
+        return all(going_on)
+
+    def finish(self) -> None:
+        for view in self._views:
+            view.finish()
 
 
 def open_window() -> View:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,6 +217,30 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "dropped" in errors.decode()
+
+
+def test_the_web_page_is_served_beside_the_view_until_sigterm(model_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    with started(model_path, "--json", "--serve", "127.0.0.1:0") as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        while not (line := process.stderr.readline()).startswith(b"serving "):
+            assert line, "it ended"
+        process.stdout.readline()
+        with urllib.request.urlopen(f"{line.split()[1].decode()}state", timeout=20) as response:
+            assert json.load(response)["moment"]["source"].startswith("demo")
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_without_the_web_library_serve_names_its_cure(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "edge.web.server", raising=False)
+    assert run(model_path, "--source", "demo", "--serve", "--max-frames", 1) == 2
+    assert "pip install 'dermedge[serve]'" in only_error(capsys)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

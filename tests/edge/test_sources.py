@@ -213,6 +213,24 @@ def test_a_pipeline_is_opened_by_gstreamer_and_is_live(
     assert source.is_live
 
 
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.5:554/stream", "rtsp://10.0.0.5:554/stream"),
+        ("http://10.0.0.5/a@b.mjpg", "http://10.0.0.5/a@b.mjpg"),
+        ("rtspsrc location=rtsp://u:p@cam/1 ! appsink", "rtspsrc location=rtsp://cam/1 ! appsink"),
+    ],
+)
+def test_a_password_in_an_address_is_shown_nowhere(
+    spec: str, shown: str, make_capture: Callable[..., FakeCapture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_capture()
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: True)
+    frame = open_source(spec).read()
+    assert frame is not None
+    assert frame.name == shown
+
+
 def test_the_clock_of_a_video_is_its_own_and_a_picture_has_none(video: Path, pictures: Path) -> None:
     assert [frame.at_s for frame in read_all(open_source(str(video)))] == [0, 0.1, 0.2, 0.3, 0.4]
     assert {frame.at_s for frame in read_all(open_source(str(pictures)))} == {None}
