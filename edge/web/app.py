@@ -35,8 +35,6 @@ COOKIE = "dermedge"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # What the page's own script sends with a request that does something; other origins cannot.
 OWN_HEADER = "x-dermedge"
-# A viewer gets at most so many pictures a second, whatever the camera's rate.
-STREAM_FPS = 10.0
 POLL_S = 0.02
 BOUNDARY = "frame"
 HEADERS = {
@@ -126,14 +124,13 @@ async def stream(board: Board) -> AsyncIterator[bytes]:
     shown = 0
     with counted(board):
         while not board.is_closed:
-            if board.number == shown:
+            if not board.has_news(shown):
                 await asyncio.sleep(POLL_S)
                 continue
             picture = await asyncio.to_thread(board.picture)
             if picture is not None:
                 shown = picture.number
                 yield part(picture)
-            await asyncio.sleep(1 / STREAM_FPS)
 
 
 def part(picture: Picture) -> bytes:

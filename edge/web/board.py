@@ -22,6 +22,8 @@ from edge.views.jsonlines import to_json
 HISTORY = 50
 JPEG_QUALITY = 80
 STAND_S = 1.0
+# Between two pictures, whatever the camera's rate and however many viewers there are.
+INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Board:
         self._label = ""
         self._since_s = 0.0
         self._viewers = 0
+        self._due_s = 0.0
         self.is_closed = False
 
     def put(self, moment: Moment) -> None:
@@ -69,10 +72,12 @@ class Board:
             self._moment = moment
             self._remember(moment)
 
-    @property
-    def number(self) -> int:
-        """Of the newest moment; 0 before the first."""
-        return self._number
+    def has_news(self, shown: int) -> bool:
+        """Whether `picture` has or makes another than the one of this number."""
+        picture = self._picture
+        if picture is not None and picture.number != shown:
+            return True
+        return self._number != shown and time.monotonic() >= self._due_s
 
     def state(self) -> dict[str, Any]:
         """The newest moment as the JSON lines have it, and the last answers, the newest first."""
@@ -81,13 +86,16 @@ class Board:
         return {"moment": to_json(moment) if moment else None, "history": history[::-1]}
 
     def picture(self) -> Picture | None:
-        """The newest moment as a JPEG; whoever asks first encodes it, and the others wait for that."""
+        """A moment as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
+
+        Whoever asks first encodes it, and the others wait for that.
+        """
         with self._encoding:
+            now = time.monotonic()
             with self._lock:
                 number, moment = self._number, self._moment
-            if moment is None:
-                return None
-            if self._picture is None or self._picture.number != number:
+            if moment is not None and now >= self._due_s:
+                self._due_s = now + INTERVAL_S
                 self._picture = Picture(number, _jpeg(moment))
             return self._picture
 
