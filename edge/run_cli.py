@@ -26,6 +26,7 @@ from edge.manifest import digest
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
 from edge.quality import QualityGate
+from edge.record import RecordView
 from edge.sources import KNOWN, FrameSource, open_source, without_password
 from edge.tuning import tuned
 from edge.views import VIEWS, Several, View, open_jsonlines
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with (
                 sigterm_ends(),
                 Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
-                _open_views(open_view, options) as view,
+                _open_views(open_view, options, model) as view,
             ):
                 watch(moments, view, session, options.max_frames, options.max_secs)
         finally:
@@ -133,17 +134,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open_views(open_view: Callable[[], View], options: argparse.Namespace) -> View:
-    """The asked view, and the web page beside it."""
+def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:
+    """The asked view, and beside it the web page and the recording."""
     views: list[View] = []
+    facts = {
+        "model": options.model.name,
+        "model_sha256": digest(options.model),
+        "source": without_password(options.source),
+    }
+    if options.record:
+        settings = {**vars(options), "source": facts["source"], "num_threads": model.num_threads}
+        session = {**facts, "runtime": model.runtime, "labels": model.labels, "settings": settings}
+        views.append(RecordView(options.record, session, options.record_limit))
     if options.serve:
         from edge.web.server import WebView  # needs the extra serve
 
-        facts = {
-            "model": options.model.name,
-            "model_sha256": digest(options.model),
-            "source": without_password(options.source),
-        }
         web = WebView(options.serve, facts)
         print(f"serving {web.url}", file=sys.stderr, flush=True)
         views.append(web)
@@ -251,6 +256,12 @@ def _parser() -> argparse.ArgumentParser:
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="keep JSON lines and the picture of each answer there"
+    )
+    parser.add_argument(
+        "--record-limit", type=positive_number, default=1000.0, metavar="MB", help="the size DIR may reach"
+    )
     parser.add_argument(
         "--serve",
         nargs="?",

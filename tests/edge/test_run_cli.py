@@ -19,6 +19,7 @@ import pytest
 
 import dermedge
 from edge.classifier import Classifier
+from edge.manifest import digest
 
 ROOT = Path(dermedge.__file__).resolve().parent
 
@@ -106,6 +107,20 @@ def test_frames_that_are_not_worth_an_answer_are_not_classified_and_are_counted(
     assert {line["state"] for line in lines} == {"searching"}
     assert {line["label"] for line in lines} == {None}
     assert captured.err.splitlines() == ["no frame classified, 0 dropped, 1 black, 3 no lesion, 1 too dark"]
+
+
+def test_a_recorded_run_names_its_model_and_settings(
+    model_path: Path, lesion_video: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    assert run(model_path, "--source", lesion_video, "--json", "--record", kept, "--max-fps", 500) == 0
+    [folder] = kept.iterdir()
+    session = json.loads((folder / "session.json").read_text())
+    assert session["model_sha256"] == digest(model_path)
+    assert session["settings"]["max_fps"] == 500
+    assert session["settings"]["source"] == str(lesion_video)
+    lines = (folder / "moments.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["source"] == str(lesion_video)
 
 
 def test_tta_answers_as_the_classifier_with_it_does(
