@@ -27,6 +27,7 @@ from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
 from edge.quality import QualityGate
 from edge.record import RecordView
+from edge.service import ServiceView, is_service
 from edge.sources import KNOWN, FrameSource, open_source, without_password
 from edge.tuning import tuned
 from edge.views import VIEWS, Several, View, open_jsonlines
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:
-    """The asked view, and beside it the web page and the recording."""
+    """The asked view, and beside it the web page, the recording, and systemd where it is there."""
     views: list[View] = []
     facts = {
         "model": options.model.name,
@@ -152,6 +153,8 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
         web = WebView(options.serve, facts)
         print(f"serving {web.url}", file=sys.stderr, flush=True)
         views.append(web)
+    if is_service():
+        views.append(ServiceView())
     return Several([*views, open_view()])
 
 
