@@ -197,6 +197,11 @@ def video(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def make_lesion() -> Callable[..., NDArray[np.uint8]]:
+    return lesion_image
+
+
+@pytest.fixture
 def lesion_video(tmp_path: Path) -> Path:
     """A real video of five frames of a drawn lesion, ten a second."""
     path = tmp_path / "lesion.avi"

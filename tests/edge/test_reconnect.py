@@ -174,7 +174,7 @@ class Stream:
 
     Attributes:
         mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
-            picture over and over, ``stalled`` nothing more, and ``dead`` hangs up.
+            picture over and over, ``corrupt`` no pictures, ``stalled`` nothing more, and ``dead`` hangs up.
     """
 
     def __init__(self) -> None:
@@ -193,8 +193,10 @@ class Stream:
                 number = 0
                 while stream.mode != "dead":
                     if stream.mode != "stalled":
-                        number += stream.mode == "live"
+                        number += stream.mode in ("live", "corrupt")
                         part = cv2.imencode(".jpg", noisy(number))[1].tobytes()
+                        if stream.mode == "corrupt":
+                            part = bytes(byte ^ 0x5A for byte in part)
                         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n"
                         try:
                             self.wfile.write(head.encode() + part + b"\r\n")
@@ -244,13 +246,18 @@ def is_frame(found: object) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("mode", "reason"), [("dead", "stopped delivering"), ("stalled", "silent"), ("frozen", "is frozen")]
+    ("mode", "reason"),
+    [
+        ("dead", "stopped delivering"),
+        ("stalled", "silent"),
+        ("corrupt", "stopped delivering"),
+        ("frozen", "is frozen"),
+    ],
 )
 def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
     mode: str, reason: str, stream: Stream
 ) -> None:
-    source = Reconnecting(open_source(stream.address), lambda: open_source(stream.address))
-    with closing(source), LatestFrame(source) as latest:
+    with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
         next_of(latest, is_frame)
         stream.mode = mode
         outage = next_of(latest, lambda found: isinstance(found, Outage))
@@ -260,8 +267,7 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
 
 
 def test_a_server_that_is_gone_for_a_while_is_found_again(stream: Stream) -> None:
-    source = Reconnecting(open_source(stream.address), lambda: open_source(stream.address))
-    with closing(source), LatestFrame(source) as latest:
+    with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
         next_of(latest, is_frame)
         stream.stop()
         next_of(latest, lambda found: isinstance(found, Outage) and "cannot open" in found.reason)
