@@ -34,6 +34,8 @@ EXTRAS = {
     "jinja2": "train",
     "flatbuffers": "train",
     "ai_edge_litert": "edge",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "matplotlib": "benchmark",
 }
 

@@ -39,8 +39,17 @@ def positive_int(text: str) -> int:
     return value
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--model, --labels, --tta, --num-threads and --runtime."""
+def threads(text: str) -> int | str:
+    """An argparse type: a whole number of 1 or more, or ``auto``."""
+    return text if text == "auto" else positive_int(text)
+
+
+def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
+    """--model, --labels, --tta, --num-threads and --runtime.
+
+    Args:
+        tune: whether the number of threads may be, and by itself is, ``auto``.
+    """
     parser.add_argument(
         "--model",
         type=model_path,
@@ -53,12 +62,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mean over the picture, its mirror image and both upside down: four times as long",
     )
-    add_runtime_options(parser)
+    add_runtime_options(parser, tune)
 
 
-def add_runtime_options(parser: argparse.ArgumentParser) -> None:
-    """--num-threads and --runtime."""
-    parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
+def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
+    """--num-threads and --runtime; ``tune`` as that of `add_model_options`."""
+    if tune:
+        parser.add_argument(
+            "--num-threads",
+            type=threads,
+            default="auto",
+            help="threads of the interpreter; auto measures at the first start, and remembers",
+        )
+    else:
+        parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -229,7 +229,7 @@ class Classifier:
         if picture is not None:
             logits, turns_ns = self._with_turns(picture, logits)
         probabilities = softmax(logits, self.temperature)
-        decision = decide(probabilities, self._own_labels, self._none_label, self.thresholds)
+        decision = self._decide(probabilities)
         alert = self._label_of_alert() if decision.alert else None
         ended = perf_counter_ns()
         timing = Timing(
@@ -248,6 +248,20 @@ class Classifier:
         """
         chosen = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
         return tuple(self.labels[index] for index in chosen)
+
+    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
+        """The prediction with other calibrated probabilities, such as smoothed ones, and their decision."""
+        decision = self._decide(probabilities)
+        return replace(
+            prediction,
+            label=self.labels[decision.index],
+            decision=decision,
+            alert=self._label_of_alert() if decision.alert else None,
+            probabilities=probabilities,
+        )
+
+    def _decide(self, probabilities: tuple[float, ...]) -> Decision:
+        return decide(probabilities, self._own_labels, self._none_label, self.thresholds)
 
     def _label_of_alert(self) -> str:
         return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]

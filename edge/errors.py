@@ -5,6 +5,7 @@ DermedgeError
 ├── ModelError     a model file that is missing, damaged or not what it should be
 ├── PictureError   a picture that cannot be read
 ├── SourceError    a camera, video or folder that cannot be opened or has died
+│   └── SourceLost     the same for now: its source tries to get it back
 ├── DataError      labelled photos that cannot be trained or scored on
 ├── StorageError   a file that cannot be written
 ├── WorkerError    a process of a training on several machines that cannot be reached, or has ended
@@ -30,6 +31,10 @@ class PictureError(DermedgeError):
 
 class SourceError(DermedgeError):
     """A frame source cannot be opened, or stopped delivering frames."""
+
+
+class SourceLost(SourceError):  # noqa: N818 - reads as what it is
+    """A live source stopped delivering frames and is being opened again; another read may bring one."""
 
 
 class DataError(DermedgeError):

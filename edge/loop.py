@@ -1,34 +1,39 @@
-"""From frames to readings: what the classifier says of each, and what it took."""
+"""From frames to moments: what each frame is worth, what the classifier says of it, and what it took."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
 
-from edge.capture import MS_PER_S, LatestFrame
+from edge.capture import MS_PER_S, Arrival, LatestFrame
 from edge.classifier import Classifier, Prediction
 from edge.preprocess import seen_square
+from edge.quality import Defect, QualityGate
 from edge.sources import Frame, FrameSource
+from edge.states import Machine, Saying, State
+from edge.thermal import Thermometer
 
-# The frame rate is that of so many decisions: a second of a camera with 30 frames a second.
+# The frame rate is that of so many frames: a second of a camera with 30 frames a second.
 RATE_WINDOW = 31
 UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A decision on one frame.
+    """A decision on one frame, and on those just before it.
 
     Attributes:
+        prediction: of the frame; its probabilities, label, decision and alert are those smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the class to show: the answered one, or ``uncertain`` below the asked confidence.
         seen: the square that the network sees: top, left and side in pixels of the frame.
-        dropped: frames of a live source so far that were not classified.
+        dropped: frames of a live source so far that no one saw.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
         frame_age_ms: from the frame's arrival to the decision, the wait for the classifier included.
-        fps: decisions a second over the last `RATE_WINDOW`, or None at the first.
+        fps: frames a second over the last `RATE_WINDOW`, or None at the first.
     """
 
     frame: Frame
@@ -52,36 +57,188 @@ class Reading:
         return self.capture_ms + self.frame_age_ms
 
 
-def classify_frames(
-    source: FrameSource, classifier: Classifier, confidence: float = 0.0
-) -> Generator[Reading, None, None]:
-    """Classifies the frames of a source: the newest ones of a live source, each one of any other.
+@dataclass(frozen=True)
+class Counts:
+    """What became of the frames of a source so far.
 
-    Close the iterator (`contextlib.closing`) before the source, because its thread reads on until then.
+    Attributes:
+        classified: by the network.
+        rejected: by the quality gate, for each defect that there was.
+        dropped: of a live source, because a newer one was there.
+        repeated: left out, because they were the one before again.
+        outages: how often a live source was lost.
+    """
+
+    classified: int = 0
+    rejected: Mapping[Defect, int] = field(default_factory=dict)
+    dropped: int = 0
+    repeated: int = 0
+    outages: int = 0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the device sees, and says of it.
+
+    Attributes:
+        hint: what a person can do, or why the camera is lost; empty where nothing is to be done.
+        frame: the newest, also where the camera is lost; None before the first.
+        seen: the square of it that the network sees: top, left and side in pixels; None without a frame.
+        reading: of this frame; None where it is not worth an answer, or the camera is lost.
+        defect: why it is not worth one, or None.
+        fps: frames a second over the last `RATE_WINDOW`, or None at the first.
+        temperature_c: of the processor, in °C, or None where it does not tell.
+    """
+
+    state: State
+    hint: str
+    frame: Frame | None
+    seen: tuple[int, int, int] | None
+    reading: Reading | None
+    defect: Defect | None
+    counts: Counts
+    fps: float | None
+    temperature_c: float | None
+
+
+class Pipeline:
+    """Moments of a source, one an iteration: of the newest frames of a live one, of each frame of any other.
+
+    From entry to exit a live source is read in a thread; close the source after. An iteration takes as long
+    as the network, or `edge.capture.SILENT_S` where no frame comes.
 
     Args:
         confidence: the probability below which a reading's label is ``uncertain``, 0 to 1.
+        max_fps: at most so many frames a second, to stay cool; None is as fast as it can.
+        gate: what says which frames are worth an answer; None classifies all of them.
 
     Raises:
-        SourceError, PictureError: what the source raised, after the readings before it.
+        SourceError, PictureError: from an iteration: what the source raised, after the moments before it.
     """
-    stamps: deque[float] = deque(maxlen=RATE_WINDOW)
-    with LatestFrame(source) as latest:
-        while (arrival := latest.read()) is not None:
-            image = arrival.frame.image_bgr
-            prediction = classifier.predict(image)
-            stamps.append(time.monotonic())
-            yield Reading(
-                frame=arrival.frame,
-                prediction=prediction,
-                labels=classifier.labels,
-                label=prediction.label if prediction.probability >= confidence else UNCERTAIN,
-                seen=seen_square(image.shape[0], image.shape[1], classifier.input_size),
-                dropped=arrival.dropped,
-                capture_ms=arrival.capture_ms,
-                frame_age_ms=MS_PER_S * (stamps[-1] - arrival.frame.captured_at),
-                fps=rate(stamps),
-            )
+
+    def __init__(
+        self,
+        source: FrameSource,
+        classifier: Classifier,
+        confidence: float = 0.0,
+        max_fps: float | None = None,
+        gate: QualityGate | None = None,
+    ) -> None:
+        self._latest = LatestFrame(source)
+        self._classifier = classifier
+        self._confidence = confidence
+        self._interval_s = 1 / max_fps if max_fps else 0.0
+        self._due_s = time.monotonic()
+        self._gate = gate
+        self._machine = Machine()
+        self._stamps: deque[float] = deque(maxlen=RATE_WINDOW)
+        self._thermometer = Thermometer()
+        self._frame: Frame | None = None
+        self._state = State.SEARCHING
+        self._counts = Counts()
+
+    def __enter__(self) -> Pipeline:
+        self._latest.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._latest.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Pipeline:
+        return self
+
+    def __next__(self) -> Moment:
+        self._wait()
+        arrival = self._latest.read()
+        if arrival is None:
+            raise StopIteration
+        if not isinstance(arrival, Arrival):
+            return self._moment(self._machine.lost(arrival.reason))
+        if self._frame is not None and self._frame.name != arrival.frame.name:
+            self._machine = Machine()  # another picture of a folder
+        frame = self._frame = arrival.frame
+        self._counts = replace(self._counts, dropped=arrival.dropped, repeated=frame.repeated)
+        defect = self._gate.check(frame.image_bgr, frame.at_s) if self._gate else None
+        if defect is not None:
+            self._stamps.append(time.monotonic())
+            return self._moment(self._machine.defective(defect, frame.at_s), defect=defect)
+        reading = self._read(arrival)
+        return self._moment(self._machine.good(answer_of(reading), frame.at_s), reading)
+
+    def _wait(self) -> None:
+        """Keeps the asked distance between frames; a late one sets the beat anew."""
+        now = time.monotonic()
+        time.sleep(max(self._due_s - now, 0.0))
+        self._due_s = max(self._due_s, now) + self._interval_s
+
+    def _read(self, arrival: Arrival) -> Reading:
+        frame = arrival.frame
+        prediction = self._classifier.predict(frame.image_bgr)
+        smoothed = self._machine.smoother.add(prediction.probabilities, frame.at_s)
+        if smoothed != prediction.probabilities:
+            prediction = self._classifier.decide_again(prediction, smoothed)
+        now = time.monotonic()
+        self._stamps.append(now)
+        return Reading(
+            frame=frame,
+            prediction=prediction,
+            labels=self._classifier.labels,
+            label=prediction.label if prediction.probability >= self._confidence else UNCERTAIN,
+            seen=self._seen(frame),
+            dropped=arrival.dropped,
+            capture_ms=arrival.capture_ms,
+            frame_age_ms=MS_PER_S * (now - frame.captured_at),
+            fps=rate(self._stamps),
+        )
+
+    def _seen(self, frame: Frame) -> tuple[int, int, int]:
+        height, width = frame.image_bgr.shape[:2]
+        return seen_square(height, width, self._classifier.input_size)
+
+    def _moment(self, saying: Saying, reading: Reading | None = None, defect: Defect | None = None) -> Moment:
+        was_lost, self._state = self._state is State.CAMERA_LOST, saying.state
+        counts = self._counts
+        if reading is not None:
+            self._counts = replace(counts, classified=counts.classified + 1)
+        elif defect is not None:
+            more = {**counts.rejected, defect: counts.rejected.get(defect, 0) + 1}
+            self._counts = replace(counts, rejected=more)
+        elif not was_lost:
+            self._stamps.clear()
+            self._counts = replace(counts, outages=counts.outages + 1)
+        return Moment(
+            state=saying.state,
+            hint=saying.hint,
+            frame=self._frame,
+            seen=self._seen(self._frame) if self._frame else None,
+            reading=reading,
+            defect=defect,
+            counts=self._counts,
+            fps=rate(self._stamps),
+            temperature_c=self._thermometer.read(),
+        )
+
+
+def answer_of(reading: Reading) -> State:
+    """What a reading says where its pictures have settled."""
+    if reading.is_uncertain:
+        return State.UNCERTAIN
+    return State.NONE if reading.prediction.decision.declined else State.ANSWER
+
+
+def classify_frames(
+    source: FrameSource, classifier: Classifier, confidence: float = 0.0
+) -> Generator[Reading, None, None]:
+    """Classifies each frame of a source, whatever it is worth; arguments and errors as those of `Pipeline`.
+
+    Close the iterator (`contextlib.closing`) before the source, because its thread reads on until then.
+    """
+    with Pipeline(source, classifier, confidence) as pipeline:
+        for moment in pipeline:
+            if moment.reading is not None:
+                yield moment.reading
 
 
 def rate(stamps: Sequence[float]) -> float | None:

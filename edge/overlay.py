@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Prediction
-from edge.loop import UNCERTAIN, Reading
+from edge.loop import UNCERTAIN, Moment, Reading
+from edge.sources import Frame
+from edge.states import ANSWERED, State
 
 Colour = tuple[int, int, int]
 
@@ -30,11 +32,12 @@ DISCLAIMER = "not a medical device"
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Smaller pictures are enlarged to this width or height, for text to be legible.
 LEGIBLE_SIZE = (480, 320)
-# The layout is made for pictures so high, and scaled for others.
-LAYOUT_HEIGHT = 480
+# The layout is made for pictures of this size, and scaled for others.
+LAYOUT_WIDTH, LAYOUT_HEIGHT = 640, 480
 LEAST_SCALE = 0.85  # smaller letters cannot be read
 PANEL_OPACITY = 0.62
 UNSEEN_LIGHT = 0.75
+LOST_LIGHT = 0.35
 HEAT_OPACITY = 0.55
 # Evidence, in logits, that is at least drawn as full heat: less would make noise glow.
 FULL_HEAT = 2.0
@@ -72,18 +75,75 @@ def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
     Returns:
         uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
     """
-    image = _enlarge(reading.frame.image_bgr)
-    seen = _seen(image, reading)
+    image, scale = _canvas(reading.frame.image_bgr)
+    _draw_reading(image, reading, scale, heat)
+    header = _draw_header(image, answer_line(reading), reading, reading.fps, scale)
+    _draw_notes(image, notes_line(reading), scale, top=header)
+    return image
+
+
+def draw_moment(moment: Moment, heat: bool = False) -> NDArray[np.uint8]:
+    """The newest frame with the reticle, the state and the hint, and the answer where there is one.
+
+    Args:
+        heat: as that of `draw`.
+
+    Returns:
+        As `draw` does; a dark picture before the first frame.
+    """
+    blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
+    image, scale = _canvas(moment.frame.image_bgr if moment.frame else blank)
+    if moment.reading is not None:
+        _draw_reading(image, moment.reading, scale, heat)
+    else:
+        _dim_unread(image, moment)
+        _draw_footer(image, "", scale)
+    if moment.seen is not None and moment.frame is not None:
+        _draw_reticle(image, _part(image, moment.frame, moment.seen), colour_of_state(moment), scale)
+    answered = moment.reading if moment.state in ANSWERED else None
+    header = _draw_header(image, title_of(moment), answered, moment.fps, scale, moment.temperature_c)
+    _draw_notes(image, moment_line(moment), scale, top=header)
+    return image
+
+
+def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A legible copy of a frame to draw on, and the scale of its layout."""
+    image = _enlarge(frame_bgr)
+    return image, max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / LAYOUT_WIDTH), LEAST_SCALE)
+
+
+def _draw_reading(image: NDArray[np.uint8], reading: Reading, scale: float, heat: bool) -> None:
+    """What the network sees, where its evidence lies, the bars and the footer."""
+    seen = _part(image, reading.frame, reading.seen)
     _dim_outside(image, seen)
     heat_cells = heat_map(reading.prediction) if heat else None
     if heat_cells is not None:
         _draw_heat(image[seen], heat_cells)
-    scale = max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / 640), LEAST_SCALE)
-    header = _draw_header(image, reading, scale)
-    _draw_notes(image, reading, scale, top=header)
-    footer = _draw_footer(image, reading, scale)
+    footer = _draw_footer(image, latency_line(reading), scale)
     _draw_bars(image, reading, scale, bottom=image.shape[0] - footer)
-    return image
+
+
+def _dim_unread(image: NDArray[np.uint8], moment: Moment) -> None:
+    """Darkens what the network would not see, and all of an old picture, lest it be taken for a live one."""
+    if moment.state is State.CAMERA_LOST:
+        image[...] = cv2.convertScaleAbs(image, alpha=LOST_LIGHT)
+    elif moment.seen is not None and moment.frame is not None:
+        _dim_outside(image, _part(image, moment.frame, moment.seen))
+
+
+def colour_of_state(moment: Moment) -> Colour:
+    """White where a person has something to do, else that of the answered class, blue first."""
+    if moment.state in ANSWERED and moment.reading is not None:
+        return colour_of(moment.reading.prediction.index)
+    return WHITE
+
+
+def _draw_reticle(image: NDArray[np.uint8], seen: tuple[slice, slice], colour: Colour, scale: float) -> None:
+    """The circle that the lesion belongs into."""
+    rows, columns = seen
+    centre = ((columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2)
+    radius = (rows.stop - rows.start) // 2 - round(2 * scale)
+    cv2.circle(image, centre, max(radius, 1), colour, max(1, round(1.5 * scale)), cv2.LINE_AA)
 
 
 def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -96,10 +156,10 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-def _seen(image: NDArray[np.uint8], reading: Reading) -> tuple[slice, slice]:
-    """Rows and columns of the drawn, maybe enlarged, picture that the network sees."""
-    factor = image.shape[0] / reading.frame.image_bgr.shape[0]
-    top, left, side = (round(factor * one) for one in reading.seen)
+def _part(image: NDArray[np.uint8], frame: Frame, seen: tuple[int, int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the drawn, maybe enlarged, frame that the network sees."""
+    factor = image.shape[0] / frame.image_bgr.shape[0]
+    top, left, side = (round(factor * one) for one in seen)
     return slice(top, top + side), slice(left, left + side)
 
 
@@ -119,23 +179,28 @@ def _dim_outside(image: NDArray[np.uint8], seen: tuple[slice, slice]) -> None:
     image[seen] = kept
 
 
-def _draw_header(image: NDArray[np.uint8], reading: Reading, scale: float) -> int:
-    """The label with its probability, and the frame rate, along the upper edge; returns its height."""
+def _draw_header(
+    image: NDArray[np.uint8],
+    title: str,
+    reading: Reading | None,
+    fps: float | None,
+    scale: float,
+    temperature_c: float | None = None,
+) -> int:
+    """The title, and rate and temperature, along the upper edge; returns its height in pixels."""
     height = round(40 * scale)
     _panel(image, 0, 0, image.shape[1], height)
-    index = reading.prediction.index
-    cv2.rectangle(image, (0, 0), (round(6 * scale), height - 1), colour_of(index), -1)
+    if reading is not None:
+        colour = colour_of(reading.prediction.index)
+        cv2.rectangle(image, (0, 0), (round(6 * scale), height - 1), colour, -1)
     base = round(27 * scale)
-    text = f"{reading.label}  {reading.prediction.probability:.0%}"
-    _text(image, text, (round(18 * scale), base), 0.72 * scale, WHITE, bold=True)
-    if reading.fps is not None:
-        _text_right(image, f"{reading.fps:.1f} fps", base, 0.52 * scale, WHITE)
+    _text(image, title, (round(18 * scale), base), 0.72 * scale, WHITE, bold=True)
+    _text_right(image, rate_line(fps, temperature_c), base, 0.52 * scale, WHITE)
     return height
 
 
-def _draw_notes(image: NDArray[np.uint8], reading: Reading, scale: float, top: int) -> None:
-    """What there is to say of the label, small, in a panel of its own below it."""
-    text = notes_line(reading)
+def _draw_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
+    """What there is to say besides the title, small, in a panel of its own below it."""
     if not text:
         return
     left, size = round(18 * scale), 0.46 * scale
@@ -143,15 +208,40 @@ def _draw_notes(image: NDArray[np.uint8], reading: Reading, scale: float, top: i
     _text(image, text, (left, top + round(14 * scale)), size, WHITE)
 
 
-def _draw_footer(image: NDArray[np.uint8], reading: Reading, scale: float) -> int:
+def _draw_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
     """What it took, and what it is not, along the lower edge; returns its height in pixels."""
     height = round(24 * scale)
     top = image.shape[0] - height
     _panel(image, 0, top, image.shape[1], image.shape[0])
     base = top + round(16 * scale)
-    _text(image, latency_line(reading), (round(8 * scale), base), 0.4 * scale, WHITE)
+    _text(image, text, (round(8 * scale), base), 0.4 * scale, WHITE)
     _text_right(image, DISCLAIMER, base, 0.4 * scale, GREY)
     return height
+
+
+def answer_line(reading: Reading) -> str:
+    """The label with its probability."""
+    return f"{reading.label}  {reading.prediction.probability:.0%}"
+
+
+def title_of(moment: Moment) -> str:
+    """The answer, or what the device does to find one."""
+    answered = moment.reading if moment.state in ANSWERED else None
+    return answer_line(answered) if answered else moment.state
+
+
+def rate_line(fps: float | None, temperature_c: float | None) -> str:
+    """Frames a second, and the processor's temperature where it is known."""
+    parts = ["" if fps is None else f"{fps:.1f} fps"]
+    if temperature_c is not None:
+        parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's letters have no degree sign
+    return "  ".join(parts).strip()
+
+
+def moment_line(moment: Moment) -> str:
+    """What to do, and what the decision says beside the label of an answer; often nothing."""
+    notes = notes_line(moment.reading) if moment.reading and moment.state in ANSWERED else ""
+    return ", ".join(filter(None, (notes, moment.hint)))
 
 
 def notes_line(reading: Reading) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,18 @@ import cv2
 from edge.arguments import add_model_options, make_parser, positive_int, read_labels
 from edge.classifier import Classifier
 from edge.files import write_bytes
-from edge.loop import Reading, classify_frames
+from edge.framing import FLIPS
+from edge.loop import Counts, Moment, Pipeline, Reading
+from edge.manifest import digest
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
-from edge.sources import KNOWN, open_source
-from edge.views import VIEWS, View, open_jsonlines
+from edge.quality import QualityGate
+from edge.record import RecordView
+from edge.service import ServiceView, is_service
+from edge.sources import KNOWN, FrameSource, open_source, without_password
+from edge.tuning import tuned
+from edge.views import VIEWS, Several, View, open_jsonlines
+from edge.web import DEFAULT_ADDRESS
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
 SUMMARY_WINDOW = 9000
@@ -36,6 +43,7 @@ class Session:
 
     Attributes:
         none_label: the class that is no lesion, which `best` passes over.
+        counts: what became of the frames.
         first_s: when the first reading came, in `time.monotonic` seconds, and ``last_s`` the newest.
         best: the reading with the most probable lesion.
         last: the newest reading.
@@ -43,19 +51,23 @@ class Session:
     """
 
     none_label: str | None
-    count: int = 0
+    counts: Counts = field(default_factory=Counts)
     first_s: float = 0.0
     last_s: float = 0.0
     best: Reading | None = None
     last: Reading | None = None
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=SUMMARY_WINDOW))
 
-    def add(self, reading: Reading) -> None:
+    def add(self, moment: Moment) -> None:
+        self.counts = moment.counts
+        if moment.reading is not None:
+            self._add(moment.reading)
+
+    def _add(self, reading: Reading) -> None:
         timing = reading.prediction.timing
         self.last_s = time.monotonic()
-        if self.count == 0:
+        if self.last is None:
             self.first_s = self.last_s
-        self.count += 1
         self.last = reading
         self.splits.append(
             (
@@ -76,19 +88,19 @@ class Session:
 
 
 def watch(
-    readings: Iterable[Reading],
+    moments: Iterable[Moment],
     view: View,
     session: Session,
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
-    """Shows readings and adds them to the session until they end, a limit is met, or the view says stop."""
+    """Shows moments and adds them to the session until they end, a limit is met, or the view says stop."""
     started_s = time.monotonic()
-    for reading in readings:
-        session.add(reading)
-        if not view.show(reading):
+    for moment in moments:
+        session.add(moment)
+        if not view.show(moment):
             return
-        if session.count == max_frames:
+        if frames_of(session.counts) == max_frames:
             return
         if max_secs is not None and time.monotonic() - started_s >= max_secs:
             return
@@ -102,23 +114,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     # wants the cores.
     cv2.setNumThreads(1)
     open_view = open_jsonlines if options.json else VIEWS[options.view]
+    num_threads, runtime = options.num_threads, options.runtime
+    if num_threads == "auto":
+        choice = tuned(options.model, runtime)
+        num_threads, runtime = choice.num_threads, choice.runtime
     with (
-        Classifier(
-            options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
-        ) as model,
-        closing(open_source(options.source, options.width, options.height, options.fps)) as source,
+        Classifier(options.model, read_labels(options.labels), num_threads, runtime, options.tta) as model,
+        closing(_open(options)) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
         try:
             with (
                 sigterm_ends(),
-                closing(classify_frames(source, model, options.conf)) as readings,
-                open_view() as view,
+                Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
+                _open_views(open_view, options, model) as view,
             ):
-                watch(readings, view, session, options.max_frames, options.max_secs)
+                watch(moments, view, session, options.max_frames, options.max_secs)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     return 0
+
+
+def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:
+    """The asked view, and beside it the web page, the recording, and systemd where it is there."""
+    views: list[View] = []
+    facts = {
+        "model": options.model.name,
+        "model_sha256": digest(options.model),
+        "source": without_password(options.source),
+    }
+    if options.record:
+        settings = {**vars(options), "source": facts["source"], "num_threads": model.num_threads}
+        session = {**facts, "runtime": model.runtime, "labels": model.labels, "settings": settings}
+        views.append(RecordView(options.record, session, options.record_limit))
+    if options.serve:
+        from edge.web.server import WebView  # needs the extra serve
+
+        web = WebView(options.serve, facts)
+        print(f"serving {web.url}", file=sys.stderr, flush=True)
+        views.append(web)
+    if is_service():
+        views.append(ServiceView())
+    return Several([*views, open_view()])
 
 
 @contextmanager
@@ -141,16 +178,47 @@ class _Terminated(BaseException):
     """SIGTERM arrived; no `except Exception` on the way shall take it for a failure."""
 
 
+def _open(options: argparse.Namespace) -> FrameSource:
+    return open_source(
+        options.source,
+        options.width,
+        options.height,
+        options.fps,
+        focus=options.focus,
+        lock_exposure=options.lock_exposure,
+        lock_white_balance=options.lock_white_balance,
+        flip=options.flip,
+        zoom=options.zoom,
+    )
+
+
+def frames_of(counts: Counts) -> int:
+    """How many frames were looked at."""
+    return counts.classified + sum(counts.rejected.values())
+
+
+def counts_line(counts: Counts) -> str:
+    """What became of the frames that were not classified, in words; those that are always told first."""
+    parts = [f"{counts.dropped} dropped"]
+    parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
+    if counts.repeated:
+        parts.append(f"{counts.repeated} repeated")
+    if counts.outages:
+        parts.append(f"camera lost {'once' if counts.outages == 1 else f'{counts.outages} times'}")
+    return ", ".join(parts)
+
+
 def summary(session: Session, last: Reading) -> str:
     """The run in three lines: counts and rate, the median latency split, the last label."""
     elapsed_s = session.last_s - session.first_s
-    rate = f", {(session.count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
+    count = session.counts.classified
+    rate = f", {(count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
     capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
     height, width = last.frame.image_bgr.shape[:2]
-    frames = "1 frame" if session.count == 1 else f"{session.count} frames"
+    frames = "1 frame" if count == 1 else f"{count} frames"
     notes = notes_line(last)
     return (
-        f"{frames} of {width}x{height} classified, {last.dropped} dropped{rate}\n"
+        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
         f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}"
@@ -158,8 +226,10 @@ def summary(session: Session, last: Reading) -> str:
 
 
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
-    """Prints the summary, and saves the picture of the most probable lesion; neither without a frame."""
+    """Prints the summary, and saves the picture of the most probable lesion, where there is one."""
     if session.best is None or session.last is None:
+        if session.counts != Counts():
+            print(f"no frame classified, {counts_line(session.counts)}", file=stream)
         return
     print(summary(session, session.last), file=stream)
     if save is not None:
@@ -173,14 +243,39 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=positive_int, help="asked of a camera, in pixels")
     parser.add_argument("--height", type=positive_int, help="asked of a camera, in pixels")
     parser.add_argument("--fps", type=positive_number, help="asked of a camera, frames a second")
-    add_model_options(parser)
+    parser.add_argument(
+        "--focus", type=focus, metavar="WHERE", help="of a camera: auto, or a number in its own unit"
+    )
+    parser.add_argument("--lock-exposure", action="store_true", help="of a camera, a second after its start")
+    parser.add_argument("--lock-white-balance", action="store_true", help="the same of its white balance")
+    parser.add_argument("--flip", choices=tuple(FLIPS), help="the picture, before anything looks at it")
+    parser.add_argument(
+        "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
+    )
+    add_model_options(parser, tune=True)
     parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
-    parser.add_argument("--max-frames", type=positive_int, help="stop after so many classified frames")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="keep JSON lines and the picture of each answer there"
+    )
+    parser.add_argument(
+        "--record-limit", type=positive_number, default=1000.0, metavar="MB", help="the size DIR may reach"
+    )
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        const=DEFAULT_ADDRESS,
+        metavar="HOST:PORT",
+        help=f"a web page besides; alone, at {DEFAULT_ADDRESS}; other hosts need the token that is printed",
+    )
+    parser.add_argument(
+        "--max-fps", type=positive_number, help="look at no more frames a second, to stay cool"
+    )
+    parser.add_argument("--max-frames", type=positive_int, help="stop after so many frames were looked at")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
     parser.add_argument(
         "--save", type=picture_file, metavar="FILE", help="at the end, write the picture of the surest lesion"
@@ -193,6 +288,24 @@ def positive_number(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def focus(text: str) -> str | float:
+    """An argparse type: ``auto``, or a number of 0 or more."""
+    if text == "auto":
+        return text
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number of 0 or more")
+    return value
+
+
+def zoom(text: str) -> float:
+    """An argparse type: a finite number of 1 or more."""
+    value = _number(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 1 or more")
     return value
 
 

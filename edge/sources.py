@@ -6,7 +6,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,20 +15,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import MissingExtra, OptionError, SourceError
+from edge.errors import OptionError, SourceError
+from edge.framing import Flip, Framing, frame_image
 from edge.pictures import find_pictures, is_picture, read_picture
+from edge.reconnect import Reconnecting
 
-KNOWN = "0, /dev/video0, picamera2, rtsp://…, http://…, a video, a picture, a folder, demo"
+KNOWN = (
+    "0, /dev/video0, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
+    "a picture, a folder, demo"
+)
 # A camera or server that is silent for so long is lost.
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
-PICAMERA_SIZE = (640, 480)
+# The automatics of a camera have found exposure and white balance after so long, and can be locked.
+SETTLE_S = 1.0
+V4L2_EXPOSURE_MANUAL = 1
+# Of a video that does not tell its own.
+UNKNOWN_FPS = 25.0
 
-# What to look at when a stream (True) or a camera (False) does not open.
-CHECKS = {
-    True: "is the address right, and its server running?",
-    False: "is it connected, and free of other programs? Without a camera, try --source demo",
-}
+# What to look at when a source does not open.
+CHECK_CAMERA = "is it connected, and free of other programs? Without a camera, try --source demo"
+CHECK_STREAM = "is the address right, and its server running?"
+CHECK_PIPELINE = (
+    "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
+)
 
 # OpenCV reads these once, when it opens its first video or camera.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
@@ -43,21 +54,38 @@ class Frame:
         number: counts the frames of its source from 0, dropped ones included.
         captured_at: `time.monotonic` seconds when the frame arrived.
         name: what delivered it: the file's path, or the source as it was asked for.
+        at_s: seconds on the clock of its source: `captured_at` of a live one, the place in a video; None for
+            a picture that stands alone.
+        repeated: frames of its source so far that were left out because they were the one before again.
     """
 
     image_bgr: NDArray[np.uint8]
     number: int
     captured_at: float
     name: str
+    at_s: float | None = None
+    repeated: int = 0
 
 
 @dataclass(frozen=True)
 class CameraMode:
-    """What is asked of a camera; None leaves the choice to it, and it may deliver its nearest."""
+    """What is asked of a camera; None and False leave the choice to it.
+
+    Attributes:
+        width: in pixels, as is ``height``; the camera may deliver its nearest size and rate.
+        fps: frames a second.
+        focus: ``auto``, or where it stays: dioptres for picamera2 (0 is far away, 10 is 10 cm), the
+            driver's steps for V4L2.
+        lock_exposure: whether exposure and gain stay as they are `SETTLE_S` after the start.
+        lock_white_balance: the same of the white balance.
+    """
 
     width: int | None = None
     height: int | None = None
     fps: float | None = None
+    focus: str | float | None = None
+    lock_exposure: bool = False
+    lock_white_balance: bool = False
 
 
 class FrameSource(Protocol):
@@ -76,6 +104,7 @@ class FrameSource(Protocol):
 
         Raises:
             SourceError: a camera or stream stopped delivering; the message names it.
+            SourceLost: the same, of a source that tries to get it back: read again.
             PictureError: a picture cannot be decoded.
         """
 
@@ -97,7 +126,7 @@ class Pictures:
             return None
         path, number = self._paths[self._next], self._next
         self._next += 1
-        return _frame(read_picture(path), number, str(path))
+        return Frame(read_picture(path), number, time.monotonic(), str(path))
 
     def close(self) -> None:
         self._paths = ()
@@ -115,6 +144,7 @@ class VideoFile:
         self._number = 0
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
+        self._fps = self._capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS
 
     def read(self) -> Frame | None:
         delivered, image = self._capture.read()
@@ -123,7 +153,8 @@ class VideoFile:
         if not delivered:
             return None
         self._number += 1
-        return _frame(image, self._number - 1, self._name)
+        frame = live_frame(image, self._number - 1, self._name)
+        return replace(frame, at_s=frame.number / self._fps)
 
     def close(self) -> None:
         self._capture.release()
@@ -134,142 +165,166 @@ class LiveCapture:
 
     Args:
         name: how errors call it.
-        target: a camera's index or device, or an address.
+        target: a camera's index or device, an address or a pipeline.
         backend: OpenCV's, such as ``cv2.CAP_V4L2``.
+        check: what to look at where it does not open.
         settings: OpenCV properties to open with, as name, value, name, value...
         mode: asked of it once it is open.
 
     Raises:
-        SourceError: it cannot be opened.
+        SourceError: it cannot be opened, or refuses the mode.
     """
 
     is_live = True
 
     def __init__(
-        self, name: str, target: int | str, backend: int, settings: Sequence[int], mode: CameraMode
+        self,
+        name: str,
+        target: int | str,
+        backend: int,
+        check: str,
+        settings: Sequence[int] = (),
+        mode: CameraMode = CameraMode(),
     ) -> None:
         self._name = name
         self._number = 0
         self._capture = _open_capture(target, backend, settings)
         if not self._capture.isOpened():
-            raise SourceError(f"cannot open '{name}': {CHECKS['://' in name]}")
-        for key, value in (
-            (cv2.CAP_PROP_FRAME_WIDTH, mode.width),
-            (cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
-            (cv2.CAP_PROP_FPS, mode.fps),
-        ):
-            if value is not None:
-                self._capture.set(key, value)
+            raise SourceError(f"cannot open '{name}': {check}")
+        try:
+            self._ask(mode)
+        except SourceError:
+            self._capture.release()
+            raise
 
     def read(self) -> Frame | None:
         delivered, image = self._capture.read()
         if not delivered or image is None:
             raise SourceError(f"'{self._name}' stopped delivering frames after {self._number}")
         self._number += 1
-        return _frame(image, self._number - 1, self._name)
+        return live_frame(as_bgr(image), self._number - 1, self._name)
 
     def close(self) -> None:
         self._capture.release()
 
+    def _ask(self, mode: CameraMode) -> None:
+        for key, value, option in (
+            (cv2.CAP_PROP_FRAME_WIDTH, mode.width, "--width"),
+            (cv2.CAP_PROP_FRAME_HEIGHT, mode.height, "--height"),
+            (cv2.CAP_PROP_FPS, mode.fps, "--fps"),
+        ):
+            if value is not None:
+                self._set(key, value, option)
+        if mode.focus == "auto":
+            self._set(cv2.CAP_PROP_AUTOFOCUS, 1, "--focus auto")
+        elif mode.focus is not None:
+            self._set(cv2.CAP_PROP_AUTOFOCUS, 0, f"--focus {mode.focus:g}")
+            self._set(cv2.CAP_PROP_FOCUS, float(mode.focus), f"--focus {mode.focus:g}")
+        if mode.lock_exposure or mode.lock_white_balance:
+            self._settle()
+        if mode.lock_exposure:
+            # some drivers would fall back to the last value that was set by hand
+            found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
+            self._set(cv2.CAP_PROP_AUTO_EXPOSURE, V4L2_EXPOSURE_MANUAL, "--lock-exposure")
+            self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
+        if mode.lock_white_balance:
+            found = self._capture.get(cv2.CAP_PROP_WB_TEMPERATURE)
+            self._set(cv2.CAP_PROP_AUTO_WB, 0, "--lock-white-balance")
+            self._set(cv2.CAP_PROP_WB_TEMPERATURE, found, "--lock-white-balance")
 
-# What a stream of picamera2 looks like in memory -> how it becomes BGR. The names tell the order of a
-# little-endian word, so that "RGB888" lies in memory as blue, green, red.
-PICAMERA_FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
-    "RGB888": lambda array: array,
-    "BGR888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGB2BGR),
-    "XRGB8888": lambda array: cv2.cvtColor(array, cv2.COLOR_BGRA2BGR),
-    "XBGR8888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGBA2BGR),
-}
-
-
-class PiCamera:
-    """The Raspberry Pi's own camera, by the picamera2 package.
-
-    Raises:
-        MissingExtra: picamera2 cannot be imported.
-        SourceError: there is no camera, or it refuses the mode.
-    """
-
-    is_live = True
-
-    def __init__(self, mode: CameraMode) -> None:
-        camera_class = _import_picamera2()
-        size = (mode.width or PICAMERA_SIZE[0], mode.height or PICAMERA_SIZE[1])
-        controls = {"FrameRate": mode.fps} if mode.fps else {}
-        try:
-            self._camera = camera_class()
-        except (RuntimeError, IndexError) as error:
+    def _set(self, key: int, value: float, option: str) -> None:
+        if not self._capture.set(key, value):
             raise SourceError(
-                f"cannot open 'picamera2': {error}; see `rpicam-hello --list-cameras`"
-            ) from error
-        try:
-            self._camera.configure(
-                self._camera.create_video_configuration(
-                    main={"size": size, "format": "RGB888"}, controls=controls
-                )
+                f"'{self._name}' refuses {option}: its driver has no such control; "
+                "`v4l2-ctl --list-ctrls` lists what it has"
             )
-            # picamera2 may have chosen another format without a word
-            self._format = self._camera.camera_configuration()["main"]["format"]
-            if self._format not in PICAMERA_FORMATS:
-                raise SourceError(
-                    f"'picamera2' delivers {self._format}. Known: {', '.join(PICAMERA_FORMATS)}"
-                )
-            self._camera.start()
-        except RuntimeError as error:
-            self._camera.close()
-            raise SourceError(f"'picamera2' refuses {size[0]}x{size[1]}: {error}") from error
-        except SourceError:
-            self._camera.close()
-            raise
+
+    def _settle(self) -> None:
+        """Reads frames until the automatics have found their values."""
+        until = time.monotonic() + SETTLE_S
+        while time.monotonic() < until:
+            self.read()
         self._number = 0
 
+
+class Framed:
+    """A source whose frames are flipped and cut as `edge.framing` does it."""
+
+    def __init__(self, source: FrameSource, framing: Framing) -> None:
+        self.is_live = source.is_live
+        self._source = source
+        self._framing = framing
+
     def read(self) -> Frame | None:
-        try:
-            array = self._camera.capture_array("main", wait=READ_TIMEOUT_S)
-        except (TimeoutError, RuntimeError) as error:
-            raise SourceError(
-                f"'picamera2' stopped delivering frames after {self._number}: {error}"
-            ) from error
-        self._number += 1
-        return _frame(PICAMERA_FORMATS[self._format](array), self._number - 1, "picamera2")
+        frame = self._source.read()
+        return frame and replace(frame, image_bgr=frame_image(frame.image_bgr, self._framing))
 
     def close(self) -> None:
-        self._camera.stop()
-        self._camera.close()
+        self._source.close()
 
 
 def open_source(
-    spec: str, width: int | None = None, height: int | None = None, fps: float | None = None
+    spec: str,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+    *,
+    focus: str | float | None = None,
+    lock_exposure: bool = False,
+    lock_white_balance: bool = False,
+    flip: Flip | None = None,
+    zoom: float = 1.0,
 ) -> FrameSource:
-    """Opens what ``spec`` names; close it after use.
+    """Opens what ``spec`` names; close it after use. What is live opens itself again where it is lost.
 
     Args:
-        spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a video,
-            a picture, a folder of pictures, or ``demo``.
-        width: in pixels, asked of a camera, as are ``height`` and ``fps``.
+        spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a
+            GStreamer pipeline, a video, a picture, a folder of pictures, or ``demo``.
+        width: asked of a camera, as are the others down to ``lock_white_balance``; see `CameraMode`.
+        flip: ``horizontal``, ``vertical`` or ``both``, of any source.
+        zoom: 1 or more; 2 keeps the middle half of each side, of any source.
 
     Raises:
-        SourceError: no such kind of source, or it cannot be opened.
-        OptionError: a size or rate was given for a source that has its own.
+        SourceError: no such kind of source, or it cannot be opened, or refuses what was asked.
+        OptionError: what only a camera can do was asked of another source.
         MissingExtra: picamera2 is not installed.
     """
-    mode = CameraMode(width, height, fps)
+    mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance)
+    framing = Framing(flip, zoom)
     for matches, is_camera, factory in KINDS:
         if not matches(spec):
             continue
         if mode != CameraMode() and not is_camera:
             raise OptionError(
-                f"--width, --height and --fps are for cameras; '{spec}' has its own size and rate"
+                "--width, --height, --fps, --focus, --lock-exposure and --lock-white-balance are for "
+                f"cameras; '{spec}' has its own size and rate"
             )
-        return factory(spec, mode)
+        open_again = partial(factory, spec, mode)
+        source = open_again()
+        if source.is_live:
+            source = Reconnecting(source, open_again)
+        return source if framing == Framing() else Framed(source, framing)
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
         raise SourceError(f"there is no file or folder '{spec}'")
     raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
 
 
-def _frame(image_bgr: Any, number: int, name: str) -> Frame:
-    """A frame that has arrived now; OpenCV's types know less of it than we do."""
-    return Frame(image_bgr, number, time.monotonic(), name)
+def without_password(spec: str) -> str:
+    """An address as it may be shown: without the user and password that may be in it."""
+    return re.sub(r"://[^/@\s]*@", "://", spec)
+
+
+def as_bgr(image: Any) -> Any:
+    """uint8 [height, width, 3], blue first, of a picture that may be grey or have a fourth channel."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image
+
+
+def live_frame(image_bgr: Any, number: int, name: str) -> Frame:
+    """A frame that has arrived now, by the clock of a live source; OpenCV's types know less than we do."""
+    now = time.monotonic()
+    return Frame(image_bgr, number, now, name, at_s=now)
 
 
 def _open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
@@ -283,7 +338,8 @@ def _open_capture(target: int | str, backend: int, settings: Sequence[int] = ())
 def _open_camera(spec: str, mode: CameraMode) -> FrameSource:
     index = re.sub(r"^/dev/video", "", spec)
     # CAP_ANY would try every back-end in turn and hold the last one's message
-    return LiveCapture(spec, int(index), cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY, (), mode)
+    backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
+    return LiveCapture(spec, int(index), backend, CHECK_CAMERA, mode=mode)
 
 
 def _open_stream(spec: str, mode: CameraMode) -> FrameSource:
@@ -291,7 +347,17 @@ def _open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return LiveCapture(spec, spec, cv2.CAP_FFMPEG, settings, mode)
+    return LiveCapture(without_password(spec), spec, cv2.CAP_FFMPEG, CHECK_STREAM, settings)
+
+
+def _open_pipeline(spec: str, mode: CameraMode) -> FrameSource:
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        raise SourceError(
+            "this OpenCV runs no GStreamer pipelines; Debian's does: apt install python3-opencv, and a "
+            "virtual environment made with --system-site-packages, without opencv-python-headless"
+        )
+    settings = (cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S)
+    return LiveCapture(without_password(spec), spec, cv2.CAP_GSTREAMER, CHECK_PIPELINE, settings)
 
 
 def _open_folder(spec: str, mode: CameraMode) -> FrameSource:
@@ -307,23 +373,18 @@ def _open_demo(spec: str, mode: CameraMode) -> FrameSource:
     return Demo()
 
 
-def _import_picamera2() -> Any:
-    try:
-        from picamera2 import Picamera2
-    except ImportError as error:
-        raise MissingExtra(
-            "picamera2 (on Raspberry Pi OS: `apt install python3-picamera2`, and a virtual environment made "
-            "with --system-site-packages)",
-            "pi",
-        ) from error
-    return Picamera2
+def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
+    from edge.picamera import PiCamera  # its package exists on a Raspberry Pi alone
+
+    return PiCamera(mode)
 
 
 # (does it match, is it a camera that takes a mode, factory), the first that matches wins.
 KINDS: tuple[tuple[Callable[[str], bool], bool, Callable[[str, CameraMode], FrameSource]], ...] = (
     (lambda spec: spec == "demo", False, _open_demo),
-    (lambda spec: spec == "picamera2", True, lambda spec, mode: PiCamera(mode)),
+    (lambda spec: spec == "picamera2", True, _open_picamera2),
     (lambda spec: re.fullmatch(r"(/dev/video)?\d+", spec) is not None, True, _open_camera),
+    (lambda spec: " ! " in spec, False, _open_pipeline),
     (lambda spec: spec.startswith(("rtsp://", "rtsps://", "http://", "https://")), False, _open_stream),
     (lambda spec: Path(spec).is_dir(), False, _open_folder),
     (

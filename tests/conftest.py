@@ -20,6 +20,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the tests' processes remember for the next start is not the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def model_path() -> Path:
     """The model that ships."""

@@ -1,16 +1,17 @@
-"""How readings are shown: a window, a terminal, or JSON lines."""
+"""How moments are shown: a window, a terminal, JSON lines, or several at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
-from edge.loop import Reading
+from edge.loop import Moment
 
 
 class View(Protocol):
-    """Shows readings from entry to exit, and leaves the screen as it was."""
+    """Shows moments from entry to exit, and leaves the screen as it was."""
 
     def __enter__(self) -> View: ...
 
@@ -18,11 +19,39 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, reading: Reading) -> bool:
-        """Shows a reading; False when the person asked to stop."""
+    def show(self, moment: Moment) -> bool:
+        """Shows a moment; False when the person asked to stop."""
 
     def finish(self) -> None:
         """Called when a source has ended by itself: a window stays until it is closed."""
+
+
+class Several:
+    """Views that show the same moments; one that says stop stops all."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Several:
+        with ExitStack() as entered:
+            for view in self._views:
+                entered.enter_context(view)
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+    def show(self, moment: Moment) -> bool:
+        going_on = [view.show(moment) for view in self._views]
+        return all(going_on)
+
+    def finish(self) -> None:
+        for view in self._views:
+            view.finish()
 
 
 def open_window() -> View:
@@ -51,7 +80,7 @@ def open_best() -> View:
 
 
 def open_jsonlines() -> View:
-    """One JSON object a reading."""
+    """One JSON object a moment."""
     from edge.views.jsonlines import JsonLinesView
 
     return JsonLinesView()

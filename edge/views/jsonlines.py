@@ -1,4 +1,4 @@
-"""Readings for programs: one JSON object a line on standard output."""
+"""Moments for programs: one JSON object a line on standard output."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from edge.loop import Reading
+from edge.loop import Moment, Reading
+from edge.states import State
 
 
 class JsonLinesView:
-    """Prints each reading as one JSON object, flushed at once so that a pipe is live too."""
+    """Prints each moment as one JSON object, flushed at once so that a pipe is live too.
+
+    A lost camera is one line at first, and one each time that there is something new to say of it.
+    """
+
+    def __init__(self) -> None:
+        self._said: tuple[str, str] | None = None
 
     def __enter__(self) -> JsonLinesView:
         return self
@@ -22,23 +29,56 @@ class JsonLinesView:
     ) -> None:
         pass
 
-    def show(self, reading: Reading) -> bool:
-        print(json.dumps(to_json(reading), ensure_ascii=False), flush=True)
+    def show(self, moment: Moment) -> bool:
+        saying = (moment.state, moment.hint)
+        if moment.state is not State.CAMERA_LOST or saying != self._said:
+            print(json.dumps(to_json(moment), ensure_ascii=False), flush=True)
+        self._said = saying
         return True
 
     def finish(self) -> None:
         pass
 
 
-def to_json(reading: Reading) -> dict[str, Any]:
-    """A reading as JSON values; times in milliseconds, the capture time as ISO 8601 in UTC."""
+def to_json(moment: Moment) -> dict[str, Any]:
+    """A moment as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
+
+    ``label``, ``probability`` and ``probabilities`` are smoothed over time, and null where the frame was not
+    classified; they are an answer in the states answer, uncertain and none of these.
+    """
+    frame = moment.frame
+    return {
+        "at": _iso(datetime.now(UTC)),
+        "state": moment.state,
+        "hint": moment.hint,
+        "defect": moment.defect,
+        "frame": frame.number if frame else None,
+        "captured_at": _iso(wall_clock(frame.captured_at)) if frame else None,
+        "source": frame.name if frame else None,
+        **(_reading_to_json(moment.reading) if moment.reading else dict.fromkeys(READING_KEYS)),
+        "dropped": moment.counts.dropped,
+        "repeated": moment.counts.repeated,
+        "fps": None if moment.fps is None else round(moment.fps, 2),
+        "temperature_c": moment.temperature_c,
+    }
+
+
+READING_KEYS = (
+    "frame_age_ms",
+    "label",
+    "uncertain",
+    "alert",
+    "probability",
+    "probabilities",
+    "latency_ms",
+)
+
+
+def _reading_to_json(reading: Reading) -> dict[str, Any]:
+    """The values of `READING_KEYS`."""
     timing = reading.prediction.timing
     return {
-        "frame": reading.frame.number,
-        "captured_at": wall_clock(reading.frame.captured_at).isoformat(timespec="milliseconds"),
         "frame_age_ms": round(reading.frame_age_ms, 3),
-        "dropped": reading.dropped,
-        "source": reading.frame.name,
         "label": reading.label,
         "uncertain": reading.is_uncertain,
         "alert": reading.prediction.alert,
@@ -54,8 +94,11 @@ def to_json(reading: Reading) -> dict[str, Any]:
             "postprocess": round(timing.postprocess_ms, 3),
             "end_to_end": round(reading.end_to_end_ms, 3),
         },
-        "fps": None if reading.fps is None else round(reading.fps, 2),
     }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 def wall_clock(monotonic_s: float) -> datetime:

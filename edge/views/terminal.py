@@ -1,4 +1,4 @@
-"""Readings in a terminal: the picture in half-block characters, and the figures beside or below it."""
+"""Moments in a terminal: the picture in half-block characters, and the figures beside or below it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.loop import Reading
-from edge.overlay import DISCLAIMER, colour_of, latency_line, notes_line, rows_that_fit
+from edge.loop import Moment, Reading
+from edge.overlay import (
+    DISCLAIMER,
+    colour_of,
+    latency_line,
+    moment_line,
+    rate_line,
+    rows_that_fit,
+    title_of,
+)
 
 # A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
 DRAW_INTERVAL_S = 1 / 15
@@ -22,6 +30,8 @@ PANEL_COLUMNS = 42
 MAX_BARS = 9
 MIN_PICTURE_COLUMNS = 24
 FALLBACK_SIZE = (80, 24)
+# What is shown before the first frame.
+BLANK = np.zeros((3, 4, 3), np.uint8)
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty
 LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -53,44 +63,48 @@ class TerminalView:
         if self._live:
             _write(LEAVE)
 
-    def show(self, reading: Reading) -> bool:
+    def show(self, moment: Moment) -> bool:
         now = time.monotonic()
         if now < self._due:
             return True
         if self._live:
             self._due = now + DRAW_INTERVAL_S
             columns, rows = _terminal_size()
-            _write(BEGIN + HOME + render(reading, columns, rows) + CLEAR_BELOW + END)
+            _write(BEGIN + HOME + render(moment, columns, rows) + CLEAR_BELOW + END)
         else:
             self._due = now + LINE_INTERVAL_S
-            print(plain_line(reading), flush=True)
+            print(plain_line(moment), flush=True)
         return True
 
     def finish(self) -> None:
         pass
 
 
-def plain_line(reading: Reading) -> str:
-    """A reading in one line of plain text."""
-    fps = "" if reading.fps is None else f"  {reading.fps:.1f} fps"
-    notes = notes_line(reading)
-    return (
-        f"frame {reading.frame.number}  {reading.label} {reading.prediction.probability:.0%}"
-        f"{notes and f'  {notes}'}{fps}  "
-        f"age {reading.frame_age_ms:.0f} ms  dropped {reading.dropped}  {reading.frame.name}"
-    )
+def plain_line(moment: Moment) -> str:
+    """A moment in one line of plain text."""
+    frame, reading = moment.frame, moment.reading
+    parts = [
+        f"frame {frame.number}" if frame else "",
+        title_of(moment),
+        moment_line(moment),
+        rate_line(moment.fps, moment.temperature_c),
+        f"age {reading.frame_age_ms:.0f} ms" if reading else "",
+        f"dropped {moment.counts.dropped}",
+        frame.name if frame else "",
+    ]
+    return "  ".join(filter(None, parts))
 
 
-def render(reading: Reading, columns: int, rows: int) -> str:
-    """A reading as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
-    image = reading.frame.image_bgr
+def render(moment: Moment, columns: int, rows: int) -> str:
+    """A moment as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
+    image = moment.frame.image_bgr if moment.frame else BLANK
     columns -= 1  # erasing the rest of a full line would take its last character
     if columns < PANEL_COLUMNS + MIN_PICTURE_COLUMNS:
-        panel = compact_lines(reading, columns)[:rows]
+        panel = compact_lines(moment, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
     else:
         room = columns - PANEL_COLUMNS
-        panel = panel_lines(reading, PANEL_COLUMNS - 2)
+        panel = panel_lines(moment, PANEL_COLUMNS - 2)
         picture = half_blocks(image, room, rows)
         blank = " " * _fit(image, room, rows)[0]
         lines = [
@@ -134,50 +148,58 @@ def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, in
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
-def panel_lines(reading: Reading, columns: int) -> list[str]:
-    """Label, probabilities, rate and latency as lines of at most ``columns`` cells."""
-    timing = reading.prediction.timing
-    fps = "-" if reading.fps is None else f"{reading.fps:.1f}"
-    figures = (
-        ("frames a second", fps),
-        ("frame age", f"{reading.frame_age_ms:.1f} ms"),
-        ("dropped", str(reading.dropped)),
-        None,
-        ("capture", f"{reading.capture_ms:.1f} ms"),
-        ("preprocess", f"{timing.preprocess_ms:.1f} ms"),
-        ("invoke", f"{timing.invoke_ms:.1f} ms"),
-        ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
-        ("end to end", f"{reading.end_to_end_ms:.1f} ms"),
-    )
+def panel_lines(moment: Moment, columns: int) -> list[str]:
+    """State, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
+    figures: list[tuple[str, str] | None] = [
+        ("frames a second", "-" if moment.fps is None else f"{moment.fps:.1f}"),
+        ("dropped", str(moment.counts.dropped)),
+        ("not classified", str(sum(moment.counts.rejected.values()))),
+    ]
+    if moment.temperature_c is not None:
+        figures.append(("processor", f"{moment.temperature_c:.0f} °C"))
+    if moment.reading is not None:
+        timing = moment.reading.prediction.timing
+        figures += [
+            ("frame age", f"{moment.reading.frame_age_ms:.1f} ms"),
+            None,
+            ("capture", f"{moment.reading.capture_ms:.1f} ms"),
+            ("preprocess", f"{timing.preprocess_ms:.1f} ms"),
+            ("invoke", f"{timing.invoke_ms:.1f} ms"),
+            ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
+            ("end to end", f"{moment.reading.end_to_end_ms:.1f} ms"),
+        ]
+    name = moment.frame.name if moment.frame else ""
     return [
-        _title(reading, columns),
-        f"  {DIM}{_cut(notes_line(reading), columns - 2)}{RESET}",
-        *_bars(reading, columns),
+        *_head(moment, columns),
         "",
         *(f"{DIM}{one[0]:<17}{RESET}{one[1]:>10}" if one else "" for one in figures),
         "",
-        f"{DIM}{_cut(reading.frame.name, columns)}{RESET}",
+        f"{DIM}{_cut(name, columns)}{RESET}",
         f"{DIM}{_cut(f'{DISCLAIMER}; Ctrl-C stops', columns)}{RESET}",
     ]
 
 
-def compact_lines(reading: Reading, columns: int) -> list[str]:
+def compact_lines(moment: Moment, columns: int) -> list[str]:
     """The same in few lines, to leave a small terminal's height to the picture."""
-    fps = "-" if reading.fps is None else f"{reading.fps:.1f}"
-    figures = f"{fps} fps, age {reading.frame_age_ms:.0f} ms, {reading.dropped} dropped"
-    notes = notes_line(reading)
+    figures = [f"{rate_line(moment.fps, None) or '- fps'}, {moment.counts.dropped} dropped"]
+    if moment.reading is not None:
+        figures[0] += f", age {moment.reading.frame_age_ms:.0f} ms"
+        figures.append(latency_line(moment.reading))
     return [
-        _title(reading, columns),
-        *([f"  {DIM}{_cut(notes, columns - 2)}{RESET}"] if notes else []),
-        *_bars(reading, columns),
-        *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (figures, latency_line(reading), DISCLAIMER)),
+        *_head(moment, columns),
+        *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (*figures, DISCLAIMER)),
     ]
 
 
-def _title(reading: Reading, columns: int) -> str:
-    colour = _foreground(*colour_of(reading.prediction.index)[::-1])
-    text = f"{reading.label}  {reading.prediction.probability:.0%}"
-    return f"{colour}█{RESET} {BOLD}{_cut(text, columns - 2)}{RESET}"
+def _head(moment: Moment, columns: int) -> list[str]:
+    """The title, what to do, and the bars."""
+    reading = moment.reading
+    colour = _foreground(*colour_of(reading.prediction.index)[::-1]) if reading else ""
+    return [
+        f"{colour}█{RESET} {BOLD}{_cut(title_of(moment), columns - 2)}{RESET}",
+        f"  {DIM}{_cut(moment_line(moment), columns - 2)}{RESET}",
+        *(_bars(reading, columns) if reading else []),
+    ]
 
 
 def _bars(reading: Reading, columns: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Readings in a window, where OpenCV has windows: q quits, s saves, h shows heat, space freezes.
+"""Moments in a window, where OpenCV has windows: q quits, s saves, h shows heat, space freezes.
 
 The OpenCV that dermedge installs has none, because windows need libGL, which a bare machine lacks. To get
 one: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
@@ -15,8 +15,8 @@ import cv2
 
 from edge.errors import OptionError
 from edge.files import write_bytes
-from edge.loop import Reading
-from edge.overlay import draw, encode
+from edge.loop import Moment
+from edge.overlay import draw_moment, encode
 
 TITLE = "dermedge"
 KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
@@ -51,7 +51,7 @@ class WindowView:
         reason = why_no_window()
         if reason:
             raise OptionError(reason)
-        self._last: Reading | None = None
+        self._last: Moment | None = None
         self._heat = False
         self._frozen = False
 
@@ -67,34 +67,34 @@ class WindowView:
     ) -> None:
         cv2.destroyAllWindows()
 
-    def show(self, reading: Reading) -> bool:
+    def show(self, moment: Moment) -> bool:
         if self._last is None:
-            height, width = draw(reading).shape[:2]
+            height, width = draw_moment(moment).shape[:2]
             cv2.resizeWindow(TITLE, width, height)
-        self._last = reading
-        self._redraw(reading)
-        going_on = self._handle_key(reading, KEY_WAIT_MS)
+        self._last = moment
+        self._redraw(moment)
+        going_on = self._handle_key(moment, KEY_WAIT_MS)
         while going_on and self._frozen:
-            going_on = self._handle_key(reading, FROZEN_WAIT_MS)
+            going_on = self._handle_key(moment, FROZEN_WAIT_MS)
         return going_on
 
     def finish(self) -> None:
         while self._last is not None and self._handle_key(self._last, FROZEN_WAIT_MS):
             pass
 
-    def _redraw(self, reading: Reading) -> None:
-        cv2.imshow(TITLE, draw(reading, self._heat))
+    def _redraw(self, moment: Moment) -> None:
+        cv2.imshow(TITLE, draw_moment(moment, self._heat))
 
-    def _handle_key(self, reading: Reading, wait_ms: int) -> bool:
+    def _handle_key(self, moment: Moment, wait_ms: int) -> bool:
         """Waits for a key and does what it says; False for quit or a closed window."""
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen
         elif key == ord("h"):
             self._heat = not self._heat
-            self._redraw(reading)
-        elif key == ord("s"):
-            path = Path(f"dermedge-{reading.frame.number:06d}.png")
-            write_bytes(path, encode(draw(reading, self._heat), path.suffix))
+            self._redraw(moment)
+        elif key == ord("s") and moment.frame is not None:
+            path = Path(f"dermedge-{moment.frame.number:06d}.png")
+            write_bytes(path, encode(draw_moment(moment, self._heat), path.suffix))
             print(f"saved {path}")
         return key not in QUIT_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier, Prediction, Tensor, Timing
 from edge.decision import Decision
 from edge.golden import DRAWING, PICTURES, answers, draw
-from edge.loop import Reading
+from edge.loop import Counts, Moment, Reading
 from edge.manifest import attach, read_manifest
 from edge.preprocess import to_input
+from edge.quality import Defect
 from edge.sources import Frame
+from edge.states import State
 
 LABELS = ("melanoma", "nevus", "none of these")
 
@@ -30,6 +32,19 @@ LABELS = ("melanoma", "nevus", "none of these")
 def numbered_image(number: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
     """A picture whose grey level tells its number."""
     return np.full((height, width, 3), 10 * number, np.uint8)
+
+
+def lesion_image(
+    number: int = 0, centre: tuple[int, int] = (320, 240), radius: int = 120
+) -> NDArray[np.uint8]:
+    """A drawn lesion, 640 x 480, that the quality gate lets pass; each number has a grain of its own."""
+    image = np.full((480, 640, 3), (158, 180, 222), np.uint8)
+    cv2.circle(image, centre, radius, (60, 80, 120), -1, cv2.LINE_AA)
+    structure = cv2.resize(
+        np.random.default_rng(0).normal(0, 9, (160, 213)), (640, 480), interpolation=cv2.INTER_CUBIC
+    )
+    grain = np.random.default_rng(number).integers(-2, 3, (480, 640))
+    return np.clip(image + (structure + grain)[..., None], 0, 255).astype(np.uint8)
 
 
 class ScriptedCamera:
@@ -79,6 +94,9 @@ class StubClassifier:
         self._before()
         return a_prediction()
 
+    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
+        return replace(prediction, probabilities=probabilities)
+
 
 def a_prediction() -> Prediction:
     """70 % nevus, whose evidence lies in the upper left of 2 x 2 cells."""
@@ -113,6 +131,28 @@ def make_reading() -> Callable[..., Reading]:
             "fps": 29.5,
         }
         return Reading(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_moment(make_reading: Callable[..., Reading]) -> Callable[..., Moment]:
+    """A function that makes moments: an answer, or, with ``reading=None``, what its keywords say."""
+
+    def make(**changes: Any) -> Moment:
+        reading = changes.pop("reading", make_reading())
+        values: dict[str, Any] = {
+            "state": State.ANSWER,
+            "hint": "",
+            "frame": reading.frame if reading else make_reading().frame,
+            "seen": (0, 80, 480),
+            "reading": reading,
+            "defect": None,
+            "counts": Counts(classified=5, rejected={Defect.MOVING: 2}, dropped=3),
+            "fps": 29.5,
+            "temperature_c": None,
+        }
+        return Moment(**{**values, **changes})
 
     return make
 
@@ -190,6 +230,22 @@ def video(tmp_path: Path) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     for number in range(5):
         writer.write(numbered_image(4 * number))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def make_lesion() -> Callable[..., NDArray[np.uint8]]:
+    return lesion_image
+
+
+@pytest.fixture
+def lesion_video(tmp_path: Path) -> Path:
+    """A real video of five frames of a drawn lesion, ten a second."""
+    path = tmp_path / "lesion.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
+    for number in range(5):
+        writer.write(lesion_image(number))
     writer.release()
     return path
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -9,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from edge.classifier import Classifier
 from edge.errors import SourceError
-from edge.loop import UNCERTAIN, Reading, classify_frames, rate
-from edge.sources import open_source
+from edge.loop import UNCERTAIN, Pipeline, Reading, classify_frames, rate
+from edge.quality import QualityGate
+from edge.sources import Frame, open_source
+from edge.states import Smoother
 
 
 def test_each_frame_of_a_video_becomes_a_reading(video: Path, classifier: type) -> None:
@@ -80,3 +85,63 @@ def test_n_stamps_have_n_minus_1_intervals() -> None:
     assert rate([10.0, 10.5, 11.0]) == 2.0
     assert rate([10.0]) is None
     assert rate([]) is None
+
+
+def test_max_fps_keeps_its_distance(lesion_video: Path, classifier: type) -> None:
+    started = time.monotonic()
+    with Pipeline(open_source(str(lesion_video)), classifier(), max_fps=20) as moments:
+        assert len(list(moments)) == 5
+    assert time.monotonic() - started >= 4 / 20
+
+
+def test_the_frame_after_a_wait_is_the_newest_one(camera: type, classifier: type) -> None:
+    at_once, later = threading.Event(), threading.Event()
+    at_once.set()
+    source = camera(20, gates=[at_once, later])
+    with Pipeline(source, classifier(), max_fps=5) as moments:
+        next(moments)
+        later.set()
+        assert source.ended.wait(5)
+        moment = next(moments)
+    assert moment.reading is not None
+    assert moment.reading.frame.number == 19
+
+
+def test_without_a_gate_every_frame_is_classified_and_with_one_those_that_are_worth_it(
+    video: Path, lesion_video: Path, classifier: type
+) -> None:
+    def classified(path: Path, gate: QualityGate | None) -> int:
+        with Pipeline(open_source(str(path)), classifier(), gate=gate) as moments:
+            return sum(moment.reading is not None for moment in moments)
+
+    assert (classified(video, None), classified(video, QualityGate())) == (5, 0)
+    assert (classified(lesion_video, None), classified(lesion_video, QualityGate())) == (5, 5)
+
+
+def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
+    lesion_video: Path, model_path: Path
+) -> None:
+    with Classifier(model_path) as model:
+        alone = [reading.prediction for reading in classify_frames(Stills(lesion_video), model)]
+        with Pipeline(open_source(str(lesion_video)), model) as moments:
+            smoothed = [moment.reading.prediction for moment in moments if moment.reading]
+    expected = Smoother()
+    for number, (one, other) in enumerate(zip(alone, smoothed, strict=True)):
+        assert other.probabilities == expected.add(one.probabilities, number / 10)
+        assert other.label == model.labels[other.decision.index]
+        assert other.logits == one.logits
+
+
+class Stills:
+    """The frames of a video as pictures that stand alone."""
+
+    is_live = False
+
+    def __init__(self, path: Path) -> None:
+        self._video = open_source(str(path))
+
+    def read(self) -> Frame | None:
+        frame = self._video.read()
+        return frame and replace(frame, at_s=None)
+
+    def close(self) -> None: ...

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.loop import UNCERTAIN, Reading
-from edge.overlay import LEGIBLE_SIZE, draw, encode, heat_map, notes_line, rows_that_fit
+from edge.loop import UNCERTAIN, Moment, Reading
+from edge.overlay import LEGIBLE_SIZE, draw, draw_moment, encode, heat_map, notes_line, rows_that_fit
+from edge.states import State
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
@@ -98,3 +99,32 @@ def test_a_picture_is_encoded_as_its_suffix_says(
     suffix: str, magic: bytes, make_reading: Callable[..., Reading]
 ) -> None:
     assert encode(draw(make_reading()), suffix).startswith(magic)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
+def test_a_moment_has_the_reticle_about_what_the_network_sees(
+    size: tuple[int, int], make_reading: Callable[..., Reading], make_moment: Callable[..., Moment]
+) -> None:
+    height, width = size
+    frame = make_reading(*size).frame
+    seen = (0, (width - height) // 2, height)
+    image = draw_moment(make_moment(reading=None, state=State.SEARCHING, frame=frame, seen=seen))
+    left = image[height // 2, seen[1] : seen[1] + height // 12]
+    assert left.max() > 200
+    assert (image[height // 2, width // 2] == 120).all(), "the middle stays free"
+
+
+def test_an_answer_is_named_in_the_header_and_a_reading_is_not(make_moment: Callable[..., Moment]) -> None:
+    answer, reading = (draw_moment(make_moment(state=state)) for state in (State.ANSWER, State.READING))
+    assert not np.array_equal(answer[:40, :200], reading[:40, :200])
+    assert np.array_equal(answer[-90:, :70], reading[-90:, :70]), "the bars are the same"
+
+
+def test_an_old_picture_is_dark_when_the_camera_is_lost(make_moment: Callable[..., Moment]) -> None:
+    image = draw_moment(make_moment(reading=None, state=State.CAMERA_LOST, hint="'0' stopped"))
+    assert image[240, 320].max() < 60
+
+
+def test_a_camera_that_was_lost_before_its_first_frame_is_drawn(make_moment: Callable[..., Moment]) -> None:
+    image = draw_moment(make_moment(reading=None, state=State.CAMERA_LOST, frame=None, seen=None))
+    assert image.shape == (LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3)

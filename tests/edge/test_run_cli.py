@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 import dermedge
 from edge.classifier import Classifier
+from edge.manifest import digest
 
 ROOT = Path(dermedge.__file__).resolve().parent
 
@@ -36,18 +38,18 @@ def only_error(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_video_is_classified_and_summed_up(
-    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+    model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(model_path, "--source", video, "--view", "terminal") == 0
+    assert run(model_path, "--source", lesion_video, "--view", "terminal") == 0
     output = capsys.readouterr().out
-    assert "5 frames of 64x48 classified, 0 dropped" in output
+    assert "5 frames of 640x480 classified, 0 dropped" in output
     assert "median ms: capture" in output
 
 
 def test_json_prints_one_object_a_frame_and_nothing_else_on_standard_output(
-    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+    model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(model_path, "--source", video, "--json") == 0
+    assert run(model_path, "--source", lesion_video, "--json") == 0
     captured = capsys.readouterr()
     assert [json.loads(line)["frame"] for line in captured.out.splitlines()] == [0, 1, 2, 3, 4]
     assert "5 frames" in captured.err
@@ -64,43 +66,69 @@ def test_max_secs_stops_the_demo(model_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_picture_of_the_surest_lesion_is_saved_and_named_last(
-    model_path: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_path: Path, lesion_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out" / "lesion.png"
-    assert run(model_path, "--source", video, "--view", "terminal", "--save", target) == 0
+    assert run(model_path, "--source", lesion_video, "--view", "terminal", "--save", target) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"saved {target}"
     assert cv2.imread(str(target)).shape[1] >= 480
     assert [path.name for path in target.parent.iterdir()] == ["lesion.png"]
 
 
 def test_below_the_confidence_the_label_is_uncertain(
-    model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+    model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(model_path, "--source", video, "--json", "--conf", "1") == 0
+    assert run(model_path, "--source", lesion_video, "--json", "--conf", "1") == 0
     labels = {json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()}
     assert labels == {"uncertain"}
 
 
 def test_the_thresholds_of_the_model_decide_and_show(
-    make_deciding_model: Callable[..., Path], video: Path, capsys: pytest.CaptureFixture[str]
+    make_deciding_model: Callable[..., Path], lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alert = {"label": "melanoma", "threshold": 0, "sensitivity": 0.9}
     model = make_deciding_model(none=1, uncertain=1, alert=alert)
-    assert run(model, "--source", video, "--json") == 0
+    assert run(model, "--source", lesion_video, "--json") == 0
     for line in capsys.readouterr().out.splitlines():
         values = json.loads(line)
         assert values["label"] != "none of these"
         assert (values["uncertain"], values["alert"]) == (True, "melanoma")
-    assert run(model, "--source", video, "--view", "terminal") == 0
+    assert run(model, "--source", lesion_video, "--view", "terminal") == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("uncertain, melanoma alert")
 
 
-def test_tta_answers_as_the_classifier_with_it_does(
+def test_frames_that_are_not_worth_an_answer_are_not_classified_and_are_counted(
     model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(model_path, "--source", video, "--json", "--tta", "--max-frames", 1) == 0
+    assert run(model_path, "--source", video, "--json") == 0
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert [line["defect"] for line in lines] == ["black", "too dark", "no lesion", "no lesion", "no lesion"]
+    assert {line["state"] for line in lines} == {"searching"}
+    assert {line["label"] for line in lines} == {None}
+    assert captured.err.splitlines() == ["no frame classified, 0 dropped, 1 black, 3 no lesion, 1 too dark"]
+
+
+def test_a_recorded_run_names_its_model_and_settings(
+    model_path: Path, lesion_video: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    assert run(model_path, "--source", lesion_video, "--json", "--record", kept, "--max-fps", 500) == 0
+    [folder] = kept.iterdir()
+    session = json.loads((folder / "session.json").read_text())
+    assert session["model_sha256"] == digest(model_path)
+    assert session["settings"]["max_fps"] == 500
+    assert session["settings"]["source"] == str(lesion_video)
+    lines = (folder / "moments.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["source"] == str(lesion_video)
+
+
+def test_tta_answers_as_the_classifier_with_it_does(
+    model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", lesion_video, "--json", "--tta", "--max-frames", 1) == 0
     said = json.loads(capsys.readouterr().out)["probabilities"]
-    frame = cv2.VideoCapture(str(video)).read()[1]
+    frame = cv2.VideoCapture(str(lesion_video)).read()[1]
     with Classifier(model_path, tta=True) as classifier:
         assert list(said.values()) == [round(one, 6) for one in classifier.predict(frame).probabilities]
 
@@ -203,7 +231,31 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "of 640x480 classified" in errors.decode()
+    assert "dropped" in errors.decode()
+
+
+def test_the_web_page_is_served_beside_the_view_until_sigterm(model_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    with started(model_path, "--json", "--serve", "127.0.0.1:0") as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        while not (line := process.stderr.readline()).startswith(b"serving "):
+            assert line, "it ended"
+        process.stdout.readline()
+        with urllib.request.urlopen(f"{line.split()[1].decode()}state", timeout=20) as response:
+            assert json.load(response)["moment"]["source"].startswith("demo")
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_without_the_web_library_serve_names_its_cure(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "edge.web.server", raising=False)
+    assert run(model_path, "--source", "demo", "--serve", "--max-frames", 1) == 2
+    assert "pip install 'dermedge[serve]'" in only_error(capsys)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

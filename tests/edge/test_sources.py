@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import types
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import MissingExtra, OptionError, PictureError, SourceError
+from edge import sources
+from edge.errors import OptionError, PictureError, SourceError
 from edge.sources import KNOWN, FrameSource, open_source
 
 
@@ -105,64 +105,132 @@ def test_a_size_for_a_source_that_has_its_own_is_refused(option: str) -> None:
         open_source("demo", **{option: 30})
 
 
-def test_a_missing_picamera2_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(MissingExtra, match=r"system-site-packages.*dermedge\[pi\]"):
-        open_source("picamera2")
+class FakeCapture:
+    """What LiveCapture uses of cv2.VideoCapture; ``refused`` properties cannot be set."""
+
+    def __init__(self, refused: tuple[int, ...] = ()) -> None:
+        self.refused = refused
+        self.properties: dict[int, float] = {cv2.CAP_PROP_EXPOSURE: 157, cv2.CAP_PROP_WB_TEMPERATURE: 4600}
+        self.released = False
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((48, 64, 3), np.uint8)
+
+    def get(self, key: int) -> float:
+        return self.properties[key]
+
+    def set(self, key: int, value: float) -> bool:
+        if key in self.refused:
+            return False
+        self.properties[key] = value
+        return True
+
+    def release(self) -> None:
+        self.released = True
 
 
-class FakePicamera2:
-    """What PiCamera uses of picamera2 0.3.38; the configured format is what the camera made of it."""
+@pytest.fixture
+def make_capture(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
+    """A function that puts a FakeCapture where OpenCV's would be opened, and lets it settle at once."""
 
-    delivers = "RGB888"
-    silent = False
+    def make(refused: tuple[int, ...] = ()) -> FakeCapture:
+        capture = FakeCapture(refused)
+        monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: capture)
+        monkeypatch.setattr(sources, "SETTLE_S", 0)
+        return capture
 
-    def create_video_configuration(self, main: dict, controls: dict) -> dict:
-        return {"main": main, "controls": controls}
-
-    def configure(self, configuration: dict) -> None:
-        self.configuration = configuration
-
-    def camera_configuration(self) -> dict:
-        return {"main": {**self.configuration["main"], "format": self.delivers}}
-
-    def start(self) -> None:
-        self.started = True
-
-    def capture_array(self, name: str, wait: float) -> np.ndarray:
-        if self.silent:
-            raise TimeoutError
-        width, height = self.configuration["main"]["size"]
-        colours = {"RGB888": (1, 2, 3), "BGR888": (3, 2, 1), "XRGB8888": (1, 2, 3, 255)}[self.delivers]
-        return np.full((height, width, len(colours)), colours, np.uint8)
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
+    return make
 
 
-@pytest.mark.parametrize("delivers", ["RGB888", "BGR888", "XRGB8888"])
-def test_picamera2_frames_are_blue_first_whatever_the_format(
-    delivers: str, monkeypatch: pytest.MonkeyPatch
+def test_a_camera_is_asked_for_size_rate_and_fixed_focus(make_capture: Callable[..., FakeCapture]) -> None:
+    asked = make_capture().properties
+    open_source("0", 320, 240, 15, focus=40)
+    assert (asked[cv2.CAP_PROP_FRAME_WIDTH], asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (320, 240)
+    assert asked[cv2.CAP_PROP_FPS] == 15
+    assert (asked[cv2.CAP_PROP_AUTOFOCUS], asked[cv2.CAP_PROP_FOCUS]) == (0, 40)
+
+
+def test_an_automatic_focus_is_turned_on(make_capture: Callable[..., FakeCapture]) -> None:
+    asked = make_capture().properties
+    open_source("0", focus="auto")
+    assert asked[cv2.CAP_PROP_AUTOFOCUS] == 1
+
+
+def test_locks_keep_what_the_automatics_had_found(make_capture: Callable[..., FakeCapture]) -> None:
+    asked = make_capture().properties
+    open_source("0", lock_exposure=True, lock_white_balance=True)
+    assert (asked[cv2.CAP_PROP_AUTO_EXPOSURE], asked[cv2.CAP_PROP_EXPOSURE]) == (1, 157)
+    assert (asked[cv2.CAP_PROP_AUTO_WB], asked[cv2.CAP_PROP_WB_TEMPERATURE]) == (0, 4600)
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused", "option"),
+    [
+        ({"width": 640}, cv2.CAP_PROP_FRAME_WIDTH, "--width"),
+        ({"fps": 90}, cv2.CAP_PROP_FPS, "--fps"),
+        ({"focus": "auto"}, cv2.CAP_PROP_AUTOFOCUS, "--focus auto"),
+        ({"focus": 3.5}, cv2.CAP_PROP_FOCUS, "--focus 3.5"),
+        ({"lock_exposure": True}, cv2.CAP_PROP_AUTO_EXPOSURE, "--lock-exposure"),
+        ({"lock_white_balance": True}, cv2.CAP_PROP_AUTO_WB, "--lock-white-balance"),
+    ],
+)
+def test_what_a_camera_refuses_is_named_and_the_camera_is_let_go(
+    asked: dict, refused: int, option: str, make_capture: Callable[..., FakeCapture]
 ) -> None:
-    fake = type("Fake", (FakePicamera2,), {"delivers": delivers})
-    monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=fake))
-    with closing(open_source("picamera2", width=320, height=240)) as source:
-        frame = source.read()
+    capture = make_capture((refused,))
+    with pytest.raises(SourceError, match=f"'0' refuses {option}: .*v4l2-ctl"):
+        open_source("0", **asked)
+    assert capture.released
+
+
+def test_any_source_can_be_flipped_and_zoomed(pictures: Path) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[12, 16] = 255  # the upper left corner of the middle half
+    cv2.imwrite(str(pictures / "b.png"), image)
+    [frame] = read_all(open_source(str(pictures / "b.png"), zoom=2, flip="both"))
+    assert frame.image_bgr.shape == (24, 32, 3)
+    assert np.argwhere(frame.image_bgr[..., 0]).tolist() == [[23, 31]]
+
+
+def test_a_pipeline_without_gstreamer_names_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: False)
+    with pytest.raises(SourceError, match=r"no GStreamer.*apt install python3-opencv"):
+        open_source("videotestsrc ! videoconvert ! appsink")
+
+
+def test_a_pipeline_is_opened_by_gstreamer_and_is_live(
+    monkeypatch: pytest.MonkeyPatch, make_capture: Callable[..., FakeCapture]
+) -> None:
+    capture = make_capture()
+    opened: list[tuple] = []
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: backend == cv2.CAP_GSTREAMER)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: opened.append(arguments) or capture)
+    source = open_source("videotestsrc ! videoconvert ! appsink")
+    assert opened[0][:2] == ("videotestsrc ! videoconvert ! appsink", cv2.CAP_GSTREAMER)
+    assert source.is_live
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.5:554/stream", "rtsp://10.0.0.5:554/stream"),
+        ("http://10.0.0.5/a@b.mjpg", "http://10.0.0.5/a@b.mjpg"),
+        ("rtspsrc location=rtsp://u:p@cam/1 ! appsink", "rtspsrc location=rtsp://cam/1 ! appsink"),
+    ],
+)
+def test_a_password_in_an_address_is_shown_nowhere(
+    spec: str, shown: str, make_capture: Callable[..., FakeCapture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_capture()
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: True)
+    frame = open_source(spec).read()
     assert frame is not None
-    assert frame.image_bgr.shape == (240, 320, 3)
-    assert frame.image_bgr[0, 0].tolist() == [1, 2, 3]
+    assert frame.name == shown
 
 
-def test_a_silent_picamera2_stops_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = type("Fake", (FakePicamera2,), {"silent": True})
-    monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=fake))
-    with closing(open_source("picamera2")) as source, pytest.raises(SourceError, match="'picamera2' stopped"):
-        source.read()
-
-
-def test_a_format_of_picamera2_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = type("Fake", (FakePicamera2,), {"delivers": "YUV420"})
-    monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=fake))
-    with pytest.raises(SourceError, match="delivers YUV420"):
-        open_source("picamera2")
+def test_the_clock_of_a_video_is_its_own_and_a_picture_has_none(video: Path, pictures: Path) -> None:
+    assert [frame.at_s for frame in read_all(open_source(str(video)))] == [0, 0.1, 0.2, 0.3, 0.4]
+    assert {frame.at_s for frame in read_all(open_source(str(pictures)))} == {None}

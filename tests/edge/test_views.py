@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.errors import OptionError
-from edge.loop import Reading
+from edge.loop import Moment, Reading
+from edge.quality import Defect
+from edge.states import State
 from edge.views import VIEWS, open_best, open_jsonlines, open_terminal
 from edge.views.terminal import TerminalView, half_blocks, plain_line, render
 from edge.views.window import why_no_window
@@ -22,19 +25,19 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @pytest.mark.parametrize("size", [(80, 24), (110, 40), (200, 60), (60, 20), (40, 10), (20, 5), (12, 2)])
 def test_the_terminal_view_fits_the_terminal(
-    size: tuple[int, int], make_reading: Callable[..., Reading]
+    size: tuple[int, int], make_moment: Callable[..., Moment]
 ) -> None:
     columns, rows = size
-    lines = [ESCAPES.sub("", line) for line in render(make_reading(), columns, rows).split("\r\n")]
+    lines = [ESCAPES.sub("", line) for line in render(make_moment(), columns, rows).split("\r\n")]
     assert len(lines) <= rows
     # one less than there is: erasing the rest of a full line takes its last character
     assert max(map(len, lines)) < max(columns, 30)
 
 
 def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
-    make_reading: Callable[..., Reading],
+    make_moment: Callable[..., Moment],
 ) -> None:
-    text = ESCAPES.sub("", render(make_reading(), 110, 40))
+    text = ESCAPES.sub("", render(make_moment(), 110, 40))
     for part in (
         "nevus  70%",
         "melanoma",
@@ -61,10 +64,12 @@ def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
 
 @pytest.mark.parametrize("columns", [110, 60])
 def test_the_terminal_view_tells_what_is_uncertain_and_the_alert(
-    columns: int, make_reading: Callable[..., Reading], noted_reading: Reading
+    columns: int, make_moment: Callable[..., Moment], noted_reading: Reading
 ) -> None:
-    assert "uncertain, melanoma alert" in ESCAPES.sub("", render(noted_reading, columns, 40))
-    plain = ESCAPES.sub("", render(make_reading(), columns, 40))
+    assert "uncertain, melanoma alert" in ESCAPES.sub(
+        "", render(make_moment(reading=noted_reading), columns, 40)
+    )
+    plain = ESCAPES.sub("", render(make_moment(), columns, 40))
     assert "uncertain" not in plain
     assert "alert" not in plain
 
@@ -76,14 +81,14 @@ def test_half_blocks_hold_two_pixels_a_cell() -> None:
 
 
 def test_a_terminal_is_restored_also_after_an_error(
-    make_reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr("edge.views.terminal._terminal_size", lambda: (80, 24))
 
     def show() -> None:
         with TerminalView() as view:
-            assert view.show(make_reading())
+            assert view.show(make_moment())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -94,40 +99,49 @@ def test_a_terminal_is_restored_also_after_an_error(
 
 
 def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
-    make_reading: Callable[..., Reading], capsys: pytest.CaptureFixture[str]
+    make_moment: Callable[..., Moment],
+    make_reading: Callable[..., Reading],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with open_terminal() as view:
         for number in range(20):
-            view.show(make_reading(number=number))
+            view.show(make_moment(reading=make_reading(number=number)))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "frame 0  nevus 70%  29.5 fps  age 6 ms  dropped 3  a camera"
+    assert lines[0] == "frame 0  nevus  70%  29.5 fps  age 6 ms  dropped 3  a camera"
     assert len(lines) < 20
 
 
 def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
-    noted_reading: Reading, capsys: pytest.CaptureFixture[str]
+    make_moment: Callable[..., Moment], noted_reading: Reading, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert plain_line(noted_reading).startswith("frame 7  nevus 70%  uncertain, melanoma alert  29.5 fps")
+    moment = make_moment(reading=noted_reading)
+    assert plain_line(moment).startswith("frame 7  nevus  70%  uncertain, melanoma alert  29.5 fps")
     with open_jsonlines() as view:
-        view.show(noted_reading)
+        view.show(moment)
     values = json.loads(capsys.readouterr().out)
     assert (values["label"], values["uncertain"], values["alert"]) == ("nevus", True, "melanoma")
 
 
 def test_a_json_line_holds_the_whole_decision(
-    make_reading: Callable[..., Reading], capsys: pytest.CaptureFixture[str]
+    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_jsonlines() as view:
-        view.show(make_reading())
+        view.show(make_moment())
     [line] = capsys.readouterr().out.splitlines()
     values = json.loads(line)
-    captured_at = datetime.fromisoformat(values.pop("captured_at"))
-    assert abs((datetime.now(UTC) - captured_at).total_seconds()) < 60
-    assert captured_at.utcoffset() is not None
+    for name in ("at", "captured_at"):
+        stamp = datetime.fromisoformat(values.pop(name))
+        assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
+        assert stamp.utcoffset() is not None
     assert values == {
+        "state": "answer",
+        "hint": "",
+        "defect": None,
         "frame": 7,
         "frame_age_ms": 6.25,
         "dropped": 3,
+        "repeated": 0,
+        "temperature_c": None,
         "source": "a camera",
         "label": "nevus",
         "uncertain": False,
@@ -143,6 +157,69 @@ def test_a_json_line_holds_the_whole_decision(
         },
         "fps": 29.5,
     }
+
+
+def rejected(make_moment: Callable[..., Moment]) -> Moment:
+    return make_moment(reading=None, state=State.HOLD_STILL, hint="hold still", defect=Defect.MOVING)
+
+
+def lost(make_moment: Callable[..., Moment], reason: str = "'0' stopped") -> Moment:
+    return make_moment(reading=None, state=State.CAMERA_LOST, hint=reason, frame=None, seen=None)
+
+
+def test_a_frame_that_was_not_classified_has_a_state_a_hint_and_no_label(
+    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = rejected(make_moment)
+    with open_jsonlines() as view:
+        view.show(moment)
+    values = json.loads(capsys.readouterr().out)
+    assert (values["state"], values["hint"], values["defect"]) == ("hold still", "hold still", "moving")
+    assert (values["label"], values["probabilities"], values["frame"]) == (None, None, 7)
+    assert plain_line(moment).startswith("frame 7  hold still  hold still  29.5 fps  dropped 3")
+    for columns in (110, 60):
+        text = ESCAPES.sub("", render(moment, columns, 40))
+        assert "hold still" in text
+        assert "nevus" not in text
+
+
+@pytest.mark.parametrize("columns", [110, 60])
+def test_while_pictures_settle_the_terminal_names_no_answer(
+    columns: int, make_moment: Callable[..., Moment]
+) -> None:
+    text = ESCAPES.sub("", render(make_moment(state=State.READING), columns, 40))
+    assert "█ reading" in text
+    assert "█ nevus" not in text
+
+
+def test_a_lost_camera_is_told_before_the_first_frame_too(make_moment: Callable[..., Moment]) -> None:
+    moment = lost(make_moment)
+    assert plain_line(moment).startswith("camera lost  '0' stopped")
+    for size in ((110, 40), (60, 20), (20, 5)):
+        assert "camera lost" in ESCAPES.sub("", render(moment, *size))
+
+
+def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
+    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_jsonlines() as view:
+        for reason in ("gone", "gone", "gone, attempt 2", "gone, attempt 2"):
+            view.show(lost(make_moment, reason))
+        view.show(make_moment())
+        view.show(lost(make_moment, "gone, attempt 2"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["state"], line["hint"]) for line in lines] == [
+        ("camera lost", "gone"),
+        ("camera lost", "gone, attempt 2"),
+        ("answer", ""),
+        ("camera lost", "gone, attempt 2"),
+    ]
+
+
+def test_the_temperature_is_told_where_it_is_known(make_moment: Callable[..., Moment]) -> None:
+    warm = make_moment(temperature_c=61.4)
+    assert "61 C" in plain_line(warm)
+    assert "61 °C" in render(warm, 110, 40)
 
 
 def test_an_opencv_without_windows_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,46 +253,49 @@ class FakeScreen:
         monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
 
 
-def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]) -> None:
+def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]) -> None:
     FakeScreen(monkeypatch, "xq")
     with VIEWS["window"]() as view:
-        assert view.show(make_reading())
-        assert not view.show(make_reading())
+        assert view.show(make_moment())
+        assert not view.show(make_moment())
 
 
-def test_h_shows_the_heat_map(monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]) -> None:
+def test_h_shows_the_heat_map(monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]) -> None:
     screen = FakeScreen(monkeypatch, "h")
     with VIEWS["window"]() as view:
-        view.show(make_reading())
+        view.show(make_moment())
     plain, hot = screen.shown
     assert not np.array_equal(plain, hot)
 
 
 def test_s_saves_the_picture(
-    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading], tmp_path
+    monkeypatch: pytest.MonkeyPatch,
+    make_moment: Callable[..., Moment],
+    make_reading: Callable[..., Reading],
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     screen = FakeScreen(monkeypatch, "s")
     with VIEWS["window"]() as view:
-        view.show(make_reading(number=42))
+        view.show(make_moment(reading=make_reading(number=42)))
     assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
 
 
 def test_space_freezes_until_space(
-    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]
+    monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]
 ) -> None:
     screen = FakeScreen(monkeypatch, " xx q")
     with VIEWS["window"]() as view:
-        assert view.show(make_reading())
+        assert view.show(make_moment())
         assert screen.keys == [ord("q")], "the frozen picture waits for the second space"
-        assert not view.show(make_reading())
+        assert not view.show(make_moment())
 
 
 def test_the_window_of_a_picture_stays_until_a_key(
-    monkeypatch: pytest.MonkeyPatch, make_reading: Callable[..., Reading]
+    monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]
 ) -> None:
     screen = FakeScreen(monkeypatch, "xxxq")
     with VIEWS["window"]() as view:
-        view.show(make_reading())
+        view.show(make_moment())
         view.finish()
     assert screen.keys == []

@@ -1,0 +1,78 @@
+"""Run inside a virtual machine with the kernel's vivid camera: what a real device does to a loop.
+
+Freezes, stalls, unplugs and plugs the camera, and prints one JSON object an event: what was done, and the
+frame or the outage that came of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import struct
+import time
+from contextlib import closing
+from pathlib import Path
+
+from edge.capture import Arrival, LatestFrame, Outage
+from edge.errors import SourceError
+from edge.sources import open_source
+
+DEVICE = "/dev/video0"
+DRIVER = Path("/sys/bus/platform/drivers/vivid")
+VIDIOC_S_CTRL = 0xC008561C
+# Of vivid: the text over its picture is a frame counter (0) or nothing (2), and frames may be left out.
+TEXT, DROPPED_PERCENT = 0x00F0F001, 0x00F0F040
+PATIENCE_S = 60
+
+
+def set_control(identity: int, value: int) -> None:
+    with open(DEVICE, "rb") as device:
+        fcntl.ioctl(device, VIDIOC_S_CTRL, struct.pack("Ii", identity, value))
+
+
+def tell(event: str, **values: object) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def tell_next(event: str, latest: LatestFrame, kind: type, saying: str = "") -> None:
+    """Tells the next frame, or the next outage that says this."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = latest.read()
+        if isinstance(found, Arrival) and kind is Arrival:
+            frame = found.frame
+            tell(event, number=frame.number, shape=frame.image_bgr.shape, repeated=frame.repeated)
+            return
+        if isinstance(found, Outage) and kind is Outage and saying in found.reason:
+            tell(event, reason=found.reason)
+            return
+    tell(event, missing=True)
+
+
+def main() -> None:
+    for asked in ({"focus": "auto"}, {"lock_exposure": True}, {"lock_white_balance": True}):
+        try:
+            open_source(DEVICE, **asked).close()
+            tell("asked", refused=None)
+        except SourceError as error:
+            tell("asked", refused=str(error))
+    with closing(open_source(DEVICE, 640, 480)) as source, LatestFrame(source) as latest:
+        tell_next("started", latest, Arrival)
+        set_control(TEXT, 2)
+        tell_next("frozen", latest, Outage, "frozen")
+        set_control(TEXT, 0)
+        tell_next("thawed", latest, Arrival)
+        set_control(DROPPED_PERCENT, 100)
+        tell_next("silent", latest, Outage, "silent")
+        tell_next("stalled", latest, Outage, "stopped delivering")
+        set_control(DROPPED_PERCENT, 0)
+        tell_next("resumed", latest, Arrival)
+        (DRIVER / "unbind").write_text("vivid.0")
+        tell_next("unplugged", latest, Outage, "stopped delivering")
+        tell_next("gone", latest, Outage, "cannot open")
+        (DRIVER / "bind").write_text("vivid.0")
+        tell_next("plugged in", latest, Arrival)
+
+
+if __name__ == "__main__":
+    main()

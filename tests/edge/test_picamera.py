@@ -1,0 +1,236 @@
+"""The Raspberry Pi's camera, against a fake that has the real package's signatures and pixel formats."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import picamera
+from edge.errors import MissingExtra, SourceError
+from edge.sources import open_source
+
+HERE = Path(__file__).parent
+SIGNATURES = json.loads((HERE / "picamera2_signatures.json").read_text(encoding="utf-8"))
+COLOUR_BGR = (40, 90, 200)
+STRIDE = 64
+
+
+def memory_of(image_bgr: np.ndarray, pixel_format: str) -> np.ndarray:
+    """A picture as `capture_array` of picamera2 delivers it in a format."""
+    if pixel_format == "RGB888":
+        return image_bgr
+    if pixel_format == "BGR888":
+        return image_bgr[..., ::-1].copy()
+    if pixel_format == "XRGB8888":
+        return np.dstack([image_bgr, np.full(image_bgr.shape[:2], 255, np.uint8)])
+    if pixel_format == "XBGR8888":
+        return np.dstack([image_bgr[..., ::-1], np.full(image_bgr.shape[:2], 255, np.uint8)])
+    # planar: luma in rows of a stride, then the two chromas at half the size, two of their rows in one
+    height, width = image_bgr.shape[:2]
+    planes = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420)
+    array = np.full(
+        (height * 3 // 2, width + (-width) % STRIDE), 77, np.uint8
+    )  # 77: what lies in the padding
+    array[:height, :width] = planes[:height]
+    halves = array.reshape(height * 3, -1)  # each row of the stride as two
+    chroma = planes[height:].reshape(height, width // 2)
+    halves[2 * height :, : width // 2] = chroma
+    return array
+
+
+class FakePicamera2:
+    """picamera2 0.3.38 as far as PiCamera uses it.
+
+    Attributes:
+        delivers: the format that becomes of the one that was asked for.
+        has: the controls that the camera has.
+    """
+
+    delivers = "RGB888"
+    has = ("FrameRate", "AfMode", "LensPosition", "AeEnable", "AwbEnable")
+    silent = False
+    closed = False
+
+    def __init__(self, camera_num=0, verbose_console=None, tuning=None, allocator=None):
+        self.controls: dict[str, Any] = {}
+        self.running = False
+
+    # fmt: off
+    def create_video_configuration(
+        self, main={}, lores=None, raw={}, transform=None, colour_space=None,  # noqa: B006
+        buffer_count=6, controls={}, display="main", encode="main", queue=True, sensor={},  # noqa: B006
+        use_case="video",
+    ):
+        # fmt: on
+        return {"main": main, "controls": controls}
+
+    def configure(self, camera_config=None):
+        self.configuration = camera_config
+        self.controls |= camera_config["controls"]
+
+    def camera_configuration(self):
+        return {"main": {**self.configuration["main"], "format": self.delivers}}
+
+    @property
+    def camera_controls(self):
+        return dict.fromkeys(self.has, (0, 1, 0))
+
+    def start(self, config=None, show_preview=False):
+        self.running = True
+
+    def capture_array(self, name="main", wait=None, signal_function=None):
+        assert self.running
+        assert wait is not None, "without it a lost camera is waited for for ever"
+        if self.silent:
+            raise TimeoutError
+        width, height = self.configuration["main"]["size"]
+        return memory_of(np.full((height, width, 3), COLOUR_BGR, np.uint8), self.delivers)
+
+    def set_controls(self, controls):
+        for name in controls:
+            if name not in self.has:
+                raise RuntimeError(f"Control {name} is not advertised by libcamera")
+        self.controls |= controls
+
+    def stop(self):
+        self.running = False
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[FakePicamera2]]:
+    """A function that installs a FakePicamera2 with these attributes, and gives the list of those made."""
+
+    def install(**attributes: Any) -> list[FakePicamera2]:
+        made: list[FakePicamera2] = []
+
+        class Fake(FakePicamera2):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments)
+                made.append(self)
+
+        for name, value in attributes.items():
+            setattr(Fake, name, value)
+        monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=Fake))
+        monkeypatch.setattr(picamera, "SETTLE_S", 0)
+        return made
+
+    return install
+
+
+@pytest.mark.parametrize("name", SIGNATURES["methods"])
+def test_the_fake_has_the_signatures_of_the_real_package(name: str) -> None:
+    real = SIGNATURES["methods"][name]
+    ours = inspect.getattr_static(FakePicamera2, name)
+    assert isinstance(ours, property) == real.startswith("@property")
+    function = ours.fget if isinstance(ours, property) else ours
+    parameters = [f"{one}".replace('"', "'") for one in inspect.signature(function).parameters.values()]
+    # libcamera, whose default this is, exists on a Raspberry Pi alone
+    expected = real.removeprefix("@property ").replace("libcamera.Transform()", "None")
+    assert f"({', '.join(parameters)})" == expected
+
+
+def test_the_signatures_are_those_of_the_source_where_it_is_at_hand() -> None:
+    folder = os.environ.get("PICAMERA2_SOURCE")
+    if not folder:
+        pytest.skip("no source of picamera2: tests/edge/picamera2_signatures.py tells how to get it")
+    spec = importlib.util.spec_from_file_location("signatures", HERE / "picamera2_signatures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.signatures(Path(folder)) == SIGNATURES
+
+
+def test_a_missing_picamera2_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "picamera2", None)
+    with pytest.raises(MissingExtra, match=r"system-site-packages.*dermedge\[pi\]"):
+        open_source("picamera2")
+
+
+@pytest.mark.parametrize("delivers", picamera.FORMATS)
+@pytest.mark.parametrize("width", [320, 328])
+def test_frames_are_blue_first_and_without_padding_whatever_the_format(
+    delivers: str, width: int, install: Callable[..., list[FakePicamera2]]
+) -> None:
+    install(delivers=delivers)
+    with closing(open_source("picamera2", width=width, height=240)) as source:
+        frame = source.read()
+    assert frame is not None
+    assert frame.image_bgr.shape == (240, width, 3)
+    # YUV of eight bits loses a level or two
+    assert np.abs(frame.image_bgr.astype(int) - COLOUR_BGR).max() <= 2
+
+
+def test_a_format_that_nobody_knows_is_refused(install: Callable[..., list[FakePicamera2]]) -> None:
+    made = install(delivers="NV12")
+    with pytest.raises(SourceError, match=r"delivers NV12\. Known: RGB888"):
+        open_source("picamera2")
+    assert made[0].closed
+
+
+def test_a_silent_camera_stops_with_its_name(install: Callable[..., list[FakePicamera2]]) -> None:
+    install(silent=True)
+    with closing(open_source("picamera2")) as source, pytest.raises(SourceError, match="'picamera2' stopped"):
+        source.read()
+
+
+def test_rate_focus_and_locks_are_asked_as_controls(install: Callable[..., list[FakePicamera2]]) -> None:
+    made = install()
+    with closing(
+        open_source("picamera2", fps=20, focus=8.5, lock_exposure=True, lock_white_balance=True)
+    ) as source:
+        source.read()
+    assert made[0].controls == {
+        "FrameRate": 20,
+        "AfMode": 0,
+        "LensPosition": 8.5,
+        "AeEnable": False,
+        "AwbEnable": False,
+    }
+
+
+def test_an_automatic_focus_is_a_continuous_one(install: Callable[..., list[FakePicamera2]]) -> None:
+    made = install()
+    open_source("picamera2", focus="auto")
+    assert made[0].controls == {"AfMode": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "control", "option"),
+    [
+        ({"focus": "auto"}, "AfMode", "--focus"),
+        ({"lock_exposure": True}, "AeEnable", "--lock-exposure"),
+        ({"lock_white_balance": True}, "AwbEnable", "--lock-white-balance"),
+    ],
+)
+def test_a_control_that_the_camera_has_not_is_named(
+    asked: dict, control: str, option: str, install: Callable[..., list[FakePicamera2]]
+) -> None:
+    made = install(has=tuple(one for one in FakePicamera2.has if one != control))
+    with pytest.raises(SourceError, match=f"'picamera2' refuses {option}: this camera has no {control}"):
+        open_source("picamera2", **asked)
+    assert made[0].closed
+
+
+def test_no_camera_is_one_line_with_its_cure(install: Callable[..., list[FakePicamera2]]) -> None:
+    def none(self: Any, *arguments: Any) -> None:
+        raise IndexError("list index out of range")
+
+    install(__init__=none)
+    with pytest.raises(SourceError, match=r"cannot open 'picamera2': .*rpicam-hello --list-cameras"):
+        open_source("picamera2")

@@ -1,0 +1,155 @@
+"""The quality gate: each defect by a drawn lesion that has it, laws of the measures, and real photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge.pictures import find_pictures, read_picture
+from edge.quality import HINTS, Defect, Measures, QualityGate, judge
+
+Image = NDArray[np.uint8]
+GOOD = Measures(
+    light=190, clipped=0, glare=0, contrast=50, area=0.3, offset=0.1, cut=0, sharpness=8, speed=0.05
+)
+
+
+def defect_of(image: Image) -> Defect | None:
+    return QualityGate().check(image, None)
+
+
+def lesion(centre: tuple[float, float] = (0.5, 0.5), radius: float = 0.25) -> Image:
+    """A spot on skin; its centre is that in the middle square, in sides of it, as is its radius."""
+    image = np.full((480, 640, 3), (158, 180, 222), np.uint8)
+    x, y = int(80 + 480 * centre[0]), int(480 * centre[1])
+    cv2.circle(image, (x, y), int(480 * radius), (60, 80, 120), -1, cv2.LINE_AA)
+    # skin and lesion have structure some pixels wide, which a lens shows when it is in focus
+    rng = np.random.default_rng(0)
+    grain = cv2.resize(rng.normal(0, 9, (160, 213)), (640, 480), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image + grain[..., None], 0, 255).astype(np.uint8)
+
+
+def test_a_sharp_lesion_in_the_middle_is_worth_an_answer() -> None:
+    assert defect_of(lesion()) is None
+
+
+def with_spots(image: Image) -> Image:
+    image = image.copy()
+    for x in (280, 340, 380):
+        cv2.circle(image, (x, 220), 20, (255, 255, 255), -1)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("spoil", "defect"),
+    [
+        (lambda image: np.zeros_like(image), Defect.BLACK),
+        (lambda image: image // 16, Defect.BLACK),
+        (lambda image: image // 5, Defect.DARK),
+        (lambda image: cv2.convertScaleAbs(image, alpha=2.5), Defect.BRIGHT),
+        (lambda image: np.full_like(image, 255), Defect.BRIGHT),
+        (with_spots, Defect.GLARE),
+        (lambda image: cv2.GaussianBlur(image, (0, 0), 12), Defect.BLURRED),
+        (lambda image: np.full_like(image, 128), Defect.ABSENT),
+    ],
+)
+def test_a_spoilt_picture_is_named_by_what_spoils_it(spoil: Callable[[Image], Image], defect: Defect) -> None:
+    assert defect_of(spoil(lesion())) == defect
+
+
+@pytest.mark.parametrize(
+    ("centre", "radius", "defect"),
+    [
+        ((0.5, 0.5), 0.04, Defect.SMALL),
+        ((0.88, 0.5), 0.09, Defect.OFF_CENTRE),
+        ((0.5, 0.95), 0.3, Defect.CUT),
+        ((3, 3), 0.1, Defect.ABSENT),
+    ],
+)
+def test_a_lesion_in_the_wrong_place_is_told(
+    centre: tuple[float, float], radius: float, defect: Defect
+) -> None:
+    assert defect_of(lesion(centre, radius)) == defect
+
+
+def test_dark_corners_of_a_lens_are_no_lesion() -> None:
+    image = lesion()
+    y, x = np.mgrid[:480, :640]
+    image[np.hypot(x - 320, y - 240) > 235] = 5
+    assert defect_of(image) is None
+
+
+def test_a_hand_that_moves_is_told_and_one_that_holds_still_is_not() -> None:
+    gate = QualityGate()
+    assert gate.check(lesion(), 0.0) is None
+    assert gate.check(lesion((0.502, 0.5)), 0.033) is None
+    moved = np.roll(lesion(), 20, axis=1)
+    assert gate.check(moved, 0.066) == Defect.MOVING
+
+
+@pytest.mark.parametrize("gap_s", [0.0, -1.0, 5.0])
+def test_frames_that_are_not_right_after_each_other_say_nothing_of_motion(gap_s: float) -> None:
+    gate = QualityGate()
+    gate.measure(lesion(), 10.0)
+    assert gate.measure(lesion((0.3, 0.5)), 10.0 + gap_s).speed is None
+
+
+def test_pictures_that_stand_alone_have_no_motion() -> None:
+    gate = QualityGate()
+    gate.measure(lesion(), None)
+    assert gate.measure(lesion((0.3, 0.5)), None).speed is None
+
+
+def test_a_frame_of_the_network_s_size_and_a_large_one_are_judged_alike() -> None:
+    image = lesion()
+    small = cv2.resize(image, (224, 168), interpolation=cv2.INTER_AREA)
+    large = cv2.resize(image, (1280, 960), interpolation=cv2.INTER_LINEAR)
+    assert defect_of(small) == defect_of(large) == defect_of(image)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (37, 41, 3)])
+def test_any_size_is_judged(shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert defect_of(image) in {None, *Defect}
+
+
+def test_every_defect_has_a_hint() -> None:
+    assert HINTS.keys() == set(Defect)
+    assert all(HINTS[defect] for defect in Defect)
+
+
+@given(st.sampled_from(["light", "contrast", "area", "sharpness"]), st.floats(0, 1))
+def test_less_of_what_must_not_be_low_never_mends_a_picture(name: str, factor: float) -> None:
+    worse = replace(GOOD, **{name: factor * getattr(GOOD, name)})
+    if judge(worse) is None:
+        assert judge(replace(GOOD, **{name: (1 + factor) / 2 * getattr(GOOD, name)})) is None
+
+
+@given(st.sampled_from(["clipped", "glare", "offset", "speed"]), st.floats(0, 2), st.floats(0, 2))
+def test_more_of_what_must_not_be_high_never_mends_a_picture(name: str, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    if judge(replace(GOOD, **{name: high})) is None:
+        assert judge(replace(GOOD, **{name: low})) is None
+
+
+def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> None:
+    """A few of each source; `python -m benchmarks.quality` counts over many."""
+    paths = find_pictures(real_data / "ham10000")[:60] + find_pictures(real_data / "isic2017")[:60]
+    photos = [read_picture(path) for path in paths]
+    passed = [photo for photo in photos if defect_of(photo) is None]
+    assert len(passed) > 0.85 * len(photos)
+    for degrade, least in (
+        (lambda photo: cv2.GaussianBlur(photo, (0, 0), 0.02 * min(photo.shape[:2])), 0.97),
+        (lambda photo: photo // 5, 0.97),
+        (lambda photo: cv2.convertScaleAbs(photo, alpha=2.5), 0.9),
+    ):
+        caught = sum(defect_of(degrade(photo)) is not None for photo in passed)
+        assert caught >= least * len(passed)

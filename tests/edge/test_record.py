@@ -1,0 +1,172 @@
+"""Sessions on the disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+import dermedge
+from edge import record
+from edge.errors import StorageError
+from edge.loop import Moment
+from edge.record import LINES_NAME, RecordView, mend
+from edge.states import State
+
+SESSION = {"model": "some.tflite", "model_sha256": "abc", "settings": {"source": "demo"}}
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of `edge.record`, which passes only as its one number says."""
+    now = [100.0]
+    monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
+    return now
+
+
+def lines(view: RecordView) -> list[dict]:
+    return [json.loads(line) for line in (view.path / LINES_NAME).read_text().splitlines()]
+
+
+def test_a_session_holds_model_and_settings_lines_and_the_picture_of_each_answer(
+    tmp_path: Path, make_moment: Callable[..., Moment], now: list[float]
+) -> None:
+    with RecordView(tmp_path / "kept", SESSION, 100) as view:
+        for state in (State.READING, State.ANSWER, State.ANSWER, State.SEARCHING):
+            view.show(make_moment(state=state))
+    assert json.loads((view.path / "session.json").read_text()) == SESSION
+    assert [line["state"] for line in lines(view)] == ["reading", "answer", "searching"]
+    assert [line["picture"] for line in lines(view)] == [None, "000007.jpg", None]
+    picture = cv2.imread(str(view.path / "000007.jpg"))
+    assert picture.shape == (480, 640, 3)
+    assert abs(int(picture[5, 5, 0]) - 120) <= 1, "the frame as the camera saw it, with nothing drawn on it"
+
+
+def test_while_a_state_stays_there_is_a_line_a_second_and_no_other_picture(
+    tmp_path: Path, make_moment: Callable[..., Moment], now: list[float]
+) -> None:
+    with RecordView(tmp_path, SESSION, 100) as view:
+        for _ in range(31):
+            view.show(make_moment())
+            now[0] += 0.1
+    assert len(lines(view)) in (3, 4)
+    assert len(list(view.path.glob("*.jpg"))) == 1
+
+
+def test_pandas_reads_the_lines_in_one_line(tmp_path: Path, make_moment: Callable[..., Moment]) -> None:
+    pandas = pytest.importorskip("pandas")
+    with RecordView(tmp_path, SESSION, 100) as view:
+        view.show(make_moment())
+        view.show(make_moment(state=State.CAMERA_LOST, reading=None, frame=None, seen=None))
+    table = pandas.read_json(view.path / LINES_NAME, lines=True)
+    assert table["state"].tolist() == ["answer", "camera lost"]
+    assert table["probability"].tolist()[0] == pytest.approx(0.7)
+
+
+def test_each_line_is_on_the_disk_before_the_next_frame(
+    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    with RecordView(tmp_path, SESSION, 100) as view:
+        monkeypatch.setattr(record.os, "fsync", lambda number: (synced.append(number), real(number)))
+        view.show(make_moment(state=State.READING))
+        assert view._descriptor in synced
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edge import record
+from edge.loop import Counts, Moment
+from edge.states import State
+
+with record.RecordView(Path(sys.argv[1]), {}, 100) as view:
+    for number in range(100):
+        state = list(State)[number % 3]
+        view.show(Moment(state, str(number), None, None, None, None, Counts(), None, None))
+        if number == 41:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_every_line_that_it_was_shown(tmp_path: Path) -> None:
+    root = Path(dermedge.__file__).resolve().parent
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60, check=False)
+    [path] = tmp_path.glob(f"*/{LINES_NAME}")
+    assert [json.loads(line)["hint"] for line in path.read_text().splitlines()] == [
+        str(number) for number in range(42)
+    ]
+
+
+def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: Path) -> None:
+    path = tmp_path / "before" / LINES_NAME
+    path.parent.mkdir()
+    for content, kept in ((b'{"a": 1}\n{"a', b'{"a": 1}\n'), (b'{"a": 1}\n', b'{"a": 1}\n'), (b"{", b"")):
+        path.write_bytes(content)
+        mend(tmp_path)
+        assert path.read_bytes() == kept
+
+
+def test_a_board_whose_clock_starts_anew_overwrites_nothing(
+    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(record.datetime):
+        @classmethod
+        def now(cls, zone: object = None) -> record.datetime:
+            return cls(1970, 1, 1, tzinfo=record.UTC)
+
+    monkeypatch.setattr(record, "datetime", Stopped)
+    paths = set()
+    for _ in range(3):
+        with RecordView(tmp_path, SESSION, 100) as view:
+            view.show(make_moment())
+        paths.add(view.path)
+    assert len(paths) == 3
+    assert all((path / LINES_NAME).stat().st_size for path in paths)
+
+
+def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
+    tmp_path: Path,
+    make_moment: Callable[..., Moment],
+    now: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "earlier.bin").write_bytes(bytes(5000))
+    with RecordView(tmp_path, SESSION, 0.02) as view:
+        for _ in range(100):
+            assert view.show(make_moment())
+            now[0] += 2
+    said = capsys.readouterr().err
+    assert said == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert 15000 < size < 30000
+    assert (tmp_path / "earlier.bin").stat().st_size == 5000
+    assert lines(view), "the lines are whole"
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RecordView(tmp_path, SESSION, 100) as view:
+        monkeypatch.setattr(record.os, "write", full)
+        with pytest.raises(StorageError, match="disk is full"):
+            view.show(make_moment(state=State.READING))
+        monkeypatch.undo()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match="file"), RecordView(tmp_path / "file", SESSION, 100):
+        pass

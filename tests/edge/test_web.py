@@ -1,0 +1,301 @@
+"""The web page, over real HTTP on the loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from edge.errors import OptionError
+from edge.loop import Moment, Reading
+from edge.states import State
+from edge.web import board as board_module
+from edge.web.board import Board
+from edge.web.server import WebView, parse_address
+
+FACTS = {"model": "some.tflite", "source": 'a "camera"'}
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
+    monkeypatch.chdir(tmp_path)
+    with WebView("127.0.0.1:0", FACTS) as view:
+        yield view
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
+    """One that asks for a token, as those that others can reach do."""
+    monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame")
+    with WebView("0.0.0.0:0", FACTS) as view:
+        yield view
+
+
+def ask(
+    web: WebView, path: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> tuple[http.client.HTTPResponse, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    connection.request(method, path, headers=headers or {})
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response, text
+
+
+class Viewer:
+    """One who watches the live picture."""
+
+    def __init__(self, web: WebView) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", web.port), timeout=20)
+        self.socket.sendall(f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
+        self.buffer = b""
+
+    def picture(self) -> np.ndarray:
+        """The next picture."""
+        while (found := re.search(rb"Content-Length: (\d+)\r\n\r\n", self.buffer)) is None or len(
+            self.buffer
+        ) < found.end() + int(found[1]):
+            received = self.socket.recv(65536)
+            assert received, "the stream ended"
+            self.buffer += received
+        end = found.end() + int(found[1])
+        content, self.buffer = self.buffer[found.end() : end], self.buffer[end:]
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/state", "/metrics"])
+def test_each_page_comes_with_a_strict_policy_and_no_other_origin_is_let_in(path: str, web: WebView) -> None:
+    response, text = ask(web, path, headers={"Origin": "http://evil.example"})
+    assert response.status == 200
+    assert text
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert [name for name in response.headers if name.lower().startswith("access-control")] == []
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_says_what_it_is_not(web: WebView) -> None:
+    _, page = ask(web, "/")
+    assert "://" not in page
+    assert "style=" not in page
+    assert "Not a medical device" in page
+
+
+def test_a_name_that_is_not_the_loopback_s_is_refused(web: WebView) -> None:
+    """A web site whose name resolves to the loopback would read the page through its viewer's browser."""
+    for host in ("evil.example", f"evil.example:{web.port}", "127.0.0.1.evil.example", ""):
+        response, _ = ask(web, "/state", headers={"Host": host})
+        assert response.status == 403, host
+    for host in ("localhost", f"localhost:{web.port}", f"[::1]:{web.port}", "127.0.0.1"):
+        assert ask(web, "/state", headers={"Host": host})[0].status == 200
+
+
+def test_the_state_is_the_newest_moment_as_json(web: WebView, make_moment: Callable[..., Moment]) -> None:
+    assert json.loads(ask(web, "/state")[1]) == {"moment": None, "history": []}
+    web.show(make_moment(state=State.READING))
+    web.show(make_moment())
+    values = json.loads(ask(web, "/state")[1])
+    assert (values["moment"]["state"], values["moment"]["label"]) == ("answer", "nevus")
+    [answer] = values["history"]
+    assert (answer["label"], answer["probability"]) == ("nevus", 0.7)
+
+
+def test_a_viewer_sees_the_newest_picture(web: WebView, make_moment: Callable[..., Moment]) -> None:
+    viewer = Viewer(web)
+    web.show(make_moment())
+    assert viewer.picture().shape == (480, 640, 3)
+    for number in range(50):
+        web.show(make_moment(state=State.CAMERA_LOST, reading=None, hint=str(number)))
+    assert viewer.picture()[240, 320].max() < 70, "the pictures between are left out"
+
+
+def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
+    web: WebView, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[Moment] = []
+    real = board_module._jpeg
+    monkeypatch.setattr(board_module, "_jpeg", lambda moment: encoded.append(moment) or real(moment))
+    web.show(make_moment())
+    assert encoded == []
+    viewers = [Viewer(web) for _ in range(3)]
+    for viewer in viewers:
+        viewer.picture()
+    assert len(encoded) == 1
+
+
+def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
+    web: WebView, make_reading: Callable[..., Reading], make_moment: Callable[..., Moment]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    reading = make_reading()
+    frame = type(reading.frame)(noise, 0, 0.0, "noise")
+    moment = make_moment(reading=None, frame=frame)
+    deaf, viewer = Viewer(web), Viewer(web)
+    slowest_s, stop = 0.0, threading.Event()
+
+    def watch() -> None:
+        for _ in range(30):
+            viewer.picture()
+        stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    deadline = time.monotonic() + 60
+    while not stop.is_set() and time.monotonic() < deadline:
+        started = time.monotonic()
+        web.show(moment)
+        slowest_s = max(slowest_s, time.monotonic() - started)
+        time.sleep(0.01)
+    watcher.join(10)
+    assert stop.is_set(), "the other viewer got its pictures, some 10 MB of them"
+    assert slowest_s < 1
+    deaf.socket.close()
+
+
+def test_leaving_ends_the_server_although_someone_watches(make_moment: Callable[..., Moment]) -> None:
+    with WebView("127.0.0.1:0", FACTS) as view:
+        view.show(make_moment())
+        viewer = Viewer(view)
+        viewer.picture()
+    assert not any(thread.name == "web" for thread in threading.enumerate())
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", view.port), timeout=5)
+
+
+def test_the_save_button_writes_the_picture_on_the_device(
+    web: WebView, make_moment: Callable[..., Moment], tmp_path: Path
+) -> None:
+    own = {"X-Dermedge": "1"}
+    assert ask(web, "/save", "POST", own)[0].status == 409
+    web.show(make_moment())
+    assert json.loads(ask(web, "/save", "POST", own)[1]) == {"saved": "dermedge-000007.png"}
+    assert cv2.imread(str(tmp_path / "dermedge-000007.png")).shape == (480, 640, 3)
+
+
+def test_another_site_cannot_press_the_save_button(
+    web: WebView, make_moment: Callable[..., Moment], tmp_path: Path
+) -> None:
+    """A form of another site can post, but not with a header of its own."""
+    web.show(make_moment())
+    assert ask(web, "/save", "POST")[0].status == 403
+    assert ask(web, "/save")[0].status == 405
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_metrics_are_what_prometheus_reads(web: WebView, make_moment: Callable[..., Moment]) -> None:
+    web.show(make_moment(temperature_c=51.5))
+    response, text = ask(web, "/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    line = re.compile(r"(# TYPE \w+ (gauge|counter)|\w+(\{(\w+=\"([^\"\\]|\\.)*\",?)+\})? [\d.e+-]+)")
+    assert [one for one in text.splitlines() if not line.fullmatch(one)] == []
+    for expected in (
+        'dermedge_info{model="some.tflite",source="a \\"camera\\""} 1',
+        'dermedge_state{state="answer"} 1',
+        'dermedge_state{state="camera lost"} 0',
+        "dermedge_frames_classified_total 5",
+        'dermedge_frames_rejected_total{defect="moving"} 2',
+        "dermedge_frames_dropped_total 3",
+        "dermedge_temperature_celsius 51.5",
+        "dermedge_invoke_seconds 0.0025",
+    ):
+        assert expected in text.splitlines()
+
+
+def test_without_the_token_nothing_is_shown(guarded: WebView, make_moment: Callable[..., Moment]) -> None:
+    guarded.show(make_moment())
+    for path in ("/", "/page.js", "/state", "/video.mjpg", "/metrics", "/?token=guessed", "/?token="):
+        response, text = ask(guarded, path)
+        assert response.status == 401, path
+        assert "nevus" not in text
+    assert ask(guarded, "/save", "POST", {"X-Dermedge": "1"})[0].status == 401
+    assert ask(guarded, "/state", headers={"Authorization": "Bearer guessed"})[0].status == 401
+
+
+def test_the_printed_address_opens_the_page_and_a_cookie_keeps_it_open(guarded: WebView) -> None:
+    assert guarded.url.endswith(f":{guarded.port}/?token=open-sesame")
+    response, _ = ask(guarded, "/?token=open-sesame")
+    assert (response.status, response.headers["Location"]) == (303, "/")
+    cookie = response.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert ask(guarded, "/state", headers={"Cookie": cookie.split(";")[0]})[0].status == 200
+    assert ask(guarded, "/metrics", headers={"Authorization": "Bearer open-sesame"})[0].status == 200
+
+
+def test_a_token_is_made_at_each_start_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DERMEDGE_TOKEN", raising=False)
+    tokens = set()
+    for _ in range(2):
+        with WebView("0.0.0.0:0", FACTS) as view:
+            tokens.add(view.token)
+    assert len(tokens) == 2
+    assert all(token and len(token) >= 20 for token in tokens)
+
+
+def test_the_loopback_needs_no_token(web: WebView) -> None:
+    assert web.token is None
+    assert web.url == f"http://127.0.0.1:{web.port}/"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ("0.0.0.0", ("0.0.0.0", 8000)),
+        (":9000", ("127.0.0.1", 9000)),
+        ("[::1]:80", ("::1", 80)),
+        ("[::]", ("::", 8000)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_an_address_is_host_and_port_and_either_may_be_left_out(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:http", "host:99999", "host:-1"])
+def test_another_address_is_one_line(text: str) -> None:
+    with pytest.raises(OptionError, match="not HOST:PORT"):
+        parse_address(text)
+
+
+def test_a_port_that_is_taken_is_one_line(web: WebView) -> None:
+    with pytest.raises(OptionError, match=f"cannot serve at '127.0.0.1:{web.port}'"):
+        WebView(f"127.0.0.1:{web.port}", FACTS)
+
+
+def test_a_short_flicker_is_one_line_of_the_history(
+    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(board_module.time, "monotonic", lambda: now)
+    board = Board(FACTS, Path())
+    for label, stay_s in (("nevus", 3), ("melanoma", 0.2), ("nevus", 0.3), ("melanoma", 5), ("nevus", 2)):
+        board.put(make_moment(reading=make_reading(label=label)))
+        now += stay_s
+        board.put(make_moment(reading=make_reading(label=label)))
+    board.put(make_moment(state=State.SEARCHING, reading=None))
+    board.put(make_moment(reading=make_reading(label="nevus")))
+    labels = [one["label"] for one in board.state()["history"][::-1]]
+    assert labels == ["nevus", "melanoma", "nevus", "nevus"]
+
+
+def test_the_history_is_bounded(
+    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading]
+) -> None:
+    board = Board(FACTS, Path())
+    for _ in range(3 * board_module.HISTORY):
+        board.put(make_moment())
+        board.put(make_moment(state=State.SEARCHING, reading=None))
+    assert len(board.state()["history"]) == board_module.HISTORY
