@@ -27,7 +27,7 @@ KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 # Layers that turn pixels into what the network wants; a network that has one takes pixels.
 PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
 SOFTMAX = "softmax"
-# How much better than chance a network must be, in balanced accuracy, for trying to tell its normalization.
+# How much better than chance a network must be, in balanced accuracy, to be proven.
 MARGIN = 0.1
 REASON_CHARACTERS = 200
 
@@ -238,24 +238,22 @@ def choose_normalization(
 
     Raises:
         OptionError: an unknown name.
-        DataError: under none of them is it much better than chance.
+        DataError: with it, or with any of those that were tried, it is hardly better than chance: proven on such
+            photos, every file would pass.
     """
-    if asked != "auto":
-        if asked not in NORMALIZATIONS:
-            raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")
-        return NORMALIZATIONS[asked]
-    if file.takes_pixels:
-        return NORMALIZATIONS["pixels"]
+    if asked not in ("auto", *NORMALIZATIONS):
+        raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")
+    tried = (asked,) if asked != "auto" else ("pixels",) if file.takes_pixels else FOREIGN
     labels = tuple(map(str, range(file.classes)))
     figures = {}
-    for name in FOREIGN:
+    for name in tried:
         answers = file.network(labels, NORMALIZATIONS[name]).logits(pixels).argmax(axis=1)
         figures[name] = balanced_accuracy(confusion_matrix(truth, answers, file.classes))
     best = max(figures, key=figures.__getitem__)
     if figures[best] < 1 / len(np.unique(truth)) + MARGIN:
         told = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
-            f"cannot tell how '{file.path}' wants its pixels: balanced accuracy by normalization {told}; "
-            "name the right one with --normalization, and the right classes with --labels"
+            f"'{file.path}' is hardly better than chance on these photos: balanced accuracy by normalization "
+            f"{told}; name the right --normalization, and the classes in the right order with --labels"
         )
     return NORMALIZATIONS[best]

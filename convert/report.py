@@ -14,7 +14,7 @@ import numpy as np
 from convert.conversion import Conversion
 from convert.gate import POINTS, SURE_LEAD, Check
 from convert.ladder import Attempt, Outcome
-from convert.layers import LayerError, advice, layers_svg
+from convert.layers import LayerError, advice, layers_svg, short_name
 from convert.subject import Subject
 from dermedge import DISCLAIMER, __version__
 from edge.errors import StorageError
@@ -110,7 +110,7 @@ def _check_json(check: Check) -> dict[str, Any]:
     return {
         "name": check.name,
         "reference": check.reference,
-        "device": check.device,
+        "device": check.device if check.drop.measured else None,
         "drop": check.drop.to_json(),
         "limit": check.limit,
         "passed": check.passed,
@@ -122,7 +122,7 @@ def to_html(outcome: Outcome, subject: Subject, command: str, target: Path) -> s
     chosen = outcome.chosen
     return render(
         "conversion.html",
-        {"points": lambda share: f"{share * POINTS:.1f}"},
+        {"points": lambda share: f"{share * POINTS:.1f}", "short": short_name},
         TEMPLATES,
         outcome=outcome,
         chosen=chosen,

@@ -204,3 +204,12 @@ def test_lost_calibration_is_caught() -> None:
     flat = np.sign(reference) * np.where(np.abs(reference) > 2.4, 6.0, 0.3)
     verdict = judge(proof_of(reference, truth), flat, ONE_POINT)
     assert "calibration error" in [check.name for check in verdict.failed]
+
+
+def test_what_the_photos_do_not_tell_is_said_and_not_held_against_the_file() -> None:
+    truth = np.repeat([0, 1], 20)
+    verdict = judge(proof_of(logits_for(truth, 0.2), truth), logits_for(truth, 0.2), ONE_POINT)
+    sure = next(check for check in verdict.checks if check.name == "sure answers that stay the same")
+    assert not sure.drop.measured
+    assert sure.line == "sure answers that stay the same: not measured on these photos"
+    assert verdict.passed
