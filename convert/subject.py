@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,7 @@ from convert.network import Network, network_of
 from edge.errors import DataError, OptionError
 from edge.manifest import Manifest
 from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
+from train.drawing import draw_evenly as draw_evenly_labelled
 from train.feed import draw_evenly, label_indices
 from train.fit import trained_network
 from train.pixels import cached_pixels
@@ -149,7 +149,7 @@ def subject_of_keras(
     file = open_keras(path, size)
     names = _labels(file, data, labels)
     calibrating, proving = _two_parts(data, names)
-    calibrating = _evenly(calibrating, calibration_photos)
+    calibrating = draw_evenly_labelled(calibrating, calibration_photos)
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         # the files are mapped, and may be unlinked
         pixels = cached_pixels([photo.path for photo in calibrating], file.size, Path(folder))
@@ -256,15 +256,6 @@ def _two_parts(data: Path, labels: tuple[str, ...]) -> tuple[list[LabelledPhoto]
 
 def _shuffle_key(group: str) -> bytes:
     return hashlib.sha256(group.encode()).digest()
-
-
-def _evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """At most ``count`` photos, one of each class in turn."""
-    of_class: dict[int, list[LabelledPhoto]] = defaultdict(list)
-    for photo in sorted(photos, key=lambda one: _shuffle_key(str(one.path))):
-        of_class[photo.label_index].append(photo)
-    turns = [(turn, label) for label, members in of_class.items() for turn in range(len(members))]
-    return [of_class[label][turn] for turn, label in sorted(turns)[:count]]
 
 
 def tool_versions() -> dict[str, str]:

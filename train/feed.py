@@ -1,4 +1,4 @@
-"""Batches for training: drawn evenly over the classes, and over what each is made of."""
+"""Batches for training: classes, and what each is made of, drawn by the root of their size, and blended."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from train.augment import augment
 from train.catalogue import Photo
 
 LABEL_SMOOTHING = 0.05
+# Of the size of a class, for how often it is drawn.
+CLASS_POWER = 0.5
+# Beta(MIXUP, MIXUP) is how much of a batch's pictures is blended with others of it; most are hardly blended.
+MIXUP = 0.2
 # The teacher's part of what is wanted; the label has the rest (Hinton et al., 2015).
 TEACHER_SHARE = 0.5
 
@@ -23,18 +27,40 @@ Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Indices of ``count`` photos: every class alike often, and in it each stratum by the root of its size.
 
-    A stratum is what one source shows of one diagnosis. A model could else learn the prior of the classes, or
-    the source in place of the lesion; and with all strata alike often it would see those of small ones
-    again and again. Within a stratum no photo comes again before all have come.
+    A stratum is what one source shows of one diagnosis. A model could else learn the source in place of the
+    lesion; and with all strata alike often it would see those of small ones again and again. Within a stratum
+    no photo comes again before all have come.
     """
+    return _draw(photos, count, rng, class_power=0.0)
+
+
+def draw_by_root(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """As `draw_evenly`, but the classes too by the root of their size: rare photos are seen less often again.
+
+    Seen hundreds of times, the few photos of a rare class are learned by heart, and others of it are missed.
+    """
+    return _draw(photos, count, rng, CLASS_POWER)
+
+
+def drawn_shares(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.float32]:
+    """float32 [K]: the share that each class has of what `draw_by_root` draws."""
+    sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** CLASS_POWER
+    return (sizes / sizes.sum()).astype(np.float32)
+
+
+def _draw(
+    photos: Sequence[Photo], count: int, rng: np.random.Generator, class_power: float
+) -> NDArray[np.intp]:
     strata: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, photo in enumerate(photos):
         strata[photo.label][photo.diagnosis, photo.source].append(index)
+    weights = {label: sum(map(len, parts.values())) ** class_power for label, parts in strata.items()}
+    total = sum(weights.values())
     drawn: list[NDArray[np.intp]] = []
-    for _, parts in sorted(strata.items()):
+    for label, parts in sorted(strata.items()):
         members = [parts[key] for key in sorted(parts)]
         roots = np.sqrt([len(part) for part in members])
-        for part, share in zip(members, count / len(strata) * roots / roots.sum(), strict=True):
+        for part, share in zip(members, count * weights[label] / total * roots / roots.sum(), strict=True):
             # rounded up or down by chance
             times = int(share) + int(rng.random() < share % 1)
             rounds = [rng.permutation(part) for _ in range(-(-times // len(part)))]
@@ -53,7 +79,8 @@ class TrainingBatches:
         photos_per_epoch: how many are drawn.
         seed: of the run.
         epoch: which one.
-        teacher: if given, what a network is to say of normalized pictures [n, s, s, 3]: probabilities [n, K].
+        teacher: if given, what a network is to say of normalized pictures [n, s, s, 3]: probabilities [n, K],
+            as if all classes were alike often.
     """
 
     def __init__(
@@ -70,19 +97,31 @@ class TrainingBatches:
     ) -> None:
         self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
         self.labels, self.classes, self.teacher = label_indices(photos, classes), len(classes), teacher
-        self.order = draw_evenly(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
+        self.shares = drawn_shares(photos, classes)
+        self.order = draw_by_root(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size or 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """float32 [batch, s, s, 3] normalized and augmented, float32 [batch, K] wanted probabilities."""
+        """float32 [batch, s, s, 3] normalized and augmented, float32 [batch, K] wanted probabilities.
+
+        Every picture is blended with another one of the batch, and so are their labels (Zhang et al.,
+        "mixup", 2018). The probabilities are those of what is drawn, in which the classes are not alike often.
+        """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pictures = normalize(np.stack([augment(self.pixels[index], rng) for index in chosen]))
         wanted = smoothed(self.labels[chosen], self.classes)
+        share, others = np.float32(rng.beta(MIXUP, MIXUP)), rng.permutation(len(chosen))
+        # at least half is the picture's own
+        share = max(share, 1 - share)
+        pictures = share * pictures + (1 - share) * pictures[others]
+        wanted = share * wanted + (1 - share) * wanted[others]
         if self.teacher:
-            wanted = (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * self.teacher(pictures)
+            told = self.teacher(pictures) * self.shares
+            told /= told.sum(axis=1, keepdims=True)
+            wanted = (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * told
         return pictures, wanted.astype(np.float32)
 
 

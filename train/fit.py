@@ -145,8 +145,7 @@ class Trainer:
         peak = config.learning_rate if stage == "float" else config.qat_learning_rate
         optimizer = keras.optimizers.AdamW(WarmupCosine(peak, steps, WARMUP_STEPS), weight_decay=WEIGHT_DECAY)
         optimizer.build(model.trainable_variables)
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss=loss, metrics=["accuracy"])
+        model.compile(optimizer, loss=adjusted_loss(self._batches(0).shares), metrics=["accuracy"])
 
     def _batches(self, epoch: int) -> TrainingBatches:
         return TrainingBatches(
@@ -207,6 +206,20 @@ class Trainer:
         loss = keras.losses.sparse_categorical_crossentropy(truth, logits, from_logits=True)
         matrix = confusion_matrix(truth, logits.argmax(axis=1), len(self.config.classes))
         return matrix, float(np.mean(loss))
+
+
+def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Cross-entropy for logits that see classes by these shares, and speak as if all were alike often.
+
+    The logarithms of the shares are added to the logits in training alone: Menon et al., "Long-Tail Learning
+    via Logit Adjustment", 2021, equation 10.
+    """
+    adjustment = np.log(shares)
+
+    def loss(wanted: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return keras.losses.categorical_crossentropy(wanted, logits + adjustment, from_logits=True)
+
+    return loss
 
 
 def start_network(config: Config) -> keras.Model:

@@ -17,7 +17,15 @@ from train.pixels import cached_pixels
 
 pytest.importorskip("tf_keras")
 
-from train.feed import LABEL_SMOOTHING, TEACHER_SHARE, Teacher, TrainingBatches, draw_evenly
+from train.feed import (
+    LABEL_SMOOTHING,
+    TEACHER_SHARE,
+    Teacher,
+    TrainingBatches,
+    draw_by_root,
+    draw_evenly,
+    drawn_shares,
+)
 
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
@@ -40,6 +48,13 @@ def test_classes_are_drawn_alike_often_and_their_parts_by_the_root_of_their_size
     assert drawn["rare", "s1"] == 200
     assert drawn["common", "s1"] in (166, 167)
     assert drawn["common", "s2"] in (33, 34)
+
+
+def test_for_training_classes_too_are_drawn_by_the_root_of_their_size() -> None:
+    drawn = Counter(UNEVEN[index].label for index in draw_by_root(UNEVEN, 400, np.random.default_rng(0)))
+    shares = drawn_shares(UNEVEN, ("common", "rare"))
+    assert shares[1] == pytest.approx(3**0.5 / (3**0.5 + 520**0.5))
+    assert abs(drawn["rare"] - 400 * shares[1]) < 1
 
 
 def test_a_diagnosis_within_a_class_is_a_part_of_its_own() -> None:
@@ -120,16 +135,30 @@ def test_an_unreadable_photo_is_named_and_no_half_cache_is_left(tmp_path: Path) 
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_targets_are_smoothed_labels_mixed_with_what_the_teacher_says() -> None:
+def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_says() -> None:
     alone = batches(0)
-    _, wanted = alone[0]
+    blended, wanted = alone[0]
     chosen = alone.order[:8]
     assert wanted.shape == (8, 2)
     assert wanted.dtype == np.float32
     assert np.allclose(wanted.sum(axis=1), 1)
-    assert np.array_equal(wanted.argmax(axis=1), alone.labels[chosen])
-    assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)
-    taught = batches(0, lambda pictures: np.full((len(pictures), 2), 0.5, np.float32))
+    assert np.array_equal(wanted.argmax(axis=1), alone.labels[chosen]), "at least half is the picture's own"
+    shown = []
+
+    def teacher(pictures: np.ndarray) -> np.ndarray:
+        shown.append(pictures)
+        return np.full((len(pictures), 2), 0.5, np.float32)
+
+    taught = batches(0, teacher)
     pictures, mixed = taught[0]
-    assert np.array_equal(pictures, alone[0][0])
-    assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * 0.5)
+    assert np.array_equal(pictures, blended)
+    assert np.array_equal(shown[0], blended), "the teacher sees what the student sees"
+    # what the teacher says of classes alike often, among what is drawn
+    assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * alone.shares)
+
+
+def test_without_blending_labels_are_only_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.feed.MIXUP", 1e-6)
+    alone = batches(0)
+    _, wanted = alone[0]
+    assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)
