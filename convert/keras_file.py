@@ -238,8 +238,8 @@ def choose_normalization(
 
     Raises:
         OptionError: an unknown name.
-        DataError: with it, or with any of those that were tried, it is hardly better than chance: proven on such
-            photos, every file would pass.
+        DataError: with it, or with any of those that were tried, it is hardly better than chance: proven on
+            such photos, every file would pass.
     """
     if asked not in ("auto", *NORMALIZATIONS):
         raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")

@@ -107,7 +107,7 @@ class TrainingBatches:
         """float32 [batch, s, s, 3] normalized and augmented, float32 [batch, K] wanted probabilities.
 
         Every picture is blended with another one of the batch, and so are their labels (Zhang et al.,
-        "mixup", 2018). The probabilities are those of what is drawn, in which the classes are not alike often.
+        "mixup", 2018). The probabilities are those of what is drawn, where classes are not alike often.
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
+
+import keras
 
 import dermedge
 from convert.conversion import convert, explain
@@ -21,6 +24,8 @@ from convert.subject import Subject, subject_of_run
 from edge.classifier import Classifier
 from edge.errors import OptionError
 from edge.manifest import read_manifest
+from edge.pictures import read_picture
+from edge.preprocess import to_input
 from train.run_folder import RunFolder
 
 ONE_POINT = 0.01
@@ -138,3 +143,40 @@ def test_named_and_worst_layers_stay_in_float(subject: Subject, tmp_path: Path) 
 def test_a_fine_tuned_file_is_explained_by_the_layers_that_keep_their_names(subject: Subject) -> None:
     made = convert(subject, Form(INT8_QAT), ONE_POINT)
     assert all(layer.name for layer in explain(subject, made))
+
+
+@pytest.fixture(scope="module")
+def fragile(
+    make_labelled_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """An EfficientNetB0 of Keras that names blobs rightly, and 180 photos of these."""
+    folder = tmp_path_factory.mktemp("fragile")
+    data = make_labelled_set(folder / "photos", 60)
+    paths = sorted(data.rglob("*.png"))
+    pixels = np.stack([to_input(read_picture(path), 32) for path in paths]).astype(np.float32)
+    truth = np.array([("blue", "brown", "red").index(path.parent.name) for path in paths])
+    keras.utils.set_random_seed(0)
+    model = keras.applications.EfficientNetB0(input_shape=(32, 32, 3), weights=None, classes=3)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # the statistics of a short training
+            layer.momentum = 0.6
+    model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(pixels, truth, epochs=10, batch_size=16, verbose=0)
+    model.save(folder / "efficientnet.keras")
+    return folder / "efficientnet.keras", data
+
+
+def test_int8_of_a_real_network_that_breaks_is_refused_and_what_holds_is_delivered(
+    fragile: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = map(str, fragile)
+    target = tmp_path / "model.tflite"
+    command = ["convert", model, "--data", data, "--output", str(target)]
+    assert dermedge.main([*command, "--int8", "--report", str(tmp_path / "refused")]) == 3
+    assert not target.exists()
+    assert "dermedge: refused: " in capsys.readouterr().err
+    assert dermedge.main([*command, "--float16"]) == 0
+    manifest = read_manifest(target)
+    assert manifest.quantization == FLOAT16
+    assert manifest.metrics["val_balanced_accuracy_argmax"] > 0.85
