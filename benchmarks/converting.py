@@ -2,8 +2,8 @@
 
     python -m benchmarks.converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
-MobileNetV2 1.0 with random weights is quantized by both on the same pictures of noise, in turn, each time in a
-process of its own. Weights and pictures make no difference to what is timed.
+MobileNetV2 1.0 with random weights is quantized by both on the same pictures of noise, in turn, each time in
+a process of its own. Weights and pictures make no difference to what is timed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     ratios = [ours["seconds"] / bare["seconds"] for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
     print(
-        f"ratio of the times, pair by pair: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
+        f"ratio of times, pair by pair: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
     )
     machine = describe_machine("litert")
     print(f"machine: {machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}")
