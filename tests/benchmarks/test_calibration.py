@@ -1,0 +1,29 @@
+"""Calibration choices are measured against each other on a run."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from benchmarks.calibration import main
+
+
+def test_every_choice_gets_a_row_with_its_figures(
+    trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(trained_run), "--counts", "6"]) == 0
+    head, _, *rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert head.count("|") == 7
+    assert [row[:3] for row in cells] == [
+        *(["39", "evenly", ranges] for ranges in ("recorded", "min-max", "percentile", "entropy", "mse")),
+        ["6", "evenly", "recorded"],
+        ["39", "as they come", "recorded"],
+    ]
+    assert all(float(row[3].rstrip("%")) > 60 for row in cells)
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err

@@ -1,0 +1,13 @@
+"""Conversion is timed beside a bare converter, which makes the same file but for what is shared in it."""
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from benchmarks.converting import BARE, OURS, convert_once
+
+
+def test_both_convert_the_same_network() -> None:
+    seconds, size = zip(*(convert_once(who, 32, 2) for who in (BARE, OURS)), strict=True)
+    assert min(seconds) > 0
+    assert 0.8 * size[0] < size[1] <= size[0]
