@@ -187,6 +187,7 @@ def _open(options: argparse.Namespace) -> FrameSource:
         focus=options.focus,
         lock_exposure=options.lock_exposure,
         lock_white_balance=options.lock_white_balance,
+        realtime=options.realtime,
         flip=options.flip,
         zoom=options.zoom,
     )
@@ -248,6 +249,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lock-exposure", action="store_true", help="of a camera, a second after its start")
     parser.add_argument("--lock-white-balance", action="store_true", help="the same of its white balance")
+    parser.add_argument(
+        "--realtime", action="store_true", help="a video at its own speed, as a camera would show it"
+    )
     parser.add_argument("--flip", choices=tuple(FLIPS), help="the picture, before anything looks at it")
     parser.add_argument(
         "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
