@@ -25,7 +25,6 @@ from edge.loop import Counts, Moment, Pipeline, Reading
 from edge.manifest import digest
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
-from edge.quality import QualityGate
 from edge.record import RecordView
 from edge.service import ServiceView, is_service
 from edge.sources import KNOWN, FrameSource, open_source, without_password
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with (
                 sigterm_ends(),
-                Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
+                Pipeline(source, model, options.conf, options.max_fps) as moments,
                 _open_views(open_view, options, model) as view,
             ):
                 watch(moments, view, session, options.max_frames, options.max_secs)
