@@ -110,7 +110,7 @@ class Pipeline:
     Args:
         confidence: the probability below which a reading's label is ``uncertain``, 0 to 1.
         max_fps: at most so many frames a second, to stay cool; None is as fast as it can.
-        gate: what says which frames are worth an answer; None classifies all of them.
+        gated: whether frames that are not worth an answer (`edge.quality`) are left out, and named.
 
     Raises:
         SourceError, PictureError: from an iteration: what the source raised, after the moments before it.
@@ -122,14 +122,14 @@ class Pipeline:
         classifier: Classifier,
         confidence: float = 0.0,
         max_fps: float | None = None,
-        gate: QualityGate | None = None,
+        gated: bool = True,
     ) -> None:
         self._latest = LatestFrame(source)
         self._classifier = classifier
         self._confidence = confidence
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
-        self._gate = gate
+        self._gate = QualityGate() if gated else None
         self._machine = Machine()
         self._stamps: deque[float] = deque(maxlen=RATE_WINDOW)
         self._thermometer = Thermometer()
@@ -235,7 +235,7 @@ def classify_frames(
 
     Close the iterator (`contextlib.closing`) before the source, because its thread reads on until then.
     """
-    with Pipeline(source, classifier, confidence) as pipeline:
+    with Pipeline(source, classifier, confidence, gated=False) as pipeline:
         for moment in pipeline:
             if moment.reading is not None:
                 yield moment.reading

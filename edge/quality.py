@@ -165,15 +165,13 @@ class QualityGate:
         rgb = self._preprocess(frame_bgr, out=self._rgb)
         # OpenCV's types know less than we do
         grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-        lowest = np.asarray(cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2]), np.uint8)
-        highest = np.asarray(cv2.max(cv2.max(rgb[..., 0], rgb[..., 1]), rgb[..., 2]), np.uint8)
         histogram = np.asarray(cv2.calcHist([grey], [0], self._reticle, [256], [0, 256]), np.float32).ravel()
         threshold, contrast = _otsu(histogram)
         area, offset, cut = self._lesion(grey, threshold)
         return Measures(
             light=float(np.searchsorted(np.cumsum(histogram), PERCENTILE * self._pixels)),
-            clipped=self._share(highest, CLIPPED),
-            glare=self._share(lowest, WHITE),
+            clipped=1 - self._share(rgb, 0, CLIPPED - 1),
+            glare=self._share(rgb, WHITE, 255),
             contrast=contrast,
             area=area,
             offset=offset,
@@ -182,10 +180,10 @@ class QualityGate:
             speed=self._speed(grey, at_s),
         )
 
-    def _share(self, channel: NDArray[np.uint8], level: int) -> float:
-        """The share of the reticle that is at ``level`` or above."""
-        above = cv2.threshold(channel, level - 1, 1, cv2.THRESH_BINARY)[1]
-        return cv2.countNonZero(cv2.multiply(above, self._reticle)) / self._pixels
+    def _share(self, rgb: NDArray[np.uint8], low: int, high: int) -> float:
+        """The share of the reticle whose channels are all between two levels, these included."""
+        inside = cv2.inRange(rgb, (low,) * 3, (high,) * 3)
+        return cv2.countNonZero(cv2.bitwise_and(inside, self._reticle)) / self._pixels
 
     def _lesion(self, grey: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
         """Area, offset and share of the rim of the connected part below the threshold that weighs most."""

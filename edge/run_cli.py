@@ -25,7 +25,6 @@ from edge.loop import Counts, Moment, Pipeline, Reading
 from edge.manifest import digest
 from edge.overlay import draw, encode, notes_line
 from edge.pictures import SUFFIXES
-from edge.quality import QualityGate
 from edge.record import RecordView
 from edge.service import ServiceView, is_service
 from edge.sources import KNOWN, FrameSource, open_source, without_password
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with (
                 sigterm_ends(),
-                Pipeline(source, model, options.conf, options.max_fps, QualityGate()) as moments,
+                Pipeline(source, model, options.conf, options.max_fps) as moments,
                 _open_views(open_view, options, model) as view,
             ):
                 watch(moments, view, session, options.max_frames, options.max_secs)
@@ -187,6 +186,7 @@ def _open(options: argparse.Namespace) -> FrameSource:
         focus=options.focus,
         lock_exposure=options.lock_exposure,
         lock_white_balance=options.lock_white_balance,
+        realtime=options.realtime,
         flip=options.flip,
         zoom=options.zoom,
     )
@@ -248,6 +248,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lock-exposure", action="store_true", help="of a camera, a second after its start")
     parser.add_argument("--lock-white-balance", action="store_true", help="the same of its white balance")
+    parser.add_argument(
+        "--realtime", action="store_true", help="a video at its own speed, as a camera would show it"
+    )
     parser.add_argument("--flip", choices=tuple(FLIPS), help="the picture, before anything looks at it")
     parser.add_argument(
         "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"

@@ -247,6 +247,28 @@ class LiveCapture:
         self._number = 0
 
 
+class Paced:
+    """A video at its own speed, as a camera would show it: what is not read in time is lost."""
+
+    is_live = True
+
+    def __init__(self, video: VideoFile) -> None:
+        self._video = video
+        self._began_s: float | None = None
+
+    def read(self) -> Frame | None:
+        frame = self._video.read()
+        if frame is None or frame.at_s is None:
+            return frame
+        if self._began_s is None:
+            self._began_s = time.monotonic()
+        time.sleep(max(self._began_s + frame.at_s - time.monotonic(), 0.0))
+        return replace(frame, captured_at=time.monotonic())
+
+    def close(self) -> None:
+        self._video.close()
+
+
 class Framed:
     """A source whose frames are flipped and cut as `edge.framing` does it."""
 
@@ -272,6 +294,7 @@ def open_source(
     focus: str | float | None = None,
     lock_exposure: bool = False,
     lock_white_balance: bool = False,
+    realtime: bool = False,
     flip: Flip | None = None,
     zoom: float = 1.0,
 ) -> FrameSource:
@@ -281,12 +304,13 @@ def open_source(
         spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a
             GStreamer pipeline, a video, a picture, a folder of pictures, or ``demo``.
         width: asked of a camera, as are the others down to ``lock_white_balance``; see `CameraMode`.
+        realtime: whether a video comes at its own speed and not as fast as it can be read.
         flip: ``horizontal``, ``vertical`` or ``both``, of any source.
         zoom: 1 or more; 2 keeps the middle half of each side, of any source.
 
     Raises:
         SourceError: no such kind of source, or it cannot be opened, or refuses what was asked.
-        OptionError: what only a camera can do was asked of another source.
+        OptionError: what only a camera, or only a video, can do was asked of another source.
         MissingExtra: picamera2 is not installed.
     """
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance)
@@ -303,10 +327,19 @@ def open_source(
         source = open_again()
         if source.is_live:
             source = Reconnecting(source, open_again)
+        if realtime:
+            source = _paced(source, spec)
         return source if framing == Framing() else Framed(source, framing)
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
         raise SourceError(f"there is no file or folder '{spec}'")
     raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
+
+
+def _paced(source: FrameSource, spec: str) -> FrameSource:
+    if not isinstance(source, VideoFile):
+        source.close()
+        raise OptionError(f"--realtime is for videos, and '{spec}' is none")
+    return Paced(source)
 
 
 def without_password(spec: str) -> str:

@@ -94,7 +94,8 @@ class Board:
             now = time.monotonic()
             with self._lock:
                 number, moment = self._number, self._moment
-            if moment is not None and now >= self._due_s:
+            is_new = self._picture is None or self._picture.number != number
+            if moment is not None and is_new and now >= self._due_s:
                 self._due_s = now + INTERVAL_S
                 self._picture = Picture(number, _jpeg(moment))
             return self._picture

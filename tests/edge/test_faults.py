@@ -22,7 +22,6 @@ from edge import record, run_cli
 from edge.capture import LatestFrame, Outage
 from edge.errors import SourceLost
 from edge.loop import Moment, Pipeline
-from edge.quality import QualityGate
 from edge.sources import Frame, as_bgr, live_frame
 from edge.states import State
 from edge.views.jsonlines import JsonLinesView
@@ -114,7 +113,7 @@ def test_pictures_that_change_their_size_are_read_on(classifier: type) -> None:
     feed = Feed(steps)
     feed.is_live = False  # each of them
     seen = []
-    with Pipeline(feed, classifier(), gate=QualityGate()) as moments:
+    with Pipeline(feed, classifier()) as moments:
         for moment in moments:
             assert moment.frame is not None
             seen.append(moment.frame.image_bgr.shape[:2])
@@ -142,7 +141,7 @@ def test_a_burst_after_a_pause_is_answered_by_its_newest_frame(classifier: type)
     done = threading.Event()
     rng = np.random.default_rng(0)
     feed = Bursting([rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)])
-    with Pipeline(feed, classifier(before=lambda: done.wait(5))) as moments:
+    with Pipeline(feed, classifier(before=lambda: done.wait(5)), gated=False) as moments:
         next(moments)
         second = next(moments)
     assert second.frame is not None
@@ -153,7 +152,7 @@ def test_a_slow_camera_is_not_a_lost_one(
     classifier: type, make_lesion: Callable[..., NDArray[np.uint8]]
 ) -> None:
     feed = Feed([make_lesion()], interval_s=0.4)
-    with Pipeline(feed, classifier(), gate=QualityGate()) as moments:
+    with Pipeline(feed, classifier()) as moments:
         states = [next(moments).state for _ in range(3)]
     assert State.CAMERA_LOST not in states
 

@@ -14,7 +14,6 @@ import pytest
 from edge.classifier import Classifier
 from edge.errors import SourceError
 from edge.loop import UNCERTAIN, Pipeline, Reading, classify_frames, rate
-from edge.quality import QualityGate
 from edge.sources import Frame, open_source
 from edge.states import Smoother
 
@@ -98,7 +97,7 @@ def test_the_frame_after_a_wait_is_the_newest_one(camera: type, classifier: type
     at_once, later = threading.Event(), threading.Event()
     at_once.set()
     source = camera(20, gates=[at_once, later])
-    with Pipeline(source, classifier(), max_fps=5) as moments:
+    with Pipeline(source, classifier(), max_fps=5, gated=False) as moments:
         next(moments)
         later.set()
         assert source.ended.wait(5)
@@ -110,12 +109,12 @@ def test_the_frame_after_a_wait_is_the_newest_one(camera: type, classifier: type
 def test_without_a_gate_every_frame_is_classified_and_with_one_those_that_are_worth_it(
     video: Path, lesion_video: Path, classifier: type
 ) -> None:
-    def classified(path: Path, gate: QualityGate | None) -> int:
-        with Pipeline(open_source(str(path)), classifier(), gate=gate) as moments:
+    def classified(path: Path, gated: bool) -> int:
+        with Pipeline(open_source(str(path)), classifier(), gated=gated) as moments:
             return sum(moment.reading is not None for moment in moments)
 
-    assert (classified(video, None), classified(video, QualityGate())) == (5, 0)
-    assert (classified(lesion_video, None), classified(lesion_video, QualityGate())) == (5, 5)
+    assert (classified(video, False), classified(video, True)) == (5, 0)
+    assert (classified(lesion_video, False), classified(lesion_video, True)) == (5, 5)
 
 
 def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
@@ -123,7 +122,7 @@ def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
 ) -> None:
     with Classifier(model_path) as model:
         alone = [reading.prediction for reading in classify_frames(Stills(lesion_video), model)]
-        with Pipeline(open_source(str(lesion_video)), model) as moments:
+        with Pipeline(open_source(str(lesion_video)), model, gated=False) as moments:
             smoothed = [moment.reading.prediction for moment in moments if moment.reading]
     expected = Smoother()
     for number, (one, other) in enumerate(zip(alone, smoothed, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -229,6 +230,21 @@ def test_a_password_in_an_address_is_shown_nowhere(
     frame = open_source(spec).read()
     assert frame is not None
     assert frame.name == shown
+
+
+def test_a_video_in_realtime_is_live_and_takes_as_long_as_it_is(video: Path) -> None:
+    source = open_source(str(video), realtime=True)
+    assert source.is_live
+    started = time.monotonic()
+    frames = read_all(source)
+    assert time.monotonic() - started >= 0.4, "five frames, ten a second"
+    assert [frame.at_s for frame in frames] == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize("spec", ["demo", "{pictures}"])
+def test_realtime_is_for_videos(spec: str, pictures: Path) -> None:
+    with pytest.raises(OptionError, match="--realtime is for videos"):
+        open_source(spec.format(pictures=pictures), realtime=True)
 
 
 def test_the_clock_of_a_video_is_its_own_and_a_picture_has_none(video: Path, pictures: Path) -> None:

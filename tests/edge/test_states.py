@@ -199,7 +199,7 @@ class Script:
 
 
 def told(model: Classifier, steps: Sequence[NDArray[np.uint8]]) -> list[Moment]:
-    with Pipeline(Script(steps), model, gate=QualityGate()) as moments:
+    with Pipeline(Script(steps), model) as moments:
         return list(moments)
 
 
@@ -265,7 +265,7 @@ def test_another_picture_of_a_folder_is_answered_for_itself(
 
     for number, image in enumerate((photo, photo // 5, photo)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
-    with Pipeline(open_source(str(tmp_path)), model, gate=QualityGate()) as moments:
+    with Pipeline(open_source(str(tmp_path)), model) as moments:
         states = [moment.state for moment in moments]
     assert states[0] in ANSWERED
     assert states == [states[0], State.SEARCHING, states[0]]
@@ -287,7 +287,7 @@ def test_outages_are_states_are_counted_once_each_and_end_what_was_answered(
     images = with_noise(np.full((48, 64, 3), 120, np.uint8), 3)
     gone = [SourceLost("'0' stopped"), SourceLost("'0' stopped")]
     seen = []
-    with Pipeline(Lossy([*gone, images[0]]), classifier()) as moments:
+    with Pipeline(Lossy([*gone, images[0]]), classifier(), gated=False) as moments:
         for moment in moments:
             seen.append(moment.state)
             last = moment

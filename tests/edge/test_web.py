@@ -132,6 +132,7 @@ def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
     viewers = [Viewer(web) for _ in range(3)]
     for viewer in viewers:
         viewer.picture()
+        time.sleep(1.5 * board_module.INTERVAL_S)
     assert len(encoded) == 1
 
 

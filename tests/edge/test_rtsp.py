@@ -1,0 +1,92 @@
+"""An RTSP camera that dies, stalls and comes back; its server runs on Debian's own Python and GStreamer.
+
+apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge.capture import Arrival, LatestFrame, Outage
+from edge.sources import open_source
+
+PYTHON = Path("/usr/bin/python3")
+SERVER = Path(__file__).with_name("rtsp_server.py")
+NEEDS = "import gi; gi.require_version('GstRtspServer', '1.0')"
+
+
+class Server:
+    """The server's process, which may be started again at the same port."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        command = [str(PYTHON), str(SERVER), str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"listening\n"
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    @property
+    def address(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/camera"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    there = PYTHON.is_file() and subprocess.run([PYTHON, "-c", NEEDS], capture_output=True, check=False)
+    if not there or there.returncode:
+        pytest.skip("no GStreamer RTSP server: its packages are named at the head of this file")
+    server = Server()
+    yield server
+    server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+def next_of(latest: LatestFrame, wanted: Callable[[object], bool]) -> object:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = latest.read()
+        if wanted(found):
+            return found
+    raise AssertionError("it did not come")
+
+
+def is_frame(found: object) -> bool:
+    return isinstance(found, Arrival)
+
+
+def test_a_camera_that_dies_is_told_and_found_again(server: Server) -> None:
+    with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
+        first = next_of(latest, is_frame)
+        assert isinstance(first, Arrival)
+        assert first.frame.image_bgr.shape == (240, 320, 3)
+        server.stop()
+        next_of(latest, lambda found: isinstance(found, Outage) and server.address in found.reason)
+        server.start()
+        again = next_of(latest, is_frame)
+        assert isinstance(again, Arrival)
+        assert again.frame.number > first.frame.number
+
+
+def test_a_camera_that_stalls_is_told_and_read_on(server: Server) -> None:
+    with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
+        next_of(latest, is_frame)
+        server.process.send_signal(signal.SIGSTOP)
+        next_of(latest, lambda found: isinstance(found, Outage) and "silent" in found.reason)
+        server.process.send_signal(signal.SIGCONT)
+        next_of(latest, is_frame)

@@ -1,0 +1,84 @@
+"""The web page in a real Chromium, where there is one (Debian: `apt install chromium`)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from edge.loop import Moment
+from edge.states import State
+from edge.web.server import WebView
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# The stream of pictures never ends, and the page's load with it: Chromium stops waiting after so long.
+PATIENCE_MS = 5000
+# Of the page: enough for it to ask for the state some times.
+VIRTUAL_MS = 3000
+
+
+@pytest.fixture
+def web(make_moment: Callable[..., Moment]) -> Iterator[WebView]:
+    """A server that is shown an answer ten times a second."""
+    stop = threading.Event()
+    with WebView("127.0.0.1:0", {}) as view:
+
+        def show() -> None:
+            view.show(make_moment(state=State.SEARCHING, reading=None))
+            while not stop.wait(0.1):
+                view.show(make_moment())
+
+        thread = threading.Thread(target=show)
+        thread.start()
+        yield view
+        stop.set()
+        thread.join()
+
+
+def browse(web: WebView, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [
+        f"--user-data-dir={folder / 'profile'}",
+        f"--timeout={PATIENCE_MS}",
+        f"--virtual-time-budget={VIRTUAL_MS}",
+        *options,
+        web.url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_page_tells_the_answer_its_bars_and_its_history(web: WebView, tmp_path: Path) -> None:
+    done = browse(web, tmp_path, "--dump-dom")
+    page = done.stdout
+    assert re.search(r'<h2 id="title">nevus 70 %</h2>', page)
+    assert re.search(r'class="bar chosen"><span>nevus</span>', page)
+    assert re.search(r"<td>nevus</td><td>70 %</td>", page)
+    assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
+    assert "Uncaught" not in done.stderr
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
+def test_the_live_picture_is_seen_at_the_size_of_a_phone_and_of_a_desk(
+    size: tuple[int, int], web: WebView, tmp_path: Path
+) -> None:
+    width, height = size
+    shot = tmp_path / "shot.png"
+    started = time.monotonic()
+    browse(web, tmp_path, f"--window-size={width},{height}", "--hide-scrollbars", f"--screenshot={shot}")
+    assert time.monotonic() - started < 100
+    image = cv2.imread(str(shot))
+    assert image.shape[:2] == (height, width)
+    # the frame is grey of 120 within what the network sees
+    grey = (abs(image.astype(int) - 120) <= 3).all(axis=2)
+    assert grey.mean() > 0.08
