@@ -1,8 +1,9 @@
 """The thresholds of the decision, fitted on the validation split, and what they do there.
 
-`edge.decision` says what each is for. Shares of the named classes (all but "none of these") weigh every class
-that occurs evenly and the photos of a class alike, because a device meets other shares of nevi than a
-validation split. The photos that fit a threshold also scored it: on new photos, expect somewhat less.
+`edge.decision` says what each is for. Named are all classes but "none of these". What is declined of them is a
+share of their photos: with classes weighed alike, two photos of a rare one would decide it. Other shares of the
+named weigh every class that occurs evenly, because a device meets other shares of nevi than a validation split.
+The photos that fit a threshold also scored it: on new photos, expect somewhat less.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from numpy.typing import NDArray
 from edge.decision import Decision, decide, prediction_set
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 
-# At most 5 % on new photos is the aim; one point is the margin for their being others. It is soon
-# used up where a class has few photos: of four classes, one photo of one that has 23 is more than a point.
+# At most 5 % on new photos is the aim; one point is the margin for their being others.
 DECLINED_AT_MOST = 0.04
 ALERT_SENSITIVITY = 0.90
 UNCERTAIN_SHARE = 0.15
@@ -65,7 +65,7 @@ def fit_thresholds(
     if none_label in labels and named.any():
         p_none = probabilities[:, labels.index(none_label)]
         # declined are p >= threshold: it must lie above the greatest p that too large a share reaches
-        fitted["none"] = min(_above(-_reached(-p_none, _evenly(truth, named), DECLINED_AT_MOST)), 1.0)
+        fitted["none"] = min(_above(-_reached(-p_none, named.astype(float), DECLINED_AT_MOST)), 1.0)
     if critical in labels and (truth == labels.index(critical)).any():
         of_critical = probabilities[truth == labels.index(critical), labels.index(critical)]
         least = _at_most(_reached(of_critical, np.ones(len(of_critical)), 1 - ALERT_SENSITIVITY))
@@ -115,7 +115,7 @@ def decision_scores(
         "val_balanced_accuracy_argmax": balanced_accuracy(argmax_matrix),
     }
     if "none" in thresholds:
-        scores["val_declined"] = _evenly(truth, named) @ declined
+        scores["val_declined"] = declined[named].mean()
         if not named.all():
             scores["val_none_declined"] = declined[~named].mean()
     if "alert" in thresholds:
