@@ -1,9 +1,9 @@
 """The thresholds of the decision, fitted on the validation split, and what they do there.
 
-`edge.decision` says what each is for. Named are all classes but "none of these". What is declined of them is a
-share of their photos: with classes weighed alike, two photos of a rare one would decide it. Other shares of the
-named weigh every class that occurs evenly, because a device meets other shares of nevi than a validation split.
-The photos that fit a threshold also scored it: on new photos, expect somewhat less.
+`edge.decision` says what each is for. Named are all classes but "none of these". What is declined of them is
+a share of their photos: with classes weighed alike, two photos of a rare one would decide it. Other shares of
+the named weigh every class that occurs evenly, because a device meets other shares of nevi than a validation
+split. The photos that fit a threshold also scored it: on new photos, expect somewhat less.
 """
 
 from __future__ import annotations
