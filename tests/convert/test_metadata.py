@@ -18,8 +18,9 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from convert.compact import pack, share_vectors
-from convert.lower import FLOAT32, INT8_PTQ, lower
+from convert.lower import FLOAT32, INT8_PTQ, Form, lower
 from convert.metadata import normalization, with_metadata
+from convert.network import network_of
 from edge.classifier import Classifier
 from edge.manifest import Manifest, attach, read_manifest, strip
 from edge.pictures import find_pictures, read_picture
@@ -222,7 +223,8 @@ def test_mediapipe_sees_what_the_network_was_trained_on(
     config = run.config()
     pixels = np.stack([to_input(read_picture(path), config.size) for path in find_pictures(labelled_set)])
     manifest = Manifest(labels=config.classes, input_size=config.size, quantization=kind)
-    model = with_metadata(lower(trained_network(run, "float"), kind, list(pixels[::3])), manifest)
+    network = network_of(trained_network(run, "float"), "cnn", config.size, config.classes)
+    model = with_metadata(lower(network, Form(kind), list(pixels[::3])), manifest)
     path = tmp_path / "blobs.tflite"
     path.write_bytes(attach(model, manifest))
     ours = levels_of(path, pixels)
