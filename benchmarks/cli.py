@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import compare
 from benchmarks.accuracy import Accuracy, find_photos, score
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
@@ -81,9 +82,12 @@ class Pictures:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
-    arguments = _parse(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["compare"]:
+        return compare.main(given[1:])
+    arguments = _parse(given)
     _check_before_running(arguments)
-    command = shlex.join(["dermedge", "benchmark", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(["dermedge", "benchmark", *given])
     report = benchmark(_settings(arguments, command), show_progress)
     _clear_progress()
     try:
@@ -246,8 +250,12 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
     return Pictures(frames, origin, score(models, photos, progress), f"{settings.data}{split}{drawn}")
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("benchmark", "Accuracy, latency and memory of .tflite files, side by side.")
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = make_parser(
+        "benchmark",
+        "Accuracy, latency and memory of .tflite files, side by side. `compare A.json B.json` as the first "
+        "arguments tells what differs between two results.",
+    )
     parser.add_argument(
         "models",
         nargs="*",
@@ -279,7 +287,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-secs", type=_seconds, default=rules.max_secs, help="begin no round after these"
     )
-    parser.add_argument("--output", type=Path, help="a folder for results.csv, results.json and results.md")
+    parser.add_argument("--output", type=Path, help="a folder for results.csv, .html, .json and .md")
     parser.add_argument(
         "--plot", type=Path, help="draw accuracy against latency into this .png, .svg or .pdf"
     )

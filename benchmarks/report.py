@@ -1,4 +1,4 @@
-"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown."""
+"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown, and with `page`, HTML."""
 
 from __future__ import annotations
 
@@ -174,9 +174,12 @@ def to_csv(report: Report) -> str:
 
 
 def save(report: Report, folder: Path) -> list[Path]:
-    """Writes results.csv, results.json and results.md, each whole or not at all; raises StorageError."""
+    """Writes results.csv, .html, .json and .md, each whole or not at all; raises StorageError."""
+    from benchmarks.page import to_html
+
     writers: dict[str, Callable[[Report], str]] = {
         "results.csv": to_csv,
+        "results.html": to_html,
         "results.json": to_json,
         "results.md": to_markdown,
     }

@@ -76,7 +76,12 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert second["model"] == "second"
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
     assert first["runs"] == "3"
-    assert sorted(path.name for path in out.iterdir()) == ["results.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "results.csv",
+        "results.html",
+        "results.json",
+        "results.md",
+    ]
 
 
 def test_each_model_is_scored_once_whatever_the_numbers_of_threads(

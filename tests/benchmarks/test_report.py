@@ -95,11 +95,16 @@ def test_markdown_has_a_table_for_each_of_the_terminals(report: Report) -> None:
     assert "| melanoma | 0.900 | 0.900 |" in text
 
 
-def test_a_folder_gets_all_three_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
+def test_a_folder_gets_all_four_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "results"
     written = save(report, folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
-    assert sorted(path.name for path in written) == ["results.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in written) == [
+        "results.csv",
+        "results.html",
+        "results.json",
+        "results.md",
+    ]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(report: Report, tmp_path: Path) -> None:
