@@ -27,12 +27,14 @@ from benchmarks.latency import Progress, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
+from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
 from benchmarks.verdict import faults_of_run
 from edge.arguments import make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.files import storage_error
+from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime
 from edge.shipped import DEFAULT_MODEL
@@ -55,6 +57,7 @@ class Settings:
         max_photos: score on so many, drawn evenly over the classes; None takes all.
         source: what the latency is taken on, as `edge.sources.open_source` takes it; None takes ``data``.
         rules: how long to measure.
+        profile: whether to time each op too.
         command: to be written into the report.
     """
 
@@ -67,6 +70,7 @@ class Settings:
     max_photos: int | None = None
     source: str | None = None
     rules: Rules = DEFAULT_RULES
+    profile: bool = False
     command: str = ""
 
 
@@ -120,6 +124,9 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         meter = find_meter()
         energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(classifiers)
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
+    profiles = [
+        _profile(model, threads, runtime, progress) if settings.profile else None for model, threads in pairs
+    ]
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
     scores = dict(zip(settings.models, shown.scores or [], strict=False))
     rows = tuple(
@@ -134,10 +141,11 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
             start=start,
             latency=latency,
             energy_mj=energy,
+            profile=ops,
             accuracy=scores.get(model),
         )
-        for (model, threads), classifier, start, latency, energy in zip(
-            pairs, classifiers, starts, run.latencies, energies, strict=True
+        for (model, threads), classifier, start, latency, energy, ops in zip(
+            pairs, classifiers, starts, run.latencies, energies, profiles, strict=True
         )
     )
     return Report(
@@ -218,6 +226,8 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
             raise OptionError(f"--{option.replace('_', '-')} needs labelled photos: give --data too")
     if arguments.data is None and arguments.source is None:
         frames_of_source(None)
+    if arguments.profile:
+        tflite_schema()
     if arguments.output:
         check_writable(arguments.output)
     if arguments.plot:
@@ -233,6 +243,11 @@ def _clear_progress() -> None:
 def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:
     progress(f"start and memory: {model.name}")
     return cold_start(model, threads, runtime)
+
+
+def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Profile:
+    progress(f"ops: {model.name}")
+    return profile(model, threads, runtime)
 
 
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
@@ -287,6 +302,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--max-secs", type=_seconds, default=rules.max_secs, help="begin no round after these"
     )
+    parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument("--output", type=Path, help="a folder for results.csv, .html, .json and .md")
     parser.add_argument(
         "--plot", type=Path, help="draw accuracy against latency into this .png, .svg or .pdf"
@@ -307,6 +323,7 @@ def _settings(arguments: argparse.Namespace, command: str) -> Settings:
         max_photos=arguments.max_photos,
         source=arguments.source,
         rules=Rules(arguments.warmup_runs, arguments.num_runs, arguments.min_secs, arguments.max_secs),
+        profile=arguments.profile,
         command=command,
     )
 

@@ -17,6 +17,7 @@ from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.latency import Latency
 from benchmarks.machine import Machine
 from benchmarks.memory import ColdStart
+from benchmarks.profile import Profile
 from benchmarks.verdict import faults_of_model, mark
 from dermedge import DISCLAIMER
 from edge.files import write_text
@@ -31,6 +32,9 @@ MIN_NAME_WIDTH = 12
 GAP = "  "
 BYTES_PER_MB = 1e6
 PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
+SLOWEST_OPS = 10
+PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
+MACS_PER_MMAC = 1e6
 # Above this many, recall by class stands in the CSV and JSON only.
 MAX_CLASSES_SHOWN = 20
 
@@ -50,6 +54,7 @@ class Row:
         start: the cold start.
         latency: the warm times.
         energy_mj: of one frame in millijoules, or None where the machine has no meter.
+        profile: where the time of the network goes, or None where it was not asked for.
         accuracy: the scores, or None where they were not measured.
     """
 
@@ -63,6 +68,7 @@ class Row:
     start: ColdStart
     latency: Latency
     energy_mj: float | None
+    profile: Profile | None
     accuracy: Accuracy | None
 
 
@@ -136,7 +142,8 @@ def tables(report: Report) -> list[Table]:
     """What a person wants to see side by side."""
     shown = [_latency_table(report), _parts_table(report), _start_table(report), _accuracy_table(report)]
     recall = _recall_table(report)
-    return [*shown, recall] if recall else shown
+    profiles = [table for row in report.rows if row.profile for table in _profile_tables(row, row.profile)]
+    return [*shown, *([recall] if recall else []), *profiles]
 
 
 def to_text(report: Report) -> str:
@@ -354,6 +361,47 @@ def _recall_table(report: Report) -> Table | None:
     key = ", ".join(f"{number} = {row.model}" for number, row in zip(numbers, models, strict=True))
     rows = tuple((label, *(_measured(recall[label], ".3f") for recall in recalls)) for label in recalls[0])
     return Table(f"Recall of each class. {key}.", ("class", *numbers), rows)
+
+
+def _profile_tables(row: Row, profile: Profile) -> list[Table]:
+    """The kinds of ops, and the slowest ops; shares are of the sum of the parts."""
+    of = f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
+    kinds = {
+        kind: [op for op in profile.ops if op.kind == kind]
+        for kind in dict.fromkeys(op.kind for op in profile.ops)
+    }
+    by_kind = [
+        (f"{kind} x {len(ops)}", sum(op.macs for op in ops), sum(op.ms or 0.0 for op in ops))
+        for kind, ops in kinds.items()
+    ]
+    slowest = sorted(profile.ops, key=lambda op: op.ms or 0.0, reverse=True)[:SLOWEST_OPS]
+    single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
+    unmeasured = sum(op.ms is None for op in profile.ops)
+    title = (
+        f"Ops of {of}, each alone: together {profile.parts_ms:.2f} ms, {profile.parts_ms / profile.whole_ms:.0%} "
+        f"of the whole network's {profile.whole_ms:.2f} ms in turn with them, medians of {profile.rounds}; "
+        f"{unmeasured} of {len(profile.ops)} not measured."
+    )
+    return [
+        Table(title, PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
+        Table(
+            f"The slowest ops of {of}: place, kind and output.", PROFILE_HEAD, _profile_rows(single, profile)
+        ),
+    ]
+
+
+def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
+    """Of names, multiply-accumulates and milliseconds."""
+    return tuple(
+        (
+            name,
+            f"{ms:.3f}",
+            f"{ms / profile.parts_ms:.1%}",
+            f"{macs / MACS_PER_MMAC:.2f}",
+            f"{macs / MACS_PER_MMAC / ms:.1f}" if macs and ms else "-",
+        )
+        for name, macs, ms in times
+    )
 
 
 def _first_rows(report: Report) -> list[Row]:

@@ -41,6 +41,7 @@ def report() -> Report:
         start=ColdStart(load_ms=7, first_ms=4, peak_mb=73.5, steady_mb=70.25, model_mb=13.25, starts=3),
         latency=latency([Timing(0.4, 2.0 + step, 0.1) for step in range(5)], cpu_ms=4.5),
         energy_mj=12.5,
+        profile=None,
         accuracy=SKIN,
     )
     second = replace(
