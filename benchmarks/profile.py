@@ -1,9 +1,9 @@
 """Where the time of a .tflite goes, op by op, on the device at hand.
 
-The runtime shows Python no profile. So every op is cut out of the flatbuffer into a model of its own, with the
-ops that unpack its weights, and all of these and the whole model take turns. What an op takes alone is not
-exactly its part of the whole: each model has the cost of one call, and kernels that hand on their results are
-kept apart. How far the sum is from the whole is therefore part of the result.
+The runtime shows Python no profile. So every op is cut out of the flatbuffer into a model of its own, with
+the ops that unpack its weights, and all of these and the whole model take turns. What an op takes alone is
+not exactly its part of the whole: each model has the cost of one call, and kernels that hand on their results
+are kept apart. How far the sum is from the whole is therefore part of the result.
 """
 
 from __future__ import annotations
@@ -137,11 +137,8 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
     part, single = copy(root), copy(graph)
     single.tensors = tensors
     single.operators = [_moved(one, place) for one in operators]
-    single.inputs = [
-        place[at]
-        for at in map(int, wanted.inputs)
-        if at in place and at not in unpacking and not _is_constant(root, at)
-    ]
+    given = (at for at in map(int, wanted.inputs) if at >= 0 and at not in unpacking)
+    single.inputs = list(dict.fromkeys(place[at] for at in given if not _is_constant(root, at)))
     single.outputs = [place[int(at)] for at in wanted.outputs]
     part.subgraphs, part.buffers = [single], buffers
     part.metadata = part.metadataBuffer = part.signatureDefs = None

@@ -378,8 +378,9 @@ def _profile_tables(row: Row, profile: Profile) -> list[Table]:
     single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
     unmeasured = sum(op.ms is None for op in profile.ops)
     title = (
-        f"Ops of {of}, each alone: together {profile.parts_ms:.2f} ms, {profile.parts_ms / profile.whole_ms:.0%} "
-        f"of the whole network's {profile.whole_ms:.2f} ms in turn with them, medians of {profile.rounds}; "
+        f"Ops of {of}, each alone: together {profile.parts_ms:.2f} ms, "
+        f"{profile.parts_ms / profile.whole_ms:.0%} of the whole network's {profile.whole_ms:.2f} ms in turn "
+        f"with them, medians of {profile.rounds}; "
         f"{unmeasured} of {len(profile.ops)} not measured."
     )
     return [

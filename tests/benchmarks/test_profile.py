@@ -71,7 +71,7 @@ def test_every_op_of_the_shipped_model_is_timed_beside_the_whole(model_path: Pat
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.tflite").write_text("no model at all")
-    with pytest.raises(ModelError, match="text.tflite"):
+    with pytest.raises(ModelError, match="text"):
         profile(tmp_path / "text.tflite")
 
 
