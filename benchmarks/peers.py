@@ -83,7 +83,7 @@ class Worker:
         command = [str(python), "-m", "benchmarks.peer_worker", name, str(model.resolve()), str(frames)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
         # a file, and no pipe that nobody reads while it fills
-        self._errors = TemporaryFile("w+")
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
             command,
             env=environment,

@@ -239,7 +239,7 @@ def _course(values: Sequence[float | None], unit: str) -> str | None:
 
 def _faults(report: Report) -> list[str]:
     of_models = ((row, fault) for row in report.rows for fault in faults_of_model(row.latency))
-    return [*report.faults, *(f"{row.model}, {row.num_threads} threads, {fault}" for row, fault in of_models)]
+    return [*report.faults, *(f"{_named(row)}, {fault}" for row, fault in of_models)]
 
 
 def _latency_table(report: Report) -> Table:
@@ -365,7 +365,7 @@ def _recall_table(report: Report) -> Table | None:
 
 def _profile_tables(row: Row, profile: Profile) -> list[Table]:
     """The kinds of ops, and the slowest ops; shares are of the sum of the parts."""
-    of = f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
+    of = _named(row)
     kinds = {
         kind: [op for op in profile.ops if op.kind == kind]
         for kind in dict.fromkeys(op.kind for op in profile.ops)
@@ -452,6 +452,10 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
     values |= {"photos": accuracy and accuracy.photos, "lesions": accuracy and accuracy.lesions}
     recall = accuracy.recall if accuracy else {}
     return values | {f"recall_{label}": value for label, value in recall.items()}
+
+
+def _named(row: Row) -> str:
+    return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

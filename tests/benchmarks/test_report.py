@@ -49,7 +49,7 @@ def test_a_run_that_is_not_to_be_relied_on_says_so_and_why(report: Report) -> No
     text = to_text(replace(report, faults=("throttled: the clock fell from 2400 to 600 MHz",)))
     assert next(line for line in text.splitlines() if line.startswith("alpha ")).endswith(" throttled")
     assert "not to be relied on: throttled: the clock fell from 2400 to 600 MHz" in text
-    assert "not to be relied on: alpha, 1 threads, noisy: " in text
+    assert "not to be relied on: alpha, 1 thread, noisy: " in text
 
 
 def test_the_state_of_the_machine_is_told_before_during_and_after(report: Report) -> None:
