@@ -26,7 +26,9 @@ def test_a_model_costs_a_part_of_the_process_it_runs_in(model_path: Path) -> Non
     assert found.peak_mb is not None
     assert found.model_mb is not None
     assert found.steady_mb is not None
-    assert model_path.stat().st_size / 1e6 / 2 < found.model_mb < found.steady_mb <= found.peak_mb
+    assert model_path.stat().st_size / 1e6 / 2 < found.model_mb < found.peak_mb
+    # Linux brings the two counters up to date at different moments
+    assert found.model_mb < found.steady_mb < found.peak_mb + 1
 
 
 def test_it_works_in_any_folder(model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
