@@ -12,36 +12,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks import compare
 from benchmarks.accuracy import Accuracy, find_photos, score
-from benchmarks.latency import (
+from benchmarks.energy import energy_mj, find_meter
+from benchmarks.frames import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
-    FRAMES,
-    Progress,
-    camera_frame,
-    generated_frames,
-    measure,
+    GENERATED,
+    Frames,
+    frames_of_pictures,
+    frames_of_source,
 )
+from benchmarks.latency import Progress, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
+from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
+from benchmarks.verdict import faults_of_run
 from edge.arguments import make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.files import storage_error
+from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
-from edge.pictures import read_picture
 from edge.runtime import RUNTIMES, choose_runtime
 from edge.shipped import DEFAULT_MODEL
 
-# The defaults of LiteRT's benchmark tool for num_runs and max_secs are 50 and 150.
-WARMUP_RUNS = 50
-NUM_RUNS = 200
-MAX_SECS = 150.0
+DEFAULT_RULES = Rules()
 PROGRESS_WIDTH = 78
 
 
@@ -57,9 +55,9 @@ class Settings:
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: score on so many, drawn evenly over the classes; None takes all.
-        warmup_runs: rounds before the measured ones.
-        num_runs: measured rounds.
-        max_secs: no round is begun after this many seconds.
+        source: what the latency is taken on, as `edge.sources.open_source` takes it; None takes ``data``.
+        rules: how long to measure.
+        profile: whether to time each op too.
         command: to be written into the report.
     """
 
@@ -70,9 +68,9 @@ class Settings:
     data: Path | None = None
     split: str | None = None
     max_photos: int | None = None
-    warmup_runs: int = WARMUP_RUNS
-    num_runs: int = NUM_RUNS
-    max_secs: float = MAX_SECS
+    source: str | None = None
+    rules: Rules = DEFAULT_RULES
+    profile: bool = False
     command: str = ""
 
 
@@ -80,7 +78,7 @@ class Settings:
 class Pictures:
     """What the models are shown: frames for the latency, with their origin, and the scores on the photos."""
 
-    frames: list[NDArray[np.uint8]]
+    frames: Frames
     origin: str
     scores: list[Accuracy] | None
     data: str | None
@@ -88,9 +86,12 @@ class Pictures:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
-    arguments = _parse(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["compare"]:
+        return compare.main(given[1:])
+    arguments = _parse(given)
     _check_before_running(arguments)
-    command = shlex.join(["dermedge", "benchmark", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(["dermedge", "benchmark", *given])
     report = benchmark(_settings(arguments, command), show_progress)
     _clear_progress()
     try:
@@ -118,10 +119,14 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         ]
         shown = _pictures(settings, classifiers[:: len(settings.num_threads)], progress)
         progress("latency: warming up")
-        latencies = measure(
-            classifiers, shown.frames, settings.warmup_runs, settings.num_runs, settings.max_secs, progress
-        )
+        run = measure(classifiers, shown.frames, settings.rules, progress)
+        progress("energy")
+        meter = find_meter()
+        energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(classifiers)
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
+    profiles = [
+        _profile(model, threads, runtime, progress) if settings.profile else None for model, threads in pairs
+    ]
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
     scores = dict(zip(settings.models, shown.scores or [], strict=False))
     rows = tuple(
@@ -135,14 +140,29 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
             num_threads=threads,
             start=start,
             latency=latency,
+            energy_mj=energy,
+            profile=ops,
             accuracy=scores.get(model),
         )
-        for (model, threads), classifier, start, latency in zip(
-            pairs, classifiers, starts, latencies, strict=True
+        for (model, threads), classifier, start, latency, energy, ops in zip(
+            pairs, classifiers, starts, run.latencies, energies, profiles, strict=True
         )
     )
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(now, settings.command, machine, shown.origin, shown.data, settings.warmup_runs, rows)
+    return Report(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=settings.command,
+        machine=machine,
+        frames=shown.origin,
+        data=shown.data,
+        warmup_runs=run.warmup_runs,
+        secs=run.secs,
+        harness=run.harness,
+        others_cores=run.others_cores,
+        meter=meter.name if meter else None,
+        conditions=run.conditions,
+        faults=tuple(faults_of_run(run)),
+        rows=rows,
+    )
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
@@ -204,6 +224,10 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     for option in ("split", "max_photos", "plot"):
         if getattr(arguments, option) is not None and arguments.data is None:
             raise OptionError(f"--{option.replace('_', '-')} needs labelled photos: give --data too")
+    if arguments.data is None and arguments.source is None:
+        frames_of_source(None)
+    if arguments.profile:
+        tflite_schema()
     if arguments.output:
         check_writable(arguments.output)
     if arguments.plot:
@@ -221,22 +245,32 @@ def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> 
     return cold_start(model, threads, runtime)
 
 
+def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Profile:
+    progress(f"ops: {model.name}")
+    return profile(model, threads, runtime)
+
+
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
     """Scores one classifier a model where there is data, and gathers the frames for the latency."""
     if settings.data is None:
-        origin = f"{FRAMES} generated frames of {FRAME_WIDTH}x{FRAME_HEIGHT}, not photos"
-        return Pictures(generated_frames(), origin, None, None)
+        return Pictures(*frames_of_source(settings.source), None, None)
     photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)
-    chosen = [photos[index] for index in np.linspace(0, len(photos) - 1, min(FRAMES, len(photos)), dtype=int)]
-    frames = [camera_frame(read_picture(photo.path)) for photo in chosen]
-    origin = f"{len(frames)} photos of --data brought to {FRAME_WIDTH}x{FRAME_HEIGHT}"
+    if settings.source:
+        frames, origin = frames_of_source(settings.source)
+    else:
+        frames = frames_of_pictures([photo.path for photo in photos])
+        origin = f"{len(frames)} photos of --data brought to {FRAME_WIDTH}x{FRAME_HEIGHT}"
     split = f", split {settings.split}" if settings.split else ""
     drawn = ", drawn evenly over the classes" if len(photos) == settings.max_photos else ""
     return Pictures(frames, origin, score(models, photos, progress), f"{settings.data}{split}{drawn}")
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("benchmark", "Accuracy, latency and memory of .tflite files, side by side.")
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = make_parser(
+        "benchmark",
+        "Accuracy, latency and memory of .tflite files, side by side. `compare A.json B.json` as the first "
+        "arguments tells what differs between two results.",
+    )
     parser.add_argument(
         "models",
         nargs="*",
@@ -248,15 +282,28 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="labelled photos: a folder per class, or a catalogue.csv")
     parser.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
     parser.add_argument("--max-photos", type=positive_int, help="score on so many, drawn evenly over classes")
+    parser.add_argument(
+        "--source", help=f"time on these in place of --data: a picture, folder, video, camera, or {GENERATED}"
+    )
     parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
     parser.add_argument(
         "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
     )
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
-    parser.add_argument("--warmup-runs", type=_whole, default=WARMUP_RUNS, help="rounds before measuring")
-    parser.add_argument("--num-runs", type=positive_int, default=NUM_RUNS, help="measured rounds")
-    parser.add_argument("--max-secs", type=_seconds, default=MAX_SECS, help="begin no round after these")
-    parser.add_argument("--output", type=Path, help="a folder for results.csv, results.json and results.md")
+    rules = DEFAULT_RULES
+    parser.add_argument(
+        "--warmup-runs",
+        type=_whole,
+        default=rules.warmup_runs,
+        help="rounds before measuring, at least: it goes on until the models are steady",
+    )
+    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
+    parser.add_argument("--min-secs", type=_seconds, default=rules.min_secs, help="measure so long, at least")
+    parser.add_argument(
+        "--max-secs", type=_seconds, default=rules.max_secs, help="begin no round after these"
+    )
+    parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
+    parser.add_argument("--output", type=Path, help="a folder for results.csv, .html, .json and .md")
     parser.add_argument(
         "--plot", type=Path, help="draw accuracy against latency into this .png, .svg or .pdf"
     )
@@ -274,9 +321,9 @@ def _settings(arguments: argparse.Namespace, command: str) -> Settings:
         data=arguments.data,
         split=arguments.split,
         max_photos=arguments.max_photos,
-        warmup_runs=arguments.warmup_runs,
-        num_runs=arguments.num_runs,
-        max_secs=arguments.max_secs,
+        source=arguments.source,
+        rules=Rules(arguments.warmup_runs, arguments.num_runs, arguments.min_secs, arguments.max_secs),
+        profile=arguments.profile,
         command=command,
     )
 

@@ -6,24 +6,37 @@ process, a clock that falls with the heat) falls on all of them and a ratio of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time_ns
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.conditions import Company, Conditions, read_conditions
 from edge.classifier import Prediction, Timing
 
-# What a Raspberry Pi camera or webcam is usually asked for.
-FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# Shown in turn: enough that a frame has left the first caches when it comes again, as a camera's has.
-FRAMES = 16
 REPORT_EVERY_ROUNDS = 10
+# The warm-up has ended when the medians of two windows that follow each other are so near, for every model.
+STEADY_ROUNDS = 32
+STEADY_WITHIN = 0.02
+MAX_WARMUP_S = 30.0
+# How often the machine's conditions are looked at; the round after it is not counted.
+LOOK_EVERY_S = 2.0
+# Neighbouring times resemble each other, so that blocks of them are drawn.
+BLOCK_ROUNDS = 32
+DRAWS = 1000
+INTERVAL = (2.5, 97.5)
+# Of fewer times, the 99.9th percentile would only be about the greatest.
+LEAST_FOR_P999 = 1000
+MS_PER_S = 1e3
+NS_PER_MS = 1e6
 
 Progress = Callable[[str], None]
+Look = Callable[[], Conditions]
 
 
 class Predictor(Protocol):
@@ -34,12 +47,38 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
+class Rules:
+    """How long to measure; names and meanings are those of LiteRT's benchmark tool.
+
+    Attributes:
+        warmup_runs: rounds of warm-up at least; it ends when the models are steady.
+        num_runs: measured rounds at least, 1 or more.
+        min_secs: the measurement takes at least so long.
+        max_secs: neither warm-up nor measurement begins a round after so many seconds, but the first.
+    """
+
+    warmup_runs: int = 50
+    num_runs: int = 1024
+    min_secs: float = 10.0
+    max_secs: float = 150.0
+
+
+@dataclass(frozen=True)
 class Spread:
-    """The middle and the tail of repeated times, in milliseconds."""
+    """The middle and the tail of repeated times, in milliseconds.
+
+    Attributes:
+        low: lower end of the 95 % interval of the median.
+        high: its upper end.
+        p999: the 99.9th percentile, or None of fewer than LEAST_FOR_P999 times.
+    """
 
     median: float
+    low: float
+    high: float
     p90: float
     p99: float
+    p999: float | None
     n: int
 
 
@@ -52,12 +91,16 @@ class Latency:
         invoke: the interpreter.
         postprocess: output tensors to calibrated probabilities.
         total: the three of one frame together; not the sum of their medians.
+        cpu_ms: the mean processor time of one frame, of all threads.
+        drift: the median total of the second half relative to that of the first, less 1.
     """
 
     preprocess: Spread
     invoke: Spread
     postprocess: Spread
     total: Spread
+    cpu_ms: float
+    drift: float
 
     @property
     def overhead(self) -> float:
@@ -65,93 +108,175 @@ class Latency:
         return (self.preprocess.median + self.postprocess.median) / self.invoke.median
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What models that took turns have told.
+
+    Attributes:
+        latencies: one a model.
+        warmup_runs: rounds before the measured ones.
+        is_steady: whether the warm-up ended because the models were steady.
+        secs: from the first measured round to the last.
+        harness: what the measuring itself took between the predictions, as a share of them, the median over
+            the rounds; it is in none of the times.
+        others_cores: the mean number of cores that other processes kept busy, or None where not told.
+        conditions: before the warm-up, during the measurement and after it.
+    """
+
+    latencies: tuple[Latency, ...]
+    warmup_runs: int
+    is_steady: bool
+    secs: float
+    harness: float
+    others_cores: float | None
+    conditions: tuple[Conditions, ...]
+
+
 def spread(times_ms: Sequence[float]) -> Spread:
-    """Median, 90th and 99th percentile of at least one time, linear between neighbours."""
-    median, p90, p99 = np.percentile(times_ms, (50, 90, 99)).tolist()
-    return Spread(median, p90, p99, len(times_ms))
+    """Percentiles of at least one time, linear between neighbours, and the interval of the median."""
+    median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
+    low, high = median_interval(times_ms)
+    return Spread(
+        median, low, high, p90, p99, p999 if len(times_ms) >= LEAST_FOR_P999 else None, len(times_ms)
+    )
 
 
-def latency(timings: Sequence[Timing]) -> Latency:
-    """The spreads of at least one prediction's timings."""
+def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median of times in the order in which they were taken.
+
+    By the circular block bootstrap (Politis and Romano, "A circular block-resampling procedure for
+    stationary data", 1992): drawn one by one, times that resemble their neighbours would give an interval
+    that the next run misses.
+    """
+    times = np.asarray(times_ms, np.float64)
+    block = min(BLOCK_ROUNDS, max(1, len(times) // 4))
+    offsets, blocks = np.arange(block), -(-len(times) // block)
+    random = np.random.default_rng(0)
+    medians = [
+        np.median(times[(random.integers(0, len(times), (blocks, 1)) + offsets).ravel() % len(times)])
+        for _ in range(DRAWS)
+    ]
+    low, high = np.percentile(medians, INTERVAL).tolist()
+    return low, high
+
+
+def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
+    """The spreads of at least one prediction's timings, in the order in which they were taken."""
+    totals = [one.total_ms for one in timings]
+    half = max(1, len(totals) // 2)
     return Latency(
         preprocess=spread([one.preprocess_ms for one in timings]),
         invoke=spread([one.invoke_ms for one in timings]),
         postprocess=spread([one.postprocess_ms for one in timings]),
-        total=spread([one.total_ms for one in timings]),
+        total=spread(totals),
+        cpu_ms=cpu_ms,
+        drift=float(np.median(totals[-half:]) / np.median(totals[:half])) - 1,
     )
 
 
 def measure(
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
-    warmup_runs: int,
-    num_runs: int,
-    max_secs: float,
-    progress: Progress | None = None,
-) -> list[Latency]:
+    rules: Rules,
+    progress: Progress = lambda text: None,
+    look: Look = read_conditions,
+) -> Measurement:
     """Times the predictors in turn (A B A B …), each on every frame.
-
-    OpenCV is held to one thread meanwhile: its pool would take all cores for the preprocessing, whatever
-    the interpreter was given, and be asleep or awake by turns.
 
     Args:
         predictors: all loaded.
         frames: uint8 BGR, shown in turn; at any moment each predictor sees another one, so that
             none finds its frame in a cache because its predecessor has just read it.
-        warmup_runs: rounds before the measured ones.
-        num_runs: measured rounds, at least 1.
-        max_secs: no new round is begun after this many seconds; the first always is.
+        rules: how long.
         progress: is told how far it is.
+        look: reads the machine's conditions.
     """
-    opencv_threads = cv2.getNumThreads()
+    conditions = [look()]
+    with one_opencv_thread():
+        warmup_runs, is_steady = warm_up(predictors, frames, rules)
+        rounds: list[list[Timing]] = []
+        cpu_ns = np.zeros(len(predictors), np.int64)
+        walls_s: list[float] = []
+        company, began = Company(), perf_counter()
+        looked = began
+        while _goes_on(len(rounds), (started := perf_counter()) - began, rules):
+            timings, used_ns = _round(predictors, frames, len(rounds))
+            rounds.append(timings)
+            cpu_ns += used_ns
+            walls_s.append((now := perf_counter()) - started)
+            if now - looked > LOOK_EVERY_S:
+                conditions.append(look())
+                _round(predictors, frames, len(rounds))  # fills the caches again
+                looked = perf_counter()
+            if len(rounds) % REPORT_EVERY_ROUNDS == 0:
+                progress(f"latency: run {len(rounds)} of {rules.num_runs} or more")
+        secs, others = perf_counter() - began, company.cores()
+    conditions.append(look())
+    predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / MS_PER_S
+    means_ms = (cpu_ns / NS_PER_MS / len(rounds)).tolist()
+    return Measurement(
+        latencies=tuple(latency(*one) for one in zip(zip(*rounds, strict=True), means_ms, strict=True)),
+        warmup_runs=warmup_runs,
+        is_steady=is_steady,
+        secs=secs,
+        harness=float(np.median(walls_s / predicting_s)) - 1,
+        others_cores=others,
+        conditions=tuple(conditions),
+    )
+
+
+def warm_up(
+    predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], rules: Rules
+) -> tuple[int, bool]:
+    """Runs rounds until all predictors are steady; returns how many, and whether they were.
+
+    Steady are those whose median over the last STEADY_ROUNDS rounds is within STEADY_WITHIN of that over as
+    many rounds before. After MAX_WARMUP_S, or ``max_secs`` if that is less, it is given up.
+    """
+    totals: list[list[float]] = []
+    ends = perf_counter() + min(MAX_WARMUP_S, rules.max_secs)
+    while True:
+        totals.append([one.total_ms for one in _round(predictors, frames, len(totals))[0]])
+        if len(totals) >= rules.warmup_runs and len(totals) % STEADY_ROUNDS == 0 and _is_steady(totals):
+            return len(totals), True
+        if perf_counter() >= ends:
+            return len(totals), False
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Holds OpenCV to one thread.
+
+    Its pool would take all cores for the preprocessing, whatever the interpreter was given, and be asleep or
+    awake by turns.
+    """
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        for number in range(warmup_runs):
-            _round(predictors, frames, number)
-        rounds: list[list[Timing]] = []
-        ends = perf_counter() + max_secs
-        while len(rounds) < num_runs and (not rounds or perf_counter() < ends):
-            rounds.append(_round(predictors, frames, len(rounds)))
-            if progress and len(rounds) % REPORT_EVERY_ROUNDS == 0:
-                progress(f"latency: run {len(rounds)} of {num_runs}")
+        yield
     finally:
-        cv2.setNumThreads(opencv_threads)
-    return [latency(timings) for timings in zip(*rounds, strict=True)]
+        cv2.setNumThreads(threads)
 
 
-def generated_frames() -> list[NDArray[np.uint8]]:
-    """FRAMES skin-coloured frames with a darker blot and noise, uint8 [480, 640, 3] BGR, the same always."""
-    y, x = np.mgrid[:FRAME_HEIGHT, :FRAME_WIDTH]
-    distance = np.hypot(y - FRAME_HEIGHT / 2, x - FRAME_WIDTH / 2)[..., None]
-    picture = np.where(distance < FRAME_HEIGHT / 5, (60, 70, 110), (150, 175, 215))
-    random = np.random.default_rng(0)
-    shape = (FRAME_HEIGHT, FRAME_WIDTH, 3)
-    return [(picture + random.integers(-20, 21, shape)).astype(np.uint8) for _ in range(FRAMES)]
+def _is_steady(totals: Sequence[Sequence[float]]) -> bool:
+    if len(totals) < 2 * STEADY_ROUNDS:
+        return False
+    earlier, later = np.median(np.reshape(totals[-2 * STEADY_ROUNDS :], (2, STEADY_ROUNDS, -1)), axis=1)
+    return bool(np.all(np.abs(later - earlier) <= STEADY_WITHIN * earlier))
 
 
-def camera_frame(picture_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture as a camera of 640x480 pixels would deliver it.
-
-    The largest centred part of the frame's shape, 4:3, is cut out and enlarged or reduced to fill the
-    frame; no border is added. Only times are taken on it, never accuracy.
-
-    Args:
-        picture_bgr: uint8 [h, w, 3] of any size.
-
-    Returns:
-        uint8 [480, 640, 3], contiguous.
-    """
-    height, width = picture_bgr.shape[:2]
-    cut_width = max(1, min(width, height * FRAME_WIDTH // FRAME_HEIGHT))
-    cut_height = max(1, min(height, width * FRAME_HEIGHT // FRAME_WIDTH))
-    left, top = (width - cut_width) // 2, (height - cut_height) // 2
-    cut = picture_bgr[top : top + cut_height, left : left + cut_width]
-    way = cv2.INTER_AREA if cut_width > FRAME_WIDTH else cv2.INTER_LINEAR
-    return cv2.resize(cut, (FRAME_WIDTH, FRAME_HEIGHT), interpolation=way)  # type: ignore[return-value]
+def _goes_on(rounds: int, secs: float, rules: Rules) -> bool:
+    if rounds == 0:
+        return True
+    return secs < rules.max_secs and (rounds < rules.num_runs or secs < rules.min_secs)
 
 
-def _round(predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int) -> list[Timing]:
-    return [
-        predictor.predict(frames[(number + place) % len(frames)]).timing
-        for place, predictor in enumerate(predictors)
-    ]
+def _round(
+    predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int
+) -> tuple[list[Timing], NDArray[np.int64]]:
+    """One prediction of each, with the nanoseconds of processor time that went by."""
+    timings, stamps = [], [process_time_ns()]
+    for place, predictor in enumerate(predictors):
+        timings.append(predictor.predict(frames[(number + place) % len(frames)]).timing)
+        stamps.append(process_time_ns())
+    return timings, np.diff(stamps)

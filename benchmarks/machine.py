@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.conditions import KHZ_PER_MHZ, MILLI, read_text
+
 # The instructions that decide how fast the kernels of XNNPACK are, as Linux spells them on x86 and ARM.
 FEATURES = (
     "avx2",
@@ -28,8 +30,6 @@ FEATURES = (
     "sve",
 )
 PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
-KHZ_PER_MHZ = 1000
-MILLI = 1000
 BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6
 
@@ -80,19 +80,19 @@ def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
         runtime: a name of `edge.runtime.RUNTIMES`.
         root: where /proc, /sys and /etc are.
     """
-    cpuinfo = _read(root / "proc/cpuinfo") or ""
+    cpuinfo = read_text(root / "proc/cpuinfo") or ""
     cpu0 = root / "sys/devices/system/cpu/cpu0/cpufreq"
     return Machine(
         model=_board(root),
         cpu=_field(cpuinfo, "model name") or _arm_cpu(cpuinfo) or platform.processor() or platform.machine(),
         cores=_usable_cores(),
         features=_features(cpuinfo),
-        memory_mb=_memory_mb(_read(root / "proc/meminfo") or ""),
-        governor=_read(cpu0 / "scaling_governor"),
-        clock_mhz=_clock_mhz(_read(cpu0 / "scaling_cur_freq"), cpuinfo),
-        temperature_c=_scaled(_read(root / "sys/class/thermal/thermal_zone0/temp"), MILLI),
-        load=_scaled((_read(root / "proc/loadavg") or "").split(" ")[0], 1),
-        system=_system(_read(root / "etc/os-release") or ""),
+        memory_mb=_memory_mb(read_text(root / "proc/meminfo") or ""),
+        governor=read_text(cpu0 / "scaling_governor"),
+        clock_mhz=_clock_mhz(read_text(cpu0 / "scaling_cur_freq"), cpuinfo),
+        temperature_c=_scaled(read_text(root / "sys/class/thermal/thermal_zone0/temp"), MILLI),
+        load=_scaled((read_text(root / "proc/loadavg") or "").split(" ")[0], 1),
+        system=_system(read_text(root / "etc/os-release") or ""),
         architecture=platform.machine(),
         python=platform.python_version(),
         runtime=_runtime(runtime),
@@ -101,21 +101,13 @@ def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
     )
 
 
-def _read(path: Path) -> str | None:
-    """A small text file without white space and the NULs of the device tree at its ends, or None."""
-    try:
-        return path.read_text(errors="replace").strip(" \n\0") or None
-    except OSError:
-        return None
-
-
 def _field(cpuinfo: str, name: str) -> str | None:
     found = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return found.group(1).strip() if found else None
 
 
 def _board(root: Path) -> str | None:
-    return _read(root / "proc/device-tree/model") or _read(root / "sys/class/dmi/id/product_name")
+    return read_text(root / "proc/device-tree/model") or read_text(root / "sys/class/dmi/id/product_name")
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:

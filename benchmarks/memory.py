@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH
+from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from edge.classifier import Classifier
 from edge.errors import ModelError
 from edge.runtime import RUNTIMES, choose_runtime
@@ -41,13 +41,15 @@ class ColdStart:
         first_ms: the first invoke, which fills the caches and finishes what the runtime put off.
         peak_mb: the most memory that was ever resident in the process, in 10^6 bytes, or None where the
             system does not tell.
-        model_mb: how much of it came on top of Python with NumPy, OpenCV and the runtime imported.
+        steady_mb: what is resident once it has warmed up.
+        model_mb: how much of the peak came on top of Python with NumPy, OpenCV and the runtime imported.
         starts: how many.
     """
 
     load_ms: float
     first_ms: float
     peak_mb: float | None
+    steady_mb: float | None
     model_mb: float | None
     starts: int
 
@@ -63,6 +65,7 @@ def cold_start(model: Path | str, num_threads: int, runtime: str = "auto", start
         load_ms=median(run.load_ms for run in runs),
         first_ms=median(run.first_ms for run in runs),
         peak_mb=_median([run.peak_mb for run in runs]),
+        steady_mb=_median([run.steady_mb for run in runs]),
         model_mb=_median([run.model_mb for run in runs]),
         starts=starts,
     )
@@ -76,11 +79,12 @@ def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> Co
     before = resident_peak_bytes()
     with Classifier(model, num_threads=num_threads, runtime=runtime) as classifier:
         first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(PREDICTIONS)]
-        after = resident_peak_bytes()
+        after, steady = resident_peak_bytes(), resident_bytes()
         return ColdStart(
             load_ms=classifier.load_ms,
             first_ms=first,
             peak_mb=None if after is None else after / BYTES_PER_MB,
+            steady_mb=None if steady is None else steady / BYTES_PER_MB,
             model_mb=None if after is None or before is None else (after - before) / BYTES_PER_MB,
             starts=1,
         )
@@ -91,11 +95,13 @@ def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
 
     Linux's VmHWM first: getrusage's figure, unlike it, is that of the parent where the parent was larger.
     """
-    try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return int(found.group(1)) * BYTES_PER_KIB if found else _rusage_peak_bytes()
+    found = _status_bytes(status, "VmHWM")
+    return _rusage_peak_bytes() if found is None else found
+
+
+def resident_bytes(status: Path = Path("/proc/self/status")) -> int | None:
+    """The memory that is resident in this process now, or None where it cannot be read."""
+    return _status_bytes(status, "VmRSS")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -115,6 +121,14 @@ def _start(model: Path, num_threads: int, runtime: str) -> ColdStart:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise ModelError(f"'{model}' fails in a process of its own: {reason}")
     return ColdStart(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _status_bytes(status: Path, field: str) -> int | None:
+    try:
+        found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) * BYTES_PER_KIB if found else None
 
 
 def _rusage_peak_bytes() -> int | None:

@@ -7,7 +7,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH
+from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.report import Report, Row
 from dermedge import DISCLAIMER
 from edge.errors import MissingExtra, OptionError

@@ -1,4 +1,4 @@
-"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown."""
+"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown, and with `page`, HTML."""
 
 from __future__ import annotations
 
@@ -12,21 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy import Accuracy
-from benchmarks.latency import FRAME_HEIGHT, FRAME_WIDTH, Latency
+from benchmarks.conditions import Conditions
+from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
+from benchmarks.latency import Latency
 from benchmarks.machine import Machine
 from benchmarks.memory import ColdStart
+from benchmarks.profile import Profile
+from benchmarks.verdict import faults_of_model, mark
 from dermedge import DISCLAIMER
 from edge.files import write_text
 
 if TYPE_CHECKING:
     from train.metrics import Score
 
-SCHEMA = "dermedge-benchmark/1"
+SCHEMA = "dermedge-benchmark/2"
 NOT_MEASURED = "not measured"
 TABLE_WIDTH = 100
 MIN_NAME_WIDTH = 12
 GAP = "  "
 BYTES_PER_MB = 1e6
+PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
+SLOWEST_OPS = 10
+PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
+MACS_PER_MMAC = 1e6
 # Above this many, recall by class stands in the CSV and JSON only.
 MAX_CLASSES_SHOWN = 20
 
@@ -45,6 +53,8 @@ class Row:
         num_threads: of the interpreter.
         start: the cold start.
         latency: the warm times.
+        energy_mj: of one frame in millijoules, or None where the machine has no meter.
+        profile: where the time of the network goes, or None where it was not asked for.
         accuracy: the scores, or None where they were not measured.
     """
 
@@ -57,6 +67,8 @@ class Row:
     num_threads: int
     start: ColdStart
     latency: Latency
+    energy_mj: float | None
+    profile: Profile | None
     accuracy: Accuracy | None
 
 
@@ -71,6 +83,12 @@ class Report:
         frames: what the latencies were taken on.
         data: what the accuracies were taken on, or None where they were not measured.
         warmup_runs: that went before the measured ones.
+        secs: that were measured.
+        harness: what the measuring took between the predictions, as a share of them; in no figure.
+        others_cores: the mean number of cores that other processes kept busy, or None.
+        meter: what the energy was read from, or None.
+        conditions: of the machine before, during and after.
+        faults: why the run is noisy or throttled; those of single models follow from their rows.
         rows: models in the order they were given, each with its numbers of threads.
     """
 
@@ -80,11 +98,21 @@ class Report:
     frames: str
     data: str | None
     warmup_runs: int
+    secs: float
+    harness: float
+    others_cores: float | None
+    meter: str | None
+    conditions: tuple[Conditions, ...]
+    faults: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def invoke_ratio(self, row: Row) -> float:
         """The median invoke of a row relative to that of the first; both were measured in turn."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
+
+    def mark(self, row: Row) -> str:
+        """``good``, ``noisy`` or ``throttled``."""
+        return mark([*self.faults, *faults_of_model(row.latency)])
 
 
 @dataclass(frozen=True)
@@ -112,9 +140,10 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """What a person wants to see side by side."""
-    shown = [_latency_table(report), _start_table(report), _accuracy_table(report)]
+    shown = [_latency_table(report), _parts_table(report), _start_table(report), _accuracy_table(report)]
     recall = _recall_table(report)
-    return [*shown, recall] if recall else shown
+    profiles = [table for row in report.rows if row.profile for table in _profile_tables(row, row.profile)]
+    return [*shown, *([recall] if recall else []), *profiles]
 
 
 def to_text(report: Report) -> str:
@@ -130,10 +159,14 @@ def to_markdown(report: Report) -> str:
 
 
 def to_json(report: Report) -> str:
-    """All values, with the two that are derived, under a versioned schema; null is "not measured"."""
+    """All values, with the three that are derived, under a versioned schema; null is "not measured"."""
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
-        values |= {"invoke_ratio": report.invoke_ratio(row), "overhead": row.latency.overhead}
+        values |= {
+            "invoke_ratio": report.invoke_ratio(row),
+            "overhead": row.latency.overhead,
+            "mark": report.mark(row),
+        }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
@@ -148,9 +181,12 @@ def to_csv(report: Report) -> str:
 
 
 def save(report: Report, folder: Path) -> list[Path]:
-    """Writes results.csv, results.json and results.md, each whole or not at all; raises StorageError."""
+    """Writes results.csv, .html, .json and .md, each whole or not at all; raises StorageError."""
+    from benchmarks.page import to_html
+
     writers: dict[str, Callable[[Report], str]] = {
         "results.csv": to_csv,
+        "results.html": to_html,
         "results.json": to_json,
         "results.md": to_markdown,
     }
@@ -162,49 +198,108 @@ def save(report: Report, folder: Path) -> list[Path]:
 def circumstances(report: Report) -> list[str]:
     """What the figures hold for, a line each."""
     machine = report.machine
-    known = {
-        "governor": machine.governor,
-        "clock": machine.clock_mhz and f"{machine.clock_mhz:.0f} MHz",
-        "temperature": machine.temperature_c and f"{machine.temperature_c:.0f} °C",
-        "load before the run": None if machine.load is None else f"{machine.load:.2f}",
-    }
-    state = ", ".join(f"{name} {value or 'not readable'}" for name, value in known.items())
     return [
         f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
         f"({', '.join(machine.features) or 'features not readable'})",
-        f"state: {state}",
+        *_state(report),
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}",
         f"frames: {report.frames}",
         f"photos: {report.data or NOT_MEASURED}",
-        f"{report.warmup_runs} warm-up runs; MB are 10^6 bytes",
+        f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
+        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} beside them",
+        f"energy: {report.meter or NOT_MEASURED}; MB are 10^6 bytes",
+        *(f"not to be relied on: {fault}" for fault in _faults(report)),
         DISCLAIMER,
     ]
 
 
+def _state(report: Report) -> list[str]:
+    """The machine before, during and after, a line."""
+    before, *during, after = report.conditions
+    load = report.machine.load
+    known = {
+        "governor": before.governor,
+        "clock": _course([one.clock_mhz for one in (before, *during, after)], "MHz"),
+        "temperature": _course([one.temperature_c for one in (before, *during, after)], "°C"),
+        "throttling": None if before.throttling is None else ", ".join(after.throttling or ("none",)),
+        "load before the run": None if load is None else f"{load:.2f}",
+        "cores taken by others": None if report.others_cores is None else f"{report.others_cores:.2f}",
+    }
+    return [f"state: {', '.join(f'{name} {value or NOT_MEASURED}' for name, value in known.items())}"]
+
+
+def _course(values: Sequence[float | None], unit: str) -> str | None:
+    """What was before, the range in between, and what was after."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return f"{known[0]:.0f} ({min(known):.0f} to {max(known):.0f}) {known[-1]:.0f} {unit}"
+
+
+def _faults(report: Report) -> list[str]:
+    of_models = ((row, fault) for row in report.rows for fault in faults_of_model(row.latency))
+    return [*report.faults, *(f"{_named(row)}, {fault}" for row, fault in of_models)]
+
+
 def _latency_table(report: Report) -> Table:
+    head = ("model", "threads", "median", "95 % interval", "p90", "p99", "p99.9", "ratio", "run")
     base = report.rows[0]
-    runs = base.latency.total.n
-    head = ("model", "threads", "median", "p90", "p99", "pre", "invoke", "post", "ratio", "outside")
     title = (
-        f"Warm latency on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {runs}, models in turn. "
-        "median, p90, p99: end to end. pre, invoke, post: medians. "
-        f"ratio: invoke to {base.model}'s. outside: (pre + post) / invoke."
+        f"Warm latency end to end on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {base.latency.total.n}, "
+        f"models in turn. ratio: median invoke to {base.model}'s. run: good, noisy or throttled."
     )
     return Table(title, head, tuple(_latency_cells(report, row) for row in report.rows))
 
 
 def _latency_cells(report: Report, row: Row) -> tuple[str, ...]:
-    times = row.latency
-    total = times.total
-    numbers = (total.median, total.p90, total.p99, times.preprocess.median, times.invoke.median)
+    total = row.latency.total
     return (
         row.model,
         str(row.num_threads),
-        *(f"{number:.2f}" for number in numbers),
-        f"{times.postprocess.median:.3f}",
+        f"{total.median:.2f}",
+        f"[{total.low:.2f}, {total.high:.2f}]",
+        f"{total.p90:.2f}",
+        f"{total.p99:.2f}",
+        _measured(total.p999, ".2f"),
         f"{report.invoke_ratio(row):.2f}",
+        report.mark(row),
+    )
+
+
+def _parts_table(report: Report) -> Table:
+    head = (
+        "model",
+        "threads",
+        "pre",
+        "invoke",
+        "post",
+        "outside",
+        "cpu ms",
+        "energy mJ",
+        "input px",
+        "weights",
+    )
+    title = (
+        "Where it goes. pre, invoke, post: medians, ms. outside: (pre + post) / invoke. cpu ms: mean "
+        "processor time of a frame, all threads."
+    )
+    return Table(title, head, tuple(_parts_cells(row) for row in report.rows))
+
+
+def _parts_cells(row: Row) -> tuple[str, ...]:
+    times = row.latency
+    return (
+        row.model,
+        str(row.num_threads),
+        f"{times.preprocess.median:.2f}",
+        f"{times.invoke.median:.2f}",
+        f"{times.postprocess.median:.3f}",
         f"{times.overhead:.1%}",
+        f"{times.cpu_ms:.2f}",
+        _measured(row.energy_mj, ".2f"),
+        str(row.input_size),
+        row.quantization or "not stated",
     )
 
 
@@ -217,12 +312,11 @@ def _start_table(report: Report) -> Table:
         "file MB",
         "model MB",
         "peak MB",
-        "input px",
-        "weights",
+        "steady MB",
     )
     title = (
         f"Start, size and memory, median of {report.rows[0].start.starts} processes. "
-        "peak MB: of the whole process; model MB: its share on top of Python and the libraries."
+        "peak and steady MB: of the whole process; model MB: the peak's share on top of the libraries."
     )
     return Table(title, head, tuple(_start_cells(row) for row in report.rows))
 
@@ -237,8 +331,7 @@ def _start_cells(row: Row) -> tuple[str, ...]:
         f"{row.size_bytes / BYTES_PER_MB:.2f}",
         _measured(start.model_mb, ".1f"),
         _measured(start.peak_mb, ".1f"),
-        str(row.input_size),
-        row.quantization or "not stated",
+        _measured(start.steady_mb, ".1f"),
     )
 
 
@@ -270,6 +363,48 @@ def _recall_table(report: Report) -> Table | None:
     return Table(f"Recall of each class. {key}.", ("class", *numbers), rows)
 
 
+def _profile_tables(row: Row, profile: Profile) -> list[Table]:
+    """The kinds of ops, and the slowest ops; shares are of the sum of the parts."""
+    of = _named(row)
+    kinds = {
+        kind: [op for op in profile.ops if op.kind == kind]
+        for kind in dict.fromkeys(op.kind for op in profile.ops)
+    }
+    by_kind = [
+        (f"{kind} x {len(ops)}", sum(op.macs for op in ops), sum(op.ms or 0.0 for op in ops))
+        for kind, ops in kinds.items()
+    ]
+    slowest = sorted(profile.ops, key=lambda op: op.ms or 0.0, reverse=True)[:SLOWEST_OPS]
+    single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
+    unmeasured = sum(op.ms is None for op in profile.ops)
+    title = (
+        f"Ops of {of}, each alone: together {profile.parts_ms:.2f} ms, "
+        f"{profile.parts_ms / profile.whole_ms:.0%} of the whole network's {profile.whole_ms:.2f} ms in turn "
+        f"with them, medians of {profile.rounds}; "
+        f"{unmeasured} of {len(profile.ops)} not measured."
+    )
+    return [
+        Table(title, PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
+        Table(
+            f"The slowest ops of {of}: place, kind and output.", PROFILE_HEAD, _profile_rows(single, profile)
+        ),
+    ]
+
+
+def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
+    """Of names, multiply-accumulates and milliseconds."""
+    return tuple(
+        (
+            name,
+            f"{ms:.3f}",
+            f"{ms / profile.parts_ms:.1%}",
+            f"{macs / MACS_PER_MMAC:.2f}",
+            f"{macs / MACS_PER_MMAC / ms:.1f}" if macs and ms else "-",
+        )
+        for name, macs, ms in times
+    )
+
+
 def _first_rows(report: Report) -> list[Row]:
     """One row a model: accuracy does not depend on the threads."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
@@ -287,12 +422,21 @@ def _flat(report: Report, row: Row) -> dict[str, object]:
         "load_ms": start.load_ms,
         "first_ms": start.first_ms,
         "peak_mb": start.peak_mb,
+        "steady_mb": start.steady_mb,
         "model_mb": start.model_mb,
     }
     for part in ("total", "preprocess", "invoke", "postprocess"):
         found = getattr(times, part)
-        values |= {f"{part}_{name}_ms": getattr(found, name) for name in ("median", "p90", "p99")}
-    values |= {"runs": times.total.n, "invoke_ratio": report.invoke_ratio(row), "overhead": times.overhead}
+        values |= {f"{part}_{name}_ms": getattr(found, name) for name in PERCENTILES}
+    values |= {
+        "runs": times.total.n,
+        "invoke_ratio": report.invoke_ratio(row),
+        "overhead": times.overhead,
+        "drift": times.drift,
+        "cpu_ms": times.cpu_ms,
+        "energy_mj": row.energy_mj,
+        "mark": report.mark(row),
+    }
     return {**values, **_flat_accuracy(row.accuracy), "runtime": report.machine.runtime}
 
 
@@ -308,6 +452,10 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
     values |= {"photos": accuracy and accuracy.photos, "lesions": accuracy and accuracy.lesions}
     recall = accuracy.recall if accuracy else {}
     return values | {f"recall_{label}": value for label, value in recall.items()}
+
+
+def _named(row: Row) -> str:
+    return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

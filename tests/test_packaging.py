@@ -171,7 +171,7 @@ def test_a_wheel_finds_its_model_outside_the_checkout(wheel: Path, picture: Path
     [
         ("predict {picture} --model {model}", "picture.png"),
         ("run --source demo --max-frames 2 --json --model {model}", '"probabilities"'),
-        ("benchmark {model} --num-runs 2 --warmup-runs 0 --json", '"invoke_ratio"'),
+        ("benchmark {model} --source {picture} --num-runs 2 --min-secs 0.1 --json", '"invoke_ratio"'),
         ("inspect {model} --json", '"left_in_float": []'),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import Accuracy
+from benchmarks.conditions import Conditions
 from benchmarks.latency import latency
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart
@@ -23,6 +24,8 @@ SKIN = Accuracy(
     lesions=30,
 )
 
+COOL = Conditions(45.0, 2400.0, "performance", (), None)
+
 
 @pytest.fixture
 def report() -> Report:
@@ -35,18 +38,32 @@ def report() -> Report:
         quantization="int8-qat",
         input_size=160,
         num_threads=1,
-        start=ColdStart(load_ms=7, first_ms=4, peak_mb=73.5, model_mb=13.25, starts=3),
-        latency=latency([Timing(0.4, 2.0 + step, 0.1) for step in range(5)]),
+        start=ColdStart(load_ms=7, first_ms=4, peak_mb=73.5, steady_mb=70.25, model_mb=13.25, starts=3),
+        latency=latency([Timing(0.4, 2.0 + step, 0.1) for step in range(5)], cpu_ms=4.5),
+        energy_mj=12.5,
+        profile=None,
         accuracy=SKIN,
     )
     second = replace(
         first,
         model="a-model-with-a-name-that-is-much-longer-than-any-table-can-show-of-it-and-ends-in-omega",
         quantization=None,
-        start=replace(first.start, peak_mb=None, model_mb=None),
-        latency=latency([Timing(0.4, 4.0 + 2 * step, 0.1) for step in range(5)]),
+        start=replace(first.start, peak_mb=None, steady_mb=None, model_mb=None),
+        latency=latency([Timing(0.4, 4.0 + 2 * step, 0.1) for step in range(5)], cpu_ms=4.5),
     )
     machine = describe_machine("litert", root=Path("/nowhere"))
     return Report(
-        "2026-11-23T09:00:00+00:00", "dermedge benchmark", machine, "16 frames", "photos/", 5, (first, second)
+        created="2026-11-23T09:00:00+00:00",
+        command="dermedge benchmark",
+        machine=machine,
+        frames="16 frames",
+        data="photos/",
+        warmup_runs=64,
+        secs=10.5,
+        harness=0.004,
+        others_cores=0.01,
+        meter="a meter",
+        conditions=(COOL, COOL, replace(COOL, temperature_c=61.0)),
+        faults=(),
+        rows=(first, second),
     )

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 NEEDS_VERIFYING_RUNTIME = pytest.mark.skipif(
     choose_runtime() == "tflite-runtime", reason="tflite-runtime 2.14 dies of a truncated file (SIGSEGV)"
 )
-QUICK = ["--warmup-runs", "1", "--num-runs", "3"]
+QUICK = ["--warmup-runs", "1", "--num-runs", "3", "--min-secs", "0.001", "--max-secs", "0.5"]
+DRAWN = ["--source", "demo"]
 
 
 @pytest.fixture
@@ -75,7 +76,12 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert second["model"] == "second"
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
     assert first["runs"] == "3"
-    assert sorted(path.name for path in out.iterdir()) == ["results.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "results.csv",
+        "results.html",
+        "results.json",
+        "results.md",
+    ]
 
 
 def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
@@ -95,19 +101,35 @@ def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
     assert scored == [model_path, second_model]
 
 
-def test_without_data_the_frames_are_generated_and_accuracy_is_not_measured(
-    model_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert dermedge.main(["benchmark", str(model_path), *QUICK]) == 0
+def test_without_data_accuracy_is_not_measured(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dermedge.main(["benchmark", str(model_path), *DRAWN, *QUICK]) == 0
     text = capsys.readouterr().out
     assert "generated frames of 640x480, not photos" in text
     assert "photos: not measured" in text
 
 
+def test_pictures_of_a_folder_are_shown_in_place_of_labelled_ones(
+    model_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["benchmark", str(model_path), "--source", str(photos), *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert "8 of 8 pictures of --source brought to 640x480" in text
+    assert "photos: not measured" in text
+
+
+def test_drawn_frames_are_taken_only_where_they_are_named(
+    model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["benchmark", str(model_path), *QUICK]) == 2
+    assert "--source demo" in capsys.readouterr().err
+
+
 def test_json_on_standard_output_has_a_row_for_each_number_of_threads(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *QUICK]) == 0
+    assert (
+        dermedge.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *DRAWN, *QUICK]) == 0
+    )
     content = json.loads(capsys.readouterr().out)
     assert [row["num_threads"] for row in content["rows"]] == [1, 2]
     assert content["command"].startswith("dermedge benchmark ")
@@ -118,7 +140,7 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
     model_path: Path, foreign_model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = [str(foreign_model), str(model_path)]
-    assert dermedge.main(["benchmark", *both, *QUICK]) == 0
+    assert dermedge.main(["benchmark", *both, *DRAWN, *QUICK]) == 0
     assert "not stated" in capsys.readouterr().out
     assert dermedge.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
     assert "other classes" in capsys.readouterr().err
@@ -144,6 +166,8 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
         (["{model}", "--max-photos", "5"], "--max-photos needs labelled photos"),
         (["{model}", "--split", "val"], "--split needs labelled photos"),
         (["{model}", "--data", "{folder}/absent"], "absent"),
+        (["{model}", "--source", "{folder}/absent.mp4"], "absent"),
+        (["{model}", "--source", "random"], "Unknown source 'random'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -159,7 +183,7 @@ def test_a_mistake_is_one_line_and_status_2(
     names = {name: str(tmp_path / f"{name}.tflite") for name in ("text", "truncated", "link")}
     filled = [one.format(model=model_path, folder=tmp_path, **names) for one in arguments]
     before = sorted(tmp_path.rglob("*"))
-    assert dermedge.main(["benchmark", *filled, *QUICK]) == 2
+    assert dermedge.main(["benchmark", *DRAWN, *QUICK, *filled]) == 2
     captured = capfd.readouterr()
     lines = [line for line in captured.err.splitlines() if not line.startswith("INFO:")]
     assert len(lines) == 1
@@ -173,7 +197,9 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(benchmarks.cli, "check_writable", lambda folder: None)
-    assert dermedge.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *QUICK]) == 2
+    assert (
+        dermedge.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DRAWN, *QUICK]) == 2
+    )
     captured = capsys.readouterr()
     assert "Warm latency" in captured.out
     assert "cannot write" in captured.err
@@ -208,7 +234,7 @@ def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> N
         "sys.exit(status or len(heavy))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check, "benchmark", str(model_path.resolve()), *QUICK],
+        [sys.executable, "-c", check, "benchmark", str(model_path.resolve()), *DRAWN, *QUICK],
         cwd=ROOT,
         capture_output=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Turns, percentiles and frames of the latency measurement; no test looks at how fast this machine is."""
+"""Turns, percentiles and rules of the latency measurement; no test looks at how fast this machine is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.latency import camera_frame, generated_frames, latency, measure, spread
+from benchmarks.conditions import Conditions
+from benchmarks.latency import STEADY_ROUNDS, Rules, latency, measure, median_interval, spread, warm_up
 from edge.classifier import Prediction, Timing
 from edge.decision import Decision
+
+NOTHING_TOLD = Conditions(None, None, None, None, None)
+
+
+def rounds(number: int) -> Rules:
+    """The shortest warm-up, and so many measured rounds."""
+    return Rules(warmup_runs=0, num_runs=number, min_secs=0, max_secs=60)
 
 
 class FakePredictor:
@@ -37,58 +45,117 @@ def numbered_frames(count: int) -> list[NDArray[np.uint8]]:
     return [np.full((2, 2, 3), number, np.uint8) for number in range(count)]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.floats(0.001, 1e4), min_size=1, max_size=60))
 def test_median_and_percentiles_are_numpys(times_ms: list[float]) -> None:
     found = spread(times_ms)
     assert found.median == pytest.approx(np.median(times_ms))
     assert found.p90 == pytest.approx(np.quantile(times_ms, 0.9))
     assert found.p99 == pytest.approx(np.quantile(times_ms, 0.99))
+    assert found.low <= found.high
+    assert min(times_ms) <= found.low
+    assert found.high <= max(times_ms)
     assert found.n == len(times_ms)
 
 
 def test_percentiles_of_a_known_row_of_numbers() -> None:
     found = spread(list(range(101)))
     assert (found.median, found.p90, found.p99) == (50, 90, 99)
+    assert found.p999 is None
+    assert spread(list(range(1001))).p999 == pytest.approx(999)
+
+
+def test_the_interval_of_the_median_holds_it_as_often_as_it_says() -> None:
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(100):
+        low, high = median_interval((2 + random.exponential(1, 256)).tolist())
+        held += low <= 2 + np.log(2) <= high
+    assert 0.88 < held / 100 <= 1
+
+
+def test_the_interval_is_wider_where_neighbours_resemble_each_other() -> None:
+    random = np.random.default_rng(1)
+    level = np.repeat(random.normal(0, 1, 16), 64) + 0.1 * random.normal(size=1024)
+    low, high = median_interval(level.tolist())
+    mixed_low, mixed_high = median_interval(random.permutation(level).tolist())
+    assert high - low > 3 * (mixed_high - mixed_low)
+
+
+def test_a_drift_is_the_second_half_against_the_first() -> None:
+    times = [Timing(0, 10, 0)] * 8 + [Timing(0, 11, 0)] * 8
+    assert latency(times, cpu_ms=1).drift == pytest.approx(0.1)
 
 
 def test_end_to_end_is_the_spread_of_sums_and_not_the_sum_of_medians() -> None:
-    found = latency([Timing(1, 5, 1), Timing(5, 1, 1), Timing(1, 1, 5)])
+    found = latency([Timing(1, 5, 1), Timing(5, 1, 1), Timing(1, 1, 5)], cpu_ms=1)
     assert found.total.median == 7
     assert found.preprocess.median == found.invoke.median == found.postprocess.median == 1
 
 
 def test_overhead_is_the_work_outside_the_interpreter_relative_to_that_inside() -> None:
-    assert latency([Timing(0.3, 4.0, 0.1)]).overhead == pytest.approx(0.1)
+    assert latency([Timing(0.3, 4.0, 0.1)], cpu_ms=1).overhead == pytest.approx(0.1)
 
 
 def test_models_take_turns_in_the_warm_up_and_when_measured() -> None:
     calls: list[tuple[str, int]] = []
     predictors = [FakePredictor(name, calls) for name in "ABC"]
-    measure(predictors, numbered_frames(4), warmup_runs=2, num_runs=3, max_secs=60)
-    assert [name for name, _ in calls] == list("ABC") * 5
+    found = measure(predictors, numbered_frames(4), rounds(3))
+    assert [name for name, _ in calls] == list("ABC") * (found.warmup_runs + 3)
 
 
 def test_every_model_sees_every_frame_and_never_the_one_just_read() -> None:
     calls: list[tuple[str, int]] = []
-    measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(4), 0, 8, max_secs=60)
+    measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(4), rounds(8))
     for name in "AB":
-        seen = [frame for caller, frame in calls if caller == name]
+        seen = [frame for caller, frame in calls if caller == name][-8:]
         assert sorted(seen) == sorted([0, 1, 2, 3] * 2)
     assert all(one[1] != next_one[1] for one, next_one in zip(calls[::2], calls[1::2], strict=True))
 
 
 def test_the_times_of_a_model_are_its_own_and_without_the_warm_up() -> None:
     slow, fast = FakePredictor("slow", [], 8.0), FakePredictor("fast", [], 2.0)
-    of_slow, of_fast = measure([slow, fast], numbered_frames(1), 5, 10, max_secs=60)
+    of_slow, of_fast = measure([slow, fast], numbered_frames(1), rounds(10)).latencies
     assert (of_slow.invoke.median, of_fast.invoke.median) == (8.0, 2.0)
     assert of_slow.total.n == of_fast.total.n == 10
 
 
 def test_a_spent_time_limit_still_measures_one_round_of_all() -> None:
     calls: list[tuple[str, int]] = []
-    found = measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(1), 0, 1000, max_secs=0)
-    assert [one.total.n for one in found] == [1, 1]
+    rules = Rules(max_secs=0)
+    found = measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(1), rules)
+    assert [one.total.n for one in found.latencies] == [1, 1]
+    assert (found.warmup_runs, found.is_steady) == (1, False)
+
+
+def test_it_goes_on_for_the_least_time_when_the_runs_are_done() -> None:
+    rules = Rules(warmup_runs=0, num_runs=1, min_secs=0.05, max_secs=60)
+    found = measure([FakePredictor("A", [])], numbered_frames(1), rules)
+    assert found.secs >= 0.05
+    assert found.latencies[0].total.n > 1
+
+
+def test_the_warm_up_ends_when_all_models_are_steady() -> None:
+    class Settling(FakePredictor):
+        """Gets faster over three windows."""
+
+        def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+            self.invoke_ms = max(2.0, 5.0 - len(self.calls) // STEADY_ROUNDS)
+            return super().predict(frame_bgr)
+
+    models = [FakePredictor("A", []), Settling("B", [])]
+    assert warm_up(models, numbered_frames(1), rounds(1)) == (5 * STEADY_ROUNDS, True)
+    models = [FakePredictor("A", [])]
+    assert warm_up(models, numbered_frames(1), Rules(warmup_runs=200)) == (7 * STEADY_ROUNDS, True)
+
+
+def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.latency.LOOK_EVERY_S", 0)
+    calls: list[tuple[str, int]] = []
+    found = measure([FakePredictor("A", calls)], numbered_frames(1), rounds(4), look=lambda: NOTHING_TOLD)
+    assert found.conditions == (NOTHING_TOLD,) * 6
+    assert found.latencies[0].total.n == 4
+    assert len(calls) == found.warmup_runs + 2 * 4  # one that is not counted after each look
 
 
 def test_opencv_has_one_thread_while_measuring_and_its_own_number_afterwards() -> None:
@@ -96,34 +163,11 @@ def test_opencv_has_one_thread_while_measuring_and_its_own_number_afterwards() -
     cv2.setNumThreads(2)
     try:
         predictor = FakePredictor("A", [])
-        measure([predictor], numbered_frames(1), 1, 1, max_secs=60)
+        measure([predictor], numbered_frames(1), rounds(1))
         assert predictor.opencv_threads == {1}
         assert cv2.getNumThreads() == 2
         with pytest.raises(RuntimeError, match="gone"):
-            measure([FailingPredictor()], numbered_frames(1), 1, 1, max_secs=60)
+            measure([FailingPredictor()], numbered_frames(1), rounds(1))
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 900), st.integers(1, 900))
-def test_a_picture_of_any_size_fills_a_camera_frame(height: int, width: int) -> None:
-    frame = camera_frame(np.full((height, width, 3), 77, np.uint8))
-    assert (frame.shape, frame.dtype, frame.flags.c_contiguous) == ((480, 640, 3), np.uint8, True)
-    assert np.all(frame == 77)
-
-
-def test_a_square_picture_keeps_its_proportions_and_its_middle() -> None:
-    picture = np.zeros((120, 120, 3), np.uint8)
-    picture[50:70, 50:70] = 255
-    rows, columns = np.nonzero(camera_frame(picture)[..., 0] > 127)
-    assert np.ptp(rows) == pytest.approx(np.ptp(columns), abs=2)
-    assert (rows.mean(), columns.mean()) == (pytest.approx(239.5, abs=1), pytest.approx(319.5, abs=1))
-
-
-def test_generated_frames_are_the_same_each_time_and_differ_among_each_other() -> None:
-    once, again = generated_frames(), generated_frames()
-    assert all(np.array_equal(one, other) for one, other in zip(once, again, strict=True))
-    assert not np.array_equal(once[0], once[1])
-    assert once[0].shape == (480, 640, 3)

@@ -23,8 +23,10 @@ def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: R
 def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: Report) -> None:
     text = to_text(report)
     assert "640x480" in text
-    alpha, omega = (line.split() for line in text.splitlines()[4:6])
-    assert (alpha[-2:], omega[-2:]) == (["1.00", "12.5%"], ["2.00", "6.2%"])
+    alphas = [line.split() for line in text.splitlines() if line.startswith("alpha ")]
+    assert alphas[0][-2:] == ["1.00", "noisy"]
+    assert alphas[1][-2:] == ["160", "int8-qat"]
+    assert alphas[1][-5:-2] == ["12.5%", "4.50", "12.50"]
     assert "0.750 [0.600, 0.850]" in text
     assert "not a medical device" in text
 
@@ -33,7 +35,7 @@ def test_what_was_not_measured_is_said_so(report: Report) -> None:
     bare = replace(report, data=None, rows=tuple(replace(row, accuracy=None) for row in report.rows))
     text = to_text(bare)
     assert "photos: not measured" in text
-    assert [line.split()[1:] for line in text.splitlines() if line.startswith("alpha")][2] == [
+    assert [line.split()[1:] for line in text.splitlines() if line.startswith("alpha ")][3] == [
         *("not", "measured"),
         *("not", "measured"),
     ]
@@ -41,6 +43,23 @@ def test_what_was_not_measured_is_said_so(report: Report) -> None:
     row = next(csv.DictReader(io.StringIO(to_csv(bare))))
     assert (row["accuracy"], row["photos"]) == ("", "")
     assert json.loads(to_json(bare))["rows"][0]["accuracy"] is None
+
+
+def test_a_run_that_is_not_to_be_relied_on_says_so_and_why(report: Report) -> None:
+    text = to_text(replace(report, faults=("throttled: the clock fell from 2400 to 600 MHz",)))
+    assert next(line for line in text.splitlines() if line.startswith("alpha ")).endswith(" throttled")
+    assert "not to be relied on: throttled: the clock fell from 2400 to 600 MHz" in text
+    assert "not to be relied on: alpha, 1 thread, noisy: " in text
+
+
+def test_the_state_of_the_machine_is_told_before_during_and_after(report: Report) -> None:
+    text = " ".join(to_text(report).split())
+    assert "governor performance, clock 2400 (2400 to 2400) 2400 MHz, temperature 45 (45 to 61) 61 °C" in text
+    assert "throttling none" in text
+    silent = replace(report.conditions[0], temperature_c=None, throttling=None)
+    text = " ".join(to_text(replace(report, conditions=(silent,) * 3, meter=None)).split())
+    assert "temperature not measured, throttling not measured" in text
+    assert "energy: not measured" in text
 
 
 def test_csv_has_one_line_a_row_with_units_in_its_head(report: Report) -> None:
@@ -65,21 +84,27 @@ def test_json_holds_every_value_under_a_versioned_schema(report: Report) -> None
     assert "not a medical device" in content.pop("disclaimer")
     assert [row.pop("invoke_ratio") for row in content["rows"]] == [1.0, 2.0]
     assert [row.pop("overhead") for row in content["rows"]] == [0.125, 0.0625]
+    assert [row.pop("mark") for row in content["rows"]] == ["noisy", "noisy"]
     assert content == json.loads(json.dumps(asdict(report)))
 
 
 def test_markdown_has_a_table_for_each_of_the_terminals(report: Report) -> None:
     text = to_markdown(report)
     rules = [line for line in text.splitlines() if line.startswith("| ---")]
-    assert len(rules) == 4
+    assert len(rules) == 5
     assert "| melanoma | 0.900 | 0.900 |" in text
 
 
-def test_a_folder_gets_all_three_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
+def test_a_folder_gets_all_four_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "results"
     written = save(report, folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
-    assert sorted(path.name for path in written) == ["results.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in written) == [
+        "results.csv",
+        "results.html",
+        "results.json",
+        "results.md",
+    ]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(report: Report, tmp_path: Path) -> None:

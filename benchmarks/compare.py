@@ -1,0 +1,157 @@
+"""`dermedge benchmark compare`: two results of the benchmark, and which differences are more than noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import NOT_MEASURED, SCHEMA, Table
+from benchmarks.verdict import GOOD
+from dermedge import DISCLAIMER
+from edge.arguments import make_parser
+from edge.errors import DataError
+
+FASTER, SLOWER, SAME = "faster", "slower", "no difference beyond noise"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One model at one number of threads, in two results.
+
+    Attributes:
+        model: its name in both.
+        num_threads: in both.
+        is_same_file: whether it is the same to the byte.
+        before_ms: median end to end in the first.
+        after_ms: in the second.
+        ratio: the second by the first.
+        low: the least ratio that the two intervals of the medians leave.
+        high: the greatest.
+        verdict: FASTER or SLOWER where 1 is outside of these, SAME where it is inside, and what the runs are
+            marked as where one is not good.
+        accuracy: balanced accuracies with their verdict, in words.
+    """
+
+    model: str
+    num_threads: int
+    is_same_file: bool
+    before_ms: float
+    after_ms: float
+    ratio: float
+    low: float
+    high: float
+    verdict: str
+    accuracy: str
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the changes from one results.json to another; returns the exit status."""
+    parser = make_parser("benchmark compare", "Two machines, or two commits: what differs beyond noise.")
+    parser.add_argument("before", type=Path, metavar="A.json", help="a results.json of dermedge benchmark")
+    parser.add_argument("after", type=Path, metavar="B.json", help="another")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args(argv)
+    before, after = read_results(arguments.before), read_results(arguments.after)
+    changes = compare(before, after)
+    if not changes:
+        raise DataError(
+            f"'{arguments.before}' and '{arguments.after}' have no model at one number of threads in common"
+        )
+    if arguments.json:
+        print(json.dumps([asdict(change) for change in changes], indent=1))
+    else:
+        print(
+            "\n".join(
+                [to_text(changes), "", *_circumstances("A", before), *_circumstances("B", after), DISCLAIMER]
+            )
+        )
+    return 0
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The content of a results.json.
+
+    Raises:
+        DataError: it cannot be read, or is none of this schema.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read the results '{path}': {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"'{path}' is no results.json of dermedge benchmark: it is no JSON") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise DataError(
+            f"'{path}' has the schema '{schema}', not '{SCHEMA}'; measure again with this dermedge"
+        )
+    return dict(content)
+
+
+def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+    """The changes of the models that both results have, in the order of the first."""
+    there = {(row["model"], row["num_threads"]): row for row in after["rows"]}
+    pairs = ((row, there.get((row["model"], row["num_threads"]))) for row in before["rows"])
+    return [_change(first, second) for first, second in pairs if second]
+
+
+def to_text(changes: Sequence[Change]) -> str:
+    """A table for the terminal."""
+    head = ("model", "threads", "A ms", "B ms", "B / A", "at least", "at most", "verdict")
+    rows = tuple(
+        (
+            change.model,
+            str(change.num_threads),
+            f"{change.before_ms:.2f}",
+            f"{change.after_ms:.2f}",
+            *(f"{number:.3f}" for number in (change.ratio, change.low, change.high)),
+            change.verdict,
+        )
+        for change in changes
+    )
+    title = "Median end to end, and the range of B / A that the 95 % intervals of both medians leave."
+    others = [f"{change.model}: B is another file than A" for change in changes if not change.is_same_file]
+    scores = [
+        f"{change.model}: balanced accuracy {change.accuracy}"
+        for change in {change.model: change for change in changes}.values()
+        if change.accuracy != NOT_MEASURED
+    ]
+    return "\n".join([Table(title, head, rows).to_text(), *dict.fromkeys(others), *scores])
+
+
+def _change(before: dict[str, Any], after: dict[str, Any]) -> Change:
+    first, second = before["latency"]["total"], after["latency"]["total"]
+    low, high = second["low"] / first["high"], second["high"] / first["low"]
+    marks = {"A": before["mark"], "B": after["mark"]}
+    doubts = [f"{name} is {mark}" for name, mark in marks.items() if mark != GOOD]
+    verdict = FASTER if high < 1 else SLOWER if low > 1 else SAME
+    return Change(
+        model=before["model"],
+        num_threads=before["num_threads"],
+        is_same_file=before["sha256"] == after["sha256"],
+        before_ms=first["median"],
+        after_ms=second["median"],
+        ratio=second["median"] / first["median"],
+        low=low,
+        high=high,
+        verdict=f"none: {' and '.join(doubts)}" if doubts else verdict,
+        accuracy=_accuracy(before["accuracy"], after["accuracy"]),
+    )
+
+
+def _accuracy(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    if not before or not after:
+        return NOT_MEASURED
+    first, second = before["balanced_accuracy"], after["balanced_accuracy"]
+    apart = second["low"] > first["high"] or second["high"] < first["low"]
+    verdict = ("better" if second["value"] > first["value"] else "worse") if apart else SAME
+    return f"{first['value']:.3f} and {second['value']:.3f}: {verdict}"
+
+
+def _circumstances(name: str, results: dict[str, Any]) -> list[str]:
+    machine = results["machine"]
+    where = f"{name}: {results['created'][:10]}, {machine['cpu']}, {machine['runtime']}, {results['frames']}"
+    return [where, *(f"{name}: {fault}" for fault in results["faults"])]

@@ -1,0 +1,107 @@
+"""What the machine does while it is measured: heat, clock, throttling, and what else runs on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.doctor import THROTTLING, ask_firmware
+
+KHZ_PER_MHZ = 1000
+MILLI = 1000
+# Of the first line of /proc/stat, after its name: user, nice, system, idle, iowait, irq, softirq, steal.
+BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
+
+Ask = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine at one moment; None stands for what this system does not tell.
+
+    Attributes:
+        temperature_c: of the first thermal zone.
+        clock_mhz: of the first core.
+        governor: of the first core's frequency.
+        throttling: what a Raspberry Pi's firmware holds against the clock now; empty where nothing.
+        throttle_events: how often the first core was slowed for heat since the system's start, on Intel.
+    """
+
+    temperature_c: float | None
+    clock_mhz: float | None
+    governor: str | None
+    throttling: tuple[str, ...] | None
+    throttle_events: int | None
+
+
+def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditions:
+    """The conditions now.
+
+    Args:
+        root: where /proc and /sys are.
+        ask: a Raspberry Pi's firmware, where its flags are in no file.
+    """
+    cpu0 = root / "sys/devices/system/cpu/cpu0"
+    events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
+    return Conditions(
+        temperature_c=read_number(root / "sys/class/thermal/thermal_zone0/temp", MILLI),
+        clock_mhz=read_number(cpu0 / "cpufreq/scaling_cur_freq", KHZ_PER_MHZ),
+        governor=read_text(cpu0 / "cpufreq/scaling_governor"),
+        throttling=_throttling(root, ask),
+        throttle_events=None if events is None else int(events),
+    )
+
+
+def busy_s(root: Path = Path("/")) -> float | None:
+    """Seconds that all cores together have worked since the system's start, or None where it is not told.
+
+    Time that another guest of the same host took away (steal) counts as work: it was not ours.
+    """
+    fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(fields) <= max(BUSY_FIELDS) + 1 or fields[0] != "cpu":
+        return None
+    return sum(int(fields[1 + at]) for at in BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
+
+
+class Company:
+    """Measures how many cores others have kept busy since it was made."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._busy_s, self._own_s, self._at_s = busy_s(root), time.process_time(), time.perf_counter()
+
+    def cores(self) -> float | None:
+        """The mean number of cores that other processes took, or None where it is not told."""
+        now_s = busy_s(self._root)
+        if now_s is None or self._busy_s is None:
+            return None
+        others_s = now_s - self._busy_s - (time.process_time() - self._own_s)
+        return max(0.0, others_s / (time.perf_counter() - self._at_s))
+
+
+def read_text(path: Path) -> str | None:
+    """A small text file without white space and the NULs of the device tree at its ends, or None."""
+    try:
+        return path.read_text(errors="replace").strip(" \n\0") or None
+    except OSError:
+        return None
+
+
+def read_number(path: Path, divisor: float = 1) -> float | None:
+    """The number in a file by ``divisor``, or None."""
+    try:
+        return float(read_text(path) or "") / divisor
+    except ValueError:
+        return None
+
+
+def _throttling(root: Path, ask: Ask) -> tuple[str, ...] | None:
+    in_file = read_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    try:
+        bits = int((in_file or ask("get_throttled") or "").removeprefix("throttled="), 16)
+    except ValueError:
+        return None
+    return tuple(name for bit, name in THROTTLING.items() if bits >> bit & 1)

@@ -1,0 +1,139 @@
+"""What a prediction costs in energy, where the machine can tell.
+
+Two meters are known: the counters of RAPL, on x86, and the power chip of a Raspberry Pi 5. Both see all that
+the processor (RAPL's package) or the board (the chip's rails) does, so models run one at a time, block by
+block in turn, on a machine that should do nothing else; what it takes when idle is not subtracted.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.conditions import Ask, read_number, read_text
+from benchmarks.latency import Predictor, one_opencv_thread
+from edge.doctor import ask_firmware
+
+BLOCKS, BLOCK_S = 4, 1.0
+SAMPLE_EVERY_S = 0.05
+MICRO, MILLI = 1e-6, 1e-3
+
+
+class Meter(Protocol):
+    """Tells the energy that the machine takes."""
+
+    @property
+    def name(self) -> str:
+        """What it measures, in words."""
+
+    def joules(self, work: Callable[[], None]) -> float:
+        """Does the work, and returns what it took."""
+
+
+@dataclass(frozen=True)
+class Rapl:
+    """The energy counters of the processor packages, which only root may read on most systems."""
+
+    domains: tuple[Path, ...]
+    name: str = field(default="RAPL, processor packages", init=False)
+
+    def joules(self, work: Callable[[], None]) -> float:
+        before = [read_number(domain / "energy_uj") for domain in self.domains]
+        work()
+        used_uj = 0.0
+        for domain, start in zip(self.domains, before, strict=True):
+            taken = (read_number(domain / "energy_uj") or 0) - (start or 0)
+            # the counter starts again at 0
+            used_uj += taken if taken >= 0 else taken + (read_number(domain / "max_energy_range_uj") or 0)
+        return used_uj * MICRO
+
+
+@dataclass(frozen=True)
+class Pmic:
+    """The rails of a Raspberry Pi 5: their power, sampled, times the seconds; without what USB feeds."""
+
+    ask: Ask
+    name: str = field(default="Raspberry Pi 5 power chip, all rails", init=False)
+
+    def joules(self, work: Callable[[], None]) -> float:
+        watts: list[float] = []
+        done = threading.Event()
+
+        def sample() -> None:
+            while True:
+                watts.append(rails_watts(self.ask("pmic_read_adc") or ""))
+                if done.wait(SAMPLE_EVERY_S):
+                    return
+
+        sampling = threading.Thread(target=sample)
+        sampling.start()
+        started = perf_counter()
+        try:
+            work()
+        finally:
+            secs = perf_counter() - started
+            done.set()
+            sampling.join()
+        return float(np.mean(watts)) * secs
+
+
+def rails_watts(answer: str) -> float:
+    """The sum over the rails, of what `vcgencmd pmic_read_adc` says.
+
+    It has a line ``NAME_A current(7)=1.5A`` and a line ``NAME_V volt(15)=0.8V`` for each rail, and others.
+    """
+    amperes = dict(re.findall(r"(\w+)_A current\(\d+\)=([\d.]+)A", answer))
+    volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=([\d.]+)V", answer))
+    return sum(float(amperes[rail]) * float(volts[rail]) for rail in amperes.keys() & volts.keys())
+
+
+def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
+    """The meter of this machine, or None where it has none that this user may read."""
+    zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+    packages = [zone for zone in zones if (read_text(zone / "name") or "").startswith("package")]
+    if packages and all(read_number(zone / "energy_uj") is not None for zone in packages):
+        return Rapl(tuple(packages))
+    return Pmic(ask) if rails_watts(ask("pmic_read_adc") or "") else None
+
+
+def energy_mj(
+    meter: Meter,
+    predictors: Sequence[Predictor],
+    frames: Sequence[NDArray[np.uint8]],
+    block_s: float = BLOCK_S,
+) -> list[float]:
+    """The energy of one frame in millijoules, for each predictor; BLOCKS blocks of ``block_s``, in turn."""
+    joules, counts = np.zeros(len(predictors)), np.zeros(len(predictors), int)
+    with one_opencv_thread():
+        for _ in range(BLOCKS):
+            for place, predictor in enumerate(predictors):
+                joules[place] += meter.joules(_block(predictor, frames, block_s, place, counts))
+    return (joules / counts / MILLI).tolist()
+
+
+def _block(
+    predictor: Predictor,
+    frames: Sequence[NDArray[np.uint8]],
+    block_s: float,
+    place: int,
+    counts: NDArray[np.int_],
+) -> Callable[[], None]:
+    """Work that predicts for ``block_s`` seconds and adds the frames to ``counts[place]``."""
+
+    def work() -> None:
+        ends = perf_counter() + block_s
+        while True:
+            predictor.predict(frames[counts[place] % len(frames)])
+            counts[place] += 1
+            if perf_counter() >= ends:
+                return
+
+    return work

@@ -1,0 +1,76 @@
+"""Writes README.md's table of latencies from benchmarks/results/machines, one file for each machine.
+
+dermedge benchmark MODEL… --source photos/ --output DIR
+cp DIR/results.json benchmarks/results/machines/NAME.json
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.compare import read_results
+from benchmarks.report import Table
+from edge.errors import DataError
+from edge.files import write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+MACHINES = ROOT / "benchmarks" / "results" / "machines"
+BEGIN, END = "<!-- written by python -m benchmarks.readme -->", "<!-- end -->"
+HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
+
+
+def table(folder: Path = MACHINES) -> str:
+    """The table of all machines as Markdown, in the order of their files' names.
+
+    Raises:
+        DataError: a file is no result of the benchmark.
+    """
+    results = [read_results(path) for path in sorted(folder.glob("*.json"))]
+    rows = tuple(_cells(one, row) for one in results for row in one["rows"])
+    title = "Frame to decision, end to end, on a 640x480 frame; models in turn."
+    return Table(title, HEAD, rows).to_markdown()
+
+
+def with_table(readme: str, text: str) -> str:
+    """The text of a README with this table between its marks.
+
+    Raises:
+        DataError: it has not one pair of marks.
+    """
+    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
+    written, count = re.subn(pattern, lambda found: f"{BEGIN}\n{text}\n{END}", readme, flags=re.DOTALL)
+    if count != 1:
+        raise DataError(f"README.md must have '{BEGIN}' and, below it, '{END}' once; it has {count} pairs")
+    return written
+
+
+def main() -> int:
+    """Writes the table; returns the exit status."""
+    write_text(README, with_table(README.read_text(encoding="utf-8"), table()))
+    return 0
+
+
+def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+    machine, total = results["machine"], row["latency"]["total"]
+    name = machine["model"] if "Raspberry" in (machine["model"] or "") else machine["cpu"]
+    peak_mb = row["start"]["peak_mb"]
+    return (
+        f"{name}, {machine['runtime']}, {results['created'][:10]}",
+        row["model"],
+        str(row["num_threads"]),
+        f"{total['median']:.2f}",
+        f"{total['low']:.2f} to {total['high']:.2f}",
+        f"{total['p99']:.2f}",
+        f"{row['latency']['invoke']['median']:.2f}",
+        "not measured" if peak_mb is None else f"{peak_mb:.0f}",
+        row["mark"],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

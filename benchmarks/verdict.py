@@ -1,0 +1,68 @@
+"""Whether a run may be believed: the rules by which it is marked noisy or throttled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.conditions import Conditions
+from benchmarks.latency import STEADY_ROUNDS, STEADY_WITHIN, Latency, Measurement
+
+# Noisy, by the run: others may take so many cores, and the warm-up must have become steady.
+MAX_OTHERS_CORES = 0.1
+# Noisy, by the model, each as a share of its median: half the interval of the median, the drift from the
+# first half to the second, and how far the 90th percentile is above the median.
+MAX_HALF_INTERVAL = 0.02
+MAX_DRIFT = 0.05
+MAX_TAIL = 0.25
+# Throttled: the clock fell, while measuring, below this share of the highest that was seen meanwhile.
+LEAST_CLOCK = 0.9
+
+GOOD, NOISY, THROTTLED = "good", "noisy", "throttled"
+
+
+def faults_of_run(run: Measurement) -> list[str]:
+    """Why no figure of a run may be taken as good, each beginning with ``noisy`` or ``throttled``."""
+    found = [f"{THROTTLED}: {reason}" for reason in _throttled(run.conditions)]
+    if run.others_cores is not None and run.others_cores > MAX_OTHERS_CORES:
+        found.append(f"{NOISY}: other processes kept {run.others_cores:.2f} cores busy")
+    if not run.is_steady:
+        found.append(
+            f"{NOISY}: after {run.warmup_runs} warm-up runs, medians of {STEADY_ROUNDS} runs still differed "
+            f"by more than {STEADY_WITHIN:.0%}"
+        )
+    return found
+
+
+def faults_of_model(latency: Latency) -> list[str]:
+    """Why the figures of one model may not be taken as good, each beginning with ``noisy``."""
+    total = latency.total
+    half_interval = (total.high - total.low) / 2 / total.median
+    tail = total.p90 / total.median - 1
+    found = []
+    if half_interval > MAX_HALF_INTERVAL:
+        found.append(f"{NOISY}: its median is known only to {half_interval:.1%}")
+    if abs(latency.drift) > MAX_DRIFT:
+        found.append(f"{NOISY}: its second half took {latency.drift:+.0%}")
+    if tail > MAX_TAIL:
+        found.append(f"{NOISY}: its 90th percentile is {tail:.0%} above the median")
+    return found
+
+
+def mark(faults: Sequence[str]) -> str:
+    """One word for a model, of its faults and those of the run."""
+    if any(fault.startswith(THROTTLED) for fault in faults):
+        return THROTTLED
+    return NOISY if faults else GOOD
+
+
+def _throttled(conditions: Sequence[Conditions]) -> list[str]:
+    """``conditions`` are those before, during and after."""
+    held = sorted({name for one in conditions for name in one.throttling or ()})
+    found = [f"the firmware tells of {name}" for name in held]
+    events = [one.throttle_events for one in conditions if one.throttle_events is not None]
+    if events and max(events) > min(events):
+        found.append(f"the processor was slowed for heat {max(events) - min(events)} times")
+    clocks = [one.clock_mhz for one in conditions[1:-1] if one.clock_mhz is not None]
+    if clocks and min(clocks) < LEAST_CLOCK * max(clocks):
+        found.append(f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
+    return found

@@ -1,0 +1,96 @@
+"""Two results side by side, with a verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dermedge
+from benchmarks.compare import compare
+from benchmarks.report import Report, to_json
+
+
+def results(report: Report, factor: float = 1.0, mark: str = "good") -> dict[str, Any]:
+    """A result whose times are ``factor`` times the report's, and known to 1 %."""
+    content: dict[str, Any] = json.loads(to_json(report))
+    for row in content["rows"]:
+        total = row["latency"]["total"]
+        total["median"] *= factor
+        total |= {"low": 0.99 * total["median"], "high": 1.01 * total["median"]}
+        row["mark"] = mark
+    return content
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"),
+    [
+        (1.0, "no difference beyond noise"),
+        (1.015, "no difference beyond noise"),
+        (1.1, "slower"),
+        (0.9, "faster"),
+    ],
+)
+def test_a_difference_counts_where_the_intervals_are_apart(
+    report: Report, factor: float, verdict: str
+) -> None:
+    changes = compare(results(report), results(report, factor))
+    assert [change.verdict for change in changes] == [verdict] * 2
+    assert changes[0].ratio == pytest.approx(factor)
+    assert changes[0].low < factor < changes[0].high
+
+
+def test_of_a_disturbed_run_nothing_is_concluded(report: Report) -> None:
+    [change, _] = compare(results(report), results(report, 2.0, mark="throttled"))
+    assert change.verdict == "none: B is throttled"
+
+
+def test_only_what_both_measured_is_compared(report: Report) -> None:
+    first = replace(report, rows=report.rows[:1])
+    assert [change.model for change in compare(results(first), results(report))] == ["alpha"]
+    more_threads = replace(report, rows=(replace(report.rows[0], num_threads=4),))
+    assert compare(results(first), results(more_threads)) == []
+
+
+def test_the_command_tells_times_accuracy_and_another_file(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    after = results(report, 1.5)
+    after["rows"][0]["sha256"] = "1" * 64
+    after["rows"][0]["accuracy"]["balanced_accuracy"] = {"value": 0.95, "low": 0.9, "high": 0.99}
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, content in zip(paths, (results(report), after), strict=True):
+        path.write_text(json.dumps(content))
+    assert dermedge.main(["benchmark", "compare", *map(str, paths)]) == 0
+    text = capsys.readouterr().out
+    assert "slower" in text
+    assert "alpha: B is another file than A" in text
+    assert "alpha: balanced accuracy 0.750 and 0.950: better" in text
+    assert "not a medical device" in text
+    assert dermedge.main(["benchmark", "compare", *map(str, paths), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["verdict"] == "slower"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot read"),
+        ("no json", "it is no JSON"),
+        ("[]", "has the schema 'None'"),
+        ('{"schema": "dermedge-benchmark/1"}', "measure again"),
+        ('{"schema": "dermedge-benchmark/2", "rows": []}', "no model"),
+    ],
+)
+def test_a_file_that_is_no_result_is_one_line_and_status_2(
+    content: str | None, said: str, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, other = tmp_path / "good.json", tmp_path / "other.json"
+    good.write_text(to_json(report))
+    if content is not None:
+        other.write_text(content)
+    assert dermedge.main(["benchmark", "compare", str(good), str(other)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line

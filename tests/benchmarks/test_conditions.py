@@ -1,0 +1,58 @@
+"""Heat, clock, throttling and company of machines that this test does not run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.conditions import Company, Conditions, busy_s, read_conditions
+
+CPU0 = "sys/devices/system/cpu/cpu0"
+
+
+def silent(what: str) -> str | None:
+    return None
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def test_a_raspberry_pi_tells_heat_clock_and_what_holds_it_back(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            f"{CPU0}/cpufreq/scaling_governor": "ondemand\n",
+            f"{CPU0}/cpufreq/scaling_cur_freq": "1500000\n",
+            "sys/class/thermal/thermal_zone0/temp": "82500\n",
+        },
+    )
+    found = read_conditions(tmp_path, {"get_throttled": "throttled=0xd0004"}.get)
+    assert found == Conditions(82.5, 1500, "ondemand", ("throttled",), None)
+
+
+def test_a_file_of_the_firmware_is_read_in_place_of_asking_it(tmp_path: Path) -> None:
+    write(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": "0\n"})
+    assert read_conditions(tmp_path, lambda what: pytest.fail("asked")).throttling == ()
+
+
+def test_an_intel_processor_counts_how_often_it_was_slowed(tmp_path: Path) -> None:
+    write(tmp_path, {f"{CPU0}/thermal_throttle/core_throttle_count": "7\n"})
+    assert read_conditions(tmp_path, silent).throttle_events == 7
+
+
+def test_what_a_system_does_not_tell_is_none(tmp_path: Path) -> None:
+    assert read_conditions(tmp_path, silent) == Conditions(None, None, None, None, None)
+    assert busy_s(tmp_path) is None
+    assert Company(tmp_path).cores() is None
+
+
+def test_idle_and_waiting_time_is_no_work_and_stolen_time_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
+    write(tmp_path, {"proc/stat": "cpu  100 20 30 99999 88888 4 6 40 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"})
+    assert busy_s(tmp_path) == 2.0

@@ -1,0 +1,142 @@
+"""Each op of a model, cut out and timed; no test looks at how fast this machine is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dermedge
+from benchmarks.profile import OpTime, Profile, cut, profile
+from benchmarks.report import Report, to_text
+from edge.errors import ModelError
+from edge.flatbuffer import read_graph
+
+pytest.importorskip("ai_edge_litert", reason="tflite-runtime does not bring the schema of .tflite files")
+
+
+@pytest.fixture(scope="module")
+def root(model_path: Path) -> Any:
+    from convert.activations import read_model
+
+    return read_model(model_path.read_bytes())
+
+
+def test_a_cut_op_computes_what_it_does_inside_the_model(model_path: Path, root: Any) -> None:
+    from convert.activations import KeepingInterpreter, ops_of
+
+    whole = KeepingInterpreter(model_path.read_bytes())
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3), np.uint8)
+    whole.run({int(root.subgraphs[0].inputs[0]): pixels})
+    for number, op in enumerate(ops_of(root)):
+        part = cut(root, number, {})
+        graph = _subgraph(part)
+        alone = KeepingInterpreter(part)
+        alone.run({to: whole.values(at) for to, at in zip(map(int, graph.inputs), op.inputs, strict=True)})
+        assert np.array_equal(alone.values(int(graph.outputs[0])), whole.values(op.outputs[0])), op
+
+
+def test_a_cut_op_reads_as_one_op_and_carries_only_its_own_weights(model_path: Path, root: Any) -> None:
+    parts = [cut(root, number, {}) for number in range(len(root.subgraphs[0].operators))]
+    described = read_graph(model_path.read_bytes(), model_path).operators
+    assert [read_graph(part, "a part").operators[0].macs for part in parts] == [op.macs for op in described]
+    assert all(len(read_graph(part, "a part").operators) == 1 for part in parts)
+    assert sum(map(len, parts)) < 1.2 * model_path.stat().st_size
+
+
+def test_weights_that_are_unpacked_go_along_with_the_op_that_reads_them() -> None:
+    """A convolution whose float16 filter is unpacked by a DEQUANTIZE, as float16 models have it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from benchmarks.profile import _unpacking
+
+    root = _float16_network(schema)
+    unpacking = _unpacking(root)
+    assert unpacking == {1: 0}
+    part = read_graph(cut(root, 1, unpacking), "a part")
+    assert [op.name for op in part.operators] == ["DEQUANTIZE", "FULLY_CONNECTED"]
+    assert [one.shape for one in part.inputs] == [(1, 4)]
+
+
+def test_every_op_of_the_shipped_model_is_timed_beside_the_whole(model_path: Path) -> None:
+    found = profile(model_path, max_secs=0.2)
+    assert len(found.ops) == len(read_graph(model_path.read_bytes(), model_path).operators)
+    assert all(op.ms is not None and op.ms > 0 for op in found.ops)
+    assert found.whole_ms > 0
+    assert found.rounds >= 1
+
+
+def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.tflite").write_text("no model at all")
+    with pytest.raises(ModelError, match="text"):
+        profile(tmp_path / "text.tflite")
+
+
+def test_the_report_has_kinds_slowest_ops_and_how_the_parts_sum_up(report: Report) -> None:
+    ops = (
+        OpTime(0, "CONV_2D", (1, 8, 8, 4), 6_000_000, 3.0),
+        OpTime(1, "ADD", (1, 8, 8, 4), 0, 0.5),
+        OpTime(2, "CONV_2D", (1, 8, 8, 9), 1_000_000, 1.0),
+        OpTime(3, "READ_VARIABLE", (1,), 0, None),
+    )
+    rows = (replace(report.rows[0], profile=Profile(ops, 4.0, 200)),)
+    text = to_text(replace(report, rows=rows))
+    assert "together 4.50 ms, 112% of the whole network's 4.00 ms" in " ".join(text.split())
+    assert "1 of 4 not measured" in " ".join(text.split())
+    lines = [line.split() for line in text.splitlines()]
+    assert [*["CONV_2D", "x", "2"], "4.000", "88.9%", "7.00", "1.8"] in lines
+    assert [*["0", "CONV_2D", "[1,", "8,", "8,", "4]"], "3.000", "66.7%", "6.00", "2.0"] in lines
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_command_profiles_when_it_is_asked_to(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.profile.MAX_ROUNDS", 1)
+    quick = ["--source", "demo", "--num-runs", "1", "--min-secs", "0.001", "--max-secs", "0.1"]
+    assert dermedge.main(["benchmark", str(model_path), "--profile", *quick]) == 0
+    assert "The slowest ops of dermedge-192, 1 thread" in capsys.readouterr().out
+
+
+def _subgraph(model: bytes) -> Any:
+    from convert.activations import read_model
+
+    return read_model(model).subgraphs[0]
+
+
+def _float16_network(schema: Any) -> Any:
+    """A `ModelT` of a float16 matrix, its unpacking, and the product with an input of 4 numbers."""
+
+    def tensor(name: str, shape: list[int], dtype: int, buffer: int) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name.encode(), shape, dtype, buffer
+        return made
+
+    def operator(code: int, inputs: list[int], output: int) -> Any:
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = code, inputs, [output]
+        return made
+
+    root, graph = schema.ModelT(), schema.SubGraphT()
+    empty, weights = schema.BufferT(), schema.BufferT()
+    weights.data = np.frombuffer(np.ones((3, 4), np.float16).tobytes(), np.uint8)
+    types = schema.TensorType
+    graph.tensors = [
+        tensor("packed", [3, 4], types.FLOAT16, 1),
+        tensor("unpacked", [3, 4], types.FLOAT32, 0),
+        tensor("input", [1, 4], types.FLOAT32, 0),
+        tensor("output", [1, 3], types.FLOAT32, 0),
+    ]
+    graph.operators = [operator(0, [0], 1), operator(1, [2, 1, -1], 3)]
+    graph.inputs, graph.outputs = [2], [3]
+    codes = []
+    for builtin in (schema.BuiltinOperator.DEQUANTIZE, schema.BuiltinOperator.FULLY_CONNECTED):
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = builtin
+        codes.append(code)
+    root.version, root.operatorCodes = 3, codes
+    root.subgraphs, root.buffers = [graph], [empty, weights]
+    return root
