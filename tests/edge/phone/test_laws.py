@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.golden import PICTURES, draw
-from edge.pictures import find_pictures, read_picture
 from edge.quality import HINTS, QualityGate, judge
 
 HERE = Path(__file__).resolve().parent
@@ -73,7 +72,7 @@ def test_the_quality_gate_measures_and_hints_what_python_s_does(
     assert measure(node, [])["hints"] == dict(HINTS)
 
 
-def test_the_quality_gate_measures_real_photos_as_python_s_does(node: str, real_data: Path) -> None:
-    paths = find_pictures(real_data)
-    chosen = paths[:: max(1, len(paths) // REAL_PHOTOS)][:REAL_PHOTOS]
-    hold_against_python(node, [(read_picture(path), None) for path in chosen])
+def test_the_quality_gate_measures_real_photos_as_python_s_does(
+    node: str, photos: Callable[[int], list[Image]]
+) -> None:
+    hold_against_python(node, [(photo, None) for photo in photos(REAL_PHOTOS)])
