@@ -54,3 +54,9 @@ def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.ui
         return [read_picture(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
     return give
+
+
+@pytest.fixture(scope="session")
+def camera_picture(make_lesion: Callable[..., NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """What the camera shows: a drawn lesion, 640 x 480."""
+    return make_lesion()
