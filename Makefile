@@ -9,11 +9,12 @@ UV = uv>=0.13.9,<0.14
 
 ENVIRONMENTS = .venv .venv-device .venv-tflite-runtime
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
-DEVICE_TESTS = tests/edge tests/benchmarks
+# The phone app is built where Node.js is, and holds its levels against LiteRT's alone.
+DEVICE_TESTS = tests/edge tests/benchmarks --ignore=tests/edge/phone
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-full test-device test-tflite-runtime lint size lock clean
+.PHONY: help demo test test-full test-device test-tflite-runtime test-phone lint size lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,9 @@ test-device: .venv-device/tools  ## the device part with LiteRT, without TensorF
 
 test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-runtime and NumPy 1
 	PYTHONPATH="$(CURDIR)/.venv-tflite-runtime/tools" .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
+
+test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## the phone app in Node and Chromium
+	.venv/bin/python -m pytest tests/edge/phone
 
 lint: .venv/installed  ## style, types, and which folder may import which
 	.venv/bin/ruff check .
@@ -90,6 +94,15 @@ endef
 
 $(ENVIRONMENTS:=/installed): %/installed: %/locked pyproject.toml
 	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+# Debian's Node.js and Chromium, where they are missing and this is root; without them the tests skip.
+tests/edge/phone/node_modules/.package-lock.json: tests/edge/phone/package-lock.json
+	@if test "$$(id -u)" = 0 && ! { command -v npm && command -v chromium; } >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			$$(command -v npm >/dev/null || echo nodejs npm) chromium fonts-dejavu-core </dev/null >/dev/null || \
+		echo 'no Chromium: its tests skip'; fi
+	@cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
 	@touch $@
 
 # pytest beside a device environment, not in it: the tests meet what a device has, and `make size` weighs that.

@@ -18,6 +18,7 @@ VERBS = {
     "predict": ("edge.predict_cli", "classify pictures and folders"),
     "run": ("edge.run_cli", "classify live: camera, video, folder or the built-in demo"),
     "inspect": ("edge.inspect_cli", "what a .tflite is: tensors, operators, precision, manifest"),
+    "phone": ("edge.phone.cli", "write the classifier as a web app for phones, and show it to one"),
     "doctor": ("edge.doctor_cli", "check the installation, the cameras and a model's golden test"),
     "benchmark": ("benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
 }
@@ -36,6 +37,8 @@ EXTRAS = {
     "ai_edge_litert": "edge",
     "starlette": "serve",
     "uvicorn": "serve",
+    "segno": "phone",
+    "trustme": "phone",
     "matplotlib": "benchmark",
 }
 

@@ -181,6 +181,11 @@ class Classifier:
         return float(scale), int(zero_point)
 
     @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """What the input tensor holds: uint8, int8 or float32."""
+        return np.dtype(self._input["dtype"])
+
+    @property
     def least_input(self) -> int:
         """What the pixel 0 is in the input tensor: -128 where that is int8, else 0."""
         return -128 if self._input["dtype"] == np.int8 else 0

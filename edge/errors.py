@@ -8,6 +8,7 @@ DermedgeError
 │   └── SourceLost     the same for now: its source tries to get it back
 ├── DataError      labelled photos that cannot be trained or scored on
 ├── StorageError   a file that cannot be written
+├── ToolError      a program beside Python that is missing, or failed
 ├── WorkerError    a process of a training on several machines that cannot be reached, or has ended
 └── MissingExtra   a part of dermedge whose packages are not installed
 """
@@ -43,6 +44,10 @@ class DataError(DermedgeError):
 
 class StorageError(DermedgeError):
     """A file cannot be written: disk full, no permission, or it exists already."""
+
+
+class ToolError(DermedgeError):
+    """A program that is no Python package is missing, or failed."""
 
 
 class WorkerError(DermedgeError):

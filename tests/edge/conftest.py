@@ -234,7 +234,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_lesion() -> Callable[..., NDArray[np.uint8]]:
     return lesion_image
 

@@ -1,6 +1,9 @@
 """What the network sees of a frame."""
 
 import hashlib
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ VECTORS = {
     (333, 500, 96): "7c5aa91c24d28178",
 }
 
+PHONE_VECTORS = json.loads((Path(__file__).parent / "preprocess_vectors.json").read_text())
+
 
 def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -27,6 +32,23 @@ def noise(height: int, width: int) -> np.ndarray:
 def test_the_result_is_the_same_on_every_processor(height: int, width: int, size: int) -> None:
     digest = hashlib.sha256(to_input(noise(height, width), size).tobytes()).hexdigest()
     assert digest[:16] == VECTORS[height, width, size]
+
+
+def pattern(height: int, width: int, seed: int) -> np.ndarray:
+    """The drawing that tests/edge/phone/laws.test.mjs repeats: xorshift of each value's number."""
+    bits = np.arange(height * width * 3, dtype=np.uint32) + np.uint32(1 + seed * 7919)
+    bits ^= bits << np.uint32(13)
+    bits ^= bits >> np.uint32(17)
+    bits ^= bits << np.uint32(5)
+    return (bits & np.uint32(255)).astype(np.uint8).reshape(height, width, 3)
+
+
+@pytest.mark.parametrize("vector", PHONE_VECTORS, ids=lambda one: "{height}x{width}-{size}".format(**one))
+def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
+    height, width, size = vector["height"], vector["width"], vector["size"]
+    assert list(seen_square(height, width, size)) == vector["seen"]
+    seen = to_input(pattern(height, width, vector["seed"])[..., ::-1], size)
+    assert hashlib.sha256(seen.tobytes()).hexdigest() == vector["sha256"]
 
 
 def test_a_picture_of_the_input_size_is_only_turned_to_rgb() -> None:

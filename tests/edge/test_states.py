@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +34,8 @@ from edge.states import (
     State,
 )
 
+VECTORS = json.loads((Path(__file__).parent / "states_vectors.json").read_text())
+
 probabilities = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
     lambda values: tuple(value / sum(values) for value in values)
 )
@@ -55,6 +59,21 @@ def drive(machine: Machine, steps: Iterable[tuple[str, float]]) -> list[State]:
             machine.smoother.add((1.0, 0.0), at_s)
             states.append(machine.good(State(event), at_s).state)
     return states
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
+    machine = Machine()
+    for moment in vector["moments"]:
+        if "lost" in moment:
+            said = machine.lost(moment["lost"])
+        elif "defect" in moment:
+            said = machine.defective(Defect(moment["defect"]), moment["at_s"])
+        else:
+            smoothed = machine.smoother.add(moment["probabilities"], moment["at_s"])
+            assert smoothed == pytest.approx(moment["smoothed"], abs=1e-12)
+            said = machine.good(State(moment["answer"]), moment["at_s"])
+        assert (said.state, said.hint) == (moment["state"], moment["hint"])
 
 
 def test_good_pictures_are_read_and_answered_when_they_have_settled() -> None:

@@ -1,0 +1,196 @@
+"""What `dermedge phone build` writes: page, model and LiteRT.js in one folder, complete and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier
+from edge.errors import ModelError, StorageError, ToolError
+from edge.files import storage_error
+from edge.manifest import Manifest, digest
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "page"
+# The npm package of LiteRT.js -> what is shipped of it, and its name there.
+LITERT = {
+    "core/dist/index.js": "index.js",
+    "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
+    "core/wasm/litert_wasm_compat_internal.wasm": "litert_wasm_compat_internal.wasm",
+    "wasm-utils/dist/index.js": "wasm-utils.js",
+}
+# Workers know no import maps, so that the one bare name becomes a path.
+BARE_IMPORT, PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
+MODEL, WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
+# The icon's name -> its side in pixels, and the radius of its drawing as a share of it. Android may cut all
+# but the middle 80 % off a maskable one.
+ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
+# Of the icon, blue first: skin, and a lesion on it.
+SKIN, SPOT, RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
+NODE_CURE = "install Node.js 20 or newer with npm, such as by: apt install nodejs npm"
+NPM_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Build:
+    """What was written.
+
+    Attributes:
+        folder: holds all of it.
+        files: its files, relative to it.
+        model_sha256: of the model in it, in hexadecimal.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    model_sha256: str
+
+    @property
+    def bytes(self) -> int:
+        return sum((self.folder / name).stat().st_size for name in self.files)
+
+
+def build_app(model: Path, folder: Path) -> Build:
+    """Writes the app for a model into a new folder, whole or not at all.
+
+    Raises:
+        ModelError: the model is none that `dermedge convert` made for a device, with a uint8 input.
+        ToolError: npm is missing, or could not get LiteRT.js.
+        StorageError: the folder exists, or cannot be written.
+    """
+    app = describe(model)
+    with whole_folder(folder) as part:
+        shutil.copytree(PAGE, part, dirs_exist_ok=True)
+        shutil.copyfile(model, part / MODEL)
+        shutil.copyfile(HERE / "licences.txt", part / "licences.txt")
+        fetch_litert(part / "litert")
+        for name, (size, radius) in ICONS.items():
+            (part / name).write_bytes(cv2.imencode(".png", draw_icon(size, radius))[1].tobytes())
+        app["sha256"] = {name: digest(part / name) for name in (MODEL, WASM)}
+        (part / "app.json").write_text(json.dumps(app, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
+        kept = ["./", *(name for name in names if name not in ("index.html", "sw.js"))]
+        constants = {"BUILD": _digest_of(part, names), "FILES": kept}
+        lines = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
+        (part / "files.js").write_text("".join(lines), encoding="utf-8")
+    return Build(folder, (*names, "files.js"), app["sha256"][MODEL])
+
+
+def describe(model: Path) -> dict[str, Any]:
+    """What the page has to know of a model: its manifest, and its outputs' scale and zero point.
+
+    Raises:
+        ModelError: as `build_app`.
+    """
+    with Classifier(model) as classifier:
+        manifest = classifier.manifest
+        if manifest is None:
+            raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
+        outputs = classifier.raw_outputs()
+        if classifier.input_dtype != np.uint8 or any(
+            one.values.dtype != np.uint8 for one in outputs.values()
+        ):
+            raise ModelError(
+                f"'{model}' is {manifest.quantization}, and the page takes uint8 pixels and levels; "
+                "convert it with --int8"
+            )
+    quantization = {
+        name: {"scale": one.scale, "zero_point": one.zero_point, "shape": list(one.values.shape)}
+        for name, one in outputs.items()
+    }
+    return {"manifest": _shown(manifest), "evidence": None, **quantization}
+
+
+def fetch_litert(folder: Path) -> None:
+    """Gets LiteRT.js of the version and digest in package-lock.json by npm, and puts what is shipped there.
+
+    Raises:
+        ToolError: npm is missing, or failed.
+    """
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not here; {NODE_CURE}")
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(HERE / name, Path(scratch) / name)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=NPM_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(f"npm had not got LiteRT.js after {NPM_TIMEOUT_S} s; run it again") from error
+        if done.returncode:
+            said = next(
+                (line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}"
+            )
+            raise ToolError(
+                f"npm could not get LiteRT.js ({said.strip()}); it needs a registry of npm packages once"
+            )
+        for source, name in LITERT.items():
+            content = (Path(scratch) / "node_modules" / "@litertjs" / source).read_bytes()
+            (folder / name).write_bytes(content.replace(BARE_IMPORT, PATH_IMPORT))
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside ``folder``, which takes its name when the block succeeds.
+
+    When the block fails, nothing is left behind.
+
+    Raises:
+        StorageError: ``folder`` exists, or something cannot be written.
+    """
+    if folder.exists():
+        raise StorageError(f"'{folder}' exists already; name a new folder, or remove it")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def draw_icon(size: int, radius: float) -> NDArray[np.uint8]:
+    """A lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
+    icon = np.full((size, size, 3), SKIN, np.uint8)
+    middle = (size // 2, size // 2)
+    cv2.circle(icon, middle, round(size * radius / 2), SPOT, -1, cv2.LINE_AA)
+    cv2.circle(icon, middle, round(size * radius), RING, max(2, size // 40), cv2.LINE_AA)
+    return icon
+
+
+def _shown(manifest: Manifest) -> dict[str, Any]:
+    """The manifest without the golden answers, which are large and of no use to the page."""
+    return {name: value for name, value in asdict(manifest).items() if name != "golden"}
+
+
+def _digest_of(folder: Path, names: list[str]) -> str:
+    """One of all files and their names, short enough to read out."""
+    seen = hashlib.sha256()
+    for name in names:
+        seen.update(f"{name} {digest(folder / name)}\n".encode())
+    return seen.hexdigest()[:16]

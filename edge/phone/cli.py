@@ -1,0 +1,111 @@
+"""`dermedge phone`: the classifier as a web app for phones."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge.arguments import Parser, make_parser
+from edge.phone.build import build_app
+from edge.phone.serve import (
+    LOOPBACK,
+    authority_folder,
+    load_files,
+    make_context,
+    make_server,
+    open_authority,
+    trust_files,
+)
+from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
+
+BYTES_PER_MB = 1e6
+# The next one must exist too.
+LAST_PORT = 65534
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Builds the app, or serves it until Ctrl-C."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = options.run
+    command(options)
+    return 0
+
+
+def build(options: argparse.Namespace) -> None:
+    """Writes the app."""
+    built = build_app(options.model, options.folder)
+    print(
+        f"wrote {built.folder}: {len(built.files)} files, {built.bytes / BYTES_PER_MB:.1f} MB, "
+        f"model {built.model_sha256[:16]}"
+    )
+    print(f"put it on any web server that has HTTPS, or: dermedge phone serve {built.folder}")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serves the app on this machine, or on its network with a page beside it that tells how to trust it."""
+    files = load_files(options.folder)
+    if options.host is None:
+        with make_server(files, LOOPBACK, options.port) as server:
+            print(
+                f"http://localhost:{server.server_port}/   (Ctrl-C ends it; --host shows it to a phone)",
+                flush=True,
+            )
+            server.serve_forever()
+        return
+    import segno
+
+    authority = open_authority(authority_folder())
+    with make_server(files, options.host, options.port, make_context(authority, options.host)) as server:
+        url = f"https://{_in_url(options.host)}:{server.server_port}/"
+        trust_port = server.server_port + 1 if options.port else 0
+        with make_server(trust_files(authority, url), options.host, trust_port) as trust:
+            trust_url = f"http://{_in_url(options.host)}:{trust.server_port}/"
+            segno.make(trust_url, micro=False).terminal(compact=True)
+            print(f"1. on the phone: {trust_url}   (the code above; how to trust this machine, once)")
+            print(f"2. then:         {url}")
+            print(f"SHA-256 of the certificate authority: {authority.fingerprint}")
+            print(f"Its key lies in {authority_folder()}. Ctrl-C ends it.", flush=True)
+            threading.Thread(target=trust.serve_forever, daemon=True).start()
+            server.serve_forever()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(text: str) -> int:
+    """An argparse type: a TCP port."""
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port of 0 to {LAST_PORT}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("phone", "The classifier as a web app for phones, which works without a network.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    building = commands.add_parser("build", help="write the app into a new folder", allow_abbrev=False)
+    building.set_defaults(run=build)
+    building.add_argument("folder", type=Path, metavar="OUT", help="the new folder")
+    building.add_argument(
+        "--model",
+        type=model_path,
+        default=DEFAULT_MODEL,
+        help=f"an int8 .tflite of `dermedge convert`, or one that ships: {', '.join(SHIPPED)}",
+    )
+    serving = commands.add_parser("serve", help="show a built app in a browser", allow_abbrev=False)
+    serving.set_defaults(run=serve)
+    serving.add_argument("folder", type=Path, metavar="OUT", help="the folder that was built")
+    serving.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="this machine's address or name on the network: with HTTPS, for a phone; needs dermedge[phone]",
+    )
+    serving.add_argument(
+        "--port",
+        type=_port,
+        default=8000,
+        help="with --host, the next one tells how to trust it; default 8000",
+    )
+    return parser

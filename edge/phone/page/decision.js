@@ -1,0 +1,70 @@
+// From quantized outputs to calibrated probabilities, and from these to an answer: edge/decision.py again.
+
+const HALF_STEP = 0.5 / 256;
+const sum = (values) => values.reduce((total, one) => total + one, 0);
+// The first of equals, as in Python.
+const indexOfMax = (values) => values.indexOf(Math.max(...values));
+
+export function softmax(logits, temperature = 1) {
+  const top = Math.max(...logits);
+  const exponents = logits.map((one) => Math.exp((one - top) / temperature));
+  const total = sum(exponents);
+  return exponents.map((one) => one / total);
+}
+
+export function logitsOfOutputs(outputs) {
+  const areProbabilities = Math.min(...outputs) >= 0 && Math.abs(sum(outputs) - 1) < 0.1;
+  return areProbabilities ? outputs.map((one) => Math.log(Math.max(one, HALF_STEP))) : outputs;
+}
+
+// The mean of [h, w, K] levels over the cells, dequantized.
+export function meanOverCells(levels, classes, { scale, zero_point: zeroPoint }) {
+  const totals = new Array(classes).fill(0);
+  levels.forEach((level, index) => { totals[index % classes] += level; });
+  return totals.map((total) => (total / (levels.length / classes) - zeroPoint) * scale);
+}
+
+// { index, declined, uncertain, alert } of probabilities by a manifest's labels, none_label and thresholds.
+export function decide(probabilities, { labels, none_label: noneLabel, thresholds }) {
+  const none = labels.indexOf(noneLabel);
+  const named = labels.map((_, index) => index).filter((index) => index !== none);
+  let index = indexOfMax(probabilities);
+  if (none >= 0 && thresholds.none !== undefined) {
+    index = probabilities[none] >= thresholds.none
+      ? none : named[indexOfMax(named.map((one) => probabilities[one]))];
+  }
+  const declined = index === none;
+  const amongNamed = sum(named.map((one) => probabilities[one]));
+  const alert = thresholds.alert;
+  return {
+    index,
+    declined,
+    uncertain: !declined && probabilities[index] < (thresholds.uncertain ?? 0) * amongNamed,
+    alert: alert !== undefined && probabilities[labels.indexOf(alert.label)] >= alert.threshold,
+  };
+}
+
+// The indices of the classes that are not ruled out, or null where the thresholds do not tell.
+export function predictionSet(probabilities, { labels, thresholds }) {
+  const least = thresholds.conformal?.thresholds;
+  if (!least) return null;
+  return labels.map((_, index) => index).filter((index) => probabilities[index] >= least[labels[index]]);
+}
+
+const FULL_HEAT = 2;
+
+// 0 to 1 for each cell: where the evidence for a class lies; heat_map of edge/overlay.py.
+export function heatMap(levels, classes, winner, { scale, zero_point: zeroPoint }) {
+  const cells = levels.length / classes;
+  const lead = new Float32Array(cells);
+  for (let cell = 0; cell < cells; cell++) {
+    let others = 0;
+    for (let index = 0; index < classes; index++) {
+      if (index !== winner) others += (levels[cell * classes + index] - zeroPoint) * scale;
+    }
+    const own = (levels[cell * classes + winner] - zeroPoint) * scale;
+    lead[cell] = Math.max(own - others / (classes - 1), 0);
+  }
+  const full = Math.max(...lead, FULL_HEAT);
+  return lead.map((one) => one / full);
+}

@@ -1,0 +1,325 @@
+// The page: shows moments of the camera or of a photo, and asks the worker for them.
+
+import { Camera } from "./camera.js";
+import * as history from "./history.js";
+import { ANSWERED } from "./states.js";
+
+// Okabe and Ito's colours, as on the Pi: the colour-blind can tell them apart, and none says "danger".
+const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
+// Inferno, from cold to hot.
+const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
+const HEAT_OPACITY = 0.55;
+const SILENT_MS = 2000;
+const KEPT_SIDE = 512;
+
+const element = (id) => document.getElementById(id);
+const percent = (share) => `${Math.round(100 * share)} %`;
+const colourOf = (index) => PALETTE[index % PALETTE.length];
+
+function make(tag, text = "", className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+// "off", "live", "frozen" or "photo"; moments of an earlier mode come too late.
+let mode = "off";
+let generation = 0;
+let isBusy = false;
+let lastFrameMs = 0;
+let shown = null;
+let app = null;
+let spoken = "";
+
+const video = element("video");
+const camera = new Camera(video);
+const worker = new Worker("worker.js");
+
+worker.onmessage = ({ data }) => {
+  if (data.kind === "ready") ready(data.app);
+  if (data.kind === "failed") fail(data.reason);
+  if (data.kind !== "moment") return;
+  isBusy = false;
+  if (data.number === generation) show(data.moment);
+};
+worker.onerror = () => fail("this browser cannot run the page: it needs Chrome 89, Firefox 114, Safari 16.4 or newer");
+
+function ready(described) {
+  app = described;
+  element("bars").replaceChildren(...app.manifest.labels.map((label, index) => {
+    const row = make("li");
+    const bar = make("progress");
+    bar.value = 0;
+    bar.setAttribute("aria-label", label);
+    bar.style.setProperty("--class", colourOf(index));
+    row.append(make("span", label), bar, make("span"));
+    return row;
+  }));
+  element("bars").hidden = true;
+  for (const id of ["run", "choose"]) element(id).disabled = false;
+  fact("model", `${app.manifest.architecture}, ${app.sha256["model.tflite"].slice(0, 16)}`);
+  if (app.manifest.licence) fact("model's licence", app.manifest.licence);
+  say("ready", "start the camera, or choose a photo");
+}
+
+function fact(name, text) {
+  element("facts").append(make("dt", name), make("dd", text));
+}
+
+function fail(reason) {
+  setMode("off");
+  camera.close();
+  for (const id of ["run", "choose", "keep", "where"]) element(id).disabled = true;
+  say("cannot run", reason);
+}
+
+function say(title, hint) {
+  element("title").textContent = title;
+  element("hint").textContent = hint;
+  // without the percentages, which would be read out many times a second
+  const text = [title.replace(/ \d+ %$/, ""), hint].filter(Boolean).join(", ");
+  if (text !== spoken) element("spoken").textContent = spoken = text;
+}
+
+function show(moment) {
+  const { state, hint, reading, seen } = moment;
+  const isAnswered = reading && ANSWERED.includes(state);
+  const notes = isAnswered ? [reading.uncertain && "uncertain", reading.alert && `${reading.alert} alert`] : [];
+  const title = isAnswered ? `${reading.label} ${percent(reading.probabilities[reading.index])}` : state;
+  say(title, [...notes, hint].filter(Boolean).join(", "));
+  // a moment without a reading in the midst of an answer is a blink
+  if (reading || !ANSWERED.includes(state)) {
+    shown = isAnswered ? reading : null;
+    showBars(reading);
+    showHeat(reading);
+    element("keep").disabled = !shown;
+    element("reticle").style.setProperty("--state", isAnswered ? colourOf(reading.index) : "#fff");
+  }
+  if (seen) element("seen").style.setProperty("--share", seen.side / Math.min(seen.width, seen.height));
+}
+
+function showBars(reading) {
+  element("bars").hidden = !reading;
+  if (!reading) return;
+  [...element("bars").children].forEach((row, index) => {
+    const share = reading.probabilities[index];
+    row.className = index === reading.index ? "chosen" : "";
+    row.children[1].value = share;
+    row.children[2].textContent = percent(share);
+  });
+}
+
+function showHeat(reading) {
+  const heat = element("heat");
+  const isWanted = element("where").getAttribute("aria-pressed") === "true";
+  element("where").disabled = !reading?.heat;
+  heat.hidden = !(isWanted && reading?.heat);
+  if (heat.hidden) return;
+  const [height, width] = app.evidence.shape;
+  const pixels = new ImageData(width, height);
+  reading.heat.forEach((warmth, cell) => {
+    const place = warmth * (HEAT.length - 1);
+    const low = Math.min(Math.floor(place), HEAT.length - 2);
+    const mixed = HEAT[low].map((one, channel) => one + (place - low) * (HEAT[low + 1][channel] - one));
+    pixels.data.set([...mixed, 255 * HEAT_OPACITY * warmth], 4 * cell);
+  });
+  Object.assign(heat, { width, height });
+  heat.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+const RUN_LABELS = { off: "Start camera", live: "Freeze", frozen: "Go on", photo: "Camera" };
+
+function setMode(wanted) {
+  mode = wanted;
+  generation += 1;
+  isBusy = false;
+  element("run").textContent = RUN_LABELS[mode];
+  element("still").hidden = mode !== "photo";
+  if (mode === "live") worker.postMessage({ kind: "reset" });
+}
+
+async function startCamera() {
+  try {
+    if (!camera.isOpen) await camera.open(() => lost("the camera was taken away: start it again"));
+    else await video.play();
+  } catch (error) {
+    lost(error.message);
+    return;
+  }
+  const { torch, zoom } = camera.offers;
+  element("torch").hidden = !torch;
+  element("zoom-row").hidden = !zoom;
+  if (zoom) Object.assign(element("zoom"), { min: zoom.min, max: zoom.max, step: zoom.step || 0.1, value: zoom.min });
+  lastFrameMs = performance.now();
+  setMode("live");
+}
+
+function lost(reason) {
+  setMode("off");
+  worker.postMessage({ kind: "lost", number: generation, reason });
+}
+
+// The newest picture each time that the worker is free; the others are left out.
+async function onFrame(nowMs) {
+  nextFrame();
+  lastFrameMs = nowMs;
+  if (mode !== "live" || isBusy || !app || !video.videoWidth) return;
+  isBusy = true;
+  const number = generation;
+  const bitmap = await createImageBitmap(video).catch(() => null);
+  if (bitmap && number === generation) {
+    worker.postMessage({ kind: "live", number, bitmap, atS: nowMs / 1000 }, [bitmap]);
+  } else {
+    isBusy = false;
+  }
+}
+
+function nextFrame() {
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(onFrame);
+  else requestAnimationFrame(onFrame);
+}
+nextFrame();
+
+setInterval(() => {
+  if (mode !== "live" || performance.now() - lastFrameMs < SILENT_MS) return;
+  camera.close();
+  lost("the camera sends no picture: start it again");
+}, SILENT_MS / 4);
+
+// A camera that nobody sees is only a drain, and a light that worries.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden || !camera.isOpen || mode === "photo") return;
+  camera.close();
+  setMode("off");
+  say("paused", "start the camera again");
+});
+
+element("run").addEventListener("click", () => {
+  if (mode !== "live") {
+    startCamera();
+    return;
+  }
+  video.pause();
+  setMode("frozen");
+});
+
+element("choose").addEventListener("click", () => element("file").click());
+
+element("file").addEventListener("change", async ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (!file) return;
+  setMode("photo");
+  camera.close();
+  try {
+    // as stored, without a colour profile, as Python reads it
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+    drawSquare(element("still"), bitmap, bitmap.width, bitmap.height);
+    worker.postMessage({ kind: "still", number: generation, bitmap }, [bitmap]);
+  } catch {
+    setMode("off");
+    say("no picture", `'${file.name}' cannot be read as a picture: choose another`);
+  }
+});
+
+function drawSquare(canvas, source, width, height) {
+  const side = Math.min(width, height);
+  Object.assign(canvas, { width: KEPT_SIDE, height: KEPT_SIDE });
+  canvas.getContext("2d").drawImage(
+    source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, KEPT_SIDE, KEPT_SIDE);
+}
+
+element("where").addEventListener("click", ({ target }) => {
+  target.setAttribute("aria-pressed", String(target.getAttribute("aria-pressed") !== "true"));
+  showHeat(shown);
+});
+
+element("torch").addEventListener("click", async ({ target }) => {
+  const torch = target.getAttribute("aria-pressed") !== "true";
+  await camera.set({ torch });
+  target.setAttribute("aria-pressed", String(torch));
+});
+
+element("zoom").addEventListener("input", ({ target }) => camera.set({ zoom: Number(target.value) }));
+
+element("view").addEventListener("click", ({ offsetX, offsetY }) => {
+  // the square is the middle of the camera's picture
+  const { videoWidth: width, videoHeight: height } = video;
+  const side = Math.min(width, height);
+  const place = (offset, length) => ((length - side) / 2 + (offset / element("view").clientWidth) * side) / length;
+  camera.focusAt(place(offsetX, width), place(offsetY, height));
+});
+
+element("keep").addEventListener("click", async () => {
+  const { label, probabilities, uncertain, alert } = shown;
+  const canvas = make("canvas");
+  if (mode === "photo") drawSquare(canvas, element("still"), KEPT_SIDE, KEPT_SIDE);
+  else drawSquare(canvas, video, video.videoWidth, video.videoHeight);
+  const picture = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+  try {
+    await history.keep({
+      at: new Date().toISOString(), label, uncertain, alert, picture, model: app.sha256["model.tflite"],
+      probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
+    });
+    // so that a browser that needs room asks before it erases
+    navigator.storage?.persist?.();
+    element("spoken").textContent = "kept on this device";
+    element("keep").textContent = "Kept";
+    setTimeout(() => { element("keep").textContent = "Keep"; }, 1500);
+  } catch (error) {
+    say("not kept", error.message);
+  }
+});
+
+async function showHistory() {
+  const entries = await history.all();
+  element("history-empty").hidden = entries.length > 0;
+  for (const id of ["export", "erase"]) element(id).disabled = !entries.length;
+  element("history-list").replaceChildren(...await Promise.all(entries.map(async (entry) => {
+    const row = make("li");
+    const canvas = make("canvas");
+    const bitmap = await createImageBitmap(entry.picture);
+    drawSquare(canvas, bitmap, bitmap.width, bitmap.height);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", "the kept picture");
+    const text = make("div", [`${entry.label} ${percent(entry.probabilities[entry.label])}`,
+      entry.uncertain && "uncertain", entry.alert && `${entry.alert} alert`].filter(Boolean).join(", "));
+    text.append(make("time", new Date(entry.at).toLocaleString()));
+    row.append(canvas, text);
+    return row;
+  })));
+}
+
+element("open-history").addEventListener("click", async () => {
+  await showHistory();
+  element("history").showModal();
+});
+element("close-history").addEventListener("click", () => element("history").close());
+
+element("export").addEventListener("click", async () => {
+  const link = make("a");
+  link.href = URL.createObjectURL(await history.exported());
+  link.download = "dermedge-history.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+});
+
+element("erase").addEventListener("click", async () => {
+  if (!confirm("Erase all that is kept on this device? It cannot be brought back.")) return;
+  await history.erase();
+  await showHistory();
+});
+
+async function keepApp() {
+  try {
+    await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
+    await navigator.serviceWorker.ready;
+    fact("without a network", "works");
+  } catch (error) {
+    fact("without a network", `does not work: ${error.message}`);
+  }
+}
+
+if (navigator.serviceWorker) keepApp();
+else fact("without a network", "needs HTTPS with a trusted certificate");

@@ -1,0 +1,86 @@
+// From pictures to moments, as edge/loop.py and edge/classifier.py do it.
+
+import { decide, heatMap, logitsOfOutputs, meanOverCells, softmax } from "./decision.js";
+import { seenSquare, toInput } from "./preprocess.js";
+import { QualityGate } from "./quality.js";
+import { HINTS, Machine } from "./states.js";
+
+export class Pipeline {
+  // `app` is app.json, `run` what openNetwork gives.
+  constructor(app, run) {
+    this.app = app;
+    this.run = run;
+    this.reset();
+  }
+
+  // Forgets the pictures so far.
+  reset() {
+    this.machine = new Machine();
+    this.gate = new QualityGate();
+  }
+
+  lost(reason) {
+    return { ...this.machine.lost(reason), seen: null, reading: null };
+  }
+
+  // The moment of a live picture, an ImageData.
+  async live(image, atS) {
+    const defect = this.gate.check(image, atS);
+    if (defect) return { ...this.machine.defective(defect, atS), seen: this.#seen(image), reading: null };
+    const answer = await this.#classify(image);
+    const reading = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
+    return { ...this.machine.good(stateOf(reading), atS), seen: this.#seen(image), reading };
+  }
+
+  // The moment of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
+  async still(image) {
+    const answer = await this.#classify(image);
+    const reading = this.#decide(answer, answer.probabilities);
+    const defect = new QualityGate().check(image, null);
+    return { state: stateOf(reading), hint: HINTS[defect] ?? "", seen: this.#seen(image), reading };
+  }
+
+  #seen({ width, height }) {
+    return { ...seenSquare(height, width, this.app.manifest.input_size), width, height };
+  }
+
+  async #classify(image) {
+    const started = performance.now();
+    const input = toInput(image, this.app.manifest.input_size);
+    const prepared = performance.now();
+    const levels = await this.run(input);
+    const invoked = performance.now();
+    const { labels, temperature } = this.app.manifest;
+    const logits = levels.evidence
+      ? meanOverCells(levels.evidence, labels.length, this.app.evidence)
+      : logitsOfOutputs(dequantized(levels.probabilities, this.app.probabilities));
+    return {
+      levels,
+      probabilities: softmax(logits, temperature),
+      timing: { preprocess: prepared - started, invoke: invoked - prepared },
+    };
+  }
+
+  #decide({ levels, timing }, probabilities) {
+    const { labels, thresholds } = this.app.manifest;
+    const decision = decide(probabilities, this.app.manifest);
+    return {
+      ...decision,
+      label: labels[decision.index],
+      alert: decision.alert ? thresholds.alert.label : null,
+      probabilities,
+      heat: levels.evidence && heatMap(levels.evidence, labels.length, decision.index, this.app.evidence),
+      levels,
+      timing,
+    };
+  }
+}
+
+function stateOf({ uncertain, declined }) {
+  if (uncertain) return "uncertain";
+  return declined ? "none of these" : "answer";
+}
+
+function dequantized(levels, { scale, zero_point: zeroPoint }) {
+  return Array.from(levels, (level) => (level - zeroPoint) * scale);
+}

@@ -1,0 +1,87 @@
+// What is said at each moment: smoothing and states of edge/states.py.
+
+const TIME_CONSTANT_S = 0.3;
+const SETTLE_S = 0.6;
+const GRACE_S = 0.4;
+const OF_A_LESION = ["moving", "out of focus", "glare", "too bright"];
+
+export const ANSWERED = ["answer", "uncertain", "none of these"];
+export const HINTS = {
+  "black": "the picture is black: uncover the lens",
+  "too dark": "more light",
+  "too bright": "less light",
+  "glare": "turn the light until nothing shines",
+  "no lesion": "bring a lesion into the circle",
+  "lesion cut": "bring the whole lesion into the circle",
+  "off centre": "bring the lesion to the middle",
+  "too small": "move closer",
+  "out of focus": "change the distance until it is sharp",
+  "moving": "hold still",
+};
+
+class Smoother {
+  constructor() {
+    this.clear();
+  }
+
+  clear() {
+    this.values = null;
+    this.firstS = 0;
+    this.lastS = 0;
+  }
+
+  // A picture that stands alone, whose time is null, keeps its own probabilities.
+  add(probabilities, atS) {
+    if (atS === null) return probabilities;
+    if (!this.values) {
+      this.values = probabilities;
+      this.firstS = this.lastS = atS;
+      return probabilities;
+    }
+    const share = 1 - Math.exp(-Math.max(atS - this.lastS, 0) / TIME_CONSTANT_S);
+    this.values = this.values.map((old, index) => old + share * (probabilities[index] - old));
+    this.lastS = Math.max(atS, this.lastS);
+    return this.values;
+  }
+
+  get hasSettled() {
+    return this.lastS - this.firstS >= SETTLE_S;
+  }
+}
+
+// Each method tells of one moment, and gives { state, hint }.
+export class Machine {
+  constructor() {
+    this.smoother = new Smoother();
+    this.state = "searching";
+    this.goodS = null;
+  }
+
+  lost(reason) {
+    this.#forget();
+    return this.#say("camera lost", reason);
+  }
+
+  defective(defect, atS) {
+    const isBlink = atS !== null && this.goodS !== null && atS >= this.goodS && atS - this.goodS < GRACE_S;
+    if (isBlink) return this.#say(this.state, HINTS[defect]);
+    this.#forget();
+    return this.#say(OF_A_LESION.includes(defect) ? "hold still" : "searching", HINTS[defect]);
+  }
+
+  good(answer, atS) {
+    this.goodS = atS;
+    if (atS !== null && !this.smoother.hasSettled) return this.#say("reading", "hold still");
+    return this.#say(answer, "");
+  }
+
+  #say(state, hint) {
+    this.state = state;
+    return { state, hint };
+  }
+
+  #forget() {
+    this.smoother.clear();
+    this.goodS = null;
+  }
+}

@@ -1,0 +1,28 @@
+// Keeps the whole app on the phone at the first visit, and serves it from there alone.
+
+importScripts("files.js"); // defines BUILD and FILES
+
+const CACHE = `dermedge-${BUILD}`;
+
+self.addEventListener("install", (event) => {
+  // past the HTTP cache, which may hold files of an older build
+  const requests = FILES.map((name) => new Request(name, { cache: "reload" }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
+});
+
+self.addEventListener("activate", (event) => {
+  event.waitUntil((async () => {
+    for (const name of await caches.keys()) {
+      if (name.startsWith("dermedge-") && name !== CACHE) await caches.delete(name);
+    }
+    await self.clients.claim();
+  })());
+});
+
+self.addEventListener("fetch", (event) => {
+  const name = event.request.mode === "navigate" ? "./" : event.request;
+  event.respondWith((async () => {
+    const cache = await caches.open(CACHE);
+    return (await cache.match(name, { ignoreSearch: true })) ?? fetch(event.request);
+  })());
+});

@@ -1,0 +1,227 @@
+"""A web server for a built app: on this machine, or with HTTPS for a phone on the same network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+import os
+import ssl
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import escape
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from edge.errors import OptionError, StorageError
+from edge.files import storage_error, write_bytes
+
+LOOPBACK = "127.0.0.1"
+TRUST_PAGE = Path(__file__).resolve().parent / "trust.html"
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".tflite": "application/octet-stream",
+    ".html": "text/html; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+HEADERS = {
+    # of the page; a worker has those of its own answer
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-cache",
+}
+READ_TIMEOUT_S = 30
+# iOS takes no longer ones.
+CERTIFICATE_DAYS = 397
+AUTHORITY_PATH = "/dermedge-ca.crt"
+
+
+@dataclass(frozen=True)
+class File:
+    """One answer.
+
+    Attributes:
+        content: as it is on disk.
+        gzipped: the same, compressed, or None where that saves nothing.
+        type: of the content, as HTTP names it.
+    """
+
+    content: bytes
+    gzipped: bytes | None
+    type: str
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of this machine alone, which a phone can be told to trust.
+
+    Attributes:
+        certificate: in PEM.
+        key: in PEM; whoever has it can pose as any web site to a phone that trusts the certificate.
+    """
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, as phones show it."""
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.decode())).hexdigest().upper()
+        return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+
+
+def load_files(folder: Path) -> dict[str, File]:
+    """Path in the address -> what is answered there.
+
+    Raises:
+        OptionError: the folder holds no built app.
+    """
+    if not (folder / "files.js").is_file():
+        raise OptionError(f"'{folder}' holds no built app; make one with: dermedge phone build {folder}")
+    files = {
+        f"/{path.relative_to(folder).as_posix()}": make_file(path.read_bytes(), path.suffix)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return {"/": files["/index.html"], **files}
+
+
+def make_file(content: bytes, suffix: str) -> File:
+    """A File of this content; ``suffix`` tells its type."""
+    gzipped = gzip.compress(content, 6)
+    kind = TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    return File(content, gzipped if len(gzipped) < len(content) else None, kind)
+
+
+def make_server(
+    files: Mapping[str, File], host: str, port: int, context: ssl.SSLContext | None = None
+) -> ThreadingHTTPServer:
+    """A server that is bound and not yet running; the port 0 is any that is free.
+
+    Raises:
+        OptionError: the address cannot be bound.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = READ_TIMEOUT_S
+
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+        def _answer(self, with_body: bool) -> None:
+            file = files.get(unquote(urlsplit(self.path).path))
+            status = HTTPStatus.OK if file else HTTPStatus.NOT_FOUND
+            file = file or make_file(b"there is no such file\n", ".txt")
+            accepted = file.gzipped is not None and "gzip" in self.headers.get("Accept-Encoding", "")
+            body = file.gzipped if accepted and file.gzipped is not None else file.content
+            self.send_response(status)
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", file.type)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Vary", "Accept-Encoding")
+            if accepted:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            if with_body:
+                self.wfile.write(body)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # a phone that goes away, or does not trust the certificate yet, is no fault of ours
+            if not isinstance(sys.exception(), OSError):
+                super().handle_error(request, client_address)
+
+    try:
+        server = Server((host, port), Handler)
+    except (OSError, OverflowError) as error:
+        raise OptionError(f"cannot listen on {host}, port {port}: {error}; choose another --port") from error
+    if context is not None:
+        # the handshake is that of the connection's own thread, so that a silent peer holds up nobody
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return server
+
+
+def authority_folder() -> Path:
+    """Where the certificate authority of this machine is kept."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "dermedge" / "phone"
+
+
+def open_authority(folder: Path) -> Authority:
+    """The certificate authority of a folder; one is made where there is none, readable by its owner alone.
+
+    Raises:
+        StorageError: it cannot be read or written.
+        ModuleNotFoundError: trustme is not installed.
+    """
+    import trustme
+
+    certificate, key = folder / "ca.pem", folder / "ca.key"
+    try:
+        if certificate.is_file() and key.is_file():
+            return Authority(certificate.read_bytes(), key.read_bytes())
+        made = trustme.CA(organization_name="dermedge on this machine")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):
+            key.unlink()
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            handle.write(made.private_key_pem.bytes())
+        write_bytes(certificate, made.cert_pem.bytes())
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return Authority(made.cert_pem.bytes(), made.private_key_pem.bytes())
+
+
+def make_context(authority: Authority, host: str) -> ssl.SSLContext:
+    """What a server needs to be trusted by the name or address ``host``.
+
+    Raises:
+        OptionError: ``host`` can have no certificate.
+        StorageError: the authority is damaged.
+    """
+    import trustme
+
+    try:
+        ca = trustme.CA.from_pem(authority.certificate, authority.key)
+    except ValueError as error:
+        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        ends = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+        ca.issue_cert(host, not_after=ends).configure_cert(context)
+    except ValueError as error:
+        raise OptionError(f"'{host}' can have no certificate ({error}); give a name or an address") from error
+    return context
+
+
+def trust_files(authority: Authority, app_url: str) -> dict[str, File]:
+    """The pages that tell a phone how to trust the authority, and its certificate."""
+    text = TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
+    return {
+        "/": make_file(text.encode(), ".html"),
+        AUTHORITY_PATH: File(authority.certificate, None, "application/x-x509-ca-cert"),
+    }

@@ -1,0 +1,43 @@
+// Classifies pictures by the files of a built app, in Node. Argument: the app's folder. Standard input: the first
+// line is JSON, [{ height, width }], and their RGBA pixels follow. Standard output: JSON, one moment a picture.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { runInThisContext } from "node:vm";
+
+const folder = resolve(process.argv[2]);
+const file = (name) => resolve(folder, name);
+
+// What LiteRT.js looks for in a worker, and Emscripten in Node.
+globalThis.self = globalThis;
+Object.assign(globalThis, { require: createRequire(import.meta.url), __dirname: folder });
+globalThis.importScripts = (path) => runInThisContext(readFileSync(path, "utf8"), { filename: path });
+globalThis.location = { href: pathToFileURL(`${folder}/`).href };
+
+const load = (name) => import(pathToFileURL(file(name)));
+const { checked, openNetwork } = await load("network.js");
+const { Pipeline } = await load("pipeline.js");
+const app = JSON.parse(readFileSync(file("app.json")));
+const [model, wasm] = await Promise.all(["model.tflite", "litert/litert_wasm_compat_internal.wasm"].map(
+  (name) => checked(name, new Uint8Array(readFileSync(file(name))), app.sha256[name])));
+const run = await openNetwork(await load("litert/index.js"), file("litert/litert_wasm_compat_internal.js"), wasm,
+  model, app.manifest.input_size);
+const pipeline = new Pipeline(app, run);
+
+const input = readFileSync(0);
+let at = input.indexOf("\n") + 1;
+const moments = [];
+for (const { height, width } of JSON.parse(input.subarray(0, at))) {
+  const data = input.subarray(at, at + height * width * 4);
+  at += data.length;
+  const { state, hint, reading } = await pipeline.still({ data, height, width });
+  const { probabilities, evidence } = reading.levels;
+  moments.push({
+    state, hint, label: reading.label, alert: reading.alert, probabilities: reading.probabilities,
+    heat: reading.heat && [...reading.heat],
+    levels: { probabilities: [...probabilities], evidence: evidence && [...evidence] },
+  });
+}
+process.stdout.write(JSON.stringify(moments), () => process.exit(0));

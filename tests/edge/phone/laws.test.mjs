@@ -1,0 +1,73 @@
+// The page's laws on the vectors that Python's own tests read.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { decide, logitsOfOutputs, meanOverCells, predictionSet, softmax }
+  from "../../../edge/phone/page/decision.js";
+import { seenSquare, toInput } from "../../../edge/phone/page/preprocess.js";
+import { Machine } from "../../../edge/phone/page/states.js";
+
+const read = (name) => JSON.parse(readFileSync(new URL(`../${name}_vectors.json`, import.meta.url)));
+
+function closeTo(got, expected) {
+  assert.equal(got.length, expected.length);
+  got.forEach((one, index) => assert.ok(Math.abs(one - expected[index]) < 1e-12, `${got} is not ${expected}`));
+}
+
+// The drawing of tests/edge/test_preprocess.py: Marsaglia's xorshift of the number of each value.
+function pattern({ height, width, seed }) {
+  const data = new Uint8ClampedArray(height * width * 4);
+  for (let at = 0; at < height * width * 3; at++) {
+    let bits = (at + 1 + seed * 7919) >>> 0;
+    bits = (bits ^ (bits << 13)) >>> 0;
+    bits = (bits ^ (bits >>> 17)) >>> 0;
+    bits = (bits ^ (bits << 5)) >>> 0;
+    data[Math.floor(at / 3) * 4 + (at % 3)] = bits & 255;
+  }
+  return { data, height, width };
+}
+
+for (const vector of read("preprocess")) {
+  test(`${vector.height} x ${vector.width} to ${vector.size}`, () => {
+    const { top, left, side } = seenSquare(vector.height, vector.width, vector.size);
+    assert.deepEqual([top, left, side], vector.seen);
+    const input = toInput(pattern(vector), vector.size);
+    assert.equal(createHash("sha256").update(input).digest("hex"), vector.sha256);
+  });
+}
+
+for (const vector of read("decision")) {
+  test(vector.name, () => {
+    const { index, declined, uncertain, alert } = vector;
+    assert.deepEqual(decide(vector.probabilities, vector), { index, declined, uncertain, alert });
+    if (vector.set) assert.deepEqual(predictionSet(vector.probabilities, vector), vector.set);
+  });
+}
+
+for (const { name, moments } of read("states")) {
+  test(name, () => {
+    const machine = new Machine();
+    for (const { state, hint, smoothed, ...moment } of moments) {
+      let said;
+      if (moment.lost) {
+        said = machine.lost(moment.lost);
+      } else if (moment.defect) {
+        said = machine.defective(moment.defect, moment.at_s);
+      } else {
+        closeTo(machine.smoother.add(moment.probabilities, moment.at_s), smoothed);
+        said = machine.good(moment.answer, moment.at_s);
+      }
+      assert.deepEqual(said, { state, hint });
+    }
+  });
+}
+
+test("temperature, dequantized means and logits of probabilities", () => {
+  closeTo(softmax([2, 0], 2), [1 / (1 + Math.exp(-1)), 1 / (1 + Math.exp(1))]);
+  closeTo(meanOverCells(Uint8Array.of(10, 20, 30, 40), 2, { scale: 0.5, zero_point: 10 }), [5, 10]);
+  closeTo(logitsOfOutputs([0.75, 0.25, 0]), [Math.log(0.75), Math.log(0.25), Math.log(0.5 / 256)]);
+  assert.deepEqual(logitsOfOutputs([3, -1]), [3, -1]);
+});

@@ -1,0 +1,78 @@
+"""The page computes what Python computes: on the shared vectors, and on pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.golden import PICTURES, draw
+from edge.quality import HINTS, QualityGate, judge
+
+HERE = Path(__file__).resolve().parent
+REAL_PHOTOS = 60
+
+Image = NDArray[np.uint8]
+Stamped = tuple[Image, float | None]
+
+
+def measure(node: str, pictures: Sequence[Stamped]) -> dict[str, Any]:
+    """What the page measures of BGR pictures at their times."""
+    heads = [{"height": one.shape[0], "width": one.shape[1], "at_s": at_s} for one, at_s in pictures]
+    pixels = b"".join(cv2.cvtColor(one, cv2.COLOR_BGR2RGBA).tobytes() for one, _ in pictures)
+    done = subprocess.run(
+        [node, str(HERE / "measure.mjs")],
+        input=json.dumps(heads).encode() + b"\n" + pixels,
+        capture_output=True,
+        check=True,
+    )
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def hold_against_python(node: str, pictures: Sequence[Stamped]) -> set[str | None]:
+    """Compares all measures; returns the defects that there were."""
+    gate = QualityGate()
+    expected = [gate.measure(image, at_s) for image, at_s in pictures]
+    got = measure(node, pictures)["pictures"]
+    for measures, one in zip(expected, got, strict=True):
+        assert one.pop("defect") == judge(measures)
+        assert one == pytest.approx(measures.__dict__, abs=1e-9)
+    return {judge(one) for one in expected}
+
+
+def test_the_vectors_that_python_shares(node: str) -> None:
+    done = subprocess.run(
+        [node, "--test", str(HERE / "laws.test.mjs")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_quality_gate_measures_and_hints_what_python_s_does(
+    node: str, make_lesion: Callable[..., Image]
+) -> None:
+    rng = np.random.default_rng(3)
+    pictures: list[Stamped] = [(draw(number), None) for number in range(PICTURES)]
+    pictures += [(make_lesion(number, (320 + 9 * number, 240)), number / 20) for number in range(12)]
+    pictures += [(make_lesion(number, (200 + 90 * number, 240)), 9 + number / 30) for number in range(3)]
+    pictures += [(make_lesion(centre=(x, 240), radius=30), None) for x in (150, 490)]
+    pictures += [(make_lesion(radius=radius), None) for radius in (5, 30, 200, 330)]
+    pictures += [(cv2.GaussianBlur(make_lesion(), (0, 0), 9), None)]
+    pictures += [(cv2.convertScaleAbs(make_lesion(), alpha=alpha), None) for alpha in (0.05, 0.3, 1.4, 3)]
+    pictures += [(rng.integers(0, 256, (333, 500, 3), dtype=np.uint8), None)]
+    defects = hold_against_python(node, pictures)
+    assert len(defects) >= 8
+    assert measure(node, [])["hints"] == dict(HINTS)
+
+
+def test_the_quality_gate_measures_real_photos_as_python_s_does(
+    node: str, photos: Callable[[int], list[Image]]
+) -> None:
+    hold_against_python(node, [(photo, None) for photo in photos(REAL_PHOTOS)])

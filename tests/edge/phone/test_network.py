@@ -1,0 +1,83 @@
+"""The network on LiteRT.js puts out the levels that it puts out in Python, and so says the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier
+from edge.golden import PICTURES, draw
+from edge.overlay import heat_map
+from edge.quality import HINTS, QualityGate
+
+HERE = Path(__file__).resolve().parent
+PHOTOS = 200
+# In one process of Node, so that memory does not grow with their number.
+AT_ONCE = 50
+
+Image = NDArray[np.uint8]
+
+
+def classify(node: str, app: Path, pictures: Sequence[Image]) -> Iterator[dict[str, Any]]:
+    """The page's moments of BGR pictures."""
+    for start in range(0, len(pictures), AT_ONCE):
+        some = pictures[start : start + AT_ONCE]
+        heads = [{"height": one.shape[0], "width": one.shape[1]} for one in some]
+        pixels = b"".join(cv2.cvtColor(one, cv2.COLOR_BGR2RGBA).tobytes() for one in some)
+        done = subprocess.run(
+            [node, str(HERE / "classify.mjs"), str(app)],
+            input=json.dumps(heads).encode() + b"\n" + pixels,
+            capture_output=True,
+            check=True,
+        )
+        yield from json.loads(done.stdout)
+
+
+def hold_against_python(node: str, app: Path, pictures: Sequence[Image]) -> None:
+    """Compares levels, probabilities, label, alert, hint and heat map."""
+    gate = QualityGate()
+    with Classifier(app / "model.tflite") as classifier:
+        for picture, moment in zip(pictures, classify(node, app, pictures), strict=True):
+            prediction = classifier.predict(picture)
+            for name, tensor in classifier.raw_outputs().items():
+                assert moment["levels"][name] == tensor.values.ravel().tolist()
+            assert moment["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
+            assert (moment["label"], moment["alert"]) == (prediction.label, prediction.alert)
+            defect = gate.check(picture, None)
+            assert moment["hint"] == (HINTS[defect] if defect else "")
+            heat = heat_map(prediction)
+            assert heat is not None
+            assert moment["heat"] == pytest.approx(heat.ravel().tolist(), abs=1e-5)
+
+
+def test_drawn_pictures_give_the_same_levels(node: str, app: Path) -> None:
+    hold_against_python(node, app, [draw(number) for number in range(PICTURES)])
+
+
+def test_200_real_photos_give_the_same_levels(
+    node: str, app: Path, real_data: Path, photos: Callable[[int], list[Image]]
+) -> None:
+    chosen = photos(PHOTOS)
+    assert len(chosen) == PHOTOS
+    hold_against_python(node, app, chosen)
+
+
+def test_a_changed_model_is_refused(node: str, app: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "app"
+    shutil.copytree(app, copy)
+    model = bytearray((copy / "model.tflite").read_bytes())
+    model[len(model) // 2] ^= 1
+    (copy / "model.tflite").write_bytes(model)
+    command = [node, str(HERE / "classify.mjs"), str(copy)]
+    done = subprocess.run(command, input=b"[]\n", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"model.tflite is not the file that this page was built with" in done.stderr

@@ -1,0 +1,162 @@
+"""How a built app is served: to this machine, and over HTTPS to those who trust its authority."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+
+import pytest
+
+import dermedge
+from edge.errors import OptionError, StorageError
+from edge.phone.serve import (
+    AUTHORITY_PATH,
+    LOOPBACK,
+    Authority,
+    File,
+    load_files,
+    make_context,
+    make_server,
+    open_authority,
+    trust_files,
+)
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A folder with what every app has, and a file beside it that is nobody's business."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "index.html").write_text("<p>page</p>" * 100)
+    (folder / "files.js").write_text("const FILES = [];")
+    (folder / "network.wasm").write_bytes(b"\0asm")
+    (tmp_path / "secret").write_text("secret")
+    return folder
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A fresh one."""
+    pytest.importorskip("trustme")
+    return open_authority(tmp_path / "authority")
+
+
+@contextmanager
+def running(files: Mapping[str, File], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port of a server of these files."""
+    with make_server(files, LOOPBACK, 0, context) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def ask(url: str, context: ssl.SSLContext | None = None, **headers: str) -> HTTPResponse:
+    request = urllib.request.Request(
+        url, headers={name.replace("_", "-"): one for name, one in headers.items()}
+    )
+    answer: HTTPResponse = urllib.request.urlopen(request, timeout=10, context=context)
+    return answer
+
+
+def test_the_page_comes_with_a_strict_policy_and_the_right_types(built: Path) -> None:
+    with running(load_files(built)) as port:
+        page = ask(f"http://{LOOPBACK}:{port}/")
+        assert page.read() == (built / "index.html").read_bytes()
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'self'; script-src 'self' 'wasm-unsafe-eval';" in policy
+        assert "unsafe-inline" not in policy
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert ask(f"http://{LOOPBACK}:{port}/network.wasm").headers["Content-Type"] == "application/wasm"
+        packed = ask(f"http://{LOOPBACK}:{port}/", Accept_Encoding="gzip")
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.read()) == (built / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/../secret", "/%2e%2e/secret", "/missing", "//etc/passwd"])
+def test_nothing_else_is_served(built: Path, path: str) -> None:
+    with running(load_files(built)) as port, pytest.raises(urllib.error.HTTPError, match="404"):
+        ask(f"http://{LOOPBACK}:{port}{path}")
+
+
+def test_a_phone_that_trusts_the_authority_is_served_and_another_is_not(
+    built: Path, authority: Authority
+) -> None:
+    with running(load_files(built), make_context(authority, LOOPBACK)) as port:
+        trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+        assert ask(f"https://{LOOPBACK}:{port}/", trusting).status == 200
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask(f"https://{LOOPBACK}:{port}/", ssl.create_default_context())
+        # and that one held up nobody
+        assert ask(f"https://{LOOPBACK}:{port}/", trusting).status == 200
+
+
+def test_the_page_beside_it_gives_the_certificate_and_tells_what_to_do(authority: Authority) -> None:
+    with running(trust_files(authority, "https://192.0.2.7:8000/")) as port:
+        text = ask(f"http://{LOOPBACK}:{port}/").read().decode()
+        for part in (
+            "Android",
+            "iPhone",
+            "https://192.0.2.7:8000/",
+            authority.fingerprint,
+            "not a medical device",
+        ):
+            assert part in text
+        certificate = ask(f"http://{LOOPBACK}:{port}{AUTHORITY_PATH}")
+        assert certificate.headers["Content-Type"] == "application/x-x509-ca-cert"
+        assert certificate.read() == authority.certificate
+
+
+def test_the_authority_is_kept_and_its_key_is_the_owner_s(authority: Authority, tmp_path: Path) -> None:
+    assert open_authority(tmp_path / "authority") == authority
+    assert (tmp_path / "authority" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_authority_says_what_to_remove(tmp_path: Path) -> None:
+    pytest.importorskip("trustme")
+    with pytest.raises(StorageError, match="certificate authority is damaged; remove"):
+        make_context(Authority(b"no", b"no"), "localhost")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["{empty}"], "holds no built app; make one with: dermedge phone build"),
+        (["{built}", "--port", "70000"], "'70000' is not a port of 0 to 65534"),
+        (["{built}", "--host", "no such name", "--port", "0"], "'no such name'"),
+        (["{built}", "--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(
+    arguments: list[str],
+    line: str,
+    built: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("trustme")
+    monkeypatch.setenv("XDG_DATA_HOME", str(built.parent / "data"))
+    given = [one.format(built=built, empty=built.parent) for one in arguments]
+    assert dermedge.main(["phone", "serve", *given]) == 2
+    [said] = capsys.readouterr().err.strip().splitlines()
+    assert line in said
+
+
+def test_a_port_in_use_is_named(built: Path) -> None:
+    with running(load_files(built)) as port, pytest.raises(OptionError, match="choose another --port"):
+        make_server({}, LOOPBACK, port)
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert dermedge.main(["phone", "serve", str(built), "--host", LOOPBACK]) == 2
+    assert "pip install 'dermedge[phone]'" in capsys.readouterr().err
