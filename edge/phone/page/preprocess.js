@@ -17,7 +17,9 @@ export function seenSquare(height, width, size) {
 // Uint8Array [size, size, 3] of an ImageData, or of what has its data, width and height.
 export function toInput({ data, width, height }, size) {
   const { top, left, side: seen } = seenSquare(height, width, size);
-  let square = { data: data.subarray((top * width + left) * 4), row: width * 4, step: 4 };
+  // one type of array throughout, or the loops below are compiled for two
+  const bytes = new Uint8Array(data.buffer, data.byteOffset + (top * width + left) * 4);
+  let square = { data: bytes, row: width * 4, step: 4 };
   let side = seen;
   while (side >= 2 * size) {
     side = Math.floor(side / 2);

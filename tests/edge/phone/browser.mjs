@@ -146,6 +146,7 @@ try {
   await page.locator("#file").setInputFiles(config.pictures[0]);
   seen.offline = await answered();
   await shoot("photo-offline", PHONE);
+  await page.getByText("without a network").waitFor({ state: "attached" });
   seen.network = await page.locator("#facts").textContent();
 } finally {
   server.kill();
