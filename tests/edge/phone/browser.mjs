@@ -19,12 +19,20 @@ const ARGUMENTS = [
   "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream",
   "--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${config.video}`,
 ];
+const LIMIT_MS = 150_000;
 const PHONE = { width: 390, height: 844 };
 
+// Whatever waits for ever ends here, and says where.
+let stage = "server";
+setTimeout(() => {
+  console.error(`still at '${stage}' after ${LIMIT_MS} ms`);
+  process.exit(1);
+}, LIMIT_MS);
+
 const server = spawn(config.server[0], config.server.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
-const [line] = await new Promise((resolve) => {
-  createInterface(server.stdout).once("line", (text) => resolve([text]));
-});
+const gone = new Promise((resolve) => { server.once("exit", resolve); });
+const line = await new Promise((resolve) => { createInterface(server.stdout).once("line", resolve); });
+stage = "browser";
 const address = line.split(" ")[0];
 const profile = await mkdtemp(join(tmpdir(), "profile-"));
 const context = await chromium.launchPersistentContext(profile, {
@@ -95,11 +103,13 @@ async function classify(paths) {
 }
 
 try {
+  stage = "start";
   await page.goto(address);
   await page.locator("#run:not([disabled])").waitFor();
   await scan("start");
   await shoot("start", PHONE);
 
+  stage = "camera";
   await page.locator("#run").click();
   seen.camera = await answered();
   await page.locator("#where").click();
@@ -117,6 +127,7 @@ try {
   await page.evaluate(() => { document.documentElement.style.fontSize = ""; });
   await page.setViewportSize(PHONE);
 
+  stage = "history";
   await page.locator("#run").click();
   seen.frozen = [await page.locator("#run").textContent(), await title()];
   await page.locator("#keep").click();
@@ -132,15 +143,17 @@ try {
   await page.locator("#history-empty:not([hidden])").waitFor();
   await page.locator("#close-history").click();
 
+  stage = "classify";
   seen.classified = await classify(config.pictures);
   seen.csp = await page.evaluate(() => globalThis.breaches);
   const session = await context.newCDPSession(page);
   seen.installability = (await session.send("Page.getInstallabilityErrors")).installabilityErrors;
   seen.manifest = (await session.send("Page.getAppManifest")).errors;
 
-  await page.evaluate(() => navigator.serviceWorker.ready);
+  stage = "offline";
+  await page.getByText("without a network").waitFor({ state: "attached" });
   server.kill();
-  await new Promise((resolve) => { server.once("exit", resolve); });
+  await gone;
   await page.goto(address);
   await page.locator("#choose:not([disabled])").waitFor();
   await page.locator("#file").setInputFiles(config.pictures[0]);
@@ -148,9 +161,13 @@ try {
   await shoot("photo-offline", PHONE);
   await page.getByText("without a network").waitFor({ state: "attached" });
   seen.network = await page.locator("#facts").textContent();
+} catch (error) {
+  // before the browser is closed, which may take for ever too
+  console.error(`at '${stage}':`, error);
+  process.exitCode = 1;
 } finally {
   server.kill();
   await context.close();
   await rm(profile, { recursive: true, force: true });
 }
-process.stdout.write(JSON.stringify(seen), () => process.exit(0));
+process.stdout.write(JSON.stringify(seen), () => process.exit());
