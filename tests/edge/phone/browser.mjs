@@ -22,11 +22,13 @@ const ARGUMENTS = [
 const LIMIT_MS = 150_000;
 const PHONE = { width: 390, height: 844 };
 
-// Whatever waits for ever ends here, and says where.
+// Whatever waits for ever ends here, says where, and may be tried again.
+const HUNG = 75;
 let stage = "server";
 setTimeout(() => {
   console.error(`still at '${stage}' after ${LIMIT_MS} ms`);
-  process.exit(1);
+  server.kill();
+  process.exit(HUNG);
 }, LIMIT_MS);
 
 const server = spawn(config.server[0], config.server.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
