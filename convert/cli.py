@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,7 +136,11 @@ def main(argv: Sequence[str]) -> int:
     outcome = make(options, subject)
     page = save_report(outcome, subject, folder, command, target)
     if outcome.delivered:
-        outcome.chosen.save(target)
+        try:
+            outcome.chosen.save(target)
+        except StorageError:
+            shutil.rmtree(folder)
+            raise
     print(summary(outcome))
     print(f"report: '{page}'")
     if not outcome.delivered:

@@ -86,6 +86,16 @@ def test_a_report_that_is_there_is_not_overwritten(
     assert not list(folder.iterdir())
 
 
+def test_a_file_that_cannot_be_written_leaves_no_report(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report"
+    command = ["convert", str(trained_run), "--float32", "--output", "/proc/no/model.tflite"]
+    assert dermedge.main([*command, "--report", str(report)]) == 2
+    assert "cannot write '/proc/no/model.tflite'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(subject: Subject) -> None:
     outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent)
     figures = {
