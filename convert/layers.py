@@ -126,9 +126,9 @@ class Quantized:
         return (wide - self.zero_point) * self.scale if self.scale else wide
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Scaled, rounded, clipped and cast; floats pass through."""
+        """Scaled, rounded, clipped and cast; without a scale, cast alone: floats, or whole pixels."""
         if not self.scale:
-            return values
+            return values.astype(self.dtype)
         info = np.iinfo(self.dtype)
         levels = np.round(values.astype(np.float64) / self.scale) + self.zero_point
         return levels.clip(info.min, info.max).astype(self.dtype)

@@ -190,3 +190,15 @@ def test_int8_of_a_real_network_that_breaks_is_refused_and_what_holds_is_deliver
     manifest = read_manifest(target)
     assert manifest.quantization == FLOAT16
     assert manifest.metrics["val_balanced_accuracy_argmax"] > 0.85
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_16_bit_activations_are_made_and_reported(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], io: str
+) -> None:
+    target = tmp_path / "wide.tflite"
+    assert dermedge.main(["convert", str(trained_run), "--int16x8", "--io", io, "--output", str(target)]) == 0
+    assert "int16x8: " in capsys.readouterr().out
+    with Classifier(target) as classifier:
+        assert np.dtype(classifier.input_dtype).name == io
+    assert json.loads((tmp_path / "wide-report" / "report.json").read_text())["delivered"]
