@@ -192,13 +192,25 @@ def test_int8_of_a_real_network_that_breaks_is_refused_and_what_holds_is_deliver
     assert manifest.metrics["val_balanced_accuracy_argmax"] > 0.85
 
 
-@pytest.mark.parametrize("io", ["uint8", "float32"])
-def test_16_bit_activations_are_made_and_reported(
-    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], io: str
+@pytest.mark.parametrize(
+    ("options", "io"),
+    [
+        ("--int16x8", "uint8"),
+        ("--int16x8 --io float32", "float32"),
+        ("--int8 --method ptq --io int8", "int8"),
+        ("--int8 --method ptq --io float32", "float32"),
+        ("--int8 --method qat --io int8", "int8"),
+        ("--int8 --method qat --io float32", "float32"),
+        ("--int8 --float-layers 2", "uint8"),
+        ("--dynamic --io float32", "float32"),
+        ("--float16 --io int8", "int8"),
+    ],
+)
+def test_every_form_is_made_proven_and_reported_by_the_command_line(
+    trained_run: Path, tmp_path: Path, options: str, io: str
 ) -> None:
-    target = tmp_path / "wide.tflite"
-    assert dermedge.main(["convert", str(trained_run), "--int16x8", "--io", io, "--output", str(target)]) == 0
-    assert "int16x8: " in capsys.readouterr().out
+    target = tmp_path / "model.tflite"
+    assert dermedge.main(["convert", str(trained_run), *options.split(), "--output", str(target)]) == 0
     with Classifier(target) as classifier:
-        assert np.dtype(classifier.input_dtype).name == io
-    assert json.loads((tmp_path / "wide-report" / "report.json").read_text())["delivered"]
+        assert classifier.input_dtype.name == io
+    assert json.loads((tmp_path / "model-report" / "report.json").read_text())["delivered"]
