@@ -11,10 +11,14 @@ ENVIRONMENTS = .venv .venv-device .venv-tflite-runtime
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 # The phone app is built where Node.js is, and holds its levels against LiteRT's alone.
 DEVICE_TESTS = tests/edge tests/benchmarks --ignore=tests/edge/phone
+# Emulation is slow: what depends on the processor, without drawn scenes, heat maps and a hundred cases a law.
+ARM64_TESTS = $(addprefix tests/edge/test_,shipped.py preprocess.py decision.py states.py sources.py predict_cli.py) \
+	tests/edge/test_golden.py::test_the_pictures_are_the_same_on_every_machine \
+	-m 'not hypothesis' -k 'not demo and not explain and not photo'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-full test-device test-tflite-runtime test-phone lint size lock clean
+.PHONY: help demo test test-full test-device test-tflite-runtime test-phone test-arm64 lint size lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +39,11 @@ test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-
 
 test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## the phone app in Node and Chromium
 	.venv/bin/python -m pytest tests/edge/phone
+
+test-arm64: .venv-arm64/installed  ## the device part on an emulated Raspberry Pi 4 and 5, where Debian's qemu can be had
+	@for cpu in cortex-a72 cortex-a76; do \
+		if [ -x .venv-arm64/python ]; then echo "emulating $$cpu"; \
+		QEMU_CPU=$$cpu .venv-arm64/python -m pytest -q -p no:cacheprovider $(ARM64_TESTS) || exit 1; fi; done
 
 lint: .venv/installed  ## style, types, and which folder may import which
 	.venv/bin/ruff check .
@@ -104,6 +113,10 @@ tests/edge/phone/node_modules/.package-lock.json: tests/edge/phone/package-lock.
 		echo 'no Chromium: its tests skip'; fi
 	@cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
 	@touch $@
+
+# Status 77: there is no emulation here, and its line says why; asked again the next time.
+.venv-arm64/installed: locks/device.txt locks/test.txt tests/arm64/install.sh | .venv-device/installed
+	@tests/arm64/install.sh $(@D) .venv-device/bin/python -m pip && touch $@ || test $$? = 77
 
 # pytest beside a device environment, not in it: the tests meet what a device has, and `make size` weighs that.
 $(ENVIRONMENTS:=/tools): %/tools: %/installed locks/test.txt

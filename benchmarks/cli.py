@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import compare
+from benchmarks import compare, soak
 from benchmarks.accuracy import Accuracy, find_photos, score
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
@@ -24,6 +24,7 @@ from benchmarks.frames import (
     frames_of_source,
 )
 from benchmarks.latency import Progress, Rules, measure
+from benchmarks.loop import LOOP_S, OpenSource, measure_loop, opener
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
@@ -37,10 +38,12 @@ from edge.files import storage_error
 from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime
-from edge.shipped import DEFAULT_MODEL
+from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from edge.sources import without_password
 
 DEFAULT_RULES = Rules()
 PROGRESS_WIDTH = 78
+STOPPED = 130
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the models are shown: frames for the latency, with their origin, and the scores on the photos."""
+    """What the models are shown: frames to be timed on, a source for the loop, and the scores on photos."""
 
     frames: Frames
     origin: str
+    open_again: OpenSource
+    source: str
     scores: list[Accuracy] | None
     data: str | None
 
@@ -92,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(given)
     _check_before_running(arguments)
     command = shlex.join(["dermedge", "benchmark", *given])
+    if arguments.soak:
+        return _soak(_settings(arguments, command), arguments)
     report = benchmark(_settings(arguments, command), show_progress)
     _clear_progress()
     try:
@@ -123,6 +130,8 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         progress("energy")
         meter = find_meter()
         energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(classifiers)
+        loop_s = min(LOOP_S, settings.rules.min_secs)
+        loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
     profiles = [
         _profile(model, threads, runtime, progress) if settings.profile else None for model, threads in pairs
@@ -140,12 +149,13 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
             num_threads=threads,
             start=start,
             latency=latency,
+            loop=loop,
             energy_mj=energy,
             profile=ops,
             accuracy=scores.get(model),
         )
-        for (model, threads), classifier, start, latency, energy, ops in zip(
-            pairs, classifiers, starts, run.latencies, energies, profiles, strict=True
+        for (model, threads), classifier, start, latency, loop, energy, ops in zip(
+            pairs, classifiers, starts, run.latencies, loops, energies, profiles, strict=True
         )
     )
     return Report(
@@ -153,6 +163,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         command=settings.command,
         machine=machine,
         frames=shown.origin,
+        source=shown.source,
         data=shown.data,
         warmup_runs=run.warmup_runs,
         secs=run.secs,
@@ -221,7 +232,14 @@ def _write(report: Report, folder: Path | None, plot: Path | None) -> None:
 
 def _check_before_running(arguments: argparse.Namespace) -> None:
     """Raises DermedgeError for what would otherwise be found after minutes of measuring."""
-    for option in ("split", "max_photos", "plot"):
+    models = getattr(arguments, "models", (DEFAULT_MODEL,))
+    if arguments.soak:
+        if len(models) > 1 or len(arguments.num_threads) > 1:
+            raise OptionError("--soak runs one model with one number of threads: give one of each")
+        if arguments.data or arguments.profile:
+            raise OptionError("--soak takes --source, and neither --data nor --profile")
+    of_photos = ("split", "max_photos") if arguments.soak else ("split", "max_photos", "plot")
+    for option in of_photos:
         if getattr(arguments, option) is not None and arguments.data is None:
             raise OptionError(f"--{option.replace('_', '-')} needs labelled photos: give --data too")
     if arguments.data is None and arguments.source is None:
@@ -253,16 +271,59 @@ def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Pro
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
     """Scores one classifier a model where there is data, and gathers the frames for the latency."""
     if settings.data is None:
-        return Pictures(*frames_of_source(settings.source), None, None)
+        open_again, source = opener(settings.source, []), _named_source(settings)
+        return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
     photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)
+    paths = [photo.path for photo in photos]
     if settings.source:
         frames, origin = frames_of_source(settings.source)
     else:
-        frames = frames_of_pictures([photo.path for photo in photos])
+        frames = frames_of_pictures(paths)
         origin = f"{len(frames)} photos of --data brought to {FRAME_WIDTH}x{FRAME_HEIGHT}"
     split = f", split {settings.split}" if settings.split else ""
     drawn = ", drawn evenly over the classes" if len(photos) == settings.max_photos else ""
-    return Pictures(frames, origin, score(models, photos, progress), f"{settings.data}{split}{drawn}")
+    return Pictures(
+        frames,
+        origin,
+        opener(settings.source, paths),
+        _named_source(settings),
+        score(models, photos, progress),
+        f"{settings.data}{split}{drawn}",
+    )
+
+
+def _named_source(settings: Settings) -> str:
+    """What the loop reads, as it may be shown."""
+    return without_password(settings.source) if settings.source else "the photos of --data"
+
+
+def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
+    """A long run of one model; what was measured is shown and kept after Ctrl-C too, with status 130."""
+    [model], [threads] = settings.models, settings.num_threads
+
+    def keep(found: soak.Soak) -> None:
+        if arguments.output:
+            soak.save(found, arguments.output)
+
+    with Classifier(model, settings.labels, threads, choose_runtime(settings.runtime)) as classifier:
+        found = soak.soak(
+            classifier,
+            opener(settings.source, []),
+            arguments.soak,
+            _named_source(settings),
+            settings.command,
+            keep,
+            show_progress,
+        )
+    _clear_progress()
+    print(soak.to_json(found) if arguments.json else soak.to_text(found))
+    written = soak.save(found, arguments.output) if arguments.output else []
+    if arguments.plot:
+        soak.save_plot(found, arguments.plot)
+        written.append(arguments.plot)
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr)
+    return STOPPED if found.stopped else 0
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -274,10 +335,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "models",
         nargs="*",
-        type=Path,
+        type=model_path,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f".tflite files; without any, {DEFAULT_MODEL.name}, which ships",
+        help=f".tflite files, or names of those that ship: {', '.join(SHIPPED)}; without any, the first",
     )
     parser.add_argument("--data", type=Path, help="labelled photos: a folder per class, or a catalogue.csv")
     parser.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
@@ -303,9 +364,19 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--max-secs", type=_seconds, default=rules.max_secs, help="begin no round after these"
     )
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
-    parser.add_argument("--output", type=Path, help="a folder for results.csv, .html, .json and .md")
     parser.add_argument(
-        "--plot", type=Path, help="draw accuracy against latency into this .png, .svg or .pdf"
+        "--soak",
+        type=_seconds,
+        metavar="MINUTES",
+        help="run the whole loop on --source for so long, and test latency, rate, memory and heat for drift",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="a folder for results.csv, .html, .json and .md, or soak.csv and .json",
+    )
+    parser.add_argument(
+        "--plot", type=Path, help="draw accuracy against latency, or a soak, into this .png, .svg or .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args(argv)

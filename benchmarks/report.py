@@ -15,6 +15,7 @@ from benchmarks.accuracy import Accuracy
 from benchmarks.conditions import Conditions
 from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.latency import Latency
+from benchmarks.loop import Loop
 from benchmarks.machine import Machine
 from benchmarks.memory import ColdStart
 from benchmarks.profile import Profile
@@ -53,6 +54,7 @@ class Row:
         num_threads: of the interpreter.
         start: the cold start.
         latency: the warm times.
+        loop: the whole loop on the source, or None where its quality gate let no frame through.
         energy_mj: of one frame in millijoules, or None where the machine has no meter.
         profile: where the time of the network goes, or None where it was not asked for.
         accuracy: the scores, or None where they were not measured.
@@ -67,6 +69,7 @@ class Row:
     num_threads: int
     start: ColdStart
     latency: Latency
+    loop: Loop | None
     energy_mj: float | None
     profile: Profile | None
     accuracy: Accuracy | None
@@ -81,6 +84,7 @@ class Report:
         command: the command line.
         machine: on which.
         frames: what the latencies were taken on.
+        source: what the whole loop read.
         data: what the accuracies were taken on, or None where they were not measured.
         warmup_runs: that went before the measured ones.
         secs: that were measured.
@@ -96,6 +100,7 @@ class Report:
     command: str
     machine: Machine
     frames: str
+    source: str
     data: str | None
     warmup_runs: int
     secs: float
@@ -140,7 +145,13 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """What a person wants to see side by side."""
-    shown = [_latency_table(report), _parts_table(report), _start_table(report), _accuracy_table(report)]
+    shown = [
+        _latency_table(report),
+        _parts_table(report),
+        _loop_table(report),
+        _start_table(report),
+        _accuracy_table(report),
+    ]
     recall = _recall_table(report)
     profiles = [table for row in report.rows if row.profile for table in _profile_tables(row, row.profile)]
     return [*shown, *([recall] if recall else []), *profiles]
@@ -205,6 +216,7 @@ def circumstances(report: Report) -> list[str]:
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}",
         f"frames: {report.frames}",
+        f"source of the whole loop: {report.source}",
         f"photos: {report.data or NOT_MEASURED}",
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
         f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} beside them",
@@ -300,6 +312,43 @@ def _parts_cells(row: Row) -> tuple[str, ...]:
         _measured(row.energy_mj, ".2f"),
         str(row.input_size),
         row.quantization or "not stated",
+    )
+
+
+def _loop_table(report: Report) -> Table:
+    head = (
+        "model",
+        "threads",
+        "frames/s",
+        "end to end",
+        "p99",
+        "capture",
+        "pre",
+        "invoke",
+        "post",
+        "rest",
+        "rejected",
+    )
+    title = (
+        "The whole loop as `dermedge run` has it, on the source as it is, medians in ms. capture: wait for the "
+        "source and decoding. rest: quality gate, smoothing, handing over. rejected: by the quality gate."
+    )
+    return Table(title, head, tuple(_loop_cells(row) for row in report.rows))
+
+
+def _loop_cells(row: Row) -> tuple[str, ...]:
+    first = (row.model, str(row.num_threads))
+    loop = row.loop
+    if loop is None:
+        return (*first, *[NOT_MEASURED] * 8, "100%")
+    parts = (loop.capture, loop.preprocess, loop.invoke, loop.postprocess, loop.rest)
+    return (
+        *first,
+        f"{loop.fps:.0f}",
+        f"{loop.end_to_end.median:.2f}",
+        f"{loop.end_to_end.p99:.2f}",
+        *(f"{part.median:.2f}" for part in parts),
+        f"{loop.rejected:.0%}",
     )
 
 
@@ -428,6 +477,11 @@ def _flat(report: Report, row: Row) -> dict[str, object]:
     for part in ("total", "preprocess", "invoke", "postprocess"):
         found = getattr(times, part)
         values |= {f"{part}_{name}_ms": getattr(found, name) for name in PERCENTILES}
+    values |= {
+        f"loop_{part}_ms": row.loop and getattr(row.loop, part).median
+        for part in ("capture", "preprocess", "invoke", "postprocess", "rest", "end_to_end")
+    }
+    values |= {"loop_fps": row.loop and row.loop.fps, "loop_rejected": row.loop and row.loop.rejected}
     values |= {
         "runs": times.total.n,
         "invoke_ratio": report.invoke_ratio(row),

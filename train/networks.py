@@ -14,7 +14,7 @@ from typing import Any
 import tf_keras as keras
 
 from edge.errors import DataError, OptionError
-from train.efficientnet_lite import efficientnet_lite
+from train.efficientnet_lite import efficientnet_lite, round_filters
 
 EVIDENCE, LOGITS = "evidence", "logits"
 DROPOUT = 0.3
@@ -22,14 +22,14 @@ DROPOUT = 0.3
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
-def plain_cnn(size: int, classes: int, weights: str) -> keras.Model:
+def plain_cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
     """Convolution, pooling and fully connected layers with ReLU and dropout: the original description's."""
     if weights != NO_WEIGHTS:
         raise OptionError(f"the architecture 'cnn' has no pretrained weights; --weights is '{weights}'")
     pixels = keras.Input((size, size, 3), name="pixels")
     x = pixels
     for filters in (32, 64, 128, 128):
-        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Conv2D(round_filters(filters, width), 3, padding="same", activation="relu")(x)
         x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(128, activation="relu")(x)
@@ -38,26 +38,28 @@ def plain_cnn(size: int, classes: int, weights: str) -> keras.Model:
     return _finish(pixels, keras.layers.Reshape((1, 1, classes), name=EVIDENCE)(x))
 
 
-def mobilenet_v2(size: int, classes: int, weights: str) -> keras.Model:
-    """MobileNetV2 1.0 (Sandler et al., 2018) with a fully convolutional head."""
+def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
+    """MobileNetV2 (Sandler et al., 2018) with a fully convolutional head."""
     pixels = keras.Input((size, size, 3), name="pixels")
     start = None if weights == NO_WEIGHTS else weights
     _check_file(weights)
     try:
-        backbone = keras.applications.MobileNetV2(input_tensor=pixels, include_top=False, weights=start)
+        backbone = keras.applications.MobileNetV2(
+            input_tensor=pixels, alpha=width, include_top=False, weights=start
+        )
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise _weights_error(weights, error) from error
     return _with_head(backbone, classes, weights)
 
 
-def efficientnet_lite0_trunk(size: int, classes: int, weights: str) -> keras.Model:
+def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
     """EfficientNet-Lite0 to the middle of its last stage, so that int8 stays below 3 MB."""
-    return _efficientnet_lite(size, classes, weights, trunk_only=True)
+    return _efficientnet_lite(size, classes, weights, width=width, trunk_only=True)
 
 
-def efficientnet_lite2(size: int, classes: int, weights: str) -> keras.Model:
+def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
     """EfficientNet-Lite2, whole: a teacher."""
-    return _efficientnet_lite(size, classes, weights, width=1.1, depth=1.2)
+    return _efficientnet_lite(size, classes, weights, width=1.1 * width, depth=1.2)
 
 
 def _efficientnet_lite(size: int, classes: int, weights: str, **shape: Any) -> keras.Model:
@@ -107,7 +109,7 @@ def freeze_batch_norms(network: keras.Model) -> None:
             layer.trainable = False
 
 
-NETWORKS: dict[str, Callable[[int, int, str], keras.Model]] = {
+NETWORKS: dict[str, Callable[[int, int, str, float], keras.Model]] = {
     "cnn": plain_cnn,
     "mobilenet_v2": mobilenet_v2,
     "efficientnet_lite0_trunk": efficientnet_lite0_trunk,
@@ -115,7 +117,9 @@ NETWORKS: dict[str, Callable[[int, int, str], keras.Model]] = {
 }
 
 
-def build_network(architecture: str, size: int, classes: int, weights: str = NO_WEIGHTS) -> keras.Model:
+def build_network(
+    architecture: str, size: int, classes: int, weights: str = NO_WEIGHTS, width: float = 1.0
+) -> keras.Model:
     """A network from float32 [n, size, size, 3] normalized RGB to float32 [n, classes] logits.
 
     Args:
@@ -123,6 +127,7 @@ def build_network(architecture: str, size: int, classes: int, weights: str = NO_
         size: side of the input in pixels, 32 or more.
         classes: number of outputs.
         weights: ``imagenet``, ``none``, or a Keras weights file of the backbone.
+        width: factor of the numbers of filters; pretrained weights are of 1.
 
     Raises:
         OptionError: an unknown architecture, size or weights.
@@ -132,4 +137,4 @@ def build_network(architecture: str, size: int, classes: int, weights: str = NO_
         raise OptionError(f"unknown architecture '{architecture}'. Known: {', '.join(NETWORKS)}")
     if size < 32:
         raise OptionError(f"--imgsz is {size}; it must be 32 or more")
-    return NETWORKS[architecture](size, classes, weights)
+    return NETWORKS[architecture](size, classes, weights, width)

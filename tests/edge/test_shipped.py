@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from edge.classifier import Classifier
+from edge.golden import replay
+from edge.runtime import choose_runtime
 from edge.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_path
 
 
@@ -23,3 +25,12 @@ def test_a_model_that_ships_goes_by_its_name_and_others_by_their_path() -> None:
     assert model_path(FAST_MODEL.stem) == FAST_MODEL
     assert model_path(DEFAULT_MODEL.stem) == DEFAULT_MODEL
     assert model_path("other.tflite") == Path("other.tflite")
+
+
+@pytest.mark.skipif(choose_runtime() != "litert", reason="the kernels of tflite-runtime are some levels off")
+@pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
+def test_a_shipped_model_answers_here_to_the_level_as_where_it_was_converted(path: Path) -> None:
+    found = replay(path)
+    assert found is not None
+    assert found.passed, found
+    assert found.other_class == 0

@@ -1,0 +1,326 @@
+"""`dermedge benchmark --soak MINUTES`: the whole loop for a long time, in windows, and tested for drift."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.conditions import Company, Conditions, read_conditions
+from benchmarks.drift import Drift, drift_of
+from benchmarks.latency import Progress, one_opencv_thread
+from benchmarks.loop import WARMUP_MOMENTS, OpenSource, moments
+from benchmarks.machine import Machine, describe_machine
+from benchmarks.memory import BYTES_PER_MB, resident_bytes
+from benchmarks.report import NOT_MEASURED, Table
+from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from dermedge import DISCLAIMER
+from edge.classifier import Classifier
+from edge.files import write_beside, write_text
+from edge.loop import Moment
+
+SCHEMA = "dermedge-soak/1"
+# As many windows as the time has, but none longer or shorter than these.
+WINDOWS = 60
+MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
+S_PER_MINUTE = 60.0
+# Of 5 % over the four series that are tested.
+ALPHA = 0.05 / 4
+# field of Window -> (what it is called, unit)
+SERIES = {
+    "latency_ms": ("end to end, median", "ms"),
+    "fps": ("frame rate", "frames/s"),
+    "memory_mb": ("memory", "MB"),
+    "temperature_c": ("temperature", "°C"),
+}
+SIZE_INCHES = (8.0, 9.0)
+DPI = 130
+COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One stretch of a long run; None is what was not told, or what no frame that reached the network told.
+
+    Attributes:
+        at_s: its middle, seconds from the start.
+        latency_ms: median from the start of the capture to the decision.
+        p99_ms: its 99th percentile.
+        fps: frames a second.
+        memory_mb: resident at its end, in 10^6 bytes.
+        temperature_c: at its end.
+        clock_mhz: at its end.
+        others_cores: the mean number of cores that other processes kept busy.
+        frames: in it.
+        rejected: of these, by the quality gate.
+    """
+
+    at_s: float
+    latency_ms: float | None
+    p99_ms: float | None
+    fps: float
+    memory_mb: float | None
+    temperature_c: float | None
+    clock_mhz: float | None
+    others_cores: float | None
+    frames: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long run of one model.
+
+    Attributes:
+        created: date and time of its start, UTC, ISO 8601.
+        command: the command line.
+        machine: on which.
+        model: its name.
+        num_threads: of the interpreter.
+        source: what was looked at.
+        minutes: that were asked for.
+        window_s: seconds a window.
+        stopped: whether a person ended it early.
+        windows: in order, without the warm-up.
+    """
+
+    created: str
+    command: str
+    machine: Machine
+    model: str
+    num_threads: int
+    source: str
+    minutes: float
+    window_s: float
+    stopped: bool
+    windows: tuple[Window, ...]
+
+    def drifts(self) -> dict[str, Drift | None]:
+        """The trend of each of SERIES; None where it was not measured or in too few windows."""
+        return {name: self._drift(name) for name in SERIES}
+
+    def _drift(self, name: str) -> Drift | None:
+        told = [(one.at_s, value) for one in self.windows if (value := getattr(one, name)) is not None]
+        return drift_of(*zip(*told, strict=True)) if told else None
+
+
+def soak(
+    classifier: Classifier,
+    open_again: OpenSource,
+    minutes: float,
+    source: str,
+    command: str,
+    keep: Callable[[Soak], None],
+    progress: Progress = lambda text: None,
+) -> Soak:
+    """Runs the loop for so long; Ctrl-C ends it early, and what was measured is returned.
+
+    Args:
+        classifier: loaded.
+        open_again: of the source; one that ends begins again.
+        minutes: above 0.
+        source: in words.
+        command: to be written into the result.
+        keep: is given the run so far after each window.
+        progress: is told how far it is.
+
+    Raises:
+        SourceError, PictureError: the source cannot be read.
+    """
+    window_s = min(max(minutes * S_PER_MINUTE / WINDOWS, MIN_WINDOW_S), MAX_WINDOW_S)
+    found = Soak(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        machine=describe_machine(classifier.runtime),
+        model=classifier.path.stem,
+        num_threads=classifier.num_threads,
+        source=source,
+        minutes=minutes,
+        window_s=window_s,
+        stopped=False,
+        windows=(),
+    )
+    try:
+        with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
+            for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
+                pass
+            began = started = perf_counter()
+            company, seen = Company(), []
+            for moment, at_s in running:
+                seen.append(moment)
+                if at_s - started >= window_s:
+                    made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
+                    found = replace(found, windows=(*found.windows, made))
+                    keep(found)
+                    progress(f"soak: {(at_s - began) / S_PER_MINUTE:.1f} of {minutes:g} minutes")
+                    if at_s - began >= minutes * S_PER_MINUTE:
+                        return found
+                    started, company, seen = perf_counter(), Company(), []
+    except KeyboardInterrupt:
+        return replace(found, stopped=True)
+    return found
+
+
+def window(
+    seen: Sequence[Moment], begin_s: float, end_s: float, others: float | None, now: Conditions
+) -> Window:
+    """What at least one moment between two seconds of a run tells."""
+    times_ms = [moment.reading.end_to_end_ms for moment in seen if moment.reading]
+    memory = resident_bytes()
+    return Window(
+        at_s=(begin_s + end_s) / 2,
+        latency_ms=float(np.median(times_ms)) if times_ms else None,
+        p99_ms=float(np.percentile(times_ms, 99)) if times_ms else None,
+        fps=len(seen) / (end_s - begin_s),
+        memory_mb=None if memory is None else memory / BYTES_PER_MB,
+        temperature_c=now.temperature_c,
+        clock_mhz=now.clock_mhz,
+        others_cores=others,
+        frames=len(seen),
+        rejected=len(seen) - len(times_ms),
+    )
+
+
+def to_text(found: Soak) -> str:
+    """The table of drifts, and what they hold for."""
+    return "\n".join([_table(found).to_text(), "", *_circumstances(found)])
+
+
+def to_json(found: Soak) -> str:
+    """All windows, and the drifts that follow from them; null is "not measured"."""
+    drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "disclaimer": DISCLAIMER,
+        **asdict(found),
+        "alpha": ALPHA,
+        "drifts": drifts,
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def to_csv(found: Soak) -> str:
+    """One line a window; an empty cell is "not measured"."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Window.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(one) for one in found.windows)
+    return text.getvalue()
+
+
+def save(found: Soak, folder: Path) -> list[Path]:
+    """Writes soak.csv and soak.json, each whole or not at all; raises StorageError."""
+    writers = {"soak.csv": to_csv, "soak.json": to_json}
+    for name, writer in writers.items():
+        write_text(folder / name, writer(found))
+    return [folder / name for name in writers]
+
+
+def save_plot(found: Soak, path: Path) -> None:
+    """Draws the series over time, one below the other, with their trends; raises StorageError."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    panels = figure.subplots(len(SERIES), 1, sharex=True)
+    for axes, colour, (name, (title, unit)) in zip(panels, COLOURS, SERIES.items(), strict=True):
+        told = [(one.at_s / S_PER_MINUTE, getattr(one, name)) for one in found.windows]
+        told = [(minute, value) for minute, value in told if value is not None]
+        axes.set_ylabel(unit)
+        axes.grid(color="#e8e8e8", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        if not told:
+            axes.set_title(f"{title}: {NOT_MEASURED}", loc="left", fontsize=9)
+            axes.set_yticks([])
+            continue
+        minutes, values = zip(*told, strict=True)
+        axes.plot(minutes, values, "o-", color=colour, markersize=3, linewidth=1)
+        drift = found.drifts()[name]
+        axes.set_title(f"{title}: {_verdict(drift, unit)}", loc="left", fontsize=9)
+        if drift:
+            middle, line = float(np.median(values)), np.array([-0.5, 0.5])
+            axes.plot([minutes[0], minutes[-1]], middle + line * drift.change, "--", color="#444444")
+        axes.set_ylim(*_limits(values))
+    panels[-1].set_xlabel("minutes")
+    how = f"{found.model}, {found.num_threads} thread(s), {found.source}\n{found.machine.cpu}. {DISCLAIMER}"
+    figure.supxlabel(how, fontsize=7, color="#666666")
+    with write_beside(path) as part:
+        figure.savefig(part)
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """An axis that shows a tenth of the level at least, so that a rounding error is no mountain."""
+    least, most = min(values), max(values)
+    margin = max(0.1 * (most - least), 0.05 * abs(most) - (most - least) / 2, 1e-9)
+    return least - margin, most + margin
+
+
+def _table(found: Soak) -> Table:
+    head = ("series", "first fifth", "change", "95 % interval", "p", "drift")
+    rows = []
+    for name, drift in found.drifts().items():
+        title, unit = SERIES[name]
+        if drift is None:
+            rows.append((f"{title}, {unit}", *[NOT_MEASURED] * 4, "-"))
+            continue
+        rows.append(
+            (
+                f"{title}, {unit}",
+                f"{drift.start:.2f}",
+                f"{drift.change:+.2f}",
+                f"[{drift.low:+.2f}, {drift.high:+.2f}]",
+                f"{drift.p_value:.2g}",
+                _direction(drift),
+            )
+        )
+    frames = sum(one.frames for one in found.windows)
+    title = (
+        f"The whole loop of {found.model} for {_minutes(found):.1f} minutes: {frames} frames, "
+        f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the time. p: "
+        f"Mann-Kendall's test for autocorrelated series; a drift is below {ALPHA:g}, 0.05 over four series."
+    )
+    return Table(title, head, tuple(rows))
+
+
+def _circumstances(found: Soak) -> list[str]:
+    others = [one.others_cores for one in found.windows if one.others_cores is not None]
+    frames, rejected = sum(one.frames for one in found.windows), sum(one.rejected for one in found.windows)
+    lines = [
+        f"machine: {found.machine.cpu}, {found.machine.runtime}, {found.num_threads} thread(s)",
+        f"source: {found.source}; the quality gate rejected {rejected} of {frames} frames",
+    ]
+    if found.stopped:
+        lines.append(f"stopped after {_minutes(found):.1f} of {found.minutes:g} minutes")
+    if others and max(others) > MAX_OTHERS_CORES:
+        lines.append(
+            f"not to be relied on: {NOISY}: other processes kept {np.median(others):.2f} cores busy, and up "
+            f"to {max(others):.2f} in one window"
+        )
+    return [*lines, DISCLAIMER]
+
+
+def _minutes(found: Soak) -> float:
+    return len(found.windows) * found.window_s / S_PER_MINUTE
+
+
+def _direction(drift: Drift) -> str:
+    if drift.p_value >= ALPHA:
+        return "none found"
+    return "rises" if drift.change > 0 else "falls"
+
+
+def _verdict(drift: Drift | None, unit: str) -> str:
+    if drift is None:
+        return "too few windows to test"
+    return (
+        f"{drift.change:+.2f} {unit} [{drift.low:+.2f}, {drift.high:+.2f}], p = {drift.p_value:.2g}, "
+        f"drift: {_direction(drift)}"
+    )

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# An arm64 Python with the packages of locks/device.txt and locks/test.txt, run by qemu's user mode on another processor.
+#   install.sh DIR PIP...      PIP is the command of a pip, which fetches the wheels of arm64
+# leaves DIR/python, to be called as  QEMU_CPU=cortex-a72 DIR/python ARGUMENTS…  for a Raspberry Pi 4, and with
+# cortex-a76 for a Pi 5. qemu's own "max" is refused: it computes int8 wrongly. Results are those of arm64; times are
+# not. Needs Debian or a system that descends from it; what is missing of qemu and mmdebstrap is installed where
+# this is root. Exits with 77 and one line where there is no such emulator to be had.
+set -euo pipefail
+
+skip() { echo "no arm64 by emulation: $*"; exit 77; }
+
+[ "$(uname -m)" = x86_64 ] || skip "this machine is $(uname -m); make test-device tests it"
+dir=$(realpath -m "$1"); shift
+locks=$(dirname "$(realpath "$0")")/../../locks
+sources=$(compgen -G '/etc/apt/sources.list.d/*.sources' | head -1 || true)
+[ -n "$sources" ] || { [ -s /etc/apt/sources.list ] && sources=/etc/apt/sources.list; } || skip 'it takes a Debian system'
+if ! { command -v qemu-aarch64 && command -v mmdebstrap; } >/dev/null; then
+	[ "$(id -u)" = 0 ] || skip "install qemu-user and mmdebstrap, or run as root"
+	{ apt-get -o DPkg::Lock::Timeout=300 update -qq && DEBIAN_FRONTEND=noninteractive apt-get \
+		-o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends qemu-user mmdebstrap; } \
+		</dev/null >/dev/null || skip "apt-get cannot install qemu-user and mmdebstrap"
+fi
+
+rm -rf "$dir"
+mkdir -p "$dir"
+mmdebstrap --quiet --variant=extract --arch=arm64 \
+	--include=base-files,python3-minimal,libpython3-stdlib,libstdc++6,libgcc-s1 \
+	"$(. /etc/os-release; echo "$VERSION_CODENAME")" "$dir/root" "$sources" ||
+	skip "mmdebstrap cannot fetch Debian's Python for arm64"
+python=$(basename "$(realpath "$dir"/root/usr/bin/python3)")
+version=${python#python}
+abi=cp${version/./}
+"$@" install --quiet --disable-pip-version-check --target "$dir/site" --no-deps --require-hashes \
+	--only-binary=:all: --python-version "$version" --implementation cp --abi "$abi" --abi abi3 --abi none \
+	--platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
+	-r "$locks/device.txt" -r "$locks/test.txt"
+
+# $1 qemu's name of the processor, then variant, part, revision and features as Linux tells them: by these LiteRT
+# chooses its kernels, and it dies without them.
+board() {
+	mkdir -p "$dir/$1/proc" "$dir/$1/sys/devices/system/cpu"
+	ln -s ../root/usr ../root/lib ../root/etc "$dir/$1/"
+	for core in 0 1 2 3; do
+		printf 'processor\t: %d\nBogoMIPS\t: 108.00\nFeatures\t: %s\nCPU implementer\t: 0x41\nCPU architecture: 8\n' \
+			"$core" "$5"
+		printf 'CPU variant\t: %s\nCPU part\t: %s\nCPU revision\t: %s\n\n' "$2" "$3" "$4"
+	done >"$dir/$1/proc/cpuinfo"
+	echo 0-3 | tee "$dir/$1/sys/devices/system/cpu/possible" >"$dir/$1/sys/devices/system/cpu/present"
+}
+board cortex-a72 0x0 0xd08 3 'fp asimd evtstrm crc32 cpuid'
+board cortex-a76 0x4 0xd0b 1 \
+	'fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp'
+
+cat >"$dir/python" <<END
+#!/bin/sh
+# QEMU_PLUGIN is qemu's own variable
+dir=\$(dirname "\$(realpath "\$0")")
+[ -d "\$dir/\${QEMU_CPU:?cortex-a72 or cortex-a76}" ] || { echo "QEMU_CPU is '\$QEMU_CPU'; known: cortex-a72, cortex-a76" >&2; exit 2; }
+export QEMU_LD_PREFIX="\$dir/\$QEMU_CPU" PYTHONPATH="\$dir/site\${PYTHONPATH:+:\$PYTHONPATH}"
+exec qemu-aarch64 "\$dir/root/usr/bin/$python" "\$@"
+END
+chmod +x "$dir/python"
