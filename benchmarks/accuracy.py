@@ -29,6 +29,8 @@ class Accuracy:
     Attributes:
         accuracy: the share of photos that are named rightly.
         balanced_accuracy: the mean of the recalls of the classes that have photos.
+        melanoma_sensitivity: at 90 % specificity against all other photos, the threshold chosen on these very
+            photos; None without melanomas.
         recall: class -> the share of its photos that are named so; None where it has no photo.
         photos: how many were scored.
         lesions: how many groups they form; photos of one lesion are drawn together.
@@ -36,6 +38,7 @@ class Accuracy:
 
     accuracy: Score
     balanced_accuracy: Score
+    melanoma_sensitivity: Score | None
     recall: dict[str, float | None]
     photos: int
     lesions: int
@@ -71,32 +74,60 @@ def score(
     Raises:
         PictureError: a photo cannot be read.
     """
+    labels = common_labels(classifiers)
     predicted = np.empty((len(classifiers), len(photos)), np.int64)
+    probabilities = np.empty((len(classifiers), len(photos), len(labels)))
     for column, photo in enumerate(photos):
         frame_bgr = read_picture(photo.path)
-        predicted[:, column] = [classifier.predict(frame_bgr).index for classifier in classifiers]
+        for row, classifier in enumerate(classifiers):
+            prediction = classifier.predict(frame_bgr)
+            predicted[row, column], probabilities[row, column] = prediction.index, prediction.probabilities
         if progress and (column + 1) % REPORT_EVERY_PHOTOS == 0:
             progress(f"accuracy: photo {column + 1} of {len(photos)}")
     truth = np.array([photo.label_index for photo in photos])
     groups = [photo.group for photo in photos]
-    labels = common_labels(classifiers)
-    return [accuracy_of(truth, answers, groups, labels) for answers in predicted]
+    return [
+        accuracy_of(truth, answers, told, groups, labels)
+        for answers, told in zip(predicted, probabilities, strict=True)
+    ]
 
 
 def accuracy_of(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], groups: Sequence[str], labels: Sequence[str]
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    groups: Sequence[str],
+    labels: Sequence[str],
 ) -> Accuracy:
-    """The scores of answers; class indices int [N] and N groups."""
+    """The scores of answers; class indices int [N], probabilities [N, K] and N groups."""
     from train import metrics
 
-    counts = metrics.count(truth, predicted, len(labels), metrics.lesion_draws(groups))
+    draws = metrics.lesion_draws(groups)
+    counts = metrics.count(truth, predicted, len(labels), draws)
     recall = counts.recall[0].tolist()
     return Accuracy(
         accuracy=metrics.score_of(counts.accuracy),
         balanced_accuracy=metrics.score_of(counts.balanced_accuracy),
+        melanoma_sensitivity=_melanoma_sensitivity(truth, probabilities, labels, draws),
         recall={
             label: recall[index] if counts.truths[0, index] else None for index, label in enumerate(labels)
         },
         photos=len(truth),
         lesions=len(set(groups)),
     )
+
+
+def _melanoma_sensitivity(
+    truth: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[str],
+    draws: NDArray[np.float64],
+) -> Score | None:
+    from train.metrics import sensitivity_at
+    from train.scorecard import MELANOMA, SPECIFICITY
+
+    if MELANOMA not in labels:
+        return None
+    index = list(labels).index(MELANOMA)
+    found = sensitivity_at(SPECIFICITY, truth == index, probabilities[:, index], draws)
+    return found if found.measured else None

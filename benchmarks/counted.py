@@ -18,8 +18,8 @@ from benchmarks.latency import one_opencv_thread
 from edge.classifier import Classifier
 from edge.golden import draw
 
-# The first inferences prepare; few, because the emulation of floats is slow.
-WARMUP_RUNS = 2
+# The first inference prepares; no more, because the emulation of floats is slow.
+WARMUP_RUNS = 1
 MARKS_A_RUN = 4
 
 

@@ -24,7 +24,7 @@ class Drift:
         change: Theil-Sen's slope times the length of the run, in the unit of the series.
         low: lower end of the 95 % interval of the change.
         high: its upper end.
-        p_value: of Mann-Kendall's test, two-sided, its variance raised for neighbours that resemble each other:
+        p_value: of Mann-Kendall's test, two-sided, its variance raised where neighbours resemble each other:
             how often a series without trend would rise or fall so steadily.
         windows: how many values.
     """

@@ -3,9 +3,10 @@
     python -m benchmarks.instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
 qemu's user mode runs the device's own packages as a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76) would, and
-a plugin of it counts what they execute. A count is no time: instructions take long or short, and wait for memory. Without models, the shipped ones are counted, and float32 networks of their architecture and size that
-nobody trained, since no instruction of an inference depends on what the weights are; those need the extra
-``train``. Needs make, a C compiler, and what `make test-arm64` needs.
+a plugin of it counts what they execute. A count is no time: instructions take long or short, or wait.
+Without models, the shipped ones are counted, and float32 networks of their architecture and size that nobody
+trained, since no instruction of an inference depends on what the weights are; those need the extra ``train``.
+It takes make, a C compiler, and what `make test-arm64` takes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ BOARD = ROOT / ".venv-arm64"
 PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 # Of one process; each model is counted in two of them.
-RUNS = 3
+RUNS = 2
 PROCESSES = 2
 TIMEOUT_S = 300
 MILLION = 1e6

@@ -1,7 +1,7 @@
 """The whole loop as `dermedge run` has it: capture, quality gate, network, decision, and the rate it keeps.
 
-`benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that decoding
-or the camera is in it too, and so is what happens between the parts.
+`benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that
+decoding or the camera is in it too, and so is what happens between the parts.
 """
 
 from __future__ import annotations

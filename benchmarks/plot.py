@@ -1,8 +1,8 @@
-"""The picture of a benchmark: balanced accuracy against latency. Needs matplotlib."""
+"""The picture of a benchmark: accuracy and melanoma sensitivity against latency. Needs matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from train.metrics import Score
 
 SUFFIXES = (".png", ".svg", ".pdf")
-SIZE_INCHES = (8.0, 5.0)
+WIDTH_INCHES, PANEL_INCHES = 8.0, 4.2
 DPI = 150
 # Area of a marker in square points for a file of one MB.
 AREA_PER_MB = 60
 MIN_AREA = 25
 BYTES_PER_MB = 1e6
 # Between two names, as a share of the height of the axes.
-NAME_SPACING = 0.1
+NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
@@ -43,53 +43,102 @@ def check_plot(path: Path) -> None:
 
 
 def save_plot(report: Report, path: Path) -> None:
-    """Draws median end-to-end latency across, balanced accuracy and its interval up, file size as area.
+    """Draws what each model is worth against what it costs, and the Pareto front of both.
+
+    Across: median end-to-end latency; up: balanced accuracy and, below, the sensitivity for melanoma, with
+    their intervals. A filled marker is on the front: no other model is as fast and as good. Its area is the
+    file's size.
 
     Raises:
         StorageError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    points = [
-        (row.latency.total.median, row.accuracy.balanced_accuracy) for row in report.rows if row.accuracy
-    ]
-    for index, (row, (latency_ms, score)) in enumerate(zip(report.rows, points, strict=True)):
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot([latency_ms] * 2, [score.low, score.high], color=colour, linewidth=1.5, alpha=0.6)
-        area = max(MIN_AREA, AREA_PER_MB * row.size_bytes / BYTES_PER_MB)
-        axes.scatter(latency_ms, score.value, area, colour, edgecolors="white", zorder=3)
-    axes.set_xlim(0, 1.15 * max(latency_ms for latency_ms, _ in points))
-    axes.margins(y=0.12)
-    _write_names(axes, report.rows, points)
+    panels = {title: scores for title, scores in _panels(report.rows).items() if any(scores)}
+    figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES * len(panels)), dpi=DPI, layout="constrained")
+    for axes, (title, scores) in zip(
+        figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
+    ):
+        _draw(axes, report.rows, scores)
+        axes.set_ylabel(f"{title},\nwith 95 % interval")
     axes.set_xlabel(f"median latency end to end, ms per {FRAME_WIDTH}x{FRAME_HEIGHT} frame")
-    axes.set_ylabel("balanced accuracy with 95 % interval")
-    axes.set_title("Accuracy against latency (area of a marker: size of the file)", loc="left", fontsize=11)
-    axes.grid(color="#e8e8e8", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    foot = f"{report.machine.cpu}, {report.machine.runtime}. {DISCLAIMER}"
+    figure.suptitle(
+        "Worth against cost. Dashed, filled: the Pareto front; area of a marker: size of the file",
+        fontsize=10,
+    )
+    foot = f"{report.machine.cpu}, {report.machine.runtime}; {report.data}. {DISCLAIMER}"
     figure.supxlabel(foot, fontsize=7, color="#666666")
     with write_beside(path) as part:
         figure.savefig(part, bbox_inches="tight", pad_inches=0.15)
 
 
-def _write_names(axes: Any, rows: Sequence[Row], points: Sequence[tuple[float, Score]]) -> None:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of (cost, worth) points, by rising cost, that no other is at most as dear and better than.
+
+    Of equal points all are on it.
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        last = points[front[-1]] if front else None
+        if last is None or points[index] == last or points[index][1] > last[1]:
+            front.append(index)
+    return front
+
+
+def _panels(rows: Sequence[Row]) -> dict[str, list[Score | None]]:
+    scored = [row.accuracy for row in rows]
+    melanoma = [one.melanoma_sensitivity if one else None for one in scored]
+    return {
+        "balanced accuracy": [one.balanced_accuracy if one else None for one in scored],
+        "melanoma sensitivity at 90 % specificity": melanoma,
+    }
+
+
+def _draw(axes: Any, rows: Sequence[Row], scores: Sequence[Score | None]) -> None:
+    """The points of one panel, where there is a score, with the front and the names."""
+    points = {index: (rows[index].latency.total.median, score) for index, score in enumerate(scores) if score}
+    indices = list(points)
+    plain = [(latency_ms, score.value) for latency_ms, score in points.values()]
+    front = [indices[at] for at in pareto_front(plain)]
+    for index, (latency_ms, score) in points.items():
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot([latency_ms] * 2, [score.low, score.high], color=colour, linewidth=1.5, alpha=0.6)
+        area = max(MIN_AREA, AREA_PER_MB * rows[index].size_bytes / BYTES_PER_MB)
+        fill = colour if index in front else "white"
+        axes.scatter(latency_ms, score.value, area, fill, edgecolors=colour, linewidths=1.4, zorder=3)
+    steps = [points[index] for index in front]
+    axes.step(
+        [latency_ms for latency_ms, _ in steps],
+        [score.value for _, score in steps],
+        "--",
+        where="post",
+        color="#444444",
+        linewidth=1,
+    )
+    axes.set_xlim(0, 1.15 * max(latency_ms for latency_ms, _ in points.values()))
+    axes.margins(y=0.12)
+    _write_names(axes, rows, points)
+    axes.grid(color="#e8e8e8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _write_names(axes: Any, rows: Sequence[Row], points: Mapping[int, tuple[float, Score]]) -> None:
     """The models' names in a column right of the axes, each joined to its point by a thin line.
 
     Beside the points they would cover each other: good models are alike.
     """
     bottom, top = axes.get_ylim()
-    order = sorted(range(len(rows)), key=lambda index: points[index][1].value)
+    order = sorted(points, key=lambda index: points[index][1].value)
     wanted = [(points[index][1].value - bottom) / (top - bottom) for index in order]
     several = len({row.num_threads for row in rows}) > 1
-    for index, height in zip(order, spread_out(wanted, NAME_SPACING), strict=True):
+    spacing = min(NAME_SPACING, 1 / len(order))
+    for index, height in zip(order, spread_out(wanted, spacing), strict=True):
         row, (latency_ms, score) = rows[index], points[index]
         threads = f", {row.num_threads} threads" if several else ""
         size_mb = row.size_bytes / BYTES_PER_MB
         axes.annotate(
-            f"{row.model}{threads}\n{score.value:.3f}, {latency_ms:.1f} ms, {size_mb:.1f} MB",
+            f"{row.model}{threads}: {score.value:.3f}, {latency_ms:.1f} ms, {size_mb:.1f} MB",
             (latency_ms, score.value),
             xytext=(1.02, height),
             textcoords="axes fraction",

@@ -330,8 +330,8 @@ def _loop_table(report: Report) -> Table:
         "rejected",
     )
     title = (
-        "The whole loop as `dermedge run` has it, on the source as it is, medians in ms. capture: wait for the "
-        "source and decoding. rest: quality gate, smoothing, handing over. rejected: by the quality gate."
+        "The whole loop as `dermedge run` has it, on the source as it is, medians in ms. capture: wait "
+        "and decoding. rest: quality gate, smoothing, handing over. rejected: by the quality gate."
     )
     return Table(title, head, tuple(_loop_cells(row) for row in report.rows))
 
@@ -388,16 +388,20 @@ def _accuracy_table(report: Report) -> Table:
     models = _first_rows(report)
     scored = models[0].accuracy
     of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
-    title = f"Accuracy with its 95 % interval (bootstrap over lesions): {of}."
+    title = (
+        f"Accuracy with its 95 % interval (bootstrap over lesions): {of}. melanoma: sensitivity at 90 % "
+        "specificity, the threshold chosen on these very photos."
+    )
     rows = tuple(
         (
             row.model,
             _score(row.accuracy.accuracy if row.accuracy else None),
             _score(row.accuracy.balanced_accuracy if row.accuracy else None),
+            _score(row.accuracy.melanoma_sensitivity if row.accuracy else None),
         )
         for row in models
     )
-    return Table(title, ("model", "accuracy", "balanced accuracy"), rows)
+    return Table(title, ("model", "accuracy", "balanced accuracy", "melanoma"), rows)
 
 
 def _recall_table(report: Report) -> Table | None:
@@ -496,7 +500,7 @@ def _flat(report: Report, row: Row) -> dict[str, object]:
 
 def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
     values: dict[str, object] = {}
-    for name in ("accuracy", "balanced_accuracy"):
+    for name in ("accuracy", "balanced_accuracy", "melanoma_sensitivity"):
         scored: Score | None = getattr(accuracy, name, None)
         values |= {
             name: scored.value if scored else None,

@@ -1,0 +1,55 @@
+"""Power laws: how a cost grows with what it depends on, fitted on the logarithms of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Two points always lie on a line, and tell nothing of how far off others would be.
+LEAST_POINTS = 3
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """cost = factor * x ** exponent.
+
+    Attributes:
+        low: lower end of the 95 % interval of the exponent, by Student's t of the residuals.
+        high: its upper end.
+        r_squared: of the logarithms, 0 to 1.
+        points: how many were fitted.
+    """
+
+    factor: float
+    exponent: float
+    low: float
+    high: float
+    r_squared: float
+    points: int
+
+    def __call__(self, x: float) -> float:
+        """The cost at ``x``."""
+        return self.factor * x**self.exponent
+
+    def __str__(self) -> str:
+        return f"exponent {self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}], R² {self.r_squared:.3f}"
+
+
+def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:
+    """The power law of positive costs at positive, different ``x``; None of fewer than LEAST_POINTS."""
+    if len(x) < LEAST_POINTS:
+        return None
+    from scipy.stats import linregress, t
+
+    line = linregress(np.log(x), np.log(costs))
+    reach = float(t.ppf(0.975, len(x) - 2) * line.stderr)
+    return PowerLaw(
+        factor=float(np.exp(line.intercept)),
+        exponent=float(line.slope),
+        low=float(line.slope) - reach,
+        high=float(line.slope) + reach,
+        r_squared=float(line.rvalue) ** 2,
+        points=len(x),
+    )
