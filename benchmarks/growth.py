@@ -224,7 +224,7 @@ def training(options: argparse.Namespace) -> Growth:
         points.append(Point("an epoch by photos", len(batches) * BATCH, secs, secs, secs, "s"))
     notes = (
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels, batches of {BATCH}, the float stage, augmentation "
-        "included; one epoch each, in one process, without its start, decoding, the first step and validation",
+        "included; one epoch each, in one process, without its start, decoding, first step and validation",
     )
     title = "Time of an epoch of training against the number of photos"
     return Growth("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)

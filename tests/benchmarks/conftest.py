@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.accuracy import Accuracy
 from benchmarks.conditions import Conditions
 from benchmarks.latency import latency
+from benchmarks.loop import summarize
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart
 from benchmarks.report import Report, Row
-from edge.classifier import Timing
+from edge.classifier import Prediction, Timing
+from edge.decision import Decision
+from edge.loop import Counts, Moment, Reading
+from edge.sources import Frame
+from edge.states import State
 from train.metrics import Score
 
 SKIN = Accuracy(
     accuracy=Score(0.8, 0.7, 0.9),
     balanced_accuracy=Score(0.75, 0.6, 0.85),
+    melanoma_sensitivity=Score(0.65, 0.5, 0.8),
     recall={"melanoma": 0.9, "nevus": 0.6, "dermatofibroma": None},
     photos=40,
     lesions=30,
 )
 
 COOL = Conditions(45.0, 2400.0, "performance", (), None)
+
+
+def a_moment() -> Moment:
+    """One in which a frame was captured in 3 ms and answered 5 ms later, 4 of them in the classifier."""
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "a camera")
+    prediction = Prediction(
+        "nevus", Decision(0, False, False, False), None, (1.0,), (0.0,), Timing(0.5, 3.0, 0.5), None
+    )
+    reading = Reading(frame, prediction, ("nevus",), "nevus", (0, 0, 48), 0, 3.0, 5.0, None)
+    return Moment(State.ANSWER, "", frame, (0, 0, 48), reading, None, Counts(classified=1), None, None)
+
+
+@pytest.fixture
+def make_moment() -> Callable[[], Moment]:
+    return a_moment
 
 
 @pytest.fixture
@@ -40,6 +63,7 @@ def report() -> Report:
         num_threads=1,
         start=ColdStart(load_ms=7, first_ms=4, peak_mb=73.5, steady_mb=70.25, model_mb=13.25, starts=3),
         latency=latency([Timing(0.4, 2.0 + step, 0.1) for step in range(5)], cpu_ms=4.5),
+        loop=summarize([a_moment(), a_moment()], [0.0, 0.02]),
         energy_mj=12.5,
         profile=None,
         accuracy=SKIN,
@@ -57,6 +81,7 @@ def report() -> Report:
         command="dermedge benchmark",
         machine=machine,
         frames="16 frames",
+        source="photos/",
         data="photos/",
         warmup_runs=64,
         secs=10.5,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 import benchmarks.accuracy
 from benchmarks.accuracy import accuracy_of, find_photos, score
@@ -33,9 +34,14 @@ def photos(counts: tuple[int, ...]) -> list[LabelledPhoto]:
     ]
 
 
+def sure(answers: ArrayLike, classes: int = len(LABELS)) -> NDArray[np.float64]:
+    """Probabilities of 1 for each answer."""
+    return np.eye(classes)[answers]
+
+
 def test_answers_that_are_all_right_score_one_without_doubt() -> None:
     truth = np.array([0, 1, 2] * 5)
-    found = accuracy_of(truth, truth, [str(n) for n in range(15)], LABELS)
+    found = accuracy_of(truth, truth, sure(truth), [str(n) for n in range(15)], LABELS)
     for one in (found.accuracy, found.balanced_accuracy):
         assert (one.value, one.low, one.high) == (1, 1, 1)
     assert (found.photos, found.lesions) == (15, 15)
@@ -43,7 +49,7 @@ def test_answers_that_are_all_right_score_one_without_doubt() -> None:
 
 def test_balanced_accuracy_weighs_rare_classes_as_common_ones() -> None:
     truth = np.array([0] * 90 + [1] * 10)
-    found = accuracy_of(truth, np.zeros_like(truth), [str(n) for n in range(100)], LABELS[:2])
+    found = accuracy_of(truth, 0 * truth, sure(0 * truth, 2), [str(n) for n in range(100)], LABELS[:2])
     assert found.accuracy.value == pytest.approx(0.9)
     assert found.balanced_accuracy.value == pytest.approx(0.5)
     assert found.accuracy.low < 0.9 < found.accuracy.high
@@ -52,14 +58,27 @@ def test_balanced_accuracy_weighs_rare_classes_as_common_ones() -> None:
 def test_photos_of_one_lesion_widen_the_interval() -> None:
     truth = np.zeros(60, np.int64)
     answers = np.repeat([0, 0, 1], 20)
-    alone = accuracy_of(truth, answers, [str(n) for n in range(60)], LABELS).accuracy
-    together = accuracy_of(truth, answers, [str(n // 20) for n in range(60)], LABELS).accuracy
+    alone = accuracy_of(truth, answers, sure(answers), [str(n) for n in range(60)], LABELS).accuracy
+    together = accuracy_of(truth, answers, sure(answers), [str(n // 20) for n in range(60)], LABELS).accuracy
     assert together.high - together.low > alone.high - alone.low
 
 
 def test_a_class_without_photos_has_no_recall() -> None:
-    found = accuracy_of(np.array([0, 0, 1]), np.array([0, 1, 1]), ["a", "b", "c"], LABELS)
+    found = accuracy_of(np.array([0, 0, 1]), np.array([0, 1, 1]), sure([0, 1, 1]), ["a", "b", "c"], LABELS)
     assert found.recall == {"melanoma": 0.5, "nevus": 1.0, "dermatofibroma": None}
+
+
+def test_the_sensitivity_for_melanoma_is_that_where_nine_tenths_of_the_others_are_below() -> None:
+    truth = np.array([0] * 4 + [1] * 20)
+    melanoma = np.array([0.9, 0.8, 0.5, 0.1, *np.linspace(0, 0.6, 18), 0.85, 0.95])
+    told = np.stack([melanoma, 1 - melanoma], axis=1)
+    groups = [str(n) for n in range(24)]
+    found = accuracy_of(truth, truth, told, groups, LABELS[:2]).melanoma_sensitivity
+    assert found is not None
+    assert found.value == 0.5  # above 0.6 are two melanomas, and two of the twenty others
+    assert found.low <= 0.5 <= found.high
+    assert accuracy_of(truth, truth, told, groups, ("eczema", "nevus")).melanoma_sensitivity is None
+    assert accuracy_of(truth[4:], truth[4:], told[4:], groups[4:], LABELS[:2]).melanoma_sensitivity is None
 
 
 def test_a_draw_is_even_over_classes_as_far_as_they_go_and_the_same_each_time() -> None:

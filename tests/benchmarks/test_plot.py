@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.plot import check_plot, save_plot, spread_out
+from benchmarks.plot import check_plot, pareto_front, save_plot, spread_out
 from benchmarks.report import Report
 from edge.errors import MissingExtra, OptionError
 
@@ -39,6 +39,19 @@ def test_an_unknown_format_is_refused_before_the_run(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(util, "find_spec", lambda name: object())
     with pytest.raises(OptionError, match=r"plot\.gif.*\.png"):
         check_plot(Path("plot.gif"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=8))
+def test_on_the_pareto_front_are_those_that_none_beats(points: list[tuple[int, int]]) -> None:
+    beaten = {
+        index
+        for index, (cost, worth) in enumerate(points)
+        if any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points)
+    }
+    front = pareto_front(points)
+    assert set(front) == set(range(len(points))) - beaten
+    assert [points[index][0] for index in front] == sorted(points[index][0] for index in front)
 
 
 @settings(deadline=None)

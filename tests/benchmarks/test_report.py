@@ -35,14 +35,23 @@ def test_what_was_not_measured_is_said_so(report: Report) -> None:
     bare = replace(report, data=None, rows=tuple(replace(row, accuracy=None) for row in report.rows))
     text = to_text(bare)
     assert "photos: not measured" in text
-    assert [line.split()[1:] for line in text.splitlines() if line.startswith("alpha ")][3] == [
-        *("not", "measured"),
-        *("not", "measured"),
-    ]
+    alphas = [line.split() for line in text.splitlines() if line.startswith("alpha ")]
+    assert alphas[4][1:] == ["not", "measured"] * 3
     assert "Recall" not in text
     row = next(csv.DictReader(io.StringIO(to_csv(bare))))
     assert (row["accuracy"], row["photos"]) == ("", "")
     assert json.loads(to_json(bare))["rows"][0]["accuracy"] is None
+
+
+def test_the_whole_loop_is_told_with_its_parts_and_its_rate(report: Report) -> None:
+    alphas = [line.split() for line in to_text(report).splitlines() if line.startswith("alpha ")]
+    assert alphas[2][1:] == ["1", "50", "8.00", "8.00", "3.00", "0.50", "3.00", "0.50", "1.00", "0%"]
+    row = next(csv.DictReader(io.StringIO(to_csv(report))))
+    assert (row["loop_fps"], row["loop_capture_ms"], row["loop_end_to_end_ms"]) == ("50.0", "3.0", "8.0")
+    gone = replace(report, rows=tuple(replace(row, loop=None) for row in report.rows))
+    alphas = [line.split() for line in to_text(gone).splitlines() if line.startswith("alpha ")]
+    assert alphas[2][2:] == [*["not", "measured"] * 8, "100%"]
+    assert next(csv.DictReader(io.StringIO(to_csv(gone))))["loop_fps"] == ""
 
 
 def test_a_run_that_is_not_to_be_relied_on_says_so_and_why(report: Report) -> None:
@@ -91,7 +100,7 @@ def test_json_holds_every_value_under_a_versioned_schema(report: Report) -> None
 def test_markdown_has_a_table_for_each_of_the_terminals(report: Report) -> None:
     text = to_markdown(report)
     rules = [line for line in text.splitlines() if line.startswith("| ---")]
-    assert len(rules) == 5
+    assert len(rules) == 6
     assert "| melanoma | 0.900 | 0.900 |" in text
 
 

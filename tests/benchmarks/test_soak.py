@@ -1,0 +1,125 @@
+"""A long run, made short: windows, what is kept when it is stopped, and its plot."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+import benchmarks.cli
+import benchmarks.soak
+import dermedge
+from benchmarks.conditions import Conditions
+from benchmarks.machine import describe_machine
+from benchmarks.soak import SERIES, Soak, Window, save_plot, to_text, window
+from edge.loop import Moment
+from edge.quality import Defect
+from edge.runtime import choose_runtime
+
+
+@pytest.fixture
+def found() -> Soak:
+    """Twenty windows in which memory grows by one MB each, and nothing else moves."""
+    windows = tuple(
+        Window(30.0 * n + 15, 8.0 + 0.1 * (n % 3), 12.0, 100.0 - n % 2, 70.0 + n, None, None, 0.01, 3000, 30)
+        for n in range(20)
+    )
+    machine = describe_machine(choose_runtime())
+    return Soak("2026-11-25", "dermedge", machine, "alpha", 1, "photos/", 10, 30.0, False, windows)
+
+
+def test_a_window_tells_of_all_frames_and_times_those_that_reached_the_network(
+    make_moment: Callable[[], Moment],
+) -> None:
+    rejected = replace(make_moment(), reading=None, defect=Defect.MOVING)
+    made = window([make_moment(), make_moment(), rejected], 2, 4, 0.1, Conditions(50, 900, None, None, None))
+    assert (made.at_s, made.latency_ms, made.fps, made.frames, made.rejected) == (3, 8, 1.5, 3, 1)
+    assert (made.temperature_c, made.clock_mhz, made.others_cores) == (50, 900, 0.1)
+    assert window([rejected], 0, 1, None, Conditions(*[None] * 5)).latency_ms is None
+
+
+def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: Soak) -> None:
+    lines = {line.split(",")[0].split("  ")[0]: line for line in to_text(found).splitlines()}
+    assert lines["memory"].split()[-1] == "rises"
+    assert lines["end to end"].endswith("none found")
+    assert "not measured" in lines["temperature"]
+    assert "drift is below 0.0125" in " ".join(to_text(found).split())
+
+
+def test_others_on_the_machine_are_said(found: Soak) -> None:
+    assert "not to be relied on" not in to_text(found)
+    busy = replace(found, windows=tuple(replace(one, others_cores=0.8) for one in found.windows))
+    assert "not to be relied on: noisy: other processes kept 0.80 cores busy" in to_text(busy)
+
+
+def test_the_plot_has_a_panel_a_series(found: Soak, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    save_plot(found, tmp_path / "soak.svg")
+    drawn = (tmp_path / "soak.svg").read_text()
+    assert all(drawn.count("<!-- " + title) == 1 for title, _ in SERIES.values())
+    save_plot(found, tmp_path / "soak.png")
+    assert cv2.imread(str(tmp_path / "soak.png")).std() > 5
+
+
+def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
+    model_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: list[str] = []
+
+    def press(text: str) -> None:
+        told.append(text)
+        if text.startswith("soak") and len(told) == 3:
+            assert len((tmp_path / "out" / "soak.csv").read_text().splitlines()) == 4
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(benchmarks.soak, "MIN_WINDOW_S", 0.01)
+    monkeypatch.setattr(benchmarks.soak, "MAX_WINDOW_S", 0.05)
+    monkeypatch.setattr(benchmarks.cli, "show_progress", press)
+    arguments = [str(model_path), "--source", "demo", "--soak", "5", "--output", str(tmp_path / "out")]
+    assert dermedge.main(["benchmark", *arguments]) == 130
+    assert "stopped after" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "out" / "soak.csv").open()))
+    kept = json.loads((tmp_path / "out" / "soak.json").read_text())
+    assert len(rows) == len(kept["windows"]) == 3
+    assert kept["schema"] == "dermedge-soak/1"
+    assert kept["stopped"] is True
+    assert kept["drifts"]["fps"] is None  # of three windows
+    assert float(rows[0]["fps"]) > 0
+
+
+def test_a_soak_that_is_over_ends_with_status_0(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmarks.soak, "MIN_WINDOW_S", 0.01)
+    arguments = [str(model_path), "--source", "demo", "--soak", "0.005", "--json"]
+    assert dermedge.main(["benchmark", *arguments]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert kept["stopped"] is False
+    assert kept["minutes"] == 0.005
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--soak", "1", "--num-threads", "1,2", "--source", "demo"], "one model with one number"),
+        (["--soak", "1", "--data", "photos"], "neither --data nor"),
+        (["--soak", "0", "--source", "demo"], "'0' is not a number above 0"),
+        (["--soak", "1"], "--source demo"),
+        (["--soak", "1", "--source", "gone.mp4"], "there is no file or folder 'gone.mp4'"),
+    ],
+)
+def test_what_a_soak_cannot_do_is_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dermedge.main(["benchmark", *arguments]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("INFO:")]
+    assert said in line
