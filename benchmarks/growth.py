@@ -56,6 +56,8 @@ AUDIT_COUNTS = (500, 1000, 2000, 4000)
 BYTES_PER_MB = 1e6
 PANEL_INCHES = 4.4
 DPI = 130
+# Above and below the points, a factor.
+ROOM = 1.15
 SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
@@ -329,7 +331,7 @@ def save(found: Growth, folder: Path) -> None:
 def save_plot(found: Growth, path: Path) -> None:
     """Draws each series in a panel of its own, with its law; raises StorageError."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     columns = min(2, len(found.x_names))
     rows = -(-len(found.x_names) // columns)
@@ -344,13 +346,16 @@ def save_plot(found: Growth, path: Path) -> None:
         axes.plot(x, [point.cost for point in points], "o", color=COLOUR, markersize=5)
         if found.fitted:
             axes.set(xscale="log", yscale="log")
-            axes.yaxis.set_major_formatter(ScalarFormatter())
-            axes.yaxis.set_minor_formatter(ScalarFormatter())
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
+            # what hardly varies is drawn as such
+            axes.set_ylim(min(one.low for one in points) / ROOM, max(one.high for one in points) * ROOM)
         if law:
             line = np.geomspace(x[0], x[-1], 50)
             axes.plot(line, [law(at) for at in line], "--", color=FIT_COLOUR, linewidth=1)
         axes.set_xticks(x, [f"{at:g}" for at in x])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.tick_params(labelsize=7, which="both")
         axes.set_xlabel(x_name, fontsize=8)
         axes.set_ylabel(points[0].unit, fontsize=8)

@@ -34,7 +34,9 @@ class PowerLaw:
         return self.factor * x**self.exponent
 
     def __str__(self) -> str:
-        return f"exponent {self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}], R² {self.r_squared:.3f}"
+        # 0.0 is added because a rounded -0.001 is -0.0
+        exponent, low, high = (round(one, 2) + 0.0 for one in (self.exponent, self.low, self.high))
+        return f"exponent {exponent:.2f} [{low:.2f}, {high:.2f}], R² {self.r_squared:.3f}"
 
 
 def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:

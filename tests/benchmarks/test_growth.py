@@ -1,0 +1,102 @@
+"""What `benchmarks.growth` measures, made small, and what it writes of it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the device's environment has no TensorFlow")
+pytest.importorskip("matplotlib")
+import benchmarks.growth
+from benchmarks.growth import Growth, Point, main, table
+from benchmarks.latency import Rules
+from edge import Classifier
+from train.run_folder import RunFolder
+
+TWICE = Growth(
+    "made-up",
+    "A made-up growth",
+    tuple(Point("time by size", x, 2.0 * x, 1.9 * x, 2.1 * x, "ms") for x in (1, 2, 4)),
+    {"time by size": "size"},
+    (),
+)
+
+
+def points(folder: Path, name: str) -> dict[str, list[tuple[float, float]]]:
+    """Series -> (x, cost) of a CSV."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in csv.DictReader((folder / f"{name}.csv").open()):
+        found.setdefault(row["series"], []).append((float(row["x"]), float(row["cost"])))
+    return found
+
+
+def test_the_table_tells_the_law_and_both_ends() -> None:
+    [row] = table(TWICE).rows
+    assert row == ("time by size", "1.00", "[1.00, 1.00]", "1.000", "2 ms at 1", "8 ms at 4")
+
+
+def test_latency_is_measured_of_networks_that_it_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmarks.growth, "RULES", Rules(1, 3, 0.01, 5))
+    monkeypatch.setattr(benchmarks.growth, "SIZE", 32)
+    monkeypatch.setattr(benchmarks.growth, "SMALL_SIZE", 32)
+    options = ["--source", "demo", "--arch", "cnn", "--sizes", "32,48,64", "--widths", "0.5,1,2"]
+    assert main(["latency", *options, "--output", str(tmp_path / "out")]) == 0
+    found = points(tmp_path / "out", "latency")
+    assert [x for x, _ in found["inference by input size"]] == [32, 48, 64]
+    sizes_mb = [cost for _, cost in found["file size by width"]]
+    assert 2 * sizes_mb[1] < sizes_mb[2]  # weights grow with the square of the width
+    assert found["inference by threads"][0][0] == 1
+    text = capsys.readouterr().out
+    assert "weights that nobody trained" in text
+    assert "file size by width" in (tmp_path / "out" / "latency.md").read_text()
+    assert cv2.imread(str(tmp_path / "out" / "latency.png")).std() > 5
+
+
+def test_training_is_timed_on_photos_of_a_catalogue(trained_run: Path, tmp_path: Path) -> None:
+    catalogue = RunFolder(trained_run).catalogue_path
+    options = ["--data", str(catalogue), "--counts", "32,36", "--output", str(tmp_path)]
+    assert main(["training", *options]) == 0
+    [(x, secs), _] = points(tmp_path, "training")["an epoch by photos"]
+    assert x == 32
+    assert secs > 0
+
+
+def test_the_audit_is_timed_on_drawn_photos(labelled_set: Path, tmp_path: Path) -> None:
+    assert main(["audit", str(labelled_set), "--counts", "10,20,40", "--output", str(tmp_path)]) == 0
+    assert [x for x, _ in points(tmp_path, "audit")["audit by photos"]] == [10, 20, 40]
+
+
+def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tmp_path: Path) -> None:
+    with Classifier(model_path) as classifier:
+        labels, size = classifier.labels[:2], classifier.input_size
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for label in labels:
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "photos" / label / "1.png"), noise)
+    options = [str(model_path), "--data", str(tmp_path / "photos"), "--output", str(tmp_path / "out")]
+    assert main(["accuracy", *options]) == 0
+    found = points(tmp_path / "out", "accuracy")
+    assert [x for x, _ in found["balanced accuracy by input size"]] == [size]
+    assert "exponent" not in (tmp_path / "out" / "accuracy.md").read_text().splitlines()[4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["latency", "--output", "out"], "--source demo"),
+        (["latency", "--sizes", "big", "--output", "out"], "'big' is no list of positive numbers"),
+        (["audit", "nowhere", "--output", "out"], "there is no picture in 'nowhere'"),
+        (["audit", "{photos}", "--counts", "5000", "--output", "out"], "60 photos to measure on, and 5000"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], said: str, labelled_set: Path) -> None:
+    from edge.errors import DermedgeError
+
+    with pytest.raises(DermedgeError, match=said):
+        main([one.format(photos=labelled_set) for one in arguments])

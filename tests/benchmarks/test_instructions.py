@@ -1,0 +1,41 @@
+"""Marks to counts, and, where an emulated arm64 was made, real counts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.instructions import BOARD, Count, Subject, build_plugin, count, parts, to_csv, to_table
+from edge.runtime import choose_runtime
+from edge.shipped import FAST_MODEL
+
+
+def test_the_marks_own_instructions_are_in_no_count() -> None:
+    marks = [1000, 1010, 1100, 1310, 5320, 10000, 10100, 10310, 14320, 19000]
+    assert parts(marks) == [(200, 4000, 4670), (200, 4000, 4670)]
+
+
+def test_the_table_is_in_millions_and_says_that_it_tells_no_times() -> None:
+    one = Count("alpha", "int8-ptq", "cortex-a72", 1_876_000, 42_134_150, 44_116_000, 1.4e-5, 4)
+    table = to_table([one])
+    assert table.rows == (("alpha", "int8-ptq", "cortex-a72", "1.88", "42.13", "44.12", "1.4e-05"),)
+    assert "no times" in table.title
+    [row] = csv.DictReader(io.StringIO(to_csv([one])))
+    assert row["invoke"] == "42134150"
+
+
+@pytest.mark.skipif(not (BOARD / "python").is_file(), reason="no emulated arm64: make test-arm64")
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+@pytest.mark.skipif(choose_runtime() != "litert", reason="the emulated Python has LiteRT")
+def test_a_shipped_model_is_counted_alike_in_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = build_plugin(tmp_path)
+    found = count(Subject("fast", "int8", FAST_MODEL), "cortex-a76", plugin)
+    assert found.spread < 0.001
+    # at least a hundredth of an instruction a multiply-accumulate, of which it has some 100 million
+    assert 1_000_000 < found.invoke < found.predict < 1_000_000_000
