@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BASE = "base"
 SEEDS = (BASE, "seed-1", "seed-2")
 HALVES = 2
-EPOCHS, PHOTOS_PER_EPOCH = 8, 3200
+EPOCHS, PHOTOS_PER_EPOCH = 6, 3200
 SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "melanoma_auroc_all", "decline_auroc_other", "brier")
 HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
 
