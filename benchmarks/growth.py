@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from importlib import util
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -41,11 +42,12 @@ from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge import DISCLAIMER
 from edge.arguments import Parser, make_parser, positive_int
 from edge.classifier import Classifier, common_labels
-from edge.errors import DataError, DermedgeError
+from edge.errors import DataError, DermedgeError, MissingExtra
 from edge.files import write_beside, write_text
 from edge.pictures import find_pictures, read_picture
 from edge.preprocess import to_input
 
+EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
 ARCHITECTURE = "efficientnet_lite0_trunk"
 SIZES = (96, 128, 160, 192, 224, 256)
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
@@ -119,6 +121,9 @@ class Growth:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, writes and prints; returns the exit status."""
     options = _parse(argv)
+    for package, extra in EXTRAS.items():
+        if util.find_spec(package) is None:
+            raise MissingExtra(package, extra)
     check_writable(options.output)
     company = Company()
     found = options.measure(options)
@@ -436,3 +441,6 @@ if __name__ == "__main__":
     except DermedgeError as failure:
         print(f"growth: error: {failure}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("growth: stopped", file=sys.stderr)
+        sys.exit(130)

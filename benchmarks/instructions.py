@@ -300,3 +300,6 @@ if __name__ == "__main__":
     except DermedgeError as failure:
         print(f"instructions: error: {failure}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("instructions: stopped", file=sys.stderr)
+        sys.exit(130)

@@ -7,10 +7,12 @@ file; what such a file answers means nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 
 import numpy as np
 
+from edge.errors import MissingExtra
 from edge.files import write_bytes
 
 CALIBRATION_PICTURES = 8
@@ -44,8 +46,11 @@ def write_untrained(shape: Shape, folder: Path) -> Path:
     """Writes the file of a shape, without a manifest, below ``folder``, and returns its path.
 
     Raises:
+        MissingExtra: TensorFlow is not installed.
         OptionError: an unknown architecture, or a size below 32.
     """
+    if util.find_spec("tensorflow") is None:
+        raise MissingExtra("tensorflow", "train")
     import tf_keras as keras
 
     from convert.lower import Form, lower

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from importlib import util
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import benchmarks.growth
 from benchmarks.growth import Growth, Point, main, table
 from benchmarks.latency import Rules
 from edge import Classifier
+from edge.errors import DermedgeError, MissingExtra
 from train.run_folder import RunFolder
 
 TWICE = Growth(
@@ -86,6 +88,12 @@ def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tm
     assert "exponent" not in (tmp_path / "out" / "accuracy.md").read_text().splitlines()[4]
 
 
+def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'dermedge\[benchmark\]'"):
+        main(["audit", "photos", "--output", "out"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -96,7 +104,5 @@ def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tm
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], said: str, labelled_set: Path) -> None:
-    from edge.errors import DermedgeError
-
     with pytest.raises(DermedgeError, match=said):
         main([one.format(photos=labelled_set) for one in arguments])
