@@ -331,7 +331,7 @@ def _loop_table(report: Report) -> Table:
     )
     title = (
         "The whole loop as `dermedge run` has it, on the source as it is, one model after the other, medians "
-        "in ms. capture: wait and decoding. rest: quality gate, smoothing, handing over. rejected: by the gate."
+        "in ms. capture: wait and decoding. rest: quality gate, smoothing, handing over."
     )
     return Table(title, head, tuple(_loop_cells(row) for row in report.rows))
 

@@ -12,8 +12,9 @@ skip() { echo "no arm64 by emulation: $*"; exit 77; }
 [ "$(uname -m)" = x86_64 ] || skip "this machine is $(uname -m); make test-device tests it"
 dir=$(realpath -m "$1"); shift
 locks=$(dirname "$(realpath "$0")")/../../locks
-sources=$(compgen -G '/etc/apt/sources.list.d/*.sources' | head -1 || true)
-[ -n "$sources" ] || { [ -s /etc/apt/sources.list ] && sources=/etc/apt/sources.list; } || skip 'it takes a Debian system'
+sources=/etc/apt/sources.list.d/debian.sources
+[ -e $sources ] || sources=/etc/apt/sources.list
+[ -s $sources ] || skip 'it takes a Debian system'
 if ! { command -v qemu-aarch64 && command -v mmdebstrap; } >/dev/null; then
 	[ "$(id -u)" = 0 ] || skip "install qemu-user and mmdebstrap, or run as root"
 	{ apt-get -o DPkg::Lock::Timeout=300 update -qq && DEBIAN_FRONTEND=noninteractive apt-get \
@@ -53,7 +54,6 @@ board cortex-a76 0x4 0xd0b 1 \
 
 cat >"$dir/python" <<END
 #!/bin/sh
-# QEMU_PLUGIN is qemu's own variable
 dir=\$(dirname "\$(realpath "\$0")")
 [ -d "\$dir/\${QEMU_CPU:?cortex-a72 or cortex-a76}" ] || { echo "QEMU_CPU is '\$QEMU_CPU'; known: cortex-a72, cortex-a76" >&2; exit 2; }
 export QEMU_LD_PREFIX="\$dir/\$QEMU_CPU" PYTHONPATH="\$dir/site\${PYTHONPATH:+:\$PYTHONPATH}"
