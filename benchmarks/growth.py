@@ -53,7 +53,7 @@ SIZES = (96, 128, 160, 192, 224, 256)
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 SIZE, SMALL_SIZE = 192, 128
 RULES = Rules(num_runs=512, min_secs=10.0, max_secs=150.0)
-TRAINING_COUNTS, TRAINING_SIZE, BATCH = (250, 500, 1000, 2000), 128, 32
+TRAINING_COUNTS, TRAINING_SIZE, BATCH = (256, 512, 1024, 2048), 128, 32
 AUDIT_COUNTS = (500, 1000, 2000, 4000)
 BYTES_PER_MB = 1e6
 PANEL_INCHES = 4.4
@@ -219,7 +219,13 @@ def training(options: argparse.Namespace) -> Growth:
     points = []
     for count in (BATCH, *counts):  # the first traces the graph, and is not counted
         batches = TrainingBatches(
-            pixels[:count], chosen[:count], classes, batch_size=BATCH, photos_per_epoch=count, seed=0, epoch=0
+            pixels[:count],
+            chosen[:count],
+            classes,
+            batch_size=BATCH,
+            photos_per_epoch=count + BATCH // 2,  # a draw may be some photos short
+            seed=0,
+            epoch=0,
         )
         if not compiled:
             model.compile(keras.optimizers.AdamW(1e-5), adjusted_loss(batches.shares), metrics=["accuracy"])
