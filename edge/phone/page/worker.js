@@ -26,7 +26,6 @@ function pixelsOf(bitmap) {
   Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
   context.drawImage(bitmap, 0, 0);
   const { width, height } = bitmap;
-  bitmap.close();
   return context.getImageData(0, 0, width, height);
 }
 
@@ -48,5 +47,9 @@ async function answer({ kind, number, bitmap, atS, reason }) {
   if (kind === "lost") moment = pipeline.lost(reason);
   if (kind === "live") moment = await pipeline.live(pixelsOf(bitmap), atS);
   if (kind === "still") moment = await pipeline.still(pixelsOf(bitmap));
-  if (moment) postMessage({ kind: "moment", number, moment, totalMs: performance.now() - started });
+  const totalMs = performance.now() - started;
+  if (kind === "still") bitmap.close();
+  // a live one goes back with the moment that is of it
+  const back = kind === "live" ? [bitmap] : [];
+  if (moment) postMessage({ kind: "moment", number, moment, bitmap: back[0] ?? null, totalMs }, back);
 }
