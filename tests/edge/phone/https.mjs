@@ -19,7 +19,8 @@ const seen = { said: server.said };
 
 async function open(name) {
   const context = await chromium.launchPersistentContext(join(home, name), {
-    executablePath: config.program, args: CHROMIUM_ARGUMENTS, env: { ...process.env, HOME: home },
+    executablePath: config.program, env: { ...process.env, HOME: home },
+    args: [...CHROMIUM_ARGUMENTS, `--proxy-bypass-list=${new URL(server.address).hostname}`],
   });
   return [context, context.pages()[0]];
 }

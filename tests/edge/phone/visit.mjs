@@ -6,10 +6,11 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
-// Debian's Chromium, without its errands.
+// Debian's Chromium, without its errands; what is left of them, and all else that is not on this machine, is asked
+// of a proxy where none listens.
 export const CHROMIUM_ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
+  "--disable-component-update", "--disable-sync", "--proxy-server=127.0.0.1:9",
 ];
 export const LIMIT_MS = 150_000;
 const HUNG = 75;
