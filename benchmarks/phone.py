@@ -3,10 +3,11 @@
     dermedge phone build app/
     python -m benchmarks.phone app/ --source photos/ [--browser chromium]
 
-The frames, 640 x 480, go the way of the camera's: through gate, preprocessing, network, smoothing and decision, in the
-app's own worker. Of each answer three times are taken: on the page, from the frame to the answer, with the copy of the
-frame and the way to the worker and back; in the worker, from the frame's arrival to the answer; and of `model.run()`
-with its input and outputs. What is printed are medians, and medians of the ratios within one answer.
+The frames, 640 x 480, go the way of the camera's: through gate, preprocessing, network, smoothing and
+decision, in the app's own worker. Of each answer three times are taken: on the page, from the frame to the
+answer, with the copy of the frame and the way to the worker and back; in the worker, from the frame's arrival
+to the answer; and of `model.run()` with its input and outputs. What is printed are medians, and medians of
+the ratios within one answer.
 """
 
 from __future__ import annotations
@@ -41,8 +42,15 @@ END_TIMEOUT_S = 10
 WARMUP = 32
 # A browser that shows nothing, as a fresh user who asks nobody anything; by the family of its name.
 ARGUMENTS = {
-    "chrom": ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-renderer-backgrounding",
-              "--disable-backgrounding-occluded-windows", "--user-data-dir={profile}"),
+    "chrom": (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-renderer-backgrounding",
+        "--disable-backgrounding-occluded-windows",
+        "--user-data-dir={profile}",
+    ),
     "firefox": ("--headless", "--profile", "{profile}"),
 }
 
@@ -71,8 +79,8 @@ def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str,
     results: queue.Queue[dict[str, Any]] = queue.Queue()
     with make_server(files, LOOPBACK, 0) as server:
 
-        class Handler(server.RequestHandlerClass):  # type: ignore[name-defined, misc]
-            def do_POST(self) -> None:
+        class Handler(server.RequestHandlerClass):  # type: ignore[name-defined]
+            def do_POST(self) -> None:  # noqa: N802
                 results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(204)
                 self.end_headers()
@@ -128,7 +136,7 @@ def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterato
     machine = describe_machine("litert")
     yield f"{machine.cpu}, {machine.cores} cores, load {machine.load}; {result['agent']}"
     yield f"{manifest['architecture']} at {manifest['input_size']} pixels; {origin}"
-    yield f"{len(answers)} answers; {len(result['times']) - WARMUP - len(answers)} frames did not pass the gate"
+    yield f"{len(answers)} answers; {result['times'].count(None)} frames did not pass the gate"
     page, worker, run = np.array(answers).T
     yield f"model.run()                  {np.median(run):6.2f} ms"
     for name, times in (("in the worker", worker), ("on the page", page)):
@@ -157,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("app", type=Path, metavar="APP", help="the folder of `dermedge phone build`")
     parser.add_argument("--source", help="photos to show, as for `dermedge benchmark`")
     parser.add_argument("--browser", default="chromium", help="a Chromium or Firefox; default chromium")
-    parser.add_argument("--rounds", type=positive_int, default=8, help="how often each photo comes; default 8")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=8, help="how often each photo comes; default 8"
+    )
     return parser
 
 

@@ -108,7 +108,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browse(node: str, app: Path, pictures: list[Path], shots: Path) -> Callable[..., dict[str, Any]]:
     """A function that runs a script beside this file, which visits the served app, and returns what it saw.
 
-    ``options`` go to the script, ``serving`` to `dermedge phone serve`, and ``around`` before the whole command.
+    ``options`` go to the script, ``serving`` to `dermedge phone serve`, and ``around`` before the command.
     """
 
     def visit(

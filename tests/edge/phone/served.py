@@ -1,4 +1,4 @@
-"""`dermedge` with the arguments given, whose web server prints the breaches of its policy that browsers report."""
+"""`dermedge` with the arguments given, whose web server prints the breaches of its policy."""
 
 import sys
 from http.server import BaseHTTPRequestHandler

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.manifest import digest
 
-# The pictures of the camera bear their numbers in bits: marks in the corners of the centre square, outside the
-# reticle, dark for 0 and light for 1. In pixels of a square of that side, the middles of the marks.
+# The pictures of the camera bear their numbers in bits: marks in the corners of the centre square, outside
+# the reticle, dark for 0 and light for 1. In pixels of a square of that side, the middles of the marks.
 MARKS = {"across": [16, 44, 72, 408, 436, 464], "down": 16, "side": 480}
 MARK_HALF, DARK, LIGHT = 12, 60, 220
 
@@ -106,9 +106,7 @@ def test_history_keeps_exports_and_erases(visit: dict[str, Any], app: Path) -> N
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
 
 
-def test_it_works_when_the_server_is_gone(
-    visit: dict[str, Any], hold_title: Callable[[str], None]
-) -> None:
+def test_it_works_when_the_server_is_gone(visit: dict[str, Any], hold_title: Callable[[str], None]) -> None:
     hold_title(visit["offline"])
     assert "without a networkworks" in visit["network"]
 

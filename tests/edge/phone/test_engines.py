@@ -1,4 +1,4 @@
-"""The page in browser engines beside Chromium's: Firefox, and WebKit, which every browser on an iPhone is made of."""
+"""The page in other engines than Chromium's: Firefox's, and WebKit, which iPhones have."""
 
 from __future__ import annotations
 
