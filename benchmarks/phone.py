@@ -91,9 +91,8 @@ def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str,
         server.shutdown()
 
 
-@contextmanager
-def browsing(browser: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A browser without a screen that shows an address.
+def command_of(browser: str) -> tuple[str, ...]:
+    """A browser's program and arguments, in which "{profile}" stands for a folder.
 
     Raises:
         OptionError: there is no such browser, or it is none of those that are known.
@@ -102,13 +101,17 @@ def browsing(browser: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
     family = next((one for one in ARGUMENTS if one in Path(browser).name), None)
     if program is None or family is None:
         raise OptionError(f"'{browser}' is no Chromium and no Firefox here; name one with --browser")
+    return (program, *ARGUMENTS[family])
+
+
+@contextmanager
+def browsing(command: Sequence[str], address: str) -> Iterator[None]:
+    """A browser without a screen, and without a past, that shows an address."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        arguments = [one.format(profile=profile) for one in ARGUMENTS[family]]
-        process = subprocess.Popen(
-            [program, *arguments, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        words = [one.format(profile=profile) for one in command]
+        process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            yield process
+            yield
         finally:
             process.terminate()
             process.wait(END_TIMEOUT_S)
@@ -118,11 +121,12 @@ def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterato
     """The report's lines.
 
     Raises:
-        OptionError, SourceError, PictureError: as `files_of` and `browsing`.
+        OptionError, SourceError, PictureError: as `command_of` and `files_of`.
         ToolError: the browser was silent, or what it ran failed.
     """
+    command = command_of(browser)
     files, origin = files_of(app, source, rounds)
-    with serving(files) as (port, results), browsing(browser, f"http://localhost:{port}/measure.html"):
+    with serving(files) as (port, results), browsing(command, f"http://localhost:{port}/measure.html"):
         try:
             result = results.get(timeout=TIMEOUT_S)
         except queue.Empty as error:

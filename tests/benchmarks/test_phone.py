@@ -14,14 +14,16 @@ def built(tmp_path: Path) -> Path:
     """A folder with what every app has."""
     for name in ("index.html", "files.js"):
         (tmp_path / name).write_text("")
+    # a browser that is never started
+    (tmp_path / "chromium").touch(0o755)
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["{empty}", "--source", "demo"], "holds no built app"),
-        (["{built}"], "give photos with --data or --source"),
+        (["{empty}", "--source", "demo", "--browser", "{built}/chromium"], "holds no built app"),
+        (["{built}", "--browser", "{built}/chromium"], "give photos with --data or --source"),
         (
             ["{built}", "--source", "demo", "--browser", "netscape"],
             "'netscape' is no Chromium",
