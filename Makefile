@@ -56,6 +56,7 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,--group onnxruntime,onnxruntime)
 	$(call lock,--group tensorflow,tensorflow)
 	$(call lock,--group tf2onnx,tf2onnx)
+	$(call lock,--group ultralytics,ultralytics)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

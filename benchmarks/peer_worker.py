@@ -8,6 +8,7 @@ For each line on standard input it shows the peer all frames, and prints what it
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,9 +62,9 @@ def largest_square(frame_bgr: Frame) -> Frame:
     return frame_bgr[top : top + cut, left : left + cut]
 
 
-def centre_square(frame_bgr: Frame, side: int) -> Frame:
-    """The network's picture as most examples make it: uint8 [side, side, 3] RGB."""
-    resized = cv2.resize(largest_square(frame_bgr), (side, side), interpolation=cv2.INTER_AREA)
+def centre_square(frame_bgr: Frame, side: int, interpolation: int = cv2.INTER_AREA) -> Frame:
+    """The network's picture as careful examples make it, of all pixels: uint8 [side, side, 3] RGB."""
+    resized = cv2.resize(largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
@@ -113,6 +114,13 @@ def litert(model: str, threads: int) -> Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads))
+
+
+def litert_bilinear(model: str, threads: int) -> Answer:
+    """With the fastest resizing, which looks at four pixels for each that it makes, and leaves others out."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
 
 
 def tflite_runtime(model: str, threads: int) -> Answer:
@@ -173,6 +181,23 @@ def mediapipe(model: str, threads: int) -> Answer:
     return in_order
 
 
+def ultralytics(model: str, threads: int) -> Answer:
+    """It resizes by itself, and chooses its threads by itself."""
+    # it would install what it misses, and ask its makers for news
+    os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
+    from ai_edge_litert.interpreter import Interpreter
+    from ultralytics import YOLO
+
+    _, side, _, _ = _opened(Interpreter(model_path=model))
+    network = YOLO(model, task="classify")
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        [found] = network.predict(frame_bgr, imgsz=side, device="cpu", verbose=False)
+        return int(found.probs.top1), found.probs.data.numpy()
+
+    return timed(decide)
+
+
 def opencv_dnn(model: str, threads: int) -> Answer:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -210,20 +235,22 @@ PEERS: dict[str, Peer] = {
     "dermedge": dermedge,
     "litert-invoke": litert_invoke,
     "litert": litert,
+    "litert-bilinear": litert_bilinear,
     "litert-compiled-model": litert_compiled_model,
     "tensorflow": tensorflow,
     "tflite-runtime": tflite_runtime,
     "onnxruntime": onnxruntime,
     "mediapipe": mediapipe,
     "opencv-dnn": opencv_dnn,
+    "ultralytics": ultralytics,
 }
 
 
-def _interpreter_answer(opened: Any) -> Answer:
+def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> Answer:
     interpreter, side, given, wanted = _opened(opened)
 
     def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
-        interpreter.set_tensor(given, centre_square(frame_bgr, side)[None])
+        interpreter.set_tensor(given, centre_square(frame_bgr, side, interpolation)[None])
         interpreter.invoke()
         return most_probable(interpreter.get_tensor(wanted))
 

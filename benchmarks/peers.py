@@ -1,11 +1,12 @@
 """Other ways to run the same .tflite on the same frames, side by side, each in an environment of its own.
 
-    python -m benchmarks.peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--output DIR]
+    python -m benchmarks.peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
 
 The command makes each environment from its lock, once, in the folder of the caches. In each a process holds
-one peer; they take turns, FRAMES frames each. From frame to decision a peer does what most examples of it do:
-centre square, resizing, and the most probable class. `litert-invoke` is the limit: it is timed without them.
-ONNX Runtime opens no .tflite: it runs what tf2onnx makes of it.
+one peer; they take turns, FRAMES frames each. From frame to decision a peer does what careful examples of it
+do: centre square, a resizing that averages, and the most probable class. `litert-bilinear` is the careless
+one, and `litert-invoke` the limit: it is timed without them. ONNX Runtime opens no .tflite: it runs what
+tf2onnx makes of it.
 """
 
 from __future__ import annotations
@@ -51,24 +52,28 @@ class Way:
         form: what it runs.
         converter: the lock of the environment that makes this of the .tflite, where it is another file.
         takes_threads: whether it can be told how many threads to use.
+        is_large: whether its environment takes gigabytes, so that it runs only where it is asked for.
     """
 
     lock: str
     form: str = TFLITE
     converter: str | None = None
     takes_threads: bool = True
+    is_large: bool = False
 
 
 PEERS = {
     OURS: Way("device"),
     LIMIT: Way("device"),
     SAME_FILE: Way("device"),
+    "litert-bilinear": Way("device", "the .tflite on pictures whose resizing leaves pixels out"),
     "litert-compiled-model": Way("device"),
     "tensorflow": Way("tensorflow"),
     "tflite-runtime": Way("device-tflite-runtime"),
     "onnxruntime": Way("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", "tf2onnx"),
     "mediapipe": Way("mediapipe", takes_threads=False),
     "opencv-dnn": Way("device"),
+    "ultralytics": Way("ultralytics", takes_threads=False, is_large=True),
 }
 # The newest that tf2onnx writes well; with it come scales by channel.
 ONNX_OPSET = "17"
@@ -93,7 +98,8 @@ class Peer:
         ratio_low: the lower end of the 95 % interval of this.
         ratio_high: the upper end.
         agreement: the share of the frames whose most probable class is that of dermedge.
-        furthest: the greatest difference of a probability from that of LiteRT's interpreter, 0 to 1.
+        furthest: the greatest difference of a probability from that of LiteRT's interpreter, 0 to 1; None of
+            dermedge, whose probabilities are calibrated.
         cores: that it kept busy meanwhile.
         peak_mb: the most memory of its process.
         install_mb: of its environment's packages; some serve several peers.
@@ -197,10 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--num-runs", type=positive_int, default=NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="also ultralytics, whose environment takes gigabytes"
+    )
     arguments = parser.parse_args(given)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
-    pythons, missing = make_environments(show_progress)
+    pythons, missing = make_environments(arguments.all, show_progress)
     company = Company()
     peers = measure_peers(
         arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_progress
@@ -211,11 +220,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make_environments(progress: Progress) -> tuple[dict[str, Path], dict[str, str]]:
-    """The Pythons of all peers by the names of their locks, and why others could not be made."""
+def make_environments(large: bool, progress: Progress) -> tuple[dict[str, Path], dict[str, str]]:
+    """The Pythons of all peers by the names of their locks, and why others are not there.
+
+    Args:
+        large: whether to make those that take gigabytes.
+        progress: is told which is being made.
+    """
     pythons, missing = dict[str, Path](), dict[str, str]()
-    locks = (lock for way in PEERS.values() for lock in (way.lock, way.converter) if lock)
-    for lock in dict.fromkeys(locks):
+    ways = [way for way in PEERS.values() if large or not way.is_large]
+    for way in PEERS.values():
+        if way not in ways:
+            missing[way.lock] = "it was not asked for: its environment takes gigabytes (--all)"
+    for lock in dict.fromkeys(lock for way in ways for lock in (way.lock, way.converter) if lock):
         progress(f"environment of {lock}")
         try:
             pythons[lock] = make_environment(lock)
@@ -315,19 +332,20 @@ def to_sheet(peers: Sequence[Peer], origin: Origin, others_cores: float | None) 
         "peer",
         "median",
         "p99",
-        "to dermedge",
+        "ratio",
         "95 % interval",
         "same class",
         "off by",
         "peak MB",
-        "install MB",
+        "disk MB",
     )
     rows = tuple(_cells(peer, peer.latency) for peer in peers if peer.latency)
     runs = max((peer.latency.n for peer in peers if peer.latency), default=0)
     threads = f"{origin.num_threads} thread{'s' if origin.num_threads > 1 else ''}"
     title = (
         f"Frame to decision, ms, {origin.model}, {threads}, n = {runs}, peers in turn; {LIMIT}: the "
-        f"inference alone. off by: the greatest difference of a probability from {SAME_FILE}'s."
+        f"inference alone. ratio: to dermedge, turn by turn. off by: the greatest difference of a "
+        f"probability from {SAME_FILE}'s. disk MB: of the environment."
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
@@ -365,7 +383,7 @@ def _peer(
         ratio_low=ratio and ratio[1],
         ratio_high=ratio and ratio[2],
         agreement=_agreement(turns, counted.get(OURS)),
-        furthest=_furthest(turns, counted.get(SAME_FILE)),
+        furthest=None if name == OURS else _furthest(turns, counted.get(SAME_FILE)),
         cores=float(np.mean([turn["cores"] for turn in turns])),
         peak_mb=peak and peak / BYTES_PER_MB,
         install_mb=_size_mb(python.parent.parent) if python else None,
@@ -444,7 +462,7 @@ def _cells(peer: Peer, latency: Spread) -> tuple[str, ...]:
         measured(peer.ratio, ".2f"),
         interval or NOT_MEASURED,
         measured(peer.agreement, ".0%"),
-        measured(peer.furthest, ".1%"),
+        "-" if peer.name == OURS else measured(peer.furthest, ".1%"),
         measured(peer.peak_mb, ".0f"),
         measured(peer.install_mb, ".0f"),
     )

@@ -21,6 +21,7 @@ from edge.arguments import Parser, make_parser, positive_int
 from edge.errors import DermedgeError, ModelError
 from edge.files import write_text
 from edge.manifest import digest
+from edge.runtime import choose_runtime
 from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 
@@ -115,7 +116,7 @@ def origin_of(arguments: argparse.Namespace, command: str, frames: str) -> Origi
     return Origin(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        machine=describe_machine("litert"),
+        machine=describe_machine(choose_runtime()),
         model=arguments.model.name,
         sha256=digest(arguments.model),
         num_threads=arguments.num_threads,
