@@ -48,7 +48,7 @@ PAIRS = 24
 # Each run: short, so that drift falls on both of a pair.
 RULES = Rules(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
 TOOL_TIMEOUT_S = 120
-BLOCKS, BLOCK_FRAMES = 400, 16
+BLOCKS, BLOCK_FRAMES = 250, 16
 LOOKS = 20
 MAX_APART, MAX_ADDED = 0.05, 0.01
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise MissingExtra("ai-edge-litert, whose tool it runs,", "edge")
     frames, origin = frames_of_source(arguments.source)
     company = Company()
-    added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_progress)
+    added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_progress, BLOCKS)
     others = company.cores()
     pairs: list[Pair] = []
     failure = None
@@ -151,7 +151,7 @@ def tool_ms(model: Path, num_threads: int) -> float:
 
 
 def added_by_measuring(
-    model: Path, frames: Frames, num_threads: int, progress: Progress, blocks: int = BLOCKS
+    model: Path, frames: Frames, num_threads: int, progress: Progress, blocks: int
 ) -> Ratio:
     """What the measuring loop takes, by what a bare one takes for the same frames.
 
