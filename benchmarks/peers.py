@@ -215,6 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_progress
     )
     others = company.cores()
+    if not any(peer.latency for peer in peers):
+        raise ModelError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
     command = shlex.join(["python", "-m", "benchmarks.peers", *given])
     deliver(to_sheet(peers, origin_of(arguments, command, origin), others), arguments)
     return 0
@@ -440,17 +442,24 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
 
 
 def _standing(peers: Sequence[Peer]) -> list[str]:
-    """Whom dermedge is ahead of, beyond noise, and whom not."""
-    rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio_low is not None]
+    """Whom dermedge is ahead of or behind, where the interval leaves no doubt."""
+    rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
+    ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
+    behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]
+    standings = {
+        f"dermedge is ahead of {len(ahead)} of {len(rivals)}": ahead,
+        "it is behind": behind,
+        "no difference beyond noise": [peer for peer in rivals if peer not in ahead + behind],
+    }
+    lines = [
+        f"{what}: {', '.join(f'{peer.name} ({peer.ratio:.2f})' for peer in which)}"
+        for what, which in standings.items()
+        if which
+    ]
     limit = next((peer.ratio for peer in peers if peer.name == LIMIT), None)
-    behind = [peer.name for peer in rivals if (peer.ratio_low or 0) > 1]
-    others = [f"{peer.name} ({peer.ratio:.2f})" for peer in rivals if peer.name not in behind]
-    lines = [f"dermedge is ahead, beyond noise, of {len(behind)} of {len(rivals)}: {', '.join(behind)}"]
-    if others:
-        lines.append(f"it is not ahead of {', '.join(others)}")
     if limit:
         lines.append(f"frame to decision takes {1 / limit:.2f} times the bare inference of {LIMIT}")
-    return lines if rivals else []
+    return lines
 
 
 def _cells(peer: Peer, latency: Spread) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,17 @@ def test_an_environment_that_cannot_be_made_leaves_out_its_peers_alone(
     assert [peer.failure for peer in peers] == [None, "no network"]
 
 
+def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(lock: str) -> Path:
+        raise ModelError("no network")
+
+    monkeypatch.setattr(benchmarks.peers, "make_environment", make)
+    assert run("peers", lambda: main(["--source", "demo"])) == 2
+    assert capsys.readouterr().err == "peers: error: no peer ran; dermedge: no network\n"
+
+
 def test_what_takes_gigabytes_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(
@@ -216,15 +228,16 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
         peer("litert-invoke", 1.8),
         peer("litert-bilinear", 1.9),
         peer("onnxruntime", 5.0),
-        peer("mediapipe", 3.0),
+        replace(peer("mediapipe", 3.0), ratio_low=0.9),
         Peer("opencv-dnn", "the .tflite", "no such layer"),
     ]
     sheet = to_sheet(peers, origin, 3.5)
     text = sheet.to_text()
     assert "2 threads" in text
     assert "[2.50, 2.50]         75%    2.0%  not measured" in text
-    assert "ahead, beyond noise, of 2 of 3: onnxruntime, mediapipe" in text
-    assert "not ahead of litert-bilinear (0.95)" in text
+    assert "ahead of 1 of 3: onnxruntime (2.50)" in text
+    assert "behind: litert-bilinear (0.95)" in text
+    assert "no difference beyond noise: mediapipe (1.50)" in text
     assert "1.11 times the bare inference" in text
     assert "opencv-dnn does not run it: no such layer" in text
     assert "onnxruntime ran ONNX made by tf2onnx" in text
