@@ -40,6 +40,7 @@ from edge.tuning import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, LIMIT, SAME_FILE = "dermedge", "litert-invoke", "litert"
+BILINEAR = "litert-bilinear"
 TFLITE = "the .tflite"
 
 
@@ -66,7 +67,7 @@ PEERS = {
     OURS: Way("device"),
     LIMIT: Way("device"),
     SAME_FILE: Way("device"),
-    "litert-bilinear": Way("device", "the .tflite on pictures whose resizing leaves pixels out"),
+    BILINEAR: Way("device", "the .tflite on pictures whose resizing leaves pixels out"),
     "litert-compiled-model": Way("device"),
     "tensorflow": Way("tensorflow"),
     "tflite-runtime": Way("device-tflite-runtime"),
@@ -456,10 +457,24 @@ def _standing(peers: Sequence[Peer]) -> list[str]:
         for what, which in standings.items()
         if which
     ]
-    limit = next((peer.ratio for peer in peers if peer.name == LIMIT), None)
-    if limit:
-        lines.append(f"frame to decision takes {1 / limit:.2f} times the bare inference of {LIMIT}")
-    return lines
+    return [*lines, *_outside_inference({peer.name: peer for peer in peers if peer.latency})]
+
+
+def _outside_inference(peers: Mapping[str, Peer]) -> list[str]:
+    """What those with LIMIT's inference take on top of it."""
+    limit = peers[LIMIT].ratio if LIMIT in peers else None
+    if limit is None:
+        return []
+    medians = {name: peer.latency.median for name, peer in peers.items() if peer.latency}
+    parts = [
+        f"{name} {medians[name] - medians[LIMIT]:.2f}"
+        for name in (OURS, SAME_FILE, BILINEAR)
+        if name in medians
+    ]
+    return [
+        f"frame to decision takes {1 / limit:.2f} times the bare inference; resizing and "
+        f"decision, ms: {', '.join(parts)}"
+    ]
 
 
 def _cells(peer: Peer, latency: Spread) -> tuple[str, ...]:
