@@ -53,6 +53,10 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,pyproject.toml --extra dev,dev)
 	$(call lock,pyproject.toml --extra test $(addprefix --no-emit-package ,numpy opencv-python-headless),test)
 	$(call lock,--group mediapipe,mediapipe)
+	$(call lock,--group onnxruntime,onnxruntime)
+	$(call lock,--group tensorflow,tensorflow)
+	$(call lock,--group tf2onnx,tf2onnx)
+	$(call lock,--group ultralytics,ultralytics)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
