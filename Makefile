@@ -37,7 +37,7 @@ test-device: .venv-device/tools  ## the device part with LiteRT, without TensorF
 test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-runtime and NumPy 1
 	PYTHONPATH="$(CURDIR)/.venv-tflite-runtime/tools" .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
 
-test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## the phone app in Node and Chromium
+test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## the phone app in Node, Chromium, Firefox and WebKit
 	.venv/bin/python -m pytest tests/edge/phone
 
 test-arm64: .venv-arm64/installed  ## the device part on an emulated Raspberry Pi 4 and 5, where Debian's qemu can be had
@@ -62,6 +62,10 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,pyproject.toml --extra dev,dev)
 	$(call lock,pyproject.toml --extra test $(addprefix --no-emit-package ,numpy opencv-python-headless),test)
 	$(call lock,--group mediapipe,mediapipe)
+	$(call lock,--group onnxruntime,onnxruntime)
+	$(call lock,--group tensorflow,tensorflow)
+	$(call lock,--group tf2onnx,tf2onnx)
+	$(call lock,--group ultralytics,ultralytics)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -105,12 +109,14 @@ $(ENVIRONMENTS:=/installed): %/installed: %/locked pyproject.toml
 	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
-# Debian's Node.js and Chromium, where they are missing and this is root; without them the tests skip.
+# Debian's Node.js and browsers, where they are missing and this is root; without them the tests skip.
+BROWSERS = chromium firefox-esr webkit2gtk-driver
 tests/edge/phone/node_modules/.package-lock.json: tests/edge/phone/package-lock.json
-	@if test "$$(id -u)" = 0 && ! { command -v npm && command -v chromium; } >/dev/null; then \
+	@if test "$$(id -u)" = 0 && ! { command -v npm && command -v chromium && command -v firefox-esr && \
+			command -v WebKitWebDriver && command -v xvfb-run && command -v certutil; } >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			$$(command -v npm >/dev/null || echo nodejs npm) chromium fonts-dejavu-core </dev/null >/dev/null || \
-		echo 'no Chromium: its tests skip'; fi
+			$$(command -v npm >/dev/null || echo nodejs npm) $(BROWSERS) xvfb xauth libnss3-tools fonts-dejavu-core \
+			</dev/null >/dev/null || echo 'no browsers: their tests skip'; fi
 	@cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
 	@touch $@
 

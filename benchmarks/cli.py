@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
     report = benchmark(_settings(arguments, command), show_progress)
-    _clear_progress()
+    clear_progress()
     try:
         _write(report, arguments.output, arguments.plot)
     finally:  # what took minutes is shown, even where it cannot be written
@@ -213,6 +213,12 @@ def show_progress(text: str) -> None:
         print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
 
 
+def clear_progress() -> None:
+    """Makes the line of `show_progress` empty."""
+    if sys.stderr.isatty():
+        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
+
+
 def thread_counts(text: str) -> tuple[int, ...]:
     """An argparse type: whole numbers of 1 or more with commas between them, none twice."""
     counts = tuple(positive_int(part) for part in text.split(","))
@@ -251,11 +257,6 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_plot(arguments.plot)
         check_writable(arguments.plot.parent)
-
-
-def _clear_progress() -> None:
-    if sys.stderr.isatty():
-        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
 
 
 def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:
@@ -315,7 +316,7 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
             keep,
             show_progress,
         )
-    _clear_progress()
+    clear_progress()
     print(soak.to_json(found) if arguments.json else soak.to_text(found))
     written = soak.save(found, arguments.output) if arguments.output else []
     if arguments.plot:
@@ -359,14 +360,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="rounds before measuring, at least: it goes on until the models are steady",
     )
     parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
-    parser.add_argument("--min-secs", type=_seconds, default=rules.min_secs, help="measure so long, at least")
-    parser.add_argument(
-        "--max-secs", type=_seconds, default=rules.max_secs, help="begin no round after these"
-    )
+    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
+    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument(
         "--soak",
-        type=_seconds,
+        type=seconds,
         metavar="MINUTES",
         help="run the whole loop on --source for so long, and test latency, rate, memory and heat for drift",
     )
@@ -406,7 +405,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """An argparse type: a number above 0."""
     try:
         value = float(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil, floor
 from time import perf_counter, process_time_ns
 from typing import Protocol
 
@@ -30,6 +31,10 @@ LOOK_EVERY_S = 2.0
 BLOCK_ROUNDS = 32
 DRAWS = 1000
 INTERVAL = (2.5, 97.5)
+Z_95 = 1.96
+# A run is cut into so many windows, for what changes slowly; shorter ones than this tell nothing.
+WINDOWS = (2, 4, 8, 16)
+LEAST_WINDOW = 8
 # Of fewer times, the 99.9th percentile would only be about the greatest.
 LEAST_FOR_P999 = 1000
 MS_PER_S = 1e3
@@ -132,6 +137,27 @@ class Measurement:
     conditions: tuple[Conditions, ...]
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """What was read in the measured rounds.
+
+    Attributes:
+        timings: one a model, of each round.
+        cpu_ms: the mean processor time of a frame, one a model.
+        secs: from the first round to the last.
+        harness: as that of `Measurement`.
+        others_cores: as that of `Measurement`.
+        conditions: of the machine meanwhile.
+    """
+
+    timings: list[list[Timing]]
+    cpu_ms: list[float]
+    secs: float
+    harness: float
+    others_cores: float | None
+    conditions: list[Conditions]
+
+
 def spread(times_ms: Sequence[float]) -> Spread:
     """Percentiles of at least one time, linear between neighbours, and the interval of the median."""
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
@@ -142,22 +168,22 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the median of times in the order in which they were taken.
+    """The 95 % interval of the median of times in the order in which they were taken, for the next run too.
 
-    By the circular block bootstrap (Politis and Romano, "A circular block-resampling procedure for
-    stationary data", 1992): drawn one by one, times that resemble their neighbours would give an interval
-    that the next run misses.
+    Chance among neighbours is told by the circular block bootstrap (Politis and Romano, "A circular
+    block-resampling procedure for stationary data", 1992). What the machine does slowly does not average out:
+    a run of twice the length wanders as far, and the next one begins elsewhere. So the standard deviation of
+    the medians of windows, less what chance leaves of it, widens the interval whole, and not by the root of
+    their number. What changes more slowly than a run takes cannot be seen in it: `benchmarks.repeat` does.
     """
     times = np.asarray(times_ms, np.float64)
-    block = min(BLOCK_ROUNDS, max(1, len(times) // 4))
-    offsets, blocks = np.arange(block), -(-len(times) // block)
-    random = np.random.default_rng(0)
-    medians = [
-        np.median(times[(random.integers(0, len(times), (blocks, 1)) + offsets).ravel() % len(times)])
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(medians, INTERVAL).tolist()
-    return low, high
+    middle, (low, high) = float(np.median(times)), _bootstrap(times)
+    wander = Z_95 * max((_wander(times, count) for count in WINDOWS), default=0.0)
+    low, high = (
+        middle - float(np.hypot(middle - low, wander)),
+        middle + float(np.hypot(high - middle, wander)),
+    )
+    return max(low, float(times.min())), min(high, float(times.max()))
 
 
 def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
@@ -191,37 +217,58 @@ def measure(
         progress: is told how far it is.
         look: reads the machine's conditions.
     """
-    conditions = [look()]
+    before = look()
     with one_opencv_thread():
         warmup_runs, is_steady = warm_up(predictors, frames, rules)
-        rounds: list[list[Timing]] = []
-        cpu_ns = np.zeros(len(predictors), np.int64)
-        walls_s: list[float] = []
-        company, began = Company(), perf_counter()
-        looked = began
-        while _goes_on(len(rounds), (started := perf_counter()) - began, rules):
-            timings, used_ns = _round(predictors, frames, len(rounds))
-            rounds.append(timings)
-            cpu_ns += used_ns
-            walls_s.append((now := perf_counter()) - started)
-            if now - looked > LOOK_EVERY_S:
-                conditions.append(look())
-                _round(predictors, frames, len(rounds))  # fills the caches again
-                looked = perf_counter()
-            if len(rounds) % REPORT_EVERY_ROUNDS == 0:
-                progress(f"latency: run {len(rounds)} of {rules.num_runs} or more")
-        secs, others = perf_counter() - began, company.cores()
-    conditions.append(look())
-    predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / MS_PER_S
-    means_ms = (cpu_ns / NS_PER_MS / len(rounds)).tolist()
+        taken = take_rounds(predictors, frames, rules, progress, look)
     return Measurement(
-        latencies=tuple(latency(*one) for one in zip(zip(*rounds, strict=True), means_ms, strict=True)),
+        latencies=tuple(
+            latency(*one) for one in zip(zip(*taken.timings, strict=True), taken.cpu_ms, strict=True)
+        ),
         warmup_runs=warmup_runs,
         is_steady=is_steady,
+        secs=taken.secs,
+        harness=taken.harness,
+        others_cores=taken.others_cores,
+        conditions=(before, *taken.conditions, look()),
+    )
+
+
+def take_rounds(
+    predictors: Sequence[Predictor],
+    frames: Sequence[NDArray[np.uint8]],
+    rules: Rules,
+    progress: Progress = lambda text: None,
+    look: Look = read_conditions,
+) -> Rounds:
+    """The measured rounds alone; the arguments are those of `measure`."""
+    rounds: list[list[Timing]] = []
+    conditions: list[Conditions] = []
+    # NumPy waits until after the rounds: between them its code would be cold, and push the models' out
+    stamps_ns: list[list[int]] = []
+    walls_s: list[float] = []
+    company, began = Company(), perf_counter()
+    looked = began
+    while _goes_on(len(rounds), (started := perf_counter()) - began, rules):
+        timings, stamps = _round(predictors, frames, len(rounds))
+        rounds.append(timings)
+        stamps_ns.append(stamps)
+        walls_s.append((now := perf_counter()) - started)
+        if now - looked > LOOK_EVERY_S:
+            conditions.append(look())
+            _round(predictors, frames, len(rounds))  # fills the caches again
+            looked = perf_counter()
+        if len(rounds) % REPORT_EVERY_ROUNDS == 0:
+            progress(f"latency: run {len(rounds)} of {rules.num_runs} or more")
+    secs = perf_counter() - began
+    predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / MS_PER_S
+    return Rounds(
+        timings=rounds,
+        cpu_ms=(np.diff(stamps_ns).mean(axis=0) / NS_PER_MS).tolist(),
         secs=secs,
         harness=float(np.median(walls_s / predicting_s)) - 1,
-        others_cores=others,
-        conditions=tuple(conditions),
+        others_cores=company.cores(),
+        conditions=conditions,
     )
 
 
@@ -258,6 +305,34 @@ def one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
+def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
+    block = min(BLOCK_ROUNDS, max(1, len(times) // 4))
+    offsets, blocks = np.arange(block), -(-len(times) // block)
+    random = np.random.default_rng(0)
+    medians = [
+        np.median(times[(random.integers(0, len(times), (blocks, 1)) + offsets).ravel() % len(times)])
+        for _ in range(DRAWS)
+    ]
+    low, high = np.percentile(medians, INTERVAL).tolist()
+    return low, high
+
+
+def _wander(times: NDArray[np.float64], count: int) -> float:
+    """The standard deviation of the medians of ``count`` windows beyond that of chance, in their unit.
+
+    That of chance is read from the order statistics one standard deviation of the binomial distribution
+    below and above the middle of a window.
+    """
+    length = len(times) // count
+    if length < LEAST_WINDOW:
+        return 0.0
+    windows = np.sort(times[: count * length].reshape(count, length), axis=1)
+    middle, step = (length - 1) / 2, length**0.5 / 2
+    below, above = windows[:, floor(middle - step)], windows[:, ceil(middle + step)]
+    chance = np.mean(((above - below) / 2) ** 2)
+    return max(0.0, float(np.var(np.median(windows, axis=1), ddof=1) - chance)) ** 0.5
+
+
 def _is_steady(totals: Sequence[Sequence[float]]) -> bool:
     if len(totals) < 2 * STEADY_ROUNDS:
         return False
@@ -273,10 +348,10 @@ def _goes_on(rounds: int, secs: float, rules: Rules) -> bool:
 
 def _round(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int
-) -> tuple[list[Timing], NDArray[np.int64]]:
-    """One prediction of each, with the nanoseconds of processor time that went by."""
+) -> tuple[list[Timing], list[int]]:
+    """One prediction of each, and the process's processor time before, between and after, in nanoseconds."""
     timings, stamps = [], [process_time_ns()]
     for place, predictor in enumerate(predictors):
         timings.append(predictor.predict(frames[(number + place) % len(frames)]).timing)
         stamps.append(process_time_ns())
-    return timings, np.diff(stamps)
+    return timings, stamps

@@ -208,13 +208,10 @@ def save(report: Report, folder: Path) -> list[Path]:
 
 def circumstances(report: Report) -> list[str]:
     """What the figures hold for, a line each."""
-    machine = report.machine
     return [
-        f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
-        f"({', '.join(machine.features) or 'features not readable'})",
+        hardware(report.machine),
         *_state(report),
-        f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
-        f"NumPy {machine.numpy}, OpenCV {machine.opencv}",
+        software(report.machine),
         f"frames: {report.frames}",
         f"source of the whole loop: {report.source}",
         f"photos: {report.data or NOT_MEASURED}",
@@ -224,6 +221,27 @@ def circumstances(report: Report) -> list[str]:
         *(f"not to be relied on: {fault}" for fault in _faults(report)),
         DISCLAIMER,
     ]
+
+
+def hardware(machine: Machine) -> str:
+    """A line on the computer."""
+    return (
+        f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
+        f"({', '.join(machine.features) or 'features not readable'})"
+    )
+
+
+def software(machine: Machine) -> str:
+    """A line on what runs on it."""
+    return (
+        f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
+        f"NumPy {machine.numpy}, OpenCV {machine.opencv}"
+    )
+
+
+def measured(value: float | None, form: str) -> str:
+    """The number as text, or that it was not measured."""
+    return NOT_MEASURED if value is None else format(value, form)
 
 
 def _state(report: Report) -> list[str]:
@@ -273,7 +291,7 @@ def _latency_cells(report: Report, row: Row) -> tuple[str, ...]:
         f"[{total.low:.2f}, {total.high:.2f}]",
         f"{total.p90:.2f}",
         f"{total.p99:.2f}",
-        _measured(total.p999, ".2f"),
+        measured(total.p999, ".2f"),
         f"{report.invoke_ratio(row):.2f}",
         report.mark(row),
     )
@@ -309,7 +327,7 @@ def _parts_cells(row: Row) -> tuple[str, ...]:
         f"{times.postprocess.median:.3f}",
         f"{times.overhead:.1%}",
         f"{times.cpu_ms:.2f}",
-        _measured(row.energy_mj, ".2f"),
+        measured(row.energy_mj, ".2f"),
         str(row.input_size),
         row.quantization or "not stated",
     )
@@ -378,9 +396,9 @@ def _start_cells(row: Row) -> tuple[str, ...]:
         f"{start.load_ms:.1f}",
         f"{start.first_ms:.1f}",
         f"{row.size_bytes / BYTES_PER_MB:.2f}",
-        _measured(start.model_mb, ".1f"),
-        _measured(start.peak_mb, ".1f"),
-        _measured(start.steady_mb, ".1f"),
+        measured(start.model_mb, ".1f"),
+        measured(start.peak_mb, ".1f"),
+        measured(start.steady_mb, ".1f"),
     )
 
 
@@ -412,7 +430,7 @@ def _recall_table(report: Report) -> Table | None:
         return None
     numbers = tuple(str(number) for number in range(1, len(recalls) + 1))
     key = ", ".join(f"{number} = {row.model}" for number, row in zip(numbers, models, strict=True))
-    rows = tuple((label, *(_measured(recall[label], ".3f") for recall in recalls)) for label in recalls[0])
+    rows = tuple((label, *(measured(recall[label], ".3f") for recall in recalls)) for label in recalls[0])
     return Table(f"Recall of each class. {key}.", ("class", *numbers), rows)
 
 
@@ -528,10 +546,6 @@ def _shorten(text: str, width: int) -> str:
         return text
     tail = (width - 1) * 2 // 3
     return f"{text[: width - 1 - tail]}…{text[-tail:]}"
-
-
-def _measured(value: float | None, form: str) -> str:
-    return NOT_MEASURED if value is None else format(value, form)
 
 
 def _score(score: Score | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import mimetypes
@@ -45,6 +46,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 READ_TIMEOUT_S = 30
+# Why an address that is this machine's cannot be listened on.
+OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 # iOS takes no longer ones.
 CERTIFICATE_DAYS = 397
 AUTHORITY_PATH = "/dermedge-ca.crt"
@@ -158,7 +161,9 @@ def make_server(
     try:
         server = Server((host, port), Handler)
     except (OSError, OverflowError) as error:
-        raise OptionError(f"cannot listen on {host}, port {port}: {error}; choose another --port") from error
+        is_port = isinstance(error, OverflowError) or error.errno in OF_THE_PORT
+        cure = "choose another --port" if is_port else "give an address of this machine as --host"
+        raise OptionError(f"cannot listen on {host}, port {port}: {error}; {cure}") from error
     if context is not None:
         # the handshake is that of the connection's own thread, so that a silent peer holds up nobody
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from time import process_time
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +13,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.conditions import Conditions
-from benchmarks.latency import STEADY_ROUNDS, Rules, latency, measure, median_interval, spread, warm_up
+from benchmarks.latency import (
+    STEADY_ROUNDS,
+    Rules,
+    latency,
+    measure,
+    median_interval,
+    spread,
+    take_rounds,
+    warm_up,
+)
+from benchmarks.verdict import faults_of_model
 from edge.classifier import Prediction, Timing
 from edge.decision import Decision
 
@@ -80,6 +93,56 @@ def test_the_interval_is_wider_where_neighbours_resemble_each_other() -> None:
     low, high = median_interval(level.tolist())
     mixed_low, mixed_high = median_interval(random.permutation(level).tolist())
     assert high - low > 3 * (mixed_high - mixed_low)
+
+
+def pink(random: np.random.Generator, length: int) -> NDArray[np.float64]:
+    """Noise of deviation 1 that wanders as much over any time: power falls with the frequency."""
+    frequency = np.fft.rfftfreq(length)
+    frequency[0] = np.inf
+    parts = random.normal(size=(2, len(frequency))) / np.sqrt(frequency)
+    noise = np.fft.irfft(parts[0] + 1j * parts[1], length)
+    return noise / noise.std()
+
+
+def share_of_pairs_that_agree(times_ms: NDArray[np.float64], runs: int) -> float:
+    """Of runs cut out of one course of times, with a pause of half a run between them."""
+    steps = len(times_ms) // runs
+    found = [median_interval(part[: 2 * steps // 3].tolist()) for part in np.split(times_ms, runs)]
+    pairs = list(combinations(found, 2))
+    return sum(one[0] <= other[1] and other[0] <= one[1] for one, other in pairs) / len(pairs)
+
+
+def test_runs_of_a_machine_that_wanders_agree_within_their_intervals_19_times_of_20() -> None:
+    random = np.random.default_rng(5)
+    shares = {"chance alone": [], "wandering": [], "slow waves": []}
+    for _ in range(4):
+        chance = 4 + 0.1 * random.exponential(size=8 * 768)
+        wave = 0.04 * np.sin(np.arange(len(chance)) / 60 + random.uniform(0, 7))
+        shares["chance alone"].append(share_of_pairs_that_agree(chance, 8))
+        shares["wandering"].append(share_of_pairs_that_agree(chance + 0.08 * pink(random, len(chance)), 8))
+        shares["slow waves"].append(share_of_pairs_that_agree(chance + wave, 8))
+    assert {name: np.mean(found) >= 0.95 for name, found in shares.items()} == dict.fromkeys(shares, True)
+
+
+def test_a_machine_that_wanders_far_is_noisy_and_one_that_does_not_is_good() -> None:
+    random = np.random.default_rng(5)
+    chance = 4 + 0.1 * random.exponential(size=1024)
+    far = chance + 0.2 * pink(random, len(chance))
+    good, noisy = (
+        faults_of_model(latency([Timing(0, one, 0) for one in times.tolist()], cpu_ms=1))
+        for times in (chance, far)
+    )
+    assert good == []
+    assert any("its median is known only to" in fault for fault in noisy)
+
+
+def test_chance_alone_hardly_widens_the_interval() -> None:
+    random = np.random.default_rng(5)
+    widths = [
+        float(np.diff(median_interval((4 + 0.1 * random.normal(size=1024)).tolist()))[0]) for _ in range(20)
+    ]
+    ideal = 2 * 1.96 * 0.1 * np.sqrt(np.pi / 2 / 1024)
+    assert ideal * 0.9 < np.mean(widths) < 2 * ideal
 
 
 def test_a_drift_is_the_second_half_against_the_first() -> None:
@@ -156,6 +219,23 @@ def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.Mo
     assert found.conditions == (NOTHING_TOLD,) * 6
     assert found.latencies[0].total.n == 4
     assert len(calls) == found.warmup_runs + 2 * 4  # one that is not counted after each look
+
+
+def test_the_processor_time_of_each_model_is_its_own() -> None:
+    class Busy(FakePredictor):
+        """Works for some milliseconds."""
+
+        def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+            ends = process_time() + 0.004
+            while process_time() < ends:
+                pass
+            return super().predict(frame_bgr)
+
+    busy_ms, idle_ms = take_rounds(
+        [Busy("A", []), FakePredictor("B", [])], numbered_frames(1), rounds(3)
+    ).cpu_ms
+    assert busy_ms >= 4
+    assert idle_ms < 4
 
 
 def test_opencv_has_one_thread_while_measuring_and_its_own_number_afterwards() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,36 +15,164 @@ import pytest
 import benchmarks.peers
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import spread
-from benchmarks.peer_worker import centre_square
-from benchmarks.peers import PEERS, ROOT, Peer, main, make_environment, measure_peers, to_text
+from benchmarks.peer_worker import centre_square, shares
+from benchmarks.peers import (
+    LIMIT,
+    OURS,
+    PEERS,
+    ROOT,
+    WARMUP_TURNS,
+    Peer,
+    main,
+    make_environment,
+    make_environments,
+    measure_peers,
+    to_sheet,
+)
+from benchmarks.sheet import Origin, run
 from edge.errors import ModelError
+
+HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in (way.lock, way.converter) if lock}
+
+
+def quiet(text: str) -> None:
+    """Progress that nobody reads."""
 
 
 @pytest.fixture
-def in_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is installed; peers whose packages are absent fail, as they do where these do not run."""
-    monkeypatch.setattr(benchmarks.peers, "make_environment", lambda lock: Path(sys.executable))
+def origin(model_path: Path) -> Origin:
+    from benchmarks.machine import describe_machine
+
+    machine = describe_machine("litert", root=Path("/nowhere"))
+    return Origin("2026-11-24T09:00:00+00:00", "python -m x", machine, "a.tflite", "0" * 64, 2, "16 frames")
 
 
-def test_peers_that_run_agree_and_others_say_why(in_this_environment: None, model_path: Path) -> None:
+def peers_here(model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4) -> list[Peer]:
+    """These peers on three frames in the environment of the tests; whose packages are absent fail there."""
+    monkeypatch.setattr(benchmarks.peers, "PEERS", {name: PEERS[name] for name in names})
+    return measure_peers(model, frames_of_source("demo")[0][:3], 1, runs, HERE, {}, quiet)
+
+
+def test_peers_that_run_agree_and_others_say_why(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
-    frames, _ = frames_of_source("demo")
-    peers = {peer.name: peer for peer in measure_peers(model_path, frames[:3], 4, lambda text: None)}
-    assert list(peers) == list(PEERS)
-    for name in ("dermedge", "litert-invoke", "litert"):
+    names = ["dermedge", "litert-invoke", "litert", "litert-bilinear", "mediapipe", "ultralytics"]
+    peers = {peer.name: peer for peer in peers_here(model_path, names, monkeypatch)}
+    assert list(peers) == names
+    for name in names[:3]:
         assert peers[name].failure is None
         assert peers[name].agreement == 1
         assert peers[name].latency is not None
         assert peers[name].latency.n == 6  # whole turns of 3 frames
-    failure = peers["mediapipe"].failure
-    assert failure is not None
-    assert "mediapipe" in failure
-    assert peers["mediapipe"].latency is None
+    assert peers["litert"].furthest == peers["litert-invoke"].furthest == 0
+    assert (peers[OURS].ratio, peers[OURS].ratio_low, peers[OURS].ratio_high) == (1, 1, 1)
+    assert peers[LIMIT].cores is not None
+    for name in names[4:]:
+        assert name in (peers[name].failure or "")
+        assert peers[name].latency is None
 
 
-def test_a_model_that_is_missing_is_one_line_of_each_peer(in_this_environment: None, tmp_path: Path) -> None:
-    peers = measure_peers(tmp_path / "absent.tflite", frames_of_source("demo")[0][:1], 1, lambda text: None)
-    assert all(peer.failure and "\n" not in peer.failure for peer in peers)
+def test_tensorflow_answers_as_litert_does(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
+    pytest.importorskip("tensorflow", reason="only the full environment has it")
+    peers = {
+        peer.name: peer for peer in peers_here(model_path, ["dermedge", "litert", "tensorflow"], monkeypatch)
+    }
+    assert peers["tensorflow"].failure is None
+    assert peers["tensorflow"].furthest == 0
+
+
+def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
+    turn = benchmarks.peers.Worker.turn
+    asked: dict[str, int] = {}
+
+    def dying(worker: Any) -> dict[str, Any]:
+        name = worker._process.args[3]
+        asked[name] = asked.get(name, 0) + 1
+        # one turn is for its start
+        if name == "litert" and asked[name] > 1 + WARMUP_TURNS + 1:
+            worker._process.kill()
+        return turn(worker)
+
+    monkeypatch.setattr(benchmarks.peers.Worker, "turn", dying)
+    ours, died = peers_here(model_path, ["dermedge", "litert"], monkeypatch, runs=9)
+    assert ours.failure is None
+    assert ours.latency is not None
+    assert ours.latency.n == 9
+    assert "died with status" in (died.failure or "")
+    assert died.latency is not None
+    assert died.latency.n == 3
+
+
+def test_a_peer_that_hangs_is_ended(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks.peers, "TURN_TIMEOUT_S", 0.01)
+    [peer] = peers_here(model_path, ["dermedge"], monkeypatch)
+    assert "died with status" in (peer.failure or "")
+
+
+def test_ctrl_c_keeps_the_turns_that_were_taken(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = benchmarks.peers._take_turn
+
+    def interrupted(workers: dict[str, Any], found: Any) -> None:
+        if len(found.answers.get("dermedge", [])) == WARMUP_TURNS + 1:
+            raise KeyboardInterrupt
+        take(workers, found)
+
+    monkeypatch.setattr(benchmarks.peers, "_take_turn", interrupted)
+    [peer] = peers_here(model_path, ["dermedge"], monkeypatch, runs=1000)
+    assert peer.failure is None
+    assert peer.latency is not None
+    assert peer.latency.n == 3
+
+
+def test_a_damaged_model_is_one_line_of_each_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(b"no model")
+    for peer in peers_here(damaged, ["dermedge", "litert", "onnxruntime"], monkeypatch):
+        assert peer.failure
+        assert "\n" not in peer.failure
+
+
+def test_an_environment_that_cannot_be_made_leaves_out_its_peers_alone(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(lock: str) -> Path:
+        if lock == "tf2onnx":
+            raise ModelError("no network")
+        return Path(sys.executable)
+
+    monkeypatch.setattr(benchmarks.peers, "make_environment", make)
+    monkeypatch.setattr(
+        benchmarks.peers, "PEERS", {name: PEERS[name] for name in ("dermedge", "onnxruntime")}
+    )
+    pythons, missing = make_environments(False, quiet)
+    peers = measure_peers(model_path, frames_of_source("demo")[0][:1], 1, 1, pythons, missing, quiet)
+    assert [peer.failure for peer in peers] == [None, "no network"]
+
+
+def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(lock: str) -> Path:
+        raise ModelError("no network")
+
+    monkeypatch.setattr(benchmarks.peers, "make_environment", make)
+    assert run("peers", lambda: main(["--source", "demo"])) == 2
+    assert capsys.readouterr().err == "peers: error: no peer ran; dermedge: no network\n"
+
+
+def test_what_takes_gigabytes_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        benchmarks.peers, "make_environment", lambda lock: made.append(lock) or Path("python")
+    )
+    _, missing = make_environments(False, quiet)
+    assert "--all" in missing["ultralytics"]
+    assert "ultralytics" not in made
+    make_environments(True, quiet)
+    assert "ultralytics" in made
 
 
 def test_an_environment_is_made_once_and_again_for_another_lock(
@@ -82,19 +213,53 @@ def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
     from benchmarks import peer_worker
 
     assert list(PEERS) == list(peer_worker.PEERS)
-    assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in PEERS.values())
+    assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in HERE)
 
 
-def test_the_table_tells_ratios_failures_and_company() -> None:
-    ours = Peer("dermedge", None, spread([2.0] * 20), 1.0, 80.0, 300.0)
-    slow = Peer("mediapipe", None, spread([5.0] * 20), 0.75, None, 640.0)
-    dead = Peer("opencv-dnn", "no such layer", None, None, None, None)
-    text = to_text([ours, slow, dead], "16 frames", 1.5)
-    assert "2.50         75%  not measured" in text
+def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(origin: Origin) -> None:
+    def peer(name: str, ms: float, **values: Any) -> Peer:
+        ratio = ms / 2
+        return Peer(
+            name, PEERS[name].form, None, spread([ms] * 20), ratio, ratio, ratio, 0.75, 0.02, 1.5, **values
+        )
+
+    peers = [
+        peer("dermedge", 2.0, peak_mb=80.0, install_mb=300.0),
+        peer("litert-invoke", 1.8),
+        peer("litert-bilinear", 1.9),
+        peer("onnxruntime", 5.0),
+        replace(peer("mediapipe", 3.0), ratio_low=0.9),
+        Peer("opencv-dnn", "the .tflite", "no such layer"),
+    ]
+    sheet = to_sheet(peers, origin, 3.5)
+    text = sheet.to_text()
+    words = " ".join(text.split())
+    assert "2 threads" in text
+    assert "[2.50, 2.50]         75%    2.0%  not measured" in text
+    assert "ahead of 1 of 3: onnxruntime (2.50)" in text
+    assert "behind: litert-bilinear (0.95)" in text
+    assert "no difference beyond noise: mediapipe (1.50)" in text
+    assert "1.11 times the bare inference; resizing and decision, ms: dermedge 0.20, litert-bilinear" in words
     assert "opencv-dnn does not run it: no such layer" in text
-    assert "perhaps noisy" in text
+    assert "onnxruntime ran ONNX made by tf2onnx" in text
+    assert "mediapipe takes no number of threads; it kept 1.5 cores busy" in text
+    assert "noisy: the peers and other processes kept 3.50 cores busy" in text
     assert "not a medical device" in text
-    assert max(map(len, text.splitlines()[:6])) <= 100
+    assert max(map(len, text.splitlines())) <= 100
+    assert "| litert-invoke |" in sheet.to_markdown()
+    content = json.loads(sheet.to_json())
+    assert content["schema"] == "dermedge-peers/1"
+    assert [one["name"] for one in content["peers"]] == [one.name for one in peers]
+
+
+def test_the_peers_at_work_are_no_company(origin: Origin) -> None:
+    assert "noisy" not in to_sheet([], origin, 2.05).to_text()
+
+
+def test_probabilities_are_shares_of_their_sum() -> None:
+    assert shares(np.array([[0, 64, 192]], np.uint8)).tolist() == [0, 0.25, 0.75]
+    assert shares(np.array([-128, -64, 64], np.int8)).tolist() == [0, 0.25, 0.75]
+    assert shares([0.5, 0.5]).tolist() == [0.5, 0.5]
 
 
 def test_the_centre_square_is_rgb() -> None:
@@ -103,6 +268,20 @@ def test_the_centre_square_is_rgb() -> None:
     assert np.array_equal(centre_square(frame, 8), np.full((8, 8, 3), (3, 2, 1)))
 
 
-def test_the_command_asks_for_pictures() -> None:
-    with pytest.raises(benchmarks.peers.DermedgeError, match="--source demo"):
-        main([])
+def test_wrong_input_is_one_line_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(benchmarks.peers, "make_environment", lambda lock: pytest.fail("made"))
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        ([], "--source demo"),
+        ([str(tmp_path / "absent.tflite"), "--source", "demo"], "there is no model file"),
+        (["--source", "demo", "--num-threads", "0"], "'0' is not a whole number of 1 or more"),
+        (["--source", "demo", "--output", str(tmp_path / "file" / "out")], "cannot write"),
+        (["--source", str(tmp_path / "nothing")], "nothing"),
+    ):
+        assert run("peers", lambda given=arguments: main(given)) == 2  # type: ignore[misc]
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert words in said.err
+        assert said.err.count("\n") == 1

@@ -8,6 +8,8 @@ const WANTED = {
 const REASONS = {
   NotAllowedError: "the camera is not allowed: allow it for this page in the browser's settings",
   NotFoundError: "there is no camera: choose a photo",
+  // what WebKit says of none
+  OverconstrainedError: "there is no camera: choose a photo",
   NotReadableError: "another program has the camera: close it, and start again",
 };
 

@@ -12,12 +12,17 @@ export async function checked(name, bytes, sha256) {
   return bytes;
 }
 
+// LiteRT tells of its start on the channel for errors.
+function log(line) {
+  (/^(INFO|WARNING): /.test(line) ? console.debug : console.error)(line);
+}
+
 // A function from a Uint8Array [S, S, 3] to { probabilities, evidence } as the network leaves them.
 //
 // `litert` is the module of LiteRT.js, `script` the address of its loader. The WebGPU that it would choose by
 // itself is not exact for int8.
 export async function openNetwork(litert, script, wasmBinary, model, size) {
-  self.Module = { wasmBinary };
+  self.Module = { wasmBinary, printErr: log };
   await litert.loadLiteRt(script);
   const compiled = await litert.loadAndCompile(model, { accelerator: "wasm" });
   const ranks = compiled.getOutputDetails().map(({ shape }) => shape.length);

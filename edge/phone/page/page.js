@@ -29,6 +29,8 @@ let generation = 0;
 let isBusy = false;
 let lastFrameMs = 0;
 let shown = null;
+// The live picture that the answer on the screen is of: an ImageBitmap, or null.
+let picture = null;
 let app = null;
 let spoken = "";
 
@@ -41,7 +43,8 @@ worker.onmessage = ({ data }) => {
   if (data.kind === "failed") fail(data.reason);
   if (data.kind !== "moment") return;
   isBusy = false;
-  if (data.number === generation) show(data.moment);
+  if (data.number === generation) show(data.moment, data.bitmap);
+  else data.bitmap?.close();
 };
 worker.onerror = () => fail("this browser cannot run the page: it needs Chrome 89, Firefox 114, Safari 16.4 or newer");
 
@@ -82,21 +85,32 @@ function say(title, hint) {
   if (text !== spoken) element("spoken").textContent = spoken = text;
 }
 
-function show(moment) {
+function show(moment, bitmap) {
   const { state, hint, reading, seen } = moment;
-  const isAnswered = reading && ANSWERED.includes(state);
-  const notes = isAnswered ? [reading.uncertain && "uncertain", reading.alert && `${reading.alert} alert`] : [];
-  const title = isAnswered ? `${reading.label} ${percent(reading.probabilities[reading.index])}` : state;
+  const isAnswered = ANSWERED.includes(state);
+  // a blink: the answer stays, with the picture that it is of
+  const isBlink = isAnswered && !reading;
+  const answer = isBlink ? shown : isAnswered && reading;
+  const notes = answer ? [answer.uncertain && "uncertain", answer.alert && `${answer.alert} alert`] : [];
+  const title = answer ? `${answer.label} ${percent(answer.probabilities[answer.index])}` : state;
   say(title, [...notes, hint].filter(Boolean).join(", "));
-  // a moment without a reading in the midst of an answer is a blink
-  if (reading || !ANSWERED.includes(state)) {
-    shown = isAnswered ? reading : null;
-    showBars(reading);
-    showHeat(reading);
-    element("keep").disabled = !shown;
-    element("reticle").style.setProperty("--state", isAnswered ? colourOf(reading.index) : "#fff");
-  }
   if (seen) element("seen").style.setProperty("--share", seen.side / Math.min(seen.width, seen.height));
+  if (isBlink) {
+    bitmap?.close();
+    return;
+  }
+  shown = answer || null;
+  picture?.close();
+  picture = bitmap;
+  showBars(reading);
+  showHeat(reading);
+  element("keep").disabled = !shown;
+  element("reticle").style.setProperty("--state", shown ? colourOf(shown.index) : "#fff");
+}
+
+// Takes the answer off the screen.
+function clear(state, hint) {
+  show({ state, hint, reading: null, seen: null }, null);
 }
 
 function showBars(reading) {
@@ -135,14 +149,14 @@ function setMode(wanted) {
   generation += 1;
   isBusy = false;
   element("run").textContent = RUN_LABELS[mode];
-  element("still").hidden = mode !== "photo";
+  element("still").hidden = !["frozen", "photo"].includes(mode);
   if (mode === "live") worker.postMessage({ kind: "reset" });
 }
 
 async function startCamera() {
   try {
-    if (!camera.isOpen) await camera.open(() => lost("the camera was taken away: start it again"));
-    else await video.play();
+    if (camera.isOpen) await video.play();
+    else await camera.open(() => { if (mode === "live") lost("the camera was taken away: start it again"); });
   } catch (error) {
     lost(error.message);
     return;
@@ -153,6 +167,7 @@ async function startCamera() {
   if (zoom) Object.assign(element("zoom"), { min: zoom.min, max: zoom.max, step: zoom.step || 0.1, value: zoom.min });
   lastFrameMs = performance.now();
   setMode("live");
+  clear("searching", "");
 }
 
 function lost(reason) {
@@ -187,12 +202,13 @@ setInterval(() => {
   lost("the camera sends no picture: start it again");
 }, SILENT_MS / 4);
 
-// A camera that nobody sees is only a drain, and a light that worries.
+// A camera that nobody sees is only a drain, and a light that worries. A frozen picture stays.
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden || !camera.isOpen || mode === "photo") return;
+  if (!document.hidden) return;
   camera.close();
+  if (mode !== "live") return;
   setMode("off");
-  say("paused", "start the camera again");
+  clear("paused", "start the camera again");
 });
 
 element("run").addEventListener("click", () => {
@@ -200,7 +216,10 @@ element("run").addEventListener("click", () => {
     startCamera();
     return;
   }
+  if (!picture) return;
   video.pause();
+  // the video is some pictures past the one that was answered
+  drawSquare(element("still"), picture);
   setMode("frozen");
 });
 
@@ -211,19 +230,25 @@ element("file").addEventListener("change", async ({ target }) => {
   target.value = "";
   if (!file) return;
   setMode("photo");
+  clear("reading", "");
   camera.close();
+  const number = generation;
   try {
     // as stored, without a colour profile, as Python reads it
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-    drawSquare(element("still"), bitmap, bitmap.width, bitmap.height);
-    worker.postMessage({ kind: "still", number: generation, bitmap }, [bitmap]);
+    if (number !== generation) return;
+    drawSquare(element("still"), bitmap);
+    worker.postMessage({ kind: "still", number, bitmap }, [bitmap]);
   } catch {
+    if (number !== generation) return;
     setMode("off");
-    say("no picture", `'${file.name}' cannot be read as a picture: choose another`);
+    clear("no picture", `'${file.name}' cannot be read as a picture: choose another`);
   }
 });
 
-function drawSquare(canvas, source, width, height) {
+// The centre square of a bitmap or a canvas.
+function drawSquare(canvas, source) {
+  const { width, height } = source;
   const side = Math.min(width, height);
   Object.assign(canvas, { width: KEPT_SIDE, height: KEPT_SIDE });
   canvas.getContext("2d").drawImage(
@@ -254,12 +279,11 @@ element("view").addEventListener("click", ({ offsetX, offsetY }) => {
 element("keep").addEventListener("click", async () => {
   const { label, probabilities, uncertain, alert } = shown;
   const canvas = make("canvas");
-  if (mode === "photo") drawSquare(canvas, element("still"), KEPT_SIDE, KEPT_SIDE);
-  else drawSquare(canvas, video, video.videoWidth, video.videoHeight);
-  const picture = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+  drawSquare(canvas, mode === "live" ? picture : element("still"));
+  const jpeg = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   try {
     await history.keep({
-      at: new Date().toISOString(), label, uncertain, alert, picture, model: app.sha256["model.tflite"],
+      at: new Date().toISOString(), label, uncertain, alert, picture: jpeg, model: app.sha256["model.tflite"],
       probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
     });
     // so that a browser that needs room asks before it erases
@@ -280,7 +304,7 @@ async function showHistory() {
     const row = make("li");
     const canvas = make("canvas");
     const bitmap = await createImageBitmap(entry.picture);
-    drawSquare(canvas, bitmap, bitmap.width, bitmap.height);
+    drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the kept picture");
     const text = make("div", [`${entry.label} ${percent(entry.probabilities[entry.label])}`,

@@ -33,12 +33,13 @@ function halve({ data, row, step }, side) {
   const means = new Uint8Array(side * side * 3);
   let at = 0;
   for (let y = 0; y < side; y++) {
-    let from = 2 * y * row;
-    for (let x = 0; x < side; x++, from += 2 * step) {
-      for (let channel = from; channel < from + 3; channel++) {
-        means[at++] = (data[channel] + data[channel + step] + data[channel + row]
-          + data[channel + row + step] + 2) >> 2;
-      }
+    let upper = 2 * y * row;
+    let lower = upper + row;
+    // channel by channel by hand: an inner loop takes half as long again
+    for (let x = 0; x < side; x++, upper += 2 * step, lower += 2 * step, at += 3) {
+      means[at] = (data[upper] + data[upper + step] + data[lower] + data[lower + step] + 2) >> 2;
+      means[at + 1] = (data[upper + 1] + data[upper + step + 1] + data[lower + 1] + data[lower + step + 1] + 2) >> 2;
+      means[at + 2] = (data[upper + 2] + data[upper + step + 2] + data[lower + 2] + data[lower + step + 2] + 2) >> 2;
     }
   }
   return means;
@@ -46,14 +47,17 @@ function halve({ data, row, step }, side) {
 
 // For each pixel of a side its two neighbours in the picture, and the weight of the second.
 function taps(from, to) {
+  const [firsts, seconds, weights] = [new Int32Array(to), new Int32Array(to), new Int32Array(to)];
   const scale = 1 / (to / from);
-  return Array.from({ length: to }, (_, index) => {
+  for (let index = 0; index < to; index++) {
     const place = scale * (index + 0.5) - 0.5;
     const first = Math.floor(place);
-    if (first < 0) return { first: 0, second: 0, weight: 0 };
-    if (first >= from - 1) return { first: from - 1, second: from - 1, weight: 0 };
-    return { first, second: first + 1, weight: roundHalfToEven((place - first) * ONE) };
-  });
+    const isWithin = first >= 0 && first < from - 1;
+    firsts[index] = Math.min(Math.max(first, 0), from - 1);
+    seconds[index] = firsts[index] + isWithin;
+    weights[index] = isWithin ? roundHalfToEven((place - first) * ONE) : 0;
+  }
+  return { firsts, seconds, weights };
 }
 
 function roundHalfToEven(value) {
@@ -62,32 +66,32 @@ function roundHalfToEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
-function bilinear({ data, row, step }, from, to) {
+function bilinear(square, from, to) {
   const axis = taps(from, to);
   const resized = new Uint8Array(to * to * 3);
-  const lines = new Map();
-  const across = (y) => {
-    if (!lines.has(y)) {
-      const line = new Uint16Array(to * 3);
-      axis.forEach(({ first, second, weight }, x) => {
-        for (let channel = 0; channel < 3; channel++) {
-          line[3 * x + channel] = (ONE - weight) * data[y * row + first * step + channel]
-            + weight * data[y * row + second * step + channel];
-        }
-      });
-      lines.delete(y - 2);
-      lines.set(y, line);
-    }
-    return lines.get(y);
-  };
-  axis.forEach(({ first, second, weight }, y) => {
-    const upper = across(first);
-    const lower = across(second);
+  // rows of the picture that are resized across: each is used at once or by the next row
+  let [upper, lower] = [new Uint16Array(to * 3), new Uint16Array(to * 3)];
+  let [upperY, lowerY] = [-1, -1];
+  for (let y = 0, at = 0; y < to; y++) {
+    const [first, second, weight] = [axis.firsts[y], axis.seconds[y], axis.weights[y]];
+    if (first === lowerY) [upper, upperY, lower, lowerY] = [lower, lowerY, upper, upperY];
+    if (first !== upperY) resizeRow(square, first, axis, upper);
+    if (second !== lowerY) resizeRow(square, second, axis, lower);
+    [upperY, lowerY] = [first, second];
     for (let x = 0; x < to * 3; x++) {
-      resized[y * to * 3 + x] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
+      resized[at++] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
     }
-  });
+  }
   return resized;
+}
+
+function resizeRow({ data, row, step }, y, { firsts, seconds, weights }, line) {
+  for (let x = 0, at = 0; x < firsts.length; x++, at += 3) {
+    const [first, second, weight] = [y * row + firsts[x] * step, y * row + seconds[x] * step, weights[x]];
+    line[at] = (ONE - weight) * data[first] + weight * data[second];
+    line[at + 1] = (ONE - weight) * data[first + 1] + weight * data[second + 1];
+    line[at + 2] = (ONE - weight) * data[first + 2] + weight * data[second + 2];
+  }
 }
 
 function withoutAlpha({ data, row }, side) {

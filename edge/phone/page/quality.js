@@ -59,7 +59,9 @@ export class QualityGate {
     let clipped = 0;
     let glare = 0;
     for (let at = 0; at < grey.length; at++) {
-      const [red, green, blue] = [rgb[3 * at], rgb[3 * at + 1], rgb[3 * at + 2]];
+      const red = rgb[3 * at];
+      const green = rgb[3 * at + 1];
+      const blue = rgb[3 * at + 2];
       grey[at] = (red * 9798 + green * 19235 + blue * 3735 + 0x4000) >> 15;
       if (!reticle[at]) continue;
       histogram[grey[at]]++;
@@ -121,14 +123,16 @@ function otsu(histogram) {
 
 // A row or column beyond the edge is the one as far within, as OpenCV's default border has it.
 const within = (index) => (index < 0 ? -index : index >= SIZE ? 2 * SIZE - 2 - index : index);
+const before = Int32Array.from({ length: SIZE }, (_, index) => within(index - 1));
+const after = Int32Array.from({ length: SIZE }, (_, index) => within(index + 1));
 
 function sharpness(grey) {
   let total = 0;
   for (let y = 0, at = 0; y < SIZE; y++) {
+    const [row, upper, lower] = [y * SIZE, before[y] * SIZE, after[y] * SIZE];
     for (let x = 0; x < SIZE; x++, at++) {
       if (!reticle[at]) continue;
-      total += Math.abs(grey[y * SIZE + within(x - 1)] + grey[y * SIZE + within(x + 1)]
-        + grey[within(y - 1) * SIZE + x] + grey[within(y + 1) * SIZE + x] - 4 * grey[at]);
+      total += Math.abs(grey[row + before[x]] + grey[row + after[x]] + grey[upper + x] + grey[lower + x] - 4 * grey[at]);
     }
   }
   return total / pixels;
@@ -137,16 +141,13 @@ function sharpness(grey) {
 // What the reticle holds at or below the threshold, smoothed over 3 x 3 pixels.
 function darkPixels(grey, threshold) {
   const dark = new Uint8Array(SIZE * SIZE);
+  const columns = new Uint16Array(SIZE);
   for (let y = 0, at = 0; y < SIZE; y++) {
+    const [row, upper, lower] = [y * SIZE, before[y] * SIZE, after[y] * SIZE];
+    for (let x = 0; x < SIZE; x++) columns[x] = grey[row + x] + grey[upper + x] + grey[lower + x];
     for (let x = 0; x < SIZE; x++, at++) {
       if (!reticle[at]) continue;
-      let total = 0;
-      for (let row = y - 1; row <= y + 1; row++) {
-        for (let column = x - 1; column <= x + 1; column++) {
-          total += grey[within(row) * SIZE + within(column)];
-        }
-      }
-      dark[at] = Math.round(total / 9) <= threshold;
+      dark[at] = Math.round((columns[before[x]] + columns[x] + columns[after[x]]) / 9) <= threshold;
     }
   }
   return dark;

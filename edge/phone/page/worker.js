@@ -22,11 +22,16 @@ async function open() {
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
+// The centre square, of which the network sees all or the middle. What is left out on both sides is alike, or the
+// middle of the square would not be that of the picture: where it cannot be, it is the whole picture.
 function pixelsOf(bitmap) {
-  Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
-  context.drawImage(bitmap, 0, 0);
-  const { width, height } = bitmap;
-  bitmap.close();
+  const side = Math.min(bitmap.width, bitmap.height);
+  const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;
+  const [width, height] = isEven ? [side, side] : [bitmap.width, bitmap.height];
+  // a canvas is made anew by each change of its size
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  context.globalCompositeOperation = "copy";
+  context.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
   return context.getImageData(0, 0, width, height);
 }
 
@@ -48,5 +53,9 @@ async function answer({ kind, number, bitmap, atS, reason }) {
   if (kind === "lost") moment = pipeline.lost(reason);
   if (kind === "live") moment = await pipeline.live(pixelsOf(bitmap), atS);
   if (kind === "still") moment = await pipeline.still(pixelsOf(bitmap));
-  if (moment) postMessage({ kind: "moment", number, moment, totalMs: performance.now() - started });
+  const totalMs = performance.now() - started;
+  if (kind === "still") bitmap.close();
+  // a live one goes back with the moment that is of it
+  const back = kind === "live" ? [bitmap] : [];
+  if (moment) postMessage({ kind: "moment", number, moment, bitmap: back[0] ?? null, totalMs }, back);
 }

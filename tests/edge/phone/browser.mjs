@@ -1,50 +1,40 @@
-// A visit of the page in headless Chromium. Argument: JSON { server, chromium, video, pictures, shots }: the
-// server's command line, the browser, a y4m for the camera, PNGs to classify, and a folder for screenshots.
+// A visit of the page in headless Chromium. Argument: JSON { server, program, video, marks, pictures, shots }: the
+// server's command line, the browser, a y4m for the camera, where its pictures are numbered, PNGs to classify, and a
+// folder for screenshots.
 // Standard output: JSON of what was seen.
 
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 
 import { chromium } from "playwright-core";
 
-const config = JSON.parse(process.argv[2]);
+import { CHROMIUM_ARGUMENTS, classify, config, encoded, finish, serve, watch } from "./visit.mjs";
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const ARGUMENTS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${config.video}`,
+  ...CHROMIUM_ARGUMENTS, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+  `--use-file-for-fake-video-capture=${config.video}`,
 ];
-const LIMIT_MS = 150_000;
 const PHONE = { width: 390, height: 844 };
 
-// Whatever waits for ever ends here, says where, and may be tried again.
-const HUNG = 75;
-let stage = "server";
-setTimeout(() => {
-  console.error(`still at '${stage}' after ${LIMIT_MS} ms`);
-  server.kill();
-  process.exit(HUNG);
-}, LIMIT_MS);
+// How late answers come while one is frozen: the video is some pictures past them then.
+const LATE_MS = 300;
 
-const server = spawn(config.server[0], config.server.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
-const gone = new Promise((resolve) => { server.once("exit", resolve); });
-const line = await new Promise((resolve) => { createInterface(server.stdout).once("line", resolve); });
-stage = "browser";
-const address = line.split(" ")[0];
+const at = watch();
+const server = await serve();
+at.stage = "browser";
 const profile = await mkdtemp(join(tmpdir(), "profile-"));
 const context = await chromium.launchPersistentContext(profile, {
-  executablePath: config.chromium, args: ARGUMENTS, viewport: PHONE, acceptDownloads: true,
+  executablePath: config.program, args: ARGUMENTS, viewport: PHONE, acceptDownloads: true,
   serviceWorkers: "allow", permissions: ["camera"],
 });
 
 const seen = { foreign: [], breaches: [], errors: [], axe: {}, overflow: {} };
 context.on("request", (request) => {
-  if (!/^(blob:|data:)/.test(request.url()) && !request.url().startsWith(address)) seen.foreign.push(request.url());
+  if (!/^(blob:|data:)/.test(request.url()) && !request.url().startsWith(server.address)) seen.foreign.push(request.url());
 });
 // the browser's own log has breaches of workers too
 context.on("console", (message) => {
@@ -58,6 +48,35 @@ await page.addInitScript(() => {
   globalThis.breaches = [];
   addEventListener("securitypolicyviolation", (event) => globalThis.breaches.push(event.blockedURI));
 });
+await page.addInitScript(({ across, down, side }) => {
+  // the number that the marks of a picture stand for: the centre square's, of a bitmap, a canvas or a video
+  const numberOf = (source) => {
+    const [width, height] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+    const canvas = new OffscreenCanvas(side, side);
+    const context = canvas.getContext("2d");
+    const whole = Math.min(width, height);
+    context.drawImage(source, (width - whole) / 2, (height - whole) / 2, whole, whole, 0, 0, side, side);
+    return across.reduce((sum, x, bit) => sum + (context.getImageData(x, down, 1, 1).data[0] > 140) * 2 ** bit, 0);
+  };
+  Object.assign(globalThis, { numberOf, lateMs: 0, asked: null, answered: null });
+  globalThis.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", ({ data }) => {
+        if (data.moment?.reading) globalThis.answered = globalThis.asked;
+      });
+    }
+
+    postMessage(message, transfer) {
+      if (message.kind !== "live") {
+        super.postMessage(message, transfer);
+        return;
+      }
+      globalThis.asked = numberOf(message.bitmap);
+      setTimeout(() => super.postMessage(message, transfer), globalThis.lateMs);
+    }
+  };
+}, config.marks);
 
 const title = () => page.locator("#title").textContent();
 
@@ -79,39 +98,14 @@ async function shoot(name, size) {
   await page.screenshot({ path: join(config.shots, `${name}.png`) });
 }
 
-// The levels of pictures, by a worker of our own.
-async function classify(paths) {
-  const pictures = paths.map((path) => readFileSync(path).toString("base64"));
-  return page.evaluate(async (encoded) => {
-    const worker = new Worker("worker.js");
-    const said = () => new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data); });
-    if ((await said()).kind !== "ready") throw new Error("the worker is not ready");
-    const moments = [];
-    for (const [number, one] of encoded.entries()) {
-      const bytes = Uint8Array.from(atob(one), (letter) => letter.charCodeAt(0));
-      const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
-      const answer = said();
-      worker.postMessage({ kind: "still", number, bitmap }, [bitmap]);
-      const { moment, totalMs } = await answer;
-      const { probabilities, evidence } = moment.reading.levels;
-      moments.push({
-        label: moment.reading.label, totalMs, invokeMs: moment.reading.timing.invoke,
-        levels: { probabilities: [...probabilities], evidence: [...evidence] },
-      });
-    }
-    worker.terminate();
-    return moments;
-  }, pictures);
-}
-
 try {
-  stage = "start";
-  await page.goto(address);
+  at.stage = "start";
+  await page.goto(server.address);
   await page.locator("#run:not([disabled])").waitFor();
   await scan("start");
   await shoot("start", PHONE);
 
-  stage = "camera";
+  at.stage = "camera";
   await page.locator("#run").click();
   seen.camera = await answered();
   await page.locator("#where").click();
@@ -129,8 +123,18 @@ try {
   await page.evaluate(() => { document.documentElement.style.fontSize = ""; });
   await page.setViewportSize(PHONE);
 
-  stage = "history";
-  await page.locator("#run").click();
+  at.stage = "history";
+  await page.evaluate((late) => { globalThis.lateMs = late; }, LATE_MS);
+  await page.waitForTimeout(4 * LATE_MS);
+  // at once, before another answer comes
+  seen.numbers = await page.evaluate(() => {
+    document.querySelector("#run").click();
+    return {
+      answered: globalThis.answered,
+      still: globalThis.numberOf(document.querySelector("#still")),
+      video: globalThis.numberOf(document.querySelector("#video")),
+    };
+  });
   seen.frozen = [await page.locator("#run").textContent(), await title()];
   await page.locator("#keep").click();
   await page.getByText("Kept", { exact: true }).waitFor();
@@ -145,18 +149,18 @@ try {
   await page.locator("#history-empty:not([hidden])").waitFor();
   await page.locator("#close-history").click();
 
-  stage = "classify";
-  seen.classified = await classify(config.pictures);
+  at.stage = "classify";
+  seen.classified = await page.evaluate(classify, encoded(config.pictures));
+  seen.reports = server.reports;
   seen.csp = await page.evaluate(() => globalThis.breaches);
   const session = await context.newCDPSession(page);
   seen.installability = (await session.send("Page.getInstallabilityErrors")).installabilityErrors;
   seen.manifest = (await session.send("Page.getAppManifest")).errors;
 
-  stage = "offline";
+  at.stage = "offline";
   await page.getByText("without a network").waitFor({ state: "attached" });
-  server.kill();
-  await gone;
-  await page.goto(address);
+  await server.stop();
+  await page.goto(server.address);
   await page.locator("#choose:not([disabled])").waitFor();
   await page.locator("#file").setInputFiles(config.pictures[0]);
   seen.offline = await answered();
@@ -165,11 +169,10 @@ try {
   seen.network = await page.locator("#facts").textContent();
 } catch (error) {
   // before the browser is closed, which may take for ever too
-  console.error(`at '${stage}':`, error);
+  console.error(`at '${at.stage}':`, error);
   process.exitCode = 1;
 } finally {
-  server.kill();
   await context.close();
   await rm(profile, { recursive: true, force: true });
 }
-process.stdout.write(JSON.stringify(seen), () => process.exit());
+finish(seen);

@@ -10,6 +10,8 @@ import { runInThisContext } from "node:vm";
 const folder = resolve(process.argv[2]);
 const file = (name) => resolve(folder, name);
 
+// Standard output is for the moments alone.
+console.debug = console.error;
 // What LiteRT.js looks for in a worker, and Emscripten in Node.
 globalThis.self = globalThis;
 Object.assign(globalThis, { require: createRequire(import.meta.url), __dirname: folder });

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.classifier import Classifier
 from edge.golden import PICTURES, draw
 from edge.phone.build import build_app
 from edge.pictures import find_pictures, read_picture
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+PHOTOS = 20
+VISIT_TIMEOUT_S = 240
+# What visit.mjs ends with where a browser was silent for too long; seen once, on a busy machine.
+HUNG, ATTEMPTS = 75, 2
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +72,98 @@ def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.ui
 def camera_picture(make_lesion: Callable[..., NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """What the camera shows: a drawn lesion, 640 x 480."""
     return make_lesion()
+
+
+@pytest.fixture(scope="session")
+def chromium(node_modules: Path) -> str:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no Chromium; `make test-phone` installs it where it can")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(
+    photos: Callable[[int], list[NDArray[np.uint8]]], tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Real photos, or else the golden drawings, as PNG files, which every decoder reads alike."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for number, photo in enumerate(photos(PHOTOS)):
+        paths.append(folder / f"{number:03d}.png")
+        cv2.imwrite(str(paths[-1]), photo)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screenshots go: DERMEDGE_SHOTS, or a folder of the tests."""
+    path = Path(os.environ.get("DERMEDGE_SHOTS", tmp_path_factory.mktemp("shots")))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browse(node: str, app: Path, pictures: list[Path], shots: Path) -> Callable[..., dict[str, Any]]:
+    """A function that runs a script beside this file, which visits the served app, and returns what it saw.
+
+    ``options`` go to the script, ``serving`` to `dermedge phone serve`, and ``around`` before the command.
+    """
+
+    def visit(
+        script: str, serving: tuple[str, ...] = (), around: tuple[str, ...] = (), **options: Any
+    ) -> dict[str, Any]:
+        serve = [sys.executable, "-u", str(HERE / "served.py"), "phone", "serve", str(app), "--port", "0"]
+        config = {
+            "server": [*serve, *serving],
+            "pictures": [str(path) for path in pictures],
+            "shots": str(shots),
+            **options,
+        }
+        for _ in range(ATTEMPTS):
+            done = subprocess.run(
+                [*around, node, str(HERE / script), json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                timeout=VISIT_TIMEOUT_S,
+                check=False,
+            )
+            if done.returncode != HUNG:
+                break
+        assert done.returncode == 0, done.stderr
+        seen: dict[str, Any] = json.loads(done.stdout)
+        return seen
+
+    return visit
+
+
+@pytest.fixture(scope="session")
+def hold_levels(app: Path, pictures: list[Path]) -> Callable[[list[dict[str, Any]]], None]:
+    """A function that compares what a browser said of all pictures with Python's labels and levels."""
+
+    def hold(answers: list[dict[str, Any]]) -> None:
+        with Classifier(app / "model.tflite") as classifier:
+            for path, answer in zip(pictures, answers, strict=True):
+                assert answer["label"] == classifier.predict(read_picture(path)).label
+                for name, tensor in classifier.raw_outputs().items():
+                    assert answer["levels"][name] == tensor.values.ravel().tolist()
+
+    return hold
+
+
+@pytest.fixture(scope="session")
+def hold_title(app: Path, pictures: list[Path]) -> Callable[[str], None]:
+    """A function that compares the page's title for the first picture with Python's answer."""
+
+    def hold(title: str) -> None:
+        with Classifier(app / "model.tflite") as classifier:
+            prediction = classifier.predict(read_picture(pictures[0]))
+        label, share, _ = title.rsplit(" ", 2)
+        assert label == prediction.label
+        assert int(share) == pytest.approx(100 * prediction.probability, abs=0.51)
+
+    return hold

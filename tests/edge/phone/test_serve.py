@@ -131,7 +131,7 @@ def test_a_damaged_authority_says_what_to_remove(tmp_path: Path) -> None:
         (["{empty}"], "holds no built app; make one with: dermedge phone build"),
         (["{built}", "--port", "70000"], "'70000' is not a port of 0 to 65534"),
         (["{built}", "--host", "no such name", "--port", "0"], "'no such name'"),
-        (["{built}", "--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1"),
+        (["{built}", "--host", "192.0.2.1", "--port", "0"], "give an address of this machine as --host"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(

@@ -1,0 +1,39 @@
+"""What `python -m benchmarks.phone` refuses; tests/edge/phone measures with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.phone import main
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A folder with what every app has."""
+    for name in ("index.html", "files.js"):
+        (tmp_path / name).write_text("")
+    # a browser that is never started
+    (tmp_path / "chromium").touch(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["{empty}", "--source", "demo", "--browser", "{built}/chromium"], "holds no built app"),
+        (["{built}", "--browser", "{built}/chromium"], "give photos with --data or --source"),
+        (
+            ["{built}", "--source", "demo", "--browser", "netscape"],
+            "'netscape' is no Chromium",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    arguments: list[str], line: str, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [one.format(built=built, empty=built / "none") for one in arguments]
+    assert main(given) == 2
+    [said] = capsys.readouterr().err.strip().splitlines()
+    assert line in said

@@ -1,0 +1,59 @@
+"""The app over HTTPS, as `dermedge phone serve --host` shows it to a phone, in Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Nothing is sent there: it tells which of this machine's addresses would be used.
+ELSEWHERE = ("192.0.2.1", 9)
+
+
+def own_address() -> str:
+    """This machine's address on its network, or the loopback where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+@pytest.fixture(scope="module")
+def visit(
+    browse: Callable[..., dict[str, Any]], chromium: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What https.mjs saw, with an authority that was made for it."""
+    if shutil.which("certutil") is None:
+        pytest.skip("no certutil; `make test-phone` installs it where it can")
+    for module in ("trustme", "segno"):
+        pytest.importorskip(module)
+    data: Path = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(data))
+        return browse("https.mjs", serving=("--host", own_address()), program=chromium)
+
+
+def test_a_browser_that_does_not_trust_the_authority_refuses(visit: dict[str, Any]) -> None:
+    assert "net::ERR_CERT_AUTHORITY_INVALID" in visit["untrusted"]
+
+
+def test_one_that_trusts_it_has_all_that_a_phone_needs(
+    visit: dict[str, Any], hold_title: Callable[[str], None]
+) -> None:
+    assert visit["secure"] == ["https:", True, True]
+    assert "without a networkworks" in visit["network"]
+    assert visit["installability"] == []
+    hold_title(visit["photo"])
+
+
+def test_it_works_there_when_the_server_is_gone(
+    visit: dict[str, Any], hold_title: Callable[[str], None]
+) -> None:
+    hold_title(visit["offline"])
