@@ -301,24 +301,22 @@ def accuracy(options: argparse.Namespace) -> Growth:
 
 
 def table(found: Growth) -> Table:
-    """One line a series: its law, and its ends."""
+    """One line a series: its law, where laws are fitted, and its ends."""
     rows = []
     for series in found.x_names:
-        points, law = found.of(series), found.law(series)
-        first, last = points[0], points[-1]
-        rows.append(
-            (
-                series,
-                f"{law.exponent:.2f}" if law else NOT_MEASURED,
-                f"[{law.low:.2f}, {law.high:.2f}]" if law else NOT_MEASURED,
-                f"{law.r_squared:.3f}" if law else NOT_MEASURED,
-                f"{first.cost:.3g} {first.unit} at {first.x:g}".replace("  ", " "),
-                f"{last.cost:.3g} {last.unit} at {last.x:g}".replace("  ", " "),
-            )
-        )
-    head = ("series", "exponent", "95 % interval", "R²", "first", "last")
-    title = f"{found.title}. exponent: of the power law fitted to the logarithms."
-    return Table(title, head, tuple(rows))
+        points = found.of(series)
+        ends = (f"{one.cost:.3g} {one.unit}".rstrip() + f" at {one.x:g}" for one in (points[0], points[-1]))
+        rows.append((series, *(_law_cells(found.law(series)) if found.fitted else ()), *ends))
+    law_head = ("exponent", "95 % interval", "R²") if found.fitted else ()
+    meaning = " exponent: of the power law fitted to the logarithms." if found.fitted else ""
+    return Table(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
+
+
+def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
+    if law is None:
+        return (NOT_MEASURED,) * 3
+    exponent, low, high = (round(one, 2) + 0.0 for one in (law.exponent, law.low, law.high))
+    return f"{exponent:.2f}", f"[{low:.2f}, {high:.2f}]", f"{law.r_squared:.3f}"
 
 
 def to_csv(found: Growth) -> str:

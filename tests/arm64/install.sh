@@ -26,9 +26,9 @@ rm -rf "$dir"
 mkdir -p "$dir"
 mmdebstrap --quiet --variant=extract --arch=arm64 \
 	--include=base-files,python3-minimal,libpython3-stdlib,libstdc++6,libgcc-s1 \
-	"$(. /etc/os-release; echo "$VERSION_CODENAME")" "$dir/root" "$sources" ||
+	"$(. /etc/os-release; echo "$VERSION_CODENAME")" "$dir/debian" "$sources" ||
 	skip "mmdebstrap cannot fetch Debian's Python for arm64"
-python=$(basename "$(realpath "$dir"/root/usr/bin/python3)")
+python=$(basename "$(realpath "$dir"/debian/usr/bin/python3)")
 version=${python#python}
 abi=cp${version/./}
 "$@" install --quiet --disable-pip-version-check --target "$dir/site" --no-deps --require-hashes \
@@ -40,7 +40,7 @@ abi=cp${version/./}
 # chooses its kernels, and it dies without them.
 board() {
 	mkdir -p "$dir/$1/proc" "$dir/$1/sys/devices/system/cpu"
-	ln -s ../root/usr ../root/lib ../root/etc "$dir/$1/"
+	ln -s ../debian/usr ../debian/lib ../debian/etc "$dir/$1/"
 	for core in 0 1 2 3; do
 		printf 'processor\t: %d\nBogoMIPS\t: 108.00\nFeatures\t: %s\nCPU implementer\t: 0x41\nCPU architecture: 8\n' \
 			"$core" "$5"
@@ -57,6 +57,6 @@ cat >"$dir/python" <<END
 dir=\$(dirname "\$(realpath "\$0")")
 [ -d "\$dir/\${QEMU_CPU:?cortex-a72 or cortex-a76}" ] || { echo "QEMU_CPU is '\$QEMU_CPU'; known: cortex-a72, cortex-a76" >&2; exit 2; }
 export QEMU_LD_PREFIX="\$dir/\$QEMU_CPU" PYTHONPATH="\$dir/site\${PYTHONPATH:+:\$PYTHONPATH}"
-exec qemu-aarch64 "\$dir/root/usr/bin/$python" "\$@"
+exec qemu-aarch64 "\$dir/debian/usr/bin/$python" "\$@"
 END
 chmod +x "$dir/python"

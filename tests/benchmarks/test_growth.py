@@ -85,7 +85,7 @@ def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tm
     assert main(["accuracy", *options]) == 0
     found = points(tmp_path / "out", "accuracy")
     assert [x for x, _ in found["balanced accuracy by input size"]] == [size]
-    assert "exponent" not in (tmp_path / "out" / "accuracy.md").read_text().splitlines()[4]
+    assert "exponent" not in (tmp_path / "out" / "accuracy.md").read_text()
 
 
 def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
