@@ -144,6 +144,7 @@ class Classifier:
         self._probabilities, self._evidence = _output_details(self._interpreter, self.path)
         self.input_size = int(self._input["shape"][1])
         self._preprocess = Preprocessor(self.input_size)
+        self._picture = np.empty((self.input_size, self.input_size, 3), np.uint8)
         classes = int(self._probabilities["shape"][-1])
         if self.manifest and len(self.manifest.labels) != classes:
             raise ModelError(
@@ -200,15 +201,17 @@ class Classifier:
         """Whether `prediction_set` can be asked for."""
         return "conformal" in self.thresholds
 
-    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> None:
-        """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor."""
+    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor.
+
+        Returns:
+            The picture: uint8 [S, S, 3] RGB, until the next call.
+        """
+        picture = self._preprocess(frame_bgr, out=self._picture)
         tensor = self._interpreter.tensor(self._input["index"])()[0]
-        if tensor.dtype == np.uint8:
-            self._preprocess(frame_bgr, out=tensor)
-        elif tensor.dtype == np.int8:  # it holds the pixel less 128
-            tensor[...] = (self._preprocess(frame_bgr) ^ 0x80).view(np.int8)
-        else:
-            tensor[...] = self._preprocess(frame_bgr)
+        # int8 holds the pixel less 128
+        tensor[...] = (picture ^ 0x80).view(np.int8) if tensor.dtype == np.int8 else picture
+        return picture
 
     def invoke(self) -> None:
         """Runs the network on what lies in the input tensor."""
@@ -225,6 +228,10 @@ class Classifier:
         """Classifies one uint8 [h, w, 3] BGR frame of 0 to 255."""
         started = perf_counter_ns()
         self.preprocess(frame_bgr)
+        return self.predict_preprocessed((perf_counter_ns() - started) / NS_PER_MS)
+
+    def predict_preprocessed(self, preprocess_ms: float) -> Prediction:
+        """Classifies what `preprocess` wrote last, once; ``preprocess_ms`` is what that took."""
         picture = self._interpreter.tensor(self._input["index"])()[0].copy() if self.tta else None
         prepared = perf_counter_ns()
         self._interpreter.invoke()
@@ -238,12 +245,20 @@ class Classifier:
         alert = self._label_of_alert() if decision.alert else None
         ended = perf_counter_ns()
         timing = Timing(
-            (prepared - started) / NS_PER_MS,
+            preprocess_ms,
             (invoked - prepared + turns_ns) / NS_PER_MS,
             (ended - invoked - turns_ns) / NS_PER_MS,
         )
         label = self.labels[decision.index]
         return Prediction(label, decision, alert, probabilities, logits, timing, evidence)
+
+    def require_prediction_sets(self) -> None:
+        """Raises OptionError where the model `has_prediction_sets` not."""
+        if not self.has_prediction_sets:
+            raise OptionError(
+                f"--sets needs a model with thresholds for prediction sets, and '{self.path}' has none; "
+                "convert it again"
+            )
 
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
         """The classes that a prediction of this classifier does not rule out; maybe none, maybe several.

@@ -90,7 +90,10 @@ class StubClassifier:
     def __init__(self, before: Callable[[], Any] = lambda: None) -> None:
         self._before = before
 
-    def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return to_input(frame_bgr, self.input_size)
+
+    def predict_preprocessed(self, preprocess_ms: float) -> Prediction:
         self._before()
         return a_prediction()
 
@@ -124,6 +127,7 @@ def make_reading() -> Callable[..., Reading]:
             "prediction": a_prediction(),
             "labels": LABELS,
             "label": "nevus",
+            "chosen": None,
             "seen": ((height - side) // 2, (width - side) // 2, side),
             "dropped": 3,
             "capture_ms": 12.5,

@@ -19,23 +19,27 @@ export function toInput({ data, width, height }, size) {
   const { top, left, side: seen } = seenSquare(height, width, size);
   // one type of array throughout, or the loops below are compiled for two
   const bytes = new Uint8Array(data.buffer, data.byteOffset + (top * width + left) * 4);
-  let square = { data: bytes, row: width * 4, step: 4 };
-  let side = seen;
-  while (side >= 2 * size) {
-    side = Math.floor(side / 2);
-    square = { data: halve(square, side), row: side * 3, step: 3 };
-  }
-  if (side !== size) return bilinear(square, side, size);
-  return square.step === 3 ? square.data : withoutAlpha(square, side);
+  const square = { data: bytes, row: width * 4, step: 4 };
+  return seen === size ? withoutAlpha(square, size) : reduced(square, seen, size, 3);
 }
 
-function halve({ data, row, step }, side) {
-  const means = new Uint8Array(side * side * 3);
+// Uint8Array [size, size, channels] of a square picture, whose rows begin `row` and pixels `step` bytes apart.
+export function reduced(square, from, size, channels) {
+  let side = from;
+  while (side >= 2 * size) {
+    side = Math.floor(side / 2);
+    square = { data: halve(square, side, channels), row: side * channels, step: channels };
+  }
+  return side === size ? square.data : bilinear(square, side, size, channels);
+}
+
+function halve({ data, row, step }, side, channels) {
+  const means = new Uint8Array(side * side * channels);
   let at = 0;
   for (let y = 0; y < side; y++) {
     let from = 2 * y * row;
     for (let x = 0; x < side; x++, from += 2 * step) {
-      for (let channel = from; channel < from + 3; channel++) {
+      for (let channel = from; channel < from + channels; channel++) {
         means[at++] = (data[channel] + data[channel + step] + data[channel + row]
           + data[channel + row + step] + 2) >> 2;
       }
@@ -62,16 +66,16 @@ function roundHalfToEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
-function bilinear({ data, row, step }, from, to) {
+function bilinear({ data, row, step }, from, to, channels) {
   const axis = taps(from, to);
-  const resized = new Uint8Array(to * to * 3);
+  const resized = new Uint8Array(to * to * channels);
   const lines = new Map();
   const across = (y) => {
     if (!lines.has(y)) {
-      const line = new Uint16Array(to * 3);
+      const line = new Uint16Array(to * channels);
       axis.forEach(({ first, second, weight }, x) => {
-        for (let channel = 0; channel < 3; channel++) {
-          line[3 * x + channel] = (ONE - weight) * data[y * row + first * step + channel]
+        for (let channel = 0; channel < channels; channel++) {
+          line[channels * x + channel] = (ONE - weight) * data[y * row + first * step + channel]
             + weight * data[y * row + second * step + channel];
         }
       });
@@ -83,8 +87,8 @@ function bilinear({ data, row, step }, from, to) {
   axis.forEach(({ first, second, weight }, y) => {
     const upper = across(first);
     const lower = across(second);
-    for (let x = 0; x < to * 3; x++) {
-      resized[y * to * 3 + x] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
+    for (let x = 0; x < to * channels; x++) {
+      resized[y * to * channels + x] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
     }
   });
   return resized;
