@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from edge.preprocess import PREPROCESSING, Preprocessor
 from edge.runtime import Interpreter, choose_runtime, open_interpreter
 
 NS_PER_MS = 1e6
+Smooth = Callable[[tuple[float, ...]], tuple[float, ...]]
 # Steps along rows and columns that make, of the network's picture, its mirror image and both turned by 180
 # degrees.
 TURNS = ((1, -1), (-1, -1), (-1, 1))
@@ -76,7 +77,8 @@ class Prediction:
         label: the answered class.
         decision: how it was answered.
         alert: the class whose alert is on, whatever the label is, or None.
-        probabilities: one a class, calibrated with the manifest's temperature, sum 1.
+        probabilities: one a class, calibrated with the manifest's temperature, sum 1; or what was made of
+            them to decide on.
         logits: one a class, before the temperature.
         timing: of this prediction.
         evidence_levels: the evidence as the network left it, or None where the model has none.
@@ -163,7 +165,7 @@ class Classifier:
         self._own_labels = self.manifest.labels if self.manifest else self.labels
         self._none_label = self.manifest.none_label if self.manifest else None
 
-    def __enter__(self) -> Classifier:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -230,8 +232,13 @@ class Classifier:
         self.preprocess(frame_bgr)
         return self.predict_preprocessed((perf_counter_ns() - started) / NS_PER_MS)
 
-    def predict_preprocessed(self, preprocess_ms: float) -> Prediction:
-        """Classifies what `preprocess` wrote last, once; ``preprocess_ms`` is what that took."""
+    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth | None = None) -> Prediction:
+        """Classifies what `preprocess` wrote last, once.
+
+        Args:
+            preprocess_ms: what that took.
+            smooth: makes of its calibrated probabilities those that are decided on.
+        """
         picture = self._interpreter.tensor(self._input["index"])()[0].copy() if self.tta else None
         prepared = perf_counter_ns()
         self._interpreter.invoke()
@@ -241,6 +248,8 @@ class Classifier:
         if picture is not None:
             logits, turns_ns = self._with_turns(picture, logits)
         probabilities = softmax(logits, self.temperature)
+        if smooth is not None:
+            probabilities = smooth(probabilities)
         decision = self._decide(probabilities)
         alert = self._label_of_alert() if decision.alert else None
         ended = perf_counter_ns()
@@ -268,17 +277,6 @@ class Classifier:
         """
         chosen = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
         return tuple(self.labels[index] for index in chosen)
-
-    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
-        """The prediction with other calibrated probabilities, such as smoothed ones, and their decision."""
-        decision = self._decide(probabilities)
-        return replace(
-            prediction,
-            label=self.labels[decision.index],
-            decision=decision,
-            alert=self._label_of_alert() if decision.alert else None,
-            probabilities=probabilities,
-        )
 
     def _decide(self, probabilities: tuple[float, ...]) -> Decision:
         return decide(probabilities, self._own_labels, self._none_label, self.thresholds)

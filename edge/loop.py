@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -148,7 +148,8 @@ class Pipeline:
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
         self._state = State.SEARCHING
-        self._counts = Counts()
+        self._classified = self._dropped = self._repeated = self._outages = 0
+        self._rejected: dict[Defect, int] = {}
 
     def __enter__(self) -> Pipeline:
         self._latest.__enter__()
@@ -172,7 +173,7 @@ class Pipeline:
         if self._frame is not None and self._frame.name != arrival.frame.name:
             self._machine = Machine()  # another picture of a folder
         frame = self._frame = arrival.frame
-        self._counts = replace(self._counts, dropped=arrival.dropped, repeated=frame.repeated)
+        self._dropped, self._repeated = arrival.dropped, frame.repeated
         started = time.perf_counter()
         picture = self._classifier.preprocess(frame.image_bgr)
         preprocess_ms = MS_PER_S * (time.perf_counter() - started)
@@ -186,7 +187,8 @@ class Pipeline:
     def _wait(self) -> None:
         """Keeps the asked distance between frames; a late one sets the beat anew."""
         now = time.monotonic()
-        time.sleep(max(self._due_s - now, 0.0))
+        if self._due_s > now:
+            time.sleep(self._due_s - now)
         self._due_s = max(self._due_s, now) + self._interval_s
 
     def _defect(self, frame: Frame, picture_rgb: NDArray[np.uint8]) -> Defect | None:
@@ -198,10 +200,10 @@ class Pipeline:
 
     def _read(self, arrival: Arrival, preprocess_ms: float) -> Reading:
         frame = arrival.frame
-        prediction = self._classifier.predict_preprocessed(preprocess_ms)
-        smoothed = self._machine.smoother.add(prediction.probabilities, frame.at_s)
-        if smoothed != prediction.probabilities:
-            prediction = self._classifier.decide_again(prediction, smoothed)
+        smoother = self._machine.smoother
+        prediction = self._classifier.predict_preprocessed(
+            preprocess_ms, lambda probabilities: smoother.add(probabilities, frame.at_s)
+        )
         now = time.monotonic()
         self._stamps.append(now)
         return Reading(
@@ -223,15 +225,14 @@ class Pipeline:
 
     def _moment(self, saying: Saying, reading: Reading | None = None, defect: Defect | None = None) -> Moment:
         was_lost, self._state = self._state is State.CAMERA_LOST, saying.state
-        counts = self._counts
         if reading is not None:
-            self._counts = replace(counts, classified=counts.classified + 1)
+            self._classified += 1
         elif defect is not None:
-            more = {**counts.rejected, defect: counts.rejected.get(defect, 0) + 1}
-            self._counts = replace(counts, rejected=more)
+            self._rejected[defect] = self._rejected.get(defect, 0) + 1
         elif not was_lost:
             self._stamps.clear()
-            self._counts = replace(counts, outages=counts.outages + 1)
+            self._outages += 1
+        counts = Counts(self._classified, dict(self._rejected), self._dropped, self._repeated, self._outages)
         return Moment(
             state=saying.state,
             hint=saying.hint,
@@ -239,7 +240,7 @@ class Pipeline:
             seen=self._seen(self._frame) if self._frame else None,
             reading=reading,
             defect=defect,
-            counts=self._counts,
+            counts=counts,
             fps=rate(self._stamps),
             temperature_c=self._thermometer.read(),
         )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier, Prediction, Tensor, Timing
+from edge.classifier import Classifier, Prediction, Smooth, Tensor, Timing
 from edge.decision import Decision
 from edge.golden import DRAWING, PICTURES, answers, draw
 from edge.loop import Counts, Moment, Reading
@@ -93,12 +93,10 @@ class StubClassifier:
     def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return to_input(frame_bgr, self.input_size)
 
-    def predict_preprocessed(self, preprocess_ms: float) -> Prediction:
+    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth) -> Prediction:
         self._before()
-        return a_prediction()
-
-    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
-        return replace(prediction, probabilities=probabilities)
+        prediction = a_prediction()
+        return replace(prediction, probabilities=smooth(prediction.probabilities))
 
 
 def a_prediction() -> Prediction:
