@@ -114,7 +114,9 @@ class Replay:
         self._number += 1
         now = time.monotonic()
         self.in_hand = stamp()
-        return Frame(image, self._number, now, "replay", at_s=now)
+        return Frame(
+            image, self._number, now, "replay", at_s=now if self.is_live else self._number / CAMERA_FPS
+        )
 
     def close(self) -> None: ...
 

@@ -273,11 +273,12 @@ def name_line(reading: Reading, index: int) -> str:
     return f"{NOT_RULED_OUT}{label}" if label in (reading.chosen or ()) else label
 
 
-def latency_line(reading: Reading) -> str:
+def latency_line(reading: Reading, with_capture: bool = True) -> str:
     """The latency split in one line, in milliseconds."""
     timing = reading.prediction.timing
+    capture = f"capture {reading.capture_ms:.1f}  " if with_capture else ""
     return (
-        f"ms: capture {reading.capture_ms:.1f}  pre {timing.preprocess_ms:.1f}  "
+        f"ms: {capture}pre {timing.preprocess_ms:.1f}  "
         f"invoke {timing.invoke_ms:.1f}  post {timing.postprocess_ms:.1f}"
     )
 

@@ -38,7 +38,7 @@ V4L2_EXPOSURE_MANUAL = 1
 UNKNOWN_FPS = 25.0
 
 # What to look at when a source does not open.
-CHECK_CAMERA = "is it connected, and free of other programs? Without a camera, try --source demo"
+CHECK_CAMERA = "is it connected, and free of other programs?"
 CHECK_STREAM = "is the address right, and its server running?"
 CHECK_PIPELINE = (
     "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
@@ -415,7 +415,18 @@ def _open_camera(spec: str, mode: CameraMode) -> FrameSource:
     index = re.sub(r"^/dev/video", "", spec)
     # CAP_ANY would try every back-end in turn and hold the last one's message
     backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
-    return LiveCapture(spec, _open_capture(int(index), backend), CHECK_CAMERA, mode)
+    return LiveCapture(spec, _open_capture(int(index), backend), f"{CHECK_CAMERA} {_cameras()}", mode)
+
+
+def _cameras() -> str:
+    """What a person can try in place of a camera that does not open."""
+    found = sorted(str(path) for path in Path("/dev").glob("video*"))
+    there = (
+        f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
+        if found
+        else "There is no /dev/video*"
+    )
+    return f"{there}; `dermedge doctor` tells more, and --source demo needs no camera"
 
 
 def _open_stream(spec: str, mode: CameraMode) -> FrameSource:

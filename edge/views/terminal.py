@@ -189,6 +189,8 @@ def compact_lines(moment: Moment, columns: int) -> list[str]:
     if moment.reading is not None:
         figures[0] += f", age {moment.reading.frame_age_ms:.0f} ms"
         figures.append(latency_line(moment.reading))
+        if len(figures[-1]) > columns:
+            figures[-1] = latency_line(moment.reading, with_capture=False)
     return [
         *_head(moment, columns),
         *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (*figures, DISCLAIMER)),

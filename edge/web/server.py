@@ -104,8 +104,15 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise OptionError(
-            f"cannot serve at '{host}:{port}': {error.strerror}; name another --serve HOST:PORT"
+            f"cannot serve at '{host}:{port}': {_reason(error)}; name another --serve HOST:PORT"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why, without the address, which `socket.create_server` adds."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno)
 
 
 def _is_loopback(host: str) -> bool:

@@ -89,12 +89,12 @@ def test_with_the_heat_map_the_live_picture_shows_where_the_evidence_lies(
 ) -> None:
     """The evidence of the moments lies in the upper left, and is coloured; all else of it is grey."""
     shots = {}
-    for hash_ in ("", "#heat"):
+    for hash_ in ("", "#hot"):
         shot = tmp_path / "shot.png"
         browse(web, tmp_path, "--window-size=1280,800", f"--screenshot={shot}", hash_=hash_)
         picture = cv2.imread(str(shot)).astype(int)[100:500, 100:500]
         shots[hash_] = float(((picture.max(axis=2) - picture.min(axis=2)) > 40).mean())
-    assert shots["#heat"] > shots[""] + 0.05
-    done = browse(web, tmp_path, "--dump-dom", hash_="#heat")
+    assert shots["#hot"] > shots[""] + 0.05
+    done = browse(web, tmp_path, "--dump-dom", hash_="#hot")
     assert re.search(r'<button id="heat" type="button" aria-pressed="true">Heat map</button>', done.stdout)
     assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"

@@ -91,8 +91,8 @@ element("save").addEventListener("click", async () => {
   }
 });
 
-// Each viewer has the heat map on or off in the address, so that a reload keeps it.
-const isHot = () => location.hash === "#heat";
+// Each viewer has the heat map on or off in the address, so that a reload keeps it; no element has that id.
+const isHot = () => location.hash === "#hot";
 const withHeat = (path) => `${path}?heat=${Number(isHot())}`;
 
 function watch() {
@@ -101,7 +101,7 @@ function watch() {
   element("video").src = `${withHeat("video.mjpg")}&at=${Date.now()}`;
 }
 
-element("heat").addEventListener("click", () => { location.hash = isHot() ? "" : "heat"; });
+element("heat").addEventListener("click", () => { location.hash = isHot() ? "" : "hot"; });
 addEventListener("hashchange", watch);
 element("video").addEventListener("error", () => setTimeout(watch, RETRY_MS));
 if (isHot()) watch();
