@@ -7,20 +7,19 @@ python -m benchmarks.readme
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import read_results
 from benchmarks.report import Table
-from edge.errors import DataError
+from benchmarks.written import with_part
 from edge.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MACHINES = ROOT / "benchmarks" / "results" / "machines"
-BEGIN, END = "<!-- written by python -m benchmarks.readme -->", "<!-- end -->"
+COMMAND = "python -m benchmarks.readme"
 HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
 
 
@@ -36,22 +35,9 @@ def table(folder: Path = MACHINES) -> str:
     return Table(title, HEAD, rows).to_markdown()
 
 
-def with_table(readme: str, text: str) -> str:
-    """The text of a README with this table between its marks.
-
-    Raises:
-        DataError: it has not one pair of marks.
-    """
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    written, count = re.subn(pattern, lambda found: f"{BEGIN}\n{text}\n{END}", readme, flags=re.DOTALL)
-    if count != 1:
-        raise DataError(f"README.md must have '{BEGIN}' and, below it, '{END}' once; it has {count} pairs")
-    return written
-
-
 def main() -> int:
     """Writes the table; returns the exit status."""
-    write_text(README, with_table(README.read_text(encoding="utf-8"), table()))
+    write_text(README, with_part(README.read_text(encoding="utf-8"), COMMAND, table()))
     return 0
 
 

@@ -142,7 +142,7 @@ def build_catalogue(
 
     Args:
         paths: folders with a folder per class, folders or files of the publishers' tables, and files of
-            earlier catalogues, whose photos and lesions keep their splits.
+            earlier catalogues, whose photos and lesions keep their splits; these alone are taken as they are.
         classes: the classes to learn; photos of anything else become "none of these". Without it, the
             four lesions of dermedge where all four are there, else every folder's own name.
         seed: of the split.
@@ -156,6 +156,8 @@ def build_catalogue(
 
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     earlier = [photo for table in tables for photo in read_catalogue(table)]
+    if tables and set(tables) == set(paths):
+        return _as_catalogued(earlier, classes, seed)
     found, left_out = _label([path for path in paths if path not in tables])
     files = [Path(photo.path) for photo in found]
     prints = read_prints(files, lambda done, total: progress(done, 2 * total))
@@ -164,13 +166,32 @@ def build_catalogue(
     bad = _contradictions(found, prints, matches) | dict.fromkeys(prints.unreadable, UNREADABLE)
     left_out.update(bad.values())
     consistent = [photo for index, photo in enumerate(grouped) if index not in bad]
-    names = _choose_classes(consistent, classes)
-    labelled = [replace(p, label=p.diagnosis if p.diagnosis in names else NONE_OF_THESE) for p in consistent]
-    counts = Counter(photo.label for photo in labelled)
-    order = (*names, NONE_OF_THESE) if counts[NONE_OF_THESE] and NONE_OF_THESE not in names else names
+    labelled, order = _with_labels(consistent, classes)
     _check_sizes(labelled, order)
     split = split_by_group(labelled, seed, earlier)
     return Catalogue(split, order, {why: n for why, n in left_out.items() if n}, seed)
+
+
+def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
+    """Photos that have their groups and splits, under the labels that they have or under ``classes``."""
+    if classes:
+        labelled, order = _with_labels(photos, classes)
+    else:
+        there = sorted({photo.label for photo in photos})
+        labelled, order = list(photos), (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
+        order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
+    _check_sizes(labelled, order)
+    return Catalogue(tuple(sorted(labelled, key=lambda photo: photo.path)), order, {}, seed)
+
+
+def _with_labels(
+    photos: Sequence[Photo], classes: Sequence[str] | None
+) -> tuple[list[Photo], tuple[str, ...]]:
+    """The photos with the class that each is trained as, and the classes in the order of the outputs."""
+    names = _choose_classes(photos, classes)
+    labelled = [replace(p, label=p.diagnosis if p.diagnosis in names else NONE_OF_THESE) for p in photos]
+    others = any(photo.label == NONE_OF_THESE for photo in labelled)
+    return labelled, (*names, NONE_OF_THESE) if others and NONE_OF_THESE not in names else names
 
 
 def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
@@ -233,7 +254,7 @@ def _contradictions(photos: list[Photo], prints: Prints, matches: list[Match]) -
     return bad
 
 
-def _choose_classes(photos: list[Photo], classes: Sequence[str] | None) -> tuple[str, ...]:
+def _choose_classes(photos: Sequence[Photo], classes: Sequence[str] | None) -> tuple[str, ...]:
     there = sorted({photo.diagnosis for photo in photos})
     if classes is None:
         classes = LESION_CLASSES if set(LESION_CLASSES) <= set(there) else there

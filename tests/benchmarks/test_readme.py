@@ -1,4 +1,4 @@
-"""README.md's table of latencies is that of benchmarks/results/machines."""
+"""The tables of README.md and of the model card are those of benchmarks/results."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import BEGIN, END, README, table, with_table
+from benchmarks import card, readme
 from benchmarks.report import Report, to_json
+from benchmarks.written import END, begin, with_part
 from edge.errors import DataError
 
 
 def test_the_table_of_the_readme_is_that_of_the_results() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert with_table(text, table()) == text, "run `python -m benchmarks.readme`"
+    text = readme.README.read_text(encoding="utf-8")
+    assert with_part(text, readme.COMMAND, readme.table()) == text, f"run `{readme.COMMAND}`"
+
+
+def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
+    text = card.CARD.read_text(encoding="utf-8")
+    assert with_part(text, card.COMMAND, card.tables()) == text, f"run `{card.COMMAND}`"
 
 
 def test_each_machine_has_a_line_for_each_model(report: Report, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(to_json(report))
     (tmp_path / "two.json").write_text(to_json(report))
-    lines = table(tmp_path).splitlines()
+    lines = readme.table(tmp_path).splitlines()
     assert len([line for line in lines if "| alpha | 1 |" in line]) == 2
     assert lines[-1].endswith("| not measured | noisy |")
 
 
 def test_what_is_between_the_marks_is_replaced() -> None:
-    assert with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
-    with pytest.raises(DataError, match="README"):
-        with_table("no marks", "new")
+    one, two = f"{begin('one')}\nold\n{END}", f"{begin('two')}\nkept\n{END}"
+    assert with_part(f"{one}\n{two}", "one", "new") == f"{begin('one')}\nnew\n{END}\n{two}"
+    with pytest.raises(DataError, match="it has 0"):
+        with_part("no marks", "one", "new")

@@ -298,6 +298,16 @@ def test_an_earlier_catalogue_among_the_paths_keeps_its_splits(tmp_path: Path) -
     assert about["counts"]["cat"] == {"train": 17, "val": 4, "test": 5}
 
 
+def test_a_catalogue_alone_is_taken_as_it_is(tmp_path: Path) -> None:
+    first = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9, "owl": 9})], ["cat", "dog"])
+    first.save(tmp_path / "earlier.csv")
+    again = build_catalogue([tmp_path / "earlier.csv"], seed=3)
+    assert (again.photos, again.classes) == (first.photos, ("cat", "dog", "none of these"))
+    renamed = build_catalogue([tmp_path / "earlier.csv"], ["owl", "cat"])
+    assert renamed.classes == ("owl", "cat", "none of these")
+    assert [photo.split for photo in renamed.photos] == [photo.split for photo in first.photos]
+
+
 def test_a_catalogue_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
     catalogue = build_catalogue([folders(tmp_path / "set", {"cat": 9, "dog": 9})])
     table = put(tmp_path / "catalogue.csv", catalogue.to_csv().replace(",val", ",validation"))
