@@ -24,13 +24,13 @@ from benchmarks.frames import (
     frames_of_source,
 )
 from benchmarks.latency import Progress, Rules, measure
-from benchmarks.loop import LOOP_S, OpenSource, measure_loop, opener
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
 from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
 from benchmarks.verdict import faults_of_run
+from benchmarks.whole_loop import LOOP_S, OpenSource, measure_loop, opener
 from edge.arguments import make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError

@@ -1,10 +1,10 @@
 """How often the quality gate errs: real photos, and the same degraded on purpose.
 
-    python -m benchmarks.quality --data photos/ [--per-source 400]
+    python -m benchmarks.quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-Photos of each folder below ``photos/`` are drawn evenly. Half of them give the quantiles that the gate's
-thresholds are rounded from; the other half is what the table of errors is made of. A photo that fails as it
-is counts as a false reject, whatever is wrong with it; a degraded one that passes is a miss.
+As many photos of each source are drawn. Those of the training split give the quantiles that the gate's
+thresholds are rounded from; those of the validation split are what the table of errors is made of. A photo
+that fails as it is counts as a false reject, whatever is wrong with it; a degraded one that passes is a miss.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from edge import quality
 from edge.arguments import make_parser, positive_int
-from edge.errors import DermedgeError, SourceError
-from edge.pictures import find_pictures, read_picture
-from edge.quality import Defect, Measures, QualityGate, judge
+from edge.errors import DermedgeError, OptionError
+from edge.pictures import read_picture
+from edge.preprocess import Preprocessor
+from edge.quality import GRID, Defect, Measures, QualityGate, judge
+from train.catalogue import read_catalogue
 from train.stress import blur, scale_light
 
 Frame = NDArray[np.uint8]
@@ -129,23 +131,26 @@ DEGRADED: dict[str, Degrade] = {
 }
 
 
-def moving(shift: float, image: Frame, rng: np.random.Generator) -> Measures:
+def moving(shift: float, imgsz: int, image: Frame, rng: np.random.Generator) -> Measures:
     """Measures of the second of two frames between which a camera moved by a share of the side."""
-    gate = QualityGate()
+    gate, preprocess = QualityGate(), Preprocessor(imgsz)
     side = round(SIDE * (1 - SWEEP))
     angle = rng.uniform(0, np.pi / 2)
     step = np.round(shift * SIDE * np.array([np.cos(angle), np.sin(angle)])).astype(int)
     for number in range(2):
         x, y = number * step
         seen = add_noise(image[y : y + side, x : x + side], rng)
-        measures = gate.measure(seen, number / CAMERA_FPS)
+        measures = gate.measure(preprocess(seen), number / CAMERA_FPS)
     return measures
 
 
-def measure(images: Sequence[Frame], degrade: Degrade | None = None) -> list[Measures]:
-    """Measures of pictures that stand alone, degraded where a way is given, the same way each time."""
-    gate, rng = QualityGate(), np.random.default_rng(0)
-    return [gate.measure(degrade(image, rng) if degrade else image, None) for image in images]
+def measure(images: Sequence[Frame], imgsz: int, degrade: Degrade | None = None) -> list[Measures]:
+    """Measures of what a network of a size sees of pictures that stand alone.
+
+    They are degraded where a way is given, the same way each time.
+    """
+    gate, preprocess, rng = QualityGate(), Preprocessor(imgsz), np.random.default_rng(0)
+    return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
 
 
 def errors(measures: Sequence[Measures]) -> Errors:
@@ -153,23 +158,25 @@ def errors(measures: Sequence[Measures]) -> Errors:
     return Errors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
-def draw_photos(data: Path, per_source: int) -> dict[str, list[Frame]]:
-    """Centre squares of photos, drawn evenly from each folder of ``data``.
+def draw_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[Frame]]:
+    """Centre squares of photos of a split, as many of each source, the same ones each time.
 
     Raises:
-        SourceError: no folder below it holds a picture.
+        DataError: it is no catalogue.
+        OptionError: it has no photo of the split.
+        PictureError: a photo cannot be read.
     """
-    folders = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+    paths: dict[str, list[str]] = {}
+    for photo in read_catalogue(catalogue):
+        if photo.split == split:
+            paths.setdefault(photo.source, []).append(photo.path)
+    if not paths:
+        raise OptionError(f"'{catalogue}' has no photo of the split {split}")
     rng = np.random.default_rng(0)
-    drawn: dict[str, list[Frame]] = {}
-    for folder in folders:
-        paths = find_pictures(folder)
-        if paths:
-            chosen = rng.permutation(len(paths))[:per_source]
-            drawn[folder.name] = [centre_square(read_picture(paths[index])) for index in chosen]
-    if not drawn:
-        raise SourceError(f"there is no folder with pictures in '{data}'")
-    return drawn
+    return {
+        source: [centre_square(read_picture(Path(path))) for path in rng.permutation(found)[:per_source]]
+        for source, found in sorted(paths.items())
+    }
 
 
 def fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
@@ -188,32 +195,38 @@ def fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
         "MIN_AREA": (quality.MIN_AREA, quantile("area", low)),
         "MAX_OFFSET": (quality.MAX_OFFSET, quantile("offset", high)),
         "MIN_SHARPNESS": (quality.MIN_SHARPNESS, quantile("sharpness", low)),
+        "MIN_TEXTURE": (quality.MIN_TEXTURE, quantile("texture", low)),
     }
 
 
-def report(data: Path, per_source: int) -> Iterator[str]:
+def report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
     """The lines of both tables."""
-    drawn = draw_photos(data, per_source)
-    lesions = {name: images for name, images in drawn.items() if name not in NO_LESION}
-    fit = [image for images in lesions.values() for image in images[::2]]
-    held_out = {name: images[1::2] for name, images in lesions.items()}
-    yield f"{len(fit)} photos to fit: threshold, and the quantile of {REJECTED:.1%} of them"
-    for name, (threshold, found) in fitted(measure(fit)).items():
+    fit = [
+        image
+        for name, images in draw_photos(catalogue, "train", per_source).items()
+        for image in images
+        if name not in NO_LESION
+    ]
+    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {REJECTED:.1%}"
+    for name, (threshold, found) in fitted(measure(fit, imgsz)).items():
         yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
+    drawn = draw_photos(catalogue, "val", per_source)
+    held_out = {name: images for name, images in drawn.items() if name not in NO_LESION}
     everything = [image for images in held_out.values() for image in images]
-    yield f"{len(everything)} other photos: rejected"
+    yield f"{len(everything)} photos of val: rejected"
     for name, images in held_out.items():
-        yield _line(f"as they are: {name}", errors(measure(images)))
-    yield _line("as they are: all", errors(measure(everything)))
-    yield _line("with a sensor's noise", errors(measure(everything, add_noise)))
+        yield _line(f"as they are: {name}", errors(measure(images, imgsz)))
+    yield _line("as they are: all", errors(measure(everything, imgsz)))
+    yield _line("with a sensor's noise", errors(measure(everything, imgsz, add_noise)))
     for words, shift in (("a steady hand", TREMOR), ("a moving hand", SWEEP)):
         rng = np.random.default_rng(0)
-        yield _line(f"{words}, {shift:.1%} a frame", errors([moving(shift, one, rng) for one in everything]))
+        found_of = errors([moving(shift, imgsz, one, rng) for one in everything])
+        yield _line(f"{words}, {shift:.1%} a frame", found_of)
     for name, degrade in DEGRADED.items():
-        yield _line(name, errors(measure(everything, degrade)))
+        yield _line(name, errors(measure(everything, imgsz, degrade)))
     for name in NO_LESION:
         if name in drawn:
-            yield _line(name, errors(measure(drawn[name])))
+            yield _line(name, errors(measure(drawn[name], imgsz)))
 
 
 def _line(name: str, found: Errors) -> str:
@@ -236,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the report; status 2 for what a person can mend."""
     try:
         options = _parser().parse_args(argv)
-        for line in report(options.data, options.per_source):
+        for line in report(options.data, options.imgsz, options.per_source):
             print(line, flush=True)
     except DermedgeError as error:
         print(f"dermedge: error: {error}", file=sys.stderr)
@@ -247,9 +260,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("quality", "Measure how often the quality gate errs.")
     parser.prog = "python -m benchmarks.quality"
-    parser.add_argument("--data", type=Path, required=True, help="a folder with folders of real photos")
-    parser.add_argument("--per-source", type=positive_int, default=400, help="photos of each folder")
+    parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="a run's catalogue.csv")
+    parser.add_argument("--imgsz", type=_size, default=192, help="side of what the network sees, in pixels")
+    parser.add_argument("--per-source", type=positive_int, default=200, help="photos of a split and source")
     return parser
+
+
+def _size(text: str) -> int:
+    """An argparse type: a side that the gate can judge."""
+    if (size := positive_int(text)) < GRID:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than the gate's {GRID} pixels")
+    return size
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from benchmarks.accuracy import Accuracy
 from benchmarks.conditions import Conditions
 from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.latency import Latency
-from benchmarks.loop import Loop
 from benchmarks.machine import Machine
 from benchmarks.memory import ColdStart
 from benchmarks.profile import Profile
 from benchmarks.verdict import faults_of_model, mark
+from benchmarks.whole_loop import Loop
 from dermedge import DISCLAIMER
 from edge.files import write_text
 

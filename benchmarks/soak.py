@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.conditions import Company, Conditions, read_conditions
 from benchmarks.drift import Drift, drift_of
 from benchmarks.latency import Progress, one_opencv_thread
-from benchmarks.loop import WARMUP_MOMENTS, OpenSource, moments
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.memory import BYTES_PER_MB, resident_bytes
 from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
 from dermedge import DISCLAIMER
 from edge.classifier import Classifier
 from edge.files import write_beside, write_text

@@ -65,6 +65,13 @@ def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> No
     add_runtime_options(parser, tune)
 
 
+def add_sets_option(parser: argparse.ArgumentParser) -> None:
+    """--sets, for models with thresholds for prediction sets."""
+    parser.add_argument(
+        "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
+    )
+
+
 def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
     """--num-threads and --runtime; ``tune`` as that of `add_model_options`."""
     if tune:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from edge.preprocess import PREPROCESSING, Preprocessor
 from edge.runtime import Interpreter, choose_runtime, open_interpreter
 
 NS_PER_MS = 1e6
+Smooth = Callable[[tuple[float, ...]], tuple[float, ...]]
 # Steps along rows and columns that make, of the network's picture, its mirror image and both turned by 180
 # degrees.
 TURNS = ((1, -1), (-1, -1), (-1, 1))
@@ -76,7 +77,8 @@ class Prediction:
         label: the answered class.
         decision: how it was answered.
         alert: the class whose alert is on, whatever the label is, or None.
-        probabilities: one a class, calibrated with the manifest's temperature, sum 1.
+        probabilities: one a class, calibrated with the manifest's temperature, sum 1; or what was made of
+            them to decide on.
         logits: one a class, before the temperature.
         timing: of this prediction.
         evidence_levels: the evidence as the network left it, or None where the model has none.
@@ -144,6 +146,7 @@ class Classifier:
         self._probabilities, self._evidence = _output_details(self._interpreter, self.path)
         self.input_size = int(self._input["shape"][1])
         self._preprocess = Preprocessor(self.input_size)
+        self._picture = np.empty((self.input_size, self.input_size, 3), np.uint8)
         classes = int(self._probabilities["shape"][-1])
         if self.manifest and len(self.manifest.labels) != classes:
             raise ModelError(
@@ -162,7 +165,7 @@ class Classifier:
         self._own_labels = self.manifest.labels if self.manifest else self.labels
         self._none_label = self.manifest.none_label if self.manifest else None
 
-    def __enter__(self) -> Classifier:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -200,15 +203,17 @@ class Classifier:
         """Whether `prediction_set` can be asked for."""
         return "conformal" in self.thresholds
 
-    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> None:
-        """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor."""
+    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Writes the network's picture of a uint8 [h, w, 3] BGR frame into the input tensor.
+
+        Returns:
+            The picture: uint8 [S, S, 3] RGB, until the next call.
+        """
+        picture = self._preprocess(frame_bgr, out=self._picture)
         tensor = self._interpreter.tensor(self._input["index"])()[0]
-        if tensor.dtype == np.uint8:
-            self._preprocess(frame_bgr, out=tensor)
-        elif tensor.dtype == np.int8:  # it holds the pixel less 128
-            tensor[...] = (self._preprocess(frame_bgr) ^ 0x80).view(np.int8)
-        else:
-            tensor[...] = self._preprocess(frame_bgr)
+        # int8 holds the pixel less 128
+        tensor[...] = (picture ^ 0x80).view(np.int8) if tensor.dtype == np.int8 else picture
+        return picture
 
     def invoke(self) -> None:
         """Runs the network on what lies in the input tensor."""
@@ -225,6 +230,15 @@ class Classifier:
         """Classifies one uint8 [h, w, 3] BGR frame of 0 to 255."""
         started = perf_counter_ns()
         self.preprocess(frame_bgr)
+        return self.predict_preprocessed((perf_counter_ns() - started) / NS_PER_MS)
+
+    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth | None = None) -> Prediction:
+        """Classifies what `preprocess` wrote last, once.
+
+        Args:
+            preprocess_ms: what that took.
+            smooth: makes of its calibrated probabilities those that are decided on.
+        """
         picture = self._interpreter.tensor(self._input["index"])()[0].copy() if self.tta else None
         prepared = perf_counter_ns()
         self._interpreter.invoke()
@@ -234,16 +248,26 @@ class Classifier:
         if picture is not None:
             logits, turns_ns = self._with_turns(picture, logits)
         probabilities = softmax(logits, self.temperature)
+        if smooth is not None:
+            probabilities = smooth(probabilities)
         decision = self._decide(probabilities)
         alert = self._label_of_alert() if decision.alert else None
         ended = perf_counter_ns()
         timing = Timing(
-            (prepared - started) / NS_PER_MS,
+            preprocess_ms,
             (invoked - prepared + turns_ns) / NS_PER_MS,
             (ended - invoked - turns_ns) / NS_PER_MS,
         )
         label = self.labels[decision.index]
         return Prediction(label, decision, alert, probabilities, logits, timing, evidence)
+
+    def require_prediction_sets(self) -> None:
+        """Raises OptionError where the model `has_prediction_sets` not."""
+        if not self.has_prediction_sets:
+            raise OptionError(
+                f"--sets needs a model with thresholds for prediction sets, and '{self.path}' has none; "
+                "convert it again"
+            )
 
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
         """The classes that a prediction of this classifier does not rule out; maybe none, maybe several.
@@ -253,17 +277,6 @@ class Classifier:
         """
         chosen = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
         return tuple(self.labels[index] for index in chosen)
-
-    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
-        """The prediction with other calibrated probabilities, such as smoothed ones, and their decision."""
-        decision = self._decide(probabilities)
-        return replace(
-            prediction,
-            label=self.labels[decision.index],
-            decision=decision,
-            alert=self._label_of_alert() if decision.alert else None,
-            probabilities=probabilities,
-        )
 
     def _decide(self, probabilities: tuple[float, ...]) -> Decision:
         return decide(probabilities, self._own_labels, self._none_label, self.thresholds)

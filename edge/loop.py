@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.capture import MS_PER_S, Arrival, LatestFrame
 from edge.classifier import Classifier, Prediction
-from edge.preprocess import seen_square
-from edge.quality import Defect, QualityGate
+from edge.preprocess import Preprocessor, seen_square
+from edge.quality import GRID, Defect, QualityGate
 from edge.sources import Frame, FrameSource
 from edge.states import Machine, Saying, State
 from edge.thermal import Thermometer
@@ -29,6 +32,7 @@ class Reading:
         prediction: of the frame; its probabilities, label, decision and alert are those smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the class to show: the answered one, or ``uncertain`` below the asked confidence.
+        chosen: the prediction set: the classes that are not ruled out; None where it was not asked for.
         seen: the square that the network sees: top, left and side in pixels of the frame.
         dropped: frames of a live source so far that no one saw.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
@@ -40,6 +44,7 @@ class Reading:
     prediction: Prediction
     labels: tuple[str, ...]
     label: str
+    chosen: tuple[str, ...] | None
     seen: tuple[int, int, int]
     dropped: int
     capture_ms: float
@@ -111,8 +116,10 @@ class Pipeline:
         confidence: the probability below which a reading's label is ``uncertain``, 0 to 1.
         max_fps: at most so many frames a second, to stay cool; None is as fast as it can.
         gated: whether frames that are not worth an answer (`edge.quality`) are left out, and named.
+        sets: whether readings have their prediction set.
 
     Raises:
+        OptionError: sets are asked for, and the model has none.
         SourceError, PictureError: from an iteration: what the source raised, after the moments before it.
     """
 
@@ -123,19 +130,26 @@ class Pipeline:
         confidence: float = 0.0,
         max_fps: float | None = None,
         gated: bool = True,
+        sets: bool = False,
     ) -> None:
+        if sets:
+            classifier.require_prediction_sets()
+        self._sets = sets
         self._latest = LatestFrame(source)
         self._classifier = classifier
         self._confidence = confidence
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
+        # smaller pictures than the gate can judge are made anew
+        self._picture = Preprocessor(GRID) if classifier.input_size < GRID else None
         self._machine = Machine()
         self._stamps: deque[float] = deque(maxlen=RATE_WINDOW)
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
         self._state = State.SEARCHING
-        self._counts = Counts()
+        self._classified = self._dropped = self._repeated = self._outages = 0
+        self._rejected: dict[Defect, int] = {}
 
     def __enter__(self) -> Pipeline:
         self._latest.__enter__()
@@ -159,26 +173,37 @@ class Pipeline:
         if self._frame is not None and self._frame.name != arrival.frame.name:
             self._machine = Machine()  # another picture of a folder
         frame = self._frame = arrival.frame
-        self._counts = replace(self._counts, dropped=arrival.dropped, repeated=frame.repeated)
-        defect = self._gate.check(frame.image_bgr, frame.at_s) if self._gate else None
+        self._dropped, self._repeated = arrival.dropped, frame.repeated
+        started = time.perf_counter()
+        picture = self._classifier.preprocess(frame.image_bgr)
+        preprocess_ms = MS_PER_S * (time.perf_counter() - started)
+        defect = self._defect(frame, picture)
         if defect is not None:
             self._stamps.append(time.monotonic())
             return self._moment(self._machine.defective(defect, frame.at_s), defect=defect)
-        reading = self._read(arrival)
+        reading = self._read(arrival, preprocess_ms)
         return self._moment(self._machine.good(answer_of(reading), frame.at_s), reading)
 
     def _wait(self) -> None:
         """Keeps the asked distance between frames; a late one sets the beat anew."""
         now = time.monotonic()
-        time.sleep(max(self._due_s - now, 0.0))
+        if self._due_s > now:
+            time.sleep(self._due_s - now)
         self._due_s = max(self._due_s, now) + self._interval_s
 
-    def _read(self, arrival: Arrival) -> Reading:
+    def _defect(self, frame: Frame, picture_rgb: NDArray[np.uint8]) -> Defect | None:
+        if self._gate is None:
+            return None
+        if self._picture is not None:
+            picture_rgb = self._picture(frame.image_bgr)
+        return self._gate.check(picture_rgb, frame.at_s)
+
+    def _read(self, arrival: Arrival, preprocess_ms: float) -> Reading:
         frame = arrival.frame
-        prediction = self._classifier.predict(frame.image_bgr)
-        smoothed = self._machine.smoother.add(prediction.probabilities, frame.at_s)
-        if smoothed != prediction.probabilities:
-            prediction = self._classifier.decide_again(prediction, smoothed)
+        smoother = self._machine.smoother
+        prediction = self._classifier.predict_preprocessed(
+            preprocess_ms, lambda probabilities: smoother.add(probabilities, frame.at_s)
+        )
         now = time.monotonic()
         self._stamps.append(now)
         return Reading(
@@ -186,6 +211,7 @@ class Pipeline:
             prediction=prediction,
             labels=self._classifier.labels,
             label=prediction.label if prediction.probability >= self._confidence else UNCERTAIN,
+            chosen=self._classifier.prediction_set(prediction) if self._sets else None,
             seen=self._seen(frame),
             dropped=arrival.dropped,
             capture_ms=arrival.capture_ms,
@@ -199,15 +225,14 @@ class Pipeline:
 
     def _moment(self, saying: Saying, reading: Reading | None = None, defect: Defect | None = None) -> Moment:
         was_lost, self._state = self._state is State.CAMERA_LOST, saying.state
-        counts = self._counts
         if reading is not None:
-            self._counts = replace(counts, classified=counts.classified + 1)
+            self._classified += 1
         elif defect is not None:
-            more = {**counts.rejected, defect: counts.rejected.get(defect, 0) + 1}
-            self._counts = replace(counts, rejected=more)
+            self._rejected[defect] = self._rejected.get(defect, 0) + 1
         elif not was_lost:
             self._stamps.clear()
-            self._counts = replace(counts, outages=counts.outages + 1)
+            self._outages += 1
+        counts = Counts(self._classified, dict(self._rejected), self._dropped, self._repeated, self._outages)
         return Moment(
             state=saying.state,
             hint=saying.hint,
@@ -215,7 +240,7 @@ class Pipeline:
             seen=self._seen(self._frame) if self._frame else None,
             reading=reading,
             defect=defect,
-            counts=self._counts,
+            counts=counts,
             fps=rate(self._stamps),
             temperature_c=self._thermometer.read(),
         )
@@ -229,13 +254,13 @@ def answer_of(reading: Reading) -> State:
 
 
 def classify_frames(
-    source: FrameSource, classifier: Classifier, confidence: float = 0.0
+    source: FrameSource, classifier: Classifier, confidence: float = 0.0, sets: bool = False
 ) -> Generator[Reading, None, None]:
     """Classifies each frame of a source, whatever it is worth; arguments and errors as those of `Pipeline`.
 
     Close the iterator (`contextlib.closing`) before the source, because its thread reads on until then.
     """
-    with Pipeline(source, classifier, confidence, gated=False) as pipeline:
+    with Pipeline(source, classifier, confidence, gated=False, sets=sets) as pipeline:
         for moment in pipeline:
             if moment.reading is not None:
                 yield moment.reading

@@ -28,6 +28,8 @@ PALETTE: tuple[Colour, ...] = (
 )
 WHITE: Colour = (245, 245, 245)
 GREY: Colour = (205, 205, 205)
+# Before the names of the classes of a prediction set.
+NOT_RULED_OUT = "* "
 DISCLAIMER = "not a medical device"
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Smaller pictures are enlarged to this width or height, for text to be legible.
@@ -78,7 +80,7 @@ def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
     image, scale = _canvas(reading.frame.image_bgr)
     _draw_reading(image, reading, scale, heat)
     header = _draw_header(image, answer_line(reading), reading, reading.fps, scale)
-    _draw_notes(image, notes_line(reading), scale, top=header)
+    _draw_notes(image, with_legend(notes_line(reading), reading), scale, top=header)
     return image
 
 
@@ -102,7 +104,7 @@ def draw_moment(moment: Moment, heat: bool = False) -> NDArray[np.uint8]:
         _draw_reticle(image, _part(image, moment.frame, moment.seen), colour_of_state(moment), scale)
     answered = moment.reading if moment.state in ANSWERED else None
     header = _draw_header(image, title_of(moment), answered, moment.fps, scale, moment.temperature_c)
-    _draw_notes(image, moment_line(moment), scale, top=header)
+    _draw_notes(image, with_legend(moment_line(moment), moment.reading), scale, top=header)
     return image
 
 
@@ -254,11 +256,29 @@ def notes_line(reading: Reading) -> str:
     return ", ".join(notes)
 
 
-def latency_line(reading: Reading) -> str:
+def set_line(chosen: Sequence[str]) -> str:
+    """A prediction set as sets are written."""
+    return f"{{{', '.join(chosen)}}}"
+
+
+def with_legend(text: str, reading: Reading | None) -> str:
+    """A line beside the bars of a reading, with what `NOT_RULED_OUT` means where sets were asked for."""
+    legend = f"{NOT_RULED_OUT}not ruled out" if reading and reading.chosen is not None else ""
+    return ", ".join(filter(None, (text, legend)))
+
+
+def name_line(reading: Reading, index: int) -> str:
+    """A class's name as it stands beside its bar: with `NOT_RULED_OUT` where the prediction set has it."""
+    label = reading.labels[index]
+    return f"{NOT_RULED_OUT}{label}" if label in (reading.chosen or ()) else label
+
+
+def latency_line(reading: Reading, with_capture: bool = True) -> str:
     """The latency split in one line, in milliseconds."""
     timing = reading.prediction.timing
+    capture = f"capture {reading.capture_ms:.1f}  " if with_capture else ""
     return (
-        f"ms: capture {reading.capture_ms:.1f}  pre {timing.preprocess_ms:.1f}  "
+        f"ms: {capture}pre {timing.preprocess_ms:.1f}  "
         f"invoke {timing.invoke_ms:.1f}  post {timing.postprocess_ms:.1f}"
     )
 
@@ -273,7 +293,7 @@ def _draw_bars(image: NDArray[np.uint8], reading: Reading, scale: float, bottom:
     row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
     probabilities = reading.prediction.probabilities
     indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))
-    names = max(_text_width(reading.labels[index], size) for index in indices)
+    names = max(_text_width(name_line(reading, index), size) for index in indices)
     bar = round(84 * scale)
     right = pad + names + pad + bar + pad + _text_width("100%", size) + pad
     top = bottom - row * len(indices) - pad
@@ -282,7 +302,7 @@ def _draw_bars(image: NDArray[np.uint8], reading: Reading, scale: float, bottom:
         base = top + pad // 2 + row * position + round(14 * scale)
         chosen = index == reading.prediction.index
         colour = WHITE if chosen else GREY
-        _text(image, reading.labels[index], (pad, base), size, colour)
+        _text(image, name_line(reading, index), (pad, base), size, colour)
         left = 2 * pad + names
         upper, lower = base - round(9 * scale), base
         cv2.rectangle(image, (left, upper), (left + bar, lower), (70, 70, 70), -1)

@@ -14,19 +14,16 @@ from pathlib import Path
 
 import cv2
 
-from edge.arguments import add_model_options, make_parser, read_labels
-from edge.classifier import Classifier, Prediction
+from edge.arguments import add_model_options, add_sets_option, make_parser, read_labels
+from edge.classifier import Classifier
 from edge.errors import OptionError, PictureError, SourceError
 from edge.files import write_bytes, write_text
 from edge.loop import Reading, classify_frames
-from edge.overlay import draw, encode
+from edge.overlay import draw, encode, set_line
 from edge.pictures import find_pictures
 from edge.sources import Pictures
 
 EXPLAINED_SUFFIX = ".explained.png"
-
-# The prediction set of a prediction, where sets are asked for.
-Sets = Callable[[Prediction], tuple[str, ...]] | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,16 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise OptionError(
                 f"--explain needs a model that tells where its evidence lies, and '{options.model}' does not"
             )
-        if options.sets and not classifier.has_prediction_sets:
-            raise OptionError(
-                f"--sets needs a model with thresholds for prediction sets, and '{options.model}' has none; "
-                "convert it again"
-            )
-        sets = classifier.prediction_set if options.sets else None
-        readings = predict(paths, classifier, unreadable)
+        if options.sets:
+            classifier.require_prediction_sets()
+        readings = predict(paths, classifier, unreadable, options.sets)
         if options.explain:
             readings = explain(readings, options.explain)
-        lines = FORMATS[options.format](readings, classifier.labels, paths, sets)
+        lines = FORMATS[options.format](readings, classifier.labels, paths, options.sets)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
         print(f"dermedge: error: {error}", file=sys.stderr)
@@ -76,13 +69,13 @@ def find_all(paths: Sequence[Path]) -> list[Path]:
 
 
 def predict(
-    paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError]
+    paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
 ) -> Iterator[Reading]:
     """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
     for path in paths:
         with closing(Pictures([path])) as source:
             try:
-                yield from classify_frames(source, classifier)
+                yield from classify_frames(source, classifier, sets=sets)
             except PictureError as error:
                 unreadable.append(error)
 
@@ -96,7 +89,7 @@ def explain(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:
 
 
 def table(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines for people, in columns; each comes as soon as its picture is predicted."""
     first = max(len("picture"), *(len(str(path)) for path in paths))
@@ -111,7 +104,7 @@ def table(
         )
         prediction = reading.prediction
         uncertain = "yes" if reading.is_uncertain else "-"
-        chosen = f"  {{{', '.join(sets(prediction))}}}" if sets else ""
+        chosen = "" if reading.chosen is None else f"  {set_line(reading.chosen)}"
         yield (
             f"{reading.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
             f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
@@ -119,7 +112,7 @@ def table(
 
 
 def comma_separated(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
     yield _csv_line(
@@ -135,13 +128,13 @@ def comma_separated(
                 "yes" if reading.is_uncertain else "no",
                 prediction.alert or "",
                 *(f"{one:.6f}" for one in prediction.probabilities),
-                *([";".join(sets(prediction))] if sets else []),
+                *([] if reading.chosen is None else [";".join(reading.chosen)]),
             ]
         )
 
 
 def json_lines(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: Sets
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """One JSON object a picture."""
     for reading in readings:
@@ -157,12 +150,12 @@ def json_lines(
             "alert": prediction.alert,
             "probabilities": probabilities,
         }
-        if sets:
-            values["set"] = list(sets(prediction))
+        if reading.chosen is not None:
+            values["set"] = list(reading.chosen)
         yield json.dumps(values, ensure_ascii=False)
 
 
-FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path], Sets], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path], bool], Iterator[str]]] = {
     "table": table,
     "csv": comma_separated,
     "jsonl": json_lines,
@@ -201,10 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
     add_model_options(parser)
+    add_sets_option(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="of the predictions")
-    parser.add_argument(
-        "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
-    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
     parser.add_argument(
         "--explain", type=Path, metavar="DIR", help="write each picture there with its heat map"

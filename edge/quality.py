@@ -1,18 +1,23 @@
 """Whether a picture is worth an answer: light, glare, a lesion in the reticle, focus, motion; with hints.
 
-The reticle is the circle inside the square that the network sees. All is measured on one small grey picture
-of it, whatever the camera's resolution, in a fraction of a millisecond:
+The reticle is the circle inside the picture that the network sees, and that picture itself is judged: what is
+measured is what would be answered, and no second small picture has to be made of the frame. Its grey levels
+are reduced to `GRID` pixels a side for light and focus, and to `COARSE` for the lesion and motion:
 
 - too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
-- too bright: the share of pixels with a clipped channel;
+- too bright: the share of pixels that are nearly white;
 - glare: the share of pixels that are white, which skin is not;
 - the lesion is the connected part below Otsu's threshold ("A Threshold Selection Method from Gray-Level
   Histograms", 1979) that weighs most, a pixel in the middle more than one at the rim; there is none where the
   two sides of the threshold differ too little, or where it is a shade that comes in over a part of the rim;
-- out of focus: the mean absolute Laplacian (Pech-Pacheco et al., "Diatom Autofocusing in Brightfield
-  Microscopy", 2000, take its variance, which single hairs rule);
+- out of focus: the root mean square of the Laplacian (Pech-Pacheco et al., "Diatom Autofocusing in
+  Brightfield Microscopy", 2000, take its variance), or the mean of it, which a few hairs do not raise;
 - moving: the mean absolute change since the frame before by the mean absolute gradient, which is the shift in
   pixels where it is small, by the time between them.
+
+Right after an inference the caches hold the network, and each function that is called for the first time
+costs more than its arithmetic: hence few calls, one histogram for all that grey levels tell, and plain Python
+over its bins. The phone app repeats it.
 
 The thresholds are fitted on real photos and on the same degraded on purpose: `python -m benchmarks.quality`
 prints how often each errs, and README.md states it.
@@ -20,21 +25,27 @@ prints how often each errs, and README.md states it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import hypot, sqrt
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.preprocess import Preprocessor
-
-# Side of the small picture; 640 x 480 and 1280 x 960 halve to it.
-SIZE = 112
-PERCENTILE = 0.95
-CLIPPED, WHITE = 250, 245
+# Sides of the small pictures; the network's, of which they are made, must not be smaller than the first.
+GRID, COARSE = 96, 48
+# The histogram has so many bins, of so many grey levels each.
+BINS, LEVELS = 64, 4
+# The share of pixels that may be lighter than `Measures.light`.
+LIGHTER = 0.05
+# Grey levels from which a pixel is nearly white, and white: firsts of a bin.
+CLIPPED, WHITE = 240, 252
 # The rim of the reticle begins at this share of its radius.
 RIM = 0.84
+# Of a pixel of a lesion, however far from the middle.
+LEAST_WEIGHT = 0.02
 # Frames further apart say nothing of motion.
 MOTION_GAP_S = 0.5
 
@@ -73,14 +84,15 @@ class Measures:
     """What is measured of one picture, all within the reticle.
 
     Attributes:
-        light: the 95th percentile of the grey levels, 0 to 255.
-        clipped: the share of pixels with a channel of `CLIPPED` or more, 0 to 1.
-        glare: the share of pixels whose channels are all `WHITE` or more.
+        light: the bin of the 95th percentile of the grey levels by its first level, 0 to 252.
+        clipped: the share of pixels of the grey level `CLIPPED` or more, 0 to 1.
+        glare: the share of pixels of the grey level `WHITE` or more.
         contrast: mean grey level of the lighter side of Otsu's threshold less that of the darker one.
         area: the share of the reticle that the lesion takes.
         offset: from the middle of the reticle to that of the lesion, in radii.
         cut: the share of the rim that the lesion takes.
-        sharpness: the mean absolute Laplacian, in grey levels.
+        sharpness: the root mean square of the Laplacian, in grey levels.
+        texture: its mean absolute value.
         speed: sides of the seen square a second, or None without a frame just before.
     """
 
@@ -92,14 +104,15 @@ class Measures:
     offset: float
     cut: float
     sharpness: float
+    texture: float
     speed: float | None
 
 
 # Below or above these a picture fails; fitted by benchmarks/quality.py.
 MIN_BLACK_LIGHT = 16.0
 MIN_LIGHT = 72.0
-MAX_CLIPPED = 0.65
-MAX_GLARE = 0.006
+MAX_CLIPPED = 0.3
+MAX_GLARE = 0.003
 MIN_CONTRAST = 12.0
 # Below it a dark part that takes more than MAX_SHADE of the rim is a shade.
 MIN_SHADE_CONTRAST = 16.0
@@ -109,7 +122,8 @@ MIN_AREA = 0.015
 MAX_OFFSET = 0.65
 # A lesion that is cut takes so much of the rim, and is so far from the middle.
 MAX_CUT, MAX_CUT_OFFSET = 0.2, 0.55
-MIN_SHARPNESS = 3.4
+MIN_SHARPNESS = 5.0
+MIN_TEXTURE = 3.2
 MAX_SPEED = 0.3
 
 
@@ -125,7 +139,7 @@ def judge(measures: Measures) -> Defect | None:
         (measures.offset > MAX_OFFSET, Defect.OFF_CENTRE),
         (measures.area < MIN_AREA, Defect.SMALL),
         (measures.speed is not None and measures.speed > MAX_SPEED, Defect.MOVING),
-        (measures.sharpness < MIN_SHARPNESS, Defect.BLURRED),
+        (measures.sharpness < MIN_SHARPNESS or measures.texture < MIN_TEXTURE, Defect.BLURRED),
     )
     return next((defect for fails, defect in failing if fails), None)
 
@@ -136,89 +150,119 @@ def _is_absent(measures: Measures) -> bool:
 
 
 class QualityGate:
-    """Measures pictures, one after the other, with buffers that are kept. Not for several threads at once."""
+    """Measures pictures, one after the other. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._preprocess = Preprocessor(SIZE)
-        self._rgb = np.empty((SIZE, SIZE, 3), np.uint8)
         self._before: tuple[float, NDArray[np.uint8]] | None = None
-        reach = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
-        radii = np.hypot(reach[:, None], reach[None, :]) / (SIZE / 2)
-        self._reticle = (radii <= 1).astype(np.uint8)
-        self._rim = ((radii > RIM) & (radii <= 1)).astype(np.uint8)
-        # a lesion in the middle outweighs the dark corners of a lens
-        self._weights = np.clip(1 - radii**2, 0.02, None).ravel()
+        self._reticle = (_squared_radii(GRID) <= 1).astype(np.uint8)
         self._pixels = int(self._reticle.sum())
-        self._rim_pixels = int(self._rim.sum())
+        squared = _squared_radii(COARSE)
+        self._coarse_reticle = (squared <= 1).astype(np.uint8)
+        self._coarse_pixels = int(self._coarse_reticle.sum())
+        self._rim = ((squared > RIM * RIM) & (squared <= 1)).astype(np.float64).ravel()
+        self._rim_pixels = float(self._rim.sum())
+        # a lesion in the middle outweighs the dark corners of a lens
+        self._weights = np.maximum(1 - squared, LEAST_WEIGHT).ravel()
 
-    def check(self, frame_bgr: NDArray[np.uint8], at_s: float | None) -> Defect | None:
-        """What is wrong with a frame; arguments as those of `measure`."""
-        return judge(self.measure(frame_bgr, at_s))
+    def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
+        """What is wrong with a picture; arguments as those of `measure`."""
+        return judge(self.measure(picture_rgb, at_s))
 
-    def measure(self, frame_bgr: NDArray[np.uint8], at_s: float | None) -> Measures:
-        """Measures one frame.
+    def measure(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
+        """Measures one picture.
 
         Args:
-            frame_bgr: uint8 [height, width, 3], blue first.
+            picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `edge.preprocess` makes it.
             at_s: its time in seconds, or None for a picture that follows no other.
         """
-        rgb = self._preprocess(frame_bgr, out=self._rgb)
         # OpenCV's types know less than we do
-        grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-        histogram = np.asarray(cv2.calcHist([grey], [0], self._reticle, [256], [0, 256]), np.float32).ravel()
-        threshold, contrast = _otsu(histogram)
-        area, offset, cut = self._lesion(grey, threshold)
+        grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
+        coarse = _reduced(grid, COARSE)
+        counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [BINS], [0, 256]).ravel().tolist()
+        threshold, contrast = _otsu(counts)
+        laplacian = cv2.Laplacian(grid, cv2.CV_16S)
+        area, offset, cut = self._lesion(coarse, threshold)
         return Measures(
-            light=float(np.searchsorted(np.cumsum(histogram), PERCENTILE * self._pixels)),
-            clipped=1 - self._share(rgb, 0, CLIPPED - 1),
-            glare=self._share(rgb, WHITE, 255),
+            light=_light(counts, LIGHTER * self._pixels),
+            clipped=sum(counts[CLIPPED // LEVELS :]) / self._pixels,
+            glare=sum(counts[WHITE // LEVELS :]) / self._pixels,
             contrast=contrast,
             area=area,
             offset=offset,
             cut=cut,
-            sharpness=cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L1, self._reticle) / self._pixels,
-            speed=self._speed(grey, at_s),
+            sharpness=cv2.norm(laplacian, cv2.NORM_L2, self._reticle) / sqrt(self._pixels),
+            texture=cv2.norm(laplacian, cv2.NORM_L1, self._reticle) / self._pixels,
+            speed=self._speed(coarse, at_s),
         )
 
-    def _share(self, rgb: NDArray[np.uint8], low: int, high: int) -> float:
-        """The share of the reticle whose channels are all between two levels, these included."""
-        inside = cv2.inRange(rgb, (low,) * 3, (high,) * 3)
-        return cv2.countNonZero(cv2.bitwise_and(inside, self._reticle)) / self._pixels
-
-    def _lesion(self, grey: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
-        """Area, offset and share of the rim of the connected part below the threshold that weighs most."""
-        dark = cv2.threshold(cv2.blur(grey, (3, 3)), threshold, 1, cv2.THRESH_BINARY_INV)[1]
-        dark = cv2.multiply(dark, self._reticle)
+    def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
+        """Area, offset and share of the rim of the heaviest connected part up to the threshold."""
+        dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
+        dark = cv2.bitwise_and(dark, self._coarse_reticle)
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)
         if count == 1:
             return 0.0, 0.0, 0.0
-        weights = np.bincount(parts.ravel(), self._weights, count)
-        lesion = 1 + int(weights[1:].argmax())
-        offset = np.hypot(*(centres[lesion] - (SIZE - 1) / 2)) / (SIZE / 2)
-        on_rim = cv2.countNonZero(cv2.multiply((parts == lesion).astype(np.uint8), self._rim))
-        area = int(statistics[lesion, cv2.CC_STAT_AREA]) / self._pixels
-        return area, float(offset), on_rim / self._rim_pixels
+        part_of = parts.ravel()
+        lesion = 1 + int(np.bincount(part_of, self._weights, count)[1:].argmax())
+        on_rim = float(np.bincount(part_of, self._rim, count)[lesion])
+        x, y = (centres[lesion] - (COARSE - 1) / 2).tolist()
+        area = int(statistics[lesion, cv2.CC_STAT_AREA]) / self._coarse_pixels
+        return area, hypot(x, y) / (COARSE / 2), on_rim / self._rim_pixels
 
-    def _speed(self, grey: NDArray[np.uint8], at_s: float | None) -> float | None:
-        before, self._before = self._before, None if at_s is None else (at_s, grey)
+    def _speed(self, coarse: NDArray[np.uint8], at_s: float | None) -> float | None:
+        before, self._before = self._before, None if at_s is None else (at_s, coarse)
         if before is None or at_s is None or not 0 < at_s - before[0] <= MOTION_GAP_S:
             return None
-        change = cv2.mean(cv2.absdiff(grey, before[1]), self._reticle)[0]
-        across = cv2.mean(cv2.absdiff(grey[:, 1:], grey[:, :-1]))[0]
-        down = cv2.mean(cv2.absdiff(grey[1:], grey[:-1]))[0]
-        gradient = max((across + down) / 2, 1.0)
-        return change / gradient / SIZE / (at_s - before[0])
+        change = cv2.norm(coarse, before[1], cv2.NORM_L1, self._coarse_reticle) / self._coarse_pixels
+        across = cv2.norm(coarse[:, 1:], coarse[:, :-1], cv2.NORM_L1)
+        down = cv2.norm(coarse[1:], coarse[:-1], cv2.NORM_L1)
+        gradient = max((across + down) / (2 * COARSE * (COARSE - 1)), 1.0)
+        return change / gradient / COARSE / (at_s - before[0])
 
 
-def _otsu(histogram: NDArray[np.float32]) -> tuple[int, float]:
-    """Otsu's threshold of a histogram of 256 levels, and the difference of the means of its two sides."""
-    counts = np.cumsum(histogram, dtype=np.float64)
-    sums = np.cumsum(histogram * np.arange(256), dtype=np.float64)
-    above = counts[-1] - counts
-    both = (counts > 0) & (above > 0)
-    if not both.any():
-        return 0, 0.0
-    difference = np.zeros(256)
-    difference[both] = (sums[-1] - sums[both]) / above[both] - sums[both] / counts[both]
-    threshold = int((counts * above * difference**2).argmax())
-    return threshold, float(difference[threshold])
+def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A square picture at a smaller side, by the law of `edge.preprocess`; itself where it has that side."""
+    while grey.shape[0] >= 2 * side:
+        half = grey.shape[0] // 2
+        grey = _resized(grey[: 2 * half, : 2 * half], half, cv2.INTER_AREA)
+    return grey if grey.shape[0] == side else _resized(grey, side, cv2.INTER_LINEAR_EXACT)
+
+
+def _resized(grey: NDArray[np.uint8], side: int, way: int) -> NDArray[np.uint8]:
+    return cv2.resize(grey, (side, side), interpolation=way)  # type: ignore[return-value]
+
+
+def _squared_radii(side: int) -> NDArray[np.float64]:
+    """float64 [side, side]: squared distances from the middle, the reticle's radius being 1."""
+    reach = (2 * np.arange(side) - (side - 1)) ** 2
+    return (reach[:, None] + reach[None, :]) / side**2
+
+
+def _light(counts: Sequence[float], lighter: float) -> float:
+    """The first grey level of the lightest bin above which there are at most so many pixels."""
+    level, above = BINS - 1, counts[-1]
+    while above <= lighter and level:
+        level -= 1
+        above += counts[level]
+    return float(LEVELS * level)
+
+
+def _otsu(counts: Sequence[float]) -> tuple[int, float]:
+    """Otsu's threshold, the last grey level of its bin, and the difference of the means of its two sides."""
+    total = sum(counts)
+    whole = sum(level * count for level, count in enumerate(counts))
+    below = part = best = 0.0
+    threshold, contrast = 0, 0.0
+    for level, count in enumerate(counts):
+        if not count:
+            continue
+        below += count
+        part += level * count
+        above = total - below
+        if not above:
+            break
+        difference = (whole - part) / above - part / below
+        between = below * above * difference * difference
+        if between > best:
+            best, threshold, contrast = between, LEVELS * level + LEVELS - 1, LEVELS * difference
+    return threshold, contrast

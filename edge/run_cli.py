@@ -17,13 +17,13 @@ from typing import TextIO
 
 import cv2
 
-from edge.arguments import add_model_options, make_parser, positive_int, read_labels
+from edge.arguments import add_model_options, add_sets_option, make_parser, positive_int, read_labels
 from edge.classifier import Classifier
 from edge.files import write_bytes
 from edge.framing import FLIPS
 from edge.loop import Counts, Moment, Pipeline, Reading
 from edge.manifest import digest
-from edge.overlay import draw, encode, notes_line
+from edge.overlay import draw, encode, notes_line, set_line
 from edge.pictures import SUFFIXES
 from edge.record import RecordView
 from edge.service import ServiceView, is_service
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with (
                 sigterm_ends(),
-                Pipeline(source, model, options.conf, options.max_fps) as moments,
+                Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as moments,
                 _open_views(open_view, options, model) as view,
             ):
                 watch(moments, view, session, options.max_frames, options.max_secs)
@@ -149,7 +149,7 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
     if options.serve:
         from edge.web.server import WebView  # needs the extra serve
 
-        web = WebView(options.serve, facts)
+        web = WebView(options.serve, facts, model.has_heat_map)
         print(f"serving {web.url}", file=sys.stderr, flush=True)
         views.append(web)
     if is_service():
@@ -217,11 +217,12 @@ def summary(session: Session, last: Reading) -> str:
     height, width = last.frame.image_bgr.shape[:2]
     frames = "1 frame" if count == 1 else f"{count} frames"
     notes = notes_line(last)
+    chosen = "" if last.chosen is None else f", set {set_line(last.chosen)}"
     return (
         f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
-        f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}"
+        f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
     )
 
 
@@ -256,6 +257,7 @@ def _parser() -> argparse.ArgumentParser:
         "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
     )
     add_model_options(parser, tune=True)
+    add_sets_option(parser)
     parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(

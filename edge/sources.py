@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import cv2
@@ -27,6 +29,8 @@ KNOWN = (
 # A camera or server that is silent for so long is lost.
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
+# Attempts at a pipeline that hang: more are not made, lest memory fill up.
+MOST_ABANDONED = 8
 # The automatics of a camera have found exposure and white balance after so long, and can be locked.
 SETTLE_S = 1.0
 V4L2_EXPOSURE_MANUAL = 1
@@ -34,7 +38,7 @@ V4L2_EXPOSURE_MANUAL = 1
 UNKNOWN_FPS = 25.0
 
 # What to look at when a source does not open.
-CHECK_CAMERA = "is it connected, and free of other programs? Without a camera, try --source demo"
+CHECK_CAMERA = "is it connected, and free of other programs?"
 CHECK_STREAM = "is the address right, and its server running?"
 CHECK_PIPELINE = (
     "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
@@ -160,16 +164,62 @@ class VideoFile:
         self._capture.release()
 
 
+class AbandonableCapture:
+    """A capture that may hang as it opens or reads: a thread does both, and is left behind where it hangs.
+
+    Where it comes back later, the thread releases the capture, so that its camera is free again.
+
+    Raises:
+        SourceError: `MOST_ABANDONED` threads hang.
+    """
+
+    _abandoned = 0
+
+    def __init__(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
+        if AbandonableCapture._abandoned >= MOST_ABANDONED:
+            raise SourceError(f"{MOST_ABANDONED} earlier attempts still hang; start dermedge again")
+        self._asked: SimpleQueue[bool] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self._hangs = False
+        threading.Thread(target=self._serve, args=[open_capture], name="pipeline", daemon=True).start()
+        self._is_open, _ = self._answer(OPEN_TIMEOUT_S)
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self._is_open
+
+    def read(self) -> tuple[bool, Any]:
+        self._asked.put(True)
+        return self._answer(READ_TIMEOUT_S)
+
+    def release(self) -> None:
+        self._asked.put(False)
+
+    def _answer(self, timeout_s: float) -> tuple[bool, Any]:
+        try:
+            return self._answers.get(timeout=timeout_s)
+        except Empty:
+            self._hangs = True
+            AbandonableCapture._abandoned += 1
+            return False, None
+
+    def _serve(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
+        """Opens, and reads when it is asked to, until it is told to stop or was left behind."""
+        capture = open_capture()
+        self._answers.put((capture.isOpened(), None))
+        while not self._hangs and self._asked.get():
+            self._answers.put(capture.read())
+        capture.release()
+        AbandonableCapture._abandoned -= self._hangs
+
+
 class LiveCapture:
     """A camera or network stream that OpenCV reads.
 
     Args:
         name: how errors call it.
-        target: a camera's index or device, an address or a pipeline.
-        backend: OpenCV's, such as ``cv2.CAP_V4L2``.
-        check: what to look at where it does not open.
-        settings: OpenCV properties to open with, as name, value, name, value...
-        mode: asked of it once it is open.
+        capture: a ``cv2.VideoCapture``, or what stands for one.
+        check: what to look at where it has not opened.
+        mode: asked of it.
 
     Raises:
         SourceError: it cannot be opened, or refuses the mode.
@@ -177,19 +227,12 @@ class LiveCapture:
 
     is_live = True
 
-    def __init__(
-        self,
-        name: str,
-        target: int | str,
-        backend: int,
-        check: str,
-        settings: Sequence[int] = (),
-        mode: CameraMode = CameraMode(),
-    ) -> None:
+    def __init__(self, name: str, capture: Any, check: str, mode: CameraMode = CameraMode()) -> None:
         self._name = name
         self._number = 0
-        self._capture = _open_capture(target, backend, settings)
-        if not self._capture.isOpened():
+        self._capture = capture
+        if not capture.isOpened():
+            capture.release()
             raise SourceError(f"cannot open '{name}': {check}")
         try:
             self._ask(mode)
@@ -372,7 +415,18 @@ def _open_camera(spec: str, mode: CameraMode) -> FrameSource:
     index = re.sub(r"^/dev/video", "", spec)
     # CAP_ANY would try every back-end in turn and hold the last one's message
     backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
-    return LiveCapture(spec, int(index), backend, CHECK_CAMERA, mode=mode)
+    return LiveCapture(spec, _open_capture(int(index), backend), f"{CHECK_CAMERA} {_cameras()}", mode)
+
+
+def _cameras() -> str:
+    """What a person can try in place of a camera that does not open."""
+    found = sorted(str(path) for path in Path("/dev").glob("video*"))
+    there = (
+        f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
+        if found
+        else "There is no /dev/video*"
+    )
+    return f"{there}; `dermedge doctor` tells more, and --source demo needs no camera"
 
 
 def _open_stream(spec: str, mode: CameraMode) -> FrameSource:
@@ -380,7 +434,8 @@ def _open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return LiveCapture(without_password(spec), spec, cv2.CAP_FFMPEG, CHECK_STREAM, settings)
+    capture = _open_capture(spec, cv2.CAP_FFMPEG, settings)
+    return LiveCapture(without_password(spec), capture, CHECK_STREAM)
 
 
 def _open_pipeline(spec: str, mode: CameraMode) -> FrameSource:
@@ -389,8 +444,9 @@ def _open_pipeline(spec: str, mode: CameraMode) -> FrameSource:
             "this OpenCV runs no GStreamer pipelines; Debian's does: apt install python3-opencv, and a "
             "virtual environment made with --system-site-packages, without opencv-python-headless"
         )
-    settings = (cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S)
-    return LiveCapture(without_password(spec), spec, cv2.CAP_GSTREAMER, CHECK_PIPELINE, settings)
+    # OpenCV 4.6, which Debian 12 has, opens no pipeline that is to keep a time limit
+    capture = AbandonableCapture(lambda: _open_capture(spec, cv2.CAP_GSTREAMER))
+    return LiveCapture(without_password(spec), capture, CHECK_PIPELINE)
 
 
 def _open_folder(spec: str, mode: CameraMode) -> FrameSource:

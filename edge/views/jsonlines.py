@@ -44,7 +44,8 @@ def to_json(moment: Moment) -> dict[str, Any]:
     """A moment as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
     ``label``, ``probability`` and ``probabilities`` are smoothed over time, and null where the frame was not
-    classified; they are an answer in the states answer, uncertain and none of these.
+    classified; they are an answer in the states answer, uncertain and none of these. ``set`` is the
+    prediction set of these probabilities, and null where none was asked for.
     """
     frame = moment.frame
     return {
@@ -70,6 +71,7 @@ READING_KEYS = (
     "alert",
     "probability",
     "probabilities",
+    "set",
     "latency_ms",
 )
 
@@ -87,6 +89,7 @@ def _reading_to_json(reading: Reading) -> dict[str, Any]:
             label: round(probability, 6)
             for label, probability in zip(reading.labels, reading.prediction.probabilities, strict=True)
         },
+        "set": None if reading.chosen is None else list(reading.chosen),
         "latency_ms": {
             "capture": round(reading.capture_ms, 3),
             "preprocess": round(timing.preprocess_ms, 3),

@@ -18,9 +18,12 @@ from edge.overlay import (
     colour_of,
     latency_line,
     moment_line,
+    name_line,
     rate_line,
     rows_that_fit,
+    set_line,
     title_of,
+    with_legend,
 )
 
 # A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
@@ -87,6 +90,7 @@ def plain_line(moment: Moment) -> str:
         f"frame {frame.number}" if frame else "",
         title_of(moment),
         moment_line(moment),
+        f"set {set_line(reading.chosen)}" if reading and reading.chosen is not None else "",
         rate_line(moment.fps, moment.temperature_c),
         f"age {reading.frame_age_ms:.0f} ms" if reading else "",
         f"dropped {moment.counts.dropped}",
@@ -185,6 +189,8 @@ def compact_lines(moment: Moment, columns: int) -> list[str]:
     if moment.reading is not None:
         figures[0] += f", age {moment.reading.frame_age_ms:.0f} ms"
         figures.append(latency_line(moment.reading))
+        if len(figures[-1]) > columns:
+            figures[-1] = latency_line(moment.reading, with_capture=False)
     return [
         *_head(moment, columns),
         *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (*figures, DISCLAIMER)),
@@ -197,7 +203,7 @@ def _head(moment: Moment, columns: int) -> list[str]:
     colour = _foreground(*colour_of(reading.prediction.index)[::-1]) if reading else ""
     return [
         f"{colour}█{RESET} {BOLD}{_cut(title_of(moment), columns - 2)}{RESET}",
-        f"  {DIM}{_cut(moment_line(moment), columns - 2)}{RESET}",
+        f"  {DIM}{_cut(with_legend(moment_line(moment), reading), columns - 2)}{RESET}",
         *(_bars(reading, columns) if reading else []),
     ]
 
@@ -206,7 +212,7 @@ def _bars(reading: Reading, columns: int) -> list[str]:
     """One line a class: name, bar with eighths of a cell, percentage."""
     probabilities = reading.prediction.probabilities
     indices = rows_that_fit(probabilities, MAX_BARS)
-    names = min(max(len(reading.labels[index]) for index in indices), columns // 2 + 5)
+    names = min(max(len(name_line(reading, index)) for index in indices), columns // 2 + 5)
     room = max(columns - names - 6, 1)
     lines = []
     for index in indices:
@@ -214,7 +220,7 @@ def _bars(reading: Reading, columns: int) -> list[str]:
         bar = "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
         style = BOLD if index == reading.prediction.index else DIM
         lines.append(
-            f"{style}{_cut(reading.labels[index], names):<{names}}{RESET} "
+            f"{style}{_cut(name_line(reading, index), names):<{names}}{RESET} "
             f"{_foreground(*colour_of(index)[::-1])}{bar:<{room}}{RESET}{probabilities[index]:>5.0%}"
         )
     return lines

@@ -71,7 +71,7 @@ def make_app(board: Board, token: str | None) -> Starlette:
 
     async def video(request: Request) -> Response:
         kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        return StreamingResponse(stream(board), media_type=kind)
+        return StreamingResponse(stream(board, wants_heat(request)), media_type=kind)
 
     async def state(request: Request) -> Response:
         return JSONResponse(board.state())
@@ -84,7 +84,7 @@ def make_app(board: Board, token: str | None) -> Starlette:
         if OWN_HEADER not in request.headers:
             return PlainTextResponse(f"the header {OWN_HEADER} is missing", 403)
         try:
-            name = await asyncio.to_thread(board.save)
+            name = await asyncio.to_thread(board.save, wants_heat(request))
         except StorageError as error:
             return JSONResponse({"error": str(error)}, 507)
         return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
@@ -116,7 +116,12 @@ def refusal(request: Request, token: str | None) -> Response | None:
     return PlainTextResponse("open the address that dermedge printed at its start, with its token", 401)
 
 
-async def stream(board: Board) -> AsyncIterator[bytes]:
+def wants_heat(request: Request) -> bool:
+    """Whether this viewer wants to see where the evidence lies: ``?heat=1``."""
+    return request.query_params.get("heat") == "1"
+
+
+async def stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
     """Parts of a motion JPEG: the newest picture each time that a viewer has taken the one before.
 
     A viewer that does not read is waited for by its own task alone, and misses what came meanwhile.
@@ -124,10 +129,10 @@ async def stream(board: Board) -> AsyncIterator[bytes]:
     shown = 0
     with counted(board):
         while not board.is_closed:
-            if not board.has_news(shown):
+            if not board.has_news(shown, heat):
                 await asyncio.sleep(POLL_S)
                 continue
-            picture = await asyncio.to_thread(board.picture)
+            picture = await asyncio.to_thread(board.picture, heat)
             if picture is not None:
                 shown = picture.number
                 yield part(picture)

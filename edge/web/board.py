@@ -1,4 +1,4 @@
-"""What the web page shows: the newest moment, encoded once for all viewers, and the last answers."""
+"""What the web page shows: the newest moment, encoded once a kind for all viewers, and the last answers."""
 
 from __future__ import annotations
 
@@ -38,31 +38,40 @@ class Picture:
     jpeg: bytes
 
 
+class _Encoder:
+    """The last picture of a kind, with the heat map or without, and when the next one may be made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.picture: Picture | None = None
+        self.due_s = 0.0
+
+
 class Board:
     """Takes moments from the loop, in no time, and gives them to as many threads as ask.
 
     Args:
         facts: of the run, for the metrics: the model's name and digest, the source...
         folder: where `save` writes.
+        has_heat_map: whether the model tells where its evidence lies.
 
     Attributes:
         is_closed: whether the loop has ended, so that no viewer shall wait for a newer moment.
     """
 
-    def __init__(self, facts: dict[str, str], folder: Path) -> None:
+    def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
         self.facts = facts
+        self._has_heat_map = has_heat_map
         self._folder = folder
         self._lock = threading.Lock()
-        self._encoding = threading.Lock()
         self._number = 0
         self._moment: Moment | None = None
-        self._picture: Picture | None = None
+        self._plain, self._hot = _Encoder(), _Encoder()
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._is_answering = False
         self._label = ""
         self._since_s = 0.0
         self._viewers = 0
-        self._due_s = 0.0
         self.is_closed = False
 
     def put(self, moment: Moment) -> None:
@@ -72,36 +81,47 @@ class Board:
             self._moment = moment
             self._remember(moment)
 
-    def has_news(self, shown: int) -> bool:
+    def has_news(self, shown: int, heat: bool) -> bool:
         """Whether `picture` has or makes another than the one of this number."""
-        picture = self._picture
-        if picture is not None and picture.number != shown:
+        encoder = self._encoder(heat)
+        if encoder.picture is not None and encoder.picture.number != shown:
             return True
-        return self._number != shown and time.monotonic() >= self._due_s
+        return self._number != shown and time.monotonic() >= encoder.due_s
 
     def state(self) -> dict[str, Any]:
         """The newest moment as the JSON lines have it, and the last answers, the newest first."""
         with self._lock:
             moment, history = self._moment, list(self._history)
-        return {"moment": to_json(moment) if moment else None, "history": history[::-1]}
+        return {
+            "moment": to_json(moment) if moment else None,
+            "history": history[::-1],
+            "heat_map": self._has_heat_map,
+        }
 
-    def picture(self) -> Picture | None:
+    def picture(self, heat: bool) -> Picture | None:
         """A moment as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
 
         Whoever asks first encodes it, and the others wait for that.
+
+        Args:
+            heat: whether it shows where the evidence lies, where the model tells.
         """
-        with self._encoding:
+        encoder = self._encoder(heat)
+        with encoder.lock:
             now = time.monotonic()
             with self._lock:
                 number, moment = self._number, self._moment
-            is_new = self._picture is None or self._picture.number != number
-            if moment is not None and is_new and now >= self._due_s:
-                self._due_s = now + INTERVAL_S
-                self._picture = Picture(number, _jpeg(moment))
-            return self._picture
+            is_new = encoder.picture is None or encoder.picture.number != number
+            if moment is not None and is_new and now >= encoder.due_s:
+                encoder.due_s = now + INTERVAL_S
+                encoder.picture = Picture(number, _jpeg(moment, encoder is self._hot))
+            return encoder.picture
 
-    def save(self) -> str | None:
+    def save(self, heat: bool) -> str | None:
         """Writes the newest moment's picture on this device; its file name, or None before the first frame.
+
+        Args:
+            heat: as that of `picture`.
 
         Raises:
             StorageError: it cannot be written.
@@ -110,7 +130,7 @@ class Board:
         if moment is None or moment.frame is None:
             return None
         path = self._folder / f"dermedge-{moment.frame.number:06d}.png"
-        write_bytes(path, encode(draw_moment(moment), path.suffix))
+        write_bytes(path, encode(draw_moment(moment, heat and self._has_heat_map), path.suffix))
         return path.name
 
     def metrics(self) -> Iterator[str]:
@@ -141,6 +161,9 @@ class Board:
         with self._lock:
             self._viewers += more
 
+    def _encoder(self, heat: bool) -> _Encoder:
+        return self._hot if heat and self._has_heat_map else self._plain
+
     def _remember(self, moment: Moment) -> None:
         """Puts an answer into the history; one that stood for less than `STAND_S` gives way to the next."""
         reading = moment.reading
@@ -166,8 +189,8 @@ class Board:
         )
 
 
-def _jpeg(moment: Moment) -> bytes:
-    encoded: Any = cv2.imencode(".jpg", draw_moment(moment), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(moment: Moment, heat: bool) -> bytes:
+    encoded: Any = cv2.imencode(".jpg", draw_moment(moment, heat), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return encoded[1].tobytes()
 
 

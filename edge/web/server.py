@@ -34,19 +34,20 @@ class WebView:
     Args:
         address: ``HOST:PORT``; the port 0 is any that is free.
         facts: of the run, as `Board` takes them.
+        has_heat_map: as `Board` takes it.
 
     Raises:
         OptionError: the address cannot be bound.
     """
 
-    def __init__(self, address: str, facts: dict[str, str]) -> None:
+    def __init__(self, address: str, facts: dict[str, str], has_heat_map: bool) -> None:
         host, port = parse_address(address)
         self._socket = _bound(host, port)
         self.port = int(self._socket.getsockname()[1])
         self.token = None if _is_loopback(host) else _token()
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
-        self.board = Board(facts, Path())
+        self.board = Board(facts, Path(), has_heat_map)
         config = uvicorn.Config(
             make_app(self.board, self.token),
             log_config=None,
@@ -103,8 +104,15 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise OptionError(
-            f"cannot serve at '{host}:{port}': {error.strerror}; name another --serve HOST:PORT"
+            f"cannot serve at '{host}:{port}': {_reason(error)}; name another --serve HOST:PORT"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why, without the address, which `socket.create_server` adds."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    return os.strerror(error.errno)
 
 
 def _is_loopback(host: str) -> bool:

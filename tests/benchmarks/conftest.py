@@ -12,10 +12,10 @@ import pytest
 from benchmarks.accuracy import Accuracy
 from benchmarks.conditions import Conditions
 from benchmarks.latency import latency
-from benchmarks.loop import summarize
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart
 from benchmarks.report import Report, Row
+from benchmarks.whole_loop import summarize
 from edge.classifier import Prediction, Timing
 from edge.decision import Decision
 from edge.loop import Counts, Moment, Reading

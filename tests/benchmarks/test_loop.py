@@ -1,64 +1,67 @@
-"""The whole loop on real pictures, and what its parts add up to."""
+"""What the live loop costs, on a drawn lesion and for a moment: that it is taken, and not how much it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from benchmarks.loop import Endless, measure_loop, opener, summarize
-from edge import Classifier
-from edge.loop import Moment
-from edge.quality import Defect
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from benchmarks.loop import PARTS, main, watching
+from edge.errors import DermedgeError
+from edge.web.server import WebView
+
+SHORT = ("--pairs", "8", "--secs", "1", "--periods", "1", "--frames", "20")
 
 
 @pytest.fixture
-def lesion(tmp_path: Path) -> Path:
-    """A drawn lesion that the quality gate lets pass."""
+def picture(tmp_path: Path) -> Path:
     image = np.full((480, 640, 3), (158, 180, 222), np.uint8)
     cv2.circle(image, (320, 240), 120, (60, 80, 120), -1, cv2.LINE_AA)
-    image = np.clip(image + np.random.default_rng(0).normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+    grain = np.random.default_rng(0).normal(0, 9, (160, 213))
+    structure = cv2.resize(grain, (640, 480), interpolation=cv2.INTER_CUBIC)
     path = tmp_path / "lesion.png"
-    cv2.imwrite(str(path), image)
+    cv2.imwrite(str(path), np.clip(image + structure[..., None], 0, 255).astype(np.uint8))
     return path
 
 
-def test_the_parts_of_the_loop_make_the_whole(lesion: Path, model_path: Path) -> None:
-    with Classifier(model_path) as classifier:
-        found = measure_loop(opener(str(lesion), []), classifier, 0.05)
-    assert found is not None
-    parts = (found.capture, found.preprocess, found.invoke, found.postprocess, found.rest)
-    assert all(part.median > 0 for part in parts)
-    assert sum(part.median for part in parts) == pytest.approx(found.end_to_end.median, rel=0.3)
-    assert found.frames >= 2
-    assert found.rejected == 0
-    assert found.dropped == 0
+def test_each_part_is_held_against_its_bar(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--source", str(picture), *SHORT]) == 0
+    machine, *lines = capsys.readouterr().out.splitlines()
+    assert machine.startswith("dermedge-192 on ")
+    told = [line for line in lines if not line.startswith("  noisy")]
+    assert [re.split("[,:]", line)[0] for line in told] == [
+        name for name in PARTS for _ in range(2 if name in ("overhead", "age") else 1)
+    ]
+    assert all(re.search(r"; (held|MISSED): at most [\d.]+", line) for line in told)
 
 
-def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_network(
-    make_moment: Callable[[], Moment],
+def test_viewers_that_saw_nothing_are_no_measurement() -> None:
+    with (
+        WebView("127.0.0.1:0", {}, True) as web,
+        pytest.raises(DermedgeError, match="2 viewers have read 0, 0"),
+        watching(web.port, 2),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--parts", "age,speed"], "unknown part 'speed'"),
+        ([], "no frame of"),
+        (["--secs", "0"], "not a whole"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    options: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rejected = replace(make_moment(), reading=None, defect=Defect.MOVING)
-    found = summarize([make_moment(), rejected, make_moment()], [1.0, 1.1, 1.2])
-    assert found is not None
-    assert found.fps == pytest.approx(10)
-    assert found.rejected == pytest.approx(1 / 3)
-    assert (found.capture.median, found.end_to_end.median, found.rest.median) == (3, 8, 1)
-    assert found.end_to_end.n == 2
-
-
-def test_without_a_frame_that_is_worth_an_answer_there_are_no_times(
-    make_moment: Callable[[], Moment],
-) -> None:
-    rejected = replace(make_moment(), reading=None, defect=Defect.MOVING)
-    assert summarize([rejected, rejected], [0.0, 1.0]) is None
-
-
-def test_a_source_that_ends_begins_again(lesion: Path) -> None:
-    source = Endless(opener(None, [lesion]))
-    assert [source.read() is not None for _ in range(3)] == [True] * 3
-    source.close()
+    path = tmp_path / "plain.png"
+    cv2.imwrite(str(path), np.full((480, 640, 3), 128, np.uint8))
+    assert main(["--source", str(path), *options]) == 2
+    [line] = [one for one in capsys.readouterr().err.splitlines() if one.startswith("dermedge: error: ")]
+    assert complaint in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -14,48 +15,65 @@ from edge.quality import Defect
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two folders of four drawn photos of a lesion each."""
+    """A catalogue of two sources with four drawn photos of a lesion in each of two splits."""
     rng = np.random.default_rng(0)
-    for folder in ("one", "other"):
-        (tmp_path / folder).mkdir()
+    lines = ["path,image_id,lesion_id,group,diagnosis,label,source,split"]
+    for source, split in product(("one", "other"), ("train", "val")):
         for number in range(4):
             photo = np.full((240, 320, 3), (158, 180, 222), np.uint8)
             cv2.circle(photo, (160, 120), 50, (60, 80, 120), -1)
             grain = cv2.resize(rng.normal(0, 9, (120, 160)), (320, 240), interpolation=cv2.INTER_CUBIC)
             noisy = np.clip(photo + grain[..., None], 0, 255).astype(np.uint8)
-            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), noisy)
-    return tmp_path
+            path = tmp_path / f"{source}-{split}-{number}.png"
+            cv2.imwrite(str(path), noisy)
+            lines.append(f"{path},{path.stem},,{path.stem},nevus,nevus,{source},{split}")
+    catalogue = tmp_path / "catalogue.csv"
+    catalogue.write_text("\n".join(lines) + "\n")
+    return catalogue
 
 
 def test_photos_are_drawn_evenly_and_the_same_each_time(photos: Path) -> None:
-    first, again = draw_photos(photos, 3), draw_photos(photos, 3)
+    first, again = draw_photos(photos, "val", 3), draw_photos(photos, "val", 3)
     assert {name: len(images) for name, images in first.items()} == {"one": 3, "other": 3}
     assert all(np.array_equal(*pair) for pair in zip(first["one"], again["one"], strict=True))
     assert first["one"][0].shape == (SIDE, SIDE, 3)
 
 
 def test_good_photos_pass_and_each_grave_way_to_spoil_them_is_mostly_caught(photos: Path) -> None:
-    [images, _] = draw_photos(photos, 4).values()
-    assert errors(measure(images)).rejected == 0
+    [images, _] = draw_photos(photos, "val", 4).values()
+    assert errors(measure(images, 192)).rejected == 0
     grave = {name: degrade for name, degrade in DEGRADED.items() if name != "out of focus, 1 % of the side"}
     for name, degrade in grave.items():
-        assert errors(measure(images, degrade)).rejected >= 0.75, name
+        assert errors(measure(images, 192, degrade)).rejected >= 0.75, name
 
 
 def test_a_sweep_is_motion_and_a_tremor_is_none(photos: Path) -> None:
-    [images, _] = draw_photos(photos, 1).values()
-    swept = errors([moving(0.03, images[0], np.random.default_rng(0))])
-    held = errors([moving(0.002, images[0], np.random.default_rng(0))])
+    [images, _] = draw_photos(photos, "val", 1).values()
+    swept = errors([moving(0.03, 192, images[0], np.random.default_rng(0))])
+    held = errors([moving(0.002, 192, images[0], np.random.default_rng(0))])
     assert (swept.defects, held.rejected) == ({Defect.MOVING: 1}, 0)
 
 
 def test_the_report_has_both_tables(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(photos)]) == 0
     output = capsys.readouterr().out
-    for part in ("4 photos to fit", "MIN_SHARPNESS", "4 other photos", "as they are: one", "a moving hand"):
+    for part in (
+        "8 photos of train at 192",
+        "MIN_SHARPNESS",
+        "8 photos of val",
+        "as they are: one",
+        "a moving hand",
+    ):
         assert part in output
 
 
-def test_a_folder_without_photos_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", str(tmp_path)]) == 2
-    assert "no folder with pictures" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [(["--imgsz", "64"], "less than the gate's 96 pixels"), ([], "no photo of the split train")],
+)
+def test_what_cannot_be_measured_is_one_line(
+    options: list[str], complaint: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos.write_text(photos.read_text().replace(",train", ",val"))
+    assert main(["--data", str(photos), *options]) == 2
+    assert complaint in capsys.readouterr().err

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier, Prediction, Tensor, Timing
+from edge.classifier import Classifier, Prediction, Smooth, Tensor, Timing
 from edge.decision import Decision
 from edge.golden import DRAWING, PICTURES, answers, draw
 from edge.loop import Counts, Moment, Reading
@@ -90,12 +90,13 @@ class StubClassifier:
     def __init__(self, before: Callable[[], Any] = lambda: None) -> None:
         self._before = before
 
-    def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
-        self._before()
-        return a_prediction()
+    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return to_input(frame_bgr, self.input_size)
 
-    def decide_again(self, prediction: Prediction, probabilities: tuple[float, ...]) -> Prediction:
-        return replace(prediction, probabilities=probabilities)
+    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth) -> Prediction:
+        self._before()
+        prediction = a_prediction()
+        return replace(prediction, probabilities=smooth(prediction.probabilities))
 
 
 def a_prediction() -> Prediction:
@@ -124,6 +125,7 @@ def make_reading() -> Callable[..., Reading]:
             "prediction": a_prediction(),
             "labels": LABELS,
             "label": "nevus",
+            "chosen": None,
             "seen": ((height - side) // 2, (width - side) // 2, side),
             "dropped": 3,
             "capture_ms": 12.5,

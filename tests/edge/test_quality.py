@@ -14,16 +14,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.pictures import find_pictures, read_picture
-from edge.quality import HINTS, Defect, Measures, QualityGate, judge
+from edge.preprocess import to_input
+from edge.quality import GRID, HINTS, Defect, Measures, QualityGate, judge
 
 Image = NDArray[np.uint8]
 GOOD = Measures(
-    light=190, clipped=0, glare=0, contrast=50, area=0.3, offset=0.1, cut=0, sharpness=8, speed=0.05
+    light=190,
+    clipped=0,
+    glare=0,
+    contrast=50,
+    area=0.3,
+    offset=0.1,
+    cut=0,
+    sharpness=8,
+    texture=6,
+    speed=0.05,
 )
 
 
-def defect_of(image: Image) -> Defect | None:
-    return QualityGate().check(image, None)
+def defect_of(image: Image, size: int = 192) -> Defect | None:
+    return QualityGate().check(to_input(image, size), None)
 
 
 def lesion(centre: tuple[float, float] = (0.5, 0.5), radius: float = 0.25) -> Image:
@@ -89,36 +99,40 @@ def test_dark_corners_of_a_lens_are_no_lesion() -> None:
 
 def test_a_hand_that_moves_is_told_and_one_that_holds_still_is_not() -> None:
     gate = QualityGate()
-    assert gate.check(lesion(), 0.0) is None
-    assert gate.check(lesion((0.502, 0.5)), 0.033) is None
+    assert gate.check(to_input(lesion(), 192), 0.0) is None
+    assert gate.check(to_input(lesion((0.502, 0.5)), 192), 0.033) is None
     moved = np.roll(lesion(), 20, axis=1)
-    assert gate.check(moved, 0.066) == Defect.MOVING
+    assert gate.check(to_input(moved, 192), 0.066) == Defect.MOVING
 
 
 @pytest.mark.parametrize("gap_s", [0.0, -1.0, 5.0])
 def test_frames_that_are_not_right_after_each_other_say_nothing_of_motion(gap_s: float) -> None:
     gate = QualityGate()
-    gate.measure(lesion(), 10.0)
-    assert gate.measure(lesion((0.3, 0.5)), 10.0 + gap_s).speed is None
+    gate.measure(to_input(lesion(), 192), 10.0)
+    assert gate.measure(to_input(lesion((0.3, 0.5)), 192), 10.0 + gap_s).speed is None
 
 
 def test_pictures_that_stand_alone_have_no_motion() -> None:
     gate = QualityGate()
-    gate.measure(lesion(), None)
-    assert gate.measure(lesion((0.3, 0.5)), None).speed is None
+    gate.measure(to_input(lesion(), 192), None)
+    assert gate.measure(to_input(lesion((0.3, 0.5)), 192), None).speed is None
 
 
-def test_a_frame_of_the_network_s_size_and_a_large_one_are_judged_alike() -> None:
+@pytest.mark.parametrize("size", [GRID, 97, 128, 160, 192, 224, 384])
+def test_networks_of_any_size_and_cameras_of_any_have_their_pictures_judged_alike(size: int) -> None:
     image = lesion()
-    small = cv2.resize(image, (224, 168), interpolation=cv2.INTER_AREA)
     large = cv2.resize(image, (1280, 960), interpolation=cv2.INTER_LINEAR)
-    assert defect_of(small) == defect_of(large) == defect_of(image)
+    assert defect_of(image, size) is None
+    assert defect_of(large, size) is None
+    assert defect_of(cv2.GaussianBlur(image, (0, 0), 12), size) == Defect.BLURRED
+    assert defect_of(lesion((0.5, 0.5), 0.04), size) == Defect.SMALL
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (37, 41, 3)])
-def test_any_size_is_judged(shape: tuple[int, int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert defect_of(image) in {None, *Defect}
+@pytest.mark.parametrize("size", [GRID, 191])
+def test_noise_and_plain_pictures_are_judged_too(size: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    for picture in (noise, *(np.full_like(noise, level) for level in range(0, 256, 15))):
+        assert QualityGate().check(picture, None) in {None, *Defect}
 
 
 def test_every_defect_has_a_hint() -> None:
@@ -126,7 +140,7 @@ def test_every_defect_has_a_hint() -> None:
     assert all(HINTS[defect] for defect in Defect)
 
 
-@given(st.sampled_from(["light", "contrast", "area", "sharpness"]), st.floats(0, 1))
+@given(st.sampled_from(["light", "contrast", "area", "sharpness", "texture"]), st.floats(0, 1))
 def test_less_of_what_must_not_be_low_never_mends_a_picture(name: str, factor: float) -> None:
     worse = replace(GOOD, **{name: factor * getattr(GOOD, name)})
     if judge(worse) is None:

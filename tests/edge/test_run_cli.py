@@ -97,6 +97,31 @@ def test_the_thresholds_of_the_model_decide_and_show(
     assert capsys.readouterr().out.splitlines()[-1].endswith("uncertain, melanoma alert")
 
 
+def test_sets_hold_the_classes_whose_smoothed_probability_reaches_their_threshold(
+    make_deciding_model: Callable[..., Path],
+    lesion_video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = Classifier(make_deciding_model()).labels
+    least = dict(zip(labels, (0.0, 1.0, 0.2, 0.2, 0.2), strict=True))
+    model = make_deciding_model(conformal={"coverage": 0.9, "thresholds": least})
+    kept = tmp_path / "kept"
+    assert run(model, "--source", lesion_video, "--json", "--sets", "--record", kept) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines += [json.loads(line) for line in next(kept.glob("*/moments.jsonl")).read_text().splitlines()]
+    for line in lines:
+        assert line["set"] == [label for label in labels if line["probabilities"][label] >= least[label]]
+        assert labels[0] in line["set"]
+
+
+def test_sets_need_a_model_that_has_them(
+    make_deciding_model: Callable[..., Path], lesion_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(make_deciding_model(), "--source", lesion_video, "--json", "--sets") == 2
+    assert "deciding.tflite' has none" in only_error(capsys)
+
+
 def test_frames_that_are_not_worth_an_answer_are_not_classified_and_are_counted(
     model_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ from edge.classifier import Classifier
 from edge.errors import SourceError, SourceLost
 from edge.loop import Moment, Pipeline
 from edge.pictures import find_pictures, read_picture
+from edge.preprocess import to_input
 from edge.quality import HINTS, Defect, QualityGate
 from edge.sources import Frame
 from edge.states import (
@@ -238,11 +239,15 @@ def model(model_path: Path) -> Classifier:
     return Classifier(model_path)
 
 
+def is_worth_an_answer(model: Classifier, photo: NDArray[np.uint8]) -> bool:
+    return QualityGate().check(to_input(photo, model.input_size), None) is None
+
+
 @pytest.fixture(scope="module")
-def photo(real_data: Path) -> NDArray[np.uint8]:
+def photo(model: Classifier, real_data: Path) -> NDArray[np.uint8]:
     """A real photo that is worth an answer."""
     photos = map(read_picture, find_pictures(real_data / "ham10000"))
-    return next(photo for photo in photos if QualityGate().check(photo, None) is None)
+    return next(photo for photo in photos if is_worth_an_answer(model, photo))
 
 
 SPOILT: dict[str, tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], State]] = {
@@ -272,7 +277,7 @@ def test_a_real_photo_is_read_answered_lost_when_it_is_spoilt_and_read_again(
 
 def test_a_photo_of_no_lesion_is_none_of_these(model: Classifier, real_data: Path) -> None:
     photos = map(read_picture, find_pictures(real_data / "not_a_lesion" / "clothing"))
-    worth = [photo for photo in photos if QualityGate().check(photo, None) is None][:5]
+    worth = [photo for photo in photos if is_worth_an_answer(model, photo)][:5]
     ends = [told(model, with_noise(photo, 12))[-1].state for photo in worth]
     assert ends.count(State.NONE) >= 4
 

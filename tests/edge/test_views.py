@@ -17,6 +17,7 @@ from edge.loop import Moment, Reading
 from edge.quality import Defect
 from edge.states import State
 from edge.views import VIEWS, open_best, open_jsonlines, open_terminal
+from edge.views.jsonlines import to_json
 from edge.views.terminal import TerminalView, half_blocks, plain_line, render
 from edge.views.window import why_no_window
 
@@ -122,6 +123,20 @@ def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
     assert (values["label"], values["uncertain"], values["alert"]) == ("nevus", True, "melanoma")
 
 
+def test_a_prediction_set_is_told_by_lines_and_marks_the_names_of_its_classes(
+    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading]
+) -> None:
+    moment = make_moment(reading=make_reading(chosen=("melanoma", "nevus")))
+    assert "set {melanoma, nevus}" in plain_line(moment)
+    assert to_json(moment)["set"] == ["melanoma", "nevus"]
+    for columns in (40, 80):
+        drawn = ESCAPES.sub("", render(moment, columns, 24))
+        for part in ("* not ruled out", "* melanoma ", "* nevus ", "none of these "):
+            assert part in drawn
+        assert "* none of these" not in drawn
+    assert "set {}" in plain_line(make_moment(reading=make_reading(chosen=())))
+
+
 def test_a_json_line_holds_the_whole_decision(
     make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +163,7 @@ def test_a_json_line_holds_the_whole_decision(
         "alert": None,
         "probability": 0.7,
         "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
+        "set": None,
         "latency_ms": {
             "capture": 12.5,
             "preprocess": 1.5,

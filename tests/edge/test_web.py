@@ -30,7 +30,7 @@ FACTS = {"model": "some.tflite", "source": 'a "camera"'}
 @pytest.fixture
 def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
     monkeypatch.chdir(tmp_path)
-    with WebView("127.0.0.1:0", FACTS) as view:
+    with WebView("127.0.0.1:0", FACTS, True) as view:
         yield view
 
 
@@ -38,7 +38,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
     """One that asks for a token, as those that others can reach do."""
     monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame")
-    with WebView("0.0.0.0:0", FACTS) as view:
+    with WebView("0.0.0.0:0", FACTS, True) as view:
         yield view
 
 
@@ -56,9 +56,10 @@ def ask(
 class Viewer:
     """One who watches the live picture."""
 
-    def __init__(self, web: WebView) -> None:
+    def __init__(self, web: WebView, heat: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", web.port), timeout=20)
-        self.socket.sendall(f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
+        path = f"/video.mjpg?heat={int(heat)}"
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
         self.buffer = b""
 
     def picture(self) -> np.ndarray:
@@ -103,7 +104,7 @@ def test_a_name_that_is_not_the_loopback_s_is_refused(web: WebView) -> None:
 
 
 def test_the_state_is_the_newest_moment_as_json(web: WebView, make_moment: Callable[..., Moment]) -> None:
-    assert json.loads(ask(web, "/state")[1]) == {"moment": None, "history": []}
+    assert json.loads(ask(web, "/state")[1]) == {"moment": None, "history": [], "heat_map": True}
     web.show(make_moment(state=State.READING))
     web.show(make_moment())
     values = json.loads(ask(web, "/state")[1])
@@ -124,16 +125,39 @@ def test_a_viewer_sees_the_newest_picture(web: WebView, make_moment: Callable[..
 def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
     web: WebView, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded: list[Moment] = []
+    encoded: list[bool] = []
     real = board_module._jpeg
-    monkeypatch.setattr(board_module, "_jpeg", lambda moment: encoded.append(moment) or real(moment))
+    monkeypatch.setattr(
+        board_module, "_jpeg", lambda moment, heat: encoded.append(heat) or real(moment, heat)
+    )
     web.show(make_moment())
     assert encoded == []
-    viewers = [Viewer(web) for _ in range(3)]
-    for viewer in viewers:
+    for viewer in [Viewer(web) for _ in range(3)]:
         viewer.picture()
         time.sleep(1.5 * board_module.INTERVAL_S)
-    assert len(encoded) == 1
+    assert encoded == [False]
+    for viewer in [Viewer(web, heat=True) for _ in range(3)]:
+        viewer.picture()
+        time.sleep(1.5 * board_module.INTERVAL_S)
+    assert encoded == [False, True], "once a kind"
+
+
+def test_each_viewer_has_the_heat_map_or_not(web: WebView, make_moment: Callable[..., Moment]) -> None:
+    """The evidence of the moment lies in the upper left of what the network sees."""
+    plain, hot = Viewer(web), Viewer(web, heat=True)
+    web.show(make_moment())
+    plain_picture, hot_picture = plain.picture(), hot.picture()
+    left, right = (slice(130, 180), slice(130, 180)), (slice(130, 180), slice(460, 510))
+    assert plain_picture[left].std() < 4
+    assert np.abs(hot_picture[left].astype(int) - plain_picture[left]).mean() > 20
+    assert np.abs(hot_picture[right].astype(int) - plain_picture[right]).mean() < 4
+
+
+def test_a_model_that_does_not_tell_where_has_no_heat_map(make_moment: Callable[..., Moment]) -> None:
+    board = Board(FACTS, Path(), has_heat_map=False)
+    board.put(make_moment())
+    assert board.state()["heat_map"] is False
+    assert board.picture(heat=True) is board.picture(heat=False)
 
 
 def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
@@ -166,7 +190,7 @@ def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
 
 
 def test_leaving_ends_the_server_although_someone_watches(make_moment: Callable[..., Moment]) -> None:
-    with WebView("127.0.0.1:0", FACTS) as view:
+    with WebView("127.0.0.1:0", FACTS, True) as view:
         view.show(make_moment())
         viewer = Viewer(view)
         viewer.picture()
@@ -239,7 +263,7 @@ def test_a_token_is_made_at_each_start_where_none_is_given(monkeypatch: pytest.M
     monkeypatch.delenv("DERMEDGE_TOKEN", raising=False)
     tokens = set()
     for _ in range(2):
-        with WebView("0.0.0.0:0", FACTS) as view:
+        with WebView("0.0.0.0:0", FACTS, True) as view:
             tokens.add(view.token)
     assert len(tokens) == 2
     assert all(token and len(token) >= 20 for token in tokens)
@@ -273,7 +297,7 @@ def test_another_address_is_one_line(text: str) -> None:
 
 def test_a_port_that_is_taken_is_one_line(web: WebView) -> None:
     with pytest.raises(OptionError, match=f"cannot serve at '127.0.0.1:{web.port}'"):
-        WebView(f"127.0.0.1:{web.port}", FACTS)
+        WebView(f"127.0.0.1:{web.port}", FACTS, True)
 
 
 def test_a_short_flicker_is_one_line_of_the_history(
@@ -281,7 +305,7 @@ def test_a_short_flicker_is_one_line_of_the_history(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(board_module.time, "monotonic", lambda: now)
-    board = Board(FACTS, Path())
+    board = Board(FACTS, Path(), has_heat_map=True)
     for label, stay_s in (("nevus", 3), ("melanoma", 0.2), ("nevus", 0.3), ("melanoma", 5), ("nevus", 2)):
         board.put(make_moment(reading=make_reading(label=label)))
         now += stay_s
@@ -295,7 +319,7 @@ def test_a_short_flicker_is_one_line_of_the_history(
 def test_the_history_is_bounded(
     make_moment: Callable[..., Moment], make_reading: Callable[..., Reading]
 ) -> None:
-    board = Board(FACTS, Path())
+    board = Board(FACTS, Path(), has_heat_map=True)
     for _ in range(3 * board_module.HISTORY):
         board.put(make_moment())
         board.put(make_moment(state=State.SEARCHING, reading=None))

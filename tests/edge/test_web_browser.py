@@ -30,7 +30,7 @@ VIRTUAL_MS = 3000
 def web(make_moment: Callable[..., Moment]) -> Iterator[WebView]:
     """A server that is shown an answer ten times a second."""
     stop = threading.Event()
-    with WebView("127.0.0.1:0", {}) as view:
+    with WebView("127.0.0.1:0", {}, True) as view:
 
         def show() -> None:
             view.show(make_moment(state=State.SEARCHING, reading=None))
@@ -44,7 +44,7 @@ def web(make_moment: Callable[..., Moment]) -> Iterator[WebView]:
         thread.join()
 
 
-def browse(web: WebView, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def browse(web: WebView, folder: Path, *options: str, hash_: str = "") -> subprocess.CompletedProcess[str]:
     if CHROMIUM is None:
         pytest.skip("no Chromium")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
@@ -53,7 +53,7 @@ def browse(web: WebView, folder: Path, *options: str) -> subprocess.CompletedPro
         f"--timeout={PATIENCE_MS}",
         f"--virtual-time-budget={VIRTUAL_MS}",
         *options,
-        web.url,
+        web.url + hash_,
     ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -82,3 +82,19 @@ def test_the_live_picture_is_seen_at_the_size_of_a_phone_and_of_a_desk(
     # the frame is grey of 120 within what the network sees
     grey = (abs(image.astype(int) - 120) <= 3).all(axis=2)
     assert grey.mean() > 0.08
+
+
+def test_with_the_heat_map_the_live_picture_shows_where_the_evidence_lies(
+    web: WebView, tmp_path: Path
+) -> None:
+    """The evidence of the moments lies in the upper left, and is coloured; all else of it is grey."""
+    shots = {}
+    for hash_ in ("", "#hot"):
+        shot = tmp_path / "shot.png"
+        browse(web, tmp_path, "--window-size=1280,800", f"--screenshot={shot}", hash_=hash_)
+        picture = cv2.imread(str(shot)).astype(int)[100:500, 100:500]
+        shots[hash_] = float(((picture.max(axis=2) - picture.min(axis=2)) > 40).mean())
+    assert shots["#hot"] > shots[""] + 0.05
+    done = browse(web, tmp_path, "--dump-dom", hash_="#hot")
+    assert re.search(r'<button id="heat" type="button" aria-pressed="true">Heat map</button>', done.stdout)
+    assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"

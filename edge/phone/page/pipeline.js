@@ -2,7 +2,7 @@
 
 import { decide, heatMap, logitsOfOutputs, meanOverCells, softmax } from "./decision.js";
 import { seenSquare, toInput } from "./preprocess.js";
-import { QualityGate } from "./quality.js";
+import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, Machine } from "./states.js";
 
 export class Pipeline {
@@ -25,18 +25,20 @@ export class Pipeline {
 
   // The moment of a live picture, an ImageData.
   async live(image, atS) {
-    const defect = this.gate.check(image, atS);
+    const prepared = this.#prepare(image);
+    const defect = this.#defect(this.gate, image, prepared, atS);
     if (defect) return { ...this.machine.defective(defect, atS), seen: this.#seen(image), reading: null };
-    const answer = await this.#classify(image);
+    const answer = await this.#classify(prepared);
     const reading = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
     return { ...this.machine.good(stateOf(reading), atS), seen: this.#seen(image), reading };
   }
 
   // The moment of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
   async still(image) {
-    const answer = await this.#classify(image);
+    const prepared = this.#prepare(image);
+    const answer = await this.#classify(prepared);
     const reading = this.#decide(answer, answer.probabilities);
-    const defect = new QualityGate().check(image, null);
+    const defect = this.#defect(new QualityGate(), image, prepared, null);
     return { state: stateOf(reading), hint: HINTS[defect] ?? "", seen: this.#seen(image), reading };
   }
 
@@ -44,10 +46,21 @@ export class Pipeline {
     return { ...seenSquare(height, width, this.app.manifest.input_size), width, height };
   }
 
-  async #classify(image) {
+  #prepare(image) {
     const started = performance.now();
     const input = toInput(image, this.app.manifest.input_size);
-    const prepared = performance.now();
+    return { input, preprocess: performance.now() - started };
+  }
+
+  // The gate judges what the network sees, unless that is too small.
+  #defect(gate, image, { input }, atS) {
+    const size = this.app.manifest.input_size;
+    if (size >= LEAST_SIZE) return gate.check(input, size, atS);
+    return gate.check(toInput(image, LEAST_SIZE), LEAST_SIZE, atS);
+  }
+
+  async #classify({ input, preprocess }) {
+    const started = performance.now();
     const levels = await this.run(input);
     const invoked = performance.now();
     const { labels, temperature } = this.app.manifest;
@@ -57,7 +70,7 @@ export class Pipeline {
     return {
       levels,
       probabilities: softmax(logits, temperature),
-      timing: { preprocess: prepared - started, invoke: invoked - prepared },
+      timing: { preprocess, invoke: invoked - started },
     };
   }
 

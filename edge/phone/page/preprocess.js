@@ -19,27 +19,31 @@ export function toInput({ data, width, height }, size) {
   const { top, left, side: seen } = seenSquare(height, width, size);
   // one type of array throughout, or the loops below are compiled for two
   const bytes = new Uint8Array(data.buffer, data.byteOffset + (top * width + left) * 4);
-  let square = { data: bytes, row: width * 4, step: 4 };
-  let side = seen;
-  while (side >= 2 * size) {
-    side = Math.floor(side / 2);
-    square = { data: halve(square, side), row: side * 3, step: 3 };
-  }
-  if (side !== size) return bilinear(square, side, size);
-  return square.step === 3 ? square.data : withoutAlpha(square, side);
+  const square = { data: bytes, row: width * 4, step: 4 };
+  return seen === size ? withoutAlpha(square, size) : reduced(square, seen, size, 3);
 }
 
-function halve({ data, row, step }, side) {
-  const means = new Uint8Array(side * side * 3);
-  let at = 0;
+// Uint8Array [size, size, channels] of a square picture, whose rows begin `row` and pixels `step` bytes apart.
+export function reduced(square, from, size, channels) {
+  let side = from;
+  while (side >= 2 * size) {
+    side = Math.floor(side / 2);
+    square = { data: halve(square, side, channels), row: side * channels, step: channels };
+  }
+  return side === size ? square.data : bilinear(square, side, size, channels);
+}
+
+// Here and below the channels of a row come one after another: innermost, they take half as long again.
+function halve({ data, row, step }, side, channels) {
+  const means = new Uint8Array(side * side * channels);
   for (let y = 0; y < side; y++) {
-    let upper = 2 * y * row;
-    let lower = upper + row;
-    // channel by channel by hand: an inner loop takes half as long again
-    for (let x = 0; x < side; x++, upper += 2 * step, lower += 2 * step, at += 3) {
-      means[at] = (data[upper] + data[upper + step] + data[lower] + data[lower + step] + 2) >> 2;
-      means[at + 1] = (data[upper + 1] + data[upper + step + 1] + data[lower + 1] + data[lower + step + 1] + 2) >> 2;
-      means[at + 2] = (data[upper + 2] + data[upper + step + 2] + data[lower + 2] + data[lower + step + 2] + 2) >> 2;
+    for (let channel = 0; channel < channels; channel++) {
+      let upper = 2 * y * row + channel;
+      let lower = upper + row;
+      let at = y * side * channels + channel;
+      for (let x = 0; x < side; x++, upper += 2 * step, lower += 2 * step, at += channels) {
+        means[at] = (data[upper] + data[upper + step] + data[lower] + data[lower + step] + 2) >> 2;
+      }
     }
   }
   return means;
@@ -66,31 +70,32 @@ function roundHalfToEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
-function bilinear(square, from, to) {
+function bilinear(square, from, to, channels) {
   const axis = taps(from, to);
-  const resized = new Uint8Array(to * to * 3);
+  const length = to * channels;
+  const resized = new Uint8Array(to * length);
   // rows of the picture that are resized across: each is used at once or by the next row
-  let [upper, lower] = [new Uint16Array(to * 3), new Uint16Array(to * 3)];
+  let [upper, lower] = [new Uint16Array(length), new Uint16Array(length)];
   let [upperY, lowerY] = [-1, -1];
   for (let y = 0, at = 0; y < to; y++) {
     const [first, second, weight] = [axis.firsts[y], axis.seconds[y], axis.weights[y]];
     if (first === lowerY) [upper, upperY, lower, lowerY] = [lower, lowerY, upper, upperY];
-    if (first !== upperY) resizeRow(square, first, axis, upper);
-    if (second !== lowerY) resizeRow(square, second, axis, lower);
+    if (first !== upperY) resizeRow(square, first, axis, upper, channels);
+    if (second !== lowerY) resizeRow(square, second, axis, lower, channels);
     [upperY, lowerY] = [first, second];
-    for (let x = 0; x < to * 3; x++) {
+    for (let x = 0; x < length; x++) {
       resized[at++] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
     }
   }
   return resized;
 }
 
-function resizeRow({ data, row, step }, y, { firsts, seconds, weights }, line) {
-  for (let x = 0, at = 0; x < firsts.length; x++, at += 3) {
-    const [first, second, weight] = [y * row + firsts[x] * step, y * row + seconds[x] * step, weights[x]];
-    line[at] = (ONE - weight) * data[first] + weight * data[second];
-    line[at + 1] = (ONE - weight) * data[first + 1] + weight * data[second + 1];
-    line[at + 2] = (ONE - weight) * data[first + 2] + weight * data[second + 2];
+function resizeRow({ data, row, step }, y, { firsts, seconds, weights }, line, channels) {
+  for (let channel = 0; channel < channels; channel++) {
+    const from = y * row + channel;
+    for (let x = 0, at = channel; x < firsts.length; x++, at += channels) {
+      line[at] = (ONE - weights[x]) * data[from + firsts[x] * step] + weights[x] * data[from + seconds[x] * step];
+    }
   }
 }
 

@@ -1,30 +1,37 @@
 // Whether a picture is worth an answer: the measures and limits of edge/quality.py.
 
-import { toInput } from "./preprocess.js";
+import { reduced } from "./preprocess.js";
 
-const SIZE = 112;
-const PERCENTILE = 0.95;
-const CLIPPED = 250;
-const WHITE = 245;
+const GRID = 96;
+const COARSE = 48;
+const BINS = 64;
+const LEVELS = 4;
+const LIGHTER = 0.05;
+const CLIPPED = 240;
+const WHITE = 252;
 const RIM = 0.84;
+const LEAST_WEIGHT = 0.02;
 const MOTION_GAP_S = 0.5;
 
-// On the grid: the reticle, its rim, and the weight of each pixel, in float32 as NumPy computes them.
-const reticle = new Uint8Array(SIZE * SIZE);
-const rim = new Uint8Array(SIZE * SIZE);
-const weights = new Float32Array(SIZE * SIZE);
-for (let y = 0, at = 0; y < SIZE; y++) {
-  for (let x = 0; x < SIZE; x++, at++) {
-    const reach = Math.fround(Math.sqrt((x - (SIZE - 1) / 2) ** 2 + (y - (SIZE - 1) / 2) ** 2));
-    const radius = Math.fround(reach / (SIZE / 2));
-    reticle[at] = radius <= 1;
-    rim[at] = radius > Math.fround(RIM) && radius <= 1;
-    weights[at] = Math.max(Math.fround(1 - Math.fround(radius * radius)), Math.fround(0.02));
-  }
+// Squared distances from the middle of a grid, the reticle's radius being 1.
+function squaredRadii(side) {
+  const reach = (index) => (2 * index - (side - 1)) ** 2;
+  return Float64Array.from({ length: side * side },
+    (_, at) => (reach(at % side) + reach(Math.floor(at / side))) / side ** 2);
 }
+
 const count = (mask) => mask.reduce((total, one) => total + one, 0);
+const reticle = Uint8Array.from(squaredRadii(GRID), (squared) => squared <= 1);
+const coarseRadii = squaredRadii(COARSE);
+const coarseReticle = Uint8Array.from(coarseRadii, (squared) => squared <= 1);
+const rim = Uint8Array.from(coarseRadii, (squared) => squared > RIM * RIM && squared <= 1);
+const weights = coarseRadii.map((squared) => Math.max(1 - squared, LEAST_WEIGHT));
 const pixels = count(reticle);
+const coarsePixels = count(coarseReticle);
 const rimPixels = count(rim);
+
+// The least side of a picture that can be judged.
+export const LEAST_SIZE = GRID;
 
 // The first thing to mend, or null where the picture is worth an answer.
 export function judge(measures) {
@@ -32,14 +39,14 @@ export function judge(measures) {
   const failing = [
     [measures.light < 16, "black"],
     [measures.light < 72, "too dark"],
-    [measures.clipped > 0.65, "too bright"],
-    [measures.glare > 0.006, "glare"],
+    [measures.clipped > 0.3, "too bright"],
+    [measures.glare > 0.003, "glare"],
     [measures.contrast < 12 || isShade || measures.area > 0.9, "no lesion"],
     [measures.cut > 0.2 && measures.offset > 0.55, "lesion cut"],
     [measures.offset > 0.65, "off centre"],
     [measures.area < 0.015, "too small"],
     [measures.speed !== null && measures.speed > 0.3, "moving"],
-    [measures.sharpness < 3.4, "out of focus"],
+    [measures.sharpness < 5 || measures.texture < 3.2, "out of focus"],
   ];
   return failing.find(([fails]) => fails)?.[1] ?? null;
 }
@@ -47,115 +54,106 @@ export function judge(measures) {
 export class QualityGate {
   #before = null;
 
-  // atS is null for a picture that follows no other.
-  check(image, atS) {
-    return judge(this.measure(image, atS));
+  // What is wrong with what the network sees, [size, size, 3]; atS is null for a picture that follows no other.
+  check(rgb, size, atS) {
+    return judge(this.measure(rgb, size, atS));
   }
 
-  measure(image, atS) {
-    const rgb = toInput(image, SIZE);
-    const grey = new Uint8Array(SIZE * SIZE);
-    const histogram = new Float64Array(256);
-    let clipped = 0;
-    let glare = 0;
-    for (let at = 0; at < grey.length; at++) {
-      const red = rgb[3 * at];
-      const green = rgb[3 * at + 1];
-      const blue = rgb[3 * at + 2];
-      grey[at] = (red * 9798 + green * 19235 + blue * 3735 + 0x4000) >> 15;
-      if (!reticle[at]) continue;
-      histogram[grey[at]]++;
-      clipped += Math.max(red, green, blue) >= CLIPPED;
-      glare += Math.min(red, green, blue) >= WHITE;
-    }
-    const [threshold, contrast] = otsu(histogram);
+  measure(rgb, size, atS) {
+    const grid = reduced({ data: greyOf(rgb, size), row: size, step: 1 }, size, GRID, 1);
+    const coarse = reduced({ data: grid, row: GRID, step: 1 }, GRID, COARSE, 1);
+    const counts = new Float64Array(BINS);
+    grid.forEach((level, at) => { counts[Math.floor(level / LEVELS)] += reticle[at]; });
+    const { threshold, contrast } = otsu(counts);
     return {
-      light: percentile(histogram),
-      clipped: clipped / pixels,
-      glare: glare / pixels,
+      light: light(counts),
+      clipped: count(counts.subarray(CLIPPED / LEVELS)) / pixels,
+      glare: count(counts.subarray(WHITE / LEVELS)) / pixels,
       contrast,
-      ...lesion(grey, threshold),
-      sharpness: sharpness(grey),
-      speed: this.#speed(grey, atS),
+      ...lesion(coarse, threshold),
+      ...focus(grid),
+      speed: this.#speed(coarse, atS),
     };
   }
 
-  #speed(grey, atS) {
+  #speed(coarse, atS) {
     const before = this.#before;
-    this.#before = atS === null ? null : { atS, grey };
+    this.#before = atS === null ? null : { atS, coarse };
     const elapsed = before && atS !== null ? atS - before.atS : 0;
     if (elapsed <= 0 || elapsed > MOTION_GAP_S) return null;
     let change = 0;
-    let across = 0;
-    let down = 0;
-    for (let at = 0; at < grey.length; at++) {
-      if (reticle[at]) change += Math.abs(grey[at] - before.grey[at]);
-      if (at % SIZE) across += Math.abs(grey[at] - grey[at - 1]);
-      if (at >= SIZE) down += Math.abs(grey[at] - grey[at - SIZE]);
+    let steps = 0;
+    for (let at = 0; at < coarse.length; at++) {
+      if (coarseReticle[at]) change += Math.abs(coarse[at] - before.coarse[at]);
+      if (at % COARSE) steps += Math.abs(coarse[at] - coarse[at - 1]);
+      if (at >= COARSE) steps += Math.abs(coarse[at] - coarse[at - COARSE]);
     }
-    const neighbours = SIZE * (SIZE - 1);
-    const gradient = Math.max((across / neighbours + down / neighbours) / 2, 1);
-    return change / pixels / gradient / SIZE / elapsed;
+    const gradient = Math.max(steps / (2 * COARSE * (COARSE - 1)), 1);
+    return change / coarsePixels / gradient / COARSE / elapsed;
   }
 }
 
-function percentile(histogram) {
-  let below = 0;
-  return histogram.findIndex((one) => (below += one) >= PERCENTILE * pixels);
+// Grey levels as OpenCV computes them.
+function greyOf(rgb, size) {
+  const grey = new Uint8Array(size * size);
+  for (let at = 0, from = 0; at < grey.length; at++, from += 3) {
+    grey[at] = (rgb[from] * 9798 + rgb[from + 1] * 19235 + rgb[from + 2] * 3735 + 0x4000) >> 15;
+  }
+  return grey;
+}
+
+// The first grey level of the lightest bin above which there are at most so many pixels.
+function light(counts) {
+  let level = BINS - 1;
+  let above = counts[level];
+  while (above <= LIGHTER * pixels && level) above += counts[--level];
+  return LEVELS * level;
 }
 
 // Otsu's threshold, and the difference of the means of its two sides.
-function otsu(histogram) {
-  const total = count(histogram);
-  const all = histogram.reduce((sum, one, level) => sum + one * level, 0);
-  let [below, sum, best, threshold, contrast] = [0, 0, 0, 0, 0];
-  for (let level = 0; level < 256; level++) {
-    below += histogram[level];
-    sum += histogram[level] * level;
+function otsu(counts) {
+  const total = count(counts);
+  const whole = counts.reduce((sum, one, level) => sum + one * level, 0);
+  let [below, part, best, threshold, contrast] = [0, 0, 0, 0, 0];
+  for (let level = 0; level < BINS; level++) {
+    if (!counts[level]) continue;
+    below += counts[level];
+    part += counts[level] * level;
     const above = total - below;
-    if (!below || !above) continue;
-    const difference = (all - sum) / above - sum / below;
-    const between = below * above * difference ** 2;
-    if (between > best) [best, threshold, contrast] = [between, level, difference];
+    if (!above) break;
+    const difference = (whole - part) / above - part / below;
+    const between = below * above * difference * difference;
+    if (between > best) {
+      [best, threshold, contrast] = [between, LEVELS * level + LEVELS - 1, LEVELS * difference];
+    }
   }
-  return [threshold, contrast];
+  return { threshold, contrast };
 }
 
 // A row or column beyond the edge is the one as far within, as OpenCV's default border has it.
-const within = (index) => (index < 0 ? -index : index >= SIZE ? 2 * SIZE - 2 - index : index);
-const before = Int32Array.from({ length: SIZE }, (_, index) => within(index - 1));
-const after = Int32Array.from({ length: SIZE }, (_, index) => within(index + 1));
+const within = (index) => (index < 0 ? -index : index >= GRID ? 2 * GRID - 2 - index : index);
+const before = Int32Array.from({ length: GRID }, (_, index) => within(index - 1));
+const after = Int32Array.from({ length: GRID }, (_, index) => within(index + 1));
 
-function sharpness(grey) {
+// The root mean square of the Laplacian, and its mean absolute value.
+function focus(grid) {
+  let squares = 0;
   let total = 0;
-  for (let y = 0, at = 0; y < SIZE; y++) {
-    const [row, upper, lower] = [y * SIZE, before[y] * SIZE, after[y] * SIZE];
-    for (let x = 0; x < SIZE; x++, at++) {
+  for (let y = 0, at = 0; y < GRID; y++) {
+    const [row, upper, lower] = [y * GRID, before[y] * GRID, after[y] * GRID];
+    for (let x = 0; x < GRID; x++, at++) {
       if (!reticle[at]) continue;
-      total += Math.abs(grey[row + before[x]] + grey[row + after[x]] + grey[upper + x] + grey[lower + x] - 4 * grey[at]);
+      const laplacian = grid[row + before[x]] + grid[row + after[x]] + grid[upper + x] + grid[lower + x] - 4 * grid[at];
+      squares += laplacian ** 2;
+      total += Math.abs(laplacian);
     }
   }
-  return total / pixels;
+  return { sharpness: Math.sqrt(squares / pixels), texture: total / pixels };
 }
 
-// What the reticle holds at or below the threshold, smoothed over 3 x 3 pixels.
-function darkPixels(grey, threshold) {
-  const dark = new Uint8Array(SIZE * SIZE);
-  const columns = new Uint16Array(SIZE);
-  for (let y = 0, at = 0; y < SIZE; y++) {
-    const [row, upper, lower] = [y * SIZE, before[y] * SIZE, after[y] * SIZE];
-    for (let x = 0; x < SIZE; x++) columns[x] = grey[row + x] + grey[upper + x] + grey[lower + x];
-    for (let x = 0; x < SIZE; x++, at++) {
-      if (!reticle[at]) continue;
-      dark[at] = Math.round((columns[before[x]] + columns[x] + columns[after[x]]) / 9) <= threshold;
-    }
-  }
-  return dark;
-}
-
-// Area, offset and share of the rim of the connected dark part that weighs most.
-function lesion(grey, threshold) {
-  const dark = darkPixels(grey, threshold);
+// Area, offset and share of the rim of the connected part of at most the threshold that weighs most.
+function lesion(coarse, threshold) {
+  const dark = coarse.map((level, at) => coarseReticle[at] && level <= threshold);
   let heaviest = null;
   for (let at = 0; at < dark.length; at++) {
     if (!dark[at]) continue;
@@ -163,11 +161,11 @@ function lesion(grey, threshold) {
     if (!heaviest || part.weight > heaviest.weight) heaviest = part;
   }
   if (!heaviest) return { area: 0, offset: 0, cut: 0 };
-  const middle = (SIZE - 1) / 2;
+  const middle = (COARSE - 1) / 2;
   const { area, x, y, onRim } = heaviest;
   return {
-    area: area / pixels,
-    offset: Math.hypot(x / area - middle, y / area - middle) / (SIZE / 2),
+    area: area / coarsePixels,
+    offset: Math.hypot(x / area - middle, y / area - middle) / (COARSE / 2),
     cut: onRim / rimPixels,
   };
 }
@@ -179,13 +177,13 @@ function takePart(dark, start) {
   dark[start] = 0;
   while (found.length) {
     const at = found.pop();
-    const x = at % SIZE;
+    const x = at % COARSE;
     part.area += 1;
     part.x += x;
-    part.y += (at - x) / SIZE;
+    part.y += (at - x) / COARSE;
     part.onRim += rim[at];
     part.weight += weights[at];
-    const neighbours = [at - SIZE, at + SIZE, x ? at - 1 : -1, x < SIZE - 1 ? at + 1 : -1];
+    const neighbours = [at - COARSE, at + COARSE, x ? at - 1 : -1, x < COARSE - 1 ? at + 1 : -1];
     for (const next of neighbours) {
       if (dark[next]) {
         dark[next] = 0;

@@ -17,10 +17,11 @@ function make(tag, text, className) {
 function showBars(moment) {
   const rows = Object.entries(moment.probabilities ?? {}).map(([label, share]) => {
     const row = make("div", "", label === moment.label ? "bar chosen" : "bar");
+    const isLeft = moment.set?.includes(label);
     const bar = make("progress");
     bar.value = share;
     bar.setAttribute("aria-label", label);
-    row.append(make("span", label), bar, make("span", percent(share)));
+    row.append(make("span", isLeft ? `* ${label}` : label), bar, make("span", percent(share)));
     return row;
   });
   if (rows.length) element("bars").replaceChildren(...rows);
@@ -52,13 +53,15 @@ function showHistory(history) {
   element("none").hidden = history.length > 0;
 }
 
-function show({ moment, history }) {
+function show({ moment, history, heat_map: hasHeatMap }) {
   showHistory(history);
+  element("heat").hidden = !hasHeatMap;
   if (!moment) return;
   const answered = ANSWERED.includes(moment.state) && moment.label;
   const notes = [];
   if (answered && moment.uncertain && moment.label !== "uncertain") notes.push("uncertain");
   if (answered && moment.alert) notes.push(`${moment.alert} alert`);
+  if (moment.set) notes.push("* not ruled out");
   if (moment.hint) notes.push(moment.hint);
   element("title").textContent = answered ? `${moment.label} ${percent(moment.probability)}` : moment.state;
   element("hint").textContent = notes.join(", ");
@@ -80,7 +83,7 @@ async function poll() {
 
 element("save").addEventListener("click", async () => {
   try {
-    const response = await fetch("save", { method: "POST", headers: { "X-Dermedge": "1" } });
+    const response = await fetch(withHeat("save"), { method: "POST", headers: { "X-Dermedge": "1" } });
     const { saved, error } = await response.json();
     element("saved").textContent = saved ? `saved ${saved} on the device` : error;
   } catch (error) {
@@ -88,8 +91,19 @@ element("save").addEventListener("click", async () => {
   }
 });
 
-element("video").addEventListener("error", () => {
-  setTimeout(() => { element("video").src = `video.mjpg?${Date.now()}`; }, RETRY_MS);
-});
+// Each viewer has the heat map on or off in the address, so that a reload keeps it; no element has that id.
+const isHot = () => location.hash === "#hot";
+const withHeat = (path) => `${path}?heat=${Number(isHot())}`;
+
+function watch() {
+  element("heat").setAttribute("aria-pressed", isHot());
+  element("legend").hidden = !isHot();
+  element("video").src = `${withHeat("video.mjpg")}&at=${Date.now()}`;
+}
+
+element("heat").addEventListener("click", () => { location.hash = isHot() ? "" : "hot"; });
+addEventListener("hashchange", watch);
+element("video").addEventListener("error", () => setTimeout(watch, RETRY_MS));
+if (isHot()) watch();
 
 poll();

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.golden import PICTURES, draw
-from edge.quality import HINTS, QualityGate, judge
+from edge.preprocess import to_input
+from edge.quality import GRID, HINTS, QualityGate, judge
 
 HERE = Path(__file__).resolve().parent
 REAL_PHOTOS = 60
@@ -23,12 +24,12 @@ Image = NDArray[np.uint8]
 Stamped = tuple[Image, float | None]
 
 
-def measure(node: str, pictures: Sequence[Stamped]) -> dict[str, Any]:
-    """What the page measures of BGR pictures at their times."""
+def measure(node: str, pictures: Sequence[Stamped], size: int = GRID) -> dict[str, Any]:
+    """What the page measures of what a network of a size sees of BGR pictures at their times."""
     heads = [{"height": one.shape[0], "width": one.shape[1], "at_s": at_s} for one, at_s in pictures]
     pixels = b"".join(cv2.cvtColor(one, cv2.COLOR_BGR2RGBA).tobytes() for one, _ in pictures)
     done = subprocess.run(
-        [node, str(HERE / "measure.mjs")],
+        [node, str(HERE / "measure.mjs"), str(size)],
         input=json.dumps(heads).encode() + b"\n" + pixels,
         capture_output=True,
         check=True,
@@ -37,11 +38,11 @@ def measure(node: str, pictures: Sequence[Stamped]) -> dict[str, Any]:
     return measured
 
 
-def hold_against_python(node: str, pictures: Sequence[Stamped]) -> set[str | None]:
+def hold_against_python(node: str, pictures: Sequence[Stamped], size: int) -> set[str | None]:
     """Compares all measures; returns the defects that there were."""
     gate = QualityGate()
-    expected = [gate.measure(image, at_s) for image, at_s in pictures]
-    got = measure(node, pictures)["pictures"]
+    expected = [gate.measure(to_input(image, size), at_s) for image, at_s in pictures]
+    got = measure(node, pictures, size)["pictures"]
     for measures, one in zip(expected, got, strict=True):
         assert one.pop("defect") == judge(measures)
         assert one == pytest.approx(measures.__dict__, abs=1e-9)
@@ -55,8 +56,9 @@ def test_the_vectors_that_python_shares(node: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("size", [GRID, 128, 192, 224])
 def test_the_quality_gate_measures_and_hints_what_python_s_does(
-    node: str, make_lesion: Callable[..., Image]
+    node: str, make_lesion: Callable[..., Image], size: int
 ) -> None:
     rng = np.random.default_rng(3)
     pictures: list[Stamped] = [(draw(number), None) for number in range(PICTURES)]
@@ -67,7 +69,7 @@ def test_the_quality_gate_measures_and_hints_what_python_s_does(
     pictures += [(cv2.GaussianBlur(make_lesion(), (0, 0), 9), None)]
     pictures += [(cv2.convertScaleAbs(make_lesion(), alpha=alpha), None) for alpha in (0.05, 0.3, 1.4, 3)]
     pictures += [(rng.integers(0, 256, (333, 500, 3), dtype=np.uint8), None)]
-    defects = hold_against_python(node, pictures)
+    defects = hold_against_python(node, pictures, size)
     assert len(defects) >= 8
     assert measure(node, [])["hints"] == dict(HINTS)
 
@@ -75,4 +77,4 @@ def test_the_quality_gate_measures_and_hints_what_python_s_does(
 def test_the_quality_gate_measures_real_photos_as_python_s_does(
     node: str, photos: Callable[[int], list[Image]]
 ) -> None:
-    hold_against_python(node, [(photo, None) for photo in photos(REAL_PHOTOS)])
+    hold_against_python(node, [(photo, None) for photo in photos(REAL_PHOTOS)], 192)

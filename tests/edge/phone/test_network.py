@@ -47,12 +47,12 @@ def hold_against_python(node: str, app: Path, pictures: Sequence[Image]) -> None
     gate = QualityGate()
     with Classifier(app / "model.tflite") as classifier:
         for picture, moment in zip(pictures, classify(node, app, pictures), strict=True):
+            defect = gate.check(classifier.preprocess(picture), None)
             prediction = classifier.predict(picture)
             for name, tensor in classifier.raw_outputs().items():
                 assert moment["levels"][name] == tensor.values.ravel().tolist()
             assert moment["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
             assert (moment["label"], moment["alert"]) == (prediction.label, prediction.alert)
-            defect = gate.check(picture, None)
             assert moment["hint"] == (HINTS[defect] if defect else "")
             heat = heat_map(prediction)
             assert heat is not None

@@ -1,0 +1,144 @@
+"""The whole loop as `dermedge run` has it: capture, quality gate, network, decision, and the rate it keeps.
+
+`benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that
+decoding or the camera is in it too, and so is what happens between the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.latency import Progress, Spread, one_opencv_thread, spread
+from edge.classifier import Classifier
+from edge.errors import SourceError
+from edge.loop import Moment, Pipeline, rate
+from edge.sources import Frame, FrameSource, Pictures, open_source
+
+# Of each model.
+LOOP_S = 3.0
+WARMUP_MOMENTS = 8
+
+OpenSource = Callable[[], FrameSource]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop of one model, in milliseconds where no unit is told.
+
+    Attributes:
+        capture: waiting for the source, transfer and decoding.
+        preprocess: frame to input tensor.
+        invoke: the interpreter.
+        postprocess: output tensors to a decision.
+        rest: quality gate, smoothing, and a live frame's wait for the classifier.
+        end_to_end: of one frame, all of these.
+        fps: frames a second that the loop kept, those that the gate rejected among them.
+        frames: how many.
+        rejected: the share that the quality gate kept from the network; it is in no time above.
+        dropped: of a live source, frames that came while the network was at work.
+    """
+
+    capture: Spread
+    preprocess: Spread
+    invoke: Spread
+    postprocess: Spread
+    rest: Spread
+    end_to_end: Spread
+    fps: float
+    frames: int
+    rejected: float
+    dropped: int
+
+
+class Endless:
+    """A source that begins again when it ends, so that a few photos last as long as it takes.
+
+    Raises:
+        SourceError: from `read`: it delivers nothing at all.
+    """
+
+    def __init__(self, open_again: OpenSource) -> None:
+        self._open_again = open_again
+        self._source = open_again()
+        self.is_live = self._source.is_live
+
+    def read(self) -> Frame | None:
+        frame = self._source.read()
+        if frame is None:
+            self._source.close()
+            self._source = self._open_again()
+            frame = self._source.read()
+        return frame
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def opener(spec: str | None, photos: list[Path]) -> OpenSource:
+    """What opens the source ``spec``, or the photos where there is none."""
+    return (lambda: Pictures(photos)) if spec is None else (lambda: open_source(spec))
+
+
+def moments(open_again: OpenSource, classifier: Classifier) -> Generator[tuple[Moment, float], None, None]:
+    """Moments of the loop without end, each with its `perf_counter` seconds; close it.
+
+    Raises:
+        SourceError: the source delivers nothing, or was lost.
+    """
+    with closing(Endless(open_again)) as source, Pipeline(source, classifier) as pipeline:
+        for moment in pipeline:
+            yield moment, perf_counter()
+    raise SourceError("the source delivers no frame")
+
+
+def measure_loop(
+    open_again: OpenSource, classifier: Classifier, secs: float, progress: Progress = lambda text: None
+) -> Loop | None:
+    """Runs the loop for so long, and at least two frames; as `summarize`.
+
+    Raises:
+        SourceError, PictureError: the source cannot be opened or read.
+    """
+    seen: list[Moment] = []
+    stamps: list[float] = []
+    with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
+        for number, (moment, at_s) in enumerate(running):
+            if number < WARMUP_MOMENTS:
+                continue
+            seen.append(moment)
+            stamps.append(at_s)
+            if number % WARMUP_MOMENTS == 0:
+                progress(f"the whole loop: frame {len(seen)}")
+            if len(stamps) > 1 and at_s - stamps[0] >= secs:
+                break
+    return summarize(seen, stamps)
+
+
+def summarize(seen: list[Moment], stamps: list[float]) -> Loop | None:
+    """The loop of at least two moments and the seconds at which they came.
+
+    None where the quality gate let none of them through to the network.
+    """
+    readings = [moment.reading for moment in seen if moment.reading]
+    if not readings:
+        return None
+    timings = [reading.prediction.timing for reading in readings]
+    rests = [
+        reading.frame_age_ms - timing.total_ms for reading, timing in zip(readings, timings, strict=True)
+    ]
+    return Loop(
+        capture=spread([reading.capture_ms for reading in readings]),
+        preprocess=spread([timing.preprocess_ms for timing in timings]),
+        invoke=spread([timing.invoke_ms for timing in timings]),
+        postprocess=spread([timing.postprocess_ms for timing in timings]),
+        rest=spread(rests),
+        end_to_end=spread([reading.end_to_end_ms for reading in readings]),
+        fps=rate(stamps) or 0.0,
+        frames=len(seen),
+        rejected=1 - len(readings) / len(seen),
+        dropped=seen[-1].counts.dropped - seen[0].counts.dropped,
+    )
