@@ -41,7 +41,18 @@ def a_moment() -> Moment:
     prediction = Prediction(
         "nevus", Decision(0, False, False, False), None, (1.0,), (0.0,), Timing(0.5, 3.0, 0.5), None
     )
-    reading = Reading(frame, prediction, ("nevus",), "nevus", (0, 0, 48), 0, 3.0, 5.0, None)
+    reading = Reading(
+        frame=frame,
+        prediction=prediction,
+        labels=("nevus",),
+        label="nevus",
+        chosen=None,
+        seen=(0, 0, 48),
+        dropped=0,
+        capture_ms=3.0,
+        frame_age_ms=5.0,
+        fps=None,
+    )
     return Moment(State.ANSWER, "", frame, (0, 0, 48), reading, None, Counts(classified=1), None, None)
 
 
