@@ -11,6 +11,7 @@ from pathlib import Path
 from edge.arguments import Parser, add_runtime_options, make_parser, positive_int, read_labels
 from edge.classifier import Classifier
 from edge.errors import OptionError
+from edge.shipped import SHIPPED, model_path
 from train.catalogue import SPLITS
 from train.progress import progress_line
 from train.run_folder import STAGES, RunFolder
@@ -22,7 +23,11 @@ def parser() -> Parser:
     """The options of the verb."""
     made = make_parser("evaluate", "Score .tflite files, or a run, on identical labelled photos.")
     made.add_argument(
-        "models", type=Path, nargs="+", metavar="MODEL", help=".tflite files, or one run folder"
+        "models",
+        type=model_path,
+        nargs="+",
+        metavar="MODEL",
+        help=f".tflite files, names of those that ship ({', '.join(SHIPPED)}), or one run folder",
     )
     made.add_argument("--data", type=Path, help="for a .tflite: a folder per class, or a run's catalogue.csv")
     made.add_argument("--split", choices=SPLITS, help="of the catalogue; val if a run is scored")

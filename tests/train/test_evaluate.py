@@ -211,6 +211,16 @@ def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
     assert values["models"][0]["figures"]["alert_sensitivity"]["value"] >= 0
 
 
+def test_a_model_that_ships_is_known_by_its_name() -> None:
+    from edge.shipped import SHIPPED
+    from train.evaluate_cli import parser
+
+    assert parser().parse_args(["dermedge-128", "mine.tflite"]).models == [
+        SHIPPED["dermedge-128"],
+        Path("mine.tflite"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
