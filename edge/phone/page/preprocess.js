@@ -4,6 +4,8 @@ export const PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exac
 const MAX_TRIM = 1 / 15;
 // OpenCV's exact bilinear has 8 bits behind the point in each direction.
 const ONE = 256;
+const RED_BLUE = 0xff00ff;
+const GREEN = 0xff00;
 
 // The part of a picture that the network sees, in pixels.
 export function seenSquare(height, width, size) {
@@ -16,11 +18,16 @@ export function seenSquare(height, width, size) {
 
 // Uint8Array [size, size, 3] of an ImageData, or of what has its data, width and height.
 export function toInput({ data, width, height }, size) {
-  const { top, left, side: seen } = seenSquare(height, width, size);
-  // one type of array throughout, or the loops below are compiled for two
-  const bytes = new Uint8Array(data.buffer, data.byteOffset + (top * width + left) * 4);
-  const square = { data: bytes, row: width * 4, step: 4 };
-  return seen === size ? withoutAlpha(square, size) : reduced(square, seen, size, 3);
+  const { top, left, side } = seenSquare(height, width, size);
+  const start = data.byteOffset + (top * width + left) * 4;
+  if (side < 2 * size || start % 4) {
+    // one type of array throughout, or the loops below are compiled for two
+    const square = { data: new Uint8Array(data.buffer, start), row: width * 4, step: 4 };
+    return side === size ? withoutAlpha(square, size) : reduced(square, side, size, 3);
+  }
+  const half = Math.floor(side / 2);
+  const square = { data: halveWords(new Uint32Array(data.buffer, start), width, half), row: half * 3, step: 3 };
+  return reduced(square, half, size, 3);
 }
 
 // Uint8Array [size, size, channels] of a square picture, whose rows begin `row` and pixels `step` bytes apart.
@@ -31,6 +38,27 @@ export function reduced(square, from, size, channels) {
     square = { data: halve(square, side, channels), row: side * channels, step: channels };
   }
   return side === size ? square.data : bilinear(square, side, size, channels);
+}
+
+// As `halve` does it, with two channels of four in each addition: pixels as words of 32 bits, red in the lowest byte.
+function halveWords(words, width, side) {
+  const means = new Uint8Array(side * side * 3);
+  for (let y = 0, at = 0; y < side; y++) {
+    let upper = 2 * y * width;
+    let lower = upper + width;
+    for (let x = 0; x < side; x++, upper += 2, lower += 2, at += 3) {
+      const a = words[upper];
+      const b = words[upper + 1];
+      const c = words[lower];
+      const d = words[lower + 1];
+      const redBlue = (a & RED_BLUE) + (b & RED_BLUE) + (c & RED_BLUE) + (d & RED_BLUE) + 0x20002;
+      const green = (a & GREEN) + (b & GREEN) + (c & GREEN) + (d & GREEN) + 0x200;
+      means[at] = redBlue >>> 2;
+      means[at + 1] = green >>> 10;
+      means[at + 2] = redBlue >>> 18;
+    }
+  }
+  return means;
 }
 
 // Here and below the channels of a row come one after another: innermost, they take half as long again.
@@ -49,16 +77,19 @@ function halve({ data, row, step }, side, channels) {
   return means;
 }
 
-// For each pixel of a side its two neighbours in the picture, and the weight of the second.
-function taps(from, to) {
-  const [firsts, seconds, weights] = [new Int32Array(to), new Int32Array(to), new Int32Array(to)];
+// For each pixel of a side its two neighbours, `step` bytes apart in the picture, and the weight of the second.
+function taps(from, to, step) {
+  const firsts = new Int32Array(to);
+  const seconds = new Int32Array(to);
+  const weights = new Int32Array(to);
   const scale = 1 / (to / from);
   for (let index = 0; index < to; index++) {
     const place = scale * (index + 0.5) - 0.5;
     const first = Math.floor(place);
     const isWithin = first >= 0 && first < from - 1;
-    firsts[index] = Math.min(Math.max(first, 0), from - 1);
-    seconds[index] = firsts[index] + isWithin;
+    const nearest = Math.min(Math.max(first, 0), from - 1);
+    firsts[index] = nearest * step;
+    seconds[index] = (nearest + isWithin) * step;
     weights[index] = isWithin ? roundHalfToEven((place - first) * ONE) : 0;
   }
   return { firsts, seconds, weights };
@@ -70,32 +101,52 @@ function roundHalfToEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
-function bilinear(square, from, to, channels) {
-  const axis = taps(from, to);
+function bilinear({ data, row, step }, from, to, channels) {
+  const { firsts, seconds, weights } = taps(from, to, step);
   const length = to * channels;
   const resized = new Uint8Array(to * length);
+  const across = channels === 3 ? resizeColours : resizeGrey;
   // rows of the picture that are resized across: each is used at once or by the next row
-  let [upper, lower] = [new Uint16Array(length), new Uint16Array(length)];
-  let [upperY, lowerY] = [-1, -1];
-  for (let y = 0, at = 0; y < to; y++) {
-    const [first, second, weight] = [axis.firsts[y], axis.seconds[y], axis.weights[y]];
+  let upper = new Uint16Array(length);
+  let lower = new Uint16Array(length);
+  let upperY = -1;
+  let lowerY = -1;
+  for (let y = 0; y < to; y++) {
+    const first = firsts[y] / step;
+    const second = seconds[y] / step;
     if (first === lowerY) [upper, upperY, lower, lowerY] = [lower, lowerY, upper, upperY];
-    if (first !== upperY) resizeRow(square, first, axis, upper, channels);
-    if (second !== lowerY) resizeRow(square, second, axis, lower, channels);
-    [upperY, lowerY] = [first, second];
-    for (let x = 0; x < length; x++) {
-      resized[at++] = ((ONE - weight) * upper[x] + weight * lower[x] + 0x8000) >>> 16;
-    }
+    if (first !== upperY) across(data, first * row, firsts, seconds, weights, upper);
+    if (second !== lowerY) across(data, second * row, firsts, seconds, weights, lower);
+    upperY = first;
+    lowerY = second;
+    blend(upper, lower, weights[y], resized, y * length);
   }
   return resized;
 }
 
-function resizeRow({ data, row, step }, y, { firsts, seconds, weights }, line, channels) {
-  for (let channel = 0; channel < channels; channel++) {
-    const from = y * row + channel;
-    for (let x = 0, at = channel; x < firsts.length; x++, at += channels) {
-      line[at] = (ONE - weights[x]) * data[from + firsts[x] * step] + weights[x] * data[from + seconds[x] * step];
-    }
+// Loops in functions of their own, the channels by hand: several times as fast as one loop over all.
+function resizeColours(data, row, firsts, seconds, weights, line) {
+  for (let x = 0, at = 0; x < firsts.length; x++, at += 3) {
+    const weight = weights[x];
+    const rest = ONE - weight;
+    const first = row + firsts[x];
+    const second = row + seconds[x];
+    line[at] = rest * data[first] + weight * data[second];
+    line[at + 1] = rest * data[first + 1] + weight * data[second + 1];
+    line[at + 2] = rest * data[first + 2] + weight * data[second + 2];
+  }
+}
+
+function resizeGrey(data, row, firsts, seconds, weights, line) {
+  for (let x = 0; x < firsts.length; x++) {
+    line[x] = (ONE - weights[x]) * data[row + firsts[x]] + weights[x] * data[row + seconds[x]];
+  }
+}
+
+function blend(upper, lower, weight, resized, start) {
+  const rest = ONE - weight;
+  for (let x = 0; x < upper.length; x++) {
+    resized[start + x] = (rest * upper[x] + weight * lower[x] + 0x8000) >>> 16;
   }
 }
 
