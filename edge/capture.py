@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from edge.errors import SourceLost
@@ -99,6 +99,15 @@ class LatestFrame:
             arrival, self._slot = self._slot, None
         if arrival is None and self._error is not None:
             raise self._error
+        return arrival
+
+    def newer(self) -> Arrival | None:
+        """A frame that came after the one that was read last, which then counts as dropped; None if none did."""
+        with self._changed:
+            if self._slot is None:
+                return None
+            self._dropped += 1
+            arrival, self._slot = replace(self._slot, dropped=self._dropped), None
         return arrival
 
     def _has_news(self) -> bool:

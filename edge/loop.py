@@ -170,6 +170,20 @@ class Pipeline:
             raise StopIteration
         if not isinstance(arrival, Arrival):
             return self._moment(self._machine.lost(arrival.reason))
+        preprocess_ms, defect = self._prepare(arrival)
+        newer = self._latest.newer() if defect is None else None
+        if newer is not None:
+            # it came while this one was made ready, which would be an interval old when its inference starts
+            arrival = newer
+            preprocess_ms, defect = self._prepare(arrival)
+        if defect is not None:
+            self._stamps.append(time.monotonic())
+            return self._moment(self._machine.defective(defect, arrival.frame.at_s), defect=defect)
+        reading = self._read(arrival, preprocess_ms)
+        return self._moment(self._machine.good(answer_of(reading), arrival.frame.at_s), reading)
+
+    def _prepare(self, arrival: Arrival) -> tuple[float, Defect | None]:
+        """Makes the frame the network's input; the milliseconds that took, and why it is not worth an answer."""
         if self._frame is not None and self._frame.name != arrival.frame.name:
             self._machine = Machine()  # another picture of a folder
         frame = self._frame = arrival.frame
@@ -177,12 +191,7 @@ class Pipeline:
         started = time.perf_counter()
         picture = self._classifier.preprocess(frame.image_bgr)
         preprocess_ms = MS_PER_S * (time.perf_counter() - started)
-        defect = self._defect(frame, picture)
-        if defect is not None:
-            self._stamps.append(time.monotonic())
-            return self._moment(self._machine.defective(defect, frame.at_s), defect=defect)
-        reading = self._read(arrival, preprocess_ms)
-        return self._moment(self._machine.good(answer_of(reading), frame.at_s), reading)
+        return preprocess_ms, self._defect(frame, picture)
 
     def _wait(self) -> None:
         """Keeps the asked distance between frames; a late one sets the beat anew."""

@@ -34,6 +34,21 @@ def test_a_fast_consumer_loses_nothing(camera: type) -> None:
     assert seen == [(0, 0), (1, 0), (2, 0), (3, 0)]
 
 
+def test_a_frame_that_came_since_replaces_the_one_that_was_read(camera: type) -> None:
+    first, later = threading.Event(), threading.Event()
+    first.set()
+    source = camera(2, gates=[first, later])
+    with LatestFrame(source) as latest:
+        assert latest.read() is not None
+        assert latest.newer() is None
+        later.set()
+        assert source.ended.wait(5)
+        newer = latest.newer()
+        assert newer is not None
+        assert (newer.frame.number, newer.dropped) == (1, 1)
+        assert latest.read() is None
+
+
 def test_the_camera_s_error_reaches_the_consumer_after_its_last_frame(camera: type) -> None:
     source = camera(2, error=SourceError("'0' stopped"))
     with LatestFrame(source) as latest:

@@ -9,7 +9,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.classifier import Classifier
 from edge.errors import SourceError
@@ -104,6 +106,25 @@ def test_the_frame_after_a_wait_is_the_newest_one(camera: type, classifier: type
         moment = next(moments)
     assert moment.reading is not None
     assert moment.reading.frame.number == 19
+
+
+def test_a_frame_that_comes_while_another_is_made_ready_takes_its_place(
+    camera: type, classifier: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, later = threading.Event(), threading.Event()
+    first.set()
+    source, stub = camera(2, gates=[first, later]), classifier()
+    make_ready = stub.preprocess
+
+    def preprocess(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        later.set()
+        assert source.ended.wait(5)
+        return make_ready(frame_bgr)
+
+    monkeypatch.setattr(stub, "preprocess", preprocess)
+    with Pipeline(source, stub, gated=False) as moments:
+        readings = [moment.reading for moment in moments]
+    assert [(reading.frame.number, reading.dropped) for reading in readings if reading] == [(1, 1)]
 
 
 def test_without_a_gate_every_frame_is_classified_and_with_one_those_that_are_worth_it(
