@@ -21,6 +21,8 @@ WIDTH_INCHES, PANEL_INCHES = 8.0, 4.2
 DPI = 150
 # Area of a marker in square points for a file of one MB.
 AREA_PER_MB = 60
+# Where the slowest takes so many times as long as the fastest, the others would lie in one corner.
+LOGARITHMIC_FROM = 8
 MIN_AREA = 25
 BYTES_PER_MB = 1e6
 # Between two names, as a share of the height of the axes.
@@ -115,7 +117,13 @@ def _draw(axes: Any, rows: Sequence[Row], scores: Sequence[Score | None]) -> Non
         color="#444444",
         linewidth=1,
     )
-    axes.set_xlim(0, 1.15 * max(latency_ms for latency_ms, _ in points.values()))
+    fastest, slowest = (choose(latency_ms for latency_ms, _ in points.values()) for choose in (min, max))
+    if slowest > LOGARITHMIC_FROM * fastest:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlim(fastest / 1.3, slowest * 1.3)
+    else:
+        axes.set_xlim(0, 1.15 * slowest)
     axes.margins(y=0.12)
     _write_names(axes, rows, points)
     axes.grid(color="#e8e8e8", linewidth=0.8)

@@ -102,7 +102,7 @@ class LatestFrame:
         return arrival
 
     def newer(self) -> Arrival | None:
-        """A frame that came after the one that was read last, which then counts as dropped; None if none did."""
+        """A frame that came since the last one was read, which then counts as dropped; None if none did."""
         with self._changed:
             if self._slot is None:
                 return None

@@ -183,7 +183,7 @@ class Pipeline:
         return self._moment(self._machine.good(answer_of(reading), arrival.frame.at_s), reading)
 
     def _prepare(self, arrival: Arrival) -> tuple[float, Defect | None]:
-        """Makes the frame the network's input; the milliseconds that took, and why it is not worth an answer."""
+        """Makes the frame the network's input: the milliseconds that took, and the frame's defect or None."""
         if self._frame is not None and self._frame.name != arrival.frame.name:
             self._machine = Machine()  # another picture of a folder
         frame = self._frame = arrival.frame
