@@ -117,10 +117,14 @@ def _draw(axes: Any, rows: Sequence[Row], scores: Sequence[Score | None]) -> Non
         color="#444444",
         linewidth=1,
     )
+    from matplotlib.ticker import LogLocator
+
     fastest, slowest = (choose(latency_ms for latency_ms, _ in points.values()) for choose in (min, max))
     if slowest > LOGARITHMIC_FROM * fastest:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.set_xlim(fastest / 1.3, slowest * 1.3)
     else:
         axes.set_xlim(0, 1.15 * slowest)
