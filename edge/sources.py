@@ -181,7 +181,8 @@ class AbandonableCapture:
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._hangs = False
-        threading.Thread(target=self._serve, args=[open_capture], name="pipeline", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, args=[open_capture], name="pipeline", daemon=True)
+        self._thread.start()
         self._is_open, _ = self._answer(OPEN_TIMEOUT_S)
 
     def isOpened(self) -> bool:  # noqa: N802
@@ -193,6 +194,9 @@ class AbandonableCapture:
 
     def release(self) -> None:
         self._asked.put(False)
+        if not self._hangs:
+            # A thread that comes back from OpenCV after Python has ended aborts the process.
+            self._thread.join(READ_TIMEOUT_S)
 
     def _answer(self, timeout_s: float) -> tuple[bool, Any]:
         try:
