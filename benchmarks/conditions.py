@@ -67,19 +67,25 @@ def busy_s(root: Path = Path("/")) -> float | None:
 
 
 class Company:
-    """Measures how many cores others have kept busy since it was made."""
+    """Measures how many cores others, not our children that ended, have kept busy since it was made."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._busy_s, self._own_s, self._at_s = busy_s(root), time.process_time(), time.perf_counter()
+        self._busy_s, self._own_s, self._at_s = busy_s(root), _own_s(), time.perf_counter()
 
     def cores(self) -> float | None:
         """The mean number of cores that other processes took, or None where it is not told."""
         now_s = busy_s(self._root)
         if now_s is None or self._busy_s is None:
             return None
-        others_s = now_s - self._busy_s - (time.process_time() - self._own_s)
+        others_s = now_s - self._busy_s - (_own_s() - self._own_s)
         return max(0.0, others_s / (time.perf_counter() - self._at_s))
+
+
+def _own_s() -> float:
+    """Seconds of processor time of this process, and of its children that have been waited for."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def read_text(path: Path) -> str | None:

@@ -3,6 +3,7 @@
     python -m benchmarks.growth latency --source photos/ --output DIR
     python -m benchmarks.growth training --data catalogue.csv --output DIR
     python -m benchmarks.growth audit photos/ --output DIR
+    python -m benchmarks.growth photos photos/ --counts 2000,25000 --output DIR
     python -m benchmarks.growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
 Each writes what it measured as CSV, a plot, and a page with the power laws fitted to it. The networks of
@@ -17,12 +18,13 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import util
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -35,6 +37,9 @@ from benchmarks.conditions import Company
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import Rules, measure
 from benchmarks.machine import describe_machine
+from benchmarks.made_photos import HEIGHT, WIDTH, check_room, make_photos
+from benchmarks.many_photos import ARCHITECTURE, BATCH, start
+from benchmarks.many_photos import SIZE as TRAINING_SIZE
 from benchmarks.power_law import PowerLaw, fit
 from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.untrained import Shape, write_untrained
@@ -48,14 +53,30 @@ from edge.pictures import find_pictures, read_picture
 from edge.preprocess import to_input
 
 EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
-ARCHITECTURE = "efficientnet_lite0_trunk"
 SIZES = (96, 128, 160, 192, 224, 256)
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 SIZE, SMALL_SIZE = 192, 128
 RULES = Rules(num_runs=512, min_secs=10.0, max_secs=150.0)
-TRAINING_COUNTS, TRAINING_SIZE, BATCH = (256, 512, 1024, 2048), 128, 32
+TRAINING_COUNTS = (256, 512, 1024, 2048)
 AUDIT_COUNTS = (500, 1000, 2000, 4000)
-BYTES_PER_MB = 1e6
+PHOTO_COUNTS, PHOTOS_PER_EPOCH = (2000, 25000), 1024
+# Series of ``photos`` -> the figure of `many_photos` that it is, and its unit.
+PHOTO_SERIES = {
+    "reading all photos for the catalogue": ("reading_s", "s"),
+    "looking for copies among them": ("comparing_s", "s"),
+    "decoding into the cache": ("decoding_s", "s"),
+    "rate of decoding into the cache": ("decoding", "photos/s"),
+    "second start": ("start_s", "s"),
+    "second start, resumed": ("resumed_s", "s"),
+    "rate of the pipeline alone": ("pipeline", "photos/s"),
+    "rate of training": ("training", "photos/s"),
+    "peak memory, catalogue": ("catalogue_peak_mb", "MB"),
+    "peak memory, whole training": ("peak_mb", "MB"),
+    "cache on disk": ("cache_mb", "MB"),
+}
+# Of a photo: its decoded picture, and its texture while copies are looked for.
+CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
+BYTES_PER_KB, BYTES_PER_MB = 1e3, 1e6
 PANEL_INCHES = 4.4
 DPI = 130
 # Above and below the points, a factor.
@@ -256,10 +277,7 @@ def audit(options: argparse.Namespace) -> Growth:
     points = []
     for count in counts:
         with TemporaryDirectory() as made:
-            for index in order[:count]:
-                link = Path(made) / paths[index].relative_to(options.photos)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(paths[index].resolve())
+            _link([paths[index] for index in order[:count]], options.photos, Path(made))
             show_progress(f"auditing {count} photos")
             began = perf_counter()
             run_audit([Path(made)])
@@ -271,6 +289,66 @@ def audit(options: argparse.Namespace) -> Growth:
     )
     title = "Time of `dermedge data audit` against the number of photos"
     return Growth("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
+
+
+def photos(options: argparse.Namespace) -> Growth:
+    """A training on few and on many photos of a camera's size, made of real ones: only time may grow."""
+    from train.catalogue import NONE_OF_THESE, labelled_photos
+
+    originals = labelled_photos(options.photos, (NONE_OF_THESE,))
+    counts = sorted(options.counts)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".photos-", dir=options.output) as made:
+        all_photos = Path(made) / "photos"
+        check_room(originals, counts[-1], CACHED_BYTES, Path(made))
+        paths = make_photos(originals, all_photos, counts[-1], _told("making photo"))
+        points = []
+        for count in counts:
+            folder = Path(made) / str(count)
+            _link(paths[:count], all_photos, folder / "photos")
+            points += _starts(folder, count, options.photos_per_epoch)
+            rmtree(folder)
+        size_kb = sum(path.stat().st_size for path in paths) / len(paths) / BYTES_PER_KB
+    notes = (
+        f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones as "
+        "`benchmarks/made_photos.py` tells, each its own lesion; the first ones of more are the fewer",
+        f"{ARCHITECTURE} at {TRAINING_SIZE} pixels from no weights, batches of {BATCH}; two epochs of "
+        f"{options.photos_per_epoch} photos, the second timed; a process for each start; its memory is all "
+        "that it has, TensorFlow and what it maps of files included; it has threads and no children",
+        "second start: another training on the same photos, or a stopped one, up to its first step",
+    )
+    ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
+    title = "Training on few and on many photos"
+    return Growth("photos", title, ordered, dict.fromkeys(PHOTO_SERIES, "photos"), notes, fitted=False)
+
+
+def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[Point]:
+    """The series of ``PHOTO_SERIES`` for the photos in ``folder``."""
+    show_progress(f"training on {count} photos")
+    first = start("first", folder / "photos", folder / "first", photos_per_epoch)
+    show_progress(f"starting again on {count} photos")
+    again = start("again", folder / "photos", folder / "again", photos_per_epoch)
+    figures = {
+        **first,
+        "decoding": first["decoded"] / first["decoding_s"],
+        **{name: again[name] for name in ("start_s", "resumed_s")},
+    }
+    return [
+        Point(series, count, figures[name], figures[name], figures[name], unit)
+        for series, (name, unit) in PHOTO_SERIES.items()
+    ]
+
+
+def _link(paths: Sequence[Path], root: Path, folder: Path) -> None:
+    """Links to ``paths`` in ``folder``, where they lie below ``root``."""
+    for path in paths:
+        link = folder / path.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+
+
+def _told(what: str) -> Callable[[int, int], None]:
+    return lambda done, total: show_progress(f"{what} {done} of {total}")
 
 
 def accuracy(options: argparse.Namespace) -> Growth:
@@ -428,6 +506,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     one.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder of photos")
     one.add_argument("--counts", type=_numbers(int), help="numbers of photos; without it, up to all")
     one.set_defaults(measure=audit)
+    one = commands.add_parser("photos", help="a training on few and on many photos", allow_abbrev=False)
+    one.add_argument("photos", type=Path, metavar="PHOTOS", help="labelled ones, to make more of")
+    one.add_argument("--counts", type=_numbers(int), default=PHOTO_COUNTS, help="numbers of photos")
+    one.add_argument(
+        "--photos-per-epoch", type=positive_int, default=PHOTOS_PER_EPOCH, help="the same for all counts"
+    )
+    one.set_defaults(measure=photos)
     one = commands.add_parser("accuracy", help="of trained files against input size", allow_abbrev=False)
     one.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite files of several sizes")
     one.add_argument("--data", type=Path, required=True, help="a catalogue.csv, or a folder per class")

@@ -196,7 +196,7 @@ def _run(name: str, variant: Variant, options: argparse.Namespace) -> RunFolder:
     run = RunFolder(options.output / name)
     if run.path.exists():
         return run
-    catalogue = build_catalogue(options.data, progress=progress_line("reading the photos"))
+    catalogue = build_catalogue(options.data, progress=progress_line("reading the photos"), cache=run.cache)
     half = replace(catalogue, photos=with_fold(catalogue.photos, 0, HALVES, catalogue.seed))
     architecture = variant.config.get("architecture", "efficientnet_lite0_trunk")
     config = Config(

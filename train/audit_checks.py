@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 from train.duplicates import Match, Prints
 from train.tables import diagnosis_of
 
@@ -507,7 +505,7 @@ def _tiny(material: Material) -> Finding | None:
 
 
 def _plain(material: Material) -> Finding | None:
-    textured = np.asarray(material.prints.textures[:, 0].any((1, 2)))
+    textured = material.prints.textured[:, 0]
     return _finding(
         "plain",
         WARNING,

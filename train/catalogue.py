@@ -24,9 +24,9 @@ from edge.files import write_text
 from train.places import find_places
 from train.tables import diagnosis_of, read_tables
 
-# duplicates is imported by the functions that build a catalogue: to score one, no ImageHash is needed
+# copies is imported by the functions that build a catalogue: to score one, no ImageHash is needed
 if TYPE_CHECKING:
-    from train.duplicates import Match, Prints
+    from train.copies import Copies
 
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
@@ -137,6 +137,7 @@ def build_catalogue(
     classes: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    cache: Path | None = None,
 ) -> Catalogue:
     """Finds, labels, groups and splits the photos below ``paths``.
 
@@ -147,23 +148,22 @@ def build_catalogue(
             four lesions of dermedge where all four are there, else every folder's own name.
         seed: of the split.
         progress: called with (steps done, steps in all).
+        cache: a folder where the copies among the photos are kept, not to be looked for again.
 
     Raises:
         DataError: no photos, no classes, fewer than two, or too few photos of one.
         OptionError: a class was asked for that no photo shows.
     """
-    from train.duplicates import near_duplicates, read_prints
+    from train.copies import find_copies
 
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     earlier = [photo for table in tables for photo in read_catalogue(table)]
     if tables and set(tables) == set(paths):
         return _as_catalogued(earlier, classes, seed)
     found, left_out = _label([path for path in paths if path not in tables])
-    files = [Path(photo.path) for photo in found]
-    prints = read_prints(files, lambda done, total: progress(done, 2 * total))
-    matches = near_duplicates(prints, lambda done, total: progress(total + done, 2 * total))
-    grouped = _join_copies(found, prints, matches)
-    bad = _contradictions(found, prints, matches) | dict.fromkeys(prints.unreadable, UNREADABLE)
+    copies = find_copies([Path(photo.path) for photo in found], cache, progress)
+    grouped = _join_copies(found, copies)
+    bad = _contradictions(found, copies) | dict.fromkeys(copies.unreadable, UNREADABLE)
     left_out.update(bad.values())
     consistent = [photo for index, photo in enumerate(grouped) if index not in bad]
     labelled, order = _with_labels(consistent, classes)
@@ -214,14 +214,14 @@ def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
     return photos, left_out
 
 
-def _join_copies(photos: list[Photo], prints: Prints, matches: list[Match]) -> list[Photo]:
+def _join_copies(photos: list[Photo], copies: Copies) -> list[Photo]:
     """The photos with one group for all that shows one lesion or is a copy of such a photo."""
-    from train.duplicates import equal_files, join
+    from train.duplicates import join
 
-    links = [(match.first, match.second) for match in matches]
+    links = [(match.first, match.second) for match in copies.near]
     for sets in (_sets([photo.group for photo in photos]), _sets([photo.image_id for photo in photos])):
         links += [(members[0], other) for members in sets for other in members[1:]]
-    links += [(members[0], other) for members in equal_files(prints) for other in members[1:]]
+    links += [(members[0], other) for members in copies.equal for other in members[1:]]
     joined = join(len(photos), links)
     names: dict[int, str] = {}
     for photo, root in zip(photos, joined, strict=True):
@@ -237,14 +237,12 @@ def _sets(keys: list[str]) -> list[list[int]]:
     return list(sets.values())
 
 
-def _contradictions(photos: list[Photo], prints: Prints, matches: list[Match]) -> dict[int, str]:
+def _contradictions(photos: list[Photo], copies: Copies) -> dict[int, str]:
     """Photo -> why its label cannot be trusted; ``photos`` have the groups of before the copies joined."""
-    from train.duplicates import equal_files
-
     bad: dict[int, str] = {}
-    copies = [*equal_files(prints), *_sets([photo.image_id for photo in photos])]
-    copies += [[match.first, match.second] for match in matches]
-    for members in copies:
+    one_picture = [*copies.equal, *_sets([photo.image_id for photo in photos])]
+    one_picture += [[match.first, match.second] for match in copies.near]
+    for members in one_picture:
         if len({photos[index].diagnosis for index in members}) > 1:
             bad |= dict.fromkeys(members, CONTRADICTING_COPY)
     for members in _sets([photo.group for photo in photos]):

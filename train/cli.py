@@ -155,8 +155,14 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
     # a wrong size or weights file is told before the photos are read, which takes a while
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
-    classes = class_names(options.classes)
-    catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
+    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    catalogue = build_catalogue(
+        options.data,
+        class_names(options.classes),
+        options.seed,
+        progress_line("reading the photos"),
+        RunFolder(path).cache,
+    )
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
@@ -179,7 +185,6 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     )
     check_origins(config, catalogue.photos)
     start_network(config)
-    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     if options.folds is not None:
         create_folds(path, config, catalogue, options.folds)
     else:

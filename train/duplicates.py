@@ -15,7 +15,6 @@ prints these figures (``pytest tests/train/test_duplicates.py -k real``):
 - under different ids: 53 pairs of files, 23 of them of different lesions by the publishers' tables. All were
   looked at: each is one picture, or two photos of one spot a moment apart. The most similar strangers (two
   hands) are at 0.55.
-10,000 photos take under two minutes on two busy cores, and 300 MB.
 """
 
 from __future__ import annotations
@@ -24,10 +23,13 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import IO
 
 import cv2
 import imagehash
@@ -35,7 +37,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-READING_THREADS = 2
+from edge.files import storage_error
+from train.in_order import in_order
+from train.pixels import let_go
+
 SIDE = 64
 # Of 64 bits.
 MAX_HASH_DISTANCE = 12
@@ -68,6 +73,8 @@ TURNS = 8
 # Sets with squashed pictures squash 4:3, the shape of a dermoscope's camera.
 CAMERA_ASPECT = 4 / 3
 PAIRS_A_BLOCK = 1 << 22
+# Their distances stay in a processor's cache.
+PAIRS_AT_ONCE = 1 << 16
 CONFIRMED_A_BLOCK = 1024
 
 
@@ -82,7 +89,9 @@ class Prints:
         digests: SHA-256 of the bytes, empty where the file cannot be read.
         sizes: int32 [n, 2], width and height in pixels as the picture is shown.
         hashes: uint64 [n, 2, 8], of each view in each of the eight turns.
-        textures: int8 [n, 2, 64, 64], of each view; zeros for a plain surface.
+        textures: int8 [n, 2, 64, 64], of each view; zeros for a plain surface. Mapped from a file that goes
+            with it: in memory they would grow with the set.
+        textured: bool [n, 2], whether a view is no plain surface.
         unreadable: index -> why the file cannot be read or decoded.
     """
 
@@ -90,6 +99,7 @@ class Prints:
     sizes: NDArray[np.int32]
     hashes: NDArray[np.uint64]
     textures: NDArray[np.int8]
+    textured: NDArray[np.bool_]
     unreadable: dict[int, str]
 
 
@@ -113,32 +123,57 @@ class Match:
 
 
 def read_prints(
-    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None
+    paths: Sequence[Path],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    scratch: Path | None = None,
 ) -> Prints:
-    """Reads and decodes every file once; one that cannot be decoded is kept as such."""
+    """Reads and decodes every file once; one that cannot be decoded is kept as such.
+
+    Args:
+        paths: of the files.
+        progress: called with (files read, files to read).
+        scratch: a folder for the textures, 8 kB a file; the system's for temporary files if not given.
+
+    Raises:
+        StorageError: the textures cannot be written.
+    """
     count = len(paths)
     digests = [""] * count
     sizes = np.zeros((count, 2), np.int32)
     hashes = np.zeros((count, 2, TURNS), np.uint64)
-    textures = np.zeros((count, 2, SIDE, SIDE), np.int8)
+    textured = np.zeros((count, 2), np.bool_)
     unreadable: dict[int, str] = {}
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        try:
-            for index, (digest, size, views, why) in enumerate(pool.map(_read, paths)):
-                digests[index] = digest
-                if why:
-                    unreadable[index] = why
-                else:
-                    sizes[index] = size
-                    for position, view in enumerate(views):
-                        textures[index, position] = _texture(view)
-                        if textures[index, position].any():
-                            hashes[index, position] = _hashes(view)
-                progress(index + 1, count)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return Prints(tuple(digests), sizes, hashes, textures, unreadable)
+    with _scratch_file(scratch) as kept:
+        for index, (digest, size, views, why) in enumerate(in_order(_read, paths)):
+            digests[index] = digest
+            textures = np.zeros((2, SIDE, SIDE), np.int8)
+            if why:
+                unreadable[index] = why
+            else:
+                sizes[index] = size
+                for position, view in enumerate(views):
+                    textures[position] = _texture(view)
+                    textured[index, position] = textures[position].any()
+                    if textured[index, position]:
+                        hashes[index, position] = _hashes(view)
+            kept.write(textures.tobytes())
+            progress(index + 1, count)
+        kept.flush()
+        shape = (count, 2, SIDE, SIDE)
+        mapped = np.memmap(kept, np.int8, "r", shape=shape) if count else np.zeros(shape, np.int8)
+    return Prints(tuple(digests), sizes, hashes, mapped, textured, unreadable)
+
+
+@contextmanager
+def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
+    """A file without a name, which goes when nothing uses it any more; raises StorageError."""
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as kept:
+            yield kept
+    except OSError as error:
+        raise storage_error(folder or gettempdir(), error) from error
 
 
 def _read(path: Path) -> tuple[str, tuple[int, int], list[NDArray[np.uint8]], str]:
@@ -245,22 +280,37 @@ def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
     """All pairs of files that show one picture, files of equal bytes among them, by ascending indices."""
-    textures = prints.textures
-    textured = np.asarray(textures.any((2, 3)))
+    count = len(prints.hashes)
+    rows = max(1, PAIRS_A_BLOCK // max(1, count))
+    # of each view and turn in one piece, or every comparison would fetch the others too
+    columns = np.ascontiguousarray(prints.hashes.transpose(1, 2, 0))
+    find = partial(_matches, prints, columns, rows)
     best: dict[tuple[int, int], Match] = {}
-    for turn, view, firsts, seconds in _candidates(prints.hashes, textured, progress):
-        for start in range(0, len(firsts), CONFIRMED_A_BLOCK):
-            block = slice(start, start + CONFIRMED_A_BLOCK)
+    for start, found in zip(range(0, count, rows), in_order(find, range(0, count, rows)), strict=True):
+        for match in found:
+            pair = match.first, match.second
+            if pair not in best or match.similarity >= best[pair].similarity:
+                best[pair] = match
+        progress(min(start + rows, count), count)
+    return [best[pair] for pair in sorted(best)]
+
+
+def _matches(prints: Prints, columns: NDArray[np.uint64], rows: int, start: int) -> list[Match]:
+    """The matches of ``rows`` files from ``start`` on with all others, one for each turn that shows it."""
+    matches = []
+    for turn, view, firsts, seconds in _candidates(columns, prints.textured, start, start + rows):
+        for begin in range(0, len(firsts), CONFIRMED_A_BLOCK):
+            block = slice(begin, begin + CONFIRMED_A_BLOCK)
             first, second = firsts[block], seconds[block]
-            one, other = textures[first, 0], _turn(textures[second, view], turn)
+            one, other = prints.textures[first, 0], _turn(prints.textures[second, view], turn)
             likely = np.flatnonzero(_similarities(one, other) >= MIN_UNSHIFTED)
             shifted = _best_shift(one[likely], other[likely])
             for index, similarity in zip(likely, shifted, strict=True):
-                a, b = sorted((int(first[index]), int(second[index])))
-                match = Match(a, b, min(1.0, float(similarity)), view == 1, turn != 0)
-                if similarity >= max(MIN_SIMILARITY, best[a, b].similarity if (a, b) in best else 0):
-                    best[a, b] = match
-    return [best[pair] for pair in sorted(best)]
+                if similarity >= MIN_SIMILARITY:
+                    a, b = sorted((int(first[index]), int(second[index])))
+                    matches.append(Match(a, b, min(1.0, float(similarity)), view == 1, turn != 0))
+    let_go(prints.textures)
+    return matches
 
 
 def _similarities(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -288,21 +338,33 @@ def _overlap(shift: int) -> slice:
 
 
 def _candidates(
-    hashes: NDArray[np.uint64], textured: NDArray[np.bool_], progress: Callable[[int, int], None]
+    columns: NDArray[np.uint64], textured: NDArray[np.bool_], start: int, end: int
 ) -> Iterator[tuple[int, int, NDArray[np.intp], NDArray[np.intp]]]:
-    """Yields (turn, view, first files, second files) of pairs whose hashes are close."""
-    count = len(hashes)
-    rows = max(1, PAIRS_A_BLOCK // max(1, count))
-    for start in range(0, count, rows):
-        block = hashes[start : start + rows, 0, 0, None]
-        for view in (0, 1):
-            for turn in range(TURNS):
-                distances = np.bitwise_count(block ^ hashes[None, :, view, turn])
-                near = distances <= MAX_HASH_DISTANCE
-                near &= textured[start : start + rows, 0, None] & textured[None, :, view]
-                first, second = np.nonzero(near)
-                first += start
-                # a turn of the one is a turn of the other: each pair of centre squares once
-                once = first < second if view == 0 else first != second
-                yield turn, view, first[once], second[once]
-        progress(min(start + rows, count), count)
+    """Yields (turn, view, first files, second files) of pairs whose hashes are close.
+
+    Args:
+        columns: uint64 [2, 8, n], the hashes of each view in each turn.
+        textured: bool [n, 2], whether a view has a texture.
+        start: the first of the first files.
+        end: the one after the last of them.
+    """
+    for view, turn in product((0, 1), range(TURNS)):
+        # a turn of the one is a turn of the other: each pair of centre squares once
+        skipped = start if view == 0 else 0
+        first, second = _near(columns[0, 0, start:end], columns[view, turn, skipped:])
+        first += start
+        second += skipped
+        wanted = first < second if view == 0 else first != second
+        wanted &= textured[first, 0] & textured[second, view]
+        yield turn, view, first[wanted], second[wanted]
+
+
+def _near(ones: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The indices of the pairs of hashes that differ in few bits."""
+    rows = max(1, PAIRS_AT_ONCE // len(others))
+    near = [
+        np.flatnonzero(np.bitwise_count(ones[row : row + rows, None] ^ others) <= MAX_HASH_DISTANCE)
+        + row * len(others)
+        for row in range(0, len(ones), rows)
+    ]
+    return np.divmod(np.concatenate(near), len(others))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge.preprocess import normalize
 from train.augment import augment
 from train.catalogue import Photo
+from train.pixels import let_go
 
 LABEL_SMOOTHING = 0.05
 # Of the size of a class, for how often it is drawn.
@@ -112,6 +113,7 @@ class TrainingBatches:
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pictures = normalize(np.stack([augment(self.pixels[index], rng) for index in chosen]))
+        let_go(self.pixels)
         wanted = smoothed(self.labels[chosen], self.classes)
         share, others = np.float32(rng.beta(MIXUP, MIXUP)), rng.permutation(len(chosen))
         # at least half is the picture's own
@@ -139,8 +141,8 @@ def predict_logits(
     model: keras.Model, pixels: NDArray[np.uint8], batch_size: int = 64
 ) -> NDArray[np.float32]:
     """float32 [n, K] logits of uint8 [n, s, s, 3] RGB pictures, without holding them all in memory."""
-    batches = [
-        model.predict_on_batch(normalize(pixels[start : start + batch_size]))
-        for start in range(0, len(pixels), batch_size)
-    ]
+    batches = []
+    for start in range(0, len(pixels), batch_size):
+        batches.append(model.predict_on_batch(normalize(pixels[start : start + batch_size])))
+        let_go(pixels)
     return np.concatenate(batches)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from edge.files import write_beside
 from edge.pictures import read_picture
 from edge.preprocess import PREPROCESSING, to_input
-
-DECODING_THREADS = 2
+from train.in_order import in_order
 
 
 def cached_pixels(
@@ -32,30 +32,36 @@ def cached_pixels(
         PictureError: a photo cannot be decoded.
         StorageError: the cache cannot be written.
     """
-    target = cache / f"pixels-{size}-{_key(paths)}.npy"
+    target = cache / f"pixels-{size}-{files_key(paths, PREPROCESSING)}.npy"
     if not target.is_file():
         with write_beside(target) as part:
             _decode_into(part, paths, size, progress)
     return np.load(target, mmap_mode="r")
 
 
-def _key(paths: Iterable[Path]) -> str:
+def let_go(pixels: NDArray[Any]) -> None:
+    """Counts what was read of mapped pictures as the process's memory no longer, where the system can.
+
+    They stay in the system's cache of files. Whoever reads all of them would else seem to hold all of them.
+    """
+    if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pixels.base.madvise(mmap.MADV_DONTNEED)
+
+
+def files_key(paths: Iterable[Path], *what: str) -> str:
+    """A name for ``what`` was made of files: another one when a file or ``what`` changes."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(repr((PREPROCESSING, states)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
 
 
 def _decode_into(
     target: Path, paths: Sequence[Path], size: int, progress: Callable[[int, int], None]
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size, size, 3)}
-    with ThreadPoolExecutor(DECODING_THREADS) as pool, target.open("wb") as handle:
+    with target.open("wb") as handle:
         # plain writes: into a mapping, a full disk would kill the process
         np.lib.format.write_array_header_1_0(handle, header)
-        pictures = pool.map(lambda path: to_input(read_picture(path), size), paths)
-        try:
-            for index, picture in enumerate(pictures, 1):
-                handle.write(picture.tobytes())
-                progress(index, len(paths))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        pictures = in_order(lambda path: to_input(read_picture(path), size), paths)
+        for index, picture in enumerate(pictures, 1):
+            handle.write(picture.tobytes())
+            progress(index, len(paths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from importlib import util
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,8 +16,13 @@ pytest.importorskip("matplotlib")
 import benchmarks.growth
 from benchmarks.growth import Growth, Point, main, table
 from benchmarks.latency import Rules
+from benchmarks.made_photos import make_photos
+from benchmarks.many_photos import start
 from edge import Classifier
-from edge.errors import DermedgeError, MissingExtra
+from edge.errors import DataError, DermedgeError, MissingExtra, StorageError
+from edge.pictures import read_picture
+from train.catalogue import labelled_photos
+from train.duplicates import near_duplicates, read_prints
 from train.run_folder import RunFolder
 
 TWICE = Growth(
@@ -74,6 +80,60 @@ def test_the_audit_is_timed_on_drawn_photos(labelled_set: Path, tmp_path: Path) 
     assert [x for x, _ in points(tmp_path, "audit")["audit by photos"]] == [10, 20, 40]
 
 
+def test_a_training_on_many_photos_is_measured_beside_one_on_few(labelled_set: Path, tmp_path: Path) -> None:
+    options = ["--counts", "80,40", "--photos-per-epoch", "64", "--output", str(tmp_path)]
+    assert main(["photos", str(labelled_set), *options]) == 0
+    found = points(tmp_path, "photos")
+    assert list(found) == list(benchmarks.growth.PHOTO_SERIES)
+    assert all([x for x, _ in series] == [40, 80] for series in found.values())
+    assert all(cost > 0 for series in found.values() for _, cost in series)
+    few_mb, many_mb = (cost for _, cost in found["cache on disk"])
+    # train and val of 80 photos at 128 pixels, and of 40
+    assert many_mb == pytest.approx(80 * 0.8 * 128 * 128 * 3 / 1e6, rel=0.1)
+    assert few_mb == pytest.approx(many_mb / 2, rel=0.1)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos.csv", "photos.md", "photos.png"}
+
+
+def test_photos_that_the_disk_does_not_hold_are_not_made(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.made_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6))
+    with pytest.raises(
+        StorageError, match=r"2000 photos .* take \d+ MB, and .* has 1 MB free: ask for fewer"
+    ):
+        main(["photos", str(labelled_set), "--counts", "2000", "--output", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_is_stopped_leaves_no_photos(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(which: str, photos: Path, run: Path, photos_per_epoch: int) -> None:
+        assert len(list(photos.rglob("*.jpg"))) == 40
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.growth.start", stop)
+    with pytest.raises(KeyboardInterrupt):
+        main(["photos", str(labelled_set), "--counts", "40", "--output", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fails in a process of its own: there is no .*nowhere"):
+        start("first", tmp_path / "nowhere", tmp_path / "run", 64)
+
+
+def test_made_photos_are_of_a_camera_and_all_different(labelled_set: Path, tmp_path: Path) -> None:
+    originals = labelled_photos(labelled_set, ["none of these"])
+    paths = make_photos(originals, tmp_path / "many", 130)
+    pictures = [read_picture(path) for path in paths]
+    assert {picture.shape for picture in pictures} == {(450, 600, 3)}
+    assert near_duplicates(read_prints(paths)) == []
+    fewer = make_photos(originals, tmp_path / "few", 10)
+    assert [path.read_bytes() for path in fewer] == [path.read_bytes() for path in paths[:10]]
+    assert {path.parent.name for path in paths} == {"blue", "brown", "red"}
+
+
 def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tmp_path: Path) -> None:
     with Classifier(model_path) as classifier:
         labels, size = classifier.labels[:2], classifier.input_size
@@ -99,6 +159,7 @@ def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["latency", "--output", "out"], "--source demo"),
         (["latency", "--sizes", "big", "--output", "out"], "'big' is no list of positive numbers"),
+        (["photos", "nowhere", "--output", "out"], "there is no 'nowhere'"),
         (["audit", "nowhere", "--output", "out"], "there is no picture in 'nowhere'"),
         (["audit", "{photos}", "--counts", "5000", "--output", "out"], "60 photos to measure on, and 5000"),
     ],

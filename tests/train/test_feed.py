@@ -1,5 +1,6 @@
 """What a training step is given."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from edge.pictures import read_picture
 from edge.preprocess import to_input
 from train.augment import augment
 from train.catalogue import Photo
-from train.pixels import cached_pixels
+from train.pixels import cached_pixels, let_go
 
 pytest.importorskip("tf_keras")
 
@@ -117,6 +118,33 @@ def test_cached_pixels_are_what_the_device_sees(labelled_set: Path, tmp_path: Pa
         np.array_equal(row, to_input(read_picture(path), 32)) for row, path in zip(pixels, paths, strict=True)
     )
     assert isinstance(pixels, np.memmap)
+
+
+def test_reading_all_pictures_does_not_hold_them_in_memory(tmp_path: Path) -> None:
+    count, size = 2000, 64
+    path = tmp_path / "pixels.npy"
+    np.save(path, np.zeros((count, size, size, 3), np.uint8))
+    pixels = np.load(path, mmap_mode="r")
+    some = photos({("a", "s1"): count})
+    fed = TrainingBatches(pixels, some, ["a"], batch_size=100, photos_per_epoch=count, seed=0, epoch=0)
+    assert mapped_bytes(path) == 0
+    for batch in range(len(fed)):
+        fed[batch]
+    assert mapped_bytes(path) < 0.1 * pixels.nbytes
+    pixels.max()
+    assert mapped_bytes(path) == pytest.approx(pixels.nbytes, rel=0.1)
+    let_go(pixels)
+    assert mapped_bytes(path) == 0
+    assert pixels.max() == 0
+
+
+def mapped_bytes(path: Path) -> int:
+    """How much of a mapped file counts as this process's memory."""
+    smaps = Path("/proc/self/smaps")
+    if not smaps.is_file():
+        pytest.skip("this system does not tell what is resident of a mapped file")
+    _, _, after = smaps.read_text().partition(str(path))
+    return int(re.search(r"^Rss:\s+(\d+) kB", after, re.MULTILINE).group(1)) * 1024
 
 
 def test_a_changed_photo_is_decoded_again(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Work on many items by a few threads, whose results are taken in order and never pile up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+THREADS = 2
+# Items that may be ready or in work before they are asked for. ``Executor.map`` would start all: where they
+# are ready sooner than they are used, it would hold a whole set in memory.
+AHEAD = 32
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yields ``function(item)`` of every item; what ``function`` raises is raised, and ends the work."""
+    left = iter(items)
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            waiting = deque(pool.submit(function, item) for item in islice(left, AHEAD))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(left, 1))
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)
