@@ -88,9 +88,9 @@ def test_a_training_on_many_photos_is_measured_beside_one_on_few(labelled_set: P
     assert all([x for x, _ in series] == [40, 80] for series in found.values())
     assert all(cost > 0 for series in found.values() for _, cost in series)
     few_mb, many_mb = (cost for _, cost in found["cache on disk"])
-    # train and val of 80 photos at 128 pixels, and of 40
-    assert many_mb == pytest.approx(80 * 0.8 * 128 * 128 * 3 / 1e6, rel=0.1)
-    assert few_mb == pytest.approx(many_mb / 2, rel=0.1)
+    # train and val of them at 128 pixels
+    assert few_mb < 40 * 128 * 128 * 3 / 1e6 < 2 * few_mb
+    assert few_mb < many_mb < 80 * 128 * 128 * 3 / 1e6 < 2 * many_mb
     assert {path.name for path in tmp_path.iterdir()} == {"photos.csv", "photos.md", "photos.png"}
 
 
@@ -123,15 +123,15 @@ def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
         start("first", tmp_path / "nowhere", tmp_path / "run", 64)
 
 
-def test_made_photos_are_of_a_camera_and_all_different(labelled_set: Path, tmp_path: Path) -> None:
-    originals = labelled_photos(labelled_set, ["none of these"])
-    paths = make_photos(originals, tmp_path / "many", 130)
-    pictures = [read_picture(path) for path in paths]
-    assert {picture.shape for picture in pictures} == {(450, 600, 3)}
-    assert near_duplicates(read_prints(paths)) == []
+def test_made_photos_are_of_a_camera_and_all_different(real_data: Path, tmp_path: Path) -> None:
+    originals = labelled_photos(real_data, ["none of these"])[::100]
+    paths = make_photos(originals, tmp_path / "many", 2 * len(originals))
+    assert {read_picture(path).shape for path in paths} == {(450, 600, 3)}
+    # one photo may be shown twice at nearly the same angle
+    assert len(near_duplicates(read_prints(paths))) < 0.03 * len(paths)
     fewer = make_photos(originals, tmp_path / "few", 10)
     assert [path.read_bytes() for path in fewer] == [path.read_bytes() for path in paths[:10]]
-    assert {path.parent.name for path in paths} == {"blue", "brown", "red"}
+    assert {path.parent.name for path in paths} == {photo.diagnosis for photo in originals}
 
 
 def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Finding copies of one picture under any name."""
 
 import csv
+import mmap
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.errors import StorageError
 from edge.pictures import find_pictures, read_picture
+from train import duplicates
 from train.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
 
 Draw = Callable[[int], NDArray[np.uint8]]
@@ -119,6 +122,39 @@ def test_progress_ends_with_all(tmp_path: Path, lesion: Draw) -> None:
     near_duplicates(prints, lambda done, total: steps.append((done, total)))
     assert steps == [(3, 3)]
     assert near_duplicates(read_prints([])) == []
+
+
+def test_copies_are_found_whatever_is_compared_at_once(
+    tmp_path: Path, lesion: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [lesion(seed) for seed in range(9)]
+    copies = [
+        COPIES[kind](photos[at]) for at, kind in enumerate(("turned", "squashed", "flipped", "resized"))
+    ]
+    prints = prints_of(tmp_path, {f"{at:02d}.png": photo for at, photo in enumerate([*photos, *copies])})
+    whole = near_duplicates(prints)
+    assert [(match.first, match.second) for match in whole] == [(0, 9), (1, 10), (2, 11), (3, 12)]
+    for rows_a_block, rows_at_once in ((1, 1), (5, 2), (6, 4)):
+        monkeypatch.setattr(duplicates, "PAIRS_A_BLOCK", rows_a_block * len(prints.sizes))
+        monkeypatch.setattr(duplicates, "PAIRS_AT_ONCE", rows_at_once * len(prints.sizes))
+        steps: list[int] = []
+        assert near_duplicates(prints, lambda done, total, steps=steps: steps.append(done)) == whole
+        assert steps[-1] == 13
+        assert len(steps) == -(-13 // rows_a_block)
+
+
+def test_textures_are_kept_in_a_file_without_a_name(tmp_path: Path, lesion: Draw) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), lesion(0))
+    prints = read_prints([tmp_path / "a.png"], scratch=tmp_path / "cache")
+    assert isinstance(prints.textures.base, mmap.mmap)
+    assert prints.textures.any((2, 3)).tolist() == prints.textured.tolist() == [[True, True]]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_textures_that_cannot_be_written_are_one_line(tmp_path: Path, lesion: Draw) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), lesion(0))
+    with pytest.raises(StorageError, match=r"cannot write .*a\.png"):
+        read_prints([tmp_path / "a.png"], scratch=tmp_path / "a.png")
 
 
 def test_links_join_over_any_number_of_steps() -> None:
