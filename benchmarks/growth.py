@@ -120,6 +120,7 @@ class Growth:
         x_names: of each series, what x is.
         notes: what the figures hold for, a line each.
         fitted: whether power laws say anything of them.
+        from_zero: whether the plots begin at 0, so that what does not grow is seen not to.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Growth:
     x_names: dict[str, str]
     notes: tuple[str, ...]
     fitted: bool = True
+    from_zero: bool = False
 
     def of(self, series: str) -> list[Point]:
         """The points of one series."""
@@ -319,7 +321,9 @@ def photos(options: argparse.Namespace) -> Growth:
     )
     ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
     title = "Training on few and on many photos"
-    return Growth("photos", title, ordered, dict.fromkeys(PHOTO_SERIES, "photos"), notes, fitted=False)
+    return Growth(
+        "photos", title, ordered, dict.fromkeys(PHOTO_SERIES, "photos"), notes, fitted=False, from_zero=True
+    )
 
 
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[Point]:
@@ -383,11 +387,18 @@ def table(found: Growth) -> Table:
     rows = []
     for series in found.x_names:
         points = found.of(series)
-        ends = (f"{one.cost:.3g} {one.unit}".rstrip() + f" at {one.x:g}" for one in (points[0], points[-1]))
+        ends = (
+            f"{_figure(one.cost)} {one.unit}".rstrip() + f" at {one.x:g}" for one in (points[0], points[-1])
+        )
         rows.append((series, *(_law_cells(found.law(series)) if found.fitted else ()), *ends))
     law_head = ("exponent", "95 % interval", "R²") if found.fitted else ()
     meaning = " exponent: of the power law fitted to the logarithms." if found.fitted else ""
     return Table(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
+
+
+def _figure(cost: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
 
 
 def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
@@ -438,6 +449,8 @@ def save_plot(found: Growth, path: Path) -> None:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
             # what hardly varies is drawn as such
             axes.set_ylim(min(one.low for one in points) / ROOM, max(one.high for one in points) * ROOM)
+        elif found.from_zero:
+            axes.set_ylim(0, max(one.high for one in points) * ROOM)
         if law:
             line = np.geomspace(x[0], x[-1], 50)
             axes.plot(line, [law(at) for at in line], "--", color=FIT_COLOUR, linewidth=1)

@@ -101,5 +101,6 @@ def vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     )
     # OpenCV draws noise faster than NumPy, in each thread by a generator of its own
     cv2.setRNGSeed(int(rng.integers(2**31)))
-    grain = cv2.randn(np.empty(varied.shape, np.int16), (0, 0, 0), (GRAIN, GRAIN, GRAIN))
+    grain = np.empty(varied.shape, np.int16)
+    cv2.randn(grain, (0, 0, 0), (GRAIN, GRAIN, GRAIN))  # type: ignore[call-overload]
     return cv2.add(varied, grain, dtype=cv2.CV_8U)  # type: ignore[return-value]

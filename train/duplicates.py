@@ -303,13 +303,13 @@ def _matches(prints: Prints, columns: NDArray[np.uint64], rows: int, start: int)
             block = slice(begin, begin + CONFIRMED_A_BLOCK)
             first, second = firsts[block], seconds[block]
             one, other = prints.textures[first, 0], _turn(prints.textures[second, view], turn)
+            let_go(prints.textures)
             likely = np.flatnonzero(_similarities(one, other) >= MIN_UNSHIFTED)
             shifted = _best_shift(one[likely], other[likely])
             for index, similarity in zip(likely, shifted, strict=True):
                 if similarity >= MIN_SIMILARITY:
                     a, b = sorted((int(first[index]), int(second[index])))
                     matches.append(Match(a, b, min(1.0, float(similarity)), view == 1, turn != 0))
-    let_go(prints.textures)
     return matches
 
 
