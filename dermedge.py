@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,9 @@ def _run(module: str, arguments: list[str]) -> int:
     from edge.files import storage_error
 
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # a class or a file may be called what the terminal's encoding does not have
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = import_module(module).main(arguments)
         sys.stdout.flush()
         return status

@@ -46,8 +46,9 @@ def save_report(outcome: Outcome, subject: Subject, folder: Path, command: str, 
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        (part / PAGE).write_text(to_html(outcome, subject, command, target), encoding="utf-8")
-        (part / FIGURES).write_text(to_json(outcome, subject, command, target), encoding="utf-8")
+        for name, writer in ((PAGE, to_html), (FIGURES, to_json)):
+            content = writer(outcome, subject, command, target)
+            (part / name).write_text(content, encoding="utf-8", errors="backslashreplace")
         os.replace(part, folder)
     except OSError as error:
         raise storage_error(folder, error) from error
