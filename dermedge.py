@@ -83,9 +83,7 @@ def _run(module: str, arguments: list[str]) -> int:
     from edge.files import storage_error
 
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # a class or a file may be called what the terminal's encoding does not have
-            sys.stdout.reconfigure(errors="backslashreplace")
+        _mend_output()
         status = import_module(module).main(arguments)
         sys.stdout.flush()
         return status
@@ -102,6 +100,15 @@ def _run(module: str, arguments: list[str]) -> int:
         return 0
     except OSError as error:
         return fail(str(storage_error(error.filename or "output", error)))
+
+
+def _mend_output() -> None:
+    """Lets all that is printed be printed: to a closed standard output, and in any encoding."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # a class or a file may be called what the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

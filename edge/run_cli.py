@@ -34,6 +34,8 @@ from edge.web import DEFAULT_ADDRESS
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
 SUMMARY_WINDOW = 9000
+# Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
+SLOWEST_RATE = 0.1
 
 
 @dataclass
@@ -278,7 +280,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a web page besides; alone, at {DEFAULT_ADDRESS}; other hosts need the token that is printed",
     )
     parser.add_argument(
-        "--max-fps", type=positive_number, help="look at no more frames a second, to stay cool"
+        "--max-fps", type=slowest_rate, help="look at no more frames a second, to stay cool; 0.1 or more"
     )
     parser.add_argument("--max-frames", type=positive_int, help="stop after so many frames were looked at")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
@@ -293,6 +295,14 @@ def positive_number(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def slowest_rate(text: str) -> float:
+    """An argparse type: frames a second, so many that limits and systemd's watchdog are met between two."""
+    value = _number(text)
+    if not SLOWEST_RATE <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {SLOWEST_RATE} or more")
     return value
 
 
