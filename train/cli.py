@@ -16,7 +16,7 @@ import numpy as np
 from edge.arguments import Parser, make_parser, positive_int
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue, with_source_tested
-from train.run_folder import Config, RunFolder
+from train.run_folder import Config, RunFolder, refuse_existing
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -153,7 +153,11 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
-    # a wrong size or weights file is told before the photos are read, which takes a while
+    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    # what can be told before the photos are read is told then, because that takes a while
+    refuse_existing(path)
+    for teacher in options.teacher:
+        RunFolder(teacher).config()
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
     classes = class_names(options.classes)
     catalogue = build_catalogue(options.data, classes, options.seed, progress_line("reading the photos"))
@@ -179,7 +183,6 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     )
     check_origins(config, catalogue.photos)
     start_network(config)
-    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     if options.folds is not None:
         create_folds(path, config, catalogue, options.folds)
     else:

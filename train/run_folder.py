@@ -73,6 +73,12 @@ class Progress:
     finished: bool = False
 
 
+def refuse_existing(path: Path) -> None:
+    """Raises StorageError where a run would be written over another, or over anything else."""
+    if path.exists():
+        raise StorageError(f"'{path}' exists already; continue it with --resume, or choose another --output")
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths and files of one run."""
@@ -106,10 +112,7 @@ class RunFolder:
         Raises:
             StorageError: it exists already, or cannot be written.
         """
-        if self.path.exists():
-            raise StorageError(
-                f"'{self.path}' exists already; continue it with --resume, or choose another --output"
-            )
+        refuse_existing(self.path)
         catalogue.save(self.catalogue_path)
         write_text(self.path / "data.json", catalogue.to_json())
         self.save_progress(Progress())
