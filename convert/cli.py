@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from convert.subject import Subject
 
 REFUSED = 3
+# `Check.word` -> what stands before its line.
+MARKS = {"passed": "ok", "refused": "REFUSED", "not measured": "-"}
 POINTS = 100
 WORST_NAMED = 3
 
@@ -266,7 +268,7 @@ def summary(outcome: Outcome) -> str:
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(chosen.manifest),
         "beside the float network:",
-        *(f"  {'ok     ' if check.passed else 'REFUSED'} {check.line}" for check in chosen.verdict.checks),
+        *(f"  {MARKS[check.word]:<7} {check.line}" for check in chosen.verdict.checks),
     ]
     return "\n".join(lines)
 
