@@ -113,11 +113,15 @@ class RunFolder:
             StorageError: it exists already, or cannot be written.
         """
         refuse_existing(self.path)
-        catalogue.save(self.catalogue_path)
-        write_text(self.path / "data.json", catalogue.to_json())
-        self.save_progress(Progress())
-        # last, because a folder with a config is a run that can be resumed
-        write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        try:
+            catalogue.save(self.catalogue_path)
+            write_text(self.path / "data.json", catalogue.to_json())
+            self.save_progress(Progress())
+            # last, because a folder with a config is a run that can be resumed
+            write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def config(self) -> Config:
         """Raises DataError where the folder holds no run."""

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import dermedge
-from edge.errors import DataError
+from edge.errors import DataError, StorageError
 from train import fit
 from train.run_folder import RunFolder
 
@@ -138,6 +138,18 @@ def test_an_existing_folder_is_not_overwritten_and_no_photo_is_read_first(
     assert "exists already" in told.err
     assert told.out == ""
     assert (trained_run / "progress.json").read_text() == before
+
+
+def test_a_run_that_cannot_be_written_leaves_no_folder(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: str) -> None:
+        raise StorageError(f"cannot write '{path}': the disk is full")
+
+    monkeypatch.setattr("train.run_folder.write_text", full)
+    assert start(labelled_set, tmp_path / "run") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_no_run_cannot_be_resumed(
