@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import compare, soak
 from benchmarks.accuracy import Accuracy, find_photos, score
+from benchmarks.command import check_different, check_writable, clear_progress, seconds, show_progress
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
     FRAME_HEIGHT,
@@ -34,7 +34,6 @@ from benchmarks.whole_loop import LOOP_S, OpenSource, measure_loop, opener
 from edge.arguments import make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
-from edge.files import storage_error
 from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime
@@ -42,7 +41,6 @@ from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from edge.sources import without_password
 
 DEFAULT_RULES = Rules()
-PROGRESS_WIDTH = 78
 STOPPED = 130
 
 
@@ -184,39 +182,6 @@ def short_names(models: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(model) for model in models]
-
-
-def check_different(models: Sequence[Path]) -> None:
-    """Raises OptionError where one file is given twice, under whatever name; missing ones are passed."""
-    seen: dict[tuple[int, int], Path] = {}
-    for model in models:
-        if not model.exists():
-            continue
-        identity = (model.stat().st_dev, model.stat().st_ino)
-        if identity in seen:
-            raise OptionError(f"'{model}' is the same file as '{seen[identity]}': give each model once")
-        seen[identity] = model
-
-
-def check_writable(folder: Path) -> None:
-    """Raises StorageError where ``folder`` could not be made or written to; makes nothing."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise storage_error(folder, NotADirectoryError(20, "not a folder"))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise storage_error(folder, PermissionError(13, "no permission"))
-
-
-def show_progress(text: str) -> None:
-    """One line on standard error, overwritten by the next; only on a terminal, so that logs stay short."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
-
-
-def clear_progress() -> None:
-    """Makes the line of `show_progress` empty."""
-    if sys.stderr.isatty():
-        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
@@ -403,14 +368,3 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
     return int(text)
-
-
-def seconds(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import find_photos, score
-from benchmarks.cli import check_different, check_writable, show_progress
+from benchmarks.command import check_different, check_writable, command_parser, run_command, show_progress
 from benchmarks.conditions import Company
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import Rules, measure
@@ -40,9 +40,9 @@ from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.untrained import Shape, write_untrained
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge import DISCLAIMER
-from edge.arguments import Parser, make_parser, positive_int
+from edge.arguments import Parser, positive_int
 from edge.classifier import Classifier, common_labels
-from edge.errors import DataError, DermedgeError, MissingExtra
+from edge.errors import DataError, MissingExtra
 from edge.files import write_beside, write_text
 from edge.pictures import find_pictures, read_picture
 from edge.preprocess import to_input
@@ -411,8 +411,7 @@ def _numbers(kind: Any) -> Any:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("growth", "How latency, size, training, audit and accuracy grow.")
-    parser.prog = "python -m benchmarks.growth"
+    parser = command_parser("growth", "How latency, size, training, audit and accuracy grow.")
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)
     one.add_argument("--source", help="what to show: photos, a video, a camera, or demo")
@@ -440,11 +439,4 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DermedgeError as failure:
-        print(f"growth: error: {failure}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("growth: stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(run_command(main))

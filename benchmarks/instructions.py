@@ -25,12 +25,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from benchmarks.command import clear_progress, command_parser, run_command, show_progress
 from benchmarks.counted import MARKS_A_RUN
 from benchmarks.report import Table
 from benchmarks.untrained import Shape, write_untrained
 from dermedge import DISCLAIMER
-from edge.arguments import make_parser
-from edge.errors import DermedgeError, ModelError, ToolError
+from edge.errors import ModelError, ToolError
 from edge.files import write_text
 from edge.manifest import read_manifest
 from edge.shipped import SHIPPED, model_path
@@ -90,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
         subjects = given(options.models) if options.models else shipped(Path(made))
-        counts = [count(subject, cpu, plugin, tell) for subject in subjects for cpu in CPUS]
-    tell("")
+        counts = [count(subject, cpu, plugin, show_progress) for subject in subjects for cpu in CPUS]
+    clear_progress()
     table, notes = to_table(counts), circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
     if options.output:
@@ -146,7 +146,7 @@ def shipped(folder: Path) -> list[Subject]:
     """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
     subjects = []
     for name, path in SHIPPED.items():
-        tell(f"making the float32 network like {name}")
+        show_progress(f"making the float32 network like {name}")
         subjects += [*given([path]), Subject(name, FLOAT32, write_untrained(shape_of(path), folder))]
     return subjects
 
@@ -241,12 +241,6 @@ def circumstances(counts: Sequence[Count]) -> list[str]:
     return [*lines, DISCLAIMER]
 
 
-def tell(text: str) -> None:
-    """One line on standard error, overwritten by the next; only on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<78}", end="\r", file=sys.stderr, flush=True)
-
-
 def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
     """The counts at the marks of one process."""
     environment = {
@@ -281,8 +275,7 @@ def _said(command: Sequence[str]) -> str:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
-    parser.prog = "python -m benchmarks.instructions"
+    parser = command_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
     parser.add_argument(
         "models",
         nargs="*",
@@ -295,11 +288,4 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DermedgeError as failure:
-        print(f"instructions: error: {failure}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("instructions: stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(run_command(main))
