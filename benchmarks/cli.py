@@ -23,15 +23,15 @@ from benchmarks.frames import (
     frames_of_pictures,
     frames_of_source,
 )
-from benchmarks.latency import Progress, Rules, measure
+from benchmarks.latency import Latency, Progress, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
 from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
 from benchmarks.verdict import faults_of_run
-from benchmarks.whole_loop import LOOP_S, OpenSource, measure_loop, opener
-from edge.arguments import make_parser, positive_int, read_labels
+from benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
+from edge.arguments import Parser, make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.flatbuffer import tflite_schema
@@ -127,7 +127,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         run = measure(classifiers, shown.frames, settings.rules, progress)
         progress("energy")
         meter = find_meter()
-        energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(classifiers)
+        energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(pairs)
         loop_s = min(LOOP_S, settings.rules.min_secs)
         loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
@@ -137,23 +137,9 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
     scores = dict(zip(settings.models, shown.scores or [], strict=False))
     rows = tuple(
-        Row(
-            model=names[model],
-            path=str(model),
-            sha256=digest(model),
-            size_bytes=model.stat().st_size,
-            quantization=classifier.manifest.quantization if classifier.manifest else None,
-            input_size=classifier.input_size,
-            num_threads=threads,
-            start=start,
-            latency=latency,
-            loop=loop,
-            energy_mj=energy,
-            profile=ops,
-            accuracy=scores.get(model),
-        )
-        for (model, threads), classifier, start, latency, loop, energy, ops in zip(
-            pairs, classifiers, starts, run.latencies, loops, energies, profiles, strict=True
+        _row(names[one.path], one, start, latency, loop, energy, ops, scores.get(one.path))
+        for one, start, latency, loop, energy, ops in zip(
+            classifiers, starts, run.latencies, loops, energies, profiles, strict=True
         )
     )
     return Report(
@@ -197,7 +183,11 @@ def _write(report: Report, folder: Path | None, plot: Path | None) -> None:
     if plot:
         save_plot(report, plot)
         written.append(plot)
-    for path in written:
+    _tell_written(written)
+
+
+def _tell_written(paths: Sequence[Path]) -> None:
+    for path in paths:
         print(f"wrote {path}", file=sys.stderr)
 
 
@@ -232,6 +222,34 @@ def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> 
 def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Profile:
     progress(f"ops: {model.name}")
     return profile(model, threads, runtime)
+
+
+def _row(
+    name: str,
+    classifier: Classifier,
+    start: ColdStart,
+    latency: Latency,
+    loop: Loop | None,
+    energy_mj: float | None,
+    ops: Profile | None,
+    accuracy: Accuracy | None,
+) -> Row:
+    """The figures of one model at one number of threads, with what its file tells."""
+    return Row(
+        model=name,
+        path=str(classifier.path),
+        sha256=digest(classifier.path),
+        size_bytes=classifier.path.stat().st_size,
+        quantization=classifier.manifest.quantization if classifier.manifest else None,
+        input_size=classifier.input_size,
+        num_threads=classifier.num_threads,
+        start=start,
+        latency=latency,
+        loop=loop,
+        energy_mj=energy_mj,
+        profile=ops,
+        accuracy=accuracy,
+    )
 
 
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
@@ -287,8 +305,7 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.plot:
         soak.save_plot(found, arguments.plot)
         written.append(arguments.plot)
-    for path in written:
-        print(f"wrote {path}", file=sys.stderr)
+    _tell_written(written)
     return STOPPED if found.stopped else 0
 
 
@@ -317,16 +334,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
     )
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
-    rules = DEFAULT_RULES
-    parser.add_argument(
-        "--warmup-runs",
-        type=_whole,
-        default=rules.warmup_runs,
-        help="rounds before measuring, at least: it goes on until the models are steady",
-    )
-    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
-    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
-    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
+    _add_rules(parser)
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument(
         "--soak",
@@ -344,6 +352,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args(argv)
+
+
+def _add_rules(parser: Parser) -> None:
+    """How long to measure."""
+    rules = DEFAULT_RULES
+    parser.add_argument(
+        "--warmup-runs",
+        type=_whole,
+        default=rules.warmup_runs,
+        help="rounds before measuring, at least: it goes on until the models are steady",
+    )
+    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
+    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
+    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
 
 
 def _settings(arguments: argparse.Namespace, command: str) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -150,24 +150,33 @@ def soak(
         windows=(),
     )
     try:
-        with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
-            for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
-                pass
-            began = started = perf_counter()
-            company, seen = Company(), []
-            for moment, at_s in running:
-                seen.append(moment)
-                if at_s - started >= window_s:
-                    made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
-                    found = replace(found, windows=(*found.windows, made))
-                    keep(found)
-                    progress(f"soak: {(at_s - began) / S_PER_MINUTE:.1f} of {minutes:g} minutes")
-                    if at_s - began >= minutes * S_PER_MINUTE:
-                        return found
-                    started, company, seen = perf_counter(), Company(), []
+        with closing(_windows(open_again, classifier, window_s)) as running:
+            for made, end_s in running:
+                found = replace(found, windows=(*found.windows, made))
+                keep(found)
+                progress(f"soak: {end_s / S_PER_MINUTE:.1f} of {minutes:g} minutes")
+                if end_s >= minutes * S_PER_MINUTE:
+                    return found
     except KeyboardInterrupt:
         return replace(found, stopped=True)
     return found
+
+
+def _windows(
+    open_again: OpenSource, classifier: Classifier, window_s: float
+) -> Generator[tuple[Window, float], None, None]:
+    """One window after the other, each with its end, in seconds from the start of the first."""
+    with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
+        for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
+            pass
+        began = started = perf_counter()
+        company, seen = Company(), list[Moment]()
+        for moment, at_s in running:
+            seen.append(moment)
+            if at_s - started >= window_s:
+                made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
+                yield made, at_s - began
+                started, company, seen = perf_counter(), Company(), []
 
 
 def window(
