@@ -126,8 +126,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         progress("latency: warming up")
         run = measure(classifiers, shown.frames, settings.rules, progress)
         progress("energy")
-        meter = find_meter()
-        energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(pairs)
+        meter, energies = _energies(classifiers, shown.frames)
         loop_s = min(LOOP_S, settings.rules.min_secs)
         loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
@@ -153,7 +152,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         secs=run.secs,
         harness=run.harness,
         others_cores=run.others_cores,
-        meter=meter.name if meter else None,
+        meter=meter,
         conditions=run.conditions,
         faults=tuple(faults_of_run(run)),
         rows=rows,
@@ -212,6 +211,14 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_plot(arguments.plot)
         check_writable(arguments.plot.parent)
+
+
+def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[float | None]]:
+    """The name of the machine's meter, and millijoules a frame of each; None without a meter."""
+    meter = find_meter()
+    if meter is None:
+        return None, [None] * len(classifiers)
+    return meter.name, [*energy_mj(meter, classifiers, frames)]
 
 
 def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:

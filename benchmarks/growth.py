@@ -32,8 +32,8 @@ import numpy as np
 from benchmarks.accuracy import find_photos, score
 from benchmarks.command import check_different, check_writable, command_parser, run_command, show_progress
 from benchmarks.conditions import Company
-from benchmarks.frames import frames_of_source
-from benchmarks.latency import Rules, measure
+from benchmarks.frames import Frames, frames_of_source
+from benchmarks.latency import Latency, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.power_law import PowerLaw, fit
 from benchmarks.report import NOT_MEASURED, Table
@@ -64,6 +64,8 @@ SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
+# What varies, what x is, and of each step x, the network and its threads.
+Varied = tuple[str, str, list[tuple[float, Shape, int]]]
 COLOUR, FIT_COLOUR = "#0072b2", "#444444"
 
 
@@ -149,24 +151,47 @@ def latency(options: argparse.Namespace) -> Growth:
     wanted = dict.fromkeys(
         [*((shape, 1) for shape in (*sizes, *widths)), *((base, count) for count in cores)]
     )
+    times, bytes_of = _time_untrained(list(wanted), frames, options.rules)
+    varied: list[Varied] = [
+        ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
+        ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
+        ("threads", "threads", [(count, base, count) for count in cores]),
+    ]
+    points, x_names = _series_of(varied, times, bytes_of)
+    runs = times[base, 1].total.n
+    notes = (
+        f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
+        f"{SMALL_SIZE} pixels; weights that nobody trained, which makes no difference to time and size",
+        f"medians of {runs} runs, networks in turn, on {origin}",
+    )
+    title = "Latency and file size against input size, width and threads"
+    return Growth("latency", title, tuple(points), x_names, notes)
+
+
+def _time_untrained(
+    wanted: Sequence[tuple[Shape, int]], frames: Frames, rules: Rules
+) -> tuple[dict[tuple[Shape, int], Latency], dict[Shape, int]]:
+    """The times of networks at numbers of threads, all in turn, and the bytes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[Shape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
             show_progress(f"making {shape.name}")
             files[shape] = write_untrained(shape, Path(made))
         opened = [stack.enter_context(Classifier(files[shape], num_threads=count)) for shape, count in wanted]
-        measured = measure(opened, frames, options.rules, show_progress)
+        measured = measure(opened, frames, rules, show_progress)
         times = dict(zip(wanted, measured.latencies, strict=True))
-        bytes_of = {shape: path.stat().st_size for shape, path in files.items()}
-    varied: list[tuple[str, str, list[tuple[float, Shape, int]]]] = [
-        ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
-        ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
-        ("threads", "threads", [(count, base, count) for count in cores]),
-    ]
-    points, x_names = [], {}
+        return times, {shape: path.stat().st_size for shape, path in files.items()}
+
+
+def _series_of(
+    varied: Sequence[Varied], times: dict[tuple[Shape, int], Latency], bytes_of: dict[Shape, int]
+) -> tuple[list[Point], dict[str, str]]:
+    """The points of all series, and what x is in each; threads make no difference to the size."""
+    points: list[Point] = []
+    x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
-        for part in ("invoke", "total"):
-            series = f"{'inference' if part == 'invoke' else 'frame to decision'} by {name}"
+        for part, what in (("invoke", "inference"), ("total", "frame to decision")):
+            series = f"{what} by {name}"
             x_names[series] = x_name
             for x, shape, count in steps:
                 spread = getattr(times[shape, count], part)
@@ -177,18 +202,7 @@ def latency(options: argparse.Namespace) -> Growth:
             for x, shape, _ in steps:
                 size_mb = bytes_of[shape] / BYTES_PER_MB
                 points.append(Point(series, x, size_mb, size_mb, size_mb, "MB"))
-    notes = (
-        f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
-        f"{SMALL_SIZE} pixels; weights that nobody trained, which makes no difference to time and size",
-        f"medians of {measured.latencies[0].total.n} runs, networks in turn, on {origin}",
-    )
-    return Growth(
-        "latency",
-        "Latency and file size against input size, width and threads",
-        tuple(points),
-        x_names,
-        notes,
-    )
+    return points, x_names
 
 
 def training(options: argparse.Namespace) -> Growth:
