@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dermedge
-from edge.arguments import Parser, make_parser
+from edge.arguments import Parser, make_parser, number
 from edge.errors import OptionError
 from edge.files import storage_error
 
@@ -36,11 +36,8 @@ def run_command(main: Callable[[], int]) -> int:
 
 
 def seconds(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
+    """An argparse type: a number above 0; ``inf`` is one."""
+    value = number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value

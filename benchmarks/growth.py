@@ -13,8 +13,6 @@ sizes are those of trained ones, their answers mean nothing. Needs the extras ``
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,8 +33,10 @@ from benchmarks.conditions import Company
 from benchmarks.frames import Frames, frames_of_source
 from benchmarks.latency import Latency, Rules, measure
 from benchmarks.machine import describe_machine
+from benchmarks.memory import BYTES_PER_MB
+from benchmarks.plot import plain_axes
 from benchmarks.power_law import PowerLaw, fit
-from benchmarks.report import NOT_MEASURED, Table
+from benchmarks.report import NOT_MEASURED, Table, csv_of
 from benchmarks.untrained import Shape, write_untrained
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge import DISCLAIMER
@@ -55,7 +55,6 @@ SIZE, SMALL_SIZE = 192, 128
 RULES = Rules(num_runs=512, min_secs=10.0, max_secs=150.0)
 TRAINING_COUNTS, TRAINING_SIZE, BATCH = (256, 512, 1024, 2048), 128, 32
 AUDIT_COUNTS = (500, 1000, 2000, 4000)
-BYTES_PER_MB = 1e6
 PANEL_INCHES = 4.4
 DPI = 130
 # Above and below the points, a factor.
@@ -334,12 +333,8 @@ def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
 
 
 def to_csv(found: Growth) -> str:
-    """One line a point; pandas reads it."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Point.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(point) for point in found.points)
-    return text.getvalue()
+    """One line a point."""
+    return csv_of(list(Point.__dataclass_fields__), map(asdict, found.points))
 
 
 def save(found: Growth, folder: Path) -> None:
@@ -383,8 +378,7 @@ def save_plot(found: Growth, path: Path) -> None:
         axes.set_xlabel(x_name, fontsize=8)
         axes.set_ylabel(points[0].unit, fontsize=8)
         axes.set_title(f"{series}\n{law}" if law else series, loc="left", fontsize=8)
-        axes.grid(color="#e8e8e8", linewidth=0.8, which="both")
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes, which="both")
     for axes in panels[len(found.x_names) :]:
         axes.set_visible(False)
     figure.supxlabel(_machine(), fontsize=7, color="#666666")

@@ -12,8 +12,6 @@ It takes make, a C compiler, and what `make test-arm64` takes.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import re
 import subprocess
@@ -27,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.command import clear_progress, command_parser, run_command, show_progress
 from benchmarks.counted import MARKS_A_RUN
-from benchmarks.report import Table
+from benchmarks.report import Table, csv_of
 from benchmarks.untrained import Shape, write_untrained
 from dermedge import DISCLAIMER
 from edge.errors import ModelError, ToolError
@@ -216,12 +214,8 @@ def to_table(counts: Sequence[Count]) -> Table:
 
 
 def to_csv(counts: Sequence[Count]) -> str:
-    """One line a count; pandas reads it."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(counts[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(one) for one in counts)
-    return text.getvalue()
+    """One line a count."""
+    return csv_of(list(Count.__dataclass_fields__), map(asdict, counts))
 
 
 def circumstances(counts: Sequence[Count]) -> list[str]:

@@ -38,7 +38,7 @@ from benchmarks.conditions import Company
 from benchmarks.frames import FRAMES, frames_of_source
 from benchmarks.latency import median_interval, one_opencv_thread
 from benchmarks.machine import describe_machine
-from benchmarks.memory import resident_bytes
+from benchmarks.memory import BYTES_PER_MB, resident_bytes
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from edge.arguments import positive_int
 from edge.classifier import Classifier, Prediction, Smooth
@@ -62,7 +62,6 @@ SLOW_INTERVALS = 2.5
 WARM_UP = 50
 STARTS = 5
 MS_PER_S = 1000
-BYTES_PER_MB = 1e6
 # The bars of each part.
 MAX_RATIO = 1.15
 MAX_AGE_INTERVALS = 1.0

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.command import command_parser, run_command
 from benchmarks.compare import read_results
-from benchmarks.report import Table
+from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.written import with_part
 from edge.files import write_text
 
@@ -56,7 +56,7 @@ def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
         f"{total['low']:.2f} to {total['high']:.2f}",
         f"{total['p99']:.2f}",
         f"{row['latency']['invoke']['median']:.2f}",
-        "not measured" if peak_mb is None else f"{peak_mb:.0f}",
+        NOT_MEASURED if peak_mb is None else f"{peak_mb:.0f}",
         row["mark"],
     )
 

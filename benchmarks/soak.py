@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -20,7 +18,8 @@ from benchmarks.drift import Drift, drift_of
 from benchmarks.latency import Progress, one_opencv_thread
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.memory import BYTES_PER_MB, resident_bytes
-from benchmarks.report import NOT_MEASURED, Table
+from benchmarks.plot import plain_axes
+from benchmarks.report import NOT_MEASURED, Table, csv_of
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
 from dermedge import DISCLAIMER
@@ -219,11 +218,7 @@ def to_json(found: Soak) -> str:
 
 def to_csv(found: Soak) -> str:
     """One line a window; an empty cell is "not measured"."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Window.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(one) for one in found.windows)
-    return text.getvalue()
+    return csv_of(list(Window.__dataclass_fields__), map(asdict, found.windows))
 
 
 def save(found: Soak, folder: Path) -> list[Path]:
@@ -244,8 +239,7 @@ def save_plot(found: Soak, path: Path) -> None:
         told = [(one.at_s / S_PER_MINUTE, getattr(one, name)) for one in found.windows]
         told = [(minute, value) for minute, value in told if value is not None]
         axes.set_ylabel(unit)
-        axes.grid(color="#e8e8e8", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
         if not told:
             axes.set_title(f"{title}: {NOT_MEASURED}", loc="left", fontsize=9)
             axes.set_yticks([])

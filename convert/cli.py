@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.arguments import Parser, make_parser, positive_int, read_labels
+from edge.arguments import Parser, make_parser, number, positive_int, read_labels
 from edge.errors import OptionError, StorageError
 from edge.manifest import Manifest
 from train.run_folder import RunFolder
@@ -130,10 +130,7 @@ def _add_file_options(made: Parser) -> None:
 
 def points(text: str) -> float:
     """An argparse type: a number of 0 to 100."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = number(text)
     if not 0 <= value <= POINTS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of points from 0 to 100")
     return value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.arguments import Parser, make_parser, positive_int
+from edge.arguments import Parser, make_parser, positive_int, positive_number
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue, with_source_tested
 from train.run_folder import Config, RunFolder
@@ -63,10 +63,10 @@ def _add_stage_options(made: Parser) -> None:
     made.add_argument("--qat-epochs", type=int, default=2, help="epochs of the int8 fine-tuning; 0 for none")
     made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
     made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
-    made.add_argument("--lr", type=positive_float, help="peak learning rate of the float stage")
+    made.add_argument("--lr", type=positive_number, help="peak learning rate of the float stage")
     made.add_argument(
         "--qat-lr",
-        type=positive_float,
+        type=positive_number,
         default=QAT_LEARNING_RATE,
         help="peak learning rate of the int8 stage",
     )
@@ -100,17 +100,6 @@ def _add_plan_options(made: Parser) -> None:
         help="one device, all devices of this machine, or all machines of TF_CONFIG; the batch is shared",
     )
     made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
-
-
-def positive_float(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
 
 
 def main(argv: Sequence[str]) -> int:
