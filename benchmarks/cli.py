@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import compare, soak
 from benchmarks.accuracy import Accuracy, find_photos, score
-from benchmarks.command import check_different, check_writable, clear_progress, seconds, show_progress
+from benchmarks.command import check_different, check_writable, progress_cleared, seconds, show_progress
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
     FRAME_HEIGHT,
@@ -97,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["dermedge", "benchmark", *given])
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
-    report = benchmark(_settings(arguments, command), show_progress)
-    clear_progress()
+    with progress_cleared():
+        report = benchmark(_settings(arguments, command), show_progress)
     try:
         _write(report, arguments.output, arguments.plot)
     finally:  # what took minutes is shown, even where it cannot be written
@@ -296,7 +296,8 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
         if arguments.output:
             soak.save(found, arguments.output)
 
-    with Classifier(model, settings.labels, threads, choose_runtime(settings.runtime)) as classifier:
+    runtime = choose_runtime(settings.runtime)
+    with progress_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
         found = soak.soak(
             classifier,
             opener(settings.source, []),
@@ -306,7 +307,6 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
             keep,
             show_progress,
         )
-    clear_progress()
     print(soak.to_json(found) if arguments.json else soak.to_text(found))
     written = soak.save(found, arguments.output) if arguments.output else []
     if arguments.plot:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dermedge
@@ -27,10 +28,8 @@ def run_command(main: Callable[[], int]) -> int:
     """The exit status by `dermedge.run_command`; before an error the line of `show_progress` is emptied."""
 
     def cleared() -> int:
-        try:
+        with progress_cleared():
             return main()
-        finally:
-            clear_progress()
 
     return dermedge.run_command(cleared)
 
@@ -68,6 +67,15 @@ def show_progress(text: str) -> None:
     """One line on standard error, overwritten by the next; only on a terminal, so that logs stay short."""
     if sys.stderr.isatty():
         print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_cleared() -> Iterator[None]:
+    """Empties the line of `show_progress` at the end, also before an error is told."""
+    try:
+        yield
+    finally:
+        clear_progress()
 
 
 def clear_progress() -> None:
