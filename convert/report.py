@@ -16,11 +16,10 @@ from convert.gate import POINTS, SURE_LEAD, Check
 from convert.ladder import Attempt, Outcome
 from convert.layers import LayerError, advice, layers_svg, short_name
 from convert.subject import Subject
-from dermedge import DISCLAIMER, __version__
 from edge.errors import StorageError
 from edge.files import storage_error
 from edge.manifest import strip
-from train.pages import now, render
+from train.pages import json_head, render
 
 SCHEMA = "dermedge-conversion/1"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,11 +60,7 @@ def to_json(outcome: Outcome, subject: Subject, command: str, target: Path) -> s
     """Everything as indented JSON of schema `SCHEMA`."""
     chosen = outcome.chosen
     values = {
-        "schema": SCHEMA,
-        "created": now(),
-        "dermedge": __version__,
-        "command": command,
-        "disclaimer": DISCLAIMER,
+        **json_head(SCHEMA, command),
         "target": str(target),
         "delivered": outcome.delivered,
         "form": asdict(chosen.form),
