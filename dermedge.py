@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -63,8 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments[0] not in VERBS:
         return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
+    module = VERBS[arguments[0]][0]
+    return run_command(lambda: import_module(module).main(arguments[1:]))
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """The exit status of a command: its own, 2 and one line for what a person can mend, 130 for Ctrl-C."""
     try:
-        return _run(VERBS[arguments[0]][0], arguments[1:])
+        return _run(command)
     except KeyboardInterrupt:
         # also one that arrives while the packages are imported
         print("dermedge: stopped", file=sys.stderr)
@@ -77,12 +84,13 @@ def fail(message: str) -> int:
     return 2
 
 
-def _run(module: str, arguments: list[str]) -> int:
+def _run(command: Callable[[], int]) -> int:
     from edge.errors import DermedgeError, MissingExtra
     from edge.files import storage_error
 
     try:
-        status = import_module(module).main(arguments)
+        _mend_output()
+        status = command()
         sys.stdout.flush()
         return status
     except DermedgeError as error:
@@ -98,6 +106,15 @@ def _run(module: str, arguments: list[str]) -> int:
         return 0
     except OSError as error:
         return fail(str(storage_error(error.filename or "output", error)))
+
+
+def _mend_output() -> None:
+    """Lets all that is printed be printed: to a closed standard output, and in any encoding."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # a class or a file may be called what the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

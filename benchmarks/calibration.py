@@ -8,7 +8,6 @@ runtime beside the float network on all validation photos.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.arguments import make_parser, positive_int
-from edge.errors import DermedgeError
+from benchmarks.command import command_parser, run_command
+from edge.arguments import positive_int
 from train.progress import progress_line
 from train.run_folder import RunFolder
 
@@ -50,25 +49,18 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a Markdown table."""
-    parser = make_parser("calibration", "Calibration choices of int8, measured against each other.")
-    parser.prog = "python -m benchmarks.calibration"
+    parser = command_parser("calibration", "Calibration choices of int8, measured against each other.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder of dermedge train")
     parser.add_argument("--counts", type=positive_int, nargs="+", default=COUNTS, help="calibration photos")
-    try:
-        options: argparse.Namespace = parser.parse_args(argv)
-        print("| photos | drawn | ranges | same class as float | logits apart | balanced accuracy |")
-        print("| ---: | --- | --- | ---: | ---: | ---: |")
-        for row in measure(options.run, options.counts):
-            print(
-                f"| {row.photos} | {row.drawn} | {row.ranges} | {row.agreement:.1%} | {row.logits_apart:.3f} "
-                f"| {row.balanced_accuracy:.3f} |",
-                flush=True,
-            )
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    options = parser.parse_args(argv)
+    print("| photos | drawn | ranges | same class as float | logits apart | balanced accuracy |")
+    print("| ---: | --- | --- | ---: | ---: | ---: |")
+    for row in measure(options.run, options.counts):
+        print(
+            f"| {row.photos} | {row.drawn} | {row.ranges} | {row.agreement:.1%} | {row.logits_apart:.3f} "
+            f"| {row.balanced_accuracy:.3f} |",
+            flush=True,
+        )
     return 0
 
 
@@ -116,4 +108,4 @@ def _as_they_come(run: RunFolder, count: int) -> list[NDArray[np.uint8]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

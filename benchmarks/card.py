@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.written import with_part
 from edge.files import write_text
@@ -58,8 +60,9 @@ def tables(path: Path = RESULTS) -> str:
     return "\n\n".join(table.to_markdown() for table in written)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes them; returns the exit status."""
+    command_parser("card", "The tables of the model card, from what the test split gave.").parse_args(argv)
     write_text(CARD, with_part(CARD.read_text(encoding="utf-8"), COMMAND, tables()))
     return 0
 
@@ -115,4 +118,4 @@ def _score(score: dict[str, float] | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import compare, soak
 from benchmarks.accuracy import Accuracy, find_photos, score
+from benchmarks.command import check_different, check_writable, progress_cleared, seconds, show_progress
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
     FRAME_HEIGHT,
@@ -23,18 +23,17 @@ from benchmarks.frames import (
     frames_of_pictures,
     frames_of_source,
 )
-from benchmarks.latency import Progress, Rules, measure
+from benchmarks.latency import Latency, Progress, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.memory import ColdStart, cold_start
 from benchmarks.plot import check_plot, save_plot
 from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
 from benchmarks.verdict import faults_of_run
-from benchmarks.whole_loop import LOOP_S, OpenSource, measure_loop, opener
-from edge.arguments import make_parser, positive_int, read_labels
+from benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
+from edge.arguments import Parser, make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
-from edge.files import storage_error
 from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime
@@ -42,7 +41,6 @@ from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from edge.sources import without_password
 
 DEFAULT_RULES = Rules()
-PROGRESS_WIDTH = 78
 STOPPED = 130
 
 
@@ -99,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["dermedge", "benchmark", *given])
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
-    report = benchmark(_settings(arguments, command), show_progress)
-    clear_progress()
+    with progress_cleared():
+        report = benchmark(_settings(arguments, command), show_progress)
     try:
         _write(report, arguments.output, arguments.plot)
     finally:  # what took minutes is shown, even where it cannot be written
@@ -128,8 +126,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         progress("latency: warming up")
         run = measure(classifiers, shown.frames, settings.rules, progress)
         progress("energy")
-        meter = find_meter()
-        energies = energy_mj(meter, classifiers, shown.frames) if meter else [None] * len(classifiers)
+        meter, energies = _energies(classifiers, shown.frames)
         loop_s = min(LOOP_S, settings.rules.min_secs)
         loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
@@ -139,23 +136,9 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
     scores = dict(zip(settings.models, shown.scores or [], strict=False))
     rows = tuple(
-        Row(
-            model=names[model],
-            path=str(model),
-            sha256=digest(model),
-            size_bytes=model.stat().st_size,
-            quantization=classifier.manifest.quantization if classifier.manifest else None,
-            input_size=classifier.input_size,
-            num_threads=threads,
-            start=start,
-            latency=latency,
-            loop=loop,
-            energy_mj=energy,
-            profile=ops,
-            accuracy=scores.get(model),
-        )
-        for (model, threads), classifier, start, latency, loop, energy, ops in zip(
-            pairs, classifiers, starts, run.latencies, loops, energies, profiles, strict=True
+        _row(names[one.path], one, start, latency, loop, energy, ops, scores.get(one.path))
+        for one, start, latency, loop, energy, ops in zip(
+            classifiers, starts, run.latencies, loops, energies, profiles, strict=True
         )
     )
     return Report(
@@ -169,7 +152,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         secs=run.secs,
         harness=run.harness,
         others_cores=run.others_cores,
-        meter=meter.name if meter else None,
+        meter=meter,
         conditions=run.conditions,
         faults=tuple(faults_of_run(run)),
         rows=rows,
@@ -186,39 +169,6 @@ def short_names(models: Sequence[Path]) -> list[str]:
     return [str(model) for model in models]
 
 
-def check_different(models: Sequence[Path]) -> None:
-    """Raises OptionError where one file is given twice, under whatever name; missing ones are passed."""
-    seen: dict[tuple[int, int], Path] = {}
-    for model in models:
-        if not model.exists():
-            continue
-        identity = (model.stat().st_dev, model.stat().st_ino)
-        if identity in seen:
-            raise OptionError(f"'{model}' is the same file as '{seen[identity]}': give each model once")
-        seen[identity] = model
-
-
-def check_writable(folder: Path) -> None:
-    """Raises StorageError where ``folder`` could not be made or written to; makes nothing."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise storage_error(folder, NotADirectoryError(20, "not a folder"))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise storage_error(folder, PermissionError(13, "no permission"))
-
-
-def show_progress(text: str) -> None:
-    """One line on standard error, overwritten by the next; only on a terminal, so that logs stay short."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
-
-
-def clear_progress() -> None:
-    """Makes the line of `show_progress` empty."""
-    if sys.stderr.isatty():
-        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
-
-
 def thread_counts(text: str) -> tuple[int, ...]:
     """An argparse type: whole numbers of 1 or more with commas between them, none twice."""
     counts = tuple(positive_int(part) for part in text.split(","))
@@ -232,7 +182,11 @@ def _write(report: Report, folder: Path | None, plot: Path | None) -> None:
     if plot:
         save_plot(report, plot)
         written.append(plot)
-    for path in written:
+    _tell_written(written)
+
+
+def _tell_written(paths: Sequence[Path]) -> None:
+    for path in paths:
         print(f"wrote {path}", file=sys.stderr)
 
 
@@ -259,6 +213,14 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
         check_writable(arguments.plot.parent)
 
 
+def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[float | None]]:
+    """The name of the machine's meter, and millijoules a frame of each; None without a meter."""
+    meter = find_meter()
+    if meter is None:
+        return None, [None] * len(classifiers)
+    return meter.name, [*energy_mj(meter, classifiers, frames)]
+
+
 def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:
     progress(f"start and memory: {model.name}")
     return cold_start(model, threads, runtime)
@@ -267,6 +229,34 @@ def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> 
 def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Profile:
     progress(f"ops: {model.name}")
     return profile(model, threads, runtime)
+
+
+def _row(
+    name: str,
+    classifier: Classifier,
+    start: ColdStart,
+    latency: Latency,
+    loop: Loop | None,
+    energy_mj: float | None,
+    ops: Profile | None,
+    accuracy: Accuracy | None,
+) -> Row:
+    """The figures of one model at one number of threads, with what its file tells."""
+    return Row(
+        model=name,
+        path=str(classifier.path),
+        sha256=digest(classifier.path),
+        size_bytes=classifier.path.stat().st_size,
+        quantization=classifier.manifest.quantization if classifier.manifest else None,
+        input_size=classifier.input_size,
+        num_threads=classifier.num_threads,
+        start=start,
+        latency=latency,
+        loop=loop,
+        energy_mj=energy_mj,
+        profile=ops,
+        accuracy=accuracy,
+    )
 
 
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
@@ -306,7 +296,8 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
         if arguments.output:
             soak.save(found, arguments.output)
 
-    with Classifier(model, settings.labels, threads, choose_runtime(settings.runtime)) as classifier:
+    runtime = choose_runtime(settings.runtime)
+    with progress_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
         found = soak.soak(
             classifier,
             opener(settings.source, []),
@@ -316,14 +307,12 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
             keep,
             show_progress,
         )
-    clear_progress()
     print(soak.to_json(found) if arguments.json else soak.to_text(found))
     written = soak.save(found, arguments.output) if arguments.output else []
     if arguments.plot:
         soak.save_plot(found, arguments.plot)
         written.append(arguments.plot)
-    for path in written:
-        print(f"wrote {path}", file=sys.stderr)
+    _tell_written(written)
     return STOPPED if found.stopped else 0
 
 
@@ -352,16 +341,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
     )
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
-    rules = DEFAULT_RULES
-    parser.add_argument(
-        "--warmup-runs",
-        type=_whole,
-        default=rules.warmup_runs,
-        help="rounds before measuring, at least: it goes on until the models are steady",
-    )
-    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
-    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
-    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
+    _add_rules(parser)
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument(
         "--soak",
@@ -379,6 +359,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args(argv)
+
+
+def _add_rules(parser: Parser) -> None:
+    """How long to measure."""
+    rules = DEFAULT_RULES
+    parser.add_argument(
+        "--warmup-runs",
+        type=_whole,
+        default=rules.warmup_runs,
+        help="rounds before measuring, at least: it goes on until the models are steady",
+    )
+    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
+    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
+    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
 
 
 def _settings(arguments: argparse.Namespace, command: str) -> Settings:
@@ -403,14 +397,3 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
     return int(text)
-
-
-def seconds(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value

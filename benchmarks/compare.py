@@ -88,6 +88,8 @@ def read_results(path: Path) -> dict[str, Any]:
         raise DataError(
             f"'{path}' has the schema '{schema}', not '{SCHEMA}'; measure again with this dermedge"
         )
+    if not isinstance(content.get("rows"), list):
+        raise DataError(f"'{path}' is damaged: it has no list of rows; measure again with this dermedge")
     return dict(content)
 
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.machine import describe_machine
-from edge.arguments import make_parser, positive_int
-from edge.errors import DermedgeError
+from edge.arguments import positive_int
 
 BARE, OURS = "bare TFLiteConverter", "dermedge"
 CLASSES = 5
@@ -33,11 +33,7 @@ KIB_PER_MB = 1e6 / 1024
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the medians and the ratio; exits with 1 where a conversion fails."""
-    try:
-        options = _parse(argv)
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
+    options = _parse(argv)
     if options.only:
         seconds, size = convert_once(options.only, options.imgsz, options.calibration_photos)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MB
@@ -114,8 +110,7 @@ def _in_a_process(who: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
-    parser.prog = "python -m benchmarks.converting"
+    parser = command_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
     parser.add_argument("--runs", type=positive_int, default=3, help="conversions by each, in turn")
     parser.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="pictures to calibrate on"
@@ -126,4 +121,4 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -14,8 +14,6 @@ sizes are those of trained ones, their answers mean nothing. Needs the extras ``
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,22 +30,24 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import find_photos, score
-from benchmarks.cli import check_different, check_writable, show_progress
+from benchmarks.command import check_different, check_writable, command_parser, run_command, show_progress
 from benchmarks.conditions import Company
-from benchmarks.frames import frames_of_source
-from benchmarks.latency import Rules, measure
+from benchmarks.frames import Frames, frames_of_source
+from benchmarks.latency import Latency, Rules, measure
 from benchmarks.machine import describe_machine
 from benchmarks.made_photos import HEIGHT, WIDTH, check_room, make_photos
 from benchmarks.many_photos import ARCHITECTURE, BATCH, start
 from benchmarks.many_photos import SIZE as TRAINING_SIZE
+from benchmarks.memory import BYTES_PER_MB
+from benchmarks.plot import plain_axes
 from benchmarks.power_law import PowerLaw, fit
-from benchmarks.report import NOT_MEASURED, Table
+from benchmarks.report import NOT_MEASURED, Table, csv_of
 from benchmarks.untrained import Shape, write_untrained
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge import DISCLAIMER
-from edge.arguments import Parser, make_parser, positive_int
+from edge.arguments import Parser, positive_int
 from edge.classifier import Classifier, common_labels
-from edge.errors import DataError, DermedgeError, MissingExtra
+from edge.errors import DataError, MissingExtra
 from edge.files import write_beside, write_text
 from edge.pictures import find_pictures, read_picture
 from edge.preprocess import to_input
@@ -76,7 +76,7 @@ PHOTO_SERIES = {
 }
 # Of a photo: its decoded picture, and its texture while copies are looked for.
 CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
-BYTES_PER_KB, BYTES_PER_MB = 1e3, 1e6
+BYTES_PER_KB = 1e3
 PANEL_INCHES = 4.4
 DPI = 130
 # Above and below the points, a factor.
@@ -85,6 +85,8 @@ SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
+# What varies, what x is, and of each step x, the network and its threads.
+Varied = tuple[str, str, list[tuple[float, Shape, int]]]
 COLOUR, FIT_COLOUR = "#0072b2", "#444444"
 
 
@@ -172,24 +174,47 @@ def latency(options: argparse.Namespace) -> Growth:
     wanted = dict.fromkeys(
         [*((shape, 1) for shape in (*sizes, *widths)), *((base, count) for count in cores)]
     )
+    times, bytes_of = _time_untrained(list(wanted), frames, options.rules)
+    varied: list[Varied] = [
+        ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
+        ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
+        ("threads", "threads", [(count, base, count) for count in cores]),
+    ]
+    points, x_names = _series_of(varied, times, bytes_of)
+    runs = times[base, 1].total.n
+    notes = (
+        f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
+        f"{SMALL_SIZE} pixels; weights that nobody trained, which makes no difference to time and size",
+        f"medians of {runs} runs, networks in turn, on {origin}",
+    )
+    title = "Latency and file size against input size, width and threads"
+    return Growth("latency", title, tuple(points), x_names, notes)
+
+
+def _time_untrained(
+    wanted: Sequence[tuple[Shape, int]], frames: Frames, rules: Rules
+) -> tuple[dict[tuple[Shape, int], Latency], dict[Shape, int]]:
+    """The times of networks at numbers of threads, all in turn, and the bytes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[Shape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
             show_progress(f"making {shape.name}")
             files[shape] = write_untrained(shape, Path(made))
         opened = [stack.enter_context(Classifier(files[shape], num_threads=count)) for shape, count in wanted]
-        measured = measure(opened, frames, options.rules, show_progress)
+        measured = measure(opened, frames, rules, show_progress)
         times = dict(zip(wanted, measured.latencies, strict=True))
-        bytes_of = {shape: path.stat().st_size for shape, path in files.items()}
-    varied: list[tuple[str, str, list[tuple[float, Shape, int]]]] = [
-        ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
-        ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
-        ("threads", "threads", [(count, base, count) for count in cores]),
-    ]
-    points, x_names = [], {}
+        return times, {shape: path.stat().st_size for shape, path in files.items()}
+
+
+def _series_of(
+    varied: Sequence[Varied], times: dict[tuple[Shape, int], Latency], bytes_of: dict[Shape, int]
+) -> tuple[list[Point], dict[str, str]]:
+    """The points of all series, and what x is in each; threads make no difference to the size."""
+    points: list[Point] = []
+    x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
-        for part in ("invoke", "total"):
-            series = f"{'inference' if part == 'invoke' else 'frame to decision'} by {name}"
+        for part, what in (("invoke", "inference"), ("total", "frame to decision")):
+            series = f"{what} by {name}"
             x_names[series] = x_name
             for x, shape, count in steps:
                 spread = getattr(times[shape, count], part)
@@ -200,18 +225,7 @@ def latency(options: argparse.Namespace) -> Growth:
             for x, shape, _ in steps:
                 size_mb = bytes_of[shape] / BYTES_PER_MB
                 points.append(Point(series, x, size_mb, size_mb, size_mb, "MB"))
-    notes = (
-        f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
-        f"{SMALL_SIZE} pixels; weights that nobody trained, which makes no difference to time and size",
-        f"medians of {measured.latencies[0].total.n} runs, networks in turn, on {origin}",
-    )
-    return Growth(
-        "latency",
-        "Latency and file size against input size, width and threads",
-        tuple(points),
-        x_names,
-        notes,
-    )
+    return points, x_names
 
 
 def training(options: argparse.Namespace) -> Growth:
@@ -409,12 +423,8 @@ def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
 
 
 def to_csv(found: Growth) -> str:
-    """One line a point; pandas reads it."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Point.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(point) for point in found.points)
-    return text.getvalue()
+    """One line a point."""
+    return csv_of(list(Point.__dataclass_fields__), map(asdict, found.points))
 
 
 def save(found: Growth, folder: Path) -> None:
@@ -460,8 +470,7 @@ def save_plot(found: Growth, path: Path) -> None:
         axes.set_xlabel(x_name, fontsize=8)
         axes.set_ylabel(points[0].unit, fontsize=8)
         axes.set_title(f"{series}\n{law}" if law else series, loc="left", fontsize=8)
-        axes.grid(color="#e8e8e8", linewidth=0.8, which="both")
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes, which="both")
     for axes in panels[len(found.x_names) :]:
         axes.set_visible(False)
     figure.supxlabel(_machine(), fontsize=7, color="#666666")
@@ -502,8 +511,7 @@ def _numbers(kind: Any) -> Any:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("growth", "How latency, size, training, audit and accuracy grow.")
-    parser.prog = "python -m benchmarks.growth"
+    parser = command_parser("growth", "How latency, size, training, audit and accuracy grow.")
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)
     one.add_argument("--source", help="what to show: photos, a video, a camera, or demo")
@@ -538,11 +546,4 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DermedgeError as failure:
-        print(f"growth: error: {failure}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("growth: stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(run_command(main))

@@ -12,8 +12,6 @@ It takes make, a C compiler, and what `make test-arm64` takes.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import re
 import subprocess
@@ -25,12 +23,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from benchmarks.command import clear_progress, command_parser, run_command, show_progress
 from benchmarks.counted import MARKS_A_RUN
-from benchmarks.report import Table
+from benchmarks.report import Table, csv_of
 from benchmarks.untrained import Shape, write_untrained
 from dermedge import DISCLAIMER
-from edge.arguments import make_parser
-from edge.errors import DermedgeError, ModelError, ToolError
+from edge.errors import ModelError, ToolError
 from edge.files import write_text
 from edge.manifest import read_manifest
 from edge.shipped import SHIPPED, model_path
@@ -90,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
         subjects = given(options.models) if options.models else shipped(Path(made))
-        counts = [count(subject, cpu, plugin, tell) for subject in subjects for cpu in CPUS]
-    tell("")
+        counts = [count(subject, cpu, plugin, show_progress) for subject in subjects for cpu in CPUS]
+    clear_progress()
     table, notes = to_table(counts), circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
     if options.output:
@@ -146,7 +144,7 @@ def shipped(folder: Path) -> list[Subject]:
     """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
     subjects = []
     for name, path in SHIPPED.items():
-        tell(f"making the float32 network like {name}")
+        show_progress(f"making the float32 network like {name}")
         subjects += [*given([path]), Subject(name, FLOAT32, write_untrained(shape_of(path), folder))]
     return subjects
 
@@ -216,12 +214,8 @@ def to_table(counts: Sequence[Count]) -> Table:
 
 
 def to_csv(counts: Sequence[Count]) -> str:
-    """One line a count; pandas reads it."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(counts[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(one) for one in counts)
-    return text.getvalue()
+    """One line a count."""
+    return csv_of(list(Count.__dataclass_fields__), map(asdict, counts))
 
 
 def circumstances(counts: Sequence[Count]) -> list[str]:
@@ -239,12 +233,6 @@ def circumstances(counts: Sequence[Count]) -> list[str]:
             "nobody trained; no instruction of an inference depends on what they are"
         )
     return [*lines, DISCLAIMER]
-
-
-def tell(text: str) -> None:
-    """One line on standard error, overwritten by the next; only on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<78}", end="\r", file=sys.stderr, flush=True)
 
 
 def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
@@ -281,8 +269,7 @@ def _said(command: Sequence[str]) -> str:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
-    parser.prog = "python -m benchmarks.instructions"
+    parser = command_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
     parser.add_argument(
         "models",
         nargs="*",
@@ -295,11 +282,4 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DermedgeError as failure:
-        print(f"instructions: error: {failure}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("instructions: stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(run_command(main))

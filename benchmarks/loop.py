@@ -25,20 +25,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.conditions import Company
 from benchmarks.frames import FRAMES, frames_of_source
 from benchmarks.latency import median_interval, one_opencv_thread
 from benchmarks.machine import describe_machine
-from benchmarks.memory import resident_bytes
+from benchmarks.memory import BYTES_PER_MB, resident_bytes
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
-from edge.arguments import make_parser, positive_int
+from edge.arguments import positive_int
 from edge.classifier import Classifier, Prediction, Smooth
 from edge.errors import DermedgeError, OptionError
 from edge.files import write_bytes
@@ -47,7 +49,9 @@ from edge.overlay import encode
 from edge.quality import QualityGate
 from edge.shipped import DEFAULT_MODEL, model_path
 from edge.sources import Frame
-from edge.web.server import WebView
+
+if TYPE_CHECKING:
+    from edge.web.server import WebView
 
 ROOT = Path(__file__).resolve().parent.parent
 CAMERA_FPS = 30.0
@@ -58,7 +62,6 @@ SLOW_INTERVALS = 2.5
 WARM_UP = 50
 STARTS = 5
 MS_PER_S = 1000
-BYTES_PER_MB = 1e6
 # The bars of each part.
 MAX_RATIO = 1.15
 MAX_AGE_INTERVALS = 1.0
@@ -272,6 +275,8 @@ PARTS: dict[str, Part] = {
 @contextmanager
 def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
     """A loop as fast as it can, and its web page on any free port."""
+    from edge.web.server import WebView
+
     with ExitStack() as stack:
         classifier = stack.enter_context(Classifier(model))
         web = stack.enter_context(WebView("127.0.0.1:0", {}, classifier.has_heat_map))
@@ -353,22 +358,18 @@ def parts_of(text: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the report; status 2 for what a person can mend."""
-    try:
-        options = _parser().parse_args(argv)
-        settings = Settings(options.model, options.pairs, options.secs, options.periods, options.frames)
-        with suppress(KeyboardInterrupt):
-            for line in report(settings, options.source, options.parts):
-                print(line, flush=True)
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    if {"viewers", "memory"} & set(options.parts):
+        import edge.web.server  # noqa: F401 - a package that lacks is told of before minutes of measuring
+    settings = Settings(options.model, options.pairs, options.secs, options.periods, options.frames)
+    for line in report(settings, options.source, options.parts):
+        print(line, flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("loop", "Measure what the live loop costs beside the network.")
-    parser.prog = "python -m benchmarks.loop"
+    parser = command_parser("loop", "Measure what the live loop costs beside the network.")
     parser.add_argument("--source", help="a folder of photos, a picture, a video or a camera")
     parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="a .tflite file")
     parser.add_argument("--parts", type=parts_of, default=",".join(PARTS), help="which of them")
@@ -380,4 +381,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

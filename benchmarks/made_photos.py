@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.memory import BYTES_PER_MB
 from edge.errors import StorageError
 from edge.pictures import read_picture
 
@@ -30,7 +31,6 @@ PART = (0.5, 0.9)
 GRAIN = 3.0
 # Photos made to learn how large they are, and what their size is multiplied with to be on the safe side.
 TRIED, SAFETY = 24, 1.2
-BYTES_PER_MB = 1e6
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 THREADS = 2
 

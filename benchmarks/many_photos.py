@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from benchmarks.memory import ROOT, resident_peak_bytes
+from benchmarks.memory import BYTES_PER_MB, ROOT, resident_peak_bytes
 from edge.errors import DataError, DermedgeError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
 # The first step of the first epoch traces the graph; the second is timed.
 EPOCHS = 2
-BYTES_PER_MB = 1e6
 
 Figures = dict[str, float]
 

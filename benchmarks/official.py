@@ -22,7 +22,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.cli import show_progress
+from benchmarks.command import run_command, show_progress
 from benchmarks.conditions import Company, read_conditions
 from benchmarks.frames import Frames, frames_of_source
 from benchmarks.latency import (
@@ -36,7 +36,7 @@ from benchmarks.latency import (
 )
 from benchmarks.report import Table
 from benchmarks.runs import measure_alone
-from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, run, sheet_parser
+from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from edge.arguments import positive_int
 from edge.classifier import Classifier
@@ -233,4 +233,4 @@ def _cells(ratio: Ratio) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(run("official", main))
+    sys.exit(run_command(main))

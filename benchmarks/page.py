@@ -29,7 +29,8 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px sol
 td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .warning { border-left: 4px solid #e07a1f; padding: .4rem .8rem; }
-svg { width: 100%; height: auto; }
+svg { width: 100%; min-width: 36rem; height: auto; }
+figure { margin: 0; }
 svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 </style>
 </head>

@@ -27,12 +27,13 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cli import show_progress
+from benchmarks.command import run_command, show_progress
 from benchmarks.conditions import Company
 from benchmarks.frames import FRAMES, Frames, frames_of_source
 from benchmarks.latency import NS_PER_MS, Progress, Spread, median_interval, spread
+from benchmarks.memory import BYTES_PER_MB
 from benchmarks.report import NOT_MEASURED, Table, measured
-from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, run, sheet_parser
+from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from edge.arguments import positive_int
 from edge.errors import ModelError
@@ -82,7 +83,6 @@ NUM_RUNS = 1024
 WARMUP_TURNS = 4
 # A peer that has not answered for so long hangs.
 TURN_TIMEOUT_S = 120.0
-BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -506,4 +506,4 @@ def _size_mb(environment: Path) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run("peers", main))
+    sys.exit(run_command(main))

@@ -28,11 +28,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import median_interval
 from benchmarks.machine import describe_machine
-from edge.arguments import make_parser, positive_int
-from edge.errors import DermedgeError, OptionError, ToolError
+from edge.arguments import positive_int
+from edge.errors import OptionError, ToolError
 from edge.phone.serve import LOOPBACK, File, load_files, make_file, make_server
 
 PAGE = Path(__file__).resolve().parent / "phone_page"
@@ -152,20 +153,15 @@ def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterato
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the report; status 2 for what a person can mend."""
-    try:
-        options = _parser().parse_args(argv)
-        for line in measure(options.app, options.source, options.browser, options.rounds):
-            print(line, flush=True)
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    for line in measure(options.app, options.source, options.browser, options.rounds):
+        print(line, flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("phone", "Measure the phone app from frame to answer in a browser.")
-    parser.prog = "python -m benchmarks.phone"
+    parser = command_parser("phone", "Measure the phone app from frame to answer in a browser.")
     parser.add_argument("app", type=Path, metavar="APP", help="the folder of `dermedge phone build`")
     parser.add_argument("--source", help="photos to show, as for `dermedge benchmark`")
     parser.add_argument("--browser", default="chromium", help="a Chromium or Firefox; default chromium")
@@ -176,4 +172,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
+from benchmarks.memory import BYTES_PER_MB
 from benchmarks.report import Report, Row
 from dermedge import DISCLAIMER
 from edge.errors import MissingExtra, OptionError
@@ -24,7 +25,6 @@ AREA_PER_MB = 60
 # Where the slowest takes so many times as long as the fastest, the others would lie in one corner.
 LOGARITHMIC_FROM = 8
 MIN_AREA = 25
-BYTES_PER_MB = 1e6
 # Between two names, as a share of the height of the axes.
 NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -130,8 +130,13 @@ def _draw(axes: Any, rows: Sequence[Row], scores: Sequence[Score | None]) -> Non
         axes.set_xlim(0, 1.15 * slowest)
     axes.margins(y=0.12)
     _write_names(axes, rows, points)
-    axes.grid(color="#e8e8e8", linewidth=0.8)
+    plain_axes(axes)
     axes.set_axisbelow(True)
+
+
+def plain_axes(axes: Any, which: str = "major") -> None:
+    """A light grid at the ticks of a kind, and no frame above and at the right."""
+    axes.grid(color="#e8e8e8", linewidth=0.8, which=which)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -21,9 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import command_parser, run_command
 from edge import quality
-from edge.arguments import make_parser, positive_int
-from edge.errors import DermedgeError, OptionError
+from edge.arguments import positive_int
+from edge.errors import OptionError
 from edge.pictures import read_picture
 from edge.preprocess import Preprocessor
 from edge.quality import GRID, Defect, Measures, QualityGate, judge
@@ -246,20 +247,15 @@ def _minified(image: Frame, scale: float) -> Frame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the report; status 2 for what a person can mend."""
-    try:
-        options = _parser().parse_args(argv)
-        for line in report(options.data, options.imgsz, options.per_source):
-            print(line, flush=True)
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    for line in report(options.data, options.imgsz, options.per_source):
+        print(line, flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("quality", "Measure how often the quality gate errs.")
-    parser.prog = "python -m benchmarks.quality"
+    parser = command_parser("quality", "Measure how often the quality gate errs.")
     parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="a run's catalogue.csv")
     parser.add_argument("--imgsz", type=_size, default=192, help="side of what the network sees, in pixels")
     parser.add_argument("--per-source", type=positive_int, default=200, help="photos of a split and source")
@@ -274,4 +270,4 @@ def _size(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

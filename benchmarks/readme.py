@@ -8,11 +8,13 @@ python -m benchmarks.readme
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.compare import read_results
-from benchmarks.report import Table
+from benchmarks.report import NOT_MEASURED, Table
 from benchmarks.written import with_part
 from edge.files import write_text
 
@@ -35,8 +37,9 @@ def table(folder: Path = MACHINES) -> str:
     return Table(title, HEAD, rows).to_markdown()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes the table; returns the exit status."""
+    command_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(argv)
     write_text(README, with_part(README.read_text(encoding="utf-8"), COMMAND, table()))
     return 0
 
@@ -53,10 +56,10 @@ def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
         f"{total['low']:.2f} to {total['high']:.2f}",
         f"{total['p99']:.2f}",
         f"{row['latency']['invoke']['median']:.2f}",
-        "not measured" if peak_mb is None else f"{peak_mb:.0f}",
+        NOT_MEASURED if peak_mb is None else f"{peak_mb:.0f}",
         row["mark"],
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -24,9 +24,10 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import command_parser, run_command
 from benchmarks.report import Table
-from edge.arguments import make_parser, positive_int
-from edge.errors import DataError, DermedgeError, OptionError
+from edge.arguments import positive_int
+from edge.errors import DataError, OptionError
 from edge.files import write_text
 
 if TYPE_CHECKING:
@@ -119,24 +120,17 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains the rows that are not there, and writes the table of all that are."""
-    try:
-        options = _parse(argv)
-        for name in options.rows:
-            _train(name, options)
-        rows = read_rows(options.output)
-        write_text(options.output / "experiments.csv", to_csv(rows))
-        print(to_table(rows).to_markdown())
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    options = _parse(argv)
+    for name in options.rows:
+        _train(name, options)
+    rows = read_rows(options.output)
+    write_text(options.output / "experiments.csv", to_csv(rows))
+    print(to_table(rows).to_markdown())
     return 0
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("recipe", "Trainings that differ from the recipe in one thing.")
-    parser.prog = "python -m benchmarks.recipe"
+    parser = command_parser("recipe", "Trainings that differ from the recipe in one thing.")
     parser.add_argument("output", type=Path, metavar="OUT", help="the folder of all rows")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for dermedge train")
     parser.add_argument(
@@ -266,4 +260,4 @@ def _interval(figure: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -16,12 +16,12 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmarks.cli import seconds, show_progress
+from benchmarks.command import run_command, seconds, show_progress
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import Rules, Spread
 from benchmarks.report import Table
 from benchmarks.runs import measure_alone
-from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, run, sheet_parser
+from benchmarks.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
 from benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
 from edge.arguments import positive_int
 from edge.errors import DermedgeError
@@ -152,4 +152,4 @@ def _cells(number: int, one: Run) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(run("repeat", main))
+    sys.exit(run_command(main))

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from benchmarks.conditions import Conditions
 from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from benchmarks.latency import Latency
 from benchmarks.machine import Machine
-from benchmarks.memory import ColdStart
+from benchmarks.memory import BYTES_PER_MB, ColdStart
 from benchmarks.profile import Profile
 from benchmarks.verdict import faults_of_model, mark
 from benchmarks.whole_loop import Loop
@@ -31,7 +31,6 @@ NOT_MEASURED = "not measured"
 TABLE_WIDTH = 100
 MIN_NAME_WIDTH = 12
 GAP = "  "
-BYTES_PER_MB = 1e6
 PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
 SLOWEST_OPS = 10
 PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
@@ -184,8 +183,13 @@ def to_json(report: Report) -> str:
 def to_csv(report: Report) -> str:
     """One line a row, units in the names of the columns; an empty cell is "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
+    return csv_of(list(lines[0]), lines)
+
+
+def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """CSV with a head, which pandas reads; None is an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import textwrap
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli import check_writable, clear_progress
+from benchmarks.command import check_writable, clear_progress, command_parser
 from benchmarks.frames import GENERATED
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.report import TABLE_WIDTH, Table, hardware, software
 from dermedge import DISCLAIMER
-from edge.arguments import Parser, make_parser, positive_int
-from edge.errors import DermedgeError, ModelError
+from edge.arguments import Parser, positive_int
+from edge.errors import ModelError
 from edge.files import write_text
 from edge.manifest import digest
 from edge.runtime import choose_runtime
@@ -87,8 +85,7 @@ class Sheet:
 
 def sheet_parser(module: str, description: str) -> Parser:
     """A parser for ``python -m benchmarks.MODULE [MODEL]`` with the options that all sheets have."""
-    parser = make_parser(module, description)
-    parser.prog = f"python -m benchmarks.{module}"
+    parser = command_parser(module, description)
     parser.add_argument(
         "model",
         nargs="?",
@@ -133,17 +130,3 @@ def deliver(sheet: Sheet, arguments: argparse.Namespace) -> None:
             write_text(arguments.output / f"{sheet.name}.md", sheet.to_markdown())
     finally:  # what took minutes is shown, even where it cannot be written
         print(sheet.to_json() if arguments.json else sheet.to_text())
-
-
-def run(name: str, main: Callable[[], int]) -> int:
-    """The exit status of a command; what a person can mend is one line, and 2."""
-    try:
-        return main()
-    except DermedgeError as error:
-        clear_progress()
-        print(f"{name}: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        clear_progress()
-        print(f"{name}: stopped", file=sys.stderr)
-        return 130

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +18,8 @@ from benchmarks.drift import Drift, drift_of
 from benchmarks.latency import Progress, one_opencv_thread
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.memory import BYTES_PER_MB, resident_bytes
-from benchmarks.report import NOT_MEASURED, Table
+from benchmarks.plot import plain_axes
+from benchmarks.report import NOT_MEASURED, Table, csv_of
 from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
 from dermedge import DISCLAIMER
@@ -150,24 +149,33 @@ def soak(
         windows=(),
     )
     try:
-        with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
-            for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
-                pass
-            began = started = perf_counter()
-            company, seen = Company(), []
-            for moment, at_s in running:
-                seen.append(moment)
-                if at_s - started >= window_s:
-                    made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
-                    found = replace(found, windows=(*found.windows, made))
-                    keep(found)
-                    progress(f"soak: {(at_s - began) / S_PER_MINUTE:.1f} of {minutes:g} minutes")
-                    if at_s - began >= minutes * S_PER_MINUTE:
-                        return found
-                    started, company, seen = perf_counter(), Company(), []
+        with closing(_windows(open_again, classifier, window_s)) as running:
+            for made, end_s in running:
+                found = replace(found, windows=(*found.windows, made))
+                keep(found)
+                progress(f"soak: {end_s / S_PER_MINUTE:.1f} of {minutes:g} minutes")
+                if end_s >= minutes * S_PER_MINUTE:
+                    return found
     except KeyboardInterrupt:
         return replace(found, stopped=True)
     return found
+
+
+def _windows(
+    open_again: OpenSource, classifier: Classifier, window_s: float
+) -> Generator[tuple[Window, float], None, None]:
+    """One window after the other, each with its end, in seconds from the start of the first."""
+    with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
+        for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
+            pass
+        began = started = perf_counter()
+        company, seen = Company(), list[Moment]()
+        for moment, at_s in running:
+            seen.append(moment)
+            if at_s - started >= window_s:
+                made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
+                yield made, at_s - began
+                started, company, seen = perf_counter(), Company(), []
 
 
 def window(
@@ -210,11 +218,7 @@ def to_json(found: Soak) -> str:
 
 def to_csv(found: Soak) -> str:
     """One line a window; an empty cell is "not measured"."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Window.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(one) for one in found.windows)
-    return text.getvalue()
+    return csv_of(list(Window.__dataclass_fields__), map(asdict, found.windows))
 
 
 def save(found: Soak, folder: Path) -> list[Path]:
@@ -235,8 +239,7 @@ def save_plot(found: Soak, path: Path) -> None:
         told = [(one.at_s / S_PER_MINUTE, getattr(one, name)) for one in found.windows]
         told = [(minute, value) for minute, value in told if value is not None]
         axes.set_ylabel(unit)
-        axes.grid(color="#e8e8e8", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
         if not told:
             axes.set_title(f"{title}: {NOT_MEASURED}", loc="left", fontsize=9)
             axes.set_yticks([])

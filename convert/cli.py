@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.arguments import Parser, make_parser, positive_int, read_labels
+from edge.arguments import Parser, make_parser, number, positive_int, read_labels
 from edge.errors import OptionError, StorageError
 from edge.manifest import Manifest
 from train.run_folder import RunFolder
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from convert.subject import Subject
 
 REFUSED = 3
+# `Check.word` -> what stands before its line.
+MARKS = {"passed": "ok", "refused": "REFUSED", "not measured": "-"}
 POINTS = 100
 WORST_NAMED = 3
 
@@ -37,6 +39,15 @@ def parser() -> Parser:
         metavar="MODEL",
         help="a folder of dermedge train, a .keras or .h5 file, a SavedModel",
     )
+    _add_form_options(made)
+    _add_proof_options(made)
+    _add_keras_options(made)
+    _add_file_options(made)
+    return made
+
+
+def _add_form_options(made: Parser) -> None:
+    """What the file is to be."""
     kind = made.add_mutually_exclusive_group(required=True)
     kind.add_argument("--int8", action="store_true", help="8-bit integers throughout")
     kind.add_argument(
@@ -73,6 +84,10 @@ def parser() -> Parser:
         default="uint8",
         help="the type of the input of real pixels",
     )
+
+
+def _add_proof_options(made: Parser) -> None:
+    """What it may lose, and on how many photos it is calibrated."""
     made.add_argument(
         "--max-drop", type=points, default=1.0, help="points that each figure of the proof may lose"
     )
@@ -85,6 +100,10 @@ def parser() -> Parser:
         default=200,
         help="photos for the ranges, evenly over classes",
     )
+
+
+def _add_keras_options(made: Parser) -> None:
+    """What a classifier that is no run does not tell of itself."""
     made.add_argument(
         "--data",
         type=Path,
@@ -99,21 +118,21 @@ def parser() -> Parser:
         default="auto",
         help="what it wants of pixels: pixels, unit, symmetric, imagenet, caffe, or auto: seen or tried",
     )
+
+
+def _add_file_options(made: Parser) -> None:
+    """What is written, and where."""
     made.add_argument("--no-evidence", action="store_true", help="leave out the heat map's output of a run")
     made.add_argument("--licence", help="of the weights, for the manifest")
     made.add_argument(
         "--output", type=Path, metavar="FILE", help="default: beside MODEL, with the form in its name"
     )
     made.add_argument("--report", type=Path, metavar="DIR", help="default: beside the file")
-    return made
 
 
 def points(text: str) -> float:
     """An argparse type: a number of 0 to 100."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = number(text)
     if not 0 <= value <= POINTS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of points from 0 to 100")
     return value
@@ -266,7 +285,7 @@ def summary(outcome: Outcome) -> str:
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(chosen.manifest),
         "beside the float network:",
-        *(f"  {'ok     ' if check.passed else 'REFUSED'} {check.line}" for check in chosen.verdict.checks),
+        *(f"  {MARKS[check.word]:<7} {check.line}" for check in chosen.verdict.checks),
     ]
     return "\n".join(lines)
 

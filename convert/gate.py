@@ -51,6 +51,13 @@ class Check:
         return not self.drop.measured or self.drop.value <= self.limit or self.drop.low <= 0
 
     @property
+    def word(self) -> str:
+        """What became of it, in a word or two."""
+        if not self.drop.measured:
+            return "not measured"
+        return "passed" if self.passed else "refused"
+
+    @property
     def line(self) -> str:
         """For people, in points."""
         if not self.drop.measured:

@@ -186,14 +186,46 @@ def compare_layers(
     """
     if not pictures:
         raise DataError("there are no pictures to compare the layers on; give at least one")
-    model, small = read_model(float_model), read_model(quantized_model)
+    model = read_model(float_model)
     ops, tensors = ops_of(model), model.subgraphs[0].tensors
+    results = _results(read_model(quantized_model))
+    matched = {
+        index: results[key]
+        for op in ops
+        for index in op.outputs[:1]
+        if (key := _key(tensors[index])) in results
+    }
+    sums, arriving = _run_side_by_side(float_model, quantized_model, matched, pictures)
+    influence = _influence(ops, sums, arriving, [int(index) for index in model.subgraphs[0].outputs])
+    taken = delegated_results(quantized_model)
+    layers = []
+    for op in ops:
+        if (index := op.outputs[0]) in matched:
+            inputs = tuple(name_of(tensors[at]) for at in op.inputs)
+            tensor, one = matched[index], sums[index]
+            layers.append(
+                _layer_error(name_of(tensors[index]), op.kind, inputs, tensor, one, influence[index], taken)
+            )
+    return layers
+
+
+def _run_side_by_side(
+    float_model: bytes,
+    quantized_model: bytes,
+    matched: dict[int, Quantized],
+    pictures: Sequence[NDArray[np.float32]],
+) -> tuple[dict[int, _Sums], dict[int, _Power]]:
+    """Sums of each op's result, and of each activation that ops read, by their index in the float file.
+
+    Args:
+        float_model: as `compare_layers` takes it.
+        quantized_model: likewise.
+        matched: index in the float file -> the same op's result in the quantized one.
+        pictures: likewise.
+    """
+    model, small = read_model(float_model), read_model(quantized_model)
     image = int(model.subgraphs[0].inputs[0])
     pixels = _quantized(small, int(small.subgraphs[0].inputs[0]))
-    there = _results(small)
-    matched = {
-        index: there[key] for op in ops for index in op.outputs[:1] if (key := _key(tensors[index])) in there
-    }
     taken_apart, copies = _take_apart(model)
     whole, parts = KeepingInterpreter(float_model), KeepingInterpreter(taken_apart)
     quantized = KeepingInterpreter(quantized_model)
@@ -213,17 +245,7 @@ def compare_layers(
         for index, tensor in matched.items():
             q = tensor.dequantize(quantized.values(tensor.index))
             sums[index].add_result(whole.values(index), q, parts.values(index), tensor)
-    influence = _influence(ops, sums, arriving, [int(index) for index in model.subgraphs[0].outputs])
-    taken = delegated_results(quantized_model)
-    layers = []
-    for op in ops:
-        if (index := op.outputs[0]) in matched:
-            inputs = tuple(name_of(tensors[at]) for at in op.inputs)
-            tensor, one = matched[index], sums[index]
-            layers.append(
-                _layer_error(name_of(tensors[index]), op.kind, inputs, tensor, one, influence[index], taken)
-            )
-    return layers
+    return sums, arriving
 
 
 def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:

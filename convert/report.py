@@ -16,11 +16,10 @@ from convert.gate import POINTS, SURE_LEAD, Check
 from convert.ladder import Attempt, Outcome
 from convert.layers import LayerError, advice, layers_svg, short_name
 from convert.subject import Subject
-from dermedge import DISCLAIMER, __version__
 from edge.errors import StorageError
 from edge.files import storage_error
 from edge.manifest import strip
-from train.pages import now, render
+from train.pages import json_head, render
 
 SCHEMA = "dermedge-conversion/1"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -46,8 +45,9 @@ def save_report(outcome: Outcome, subject: Subject, folder: Path, command: str, 
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        (part / PAGE).write_text(to_html(outcome, subject, command, target), encoding="utf-8")
-        (part / FIGURES).write_text(to_json(outcome, subject, command, target), encoding="utf-8")
+        for name, writer in ((PAGE, to_html), (FIGURES, to_json)):
+            content = writer(outcome, subject, command, target)
+            (part / name).write_text(content, encoding="utf-8", errors="backslashreplace")
         os.replace(part, folder)
     except OSError as error:
         raise storage_error(folder, error) from error
@@ -60,11 +60,7 @@ def to_json(outcome: Outcome, subject: Subject, command: str, target: Path) -> s
     """Everything as indented JSON of schema `SCHEMA`."""
     chosen = outcome.chosen
     values = {
-        "schema": SCHEMA,
-        "created": now(),
-        "dermedge": __version__,
-        "command": command,
-        "disclaimer": DISCLAIMER,
+        **json_head(SCHEMA, command),
         "target": str(target),
         "delivered": outcome.delivered,
         "form": asdict(chosen.form),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -101,16 +101,9 @@ def subject_of_run(
             [photo.group for photo in held_out],
             critical,
         ),
-        Manifest(
-            labels=config.classes,
-            input_size=config.size,
-            quantization="",
-            architecture=config.architecture,
-            none_label=_none_label(config.classes),
+        replace(
+            _manifest(config.classes, config.size, config.architecture, config.command, licence),
             data_digest=config.data_digest,
-            command=config.command,
-            licence=licence,
-            tools=tool_versions(),
         ),
     )
 
@@ -167,16 +160,22 @@ def subject_of_keras(
             [photo.group for photo in proving],
             critical,
         ),
-        Manifest(
-            labels=names,
-            input_size=file.size,
-            quantization="",
-            architecture=file.path.stem,
-            none_label=_none_label(names),
-            command=command,
-            licence=licence,
-            tools=tool_versions(),
-        ),
+        _manifest(names, file.size, file.path.stem, command, licence),
+    )
+
+
+def _manifest(
+    labels: tuple[str, ...], size: int, architecture: str, command: str, licence: str | None
+) -> Manifest:
+    return Manifest(
+        labels=labels,
+        input_size=size,
+        quantization="",
+        architecture=architecture,
+        none_label=_none_label(labels),
+        command=command,
+        licence=licence,
+        tools=tool_versions(),
     )
 
 

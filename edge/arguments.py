@@ -39,6 +39,22 @@ def positive_int(text: str) -> int:
     return value
 
 
+def number(text: str) -> float:
+    """What argparse types of numbers begin with: NaN, which is in no range, where the text is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    value = number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
 def threads(text: str) -> int | str:
     """An argparse type: a whole number of 1 or more, or ``auto``."""
     return text if text == "auto" else positive_int(text)

@@ -280,6 +280,8 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
         told = f"{told}; these are the outputs of {name}'s kernels without XNNPACK"
         return Finding(check, WARNING, told, "use ai-edge-litert: pip install 'dermedge[edge]', on 64 bits")
     made_with = tools.get("ai-edge-litert")
+    if made_with == _version("ai-edge-litert"):
+        return Finding(check, FAULT, told, "copy the file again, or convert it again")
     return Finding(check, FAULT, told, f"pip install ai-edge-litert{f'=={made_with}' if made_with else ''}")
 
 

@@ -17,6 +17,7 @@ CURES = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of the path is a file: choose another folder",
     errno.EISDIR: "it is a folder: name a file",
+    errno.EEXIST: "a file is in the way: choose another folder",
 }
 
 
@@ -31,12 +32,15 @@ def write_beside(path: Path | str) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
 
     The suffix is kept, for writers that choose a format by it. Parent folders are made. When the block
-    fails, nothing is left behind.
+    fails, nothing is left behind. Of a link, it is the file that it points to.
 
     Raises:
-        StorageError: the file cannot be written (disk full, permissions).
+        StorageError: the file cannot be written (disk full, permissions), or is a device or pipe, whose name
+            a renamed file would take.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise StorageError(f"cannot write '{path}': it is a device or a pipe: name a file")
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(part, target)
     except OSError as error:
-        raise storage_error(target, error) from error
+        raise storage_error(path, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -58,5 +62,8 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def write_text(path: Path | str, content: str) -> None:
-    """Writes ``content`` to ``path`` as UTF-8, whole or not at all; raises StorageError."""
-    write_bytes(path, content.encode())
+    """Writes ``content`` to ``path`` as UTF-8, whole or not at all; raises StorageError.
+
+    What a file's name has that is not UTF-8 is written as ``\\udce9`` is in JSON.
+    """
+    write_bytes(path, content.encode(errors="backslashreplace"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,8 @@ LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
 # A fixed stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
+BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Manifest:
     Attributes:
         labels: class names in the order of the outputs.
         input_size: side of the square input in pixels.
-        quantization: float32, float16, dynamic, int8-ptq or int8-qat.
+        quantization: float32, float16, dynamic, int16x8, int8-ptq, int8-qat or int8-mixed.
         architecture: the network's name.
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
@@ -74,6 +77,7 @@ class Manifest:
             known = {one.name for one in fields(cls)}
             manifest = cls(**{key: value for key, value in values.items() if key in known})
             labels = tuple(str(label) for label in manifest.labels)
+            _check_temperature(manifest.temperature)
             _check_thresholds(manifest.thresholds, labels, manifest.none_label)
             _part(manifest.golden, "golden")
             return cls(**{**manifest.__dict__, "labels": labels})
@@ -81,6 +85,13 @@ class Manifest:
             raise ModelError(
                 f"the manifest in '{source}' cannot be read ({error}); convert it again"
             ) from error
+
+
+def _check_temperature(temperature: Any) -> None:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise ValueError(f"the temperature is {temperature!r}, not a number")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"the temperature is {temperature}, not a number above 0")
 
 
 def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str | None) -> None:
@@ -146,11 +157,17 @@ def read_manifest(path: Path | str) -> Manifest | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return Manifest.from_json(archive.read(MANIFEST_NAME).decode(), path)
-    except (zipfile.BadZipFile, KeyError):
+            text = archive.read(MANIFEST_NAME).decode()
+    except KeyError:
         return None
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+    except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+        # without its manifest a file would answer without thresholds, by the numbers of its classes
+        if BEGUN_ZIP.search(Path(path).read_bytes()):
+            raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
+        return None
+    return Manifest.from_json(text, path)
 
 
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:

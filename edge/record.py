@@ -22,6 +22,7 @@ from typing import Any
 
 import cv2
 
+from edge.errors import StorageError
 from edge.files import storage_error, write_bytes, write_text
 from edge.loop import Moment
 from edge.states import ANSWERED, State
@@ -60,13 +61,13 @@ class RecordView:
             mend(self._folder)
             self._room -= sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
             self.path = _new_folder(self._folder)
-            session = json.dumps(self._session, indent=1, ensure_ascii=False, default=str)
-            write_text(self.path / SESSION_NAME, f"{session}\n")
+            self._write_session()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._descriptor = os.open(self.path / LINES_NAME, flags, 0o644)
             _sync_folder(self.path)
         except OSError as error:
             raise storage_error(self._folder, error) from error
+        self._tell_if_full()
         return self
 
     def __exit__(
@@ -97,6 +98,18 @@ class RecordView:
         except OSError as error:
             raise storage_error(self.path / LINES_NAME, error) from error
         self._room -= len(content)
+        self._tell_if_full()
+
+    def _write_session(self) -> None:
+        """Writes session.json; where the disk is full, no empty folder stays."""
+        session = json.dumps(self._session, indent=1, ensure_ascii=False, default=str)
+        try:
+            write_text(self.path / SESSION_NAME, f"{session}\n")
+        except StorageError:
+            self.path.rmdir()
+            raise
+
+    def _tell_if_full(self) -> None:
         if self._room <= 0:
             print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
 

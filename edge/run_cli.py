@@ -17,7 +17,15 @@ from typing import TextIO
 
 import cv2
 
-from edge.arguments import add_model_options, add_sets_option, make_parser, positive_int, read_labels
+from edge.arguments import (
+    add_model_options,
+    add_sets_option,
+    make_parser,
+    number,
+    positive_int,
+    positive_number,
+    read_labels,
+)
 from edge.classifier import Classifier
 from edge.files import write_bytes
 from edge.framing import FLIPS
@@ -34,6 +42,8 @@ from edge.web import DEFAULT_ADDRESS
 
 # The summary's medians are those of the last so many readings: five minutes of 30 a second.
 SUMMARY_WINDOW = 9000
+# Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
+SLOWEST_RATE = 0.1
 
 
 @dataclass
@@ -278,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a web page besides; alone, at {DEFAULT_ADDRESS}; other hosts need the token that is printed",
     )
     parser.add_argument(
-        "--max-fps", type=positive_number, help="look at no more frames a second, to stay cool"
+        "--max-fps", type=slowest_rate, help="look at no more frames a second, to stay cool; 0.1 or more"
     )
     parser.add_argument("--max-frames", type=positive_int, help="stop after so many frames were looked at")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
@@ -288,11 +298,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def positive_number(text: str) -> float:
-    """An argparse type: a finite number above 0."""
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+def slowest_rate(text: str) -> float:
+    """An argparse type: frames a second, so many that limits and systemd's watchdog are met between two."""
+    value = number(text)
+    if not SLOWEST_RATE <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {SLOWEST_RATE} or more")
     return value
 
 
@@ -300,7 +310,7 @@ def focus(text: str) -> str | float:
     """An argparse type: ``auto``, or a number of 0 or more."""
     if text == "auto":
         return text
-    value = _number(text)
+    value = number(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number of 0 or more")
     return value
@@ -308,7 +318,7 @@ def focus(text: str) -> str | float:
 
 def zoom(text: str) -> float:
     """An argparse type: a finite number of 1 or more."""
-    value = _number(text)
+    value = number(text)
     if not 1 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of 1 or more")
     return value
@@ -316,7 +326,7 @@ def zoom(text: str) -> float:
 
 def probability(text: str) -> float:
     """An argparse type: a number of 0 to 1."""
-    value = _number(text)
+    value = number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a probability of 0 to 1")
     return value
@@ -328,10 +338,3 @@ def picture_file(text: str) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(SUFFIXES))}")
     return path
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -360,6 +360,9 @@ def open_source(
         OptionError: what only a camera, or only a video, can do was asked of another source.
         MissingExtra: picamera2 is not installed.
     """
+    if not spec:
+        # an empty path would be the folder that the command runs in
+        raise SourceError(f"the source is empty. Known: {KNOWN}.")
     mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance)
     framing = Framing(flip, zoom)
     for matches, is_camera, factory in KINDS:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import OptionError
 from train.audit_checks import CHECKS, SEVERITIES, File, Finding, Material
 from train.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
 from train.places import find_places
@@ -45,13 +44,10 @@ def run_audit(
 
     Raises:
         DataError: a path does not exist, there is no picture, or a table is damaged.
-        OptionError: a reference is no table that is known.
+        OptionError: a reference, or a file among the paths, is no table that is known.
     """
     places, tables = find_places(paths)
-    known = read_tables([*tables, *references])
-    for reference in references:
-        if reference not in known.files:
-            raise OptionError(f"'{reference}' is no table of HAM10000, ISIC 2018 or ISIC 2019")
+    known = read_tables([*tables, *references], named=[*paths, *references])
     prints = read_prints([place.path for place in places], reading)
     files = []
     for index, place in enumerate(places):

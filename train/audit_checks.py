@@ -244,6 +244,20 @@ def _lesion_pairs(material: Material) -> Iterator[tuple[str, list[tuple[int, int
         yield lesion, [(a, b) for a, b in pairs if material.picture_of[a] != material.picture_of[b]]
 
 
+def _lesion_cases(material: Material, where: Callable[[File, File], str | None]) -> Iterator[Case]:
+    """For each lesion of the publishers: its first two pictures of which ``where`` has something to say."""
+    for lesion, pairs in _lesion_pairs(material):
+        for one, other in pairs:
+            if place := where(material.files[one], material.files[other]):
+                yield Case(place, (one, other), f"lesion {lesion}", lesion)
+                break
+
+
+def _two(one: str, other: str) -> str | None:
+    """Two names that differ, where both are known."""
+    return " and ".join(sorted((one, other))) if one and other and one != other else None
+
+
 def _with_equal_bytes(material: Material, cases: list[Case]) -> Callable[[str], str]:
     """What a line of the breakdown says where some of the copies have equal bytes."""
     equal = Counter(case.where for case in cases if material.equal(*case.files))
@@ -300,19 +314,11 @@ def _against_the_table(material: Material) -> Finding | None:
 
 
 def _lesion_of_two_diagnoses(material: Material) -> Finding | None:
-    def cases() -> Iterator[Case]:
-        for lesion, pairs in _lesion_pairs(material):
-            for one, other in pairs:
-                truths = sorted({material.files[one].truth, material.files[other].truth} - {""})
-                if len(truths) == 2:
-                    yield Case(" and ".join(truths), (one, other), f"lesion {lesion}", lesion)
-                    break
-
     return _finding(
         "one lesion, two diagnoses",
         ERROR,
         "with photos under two diagnoses",
-        cases(),
+        _lesion_cases(material, lambda one, other: _two(one.truth, other.truth)),
         "Look them up at their publisher, or leave the lesions out, as 'dermedge data catalogue' does.",
         "lesion",
     )
@@ -354,19 +360,11 @@ def _picture_across_splits(material: Material) -> Finding | None:
 
 
 def _lesion_across_splits(material: Material) -> Finding | None:
-    def cases() -> Iterator[Case]:
-        for lesion, pairs in _lesion_pairs(material):
-            for one, other in pairs:
-                where = _parts(material.files[one], material.files[other])
-                if where:
-                    yield Case(where, (one, other), f"lesion {lesion}", lesion)
-                    break
-
     return _finding(
         "one lesion, two splits",
         ERROR,
         "with different photos in two splits of one set",
-        cases(),
+        _lesion_cases(material, _parts),
         LEAK_ADVICE,
         "lesion",
     )
@@ -430,19 +428,11 @@ def _across_sources(material: Material) -> Finding | None:
 
 
 def _lesion_across_sources(material: Material) -> Finding | None:
-    def cases() -> Iterator[Case]:
-        for lesion, pairs in _lesion_pairs(material):
-            for one, other in pairs:
-                sources = sorted({material.files[one].source, material.files[other].source})
-                if len(sources) == 2:
-                    yield Case(" and ".join(sources), (one, other), f"lesion {lesion}", lesion)
-                    break
-
     return _finding(
         "one lesion, two sets",
         WARNING,
         "with different photos in two sets",
-        cases(),
+        _lesion_cases(material, lambda one, other: _two(one.source, other.source)),
         "Give the publishers' tables to 'dermedge data catalogue', which keeps a lesion in one split.",
         "lesion",
     )

@@ -11,12 +11,12 @@ from typing import Any
 
 import cv2
 
-from dermedge import DISCLAIMER, __version__
+from dermedge import DISCLAIMER
 from edge.errors import PictureError
 from edge.pictures import read_picture
 from train.audit import Audit
 from train.audit_checks import SEVERITIES, Finding, plural
-from train.pages import now, render
+from train.pages import json_head, render
 
 SCHEMA = "dermedge-audit/1"
 HEADINGS = {
@@ -110,11 +110,7 @@ def to_json(audit: Audit, command: str) -> str:
     """Everything as indented JSON of schema `SCHEMA`; files are named in full."""
     sources = sorted({file.source for file in audit.files})
     values = {
-        "schema": SCHEMA,
-        "created": now(),
-        "dermedge": __version__,
-        "command": command,
-        "disclaimer": DISCLAIMER,
+        **json_head(SCHEMA, command),
         "files": len(audit.files),
         "tables": [str(table) for table in audit.tables],
         "sources": {source: _files_of(audit, source) for source in sources},

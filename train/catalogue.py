@@ -35,6 +35,7 @@ SPLIT_SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
 # With fewer groups than this, a class cannot be in all three splits and still be learned.
 MIN_GROUPS = 5
 
+NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
 UNREADABLE = "the file is no picture that can be decoded"
 CONTRADICTING_COPY = "label contradicts a copy of the same picture"
 CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
@@ -180,6 +181,8 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
         there = sorted({photo.label for photo in photos})
         labelled, order = list(photos), (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
         order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
+    if not photos:
+        raise DataError("the catalogue has no photos: make it again with dermedge data catalogue")
     _check_sizes(labelled, order)
     return Catalogue(tuple(sorted(labelled, key=lambda photo: photo.path)), order, {}, seed)
 
@@ -196,10 +199,13 @@ def _with_labels(
 
 def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
     places, tables = find_places(paths)
-    known = read_tables(tables)
+    known = read_tables(tables, named=paths)
     photos: list[Photo] = []
     left_out: Counter[str] = Counter()
     for place in places:
+        if not is_utf8(place.path):
+            left_out[NOT_UTF8] += 1
+            continue
         image_id = known.image_id(place)
         in_table = image_id in known.diagnoses
         diagnosis = known.diagnosis(image_id) if in_table else diagnosis_of(place.folder)
@@ -212,6 +218,15 @@ def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
             Photo(str(place.path), image_id, lesion, lesion or image_id, diagnosis, "", place.source)
         )
     return photos, left_out
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written into a table and read from it again."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _join_copies(photos: list[Photo], copies: Copies) -> list[Photo]:
@@ -401,7 +416,7 @@ def find_leaks(photos: Iterable[Photo]) -> list[str]:
 def is_catalogue(path: Path) -> bool:
     """Whether a file has the header of a table that `Catalogue.save` wrote."""
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
             header = next(csv.reader(handle), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
@@ -411,7 +426,7 @@ def is_catalogue(path: Path) -> bool:
 def read_catalogue(path: Path) -> tuple[Photo, ...]:
     """The photos of a table that `Catalogue.save` wrote; raises DataError."""
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
             # the tables of 0.1 have no lesion_id
             photos = tuple(Photo(**({"lesion_id": ""} | row)) for row in csv.DictReader(handle))
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:

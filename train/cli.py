@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.arguments import Parser, make_parser, positive_int
+from edge.arguments import Parser, make_parser, positive_int, positive_number
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue, with_source_tested
-from train.run_folder import Config, RunFolder
+from train.run_folder import Config, RunFolder, refuse_existing
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,6 +35,14 @@ def parser() -> Parser:
     )
     what.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped")
     made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
+    _add_network_options(made)
+    _add_stage_options(made)
+    _add_plan_options(made)
+    return made
+
+
+def _add_network_options(made: Parser) -> None:
+    """What is trained, and what it starts with."""
     made.add_argument(
         "--arch",
         default="mobilenet_v2",
@@ -47,17 +55,25 @@ def parser() -> Parser:
     )
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
     made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
+
+
+def _add_stage_options(made: Parser) -> None:
+    """How long and how fast the two stages learn."""
     made.add_argument("--epochs", type=positive_int, default=8, help="epochs of the float stage")
     made.add_argument("--qat-epochs", type=int, default=2, help="epochs of the int8 fine-tuning; 0 for none")
     made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
     made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
-    made.add_argument("--lr", type=positive_float, help="peak learning rate of the float stage")
+    made.add_argument("--lr", type=positive_number, help="peak learning rate of the float stage")
     made.add_argument(
         "--qat-lr",
-        type=positive_float,
+        type=positive_number,
         default=QAT_LEARNING_RATE,
         help="peak learning rate of the int8 stage",
     )
+
+
+def _add_plan_options(made: Parser) -> None:
+    """From whom it learns besides, on which photos it is tested, and on how many devices it runs."""
     made.add_argument(
         "--teacher",
         type=Path,
@@ -84,18 +100,6 @@ def parser() -> Parser:
         help="one device, all devices of this machine, or all machines of TF_CONFIG; the batch is shared",
     )
     made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
-    return made
-
-
-def positive_float(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
 
 
 def main(argv: Sequence[str]) -> int:
@@ -153,9 +157,12 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
-    # a wrong size or weights file is told before the photos are read, which takes a while
-    build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
     path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    # what can be told before the photos are read is told then, because that takes a while
+    refuse_existing(path)
+    for teacher in options.teacher:
+        RunFolder(teacher).config()
+    build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
     catalogue = build_catalogue(
         options.data,
         class_names(options.classes),

@@ -15,7 +15,8 @@ from typing import Any
 
 import tf_keras as keras
 
-from edge.errors import DermedgeError, OptionError
+import dermedge
+from edge.errors import OptionError
 from edge.files import write_beside
 from train.efficientnet_lite import efficientnet_lite, take_pytorch_weights
 
@@ -61,15 +62,11 @@ def write_start(architecture: str, path: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Two arguments: the architecture, and the file to write."""
-    try:
-        if len(argv) != 2:
-            raise OptionError(f"give an architecture ({', '.join(STARTS)}) and a file to write")
-        write_start(argv[0], Path(argv[1]))
-    except DermedgeError as error:
-        print(f"dermedge: error: {error}", file=sys.stderr)
-        return 2
+    if len(argv) != 2:
+        raise OptionError(f"give an architecture ({', '.join(STARTS)}) and a file to write")
+    write_start(argv[0], Path(argv[1]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(dermedge.run_command(lambda: main(sys.argv[1:])))

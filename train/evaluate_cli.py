@@ -79,7 +79,10 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
 
 def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifier]:
     if not options.data:
-        raise OptionError("a .tflite is scored on --data: a folder per class, or a run's catalogue.csv")
+        raise OptionError(
+            f"'{options.models[0]}' is no run folder, and a .tflite is scored on --data: a folder per class, "
+            "or a run's catalogue.csv"
+        )
     labels = read_labels(options.labels)
     return [
         stack.enter_context(Classifier(model, labels, options.num_threads, options.runtime))

@@ -5,6 +5,7 @@ not seen its lesion. Rare classes have too few photos for one validation split t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,11 +37,17 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
     """Makes a run folder for each fold below ``path``; the test split is in none of them.
 
     Raises:
-        OptionError: fewer than two folds.
+        OptionError: fewer than two folds, or so many that a class is not in all of them.
         StorageError: one exists already, or cannot be written.
     """
     if folds < 2:
         raise OptionError(f"--folds is {folds}; it must be 2 or more")
+    name, groups = _rarest_class(catalogue)
+    if folds > groups:
+        raise OptionError(
+            f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, and so it must "
+            f"be {groups} or less"
+        )
     runs = []
     for fold in range(folds):
         part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
@@ -48,6 +55,13 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
         run.create(replace(config, data_digest=part.digest), part)
         runs.append(run)
     return runs
+
+
+def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
+    """The class with the fewest lesions outside the test split, and how many these are."""
+    groups = {(photo.label, photo.group) for photo in catalogue.photos if photo.split != "test"}
+    counts = Counter(label for label, _ in groups)
+    return min(((name, counts[name]) for name in catalogue.classes), key=lambda one: one[1])
 
 
 def runs_below(path: Path) -> list[RunFolder]:

@@ -18,6 +18,8 @@ from train.efficientnet_lite import efficientnet_lite, round_filters
 
 EVIDENCE, LOGITS = "evidence", "logits"
 DROPOUT = 0.3
+# Pixels a side: below, the strides leave nothing; above, a step of training does not fit a machine's memory.
+MIN_SIZE, MAX_SIZE = 32, 1024
 # Keras's own ImageNet weights, which a machine with internet downloads.
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
@@ -124,7 +126,7 @@ def build_network(
 
     Args:
         architecture: a name of NETWORKS.
-        size: side of the input in pixels, 32 or more.
+        size: side of the input in pixels, `MIN_SIZE` to `MAX_SIZE`.
         classes: number of outputs.
         weights: ``imagenet``, ``none``, or a Keras weights file of the backbone.
         width: factor of the numbers of filters; pretrained weights are of 1.
@@ -135,6 +137,6 @@ def build_network(
     """
     if architecture not in NETWORKS:
         raise OptionError(f"unknown architecture '{architecture}'. Known: {', '.join(NETWORKS)}")
-    if size < 32:
-        raise OptionError(f"--imgsz is {size}; it must be 32 or more")
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise OptionError(f"--imgsz is {size}; it must be from {MIN_SIZE} to {MAX_SIZE}")
     return NETWORKS[architecture](size, classes, weights, width)

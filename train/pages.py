@@ -19,6 +19,17 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def json_head(schema: str, command: str) -> dict[str, str]:
+    """What the JSON of every report begins with."""
+    return {
+        "schema": schema,
+        "created": now(),
+        "dermedge": __version__,
+        "command": command,
+        "disclaimer": DISCLAIMER,
+    }
+
+
 def render(
     template: str,
     filters: dict[str, Callable[..., Any]] | None = None,

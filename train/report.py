@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge import DISCLAIMER, __version__
+from dermedge import DISCLAIMER
 from edge.files import write_text
 from train import plots
 from train.catalogue import LabelledPhoto
 from train.evaluate import Evaluation, Mistake, Scored
 from train.metrics import RESAMPLES, Bin, Score, risk_coverage, roc
-from train.pages import now, render
+from train.pages import json_head, render
 from train.plots import Curve
 from train.scorecard import (
     FIGURE_GROUPS,
@@ -59,11 +59,7 @@ def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
 def to_json(evaluation: Evaluation, command: str) -> str:
     """All figures as indented JSON of schema `SCHEMA`; what is not measured is null."""
     values = {
-        "schema": SCHEMA,
-        "created": now(),
-        "dermedge": __version__,
-        "command": command,
-        "disclaimer": DISCLAIMER,
+        **json_head(SCHEMA, command),
         "data": evaluation.data,
         "photos": len(evaluation.photos),
         "lesions": len(set(evaluation.truth.groups)),

@@ -73,6 +73,12 @@ class Progress:
     finished: bool = False
 
 
+def refuse_existing(path: Path) -> None:
+    """Raises StorageError where a run would be written over another, or over anything else."""
+    if path.exists():
+        raise StorageError(f"'{path}' exists already; continue it with --resume, or choose another --output")
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths and files of one run."""
@@ -106,15 +112,16 @@ class RunFolder:
         Raises:
             StorageError: it exists already, or cannot be written.
         """
-        if self.path.exists():
-            raise StorageError(
-                f"'{self.path}' exists already; continue it with --resume, or choose another --output"
-            )
-        catalogue.save(self.catalogue_path)
-        write_text(self.path / "data.json", catalogue.to_json())
-        self.save_progress(Progress())
-        # last, because a folder with a config is a run that can be resumed
-        write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        refuse_existing(self.path)
+        try:
+            catalogue.save(self.catalogue_path)
+            write_text(self.path / "data.json", catalogue.to_json())
+            self.save_progress(Progress())
+            # last, because a folder with a config is a run that can be resumed
+            write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def config(self) -> Config:
         """Raises DataError where the folder holds no run."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from edge.errors import DataError
+from edge.errors import DataError, OptionError
 from train.places import Place
 
 # Codes of the publishers and names of the web's folders -> the diagnosis.
@@ -94,22 +94,50 @@ def diagnosis_of(folder: str | None) -> str | None:
     return folder and DIAGNOSES.get(folder.lower().replace("_", " "), folder)
 
 
-def read_tables(paths: Iterable[Path]) -> Tables:
+def read_tables(paths: Iterable[Path], named: Collection[Path] = ()) -> Tables:
     """Joins all tables among ``paths`` that are known by their columns; others are ignored.
+
+    Args:
+        paths: of files that may be tables.
+        named: those of them that a person named, and which are not ignored.
 
     Raises:
         DataError: a known table has a row that cannot be read.
+        OptionError: a file of ``named`` is no table that is known.
     """
     tables = Tables()
     for path in paths:
         try:
             with path.open(newline="", encoding="utf-8-sig") as handle:
-                reader = csv.DictReader(handle)
-                if _take_table(tables, set(reader.fieldnames or ()), reader):
-                    tables.files.append(path)
-        except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, AttributeError) as error:
+                columns = _read_table(tables, handle)
+        except UnicodeDecodeError as error:
+            raise DataError(f"cannot read the table '{path}': it is not UTF-8; save it as that") from error
+        except (OSError, ValueError) as error:
             raise DataError(f"cannot read the table '{path}': {error}") from error
+        if columns is None:
+            tables.files.append(path)
+        elif path in named:
+            raise OptionError(
+                f"'{path}' is no table of HAM10000, ISIC 2018 or ISIC 2019: its columns are '{columns}'"
+            )
     return tables
+
+
+def _read_table(tables: Tables, handle: TextIO) -> str | None:
+    """Takes what a table says; where its columns are not known, those.
+
+    Raises:
+        ValueError: a row cannot be read.
+    """
+    # a row that is too short has empty cells
+    reader = csv.DictReader(handle, restval="")
+    try:
+        columns = list(reader.fieldnames or ())
+        return None if _take_table(tables, set(columns), reader) else ",".join(columns)
+    except UnicodeDecodeError:
+        raise
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _take_table(tables: Tables, columns: set[str], rows: Iterable[dict[str, str]]) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,6 +111,54 @@ def make_file(content: bytes, suffix: str) -> File:
     return File(content, gzipped if len(gzipped) < len(content) else None, kind)
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection with files, by their paths."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = READ_TIMEOUT_S
+
+    def __init__(self, files: Mapping[str, File], *connection: Any) -> None:
+        # before the base, which answers within its own __init__
+        self._files = files
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+    def _answer(self, with_body: bool) -> None:
+        file = self._files.get(unquote(urlsplit(self.path).path))
+        status = HTTPStatus.OK if file else HTTPStatus.NOT_FOUND
+        file = file or make_file(b"there is no such file\n", ".txt")
+        accepted = file.gzipped is not None and "gzip" in self.headers.get("Accept-Encoding", "")
+        body = file.gzipped if accepted and file.gzipped is not None else file.content
+        self.send_response(status)
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", file.type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Vary", "Accept-Encoding")
+        if accepted:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # a phone that goes away, or does not trust the certificate yet, is no fault of ours
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 def make_server(
     files: Mapping[str, File], host: str, port: int, context: ssl.SSLContext | None = None
 ) -> ThreadingHTTPServer:
@@ -118,48 +167,8 @@ def make_server(
     Raises:
         OptionError: the address cannot be bound.
     """
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = READ_TIMEOUT_S
-
-        def do_GET(self) -> None:
-            self._answer(with_body=True)
-
-        def do_HEAD(self) -> None:
-            self._answer(with_body=False)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-        def _answer(self, with_body: bool) -> None:
-            file = files.get(unquote(urlsplit(self.path).path))
-            status = HTTPStatus.OK if file else HTTPStatus.NOT_FOUND
-            file = file or make_file(b"there is no such file\n", ".txt")
-            accepted = file.gzipped is not None and "gzip" in self.headers.get("Accept-Encoding", "")
-            body = file.gzipped if accepted and file.gzipped is not None else file.content
-            self.send_response(status)
-            for name, value in HEADERS.items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", file.type)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Vary", "Accept-Encoding")
-            if accepted:
-                self.send_header("Content-Encoding", "gzip")
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            # a phone that goes away, or does not trust the certificate yet, is no fault of ours
-            if not isinstance(sys.exception(), OSError):
-                super().handle_error(request, client_address)
-
     try:
-        server = Server((host, port), Handler)
+        server = _Server((host, port), partial(_Handler, files))
     except (OSError, OverflowError) as error:
         is_port = isinstance(error, OverflowError) or error.errno in OF_THE_PORT
         cure = "choose another --port" if is_port else "give an address of this machine as --host"

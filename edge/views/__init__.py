@@ -66,7 +66,7 @@ def open_window() -> View:
 
 
 def open_terminal() -> View:
-    """The terminal, or a plain line a second where standard output is none."""
+    """The terminal, or a plain line a second where standard output is none, or is asked to be plain."""
     from edge.views.terminal import TerminalView
 
     return TerminalView()

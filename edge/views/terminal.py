@@ -48,11 +48,11 @@ CLEAR_LINE, CLEAR_BELOW = "\x1b[K", "\x1b[J"
 class TerminalView:
     """Draws on the terminal's other screen, which gives way to the first one at the exit.
 
-    Where standard output is no terminal, it prints a plain line about once a second.
+    Where standard output does not draw, it prints a plain line about once a second.
     """
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+        self._live = _draws()
         self._due = 0.0
 
     def __enter__(self) -> TerminalView:
@@ -239,6 +239,13 @@ def _terminal_size() -> tuple[int, int]:
     """Columns and rows of the terminal that standard output is; a resize shows at the next drawing."""
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else FALLBACK_SIZE
+
+
+def _draws() -> bool:
+    """Whether standard output is a terminal with a moving cursor, wanted colours, and Unicode."""
+    asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
+    return sys.stdout.isatty() and is_unicode and not asked_plain
 
 
 def _write(text: str) -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import uvicorn
 
@@ -37,7 +38,7 @@ class WebView:
         has_heat_map: as `Board` takes it.
 
     Raises:
-        OptionError: the address cannot be bound.
+        OptionError: the address cannot be bound, or the token cannot stand in an address.
     """
 
     def __init__(self, address: str, facts: dict[str, str], has_heat_map: bool) -> None:
@@ -123,4 +124,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _token() -> str:
-    return os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(TOKEN_BYTES)
+    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(TOKEN_BYTES)
+    if quote(token, safe="") != token:
+        # it stands in an address and in a cookie
+        raise OptionError(
+            f"{TOKEN_VARIABLE} may have letters of ASCII, digits and - . _ ~ alone; choose another"
+        )
+    return token

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from benchmarks.calibration import main
+from edge.errors import DataError
 
 
 def test_every_choice_gets_a_row_with_its_figures(
@@ -24,6 +25,6 @@ def test_every_choice_gets_a_row_with_its_figures(
     assert all(float(row[3].rstrip("%")) > 60 for row in cells)
 
 
-def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no run folder"):
+        main([str(tmp_path)])

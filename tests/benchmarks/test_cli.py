@@ -19,7 +19,7 @@ import pytest
 import benchmarks.accuracy
 import benchmarks.cli
 import dermedge
-from benchmarks.cli import check_writable, short_names, thread_counts
+from benchmarks.cli import short_names, thread_counts
 from edge import Classifier
 from edge.runtime import choose_runtime
 
@@ -249,8 +249,3 @@ def test_files_of_equal_names_are_told_apart_by_their_folders() -> None:
 
 def test_thread_counts_are_a_list_with_commas() -> None:
     assert thread_counts("1,2,4") == (1, 2, 4)
-
-
-def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a" / "b")
-    assert list(tmp_path.iterdir()) == []

@@ -82,6 +82,7 @@ def test_the_command_tells_times_accuracy_and_another_file(
         ("[]", "has the schema 'None'"),
         ('{"schema": "dermedge-benchmark/1"}', "measure again"),
         ('{"schema": "dermedge-benchmark/2", "rows": []}', "no model"),
+        ('{"schema": "dermedge-benchmark/2"}', "it has no list of rows"),
     ],
 )
 def test_a_file_that_is_no_result_is_one_line_and_status_2(

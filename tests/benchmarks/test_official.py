@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import benchmarks.official
+from benchmarks.command import run_command
 from benchmarks.frames import frames_of_source
 from benchmarks.official import RULES, Ratio, added_by_measuring, main, ratio_of, tool_ms
-from benchmarks.sheet import run
 from edge.errors import ToolError
 
 
@@ -99,5 +99,5 @@ def test_pairs_are_kept_when_a_later_one_fails(
     assert "ended early: it died" in text
     assert "1.1000" in text
     answers[:] = [ToolError("it died")]
-    assert run("official", lambda: main(["--source", "demo"])) == 2
-    assert capsys.readouterr().err == "official: error: it died\n"
+    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert capsys.readouterr().err == "dermedge: error: it died\n"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import benchmarks.peers
+from benchmarks.command import run_command
 from benchmarks.frames import frames_of_source
 from benchmarks.latency import spread
 from benchmarks.peer_worker import centre_square, shares
@@ -29,7 +30,7 @@ from benchmarks.peers import (
     measure_peers,
     to_sheet,
 )
-from benchmarks.sheet import Origin, run
+from benchmarks.sheet import Origin
 from edge.errors import ModelError
 
 HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in (way.lock, way.converter) if lock}
@@ -159,8 +160,8 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
         raise ModelError("no network")
 
     monkeypatch.setattr(benchmarks.peers, "make_environment", make)
-    assert run("peers", lambda: main(["--source", "demo"])) == 2
-    assert capsys.readouterr().err == "peers: error: no peer ran; dermedge: no network\n"
+    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert capsys.readouterr().err == "dermedge: error: no peer ran; dermedge: no network\n"
 
 
 def test_what_takes_gigabytes_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +281,7 @@ def test_wrong_input_is_one_line_before_anything_is_made(
         (["--source", "demo", "--output", str(tmp_path / "file" / "out")], "cannot write"),
         (["--source", str(tmp_path / "nothing")], "nothing"),
     ):
-        assert run("peers", lambda given=arguments: main(given)) == 2  # type: ignore[misc]
+        assert run_command(lambda given=arguments: main(given)) == 2  # type: ignore[misc]
         said = capsys.readouterr()
         assert said.out == ""
         assert words in said.err

@@ -58,6 +58,7 @@ def test_on_the_pareto_front_are_those_that_none_beats(points: list[tuple[int, i
 @given(st.lists(st.floats(0, 1), max_size=8).map(sorted))
 def test_names_never_overlap_and_keep_the_order_of_their_points(heights: list[float]) -> None:
     moved = spread_out(heights, 0.1)
+    assert len(moved) == len(heights)
     assert all(upper - lower > 0.1 - 1e-9 for lower, upper in pairwise(moved))
     assert all(height <= 1 + 1e-9 for height in moved)
 

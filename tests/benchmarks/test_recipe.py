@@ -13,6 +13,7 @@ pytest.importorskip("tensorflow")
 
 from benchmarks import recipe
 from benchmarks.recipe import VARIANTS, Variant, main
+from edge.errors import OptionError
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)
     command = [str(tmp_path / "out"), "--data", str(photos), "--epochs", "1", "--photos-per-epoch", "32"]
-    assert main([*command, "--rows", "taught"]) == 2
-    assert "taught by 'base', which is not there yet" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="taught by 'base', which is not there yet"):
+        main([*command, "--rows", "taught"])
     assert main([*command, "--rows", "seed-1"]) == 0
     first = (tmp_path / "out" / "seed-1.json").stat().st_mtime_ns
     assert main(command) == 0
@@ -56,14 +57,12 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     assert 0 < low <= value <= high < 2
 
 
-def test_an_unknown_row_and_a_start_that_is_not_there_are_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_row_and_a_start_that_is_not_there_are_one_line(tmp_path: Path) -> None:
     command = [str(tmp_path / "out"), "--data", str(tmp_path)]
-    assert main([*command, "--rows", "bigger"]) == 2
-    assert "no row 'bigger'. There are: base, seed-1" in capsys.readouterr().err
-    assert main([*command, "--weights", "cnn=absent.h5"]) == 2
-    assert "'cnn=absent.h5' is not ARCH=FILE" in capsys.readouterr().err
+    with pytest.raises(OptionError, match=r"no row 'bigger'\. There are: base, seed-1"):
+        main([*command, "--rows", "bigger"])
+    with pytest.raises(OptionError, match=r"'cnn=absent\.h5' is not ARCH=FILE"):
+        main([*command, "--weights", "cnn=absent.h5"])
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import benchmarks.repeat
+from benchmarks.command import run_command
 from benchmarks.conditions import Conditions
 from benchmarks.latency import Measurement, Spread, latency
 from benchmarks.repeat import Agreement, Run, agreement, main
 from benchmarks.runs import measure_alone
-from benchmarks.sheet import run
 from edge.classifier import Timing
 from edge.errors import ModelError
 
@@ -73,8 +73,8 @@ def test_runs_are_kept_when_a_later_one_fails(
     assert "ended early: it died" in text
     assert "1 of 2 runs are not good" in text
     answers[:] = [ModelError("it died")]
-    assert run("repeat", lambda: main(["--source", "demo"])) == 2
-    assert capsys.readouterr().err == "repeat: error: it died\n"
+    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert capsys.readouterr().err == "dermedge: error: it died\n"
 
 
 def test_ctrl_c_before_two_runs_is_one_word(
@@ -84,8 +84,8 @@ def test_ctrl_c_before_two_runs_is_one_word(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benchmarks.repeat, "measure_alone", interrupted)
-    assert run("repeat", lambda: main(["--source", "demo"])) == 130
-    assert capsys.readouterr().err == "repeat: stopped\n"
+    assert run_command(lambda: main(["--source", "demo"])) == 130
+    assert capsys.readouterr().err == "dermedge: stopped\n"
 
 
 def test_a_model_that_does_not_run_is_one_line(tmp_path: Path) -> None:

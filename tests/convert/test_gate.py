@@ -212,4 +212,5 @@ def test_what_the_photos_do_not_tell_is_said_and_not_held_against_the_file() -> 
     sure = next(check for check in verdict.checks if check.name == "sure answers that stay the same")
     assert not sure.drop.measured
     assert sure.line == "sure answers that stay the same: not measured on these photos"
+    assert sure.word == "not measured"
     assert verdict.passed

@@ -152,7 +152,9 @@ def test_named_and_worst_layers_stay_in_float(subject: Subject, tmp_path: Path) 
 
 def test_a_fine_tuned_file_is_explained_by_the_layers_that_keep_their_names(subject: Subject) -> None:
     made = convert(subject, Form(INT8_QAT), ONE_POINT)
-    assert all(layer.name for layer in explain(subject, made))
+    layers = explain(subject, made)
+    assert layers
+    assert all(layer.name for layer in layers)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.capture import Arrival, LatestFrame
 from edge.classifier import Classifier, Prediction, Smooth, Tensor, Timing
 from edge.decision import Decision
 from edge.golden import DRAWING, PICTURES, answers, draw
@@ -225,15 +226,20 @@ def classifier() -> type[StubClassifier]:
     return StubClassifier
 
 
+def write_video(path: Path, images: Sequence[NDArray[np.uint8]]) -> Path:
+    """A real video of these, ten a second."""
+    height, width = images[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (width, height))
+    for image in images:
+        writer.write(image)
+    writer.release()
+    return path
+
+
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """A real video of five frames whose grey levels are 0, 40, 80, 120 and 160."""
-    path = tmp_path / "video.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for number in range(5):
-        writer.write(numbered_image(4 * number))
-    writer.release()
-    return path
+    return write_video(tmp_path / "video.avi", [numbered_image(4 * number) for number in range(5)])
 
 
 @pytest.fixture(scope="session")
@@ -244,12 +250,24 @@ def make_lesion() -> Callable[..., NDArray[np.uint8]]:
 @pytest.fixture
 def lesion_video(tmp_path: Path) -> Path:
     """A real video of five frames of a drawn lesion, ten a second."""
-    path = tmp_path / "lesion.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
-    for number in range(5):
-        writer.write(lesion_image(number))
-    writer.release()
-    return path
+    return write_video(tmp_path / "lesion.avi", [lesion_image(number) for number in range(5)])
+
+
+@pytest.fixture
+def next_of() -> Callable[..., object]:
+    """A function (latest frame, what is wanted, or any frame) that waits for the first such read."""
+
+    def wait(
+        latest: LatestFrame, wanted: Callable[[object], bool] = lambda found: isinstance(found, Arrival)
+    ) -> object:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = latest.read()
+            if wanted(found):
+                return found
+        raise AssertionError("it did not come")
+
+    return wait
 
 
 @pytest.fixture

@@ -25,6 +25,17 @@ def test_two_demos_deliver_the_same_frames() -> None:
     assert np.array_equal(first.image_bgr, again.image_bgr)
 
 
+def stations() -> list[int]:
+    """The first frame of each station."""
+    period = demo.FPS * (demo.DWELL_S + demo.TRAVEL_S)
+    return [round(period * index) for index in range(len(demo.STATIONS))]
+
+
+def colour_of(number: int) -> np.ndarray:
+    """The mean of the middle of a frame."""
+    return demo.generate(number)[160:320, 240:400].mean(axis=(0, 1))
+
+
 def test_the_picture_moves() -> None:
     assert not np.array_equal(demo.generate(0), demo.generate(30))
 
@@ -33,12 +44,12 @@ def test_the_tour_ends_where_it_begins() -> None:
     tour = round(demo.FPS * (demo.DWELL_S + demo.TRAVEL_S) * len(demo.STATIONS))
     for number in (tour - 1, tour, 3 * tour + 5):
         assert demo.generate(number).std() > 10, "the window must not leave the strip"
+    away = [np.abs(colour_of(tour) - colour_of(first)).max() for first in stations()]
+    assert away.index(min(away)) == 0
 
 
 def test_every_station_looks_different() -> None:
-    period = demo.FPS * (demo.DWELL_S + demo.TRAVEL_S)
-    middles = [demo.generate(round(period * index)) for index in range(len(demo.STATIONS))]
-    colours = {tuple(np.round(picture[160:320, 240:400].mean(axis=(0, 1)))) for picture in middles}
+    colours = {tuple(np.round(colour_of(first))) for first in stations()}
     assert len(colours) == len(demo.STATIONS)
 
 

@@ -1,6 +1,8 @@
 """Files are written whole or not at all."""
 
 import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,32 @@ def test_the_suffix_is_kept_for_writers_that_choose_by_it(tmp_path: Path) -> Non
     with write_beside(tmp_path / "a.png") as part:
         assert part.suffix == ".png"
         part.touch()
+
+
+def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(tmp_path / "there" / "b.txt")
+    write_text(link, "whole")
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "b.txt").read_text() == "whole"
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StorageError, match="device or a pipe: name a file"):
+        write_text(pipe, "whole")
+    assert pipe.is_fifo()
+
+
+def test_a_file_where_a_folder_must_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(StorageError, match="a file is in the way"):
+        write_text(tmp_path / "a" / "b.txt", "whole")
+
+
+def test_a_name_that_is_not_utf8_leaves_json_that_can_be_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_text(tmp_path / "a.json", json.dumps(name, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text()) == name

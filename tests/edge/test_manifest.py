@@ -66,6 +66,29 @@ def test_a_damaged_manifest_is_refused_with_the_file(text: str) -> None:
         Manifest.from_json(text, "x.tflite")
 
 
+@pytest.mark.parametrize("keep", [-1, -100, len(FLATBUFFER) + 60])
+def test_a_file_that_is_cut_off_in_its_manifest_is_not_one_without(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(attach(FLATBUFFER, MANIFEST)[:keep])
+    with pytest.raises(ModelError, match=r"m\.tflite' is cut off or damaged in its manifest; copy it again"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("wrong", [b"\x99int8-qat", b"*int8-qat"])
+def test_a_manifest_with_a_wrong_byte_is_refused(tmp_path: Path, wrong: bytes) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(attach(FLATBUFFER, MANIFEST).replace(b'"int8-qat', wrong))
+    with pytest.raises(ModelError, match="copy it again"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "1", None, True])
+def test_a_temperature_that_divides_nothing_is_refused(temperature: Any) -> None:
+    damaged = json.dumps({**json.loads(MANIFEST.to_json()), "temperature": temperature})
+    with pytest.raises(ModelError, match=r"x\.tflite.*the temperature is .*convert it again"):
+        Manifest.from_json(damaged, "x.tflite")
+
+
 def test_thresholds_come_back_as_they_were_and_without_them_there_are_none() -> None:
     assert Manifest.from_json(DECIDING.to_json(), "x") == DECIDING
     old = json.loads(MANIFEST.to_json())

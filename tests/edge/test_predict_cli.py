@@ -62,6 +62,7 @@ def test_the_thresholds_decide_in_every_format(
     for name in ("table", "csv", "jsonl"):
         assert predict(deciding_model, pictures, "--sets", "--format", name) == 0
         said[name] = capsys.readouterr().out.splitlines()
+    assert [len(lines) for lines in said.values()] == [3, 3, 2]  # two pictures, below a head
     for line in said["table"][1:]:
         assert "  none of these  " in line
         assert "  -          melanoma  " in line

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import cv2
 import numpy as np
@@ -231,20 +232,6 @@ def stream() -> Iterator[Stream]:
     stream.stop()
 
 
-def next_of(latest: LatestFrame, wanted: Callable[[object], bool], within_s: float = 30) -> object:
-    """The first arrival or outage that is wanted."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        found = latest.read()
-        if wanted(found):
-            return found
-    raise AssertionError("it did not come")
-
-
-def is_frame(found: object) -> bool:
-    return found is not None and not isinstance(found, Outage)
-
-
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
@@ -255,22 +242,24 @@ def is_frame(found: object) -> bool:
     ],
 )
 def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
-    mode: str, reason: str, stream: Stream
+    mode: str, reason: str, stream: Stream, next_of: Callable[..., Any]
 ) -> None:
     with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
-        next_of(latest, is_frame)
+        next_of(latest)
         stream.mode = mode
         outage = next_of(latest, lambda found: isinstance(found, Outage))
         assert reason in outage.reason
         stream.mode = "live"
-        next_of(latest, is_frame)
+        next_of(latest)
 
 
-def test_a_server_that_is_gone_for_a_while_is_found_again(stream: Stream) -> None:
+def test_a_server_that_is_gone_for_a_while_is_found_again(
+    stream: Stream, next_of: Callable[..., Any]
+) -> None:
     with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
-        next_of(latest, is_frame)
+        next_of(latest)
         stream.stop()
         next_of(latest, lambda found: isinstance(found, Outage) and "cannot open" in found.reason)
         stream.mode = "live"
         stream.start()
-        next_of(latest, is_frame)
+        next_of(latest)

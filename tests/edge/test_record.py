@@ -166,6 +166,28 @@ def test_a_full_disk_is_one_line(
         monkeypatch.undo()
 
 
+def test_a_folder_that_is_full_from_the_start_is_told(
+    tmp_path: Path, make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "earlier.bin").write_bytes(bytes(5000))
+    with RecordView(tmp_path, SESSION, 0.001) as view:
+        view.show(make_moment())
+    assert capsys.readouterr().err == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
+    assert lines(view) == []
+
+
+def test_a_disk_that_is_full_from_the_start_gets_no_empty_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(record, "write_text", full)
+    with pytest.raises(StorageError, match="disk is full"), RecordView(tmp_path, SESSION, 100):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match="file"), RecordView(tmp_path / "file", SESSION, 100):

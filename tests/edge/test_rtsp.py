@@ -8,10 +8,10 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,36 +57,23 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
-def next_of(latest: LatestFrame, wanted: Callable[[object], bool]) -> object:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = latest.read()
-        if wanted(found):
-            return found
-    raise AssertionError("it did not come")
-
-
-def is_frame(found: object) -> bool:
-    return isinstance(found, Arrival)
-
-
-def test_a_camera_that_dies_is_told_and_found_again(server: Server) -> None:
+def test_a_camera_that_dies_is_told_and_found_again(server: Server, next_of: Callable[..., Any]) -> None:
     with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
-        first = next_of(latest, is_frame)
+        first = next_of(latest)
         assert isinstance(first, Arrival)
         assert first.frame.image_bgr.shape == (240, 320, 3)
         server.stop()
         next_of(latest, lambda found: isinstance(found, Outage) and server.address in found.reason)
         server.start()
-        again = next_of(latest, is_frame)
+        again = next_of(latest)
         assert isinstance(again, Arrival)
         assert again.frame.number > first.frame.number
 
 
-def test_a_camera_that_stalls_is_told_and_read_on(server: Server) -> None:
+def test_a_camera_that_stalls_is_told_and_read_on(server: Server, next_of: Callable[..., Any]) -> None:
     with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
-        next_of(latest, is_frame)
+        next_of(latest)
         server.process.send_signal(signal.SIGSTOP)
         next_of(latest, lambda found: isinstance(found, Outage) and "silent" in found.reason)
         server.process.send_signal(signal.SIGCONT)
-        next_of(latest, is_frame)
+        next_of(latest)

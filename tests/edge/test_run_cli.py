@@ -170,6 +170,8 @@ def test_tta_answers_as_the_classifier_with_it_does(
         (("--source", "demo", "--conf", "70"), "not a probability"),
         (("--source", "demo", "--max-secs", "-1"), "not a number above 0"),
         (("--source", "demo", "--max-frames", "0"), "not a whole number"),
+        (("--source", "demo", "--max-fps", "0.01"), "not a number of 0.1 or more"),
+        (("--source", ""), "the source is empty"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -226,7 +228,7 @@ def started(
         stdout=subprocess.PIPE if terminal is None else terminal,
         stderr=subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": ""},
     )
     try:
         yield process
@@ -257,6 +259,13 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "dropped" in errors.decode()
+
+
+def test_a_closed_standard_output_is_no_failure(model_path: Path) -> None:
+    command = f"{sys.executable} -m dermedge run --source demo --max-frames 3 --model '{model_path}' >&-"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_web_page_is_served_beside_the_view_until_sigterm(model_path: Path) -> None:

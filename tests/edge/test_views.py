@@ -86,6 +86,8 @@ def test_a_terminal_is_restored_also_after_an_error(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr("edge.views.terminal._terminal_size", lambda: (80, 24))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
     def show() -> None:
         with TerminalView() as view:
@@ -97,6 +99,23 @@ def test_a_terminal_is_restored_also_after_an_error(
     output = capsys.readouterr().out
     assert output.startswith("\x1b[?1049h\x1b[?25l")
     assert output.endswith("\x1b[?25h\x1b[?1049l")
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_a_terminal_that_is_asked_to_be_plain_gets_plain_lines(
+    name: str,
+    value: str,
+    make_moment: Callable[..., Moment],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv(name, value)
+    with TerminalView() as view:
+        view.show(make_moment())
+    output = capsys.readouterr().out
+    assert "nevus" in output
+    assert "\x1b" not in output
 
 
 def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(

@@ -269,6 +269,16 @@ def test_a_token_is_made_at_each_start_where_none_is_given(monkeypatch: pytest.M
     assert all(token and len(token) >= 20 for token in tokens)
 
 
+@pytest.mark.parametrize("token", ["two words", "a&b", "café", "50%"])
+def test_a_token_that_cannot_stand_in_an_address_is_refused(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DERMEDGE_TOKEN", token)
+    with pytest.raises(OptionError, match="DERMEDGE_TOKEN may have letters") as refused:
+        WebView("0.0.0.0:0", FACTS, True)
+    assert token not in str(refused.value)
+
+
 def test_the_loopback_needs_no_token(web: WebView) -> None:
     assert web.token is None
     assert web.url == f"http://127.0.0.1:{web.port}/"

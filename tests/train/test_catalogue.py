@@ -315,6 +315,20 @@ def test_a_catalogue_with_an_unknown_split_is_refused(tmp_path: Path) -> None:
         read_catalogue(table)
 
 
+def test_a_catalogue_that_a_spreadsheet_saved_keeps_its_splits(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
+    catalogue = build_catalogue([root])
+    table = tmp_path / "catalogue.csv"
+    table.write_text(catalogue.to_csv(), encoding="utf-8-sig")
+    assert build_catalogue([root, table], seed=5).photos == catalogue.photos
+
+
+def test_a_catalogue_without_photos_is_refused(tmp_path: Path) -> None:
+    table = put(tmp_path / "catalogue.csv", "path,image_id,lesion_id,group,diagnosis,label,source,split\n")
+    with pytest.raises(DataError, match="has no photos"):
+        build_catalogue([table])
+
+
 def test_a_catalogue_of_the_first_version_is_read(tmp_path: Path) -> None:
     table = put(
         tmp_path / "catalogue.csv",
@@ -373,10 +387,19 @@ def test_the_photos_of_a_split_are_scored_alone(tmp_path: Path) -> None:
         labelled_photos(table, catalogue.classes, "tset")
 
 
-def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lesion_id,image_id,dx\nL1,ISIC_1,plague\n", "line 2: unknown diagnosis 'plague'"),
+        (b"lesion_id,image_id,dx\nL1,ISIC_1,nv\nL1,ISIC_2\n", "line 3: unknown diagnosis ''"),
+        (b"image,MEL,NV,SCC\nISIC_1,1,0\n", "line 2: could not convert string to float: ''"),
+        (b"lesion_id,image_id,dx\ncaf\xe9,ISIC_1,nv\n", "it is not UTF-8; save it as that"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
     root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
-    put(root / "ham.csv", "lesion_id,image_id,dx\nL1,ISIC_1,plague\n")
-    with pytest.raises(DataError, match=r"ham\.csv.*plague"):
+    (root / "ham.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"ham\.csv.*{message}"):
         build_catalogue([root])
 
 

@@ -1,6 +1,8 @@
 """`dermedge data audit` and `dermedge data catalogue`."""
 
 import json
+import os
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -55,6 +57,8 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
         ("audit {empty}", "no pictures in"),
         ("audit {set} --reference {set}/none.csv", "none.csv"),
         ("audit {set} --reference {foreign}", "is no table of HAM10000"),
+        ("audit {set} {foreign}", "2019: its columns are 'a,b'"),
+        ("catalogue {set} {foreign} --output {empty}/c.csv", "2019: its columns are 'a,b'"),
         ("audit {set} --json {empty}", "is a folder: name a file"),
         ("audit {set} --json {foreign}/x.json", "cannot write"),
         ("audit", "required: PATH"),
@@ -76,6 +80,21 @@ def test_what_cannot_be_done_is_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "foreign.csv"]
+
+
+def test_a_name_that_is_not_utf8_is_told_and_never_a_traceback(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(labelled_set, photos)
+    shutil.copy(sorted(photos.rglob("*.png"))[0], os.fsdecode(bytes(photos / "red" / "caf") + b"\xe9.png"))
+    assert data("audit", photos, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html") == 0
+    assert json.loads((tmp_path / "a.json").read_text())
+    assert "caf\\udce9.png" in (tmp_path / "a.html").read_text()
+    capsys.readouterr()
+    assert data("catalogue", photos, "--output", tmp_path / "c.csv") == 0
+    assert "left out: 1 (its name is not UTF-8" in capsys.readouterr().out
+    assert len(read_catalogue(tmp_path / "c.csv")) == 60
 
 
 @pytest.mark.parametrize("phase", ["reading", "comparing"])

@@ -37,8 +37,17 @@ def test_every_photo_outside_the_test_split_is_held_out_once(
     assert runs[0].history_path.stat().st_mtime_ns == history
 
 
-def test_one_fold_is_none(labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ("1", "--folds is 1; it must be 2 or more"),
+        ("17", "--folds is 17; class 'blue' has 16 lesions outside the test split"),
+    ],
+)
+def test_too_few_folds_and_too_many_are_refused(
+    folds: str, message: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["train", "--data", str(labelled_set), "--output", str(tmp_path / "cv"), *OPTIONS]
-    assert dermedge.main([*command, "--folds", "1"]) == 2
-    assert "--folds is 1; it must be 2 or more" in capsys.readouterr().err
+    assert dermedge.main([*command, "--folds", folds]) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "cv").exists()

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import dermedge
-from edge.errors import DataError
+from edge.errors import DataError, StorageError
 from train import fit
 from train.run_folder import RunFolder
 
@@ -110,6 +110,8 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
     [
         (["--arch", "resnet"], "unknown architecture 'resnet'. Known: cnn, mobilenet_v2"),
         (["--imgsz", "8"], "--imgsz is 8"),
+        (["--imgsz", "100000"], "--imgsz is 100000; it must be from 32 to 1024"),
+        (["--teacher", "nowhere"], "'nowhere' is no run folder"),
         (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
         (["--epochs", "0"], "'0' is not a whole number"),
@@ -127,13 +129,27 @@ def test_a_wrong_option_is_one_line_and_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_existing_folder_is_not_overwritten(
+def test_an_existing_folder_is_not_overwritten_and_no_photo_is_read_first(
     trained_run: Path, labelled_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (trained_run / "progress.json").read_text()
     assert start(labelled_set, trained_run) == 2
-    assert "exists already" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "exists already" in told.err
+    assert told.out == ""
     assert (trained_run / "progress.json").read_text() == before
+
+
+def test_a_run_that_cannot_be_written_leaves_no_folder(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: str) -> None:
+        raise StorageError(f"cannot write '{path}': the disk is full")
+
+    monkeypatch.setattr("train.run_folder.write_text", full)
+    assert start(labelled_set, tmp_path / "run") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_no_run_cannot_be_resumed(

@@ -1,0 +1,84 @@
+"""What the command lines of all benchmarks share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dermedge
+from edge.arguments import Parser, make_parser, number
+from edge.errors import OptionError
+from edge.files import storage_error
+
+PROGRESS_WIDTH = 78
+
+
+def command_parser(module: str, description: str) -> Parser:
+    """A parser for ``python -m benchmarks.MODULE``."""
+    parser = make_parser(module, description)
+    parser.prog = f"python -m benchmarks.{module}"
+    return parser
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """The exit status by `dermedge.run_command`; before an error the line of `show_progress` is emptied."""
+
+    def cleared() -> int:
+        with progress_cleared():
+            return main()
+
+    return dermedge.run_command(cleared)
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a number above 0; ``inf`` is one."""
+    value = number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def check_different(models: Sequence[Path]) -> None:
+    """Raises OptionError where one file is given twice, under whatever name; missing ones are passed."""
+    seen: dict[tuple[int, int], Path] = {}
+    for model in models:
+        if not model.exists():
+            continue
+        identity = (model.stat().st_dev, model.stat().st_ino)
+        if identity in seen:
+            raise OptionError(f"'{model}' is the same file as '{seen[identity]}': give each model once")
+        seen[identity] = model
+
+
+def check_writable(folder: Path) -> None:
+    """Raises StorageError where ``folder`` could not be made or written to; makes nothing."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise storage_error(folder, NotADirectoryError(20, "not a folder"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise storage_error(folder, PermissionError(13, "no permission"))
+
+
+def show_progress(text: str) -> None:
+    """One line on standard error, overwritten by the next; only on a terminal, so that logs stay short."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_cleared() -> Iterator[None]:
+    """Empties the line of `show_progress` at the end, also before an error is told."""
+    try:
+        yield
+    finally:
+        clear_progress()
+
+
+def clear_progress() -> None:
+    """Makes the line of `show_progress` empty."""
+    if sys.stderr.isatty():
+        print("\r" + " " * PROGRESS_WIDTH, end="\r", file=sys.stderr, flush=True)
