@@ -15,6 +15,7 @@ from convert.conversion import Conversion
 from convert.gate import POINTS, SURE_LEAD, Check
 from convert.ladder import Attempt, Outcome
 from convert.layers import LayerError, advice, layers_svg, short_name
+from convert.lower import CALIBRATED_KINDS
 from convert.subject import Subject
 from edge.errors import StorageError
 from edge.files import storage_error
@@ -144,7 +145,7 @@ def _flips(chosen: Conversion) -> list[tuple[str, int, int]]:
 
 
 def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
-    manifest = chosen.manifest
+    manifest, calibrated = chosen.manifest, chosen.form.kind in CALIBRATED_KINDS
     return {
         "form": chosen.form.name,
         "input": f"{chosen.form.io}, {manifest.input_size} x {manifest.input_size}, real pixels",
@@ -152,7 +153,7 @@ def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
         "network": manifest.architecture,
         "classes": ", ".join(manifest.labels),
         "size": f"{len(chosen.model) / 1e6:.2f} MB, the network {len(strip(chosen.model)) / 1e6:.2f} MB",
-        "calibrated on": f"{len(subject.calibration)} photos",
+        "calibrated on": f"{len(subject.calibration)} photos" if calibrated else "nothing: no need of it",
         "proven on": f"{chosen.verdict.photos} photos that it was not calibrated on",
         "inference": f"{chosen.invoke_ms:.2f} ms, the median of the proof: no benchmark",
         "temperature": f"{manifest.temperature:.3f}",

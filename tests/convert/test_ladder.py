@@ -18,7 +18,7 @@ import dermedge
 from convert.conversion import convert, explain
 from convert.ladder import climb, mixed_form, try_forms
 from convert.layers import worst_layers
-from convert.lower import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from convert.lower import CALIBRATED_KINDS, FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
 from convert.ranges import METHODS
 from convert.subject import Subject, subject_of_run
 from edge.classifier import Classifier
@@ -215,4 +215,8 @@ def test_every_form_is_made_proven_and_reported_by_the_command_line(
     assert dermedge.main(["convert", str(trained_run), *options.split(), "--output", str(target)]) == 0
     with Classifier(target) as classifier:
         assert classifier.input_dtype.name == io
-    assert json.loads((tmp_path / "model-report" / "report.json").read_text())["delivered"]
+        assert classifier.manifest is not None
+        calibrated = classifier.manifest.quantization in CALIBRATED_KINDS
+    report = tmp_path / "model-report"
+    assert json.loads((report / "report.json").read_text())["delivered"]
+    assert ("nothing: no need of it" in (report / "report.html").read_text()) == (not calibrated)
