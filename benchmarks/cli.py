@@ -37,7 +37,7 @@ from edge.errors import OptionError
 from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime
-from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from edge.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
 from edge.sources import without_password
 
 DEFAULT_RULES = Rules()
@@ -244,7 +244,7 @@ def _row(
     """The figures of one model at one number of threads, with what its file tells."""
     return Row(
         model=name,
-        path=str(classifier.path),
+        path=model_argument(classifier.path),
         sha256=digest(classifier.path),
         size_bytes=classifier.path.stat().st_size,
         quantization=classifier.manifest.quantization if classifier.manifest else None,

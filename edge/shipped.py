@@ -14,3 +14,8 @@ SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL)}
 def model_path(text: str) -> Path:
     """The file of a model that ships, by its name, or the path that was given."""
     return SHIPPED.get(text, Path(text))
+
+
+def model_argument(path: Path) -> str:
+    """What names a model file on any machine: its name if it ships, else its path as it was given."""
+    return path.stem if path in SHIPPED.values() else str(path)

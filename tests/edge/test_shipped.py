@@ -7,7 +7,7 @@ import pytest
 from edge.classifier import Classifier
 from edge.golden import replay
 from edge.runtime import choose_runtime
-from edge.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_path
+from edge.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_argument, model_path
 
 
 @pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
@@ -25,6 +25,8 @@ def test_a_model_that_ships_goes_by_its_name_and_others_by_their_path() -> None:
     assert model_path(FAST_MODEL.stem) == FAST_MODEL
     assert model_path(DEFAULT_MODEL.stem) == DEFAULT_MODEL
     assert model_path("other.tflite") == Path("other.tflite")
+    for argument in (FAST_MODEL.stem, "other.tflite"):
+        assert model_argument(model_path(argument)) == argument
 
 
 @pytest.mark.skipif(choose_runtime() != "litert", reason="the kernels of tflite-runtime are some levels off")
