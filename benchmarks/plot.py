@@ -162,7 +162,12 @@ def _write_names(axes: Any, rows: Sequence[Row], points: Mapping[int, tuple[floa
             color=COLOURS[index % len(COLOURS)],
             fontsize=8,
             verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "color": COLOURS[index % len(COLOURS)], "alpha": 0.3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": COLOURS[index % len(COLOURS)],
+                "alpha": 0.3,
+                "relpos": (0, 0.5),
+            },
         )
 
 
