@@ -25,7 +25,6 @@ from benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
 from dermedge import DISCLAIMER
 from edge.classifier import Classifier
 from edge.files import write_beside, write_text
-from edge.loop import Moment
 
 SCHEMA = "dermedge-soak/1"
 # As many windows as the time has, but none longer or shorter than these.
@@ -169,20 +168,22 @@ def _windows(
         for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
             pass
         began = started = perf_counter()
-        company, seen = Company(), list[Moment]()
+        # times alone: a moment holds pictures
+        company, seen = Company(), list[float | None]()
         for moment, at_s in running:
-            seen.append(moment)
+            seen.append(moment.reading.end_to_end_ms if moment.reading else None)
             if at_s - started >= window_s:
                 made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
                 yield made, at_s - began
-                started, company, seen = perf_counter(), Company(), []
+                started, company = perf_counter(), Company()
+                seen.clear()
 
 
 def window(
-    seen: Sequence[Moment], begin_s: float, end_s: float, others: float | None, now: Conditions
+    seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> Window:
-    """What at least one moment between two seconds of a run tells."""
-    times_ms = [moment.reading.end_to_end_ms for moment in seen if moment.reading]
+    """What at least one frame between two seconds of a run tells: end to end ms, None of one rejected."""
+    times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
     return Window(
         at_s=(begin_s + end_s) / 2,
