@@ -13,7 +13,7 @@ from benchmarks.command import check_writable, run_command, show_progress
 from edge.errors import OptionError
 
 # Processes that measurements start; nobody types their arguments.
-WORKERS = {"counted", "memory", "peer_worker", "viewer"}
+WORKERS = {"counted", "many_photos", "memory", "peer_worker", "viewer"}
 COMMANDS = sorted(
     path.stem
     for path in Path(benchmarks.__path__[0]).glob("*.py")
