@@ -22,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from benchmarks.latency import median_interval
 from benchmarks.machine import describe_machine
 from edge.arguments import positive_int
 from edge.errors import OptionError, ToolError
-from edge.phone.serve import LOOPBACK, File, load_files, make_file, make_server
+from edge.phone.serve import LOOPBACK, File, FileHandler, load_files, make_file, make_server
 
 PAGE = Path(__file__).resolve().parent / "phone_page"
 TIMEOUT_S = 300
@@ -78,15 +79,15 @@ def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, File
 def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
     """The port of a server of these files, and what is sent to it."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    class Handler(FileHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
     with make_server(files, LOOPBACK, 0) as server:
-
-        class Handler(server.RequestHandlerClass):  # type: ignore[name-defined]
-            def do_POST(self) -> None:  # noqa: N802
-                results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-        server.RequestHandlerClass = Handler
+        server.RequestHandlerClass = partial(Handler, files)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port, results
         server.shutdown()

@@ -111,7 +111,7 @@ def make_file(content: bytes, suffix: str) -> File:
     return File(content, gzipped if len(gzipped) < len(content) else None, kind)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class FileHandler(BaseHTTPRequestHandler):
     """Answers one connection with files, by their paths."""
 
     protocol_version = "HTTP/1.1"
@@ -168,7 +168,7 @@ def make_server(
         OptionError: the address cannot be bound.
     """
     try:
-        server = _Server((host, port), partial(_Handler, files))
+        server = _Server((host, port), partial(FileHandler, files))
     except (OSError, OverflowError) as error:
         is_port = isinstance(error, OverflowError) or error.errno in OF_THE_PORT
         cure = "choose another --port" if is_port else "give an address of this machine as --host"
