@@ -57,11 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status: 0 or 1, 2 for what a person can mend, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
+        return run_command(lambda: _say(usage()))
     if arguments[0] in ("-V", "--version"):
-        print(f"dermedge {__version__}")
-        return 0
+        return run_command(lambda: _say(f"dermedge {__version__}"))
     if arguments[0] not in VERBS:
         return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
     module = VERBS[arguments[0]][0]
@@ -84,13 +82,23 @@ def fail(message: str) -> int:
     return 2
 
 
+def _say(text: str) -> int:
+    print(text)
+    return 0
+
+
 def _run(command: Callable[[], int]) -> int:
     from edge.errors import DermedgeError, MissingExtra
     from edge.files import storage_error
 
     try:
         _mend_output()
-        status = command()
+        try:
+            status = command()
+        except SystemExit:
+            # argparse's, after --help
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
         return status
     except DermedgeError as error:
@@ -102,9 +110,13 @@ def _run(command: Callable[[], int]) -> int:
         return fail(str(MissingExtra(package, EXTRAS[package])))
     except BrokenPipeError:
         # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_output_up()
         return 0
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_output_up()
         return fail(str(storage_error(error.filename or "output", error)))
 
 
@@ -115,6 +127,11 @@ def _mend_output() -> None:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         # a class or a file may be called what the terminal's encoding does not have
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_output_up() -> None:
+    """Lets Python's end not try again to print what could not be printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

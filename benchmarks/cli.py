@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import compare, soak
 from benchmarks.accuracy import Accuracy, find_photos, score
-from benchmarks.command import check_different, check_writable, progress_cleared, seconds, show_progress
+from benchmarks.command import check_different, progress_cleared, seconds, show_progress
 from benchmarks.energy import energy_mj, find_meter
 from benchmarks.frames import (
     FRAME_HEIGHT,
@@ -34,6 +34,7 @@ from benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
 from edge.arguments import Parser, make_parser, positive_int, read_labels
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
+from edge.files import check_writable
 from edge.flatbuffer import tflite_schema
 from edge.manifest import digest
 from edge.runtime import RUNTIMES, choose_runtime

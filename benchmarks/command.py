@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 import dermedge
 from edge.arguments import Parser, make_parser, number
 from edge.errors import OptionError
-from edge.files import storage_error
 
 PROGRESS_WIDTH = 78
 
@@ -52,15 +50,6 @@ def check_different(models: Sequence[Path]) -> None:
         if identity in seen:
             raise OptionError(f"'{model}' is the same file as '{seen[identity]}': give each model once")
         seen[identity] = model
-
-
-def check_writable(folder: Path) -> None:
-    """Raises StorageError where ``folder`` could not be made or written to; makes nothing."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise storage_error(folder, NotADirectoryError(20, "not a folder"))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise storage_error(folder, PermissionError(13, "no permission"))
 
 
 def show_progress(text: str) -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.command import command_parser, run_command
 from benchmarks.machine import describe_machine
 from edge.arguments import positive_int
+from edge.errors import ToolError
 
 BARE, OURS = "bare TFLiteConverter", "dermedge"
 CLASSES = 5
@@ -32,7 +33,7 @@ KIB_PER_MB = 1e6 / 1024
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the medians and the ratio; exits with 1 where a conversion fails."""
+    """Prints the medians and the ratio; raises ToolError where a conversion fails."""
     options = _parse(argv)
     if options.only:
         seconds, size = convert_once(options.only, options.imgsz, options.calibration_photos)
@@ -105,7 +106,10 @@ def _in_a_process(who: str, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.converting", "--only", who]
     command += ["--imgsz", str(options.imgsz), "--calibration-photos", str(options.calibration_photos)]
     root = Path(__file__).resolve().parent.parent
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["it said nothing"]
+        raise ToolError(f"the conversion by {who} ended with status {ended.returncode}: {said[-1]}")
     return json.loads(ended.stdout.splitlines()[-1])
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import find_photos, score
-from benchmarks.command import check_different, check_writable, command_parser, run_command, show_progress
+from benchmarks.command import check_different, command_parser, run_command, show_progress
 from benchmarks.conditions import Company
 from benchmarks.frames import Frames, frames_of_source
 from benchmarks.latency import Latency, Rules, measure
@@ -48,7 +48,7 @@ from dermedge import DISCLAIMER
 from edge.arguments import Parser, positive_int
 from edge.classifier import Classifier, common_labels
 from edge.errors import DataError, MissingExtra
-from edge.files import write_beside, write_text
+from edge.files import check_writable, write_beside, write_text
 from edge.pictures import find_pictures, read_picture
 from edge.preprocess import to_input
 

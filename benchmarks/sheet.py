@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import check_writable, clear_progress, command_parser
+from benchmarks.command import clear_progress, command_parser
 from benchmarks.frames import GENERATED
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.report import TABLE_WIDTH, Table, hardware, software
 from dermedge import DISCLAIMER
 from edge.arguments import Parser, positive_int
 from edge.errors import ModelError
-from edge.files import write_text
+from edge.files import check_writable, write_text
 from edge.manifest import digest
 from edge.runtime import choose_runtime
 from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path

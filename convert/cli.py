@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge.arguments import Parser, make_parser, number, positive_int, read_labels
 from edge.errors import OptionError, StorageError
+from edge.files import check_writable
 from edge.manifest import Manifest
 from train.run_folder import RunFolder
 
@@ -148,6 +149,7 @@ def main(argv: Sequence[str]) -> int:
     for path, option in ((target, "--output"), (folder, "--report")):
         if path.exists():
             raise StorageError(f"'{path}' exists already; delete it, or name another with {option}")
+        check_writable(path.parent)
 
     from convert.report import save_report
 

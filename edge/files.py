@@ -27,6 +27,18 @@ def storage_error(path: Path | str, error: OSError) -> StorageError:
     return StorageError(f"cannot write '{path}': {reason}")
 
 
+def check_writable(folder: Path) -> None:
+    """Raises StorageError where ``folder`` could not be made or written to; makes nothing.
+
+    For results of long work, before it.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise storage_error(folder, NotADirectoryError(errno.ENOTDIR, "not a folder"))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise storage_error(folder, PermissionError(errno.EACCES, "no permission"))
+
+
 @contextmanager
 def write_beside(path: Path | str) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.

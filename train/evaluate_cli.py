@@ -11,6 +11,7 @@ from pathlib import Path
 from edge.arguments import Parser, add_runtime_options, make_parser, positive_int, read_labels
 from edge.classifier import Classifier
 from edge.errors import OptionError
+from edge.files import check_writable
 from edge.shipped import SHIPPED, model_path
 from train.catalogue import SPLITS
 from train.progress import progress_line
@@ -49,6 +50,9 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Scores, prints a summary, and writes what was asked for."""
     options = parser().parse_args(argv)
+    if options.output:
+        check_writable(options.output)
+
     from train.evaluate import Evaluation, evaluate, subject_of_run, subjects_of
     from train.report import save, to_text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks.command import check_writable, run_command, show_progress
+from benchmarks.command import run_command, show_progress
 from edge.errors import OptionError
 
 # Processes that measurements start; nobody types their arguments.
@@ -56,8 +56,3 @@ def test_the_line_of_progress_does_not_stay_before_an_error(
 
     assert run_command(fails) == 2
     assert capsys.readouterr().err.rpartition("\r")[2] == "dermedge: error: no such thing\n"
-
-
-def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a" / "b")
-    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import StorageError
-from edge.files import write_beside, write_text
+from edge.files import check_writable, write_beside, write_text
 
 
 def test_a_file_appears_with_its_whole_content_and_no_part_is_left(tmp_path: Path) -> None:
@@ -75,3 +75,8 @@ def test_a_name_that_is_not_utf8_leaves_json_that_can_be_read(tmp_path: Path) ->
     name = os.fsdecode(b"caf\xe9")
     write_text(tmp_path / "a.json", json.dumps(name, ensure_ascii=False))
     assert json.loads((tmp_path / "a.json").read_text()) == name
+
+
+def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []

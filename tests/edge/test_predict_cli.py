@@ -139,6 +139,18 @@ def test_output_is_written_instead_of_printed(
     assert len(list(csv.DictReader(target.read_text().splitlines()))) == 2
 
 
+@pytest.mark.parametrize("option", ["--output", "--explain"])
+def test_what_cannot_be_written_is_told_before_the_first_picture(
+    option: str, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    (tmp_path / "file").touch()
+    assert predict(model_path, tmp_path / "bad.png", option, tmp_path / "file" / "answers") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "cannot write" in line
+    assert "a part of the path is a file" in line
+
+
 def test_nothing_is_written_when_nothing_can_be_read(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

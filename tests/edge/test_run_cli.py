@@ -268,6 +268,17 @@ def test_a_closed_standard_output_is_no_failure(model_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("asked", ["--help", "--version", "inspect --help"])
+def test_help_to_a_full_disk_is_one_line(asked: str) -> None:
+    command = f"{sys.executable} -m dermedge {asked} >/dev/full"
+    # argparse passes over what fails at once
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, env=environment)
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("dermedge: error: ")
+
+
 def test_the_web_page_is_served_beside_the_view_until_sigterm(model_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the extra serve is not installed")
     with started(model_path, "--json", "--serve", "127.0.0.1:0") as process:

@@ -159,6 +159,20 @@ def test_the_page_is_whole_in_itself_and_says_what_it_is_not(
     assert page.tags.count("img") == 2 * len(values["models"][0]["mistakes"])
 
 
+def test_a_report_that_cannot_be_written_is_told_before_the_first_photo(
+    model_path: Path,
+    lesions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(evaluation_module, "read_picture")
+    (tmp_path / "file").touch()
+    assert run(model_path, "--data", lesions, "--output", tmp_path / "file" / "report") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "cannot write" in line
+
+
 def test_stress_comes_out_alike_each_time(model_path: Path, lesions: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         options = ["--stress", "--stress-photos", 5, "--output", tmp_path / name]
@@ -259,10 +273,15 @@ def test_a_broken_photo_is_one_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_line_after_the_summary(
-    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_report_that_proves_not_to_be_writable_is_one_line_after_the_summary(
+    model_path: Path,
+    lesions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("")
+    monkeypatch.setattr("train.evaluate_cli.check_writable", lambda folder: None)
     assert run(model_path, "--data", lesions, "--output", tmp_path / "file" / "out") == 2
     said = capsys.readouterr()
     assert "balanced accuracy, all classes" in said.out
