@@ -60,6 +60,7 @@ class Settings:
         source: what the latency is taken on, as `edge.sources.open_source` takes it; None takes ``data``.
         rules: how long to measure.
         profile: whether to time each op too.
+        tta: whether to measure each model once more with test-time augmentation, as a row of its own.
         command: to be written into the report.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     source: str | None = None
     rules: Rules = DEFAULT_RULES
     profile: bool = False
+    tta: bool = False
     command: str = ""
 
 
@@ -120,27 +122,37 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     with ExitStack() as stack:
         progress("loading the models")
         classifiers = [
-            stack.enter_context(Classifier(model, settings.labels, threads, runtime))
-            for model, threads in pairs
+            stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
+            for model in settings.models
+            for tta in ((False, True) if settings.tta else (False,))
+            for threads in settings.num_threads
         ]
-        shown = _pictures(settings, classifiers[:: len(settings.num_threads)], progress)
+        scoring = classifiers[:: len(settings.num_threads)]
+        shown = _pictures(settings, scoring, progress)
         progress("latency: warming up")
         run = measure(classifiers, shown.frames, settings.rules, progress)
         progress("energy")
         meter, energies = _energies(classifiers, shown.frames)
         loop_s = min(LOOP_S, settings.rules.min_secs)
         loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
-    starts = [_cold_start(model, threads, runtime, progress) for model, threads in pairs]
-    profiles = [
-        _profile(model, threads, runtime, progress) if settings.profile else None for model, threads in pairs
-    ]
+    # neither the start nor an op depends on test-time augmentation
+    starts = {pair: _cold_start(*pair, runtime, progress) for pair in pairs}
+    profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
-    scores = dict(zip(settings.models, shown.scores or [], strict=False))
+    scored = [(one.path, one.tta) for one in scoring]
+    scores = dict(zip(scored, shown.scores or [], strict=False))
     rows = tuple(
-        _row(names[one.path], one, start, latency, loop, energy, ops, scores.get(one.path))
-        for one, start, latency, loop, energy, ops in zip(
-            classifiers, starts, run.latencies, loops, energies, profiles, strict=True
+        _row(
+            f"{names[one.path]} --tta" if one.tta else names[one.path],
+            one,
+            starts[one.path, one.num_threads],
+            latency,
+            loop,
+            energy,
+            profiles.get((one.path, one.num_threads)),
+            scores.get((one.path, one.tta)),
         )
+        for one, latency, loop, energy in zip(classifiers, run.latencies, loops, energies, strict=True)
     )
     return Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -197,8 +209,8 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     if arguments.soak:
         if len(models) > 1 or len(arguments.num_threads) > 1:
             raise OptionError("--soak runs one model with one number of threads: give one of each")
-        if arguments.data or arguments.profile:
-            raise OptionError("--soak takes --source, and neither --data nor --profile")
+        if arguments.data or arguments.profile or arguments.tta:
+            raise OptionError("--soak takes --source, and neither --data nor --profile nor --tta")
     of_photos = ("split", "max_photos") if arguments.soak else ("split", "max_photos", "plot")
     for option in of_photos:
         if getattr(arguments, option) is not None and arguments.data is None:
@@ -261,7 +273,7 @@ def _row(
 
 
 def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
-    """Scores one classifier a model where there is data, and gathers the frames for the latency."""
+    """Scores these classifiers where there is data, and gathers the frames for the latency."""
     if settings.data is None:
         open_again, source = opener(settings.source, []), _named_source(settings)
         return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
@@ -345,6 +357,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_rules(parser)
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="and each model once more as predict --tta runs it: what it gains, and how much longer it takes",
+    )
+    parser.add_argument(
         "--soak",
         type=seconds,
         metavar="MINUTES",
@@ -389,6 +406,7 @@ def _settings(arguments: argparse.Namespace, command: str) -> Settings:
         source=arguments.source,
         rules=Rules(arguments.warmup_runs, arguments.num_runs, arguments.min_secs, arguments.max_secs),
         profile=arguments.profile,
+        tta=arguments.tta,
         command=command,
     )
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,42 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(
     captured = capsys.readouterr()
     assert "Warm latency" in captured.out
     assert "cannot write" in captured.err
+
+
+def test_tta_is_a_row_of_its_own_that_is_timed_and_scored_so(
+    model_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[tuple[bool, int]]] = {}
+
+    def watched(name: str) -> None:
+        real = getattr(benchmarks.cli, name)
+
+        def call(classifiers: Sequence[Classifier], *arguments: Any) -> Any:
+            seen[name] = [(one.tta, one.num_threads) for one in classifiers]
+            return real(classifiers, *arguments)
+
+        monkeypatch.setattr(benchmarks.cli, name, call)
+
+    watched("measure")
+    watched("score")
+    asked = [
+        str(model_path),
+        "--data",
+        str(photos),
+        "--tta",
+        "--num-threads",
+        "1,2",
+        "--output",
+        str(tmp_path),
+    ]
+    assert dermedge.main(["benchmark", *asked, *QUICK]) == 0
+    assert seen["measure"] == [(False, 1), (False, 2), (True, 1), (True, 2)]
+    assert seen["score"] == [(False, 1), (True, 1)]
+    with (tmp_path / "results.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    turned = f"{model_path.stem} --tta"
+    assert [row["model"] for row in rows] == [model_path.stem] * 2 + [turned] * 2
+    assert all(row["balanced_accuracy"] for row in rows)
 
 
 @pytest.mark.parametrize("phase", ["loading", "accuracy", "latency", "start"])
