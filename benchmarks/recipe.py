@@ -61,6 +61,10 @@ def _half_gray(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return augment(rgb, rng)
 
 
+def _as_it_is(rgb: NDArray[np.uint8], _rng: np.random.Generator) -> NDArray[np.uint8]:
+    return rgb
+
+
 @dataclass(frozen=True)
 class Variant:
     """What a row has otherwise than the recipe.
@@ -96,6 +100,13 @@ VARIANTS = {
     "smoother-labels": Variant("label smoothing 0.1", constants={"train.feed.LABEL_SMOOTHING": 0.1}),
     "shades-of-gray": Variant(
         "shades of gray, every other picture", constants={"train.feed.augment": _half_gray}
+    ),
+    "not-moved": Variant(
+        "neither turned, mirrored, zoomed nor shifted", constants={"train.augment._move": _as_it_is}
+    ),
+    "own-colours": Variant(
+        "light and colours as they are",
+        constants={"train.augment._light": _as_it_is, "train.augment._colour": _as_it_is},
     ),
     "mild": Variant(
         "no blur, hairs, patches, JPEG",
