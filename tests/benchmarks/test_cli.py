@@ -76,7 +76,8 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert first["model"] == model_path.stem
     assert second["model"] == "second"
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
-    assert first["runs"] == "3"
+    # on a busy machine its time is over before
+    assert 1 <= int(first["runs"]) <= 3
     assert sorted(path.name for path in out.iterdir()) == [
         "results.csv",
         "results.html",
