@@ -121,12 +121,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
     with ExitStack() as stack:
         progress("loading the models")
-        classifiers = [
-            stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
-            for model in settings.models
-            for tta in ((False, True) if settings.tta else (False,))
-            for threads in settings.num_threads
-        ]
+        classifiers = _open_all(settings, runtime, stack)
         scoring = classifiers[:: len(settings.num_threads)]
         shown = _pictures(settings, scoring, progress)
         progress("latency: warming up")
@@ -139,8 +134,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     starts = {pair: _cold_start(*pair, runtime, progress) for pair in pairs}
     profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
     names = dict(zip(settings.models, short_names(settings.models), strict=True))
-    scored = [(one.path, one.tta) for one in scoring]
-    scores = dict(zip(scored, shown.scores or [], strict=False))
+    scores = {(one.path, one.tta): found for one, found in zip(scoring, shown.scores or [], strict=False)}
     rows = tuple(
         _row(
             f"{names[one.path]} --tta" if one.tta else names[one.path],
@@ -170,6 +164,16 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         faults=tuple(faults_of_run(run)),
         rows=rows,
     )
+
+
+def _open_all(settings: Settings, runtime: str, stack: ExitStack) -> list[Classifier]:
+    """One classifier a row; those of a model and its augmentation, which differ in threads, lie together."""
+    return [
+        stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
+        for model in settings.models
+        for tta in ((False, True) if settings.tta else (False,))
+        for threads in settings.num_threads
+    ]
 
 
 def short_names(models: Sequence[Path]) -> list[str]:

@@ -22,7 +22,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +85,7 @@ def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str,
             self.send_response(204)
             self.end_headers()
 
-    with make_server(files, LOOPBACK, 0) as server:
-        server.RequestHandlerClass = partial(Handler, files)
+    with make_server(files, LOOPBACK, 0, handler=Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port, results
         server.shutdown()

@@ -39,6 +39,14 @@ def check_writable(folder: Path) -> None:
         raise storage_error(folder, PermissionError(errno.EACCES, "no permission"))
 
 
+def check_file(path: Path) -> None:
+    """Raises StorageError where ``path`` could not be written as a file; makes nothing."""
+    if path.is_dir():
+        raise storage_error(path, IsADirectoryError(errno.EISDIR, "a folder"))
+    _refuse_device(path)
+    check_writable(path.parent)
+
+
 @contextmanager
 def write_beside(path: Path | str) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
@@ -51,8 +59,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
             a renamed file would take.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file() and not target.is_dir():
-        raise StorageError(f"cannot write '{path}': it is a device or a pipe: name a file")
+    _refuse_device(target)
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,3 +86,8 @@ def write_text(path: Path | str, content: str) -> None:
     What a file's name has that is not UTF-8 is written as ``\\udce9`` is in JSON.
     """
     write_bytes(path, content.encode(errors="backslashreplace"))
+
+
+def _refuse_device(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise StorageError(f"cannot write '{path}': it is a device or a pipe: name a file")

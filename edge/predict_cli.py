@@ -17,7 +17,7 @@ import cv2
 from edge.arguments import add_model_options, add_sets_option, make_parser, read_labels
 from edge.classifier import Classifier
 from edge.errors import OptionError, PictureError, SourceError
-from edge.files import check_writable, write_bytes, write_text
+from edge.files import check_file, check_writable, write_bytes, write_text
 from edge.loop import Reading, classify_frames
 from edge.overlay import draw, encode, set_line
 from edge.pictures import find_pictures
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Predicts what can be read; status 2 where a picture could not."""
     options = _parser().parse_args(argv)
     if options.output:
-        check_writable(options.output.parent)
+        check_file(options.output)
     if options.explain:
         check_writable(options.explain)
     cv2.setNumThreads(1)  # as in edge.run_cli

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.arguments import Parser, make_parser
 from edge.errors import OptionError
-from edge.files import check_writable, write_text
+from edge.files import check_file, write_text
 from train.catalogue import build_catalogue
 from train.cli import class_names, print_catalogue
 from train.progress import progress_line
@@ -73,9 +73,7 @@ def audit(options: argparse.Namespace, command: str) -> int:
     if page and page.suffix.lower() not in (".html", ".htm"):
         page = page / "audit.html"
     for target in filter(None, (options.json, page)):
-        if target.is_dir():
-            raise OptionError(f"'{target}' is a folder: name a file in it")
-        check_writable(target.parent)
+        check_file(target)
     found = run_audit(
         options.paths, options.reference, progress_line("reading the photos"), progress_line("comparing them")
     )
@@ -93,7 +91,7 @@ def catalogue(options: argparse.Namespace) -> int:
     """Writes the table and what it is, and prints the counts."""
     if options.output.suffix != ".csv":
         raise OptionError(f"--output is '{options.output}'; its name must end in .csv")
-    check_writable(options.output.parent)
+    check_file(options.output)
     made = build_catalogue(
         options.paths, class_names(options.classes), options.seed, progress_line("reading the photos")
     )

@@ -160,7 +160,11 @@ class _Server(ThreadingHTTPServer):
 
 
 def make_server(
-    files: Mapping[str, File], host: str, port: int, context: ssl.SSLContext | None = None
+    files: Mapping[str, File],
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None = None,
+    handler: type[FileHandler] = FileHandler,
 ) -> ThreadingHTTPServer:
     """A server that is bound and not yet running; the port 0 is any that is free.
 
@@ -168,7 +172,7 @@ def make_server(
         OptionError: the address cannot be bound.
     """
     try:
-        server = _Server((host, port), partial(FileHandler, files))
+        server = _Server((host, port), partial(handler, files))
     except (OSError, OverflowError) as error:
         is_port = isinstance(error, OverflowError) or error.errno in OF_THE_PORT
         cure = "choose another --port" if is_port else "give an address of this machine as --host"

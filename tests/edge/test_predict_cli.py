@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,17 @@ def test_what_cannot_be_written_is_told_before_the_first_picture(
     [line] = capsys.readouterr().err.splitlines()
     assert "cannot write" in line
     assert "a part of the path is a file" in line
+
+
+@pytest.mark.parametrize(("taken", "said"), [("folder", "it is a folder"), ("pipe", "a device or a pipe")])
+def test_an_output_that_is_no_file_is_told_before_the_first_picture(
+    taken: str, said: str, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    assert predict(model_path, tmp_path / "missing.png", "--output", tmp_path / taken) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_nothing_is_written_when_nothing_can_be_read(
