@@ -241,7 +241,11 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
             tf.TensorSpec((None, *batches.pixels.shape[1:]), tf.float32),
             tf.TensorSpec((None, batches.classes), tf.float32),
         )
-        return tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
+        # nothing here can be tuned, and the end of an epoch would wait a minute for the thread that would
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        made = tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
+        return made.with_options(options)
 
     return strategy.distribute_datasets_from_function(read)
 
