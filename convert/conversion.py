@@ -105,7 +105,8 @@ def convert(
         manifest,
         temperature=temperature,
         thresholds=thresholds,
-        metrics={
+        metrics=manifest.metrics
+        | {
             "val_photos": len(proof.truth),
             **calibration_scores(device, proof.truth, temperature),
             **decision_scores(*decided, thresholds),

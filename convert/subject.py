@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from convert.gate import ProofSet
 from convert.keras_file import KerasFile, choose_normalization, open_keras
 from convert.network import Network, network_of
+from convert.proof import fit_adjustment
 from edge.errors import DataError, OptionError
 from edge.manifest import Manifest
 from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
 from train.drawing import draw_evenly as draw_evenly_labelled
-from train.feed import draw_evenly, label_indices
+from train.feed import draw_evenly, drawn_shares, label_indices, predict_logits
 from train.fit import trained_network
+from train.networks import add_to_logits
 from train.pixels import cached_pixels
 from train.places import find_places
 from train.run_folder import RunFolder
@@ -62,6 +64,8 @@ def subject_of_run(
 ) -> Subject:
     """A run folder: calibrated on its training photos, proven on its validation photos.
 
+    Its logits are adjusted once more for rare classes, by as much as `fit_adjustment` finds on validation.
+
     Args:
         run: a folder of `dermedge train`.
         calibration_photos: how many are drawn.
@@ -76,34 +80,43 @@ def subject_of_run(
     """
     config, photos = run.config(), run.photos()
 
-    def network(stage: str) -> Network:
-        # layers are named by counting, and names are in the file: equal conversions give equal bytes
-        keras.backend.clear_session()
-        return network_of(
-            trained_network(run, stage), config.architecture, config.size, config.classes, evidence
-        )
-
-    in_float = network("float")
     training = [photo for photo in photos if photo.split == "train"]
     held_out = [photo for photo in photos if photo.split == "val"]
     show = progress(f"decoding {len(training) + len(held_out)} photos")
     pixels = cached_pixels(_paths(training), config.size, run.cache, show)
     chosen = draw_evenly(training, min(calibration_photos, len(training)), np.random.default_rng(config.seed))
     proof_pixels = cached_pixels(_paths(held_out), config.size, run.cache, show)
+
+    truth = label_indices(held_out, config.classes)
+    shares = drawn_shares(training, config.classes)
+    logits = predict_logits(trained_network(run, "float"), proof_pixels)
+    adjustment = fit_adjustment(logits, truth, shares)
+    amounts = (adjustment * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
+
+    def network(stage: str) -> Network:
+        # layers are named by counting, and names are in the file: equal conversions give equal bytes
+        keras.backend.clear_session()
+        trained = trained_network(run, stage)
+        add_to_logits(trained, amounts)
+        return network_of(trained, config.architecture, config.size, config.classes, evidence)
+
+    in_float = network("float")
     return Subject(
         in_float,
         (lambda: network("qat")) if run.weights_path("qat").is_file() else None,
         [np.asarray(pixels[index]) for index in chosen],
         _proof(
-            in_float,
+            in_float.labels,
             proof_pixels,
-            label_indices(held_out, config.classes),
+            truth,
             [photo.group for photo in held_out],
+            logits + amounts,
             critical,
         ),
         replace(
             _manifest(config.classes, config.size, config.architecture, config.command, licence),
             data_digest=config.data_digest,
+            metrics={"logit_adjustment": adjustment},
         ),
     )
 
@@ -154,10 +167,11 @@ def subject_of_keras(
         None,
         list(pixels),
         _proof(
-            network,
+            network.labels,
             proof_pixels,
             np.array([photo.label_index for photo in proving]),
             [photo.group for photo in proving],
+            network.logits(proof_pixels),
             critical,
         ),
         _manifest(names, file.size, file.path.stem, command, licence),
@@ -192,13 +206,13 @@ def _none_label(labels: Sequence[str]) -> str | None:
 
 
 def _proof(
-    network: Network,
+    labels: tuple[str, ...],
     pixels: NDArray[np.uint8],
     truth: NDArray[np.int64],
     groups: list[str],
+    reference: NDArray[np.float32],
     critical: str | None,
 ) -> ProofSet:
-    labels = network.labels
     if critical is not None and critical not in labels:
         raise OptionError(f"--critical is '{critical}'. Known: {', '.join(labels)}")
     if critical is None and CRITICAL in labels:
@@ -209,7 +223,7 @@ def _proof(
         groups,
         labels,
         _none_label(labels),
-        network.logits(pixels).astype(np.float64),
+        reference.astype(np.float64),
         critical,
     )
 

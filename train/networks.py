@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from edge.errors import DataError, OptionError
 from train.efficientnet_lite import efficientnet_lite, round_filters
@@ -109,6 +111,17 @@ def freeze_batch_norms(network: keras.Model) -> None:
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def add_to_logits(network: keras.Model, amounts: NDArray[np.float32]) -> None:
+    """Adds float32 [K] amounts to the logits for good, in the biases of the last layer that learns.
+
+    Args:
+        network: of `build_network`, or its quantization-aware twin.
+        amounts: one a class.
+    """
+    biases = [one for one in network.weights if "bias" in one.name and one.shape == amounts.shape]
+    biases[-1].assign_add(amounts)
 
 
 NETWORKS: dict[str, Callable[[int, int, str, float], keras.Model]] = {

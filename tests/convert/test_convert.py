@@ -19,6 +19,7 @@ from convert.proof import (
     check_input,
     compare,
     device_logits,
+    fit_adjustment,
     fit_temperature,
 )
 from edge.classifier import Classifier
@@ -26,6 +27,7 @@ from edge.errors import ModelError
 from edge.manifest import Manifest, attach, read_manifest, strip
 from edge.pictures import read_picture
 from edge.preprocess import normalize, to_input
+from train.feed import drawn_shares
 from train.fit import trained_network
 from train.run_folder import RunFolder
 
@@ -50,6 +52,13 @@ def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {kind: folder / f"{kind}.tflite" for kind in OPTIONS}
 
 
+def adjustment(manifest: Manifest, run: Path) -> np.ndarray:
+    """float32 [K]: what the file adds to the logits of the run's network."""
+    training = [photo for photo in RunFolder(run).photos() if photo.split == "train"]
+    strength: float = manifest.metrics["logit_adjustment"]
+    return -strength * np.log(drawn_shares(training, manifest.labels))
+
+
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_the_file_answers_as_its_keras_model_does(
     converted: dict[str, Path], trained_run: Path, labelled_set: Path, kind: str
@@ -58,6 +67,8 @@ def test_the_file_answers_as_its_keras_model_does(
     frames = [read_picture(path) for path in sorted(labelled_set.rglob("*.png"))[::4]]
     reference = network.predict_on_batch(np.stack([normalize(to_input(frame, 32)) for frame in frames]))
     with Classifier(converted[kind]) as classifier:
+        assert classifier.manifest is not None
+        reference += adjustment(classifier.manifest, trained_run)
         device = np.array([classifier.predict(frame).logits for frame in frames])
     parity = compare(reference, device)
     assert parity.agreement == 1
@@ -229,6 +240,17 @@ def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> 
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     truth = (probabilities.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
     assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_fitted_adjustment_gives_rare_classes_what_they_lack() -> None:
+    rng = np.random.default_rng(0)
+    shares = np.array([0.6, 0.3, 0.1])
+    balanced = rng.normal(0, 2, (30_000, 3))
+    truth = (calibrated(balanced, 1.0).cumsum(axis=1) < rng.random((30_000, 1))).sum(axis=1)
+    lacking = 1.6 * (balanced + 0.4 * np.log(shares))
+    assert fit_adjustment(lacking, truth, shares) == pytest.approx(1.6 * 0.4, abs=0.05)
+    assert fit_adjustment(balanced, truth, shares) == pytest.approx(0, abs=0.05)
+    assert fit_adjustment(lacking, truth, np.full(3, 1 / 3)) == 0
 
 
 def test_scaling_by_the_fitted_temperature_calibrates() -> None:

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from edge.errors import DataError, OptionError
 from train.efficientnet_lite import PYTORCH_NAMES, efficientnet_lite, round_filters, take_pytorch_weights
-from train.networks import EVIDENCE, LOGITS, NETWORKS, build_network
+from train.networks import EVIDENCE, LOGITS, NETWORKS, add_to_logits, build_network
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -21,6 +21,15 @@ def test_the_logits_are_the_mean_of_the_evidence(architecture: str) -> None:
     evidence, logits = probe(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32))
     assert logits.shape == (2, 5)
     assert np.allclose(evidence.numpy().mean(axis=(1, 2)), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_amounts_are_added_to_the_logits_for_good(architecture: str) -> None:
+    network = build_network(architecture, 64, 5)
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    before, amounts = network.predict_on_batch(pictures), np.array([0.5, -1, 0, 2, 0.25], np.float32)
+    add_to_logits(network, amounts)
+    assert np.allclose(network.predict_on_batch(pictures), before + amounts, atol=1e-5)
 
 
 def test_efficientnet_lite_has_the_published_sizes() -> None:

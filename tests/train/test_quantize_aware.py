@@ -7,7 +7,7 @@ pytest.importorskip("tensorflow_model_optimization")
 
 import tf_keras as keras
 
-from train.networks import EVIDENCE, LOGITS
+from train.networks import EVIDENCE, LOGITS, add_to_logits
 from train.quantize_aware import (
     INPUT_RANGE,
     equalize_depthwise_channels,
@@ -77,3 +77,10 @@ def test_the_input_range_is_that_of_all_pixels(network: keras.Model) -> None:
     layer = next(one for one in twin.layers if one.name.startswith("quantize_layer"))
     ends = sorted(float(v.numpy()) for v in layer.weights if "min" in v.name or "max" in v.name)
     assert ends == pytest.approx(INPUT_RANGE)
+
+
+def test_amounts_are_added_to_the_logits_of_the_twin(network: keras.Model) -> None:
+    twin = uncalibrated_twin(network)
+    before, amounts = twin.predict_on_batch(PICTURES), np.array([0.5, -1, 0.25], np.float32)
+    add_to_logits(twin, amounts)
+    assert np.allclose(twin.predict_on_batch(PICTURES), before + amounts, atol=0.1)
