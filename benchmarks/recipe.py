@@ -104,6 +104,16 @@ VARIANTS = {
     "not-moved": Variant(
         "neither turned, mirrored, zoomed nor shifted", constants={"train.augment._move": _as_it_is}
     ),
+    "wide-colours": Variant(
+        "wider variations of light and colours",
+        constants={
+            "train.augment.EXPOSURE": (0.65, 1.2),
+            "train.augment.GAIN": 0.08,
+            "train.augment.CONTRAST": (0.8, 1.25),
+            "train.augment.SATURATION": (0.75, 1.25),
+            "train.augment.HUE_DEGREES": 6,
+        },
+    ),
     "own-colours": Variant(
         "light and colours as they are",
         constants={"train.augment._light": _as_it_is, "train.augment._colour": _as_it_is},

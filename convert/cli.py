@@ -309,12 +309,19 @@ def refusal(outcome: Outcome, climbed: bool) -> str:
 def decision_lines(manifest: Manifest) -> list[str]:
     """What temperature and thresholds do on the validation photos that they were fitted on, for people."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
-    lines = [
+    lines = []
+    if metrics.get("logit_adjustment"):
+        before = metrics["val_float_balanced_accuracy_unadjusted"]
+        lines.append(
+            f"rare classes: logits adjusted by {metrics['logit_adjustment']:.2f} of their log share; "
+            f"balanced accuracy in float {metrics['val_float_balanced_accuracy']:.3f}, was {before:.3f}"
+        )
+    lines.append(
         f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f} as it answers, "
         f"{metrics['val_balanced_accuracy_argmax']:.3f} by the most probable class; temperature "
         f"{manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, was "
         f"{metrics['val_ece_unscaled']:.3f}"
-    ]
+    )
     if "none" in thresholds:
         others = metrics.get("val_none_declined")
         lines.append(

@@ -23,6 +23,7 @@ from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos
 from train.drawing import draw_evenly as draw_evenly_labelled
 from train.feed import draw_evenly, drawn_shares, label_indices, predict_logits
 from train.fit import trained_network
+from train.metrics import balanced_accuracy, confusion_matrix
 from train.networks import add_to_logits
 from train.pixels import cached_pixels
 from train.places import find_places
@@ -116,7 +117,11 @@ def subject_of_run(
         replace(
             _manifest(config.classes, config.size, config.architecture, config.command, licence),
             data_digest=config.data_digest,
-            metrics={"logit_adjustment": adjustment},
+            metrics={
+                "logit_adjustment": adjustment,
+                "val_float_balanced_accuracy": _balanced(logits + amounts, truth),
+                "val_float_balanced_accuracy_unadjusted": _balanced(logits, truth),
+            },
         ),
     )
 
@@ -176,6 +181,11 @@ def subject_of_keras(
         ),
         _manifest(names, file.size, file.path.stem, command, licence),
     )
+
+
+def _balanced(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    matrix = confusion_matrix(truth, logits.argmax(axis=1), logits.shape[1])
+    return round(balanced_accuracy(matrix), 4)
 
 
 def _manifest(
