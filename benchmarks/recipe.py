@@ -104,14 +104,14 @@ VARIANTS = {
     "not-moved": Variant(
         "neither turned, mirrored, zoomed nor shifted", constants={"train.augment._move": _as_it_is}
     ),
-    "wide-colours": Variant(
-        "wider variations of light and colours",
+    "milder-colours": Variant(
+        "light and colours varied less",
         constants={
-            "train.augment.EXPOSURE": (0.65, 1.2),
-            "train.augment.GAIN": 0.08,
-            "train.augment.CONTRAST": (0.8, 1.25),
-            "train.augment.SATURATION": (0.75, 1.25),
-            "train.augment.HUE_DEGREES": 6,
+            "train.augment.EXPOSURE": (0.85, 1.1),
+            "train.augment.GAIN": 0.02,
+            "train.augment.CONTRAST": (0.9, 1.1),
+            "train.augment.SATURATION": (0.9, 1.1),
+            "train.augment.HUE_DEGREES": 2,
         },
     ),
     "own-colours": Variant(

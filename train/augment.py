@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 ZOOM = (0.75, 1.5)
 SHIFT = 0.1  # of the side
-# Colour tells lesions apart: wider variations of it cost more than they give (benchmarks/results/recipe).
-EXPOSURE = (0.85, 1.1)
-GAIN = 0.02  # of each colour channel
-CONTRAST = (0.9, 1.1)
-SATURATION, HUE_DEGREES = (0.9, 1.1), 2
+EXPOSURE = (0.65, 1.2)
+GAIN = 0.08  # of each colour channel
+CONTRAST = (0.8, 1.25)
+SATURATION, HUE_DEGREES = (0.75, 1.25), 6
 BLUR_SHARE, BLUR_SIGMA = 0.3, (0.3, 1.5)
 HAIR_SHARE, MAX_HAIRS = 0.2, 6
 PATCH_SHARE, PATCH = 0.3, (0.1, 0.35)  # of the side

@@ -18,9 +18,13 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+import tensorflow as tf
+
 import dermedge
 from edge.errors import OptionError, WorkerError
-from train.distribution import STRATEGIES, Cluster, meet_workers, read_cluster
+from train.catalogue import Photo
+from train.distribution import STRATEGIES, Cluster, meet_workers, read_cluster, share_batches
+from train.feed import TrainingBatches
 from train.fit import trained_network
 from train.run_folder import RunFolder
 
@@ -104,6 +108,15 @@ def assert_learned_the_same(run: RunFolder, single: RunFolder) -> None:
             strict=True,
         )
         assert max(float(np.abs(a - b).max()) for a, b in pairs) < tolerance
+
+
+def test_no_thread_that_tunes_the_batches_keeps_an_epoch_from_ending() -> None:
+    photos = [Photo(name, "", "", "", name, name, "s") for name in ("a", "b")]
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+    batches = TrainingBatches(pixels, photos, ("a", "b"), batch_size=2, photos_per_epoch=2, seed=0, epoch=0)
+    shared = share_batches(batches, tf.distribute.get_strategy())
+    assert shared.options().autotune.enabled is False
+    assert [pictures.shape for pictures, _ in shared] == [(2, 32, 32, 3)]
 
 
 def test_two_devices_learn_what_one_does(
