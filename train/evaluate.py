@@ -209,7 +209,7 @@ def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any
 
 
 def subject_of_run(run: RunFolder, stage: str) -> Subject:
-    """The Keras network of a run's stage, without temperature and thresholds, which conversion fits.
+    """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
 
     Raises:
         OptionError: an unknown stage.
