@@ -66,34 +66,6 @@ def _centred(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return logits - logits.mean(axis=1, keepdims=True)
 
 
-def fit_adjustment(
-    logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
-) -> float:
-    """How much of the logarithm of its share each logit is still to lose: 0 to 1.
-
-    Training adds that logarithm once (`train.fit.adjusted_loss`), so that logits speak as if classes were
-    alike often. But the few photos of a rare class are seen most often, and learned by heart: of photos that
-    were not seen, too few are given to it. This is the strength of least cross-entropy with classes weighed
-    alike, at the temperature that is best with it; more of Menon et al., "Long-Tail Learning via Logit
-    Adjustment", 2021, equation 9.
-
-    Args:
-        logits: float [n, K], of photos that were not trained on.
-        truth: int [n].
-        shares: float [K], of what was drawn in training; alike, they leave nothing to adjust.
-    """
-    if np.allclose(shares, shares[0]):
-        return 0.0
-    weights = 1 / np.bincount(truth, minlength=len(shares))[truth]
-
-    def cross_entropy(strength: float) -> float:
-        adjusted = logits - strength * np.log(shares)
-        return _cross_entropy(adjusted / fit_temperature(adjusted, truth, weights), truth, weights)
-
-    best = minimize_scalar(cross_entropy, bounds=(0.0, 1.0), method="bounded")
-    return round(float(best.x), 2)
-
-
 def fit_temperature(
     logits: NDArray[np.floating],
     truth: NDArray[np.integer],
@@ -106,16 +78,17 @@ def fit_temperature(
     """
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     best = minimize_scalar(
-        lambda log_temperature: _cross_entropy(logits / np.exp(log_temperature), truth, weights),
+        lambda log_temperature: cross_entropy(logits / np.exp(log_temperature), truth, weights),
         bounds=bounds,
         method="bounded",
     )
     return round(float(np.exp(best.x)), 4)
 
 
-def _cross_entropy(
-    logits: NDArray[np.floating], truth: NDArray[np.integer], weights: NDArray[np.floating] | None
+def cross_entropy(
+    logits: NDArray[np.floating], truth: NDArray[np.integer], weights: NDArray[np.floating] | None = None
 ) -> float:
+    """The mean cross-entropy of float [n, K] logits and int [n] labels; weights as in `fit_temperature`."""
     centred = logits - logits.max(axis=1, keepdims=True)
     true = centred[np.arange(len(truth)), truth]
     return float(np.average(np.log(np.exp(centred).sum(axis=1)) - true, weights=weights))

@@ -13,17 +13,16 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
+from convert.adjustment import Adjustment, adjustment_of
 from convert.gate import ProofSet
 from convert.keras_file import KerasFile, choose_normalization, open_keras
 from convert.network import Network, network_of
-from convert.proof import fit_adjustment
 from edge.errors import DataError, OptionError
 from edge.manifest import Manifest
 from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
 from train.drawing import draw_evenly as draw_evenly_labelled
 from train.feed import draw_evenly, drawn_shares, label_indices, predict_logits
 from train.fit import trained_network
-from train.metrics import balanced_accuracy, confusion_matrix
 from train.networks import add_to_logits
 from train.pixels import cached_pixels
 from train.places import find_places
@@ -65,7 +64,7 @@ def subject_of_run(
 ) -> Subject:
     """A run folder: calibrated on its training photos, proven on its validation photos.
 
-    Its logits are adjusted once more for rare classes, by as much as `fit_adjustment` finds on validation.
+    Its logits are adjusted once more for rare classes, as `convert.adjustment` finds on validation.
 
     Args:
         run: a folder of `dermedge train`.
@@ -80,48 +79,31 @@ def subject_of_run(
         OptionError: there is no such critical class.
     """
     config, photos = run.config(), run.photos()
-
+    trained = trained_network(run, "float")
     training = [photo for photo in photos if photo.split == "train"]
     held_out = [photo for photo in photos if photo.split == "val"]
     show = progress(f"decoding {len(training) + len(held_out)} photos")
     pixels = cached_pixels(_paths(training), config.size, run.cache, show)
     chosen = draw_evenly(training, min(calibration_photos, len(training)), np.random.default_rng(config.seed))
     proof_pixels = cached_pixels(_paths(held_out), config.size, run.cache, show)
-
-    truth = label_indices(held_out, config.classes)
-    shares = drawn_shares(training, config.classes)
-    logits = predict_logits(trained_network(run, "float"), proof_pixels)
-    adjustment = fit_adjustment(logits, truth, shares)
-    amounts = (adjustment * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
-
-    def network(stage: str) -> Network:
-        # layers are named by counting, and names are in the file: equal conversions give equal bytes
-        keras.backend.clear_session()
-        trained = trained_network(run, stage)
-        add_to_logits(trained, amounts)
-        return network_of(trained, config.architecture, config.size, config.classes, evidence)
-
-    in_float = network("float")
+    truth, logits = label_indices(held_out, config.classes), predict_logits(trained, proof_pixels)
+    adjustment = adjustment_of(logits, truth, drawn_shares(training, config.classes))
     return Subject(
-        in_float,
-        (lambda: network("qat")) if run.weights_path("qat").is_file() else None,
+        _network(run, "float", adjustment, evidence),
+        (lambda: _network(run, "qat", adjustment, evidence)) if run.weights_path("qat").is_file() else None,
         [np.asarray(pixels[index]) for index in chosen],
         _proof(
-            in_float.labels,
+            config.classes,
             proof_pixels,
             truth,
             [photo.group for photo in held_out],
-            logits + amounts,
+            logits + adjustment.amounts,
             critical,
         ),
         replace(
             _manifest(config.classes, config.size, config.architecture, config.command, licence),
             data_digest=config.data_digest,
-            metrics={
-                "logit_adjustment": adjustment,
-                "val_float_balanced_accuracy": _balanced(logits + amounts, truth),
-                "val_float_balanced_accuracy_unadjusted": _balanced(logits, truth),
-            },
+            metrics=adjustment.metrics,
         ),
     )
 
@@ -183,9 +165,13 @@ def subject_of_keras(
     )
 
 
-def _balanced(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    matrix = confusion_matrix(truth, logits.argmax(axis=1), logits.shape[1])
-    return round(balanced_accuracy(matrix), 4)
+def _network(run: RunFolder, stage: str, adjustment: Adjustment, evidence: bool) -> Network:
+    config = run.config()
+    # layers are named by counting, and names are in the file: equal conversions give equal bytes
+    keras.backend.clear_session()
+    trained = trained_network(run, stage)
+    add_to_logits(trained, adjustment.amounts)
+    return network_of(trained, config.architecture, config.size, config.classes, evidence)
 
 
 def _manifest(

@@ -35,7 +35,8 @@ class Manifest:
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
         thresholds: of the decision, as `edge.decision` describes them; empty: the most probable class.
-        metrics: figures by name, each measured by the device runtime on the split that its key names.
+        metrics: figures by name, each measured by the device runtime on the split that its key names, or in
+            Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted.
         parity: how the file compares with the Keras model it was made of, on the same pictures.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import dermedge
+from convert.adjustment import fit_adjustment
 from convert.compact import share_vectors
 from convert.lower import INT8_PTQ, Form, input_ends, lower
 from convert.network import network_of
@@ -19,7 +20,6 @@ from convert.proof import (
     check_input,
     compare,
     device_logits,
-    fit_adjustment,
     fit_temperature,
 )
 from edge.classifier import Classifier
