@@ -36,6 +36,7 @@ class Config:
         data_digest: of the catalogue.
         command: the command line.
         teachers: run folders whose probabilities it learns from besides the labels.
+        light: a name of `train.augment.LIGHTS`.
     """
 
     architecture: str
@@ -53,6 +54,7 @@ class Config:
     data_digest: str
     command: str
     teachers: tuple[str, ...] = ()
+    light: str = "varied"
 
     def stage_epochs(self, stage: str) -> int:
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
