@@ -66,13 +66,23 @@ class Outcome:
         return self.chosen.verdict.passed
 
 
-def try_forms(subject: Subject, forms: list[Form], max_drop: float, progress: Told) -> Outcome:
-    """Converts into each of some forms that are as fast, and chooses the `better`.
+def try_forms(
+    subject: Subject,
+    forms: list[Form],
+    max_drop: float,
+    progress: Told,
+    say: Callable[[str], None] = print,
+) -> Outcome:
+    """Converts into each of some forms that are as fast, and chooses the `better`; tells each of rivals.
 
     Raises:
         ModelError: none of them can be made.
     """
-    attempts = [_attempt(subject, form, max_drop, progress) for form in forms]
+    attempts = []
+    for form in forms:
+        attempts.append(_attempt(subject, form, max_drop, progress))
+        if len(forms) > 1:
+            say(attempts[-1].line)
     return _outcome(subject, attempts)
 
 

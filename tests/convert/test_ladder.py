@@ -97,7 +97,10 @@ def test_a_file_that_cannot_be_written_leaves_no_report(
 
 
 def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(subject: Subject) -> None:
-    outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent)
+    told: list[str] = []
+    outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent, told.append)
+    assert told == [one.line for one in outcome.attempts]
+    assert all("passed" in line for line in told)
     figures = {
         one.form.kind: one.conversion.manifest.metrics["val_balanced_accuracy_argmax"]
         for one in outcome.attempts
