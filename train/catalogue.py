@@ -404,6 +404,11 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
     return cut
 
 
+def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
+    """The photos with those of the validation split in training; the test split stays."""
+    return tuple(replace(photo, split="train") if photo.split == "val" else photo for photo in photos)
+
+
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
     """The groups, lesions, image ids and files that lie in more than one split; empty if it is honest."""
     splits: dict[str, set[str]] = defaultdict(set)

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.arguments import Parser, make_parser, positive_int, positive_number
 from edge.errors import OptionError
-from train.catalogue import Catalogue, build_catalogue, with_source_tested
+from train.catalogue import Catalogue, build_catalogue, with_source_tested, with_validation_learned
 from train.run_folder import Config, RunFolder, refuse_existing
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ def parser() -> Parser:
         "--data", type=Path, nargs="+", metavar="PATH", help="folders of photos, and the publishers' tables"
     )
     what.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped")
+    what.add_argument(
+        "--refit",
+        type=Path,
+        metavar="RUN",
+        help="the recipe of RUN once more, on its validation photos too; RUN goes on to tell the thresholds",
+    )
     made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
     _add_network_options(made)
     _add_stage_options(made)
@@ -50,8 +56,7 @@ def _add_network_options(made: Parser) -> None:
     )
     made.add_argument(
         "--weights",
-        default="imagenet",
-        help="imagenet, none, a weights file, or a finished run, of any size, to go on from",
+        help="imagenet, the default; none, a weights file, or a finished run, of any size, to go on from",
     )
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
     made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
@@ -119,7 +124,8 @@ def main(argv: Sequence[str]) -> int:
     strategy = STRATEGIES[options.strategy]()
     with lost_workers_told():
         if is_chief(strategy):
-            path = options.resume or start(options, shlex.join(["dermedge", "train", *argv]), strategy)
+            command = shlex.join(["dermedge", "train", *argv])
+            path = options.resume or (start_refit if options.refit else start)(options, command, strategy)
         wait_for_all(strategy)
         train_all(path, strategy)
         wait_for_all(strategy)
@@ -148,6 +154,37 @@ def class_names(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()] if text else None
 
 
+def output_path(options: argparse.Namespace) -> Path:
+    """The run folder to make, which is not there yet."""
+    path: Path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    refuse_existing(path)
+    return path
+
+
+def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
+    """Makes the folder of a run by the recipe of another, which learns from its validation photos too."""
+    from train.distribution import check_batch
+    from train.origin import check_origins
+
+    path, validated = output_path(options), RunFolder(options.refit)
+    config, photos = validated.config(), validated.photos()
+    check_batch(config.batch_size, strategy)
+    if not any(photo.split == "val" for photo in photos):
+        raise OptionError(f"'{validated.path}' has learned from its validation photos already; refit another")
+    catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
+    config = replace(
+        config,
+        weights=options.weights or config.weights,
+        data_digest=catalogue.digest,
+        command=command,
+        validated=str(options.refit),
+    )
+    check_origins(config, catalogue.photos)
+    print_catalogue(catalogue)
+    RunFolder(path).create(config, catalogue)
+    return path
+
+
 def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
     from train.distribution import check_batch
@@ -162,10 +199,11 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
-    weights = "none" if options.arch == "cnn" and options.weights == "imagenet" else options.weights
-    path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    weights = options.weights or "imagenet"
+    if options.arch == "cnn" and weights == "imagenet":
+        weights = "none"
+    path = output_path(options)
     # what can be told before the photos are read is told then, because that takes a while
-    refuse_existing(path)
     for teacher in options.teacher:
         RunFolder(teacher).config()
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)

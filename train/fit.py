@@ -86,6 +86,8 @@ class Trainer:
         self.run.keep_checkpoint("")
 
     def _pixels(self, photos: Sequence[Photo], name: str) -> NDArray[np.uint8]:
+        if not photos:
+            return np.empty((0, self.config.size, self.config.size, 3), np.uint8)
         paths = [Path(photo.path) for photo in photos]
         gone = next((path for path in paths if not path.is_file()), None)
         if gone:
@@ -113,7 +115,7 @@ class Trainer:
             checkpoint.restore(str(self.run.path / progress.checkpoint / "state")).expect_partial()
         for epoch in range(progress.epoch, total):
             row = self._fit_epoch(model, progress.stage, epoch)
-            if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            if not np.isfinite([row["loss"], row.get("val_loss", 0)]).all():
                 rate = "--lr" if progress.stage == "float" else "--qat-lr"
                 raise DataError(f"the loss is not finite after epoch {epoch + 1}: train with a lower {rate}")
             # the last epoch is kept and not the best: among noisy scores of few photos, that is a lucky one
@@ -187,26 +189,30 @@ class Trainer:
         if stage == "qat":
             restore_input_range(model)
         seconds = perf_counter() - started
-        matrix, loss = self._validate(model)
         return {
             "stage": stage,
             "epoch": epoch + 1,
             "loss": round(fitted.history["loss"][0], 5),
             "accuracy": round(fitted.history["accuracy"][0], 5),
-            "val_loss": round(loss, 5),
-            "val_accuracy": round(accuracy(matrix), 5),
-            "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
+            **self._validate(model),
             "learning_rate": float(f"{float(model.optimizer.learning_rate.numpy()):.3g}"),
             "photos_per_second": round(len(batches) * self.config.batch_size / seconds, 1),
             "seconds": round(perf_counter() - started, 1),
         }
 
-    def _validate(self, model: keras.Model) -> tuple[NDArray[np.int64], float]:
+    def _validate(self, model: keras.Model) -> dict[str, float]:
+        """The columns of an epoch's row; none where there is nothing to validate on."""
+        if not self.val_photos:
+            return {}
         truth = label_indices(self.val_photos, self.config.classes)
         logits = predict_logits(model, self.val_pixels)
         loss = keras.losses.sparse_categorical_crossentropy(truth, logits, from_logits=True)
         matrix = confusion_matrix(truth, logits.argmax(axis=1), len(self.config.classes))
-        return matrix, float(np.mean(loss))
+        return {
+            "val_loss": round(float(np.mean(loss)), 5),
+            "val_accuracy": round(accuracy(matrix), 5),
+            "val_balanced_accuracy": round(balanced_accuracy(matrix), 5),
+        }
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -272,9 +278,13 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 def describe(row: dict[str, Any], epochs: int) -> str:
     """One line for a finished epoch."""
-    return (
-        f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  "
+    validated = (
         f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
         f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  "
+        if "val_loss" in row
+        else f"accuracy {row['accuracy']:.3f}  "
+    )
+    return (
+        f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  {validated}"
         f"{row['photos_per_second']:.0f} photos/s  {row['seconds']:.0f} s"
     )

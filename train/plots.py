@@ -66,6 +66,8 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
             (right, "accuracy", "--", "training accuracy"),
             (right, "val_balanced_accuracy", "-", "validation balanced accuracy"),
         ):
+            if key not in rows[0][1]:
+                continue
             values = [float(row[key]) for _, row in rows]
             axes.plot(epochs, values, style, marker="o", markersize=3, color=colour, label=f"{stage} {name}")
     for axes, title in ((left, "cross-entropy"), (right, "accuracy")):

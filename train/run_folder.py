@@ -37,6 +37,7 @@ class Config:
         command: the command line.
         teachers: run folders whose probabilities it learns from besides the labels.
         light: a name of `train.augment.LIGHTS`.
+        validated: the run by the same recipe from whose validation photos this one learns too, or empty.
     """
 
     architecture: str
@@ -55,6 +56,7 @@ class Config:
     command: str
     teachers: tuple[str, ...] = ()
     light: str = "varied"
+    validated: str = ""
 
     def stage_epochs(self, stage: str) -> int:
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
