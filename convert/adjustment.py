@@ -31,7 +31,7 @@ def adjustment_of(
 ) -> Adjustment:
     """The adjustment that float32 [n, K] logits ask for; arguments as those of `fit_adjustment`."""
     strength = fit_adjustment(logits, truth, shares)
-    amounts = (strength * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
+    amounts = adjustment_amounts(strength, shares)
 
     def score(of: NDArray[np.float32]) -> float:
         return round(balanced_accuracy(confusion_matrix(truth, of.argmax(axis=1), len(shares))), 4)
@@ -44,6 +44,11 @@ def adjustment_of(
             "val_float_balanced_accuracy_unadjusted": score(logits),
         },
     )
+
+
+def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [K], of mean 0: what takes this much of the logarithm of its share from each logit."""
+    return (strength * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
 
 
 def fit_adjustment(

@@ -310,6 +310,11 @@ def decision_lines(manifest: Manifest) -> list[str]:
     """What temperature and thresholds do on the validation photos that they were fitted on, for people."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
     lines = []
+    if "validated_by" in metrics:
+        lines.append(
+            f"the network has learned the validation photos: temperature, thresholds and all figures on these "
+            f"are of '{metrics['validated_by']}', the same recipe without them"
+        )
     if metrics.get("logit_adjustment"):
         before = metrics["val_float_balanced_accuracy_unadjusted"]
         lines.append(

@@ -74,7 +74,9 @@ def convert(
 ) -> Conversion:
     """Converts, and runs the result on the whole proof set beside the float network.
 
-    Temperature and thresholds are fitted on what the converted file itself says of these photos.
+    Temperature and thresholds are fitted on what the converted file itself says of these photos. A network
+    that has learned from them gets those of the run that tells what its recipe is worth, converted alike, and
+    must pass its proof as that one must.
 
     Args:
         subject: what is converted.
@@ -85,6 +87,7 @@ def convert(
     Raises:
         ModelError: the converter, or the device runtime, refuses the model.
     """
+    stand_in = convert(subject.validated, form, max_drop, progress) if subject.validated else None
     proof = subject.proof
     network = _network(subject, form)
     manifest = replace(subject.manifest, quantization=form.kind)
@@ -98,23 +101,33 @@ def convert(
         golden = record(path)
     reference = proof.reference if network is subject.network else network.logits(proof.pixels)
     parity = compare(reference, device)
-    temperature = fit_temperature(device, proof.truth)
-    decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
-    thresholds = fit_thresholds(*decided, proof.critical)
-    manifest = replace(
-        manifest,
-        temperature=temperature,
-        thresholds=thresholds,
-        metrics=manifest.metrics
-        | {
-            "val_photos": len(proof.truth),
-            **calibration_scores(device, proof.truth, temperature),
-            **decision_scores(*decided, thresholds),
-        },
-        parity=parity_json(parity),
-        golden=golden,
-    )
     verdict = judge(proof, device, max_drop)
+    if stand_in:
+        fitted = stand_in.manifest
+        manifest = replace(
+            manifest,
+            temperature=fitted.temperature,
+            thresholds=fitted.thresholds,
+            metrics=fitted.metrics | manifest.metrics,
+        )
+        # the file's own, on photos that its network has learned, is shown where it alone refuses it
+        verdict = verdict if stand_in.verdict.passed and not verdict.passed else stand_in.verdict
+    else:
+        temperature = fit_temperature(device, proof.truth)
+        decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
+        thresholds = fit_thresholds(*decided, proof.critical)
+        manifest = replace(
+            manifest,
+            temperature=temperature,
+            thresholds=thresholds,
+            metrics=manifest.metrics
+            | {
+                "val_photos": len(proof.truth),
+                **calibration_scores(device, proof.truth, temperature),
+                **decision_scores(*decided, thresholds),
+            },
+        )
+    manifest = replace(manifest, parity=parity_json(parity), golden=golden)
     return Conversion(form, attach(model, manifest), manifest, parity, verdict, invoke_ms)
 
 

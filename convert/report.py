@@ -146,6 +146,13 @@ def _flips(chosen: Conversion) -> list[tuple[str, int, int]]:
 
 def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
     manifest, calibrated = chosen.manifest, chosen.form.kind in CALIBRATED_KINDS
+    proven = f"{chosen.verdict.photos} photos that it was not calibrated on"
+    if subject.validated:
+        validated_by = manifest.metrics["validated_by"]
+        proven = (
+            f"{chosen.verdict.photos} photos that the network has learned: temperature, thresholds and checks "
+            f"are those of '{validated_by}', the same recipe without them, converted alike"
+        )
     return {
         "form": chosen.form.name,
         "input": f"{chosen.form.io}, {manifest.input_size} x {manifest.input_size}, real pixels",
@@ -154,7 +161,7 @@ def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
         "classes": ", ".join(manifest.labels),
         "size": f"{len(chosen.model) / 1e6:.2f} MB, the network {len(strip(chosen.model)) / 1e6:.2f} MB",
         "calibrated on": f"{len(subject.calibration)} photos" if calibrated else "nothing: no need of it",
-        "proven on": f"{chosen.verdict.photos} photos that it was not calibrated on",
+        "proven on": proven,
         "inference": f"{chosen.invoke_ms:.2f} ms, the median of the proof: no benchmark",
         "temperature": f"{manifest.temperature:.3f}",
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),

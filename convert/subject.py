@@ -13,7 +13,7 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from convert.adjustment import Adjustment, adjustment_of
+from convert.adjustment import adjustment_amounts, adjustment_of
 from convert.gate import ProofSet
 from convert.keras_file import KerasFile, choose_normalization, open_keras
 from convert.network import Network, network_of
@@ -45,6 +45,8 @@ class Subject:
         calibration: uint8 [s, s, 3] RGB pictures that it was not proven on, drawn evenly over the classes.
         proof: the photos it is proven on.
         manifest: what is known of a file before it is made.
+        validated: where ``network`` has learned from the photos of the proof: what a run by the same recipe
+            is that has not. It is converted alike, and what it shows there fits temperature and thresholds.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class Subject:
     calibration: Sequence[NDArray[np.uint8]]
     proof: ProofSet
     manifest: Manifest
+    validated: Subject | None = None
 
 
 def subject_of_run(
@@ -64,7 +67,8 @@ def subject_of_run(
 ) -> Subject:
     """A run folder: calibrated on its training photos, proven on its validation photos.
 
-    Its logits are adjusted once more for rare classes, as `convert.adjustment` finds on validation.
+    Its logits are adjusted once more for rare classes, as `convert.adjustment` finds on validation. A run
+    that learned from the validation photos of another one is proven on these, as that one is beside it.
 
     Args:
         run: a folder of `dermedge train`.
@@ -78,33 +82,45 @@ def subject_of_run(
         DataError: the run lacks the weights, or photos of it have gone.
         OptionError: there is no such critical class.
     """
-    config, photos = run.config(), run.photos()
+    config = run.config()
     trained = trained_network(run, "float")
-    training = [photo for photo in photos if photo.split == "train"]
-    held_out = [photo for photo in photos if photo.split == "val"]
+    validated = (
+        subject_of_run(_validated(run), calibration_photos, evidence, licence, critical, progress)
+        if config.validated
+        else None
+    )
+    training = [photo for photo in run.photos() if photo.split == "train"]
+    held_out = [photo for photo in (_validated(run) if validated else run).photos() if photo.split == "val"]
     show = progress(f"decoding {len(training) + len(held_out)} photos")
     pixels = cached_pixels(_paths(training), config.size, run.cache, show)
     chosen = draw_evenly(training, min(calibration_photos, len(training)), np.random.default_rng(config.seed))
     proof_pixels = cached_pixels(_paths(held_out), config.size, run.cache, show)
     truth, logits = label_indices(held_out, config.classes), predict_logits(trained, proof_pixels)
-    adjustment = adjustment_of(logits, truth, drawn_shares(training, config.classes))
+    shares = drawn_shares(training, config.classes)
+    if validated:
+        metrics = validated.manifest.metrics | {"validated_by": config.validated}
+        amounts = adjustment_amounts(metrics["logit_adjustment"], shares)
+    else:
+        adjustment = adjustment_of(logits, truth, shares)
+        amounts, metrics = adjustment.amounts, adjustment.metrics
     return Subject(
-        _network(run, "float", adjustment, evidence),
-        (lambda: _network(run, "qat", adjustment, evidence)) if run.weights_path("qat").is_file() else None,
+        _network(run, "float", amounts, evidence),
+        (lambda: _network(run, "qat", amounts, evidence)) if run.weights_path("qat").is_file() else None,
         [np.asarray(pixels[index]) for index in chosen],
         _proof(
             config.classes,
             proof_pixels,
             truth,
             [photo.group for photo in held_out],
-            logits + adjustment.amounts,
+            logits + amounts,
             critical,
         ),
         replace(
             _manifest(config.classes, config.size, config.architecture, config.command, licence),
             data_digest=config.data_digest,
-            metrics=adjustment.metrics,
+            metrics=metrics,
         ),
+        validated,
     )
 
 
@@ -165,12 +181,23 @@ def subject_of_keras(
     )
 
 
-def _network(run: RunFolder, stage: str, adjustment: Adjustment, evidence: bool) -> Network:
+def _validated(run: RunFolder) -> RunFolder:
+    """The run that tells what the recipe of one is worth which has learned from the validation photos."""
+    validated = RunFolder(Path(run.config().validated))
+    if not validated.progress().finished:
+        raise DataError(
+            f"'{validated.path}', which tells the thresholds of '{run.path}', is not finished; "
+            f"train --resume '{validated.path}'"
+        )
+    return validated
+
+
+def _network(run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool) -> Network:
     config = run.config()
     # layers are named by counting, and names are in the file: equal conversions give equal bytes
     keras.backend.clear_session()
     trained = trained_network(run, stage)
-    add_to_logits(trained, adjustment.amounts)
+    add_to_logits(trained, amounts)
     return network_of(trained, config.architecture, config.size, config.classes, evidence)
 
 
