@@ -312,8 +312,8 @@ def decision_lines(manifest: Manifest) -> list[str]:
     lines = []
     if "validated_by" in metrics:
         lines.append(
-            f"the network has learned the validation photos: temperature, thresholds and all figures on these "
-            f"are of '{metrics['validated_by']}', the same recipe without them"
+            "the network has learned the validation photos: temperature, thresholds and all figures on "
+            f"these are of '{metrics['validated_by']}', the same recipe without them"
         )
     if metrics.get("logit_adjustment"):
         before = metrics["val_float_balanced_accuracy_unadjusted"]

@@ -150,8 +150,8 @@ def _facts(chosen: Conversion, subject: Subject) -> dict[str, str]:
     if subject.validated:
         validated_by = manifest.metrics["validated_by"]
         proven = (
-            f"{chosen.verdict.photos} photos that the network has learned: temperature, thresholds and checks "
-            f"are those of '{validated_by}', the same recipe without them, converted alike"
+            f"{chosen.verdict.photos} photos that the network has learned: temperature, thresholds and "
+            f"checks are those of '{validated_by}', the same recipe without them, converted alike"
         )
     return {
         "form": chosen.form.name,
