@@ -281,6 +281,9 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
     if settings.data is None:
         open_again, source = opener(settings.source, []), _named_source(settings)
         return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
+    from train.catalogue import check_unlearned
+
+    check_unlearned(settings.data, settings.split, models)
     photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)
     paths = [photo.path for photo in photos]
     if settings.source:

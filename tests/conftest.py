@@ -76,3 +76,13 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) ->
     command = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 5 --qat-epochs 2 --batch 12"
     assert dermedge.main([*command.split(), "--output", str(run)]) == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def refitted_run(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
+    """The recipe of `trained_run` once more, on its validation photos too."""
+    import dermedge
+
+    run = tmp_path_factory.mktemp("refits") / "blobs"
+    assert dermedge.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
+    return run

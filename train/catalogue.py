@@ -26,6 +26,7 @@ from train.tables import diagnosis_of, read_tables
 
 # copies is imported by the functions that build a catalogue: to score one, no ImageHash is needed
 if TYPE_CHECKING:
+    from edge.classifier import Classifier
     from train.copies import Copies
 
 NONE_OF_THESE = "none of these"
@@ -444,6 +445,28 @@ def read_catalogue(path: Path) -> tuple[Photo, ...]:
     return photos
 
 
+def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
+    """Makes sure that no model has been refitted on the validation photos that it is to be scored on.
+
+    Args:
+        data: as `labelled_photos` takes it.
+        split: likewise.
+        classifiers: with the digest of what they were trained on in their manifests, where they have one.
+
+    Raises:
+        DataError: one was: its figures would be those of learned photos.
+    """
+    if split != "val" or not data.is_file():
+        return
+    learned = Catalogue(with_validation_learned(read_catalogue(data)), (), {}, 0).digest
+    for classifier in classifiers:
+        if classifier.manifest and classifier.manifest.data_digest == learned:
+            raise DataError(
+                f"'{classifier.path}' has learned the validation photos of '{data}' (train --refit); "
+                "score it on --split test, once all is chosen, and on val the run that it was refitted from"
+            )
+
+
 def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None) -> list[LabelledPhoto]:
     """The photos to score a classifier on.
 
@@ -471,5 +494,6 @@ def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None)
     if strangers:
         raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
     if not photos:
-        raise DataError(f"no labelled photos in '{data}'")
+        where = f", split {split}" if split else ""
+        raise DataError(f"no labelled photos in '{data}'{where}")
     return [LabelledPhoto(Path(p.path), index[p.label], p.group, p.source, p.diagnosis) for p in photos]

@@ -13,7 +13,7 @@ from edge.classifier import Classifier
 from edge.errors import OptionError
 from edge.files import check_writable
 from edge.shipped import SHIPPED, model_path
-from train.catalogue import SPLITS
+from train.catalogue import SPLITS, check_unlearned
 from train.progress import progress_line
 from train.run_folder import STAGES, RunFolder
 
@@ -63,8 +63,10 @@ def main(argv: Sequence[str]) -> int:
             subjects = [subject_of_run(run, options.stage)]
             data, split = run.catalogue_path, options.split or "val"
         else:
-            subjects = subjects_of(_open_files(options, stack))
+            classifiers = _open_files(options, stack)
             data, split = options.data, options.split
+            check_unlearned(data, split, classifiers)
+            subjects = subjects_of(classifiers)
         evaluation: Evaluation = evaluate(subjects, data, split, stress, progress_line)
     print(to_text(evaluation))
     if options.output:

@@ -75,6 +75,54 @@ def test_the_file_answers_as_its_keras_model_does(
     assert parity.max_logit_difference < TOLERANCE[kind]
 
 
+@pytest.fixture(scope="module")
+def refitted(refitted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("refitted") / "refitted.tflite"
+    command = ["convert", str(refitted_run), "--int8", "--method", "ptq", "--output", str(target)]
+    assert dermedge.main(command) == 0
+    return target
+
+
+def test_a_refitted_run_decides_as_the_run_that_has_not_learned_the_photos(
+    refitted: Path, converted: dict[str, Path], trained_run: Path, refitted_run: Path
+) -> None:
+    own, of_other = read_manifest(refitted), read_manifest(converted["int8-ptq"])
+    assert own is not None
+    assert of_other is not None
+    assert own.temperature == of_other.temperature
+    assert own.thresholds == of_other.thresholds
+    assert own.metrics == of_other.metrics | {"validated_by": str(trained_run)}
+    assert own.data_digest == RunFolder(refitted_run).config().data_digest
+    assert own.parity != of_other.parity
+    assert strip(refitted.read_bytes()) != strip(converted["int8-ptq"].read_bytes())
+    report = json.loads((refitted.with_name("refitted-report") / "report.json").read_text())
+    page = (refitted.with_name("refitted-report") / "report.html").read_text()
+    assert report["manifest"]["metrics"]["validated_by"] == str(trained_run)
+    assert "the same recipe without them, converted alike" in page
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "benchmark"])
+def test_a_refitted_file_is_not_scored_on_what_it_has_learned(
+    refitted: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    scored = [verb, str(refitted), "--data", str(trained_run / "catalogue.csv"), "--split"]
+    assert dermedge.main([*scored, "val"]) == 2
+    assert "has learned the validation photos" in capsys.readouterr().err
+
+
+def test_a_refit_waits_for_the_run_that_tells_its_thresholds(
+    trained_run: Path, refitted_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfinished, run = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(trained_run, unfinished)
+    (unfinished / "progress.json").write_text('{"stage": "qat", "epoch": 1}')
+    shutil.copytree(refitted_run, run)
+    config = json.loads((run / "config.json").read_text()) | {"validated": str(unfinished)}
+    (run / "config.json").write_text(json.dumps(config))
+    assert dermedge.main(["convert", str(run), "--int8"]) == 2
+    assert f"'{unfinished}', which tells the thresholds of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_every_file_takes_pixels_and_tells_what_it_is(
     converted: dict[str, Path], trained_run: Path, kind: str

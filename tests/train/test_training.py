@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,59 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 def test_a_finished_run_says_so(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dermedge.main(["train", "--resume", str(trained_run)]) == 0
     assert "is finished; next: dermedge convert" in capsys.readouterr().out
+
+
+def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
+    trained_run: Path, refitted_run: Path
+) -> None:
+    first, second = RunFolder(trained_run), RunFolder(refitted_run)
+    splits = {photo.path: photo.split for photo in first.photos()}
+    assert {photo.path: photo.split for photo in second.photos()} == {
+        path: "train" if split == "val" else split for path, split in splits.items()
+    }
+    assert "val" in splits.values()
+    assert second.config() == replace(
+        first.config(),
+        validated=str(trained_run),
+        command=second.config().command,
+        data_digest=second.config().data_digest,
+    )
+    assert "val_loss" in first.history()[0]
+    assert all("val_loss" not in row and float(row["loss"]) > 0 for row in second.history())
+    assert any(
+        not np.array_equal(one, other)
+        for one, other in zip(weights(trained_run, "float"), weights(refitted_run, "float"), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("train --refit {run} --output {new}", "has learned from its validation photos already"),
+        (
+            "train --data {data} --arch cnn --imgsz 32 --weights {run} --output {new}",
+            "that this run holds out",
+        ),
+        (
+            "train --data {data} --arch cnn --imgsz 32 --teacher {run} --output {new}",
+            "that this run holds out",
+        ),
+        ("evaluate {run}", "catalogue.csv', split val"),
+    ],
+)
+def test_what_a_refit_has_learned_is_not_held_out_from_it(
+    refitted_run: Path,
+    labelled_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    said: str,
+) -> None:
+    new = tmp_path / "run"
+    words = [word.format(run=refitted_run, new=new, data=labelled_set) for word in command.split()]
+    assert dermedge.main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not new.exists()
 
 
 def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: Path) -> None:
