@@ -52,20 +52,16 @@ def _half_gray(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
     Shades of gray: the light is the Minkowski mean of order 6 (Finlayson and Trezzi, 2004).
     """
-    from train.augment import disturb
+    from train.augment import augment
 
     if rng.random() < 0.5:
         seen = rgb.astype(np.float32) + 1
         light = (seen**6).mean(axis=(0, 1)) ** (1 / 6)
         rgb = np.clip(seen * (light.mean() / light) - 1, 0, 255).astype(np.uint8)
-    return disturb(rgb, rng)
+    return augment(rgb, rng)
 
 
 def _as_it_is(rgb: NDArray[np.uint8], _rng: np.random.Generator) -> NDArray[np.uint8]:
-    return rgb
-
-
-def _same_light(rgb: NDArray[np.uint8], _rng: np.random.Generator, _light: Any) -> NDArray[np.uint8]:
     return rgb
 
 
@@ -103,13 +99,25 @@ VARIANTS = {
     "sharp-labels": Variant("no label smoothing", constants={"train.feed.LABEL_SMOOTHING": 0.0}),
     "smoother-labels": Variant("label smoothing 0.1", constants={"train.feed.LABEL_SMOOTHING": 0.1}),
     "shades-of-gray": Variant(
-        "shades of gray, every other picture", constants={"train.feed.disturb": _half_gray}
+        "shades of gray, every other picture", constants={"train.feed.augment": _half_gray}
     ),
     "not-moved": Variant(
         "neither turned, mirrored, zoomed nor shifted", constants={"train.augment._move": _as_it_is}
     ),
-    "milder-colours": Variant("light and colours varied less", {"light": "steady"}),
-    "own-colours": Variant("light and colours as they are", constants={"train.feed.relight": _same_light}),
+    "milder-colours": Variant(
+        "light and colours varied less",
+        constants={
+            "train.augment.EXPOSURE": (0.85, 1.1),
+            "train.augment.GAIN": 0.02,
+            "train.augment.CONTRAST": (0.9, 1.1),
+            "train.augment.SATURATION": (0.9, 1.1),
+            "train.augment.HUE_DEGREES": 2,
+        },
+    ),
+    "own-colours": Variant(
+        "light and colours as they are",
+        constants={"train.augment._light": _as_it_is, "train.augment._colour": _as_it_is},
+    ),
     "mild": Variant(
         "no blur, hairs, patches, JPEG",
         constants={f"train.augment.{name}_SHARE": 0.0 for name in ("BLUR", "HAIR", "PATCH", "JPEG")},

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 ZOOM = (0.75, 1.5)
 SHIFT = 0.1  # of the side
+EXPOSURE = (0.65, 1.2)
+GAIN = 0.08  # of each colour channel
+CONTRAST = (0.8, 1.25)
+SATURATION, HUE_DEGREES = (0.75, 1.25), 6
 BLUR_SHARE, BLUR_SIGMA = 0.3, (0.3, 1.5)
 HAIR_SHARE, MAX_HAIRS = 0.2, 6
 PATCH_SHARE, PATCH = 0.3, (0.1, 0.35)  # of the side
 JPEG_SHARE, JPEG_QUALITY = 0.2, (15, 70)
 
 
-@dataclass(frozen=True)
-class Light:
-    """How far light and colours are varied.
+def augment(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A random variation of a uint8 [s, s, 3] picture; same shape.
 
-    Attributes:
-        exposure: least and most of what all levels are multiplied by.
-        gain: how far each colour channel's factor is from that one, at most.
-        contrast: least and most factor of a level's distance from the middle.
-        saturation: least and most factor.
-        hue: degrees it is turned by, at most.
+    Turned, mirrored, zoomed and shifted; darker or lighter, of another tint; and at times blurred, with hairs
+    across it, with a patch covered (DeVries and Taylor, "Cutout", 2017), or compressed.
     """
-
-    exposure: tuple[float, float]
-    gain: float
-    contrast: tuple[float, float]
-    saturation: tuple[float, float]
-    hue: int
-
-
-LIGHTS = {
-    "varied": Light((0.65, 1.2), 0.08, (0.8, 1.25), (0.75, 1.25), 6),
-    "steady": Light((0.85, 1.1), 0.02, (0.9, 1.1), (0.9, 1.1), 2),
-}
-
-
-def disturb(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random view of a uint8 [s, s, 3] picture, in the same light; same shape.
-
-    Turned, mirrored, zoomed and shifted; and at times blurred, with hairs across it, with a patch covered
-    (DeVries and Taylor, "Cutout", 2017), or compressed.
-    """
-    seen = _move(rgb, rng)
+    varied = _colour(_light(_move(rgb, rng), rng), rng)
     for change, share in (
         (_blur, BLUR_SHARE),
         (_hairs, HAIR_SHARE),
@@ -55,23 +32,8 @@ def disturb(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
         (_jpeg, JPEG_SHARE),
     ):
         if rng.random() < share:
-            seen = change(seen, rng)
-    return seen
-
-
-def relight(rgb: NDArray[np.uint8], rng: np.random.Generator, light: Light) -> NDArray[np.uint8]:
-    """A uint8 [s, s, 3] RGB picture as random light within ``light`` would show it; same shape."""
-    contrast, exposure = rng.uniform(*light.contrast), rng.uniform(*light.exposure)
-    gain = exposure * (1 + rng.uniform(-light.gain, light.gain, 3))
-    levels = (128 + (np.arange(256)[:, None] - 128) * contrast) * gain
-    lit = cv2.LUT(rgb, np.clip(levels, 0, 255).astype(np.uint8)[None])
-    hsv = cv2.cvtColor(lit, cv2.COLOR_RGB2HSV)  # hue in steps of 2 degrees
-    turn = round(rng.uniform(-light.hue, light.hue) / 2)
-    levels = np.stack([np.arange(256)] * 3, axis=-1).astype(np.float64)
-    levels[:, 0] = (levels[:, 0] + turn) % 180
-    levels[:, 1] *= rng.uniform(*light.saturation)
-    changed = cv2.LUT(hsv, np.clip(levels, 0, 255).astype(np.uint8)[None])
-    return cv2.cvtColor(changed, cv2.COLOR_HSV2RGB)  # type: ignore[return-value]
+            varied = change(varied, rng)
+    return varied
 
 
 def _move(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -85,6 +47,23 @@ def _move(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
     return cv2.warpAffine(  # type: ignore[return-value]
         rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+
+
+def _light(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    contrast, exposure = rng.uniform(*CONTRAST), rng.uniform(*EXPOSURE)
+    gain = exposure * (1 + rng.uniform(-GAIN, GAIN, 3))
+    levels = (128 + (np.arange(256)[:, None] - 128) * contrast) * gain
+    return cv2.LUT(rgb, np.clip(levels, 0, 255).astype(np.uint8)[None])  # type: ignore[return-value]
+
+
+def _colour(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)  # hue in steps of 2 degrees
+    turn = round(rng.uniform(-HUE_DEGREES, HUE_DEGREES) / 2)
+    levels = np.stack([np.arange(256)] * 3, axis=-1).astype(np.float64)
+    levels[:, 0] = (levels[:, 0] + turn) % 180
+    levels[:, 1] *= rng.uniform(*SATURATION)
+    changed = cv2.LUT(hsv, np.clip(levels, 0, 255).astype(np.uint8)[None])
+    return cv2.cvtColor(changed, cv2.COLOR_HSV2RGB)  # type: ignore[return-value]
 
 
 def _blur(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

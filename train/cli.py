@@ -88,12 +88,6 @@ def _add_plan_options(made: Parser) -> None:
         help="finished runs on the same photos and splits to learn from besides the labels (distillation)",
     )
     made.add_argument(
-        "--light",
-        choices=("varied", "steady"),
-        default="varied",
-        help="how far light and colours vary: as any camera's, or as a lamp's of its own",
-    )
-    made.add_argument(
         "--test-source",
         metavar="NAME",
         help="test on all photos of one source, and train on the others: does it hold elsewhere?",
@@ -233,7 +227,6 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         data_digest=catalogue.digest,
         command=command,
         teachers=tuple(map(str, options.teacher)),
-        light=options.light,
     )
     check_origins(config, catalogue.photos)
     start_network(config)
@@ -272,7 +265,7 @@ def assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
 
 def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Fits a run to its end and draws its plots; on Ctrl-C says how to go on."""
-    from train.augment import LIGHTS, disturb, relight
+    from train.augment import augment
     from train.distribution import wait_for_all
     from train.fit import Trainer
     from train.plots import plot_history, plot_pictures
@@ -281,9 +274,9 @@ def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
         trainer = Trainer(run, strategy)
         wait_for_all(strategy)
         shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:24]
-        rng, light = np.random.default_rng(trainer.config.seed), LIGHTS[trainer.config.light]
+        rng = np.random.default_rng(trainer.config.seed)
         plot_pictures(
-            np.stack([relight(disturb(trainer.train_pixels[index], rng), rng, light) for index in shown]),
+            np.stack([augment(trainer.train_pixels[index], rng) for index in shown]),
             [trainer.train_photos[index].label for index in shown],
             run.plots / "augmented.png",
         )

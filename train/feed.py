@@ -10,7 +10,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from edge.preprocess import normalize
-from train.augment import LIGHTS, disturb, relight
+from train.augment import augment
 from train.catalogue import Photo
 from train.pixels import let_go
 
@@ -80,10 +80,8 @@ class TrainingBatches:
         photos_per_epoch: how many are drawn.
         seed: of the run.
         epoch: which one.
-        light: a name of `train.augment.LIGHTS`: how far light and colours vary.
         teacher: if given, what a network is to say of normalized pictures [n, s, s, 3]: probabilities [n, K],
-            as if all classes were alike often. It is asked of the same views in the light of the photos:
-            what it says there is to be said in any light.
+            as if all classes were alike often.
     """
 
     def __init__(
@@ -96,12 +94,11 @@ class TrainingBatches:
         photos_per_epoch: int,
         seed: int,
         epoch: int,
-        light: str = "varied",
         teacher: Teacher | None = None,
     ) -> None:
         self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
         self.labels, self.classes, self.teacher = label_indices(photos, classes), len(classes), teacher
-        self.shares, self.light = drawn_shares(photos, classes), LIGHTS[light]
+        self.shares = drawn_shares(photos, classes)
         self.order = draw_by_root(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
 
     def __len__(self) -> int:
@@ -115,22 +112,19 @@ class TrainingBatches:
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        views = [disturb(self.pixels[index], rng) for index in chosen]
+        pictures = normalize(np.stack([augment(self.pixels[index], rng) for index in chosen]))
         let_go(self.pixels)
-        pictures = normalize(np.stack([relight(view, rng, self.light) for view in views]))
+        wanted = smoothed(self.labels[chosen], self.classes)
         share, others = np.float32(rng.beta(MIXUP, MIXUP)), rng.permutation(len(chosen))
         # at least half is the picture's own
         share = max(share, 1 - share)
-
-        def blend(of_each: NDArray[np.float32]) -> NDArray[np.float32]:
-            return share * of_each + (1 - share) * of_each[others]
-
-        wanted = blend(smoothed(self.labels[chosen], self.classes))
+        pictures = share * pictures + (1 - share) * pictures[others]
+        wanted = share * wanted + (1 - share) * wanted[others]
         if self.teacher:
-            told = self.teacher(blend(normalize(np.stack(views)))) * self.shares
+            told = self.teacher(pictures) * self.shares
             told /= told.sum(axis=1, keepdims=True)
             wanted = (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * told
-        return blend(pictures), wanted.astype(np.float32)
+        return pictures, wanted.astype(np.float32)
 
 
 def smoothed(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

@@ -158,7 +158,6 @@ class Trainer:
             photos_per_epoch=self.config.photos_per_epoch,
             seed=self.config.seed,
             epoch=epoch,
-            light=self.config.light,
             teacher=self.teacher,
         )
 

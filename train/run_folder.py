@@ -36,7 +36,6 @@ class Config:
         data_digest: of the catalogue.
         command: the command line.
         teachers: run folders whose probabilities it learns from besides the labels.
-        light: a name of `train.augment.LIGHTS`.
         validated: the run by the same recipe from whose validation photos this one learns too, or empty.
     """
 
@@ -55,7 +54,6 @@ class Config:
     data_digest: str
     command: str
     teachers: tuple[str, ...] = ()
-    light: str = "varied"
     validated: str = ""
 
     def stage_epochs(self, stage: str) -> int:
