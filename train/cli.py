@@ -38,7 +38,8 @@ def parser() -> Parser:
         "--refit",
         type=Path,
         metavar="RUN",
-        help="the recipe of RUN once more, on its validation photos too; RUN goes on to tell the thresholds",
+        help="the recipe of RUN once more, on its validation photos too: RUN decides on all but --output, "
+        "--weights and --strategy, and goes on to tell the thresholds",
     )
     made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
     _add_network_options(made)
@@ -158,6 +159,7 @@ def output_path(options: argparse.Namespace) -> Path:
 def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Makes the folder of a run by the recipe of another, which learns from its validation photos too."""
     from train.distribution import check_batch
+    from train.fit import start_network
     from train.origin import check_origins
 
     path, validated = output_path(options), RunFolder(options.refit)
@@ -175,6 +177,7 @@ def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribu
     )
     check_origins(config, catalogue.photos)
     print_catalogue(catalogue)
+    start_network(config)
     RunFolder(path).create(config, catalogue)
     return path
 

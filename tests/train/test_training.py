@@ -130,9 +130,12 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
             "that this run holds out",
         ),
         ("evaluate {run}", "catalogue.csv', split val"),
+        ("train --refit {validated} --weights nowhere.h5 --output {new}", "nowhere.h5"),
+        ("train --refit nowhere --output {new}", "'nowhere' is no run folder"),
     ],
 )
-def test_what_a_refit_has_learned_is_not_held_out_from_it(
+def test_a_refit_that_cannot_be_and_what_one_has_learned_are_refused(
+    trained_run: Path,
     refitted_run: Path,
     labelled_set: Path,
     tmp_path: Path,
@@ -141,7 +144,8 @@ def test_what_a_refit_has_learned_is_not_held_out_from_it(
     said: str,
 ) -> None:
     new = tmp_path / "run"
-    words = [word.format(run=refitted_run, new=new, data=labelled_set) for word in command.split()]
+    places = {"run": refitted_run, "validated": trained_run, "new": new, "data": labelled_set}
+    words = [word.format(**places) for word in command.split()]
     assert dermedge.main(words) == 2
     assert said in capsys.readouterr().err
     assert not new.exists()
