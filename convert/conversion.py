@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.gate import Verdict, judge
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.gate import ProofSet, Verdict, judge
 from convert.layers import LayerError, compare_layers
 from convert.lower import INT8_QAT, Form, calibrate, calibration_inputs, input_ends, lower
 from convert.metadata import with_metadata
@@ -102,32 +105,18 @@ def convert(
     reference = proof.reference if network is subject.network else network.logits(proof.pixels)
     parity = compare(reference, device)
     verdict = judge(proof, device, max_drop)
+    decision = stand_in.manifest if stand_in else _with_decision(manifest, proof, device)
     if stand_in:
-        fitted = stand_in.manifest
-        manifest = replace(
-            manifest,
-            temperature=fitted.temperature,
-            thresholds=fitted.thresholds,
-            metrics=fitted.metrics | manifest.metrics,
-        )
         # the file's own, on photos that its network has learned, is shown where it alone refuses it
         verdict = verdict if stand_in.verdict.passed and not verdict.passed else stand_in.verdict
-    else:
-        temperature = fit_temperature(device, proof.truth)
-        decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
-        thresholds = fit_thresholds(*decided, proof.critical)
-        manifest = replace(
-            manifest,
-            temperature=temperature,
-            thresholds=thresholds,
-            metrics=manifest.metrics
-            | {
-                "val_photos": len(proof.truth),
-                **calibration_scores(device, proof.truth, temperature),
-                **decision_scores(*decided, thresholds),
-            },
-        )
-    manifest = replace(manifest, parity=parity_json(parity), golden=golden)
+    manifest = replace(
+        manifest,
+        temperature=decision.temperature,
+        thresholds=decision.thresholds,
+        metrics=decision.metrics | manifest.metrics,
+        parity=parity_json(parity),
+        golden=golden,
+    )
     return Conversion(form, attach(model, manifest), manifest, parity, verdict, invoke_ms)
 
 
@@ -156,6 +145,20 @@ def explain(subject: Subject, conversion: Conversion) -> list[LayerError]:
     in_float = calibrate(subject.network, form, pictures)
     inputs = list(calibration_inputs(subject.network, form, pictures))
     return compare_layers(in_float, conversion.model, inputs)
+
+
+def _with_decision(manifest: Manifest, proof: ProofSet, device: NDArray[np.floating]) -> Manifest:
+    """The manifest with the temperature and thresholds that a file's [n, K] logits of the proof ask for."""
+    temperature = fit_temperature(device, proof.truth)
+    decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
+    thresholds = fit_thresholds(*decided, proof.critical)
+    scores = calibration_scores(device, proof.truth, temperature) | decision_scores(*decided, thresholds)
+    return replace(
+        manifest,
+        temperature=temperature,
+        thresholds=thresholds,
+        metrics={"val_photos": len(proof.truth), **scores},
+    )
 
 
 def _network(subject: Subject, form: Form) -> Network:

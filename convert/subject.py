@@ -84,13 +84,12 @@ def subject_of_run(
     """
     config = run.config()
     trained = trained_network(run, "float")
-    validated = (
-        subject_of_run(_validated(run), calibration_photos, evidence, licence, critical, progress)
-        if config.validated
-        else None
-    )
+    judged = _validated(run) if config.validated else run
+    validated = None
+    if judged != run:
+        validated = subject_of_run(judged, calibration_photos, evidence, licence, critical, progress)
     training = [photo for photo in run.photos() if photo.split == "train"]
-    held_out = [photo for photo in (_validated(run) if validated else run).photos() if photo.split == "val"]
+    held_out = [photo for photo in judged.photos() if photo.split == "val"]
     show = progress(f"decoding {len(training) + len(held_out)} photos")
     pixels = cached_pixels(_paths(training), config.size, run.cache, show)
     chosen = draw_evenly(training, min(calibration_photos, len(training)), np.random.default_rng(config.seed))

@@ -36,7 +36,9 @@ class Manifest:
         temperature: divides the logits before the softmax; set on validation.
         thresholds: of the decision, as `edge.decision` describes them; empty: the most probable class.
         metrics: figures by name, each measured by the device runtime on the split that its key names, or in
-            Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted.
+            Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted;
+            ``validated_by``: the run that these figures, temperature and thresholds are of, where the network
+            has learned the validation photos itself.
         parity: how the file compares with the Keras model it was made of, on the same pictures.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.

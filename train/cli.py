@@ -277,7 +277,7 @@ def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
         trainer = Trainer(run, strategy)
         wait_for_all(strategy)
         shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:24]
-        rng = np.random.default_rng(trainer.config.seed)
+        rng = np.random.default_rng(run.config().seed)
         plot_pictures(
             np.stack([augment(trainer.train_pixels[index], rng) for index in shown]),
             [trainer.train_photos[index].label for index in shown],

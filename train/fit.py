@@ -86,8 +86,6 @@ class Trainer:
         self.run.keep_checkpoint("")
 
     def _pixels(self, photos: Sequence[Photo], name: str) -> NDArray[np.uint8]:
-        if not photos:
-            return np.empty((0, self.config.size, self.config.size, 3), np.uint8)
         paths = [Path(photo.path) for photo in photos]
         gone = next((path for path in paths if not path.is_file()), None)
         if gone:
@@ -115,7 +113,7 @@ class Trainer:
             checkpoint.restore(str(self.run.path / progress.checkpoint / "state")).expect_partial()
         for epoch in range(progress.epoch, total):
             row = self._fit_epoch(model, progress.stage, epoch)
-            if not np.isfinite([row["loss"], row.get("val_loss", 0)]).all():
+            if not np.isfinite([value for key, value in row.items() if key.endswith("loss")]).all():
                 rate = "--lr" if progress.stage == "float" else "--qat-lr"
                 raise DataError(f"the loss is not finite after epoch {epoch + 1}: train with a lower {rate}")
             # the last epoch is kept and not the best: among noisy scores of few photos, that is a lucky one

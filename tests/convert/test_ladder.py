@@ -96,6 +96,15 @@ def test_a_file_that_cannot_be_written_leaves_no_report(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("itself", [True, False])
+def test_a_refitted_network_passes_where_it_does_and_the_run_that_stands_for_it_does(
+    subject: Subject, misled: Subject, itself: bool
+) -> None:
+    refitted = replace(misled, validated=subject) if itself else replace(subject, validated=misled)
+    assert convert(replace(subject, validated=subject), Form(INT8_PTQ), ONE_POINT).verdict.passed
+    assert not convert(refitted, Form(INT8_PTQ), ONE_POINT).verdict.passed
+
+
 def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(subject: Subject) -> None:
     told: list[str] = []
     outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent, told.append)
