@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Of the peak, by whether the network starts from pretrained weights.
 PRETRAINED_RATE, FRESH_RATE = 3e-4, 1e-3
 QAT_LEARNING_RATE = 1e-5
+# What may stand beside an option that names a run, which decides on all else.
+BESIDE_A_RUN = {"--resume": {"--strategy"}, "--refit": {"--output", "--weights", "--strategy"}}
 
 
 def parser() -> Parser:
@@ -111,6 +113,7 @@ def _add_plan_options(made: Parser) -> None:
 def main(argv: Sequence[str]) -> int:
     """Trains, or goes on training; prints each epoch, and what to do next."""
     options = parser().parse_args(argv)
+    refuse_what_the_run_decides(argv)
     path = options.resume or options.output
     if options.strategy == "multi-worker" and not path:
         raise OptionError("--strategy multi-worker needs --output RUN, the same folder for all workers")
@@ -125,6 +128,17 @@ def main(argv: Sequence[str]) -> int:
         train_all(path, strategy)
         wait_for_all(strategy)
     return 0
+
+
+def refuse_what_the_run_decides(argv: Sequence[str]) -> None:
+    """Raises OptionError where an option stands beside --resume or --refit that would change nothing."""
+    given = [word.split("=")[0] for word in argv if word.startswith("--")]
+    for option, beside in BESIDE_A_RUN.items():
+        useless = [name for name in given if name not in {option, *beside}]
+        if option in given and useless:
+            raise OptionError(
+                f"{', '.join(useless)} cannot change a run that is there already; leave it out with {option}"
+            )
 
 
 def train_all(path: Path, strategy: tf.distribute.Strategy) -> None:

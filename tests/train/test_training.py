@@ -217,6 +217,23 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(
     assert "is no run folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--resume {run} --epochs 20 --lr=1e-4", "--epochs, --lr cannot change a run"),
+        ("--resume {run} --output {new}", "leave it out with --resume"),
+        ("--refit {run} --imgsz 160 --output {new}", "--imgsz cannot change a run"),
+    ],
+)
+def test_options_that_a_run_has_decided_on_are_refused(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    new = tmp_path / "run"
+    assert dermedge.main(["train", *words.format(run=trained_run, new=new).split()]) == 2
+    assert said in capsys.readouterr().err
+    assert not new.exists()
+
+
 def test_a_class_with_two_photos_is_refused(
     labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
