@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.arguments import Parser, make_parser, positive_int, positive_number
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue, with_source_tested, with_validation_learned
-from train.run_folder import Config, RunFolder, refuse_existing
+from train.run_folder import Config, RunFolder, is_run, refuse_existing
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -59,7 +59,10 @@ def _add_network_options(made: Parser) -> None:
     )
     made.add_argument(
         "--weights",
-        help="imagenet, the default; none, a weights file, or a finished run, of any size, to go on from",
+        nargs="+",
+        metavar="WEIGHTS",
+        help="imagenet, the default; none, a weights file, or a finished run, of any size, to go on from, or "
+        "several, with the same --seed, to go on from the mean of their weights",
     )
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
     made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
@@ -170,6 +173,15 @@ def output_path(options: argparse.Namespace) -> Path:
     return path
 
 
+def start_weights(given: Sequence[str]) -> dict[str, Any]:
+    """What a Config says of --weights."""
+    weights, *averaged = given
+    for one in given if averaged else ():
+        if not is_run(one):
+            raise OptionError(f"'{one}' of --weights is no run folder; only the weights of runs are averaged")
+    return {"weights": weights, "averaged": tuple(averaged)}
+
+
 def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
     """Makes the folder of a run by the recipe of another, which learns from its validation photos too."""
     from train.distribution import check_batch
@@ -179,12 +191,13 @@ def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribu
     path, validated = output_path(options), RunFolder(options.refit)
     config, photos = validated.config(), validated.photos()
     check_batch(config.batch_size, strategy)
+    if options.weights:
+        config = replace(config, **start_weights(options.weights))
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(f"'{validated.path}' has learned from its validation photos already; refit another")
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
     config = replace(
         config,
-        weights=options.weights or config.weights,
         data_digest=catalogue.digest,
         command=command,
         validated=str(options.refit),
@@ -202,7 +215,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     from train.fit import start_network
     from train.folds import create_folds
     from train.networks import NETWORKS, NO_WEIGHTS, build_network
-    from train.origin import check_origins, is_run
+    from train.origin import check_origins
     from train.progress import progress_line
 
     if options.qat_epochs < 0:
@@ -210,9 +223,8 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
-    weights = options.weights or "imagenet"
-    if options.arch == "cnn" and weights == "imagenet":
-        weights = "none"
+    starts = start_weights(options.weights or ["none" if options.arch == "cnn" else "imagenet"])
+    weights = str(starts["weights"])
     path = output_path(options)
     # what can be told before the photos are read is told then, because that takes a while
     for teacher in options.teacher:
@@ -232,7 +244,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         architecture=options.arch,
         classes=catalogue.classes,
         size=options.imgsz,
-        weights=weights,
+        **starts,
         epochs=options.epochs,
         qat_epochs=options.qat_epochs,
         photos_per_epoch=options.photos_per_epoch or len(catalogue.of("train")),

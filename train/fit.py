@@ -22,7 +22,7 @@ from train.distribution import is_chief, reseed_dropout, share_batches, share_dr
 from train.feed import Teacher, TrainingBatches, draw_evenly, label_indices, predict_logits
 from train.metrics import accuracy, balanced_accuracy, confusion_matrix
 from train.networks import NO_WEIGHTS, build_network, freeze_batch_norms
-from train.origin import check_origins, is_run
+from train.origin import check_origins
 from train.pixels import cached_pixels
 from train.progress import progress_line
 from train.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
@@ -229,21 +229,27 @@ def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor
 def start_network(config: Config) -> keras.Model:
     """The float network of a run before its first step.
 
+    The mean of several runs' weights: Wortsman et al., "Model soups", 2022, where all start alike.
+
     Raises:
         OptionError: it starts with a run of a size that its fully connected layers do not fit.
     """
-    if not is_run(config.weights):
+    if not config.starts:
         return build_network(config.architecture, config.size, len(config.classes), config.weights)
     network = build_network(config.architecture, config.size, len(config.classes))
     freeze_batch_norms(network)
-    origin = RunFolder(Path(config.weights))
-    try:
-        network.set_weights(trained_network(origin, "float").get_weights())
-    except ValueError as error:
-        raise OptionError(
-            f"'{config.weights}' was trained at {origin.config().size} pixels, and no {config.architecture} "
-            f"of {config.size} can start with its weights"
-        ) from error
+    learned = []
+    for path in config.starts:
+        origin = RunFolder(Path(path))
+        try:
+            network.set_weights(trained_network(origin, "float").get_weights())
+        except ValueError as error:
+            raise OptionError(
+                f"'{path}' was trained at {origin.config().size} pixels, and no {config.architecture} "
+                f"of {config.size} can start with its weights"
+            ) from error
+        learned.append(network.get_weights())
+    network.set_weights([np.mean(parts, axis=0) for parts in zip(*learned, strict=True)])
     return network
 
 

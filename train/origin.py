@@ -1,4 +1,4 @@
-"""Finished runs that another run learns from: its teachers, and the one whose weights it starts with.
+"""Finished runs that another run learns from: its teachers, and those whose weights it starts with.
 
 One that learned from a photo of the other's validation or test split would carry that split into it, by its
 weights or by what it says of other photos, so such a run is refused.
@@ -14,11 +14,6 @@ from train.catalogue import Photo
 from train.run_folder import Config, RunFolder
 
 
-def is_run(weights: str) -> bool:
-    """Whether the weights that a run starts with are those of another run: a folder."""
-    return Path(weights).is_dir()
-
-
 def check_origins(config: Config, photos: Sequence[Photo]) -> None:
     """Makes sure that the runs which ``config`` names can be learned from on ``photos``.
 
@@ -28,12 +23,12 @@ def check_origins(config: Config, photos: Sequence[Photo]) -> None:
     """
     for path in config.teachers:
         _check(path, "teacher", config, photos)
-    if is_run(config.weights):
-        _check(config.weights, "start", config, photos)
-        architecture = RunFolder(Path(config.weights)).config().architecture
+    for path in config.starts:
+        _check(path, "start", config, photos)
+        architecture = RunFolder(Path(path)).config().architecture
         if architecture != config.architecture:
             raise OptionError(
-                f"'{config.weights}' is a run of {architecture}; no {config.architecture} can start with it"
+                f"'{path}' is a run of {architecture}; no {config.architecture} can start with it"
             )
 
 

@@ -37,6 +37,7 @@ class Config:
         command: the command line.
         teachers: run folders whose probabilities it learns from besides the labels.
         validated: the run by the same recipe from whose validation photos this one learns too, or empty.
+        averaged: run folders, beside ``weights``, of whose weights the mean is the start.
     """
 
     architecture: str
@@ -55,6 +56,12 @@ class Config:
     command: str
     teachers: tuple[str, ...] = ()
     validated: str = ""
+    averaged: tuple[str, ...] = ()
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The finished runs of whose weights the mean is the start; none where it starts otherwise."""
+        return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     def stage_epochs(self, stage: str) -> int:
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
@@ -73,6 +80,11 @@ class Progress:
     epoch: int = 0
     checkpoint: str = ""
     finished: bool = False
+
+
+def is_run(weights: str) -> bool:
+    """Whether the weights that a run starts with are those of another run: a folder."""
+    return Path(weights).is_dir()
 
 
 def refuse_existing(path: Path) -> None:

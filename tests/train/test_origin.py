@@ -28,9 +28,28 @@ def test_a_run_starts_with_the_weights_of_another_at_a_larger_size(
     assert any(not np.array_equal(one, other) for one, other in zip(begun, trained, strict=True))
 
 
+def test_a_run_starts_with_the_mean_of_the_weights_of_several(
+    trained_run: Path, labelled_set: Path, tmp_path: Path
+) -> None:
+    other, run, refit = tmp_path / "other", tmp_path / "run", tmp_path / "refit"
+    train = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 1 --qat-epochs 0 --batch 12"
+    assert dermedge.main([*train.split(), "--output", str(other)]) == 0
+    starts = ["--weights", str(trained_run), str(other)]
+    assert dermedge.main([*train.split(), *starts, "--output", str(run)]) == 0
+    assert dermedge.main(["train", "--refit", str(other), *starts, "--output", str(refit)]) == 0
+    first, second = (trained_network(RunFolder(one), "float").get_weights() for one in (trained_run, other))
+    assert any(not np.array_equal(one, two) for one, two in zip(first, second, strict=True))
+    for made in (run, refit):
+        begun = start_network(RunFolder(made).config()).get_weights()
+        for mean, one, two in zip(begun, first, second, strict=True):
+            np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--weights", "{run}", "nowhere"], "'nowhere' of --weights is no run folder"),
+        (["--weights", "imagenet", "{run}"], "'imagenet' of --weights is no run folder"),
         (["--seed", "1"], "that this run holds out"),
         (["--classes", "red,blue"], "knows other classes"),
         (["--arch", "mobilenet_v2"], "is a run of cnn"),
@@ -48,6 +67,7 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
     run = tmp_path / "run"
     command = f"train --data {labelled_set} --weights {trained_run} --output {run}"
     known = ["--arch", "cnn", "--imgsz", "32", "--epochs", "1", "--qat-epochs", "0"]
-    assert dermedge.main([*command.split(), *known, *options]) == 2
+    given = [option.format(run=trained_run) for option in options]
+    assert dermedge.main([*command.split(), *known, *given]) == 2
     assert said in capsys.readouterr().err
     assert not run.exists()
