@@ -70,7 +70,12 @@ def _add_network_options(made: Parser) -> None:
 
 def _add_stage_options(made: Parser) -> None:
     """How long and how fast the two stages learn."""
-    made.add_argument("--epochs", type=positive_int, default=8, help="epochs of the float stage")
+    made.add_argument(
+        "--epochs",
+        type=int,
+        default=8,
+        help="epochs of the float stage; with 0 it is what finished runs, named with --weights, have learned",
+    )
     made.add_argument("--qat-epochs", type=int, default=2, help="epochs of the int8 fine-tuning; 0 for none")
     made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
     made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
@@ -218,13 +223,16 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     from train.origin import check_origins
     from train.progress import progress_line
 
-    if options.qat_epochs < 0:
-        raise OptionError(f"--qat-epochs is {options.qat_epochs}; it must be 0 or more")
+    for name, epochs in (("--epochs", options.epochs), ("--qat-epochs", options.qat_epochs)):
+        if epochs < 0:
+            raise OptionError(f"{name} is {epochs}; it must be 0 or more")
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     starts = start_weights(options.weights or ["none" if options.arch == "cnn" else "imagenet"])
     weights = str(starts["weights"])
+    if not options.epochs and not is_run(weights):
+        raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
     path = output_path(options)
     # what can be told before the photos are read is told then, because that takes a while
     for teacher in options.teacher:

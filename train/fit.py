@@ -72,8 +72,13 @@ class Trainer:
 
     def fit(self) -> None:
         """Runs all stages from where the run stands."""
-        self.say(f"making the pictures, without the network: {self._feed_rate():.0f} photos/s")
         progress = self.run.progress()
+        if self.config.epochs or self.config.qat_epochs:
+            self.say(f"making the pictures, without the network: {self._feed_rate():.0f} photos/s")
+        if not self.config.epochs and progress.stage == "float":
+            network = start_network(self.config)
+            save_weights(network, self.run.weights_path("float"))
+            self.say(f"float as it starts  {describe_validation(self._validate(network))}")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
                 continue
@@ -281,13 +286,15 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 def describe(row: dict[str, Any], epochs: int) -> str:
     """One line for a finished epoch."""
-    validated = (
-        f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
-        f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  "
-        if "val_loss" in row
-        else f"accuracy {row['accuracy']:.3f}  "
-    )
+    validated = describe_validation(row) or f"accuracy {row['accuracy']:.3f}"
     return (
-        f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  {validated}"
+        f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  {validated}  "
         f"{row['photos_per_second']:.0f} photos/s  {row['seconds']:.0f} s"
+    )
+
+
+def describe_validation(row: dict[str, Any]) -> str:
+    """What a row says of validation, or nothing where it was not validated."""
+    return "  ".join(
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in row.items() if name.startswith("val_")
     )

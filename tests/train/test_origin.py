@@ -32,17 +32,30 @@ def test_a_run_starts_with_the_mean_of_the_weights_of_several(
     trained_run: Path, labelled_set: Path, tmp_path: Path
 ) -> None:
     other, run, refit = tmp_path / "other", tmp_path / "run", tmp_path / "refit"
-    train = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 1 --qat-epochs 0 --batch 12"
-    assert dermedge.main([*train.split(), "--output", str(other)]) == 0
+    train = f"train --data {labelled_set} --arch cnn --imgsz 32 --qat-epochs 0 --batch 12".split()
+    assert dermedge.main([*train, "--epochs", "1", "--output", str(other)]) == 0
     starts = ["--weights", str(trained_run), str(other)]
-    assert dermedge.main([*train.split(), *starts, "--output", str(run)]) == 0
+    assert dermedge.main([*train, *starts, "--epochs", "0", "--output", str(run)]) == 0
     assert dermedge.main(["train", "--refit", str(other), *starts, "--output", str(refit)]) == 0
-    first, second = (trained_network(RunFolder(one), "float").get_weights() for one in (trained_run, other))
+    first, second, mean = (
+        trained_network(RunFolder(one), "float").get_weights() for one in (trained_run, other, run)
+    )
+    begun = start_network(RunFolder(refit).config()).get_weights()
     assert any(not np.array_equal(one, two) for one, two in zip(first, second, strict=True))
-    for made in (run, refit):
-        begun = start_network(RunFolder(made).config()).get_weights()
-        for mean, one, two in zip(begun, first, second, strict=True):
-            np.testing.assert_allclose(mean, (one + two) / 2, atol=1e-6)
+    for one, two, half, start in zip(first, second, mean, begun, strict=True):
+        np.testing.assert_allclose(half, (one + two) / 2, atol=1e-6)
+        np.testing.assert_array_equal(half, start)
+
+
+def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
+    trained_run: Path, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    train = f"train --data {labelled_set} --arch cnn --imgsz 32 --weights {trained_run} --epochs 0 --batch 12"
+    assert dermedge.main([*train.split(), "--qat-epochs", "1", "--output", str(run)]) == 0
+    assert "float as it starts  val loss" in capsys.readouterr().out
+    assert [row["stage"] for row in RunFolder(run).history()] == ["qat"]
+    assert RunFolder(run).weights_path("qat").is_file()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,7 @@ def test_a_run_starts_with_the_mean_of_the_weights_of_several(
         (["--classes", "red,blue"], "knows other classes"),
         (["--arch", "mobilenet_v2"], "is a run of cnn"),
         (["--imgsz", "48"], "was trained at 32 pixels"),
+        (["--epochs", "-1"], "--epochs is -1; it must be 0 or more"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(

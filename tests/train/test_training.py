@@ -172,7 +172,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
         (["--teacher", "nowhere"], "'nowhere' is no run folder"),
         (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
-        (["--epochs", "0"], "'0' is not a whole number"),
+        (["--epochs", "0"], "--epochs 0 needs --weights RUN"),
         (["--lr", "nan"], "'nan' is not a number above 0"),
         (["--optimizer", "sgd"], "--optimizer"),
     ],
