@@ -78,7 +78,8 @@ class Trainer:
         if not self.config.epochs and progress.stage == "float":
             network = start_network(self.config)
             save_weights(network, self.run.weights_path("float"))
-            self.say(f"float as it starts  {describe_validation(self._validate(network))}")
+            if self.val_photos:
+                self.say(f"float as it starts  {describe_validation(self._validate(network))}")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
                 continue
