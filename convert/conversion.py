@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from convert.gate import ProofSet, Verdict, judge
 from convert.layers import LayerError, compare_layers
-from convert.lower import INT8_QAT, Form, calibrate, calibration_inputs, input_ends, lower
+from convert.lower import (
+    INT8_MIXED,
+    INT8_PTQ,
+    INT8_QAT,
+    Form,
+    calibrate,
+    calibration_inputs,
+    input_ends,
+    lower,
+)
 from convert.metadata import with_metadata
 from convert.network import Network
 from convert.proof import (
@@ -36,6 +45,8 @@ from edge.manifest import Manifest, attach
 # Enough to tell which layer loses; a layer has thousands of activations a picture.
 EXPLAINED_PICTURES = 12
 DEVICE_THREADS = 2
+# Decimals of a correction of logits: float32 sums of two machines may differ in the sixth, bytes shall not.
+CORRECTION_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def convert(
     proof = subject.proof
     network = _network(subject, form)
     manifest = replace(subject.manifest, quantization=form.kind)
-    model = with_metadata(lower(network, form, subject.calibration), manifest)
+    model = _lowered(subject, network, form, manifest)
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         path = Path(folder) / "converted.tflite"
         write_bytes(path, attach(model, manifest))
@@ -159,6 +170,29 @@ def _with_decision(manifest: Manifest, proof: ProofSet, device: NDArray[np.float
         thresholds=thresholds,
         metrics={"val_photos": len(proof.truth), **scores},
     )
+
+
+def _lowered(subject: Subject, network: Network, form: Form, manifest: Manifest) -> bytes:
+    """The .tflite without its manifest; with a heat map, without what rounding adds to its logits.
+
+    Calibrated rounding moves each logit by some amount on average, and so takes answers from one class for
+    another. What the calibration pictures show of that is taken from the evidence: bias correction, Nagel et
+    al., "Data-Free Quantization through Weight Equalization and Bias Correction", 2019, of the last layer.
+    """
+    model = with_metadata(lower(network, form, subject.calibration), manifest)
+    if form.kind not in (INT8_PTQ, INT8_MIXED):
+        return model
+    pictures = np.stack(subject.calibration)
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        path = Path(folder) / "uncorrected.tflite"
+        write_bytes(path, attach(model, manifest))
+        with Classifier(path, num_threads=DEVICE_THREADS) as classifier:
+            if not classifier.has_heat_map:
+                return model
+            device, _ = device_logits(classifier, pictures)
+    lost = (network.logits(pictures) - device).mean(axis=0)
+    correction = np.round(lost - lost.mean(), CORRECTION_DECIMALS).astype(np.float32)
+    return with_metadata(lower(network.shifted(correction), form, subject.calibration), manifest)
 
 
 def _network(subject: Subject, form: Form) -> Network:

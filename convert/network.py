@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,15 @@ class Network:
             batch = self.normalization(np.asarray(pixels[start : start + PREDICTION_BATCH]))
             found.append(_logits(ask(tf.constant(batch))))
         return np.concatenate(found)
+
+    def shifted(self, amounts: NDArray[np.float32]) -> Network:
+        """The network with float32 [K] amounts more on the evidence of each place, and so on its logits."""
+
+        def compute(pictures: tf.Tensor) -> list[tf.Tensor]:
+            evidence = self.compute(pictures)[1] + amounts
+            return [tf.nn.softmax(tf.reduce_mean(evidence, (1, 2)), name="probabilities"), evidence]
+
+        return replace(self, compute=compute)
 
     def check_weights(self) -> None:
         """Raises ModelError where one is not finite: TensorFlow's converter dies of these without a word."""
