@@ -124,6 +124,7 @@ VARIANTS = {
     ),
     "longer": Variant("twice the epochs", {"epochs": 2 * EPOCHS}),
     "taught": Variant("taught by two other seeds", teachers=("seed-1", "seed-2")),
+    "taught-by-wider": Variant("taught by EfficientNet-Lite2", teachers=("wider",)),
 }
 
 
