@@ -31,7 +31,7 @@ from benchmarks.profile import Profile, profile
 from benchmarks.report import Report, Row, save, to_json, to_text
 from benchmarks.verdict import faults_of_run
 from benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
-from edge.arguments import Parser, make_parser, positive_int, read_labels
+from edge.arguments import Parser, make_parser, positive_int, read_labels, whole
 from edge.classifier import Classifier, common_labels
 from edge.errors import OptionError
 from edge.files import check_writable
@@ -391,7 +391,7 @@ def _add_rules(parser: Parser) -> None:
     rules = DEFAULT_RULES
     parser.add_argument(
         "--warmup-runs",
-        type=_whole,
+        type=whole,
         default=rules.warmup_runs,
         help="rounds before measuring, at least: it goes on until the models are steady",
     )
@@ -416,10 +416,3 @@ def _settings(arguments: argparse.Namespace, command: str) -> Settings:
         tta=arguments.tta,
         command=command,
     )
-
-
-def _whole(text: str) -> int:
-    """An argparse type: a whole number of 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
-    return int(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,9 +107,7 @@ def convert(
     network = _network(subject, form)
     manifest = replace(subject.manifest, quantization=form.kind)
     model = _lowered(subject, network, form, manifest)
-    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        path = Path(folder) / "converted.tflite"
-        write_bytes(path, attach(model, manifest))
+    with _written(attach(model, manifest)) as path:
         check_input(path, subject.manifest.input_size, input_ends(network, form))
         with Classifier(path, num_threads=DEVICE_THREADS) as classifier:
             device, invoke_ms = device_logits(classifier, proof.pixels, progress(f"proving {form.name}"))
@@ -149,7 +148,8 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
 def explain(subject: Subject, conversion: Conversion) -> list[LayerError]:
     """What each layer of an 8- or 16-bit file loses, on some of the calibration pictures.
 
-    Layers are known by the names of their tensors; in a fine-tuned network few keep the float network's.
+    Layers are known by the names of their tensors; in a fine-tuned network few keep the float network's. The
+    own error of the last one holds what `_lowered` took out of the evidence.
     """
     pictures = subject.calibration[:EXPLAINED_PICTURES]
     form = conversion.form
@@ -183,16 +183,25 @@ def _lowered(subject: Subject, network: Network, form: Form, manifest: Manifest)
     if form.kind not in (INT8_PTQ, INT8_MIXED):
         return model
     pictures = np.stack(subject.calibration)
-    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        path = Path(folder) / "uncorrected.tflite"
-        write_bytes(path, attach(model, manifest))
-        with Classifier(path, num_threads=DEVICE_THREADS) as classifier:
-            if not classifier.has_heat_map:
-                return model
-            device, _ = device_logits(classifier, pictures)
+    with (
+        _written(attach(model, manifest)) as path,
+        Classifier(path, num_threads=DEVICE_THREADS) as classifier,
+    ):
+        if not classifier.has_heat_map:
+            return model
+        device, _ = device_logits(classifier, pictures)
     lost = (network.logits(pictures) - device).mean(axis=0)
     correction = np.round(lost - lost.mean(), CORRECTION_DECIMALS).astype(np.float32)
     return with_metadata(lower(network.shifted(correction), form, subject.calibration), manifest)
+
+
+@contextmanager
+def _written(model: bytes) -> Iterator[Path]:
+    """A file of these bytes for the device runtime, gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        path = Path(folder) / "converted.tflite"
+        write_bytes(path, model)
+        yield path
 
 
 def _network(subject: Subject, form: Form) -> Network:

@@ -39,6 +39,13 @@ def positive_int(text: str) -> int:
     return value
 
 
+def whole(text: str) -> int:
+    """An argparse type: a whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
+    return int(text)
+
+
 def number(text: str) -> float:
     """What argparse types of numbers begin with: NaN, which is in no range, where the text is no number."""
     try:

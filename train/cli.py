@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.arguments import Parser, make_parser, positive_int, positive_number
+from edge.arguments import Parser, make_parser, positive_int, positive_number, whole
 from edge.errors import OptionError
 from train.catalogue import Catalogue, build_catalogue, with_source_tested, with_validation_learned
 from train.run_folder import Config, RunFolder, is_run, refuse_existing
@@ -72,11 +72,13 @@ def _add_stage_options(made: Parser) -> None:
     """How long and how fast the two stages learn."""
     made.add_argument(
         "--epochs",
-        type=int,
+        type=whole,
         default=8,
         help="epochs of the float stage; with 0 it is what finished runs, named with --weights, have learned",
     )
-    made.add_argument("--qat-epochs", type=int, default=2, help="epochs of the int8 fine-tuning; 0 for none")
+    made.add_argument(
+        "--qat-epochs", type=whole, default=2, help="epochs of the int8 fine-tuning; 0 for none"
+    )
     made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
     made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
     made.add_argument("--lr", type=positive_number, help="peak learning rate of the float stage")
@@ -178,13 +180,13 @@ def output_path(options: argparse.Namespace) -> Path:
     return path
 
 
-def start_weights(given: Sequence[str]) -> dict[str, Any]:
-    """What a Config says of --weights."""
+def start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """What a Config says of --weights: ``weights`` and ``averaged``."""
     weights, *averaged = given
     for one in given if averaged else ():
         if not is_run(one):
             raise OptionError(f"'{one}' of --weights is no run folder; only the weights of runs are averaged")
-    return {"weights": weights, "averaged": tuple(averaged)}
+    return weights, tuple(averaged)
 
 
 def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
@@ -197,7 +199,8 @@ def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribu
     config, photos = validated.config(), validated.photos()
     check_batch(config.batch_size, strategy)
     if options.weights:
-        config = replace(config, **start_weights(options.weights))
+        weights, averaged = start_weights(options.weights)
+        config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(f"'{validated.path}' has learned from its validation photos already; refit another")
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
@@ -223,14 +226,10 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     from train.origin import check_origins
     from train.progress import progress_line
 
-    for name, epochs in (("--epochs", options.epochs), ("--qat-epochs", options.qat_epochs)):
-        if epochs < 0:
-            raise OptionError(f"{name} is {epochs}; it must be 0 or more")
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
-    starts = start_weights(options.weights or ["none" if options.arch == "cnn" else "imagenet"])
-    weights = str(starts["weights"])
+    weights, averaged = start_weights(options.weights or ["none" if options.arch == "cnn" else "imagenet"])
     if not options.epochs and not is_run(weights):
         raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
     path = output_path(options)
@@ -252,7 +251,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         architecture=options.arch,
         classes=catalogue.classes,
         size=options.imgsz,
-        **starts,
+        weights=weights,
         epochs=options.epochs,
         qat_epochs=options.qat_epochs,
         photos_per_epoch=options.photos_per_epoch or len(catalogue.of("train")),
@@ -264,6 +263,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         data_digest=catalogue.digest,
         command=command,
         teachers=tuple(map(str, options.teacher)),
+        averaged=averaged,
     )
     check_origins(config, catalogue.photos)
     start_network(config)

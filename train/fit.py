@@ -75,13 +75,10 @@ class Trainer:
         progress = self.run.progress()
         if self.config.epochs or self.config.qat_epochs:
             self.say(f"making the pictures, without the network: {self._feed_rate():.0f} photos/s")
-        if not self.config.epochs and progress.stage == "float":
-            network = start_network(self.config)
-            save_weights(network, self.run.weights_path("float"))
-            if self.val_photos:
-                self.say(f"float as it starts  {describe_validation(self._validate(network))}")
         for stage in STAGES[STAGES.index(progress.stage) :]:
             if not self.config.stage_epochs(stage):
+                if stage == "float":
+                    self._keep_start()
                 continue
             if progress.stage != stage:
                 progress = Progress(stage=stage)
@@ -90,6 +87,13 @@ class Trainer:
                 progress = self._fit_stage(progress)
         self.run.save_progress(replace(progress, finished=True))
         self.run.keep_checkpoint("")
+
+    def _keep_start(self) -> None:
+        """What finished runs have learned is the float stage."""
+        network = start_network(self.config)
+        save_weights(network, self.run.weights_path("float"))
+        if self.val_photos:
+            self.say(f"float as it starts  {describe_validation(self._validate(network))}")
 
     def _pixels(self, photos: Sequence[Photo], name: str) -> NDArray[np.uint8]:
         paths = [Path(photo.path) for photo in photos]

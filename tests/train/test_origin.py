@@ -67,7 +67,7 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
         (["--classes", "red,blue"], "knows other classes"),
         (["--arch", "mobilenet_v2"], "is a run of cnn"),
         (["--imgsz", "48"], "was trained at 32 pixels"),
-        (["--epochs", "-1"], "--epochs is -1; it must be 0 or more"),
+        (["--epochs", "-1"], "'-1' is not a whole number of 0 or more"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
