@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier, common_labels
-from edge.pictures import read_picture
+from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.photos import read_picture
 
 if TYPE_CHECKING:
-    from train.catalogue import LabelledPhoto
-    from train.metrics import Score
+    from dermedge.train.data.catalogue import LabelledPhoto
+    from dermedge.train.evaluation.metrics import Score
 
 REPORT_EVERY_PHOTOS = 20
 
@@ -59,8 +59,8 @@ def find_photos(
         DataError: nothing to score, or photos of a class that the models do not know.
         OptionError: an unknown split.
     """
-    from train.catalogue import labelled_photos
-    from train.drawing import draw_evenly
+    from dermedge.train.data.catalogue import labelled_photos
+    from dermedge.train.data.sampling import draw_evenly
 
     photos = labelled_photos(data, labels, split)
     return photos if max_photos is None else draw_evenly(photos, max_photos)
@@ -100,7 +100,7 @@ def accuracy_of(
     labels: Sequence[str],
 ) -> Accuracy:
     """The scores of answers; class indices int [N], probabilities [N, K] and N groups."""
-    from train import metrics
+    from dermedge.train.evaluation import metrics
 
     draws = metrics.lesion_draws(groups)
     counts = metrics.count(truth, predicted, len(labels), draws)
@@ -123,8 +123,8 @@ def _melanoma_sensitivity(
     labels: Sequence[str],
     draws: NDArray[np.float64],
 ) -> Score | None:
-    from train.metrics import sensitivity_at
-    from train.scorecard import MELANOMA, SPECIFICITY
+    from dermedge.train.evaluation.metrics import sensitivity_at
+    from dermedge.train.evaluation.scorecard import MELANOMA, SPECIFICITY
 
     if MELANOMA not in labels:
         return None

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import compare, soak
-from benchmarks.accuracy import Accuracy, find_photos, score
-from benchmarks.command import check_different, progress_cleared, seconds, show_progress
-from benchmarks.energy import energy_mj, find_meter
-from benchmarks.frames import (
+from dermedge.benchmarks import compare, soak
+from dermedge.benchmarks.accuracy import Accuracy, find_photos, score
+from dermedge.benchmarks.command import check_different, progress_cleared, seconds, show_progress
+from dermedge.benchmarks.energy import energy_mj, find_meter
+from dermedge.benchmarks.frames import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
     GENERATED,
@@ -23,23 +23,23 @@ from benchmarks.frames import (
     frames_of_pictures,
     frames_of_source,
 )
-from benchmarks.latency import Latency, Progress, Rules, measure
-from benchmarks.machine import describe_machine
-from benchmarks.memory import ColdStart, cold_start
-from benchmarks.plot import check_plot, save_plot
-from benchmarks.profile import Profile, profile
-from benchmarks.report import Report, Row, save, to_json, to_text
-from benchmarks.verdict import faults_of_run
-from benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
-from edge.arguments import Parser, make_parser, positive_int, read_labels, whole
-from edge.classifier import Classifier, common_labels
-from edge.errors import OptionError
-from edge.files import check_writable
-from edge.flatbuffer import tflite_schema
-from edge.manifest import digest
-from edge.runtime import RUNTIMES, choose_runtime
-from edge.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
-from edge.sources import without_password
+from dermedge.benchmarks.latency import Latency, Progress, Rules, measure
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.memory import ColdStart, cold_start
+from dermedge.benchmarks.plot import check_plot, save_plot
+from dermedge.benchmarks.profile import Profile, profile
+from dermedge.benchmarks.report import Report, Row, save, to_json, to_text
+from dermedge.benchmarks.verdict import faults_of_run
+from dermedge.benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
+from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, read_labels, whole
+from dermedge.edge.errors import OptionError
+from dermedge.edge.files import check_writable
+from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.flatbuffer import tflite_schema
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
+from dermedge.edge.sources.source import without_password
 
 DEFAULT_RULES = Rules()
 STOPPED = 130
@@ -57,7 +57,7 @@ class Settings:
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: score on so many, drawn evenly over the classes; None takes all.
-        source: what the latency is taken on, as `edge.sources.open_source` takes it; None takes ``data``.
+        source: what the latency is taken on, as `open_source` takes it; None takes ``data``.
         rules: how long to measure.
         profile: whether to time each op too.
         tta: whether to measure each model once more with test-time augmentation, as a row of its own.
@@ -281,7 +281,7 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
     if settings.data is None:
         open_again, source = opener(settings.source, []), _named_source(settings)
         return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
-    from train.catalogue import check_unlearned
+    from dermedge.train.data.catalogue import check_unlearned
 
     check_unlearned(settings.data, settings.split, models)
     photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)

@@ -8,28 +8,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import dermedge
-from edge.arguments import Parser, make_parser, number
-from edge.errors import OptionError
+from dermedge import cli
+from dermedge.edge.cli.arguments import Parser, make_parser, number
+from dermedge.edge.errors import OptionError
 
 PROGRESS_WIDTH = 78
 
 
 def command_parser(module: str, description: str) -> Parser:
-    """A parser for ``python -m benchmarks.MODULE``."""
+    """A parser for ``python -m dermedge.benchmarks.lab.MODULE``."""
     parser = make_parser(module, description)
-    parser.prog = f"python -m benchmarks.{module}"
+    parser.prog = f"python -m dermedge.benchmarks.lab.{module}"
     return parser
 
 
 def run_command(main: Callable[[], int]) -> int:
-    """The exit status by `dermedge.run_command`; before an error the line of `show_progress` is emptied."""
+    """The exit status by `cli.run_command`; before an error the line of `show_progress` is emptied."""
 
     def cleared() -> int:
         with progress_cleared():
             return main()
 
-    return dermedge.run_command(cleared)
+    return cli.run_command(cleared)
 
 
 def seconds(text: str) -> float:

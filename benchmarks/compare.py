@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import NOT_MEASURED, SCHEMA, Table
-from benchmarks.verdict import GOOD
 from dermedge import DISCLAIMER
-from edge.arguments import make_parser
-from edge.errors import DataError
+from dermedge.benchmarks.report import NOT_MEASURED, SCHEMA, Table
+from dermedge.benchmarks.verdict import GOOD
+from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.errors import DataError
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference beyond noise"
 

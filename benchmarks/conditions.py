@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.doctor import THROTTLING, ask_firmware
+from dermedge.edge.doctor import THROTTLING, ask_firmware
 
 KHZ_PER_MHZ = 1000
 MILLI = 1000

@@ -18,9 +18,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.conditions import Ask, read_number, read_text
-from benchmarks.latency import Predictor, one_opencv_thread
-from edge.doctor import ask_firmware
+from dermedge.benchmarks.conditions import Ask, read_number, read_text
+from dermedge.benchmarks.latency import Predictor, one_opencv_thread
+from dermedge.edge.doctor import ask_firmware
 
 BLOCKS, BLOCK_S = 4, 1.0
 SAMPLE_EVERY_S = 0.05

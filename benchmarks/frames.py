@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import OptionError
-from edge.pictures import find_pictures, read_picture
-from edge.sources import open_source, without_password
+from dermedge.edge.errors import OptionError
+from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.sources.source import open_source, without_password
 
 # What a Raspberry Pi camera or webcam is usually asked for.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
@@ -30,7 +30,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     Of a folder, pictures spread evenly over it; of all else, the first frames.
 
     Args:
-        spec: as `edge.sources.open_source` takes it; nothing stands for a source, since no picture ships,
+        spec: as `open_source` takes it; nothing stands for a source, since no picture ships,
             and drawn ones are taken only where they are named.
 
     Raises:

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.conditions import Company, Conditions, read_conditions
-from edge.classifier import Prediction, Timing
+from dermedge.benchmarks.conditions import Company, Conditions, read_conditions
+from dermedge.edge.model.classifier import Prediction, Timing
 
 REPORT_EVERY_ROUNDS = 10
 # The warm-up has ended when the medians of two windows that follow each other are so near, for every model.
@@ -174,7 +174,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
     block-resampling procedure for stationary data", 1992). What the machine does slowly does not average out:
     a run of twice the length wanders as far, and the next one begins elsewhere. So the standard deviation of
     the medians of windows, less what chance leaves of it, widens the interval whole, and not by the root of
-    their number. What changes more slowly than a run takes cannot be seen in it: `benchmarks.repeat` does.
+    their number. What changes more slowly than a run takes cannot be seen in it: `dermedge.benchmarks.lab.repeat` does.
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.conditions import KHZ_PER_MHZ, MILLI, read_text
+from dermedge.benchmarks.conditions import KHZ_PER_MHZ, MILLI, read_text
 
 # The instructions that decide how fast the kernels of XNNPACK are, as Linux spells them on x86 and ARM.
 FEATURES = (
@@ -77,7 +77,7 @@ def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
     """What can be read about this machine.
 
     Args:
-        runtime: a name of `edge.runtime.RUNTIMES`.
+        runtime: a name of `dermedge.edge.model.runtime.RUNTIMES`.
         root: where /proc, /sys and /etc are.
     """
     cpuinfo = read_text(root / "proc/cpuinfo") or ""

@@ -1,7 +1,7 @@
 """What one model costs from a cold start, measured in a process of its own: memory, loading, first frame.
 
 In one process the second model would find libraries, code pages and freed memory of the first. Hence
-``python -m benchmarks.memory MODEL THREADS RUNTIME`` measures one start and prints it as JSON.
+``python -m dermedge.benchmarks.memory MODEL THREADS RUNTIME`` measures one start and prints it as JSON.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
-from edge.classifier import Classifier
-from edge.errors import ModelError
-from edge.runtime import RUNTIMES, choose_runtime
+import dermedge
+from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 
-ROOT = Path(__file__).resolve().parent.parent
+# The folder that holds the package, for child processes.
+ROOT = Path(dermedge.__file__).resolve().parents[1]
 STARTS = 3
 # After the first, memory still grows a little; after these it does not.
 PREDICTIONS = 5
@@ -112,7 +114,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _start(model: Path, num_threads: int, runtime: str) -> ColdStart:
-    command = [sys.executable, "-m", "benchmarks.memory", str(model.resolve()), str(num_threads), runtime]
+    command = [
+        sys.executable,
+        "-m",
+        "dermedge.benchmarks.memory",
+        str(model.resolve()),
+        str(num_threads),
+        runtime,
+    ]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from string import Template
 
-from benchmarks.report import Report, Row, Table, circumstances, tables
-from benchmarks.verdict import GOOD
 from dermedge import DISCLAIMER
+from dermedge.benchmarks.report import Report, Row, Table, circumstances, tables
+from dermedge.benchmarks.verdict import GOOD
 
 BAR_HEIGHT, BAR_GAP, NAMES_WIDTH, PLOT_WIDTH = 14, 14, 260, 500
 PAGE = Template("""<!DOCTYPE html>

@@ -7,15 +7,15 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
-from benchmarks.memory import BYTES_PER_MB
-from benchmarks.report import Report, Row
 from dermedge import DISCLAIMER
-from edge.errors import MissingExtra, OptionError
-from edge.files import write_beside
+from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
+from dermedge.benchmarks.memory import BYTES_PER_MB
+from dermedge.benchmarks.report import Report, Row
+from dermedge.edge.errors import MissingExtra, OptionError
+from dermedge.edge.files import write_beside
 
 if TYPE_CHECKING:
-    from train.metrics import Score
+    from dermedge.train.evaluation.metrics import Score
 
 SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH_INCHES, PANEL_INCHES = 8.0, 4.2

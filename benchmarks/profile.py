@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import ModelError
-from edge.flatbuffer import read_graph, tflite_schema
-from edge.runtime import Interpreter, open_interpreter
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import read_graph, tflite_schema
+from dermedge.edge.model.runtime import Interpreter, open_interpreter
 
 WARMUP_ROUNDS = 5
 MAX_ROUNDS = 200
@@ -112,7 +112,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
         number: of the op in the first subgraph.
         unpacking: as `_unpacking` gives it; of these ops, those that the op reads go along.
     """
-    from convert.compact import pack
+    from dermedge.convert.compact import pack
 
     graph = root.subgraphs[0]
     wanted = graph.operators[number]

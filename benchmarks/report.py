@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy import Accuracy
-from benchmarks.conditions import Conditions
-from benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
-from benchmarks.latency import Latency
-from benchmarks.machine import Machine
-from benchmarks.memory import BYTES_PER_MB, ColdStart
-from benchmarks.profile import Profile
-from benchmarks.verdict import faults_of_model, mark
-from benchmarks.whole_loop import Loop
 from dermedge import DISCLAIMER
-from edge.files import write_text
+from dermedge.benchmarks.accuracy import Accuracy
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
+from dermedge.benchmarks.latency import Latency
+from dermedge.benchmarks.machine import Machine
+from dermedge.benchmarks.memory import BYTES_PER_MB, ColdStart
+from dermedge.benchmarks.profile import Profile
+from dermedge.benchmarks.verdict import faults_of_model, mark
+from dermedge.benchmarks.whole_loop import Loop
+from dermedge.edge.files import write_text
 
 if TYPE_CHECKING:
-    from train.metrics import Score
+    from dermedge.train.evaluation.metrics import Score
 
 SCHEMA = "dermedge-benchmark/2"
 NOT_MEASURED = "not measured"
@@ -197,7 +197,7 @@ def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
 
 def save(report: Report, folder: Path) -> list[Path]:
     """Writes results.csv, .html, .json and .md, each whole or not at all; raises StorageError."""
-    from benchmarks.page import to_html
+    from dermedge.benchmarks.page import to_html
 
     writers: dict[str, Callable[[Report], str]] = {
         "results.csv": to_csv,

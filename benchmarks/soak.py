@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.conditions import Company, Conditions, read_conditions
-from benchmarks.drift import Drift, drift_of
-from benchmarks.latency import Progress, one_opencv_thread
-from benchmarks.machine import Machine, describe_machine
-from benchmarks.memory import BYTES_PER_MB, resident_bytes
-from benchmarks.plot import plain_axes
-from benchmarks.report import NOT_MEASURED, Table, csv_of
-from benchmarks.verdict import MAX_OTHERS_CORES, NOISY
-from benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
 from dermedge import DISCLAIMER
-from edge.classifier import Classifier
-from edge.files import write_beside, write_text
+from dermedge.benchmarks.conditions import Company, Conditions, read_conditions
+from dermedge.benchmarks.drift import Drift, drift_of
+from dermedge.benchmarks.latency import Progress, one_opencv_thread
+from dermedge.benchmarks.machine import Machine, describe_machine
+from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
+from dermedge.benchmarks.plot import plain_axes
+from dermedge.benchmarks.report import NOT_MEASURED, Table, csv_of
+from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from dermedge.benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
+from dermedge.edge.files import write_beside, write_text
+from dermedge.edge.model.classifier import Classifier
 
 SCHEMA = "dermedge-soak/1"
 # As many windows as the time has, but none longer or shorter than these.

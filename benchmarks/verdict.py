@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.conditions import Conditions
-from benchmarks.latency import STEADY_ROUNDS, STEADY_WITHIN, Latency, Measurement
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.latency import STEADY_ROUNDS, STEADY_WITHIN, Latency, Measurement
 
 # Noisy, by the run: others may take so many cores, and the warm-up must have become steady.
 MAX_OTHERS_CORES = 0.1

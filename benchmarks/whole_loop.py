@@ -1,6 +1,6 @@
 """The whole loop as `dermedge run` has it: capture, quality gate, network, decision, and the rate it keeps.
 
-`benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that
+`dermedge.benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that
 decoding or the camera is in it too, and so is what happens between the parts.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.latency import Progress, Spread, one_opencv_thread, spread
-from edge.classifier import Classifier
-from edge.errors import SourceError
-from edge.loop import Moment, Pipeline, rate
-from edge.sources import Frame, FrameSource, Pictures, open_source
+from dermedge.benchmarks.latency import Progress, Spread, one_opencv_thread, spread
+from dermedge.edge.errors import SourceError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.pipeline import Moment, Pipeline, rate
+from dermedge.edge.sources.source import Frame, FrameSource, Pictures, open_source
 
 # Of each model.
 LOOP_S = 3.0

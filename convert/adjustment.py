@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from convert.proof import cross_entropy, fit_temperature
-from train.metrics import balanced_accuracy, confusion_matrix
+from dermedge.convert.proof import cross_entropy, fit_temperature
+from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fit_adjustment(
 ) -> float:
     """How much of the logarithm of its share each logit is still to lose: 0 to 1.
 
-    Training adds that logarithm once (`train.fit.adjusted_loss`), so that logits speak as if classes were
+    Training adds that logarithm once (`train.fit.training.adjusted_loss`), so that logits speak as if classes were
     alike often. But the few photos of a rare class are seen most often, and learned by heart: of photos that
     were not seen, too few are given to it. This is the strength of least cross-entropy with classes weighed
     alike, at the temperature that is best with it; more of Menon et al., "Long-Tail Learning via Logit

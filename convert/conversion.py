@@ -11,21 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.gate import ProofSet, Verdict, judge
-from convert.layers import LayerError, compare_layers
-from convert.lower import (
-    INT8_MIXED,
-    INT8_PTQ,
-    INT8_QAT,
-    Form,
-    calibrate,
-    calibration_inputs,
-    input_ends,
-    lower,
-)
-from convert.metadata import with_metadata
-from convert.network import Network
-from convert.proof import (
+from dermedge.convert.gate import ProofSet, Verdict, judge
+from dermedge.convert.layers import LayerError, compare_layers
+from dermedge.convert.metadata import with_metadata
+from dermedge.convert.network import Network
+from dermedge.convert.proof import (
     Parity,
     calibrated,
     calibration_scores,
@@ -35,13 +25,23 @@ from convert.proof import (
     fit_temperature,
     parity_json,
 )
-from convert.subject import Subject, Told
-from convert.thresholds import decision_scores, fit_thresholds
-from edge.classifier import Classifier
-from edge.errors import StorageError
-from edge.files import write_bytes
-from edge.golden import record
-from edge.manifest import Manifest, attach
+from dermedge.convert.subject import Subject, Told
+from dermedge.convert.thresholds import decision_scores, fit_thresholds
+from dermedge.convert.to_tflite import (
+    INT8_MIXED,
+    INT8_PTQ,
+    INT8_QAT,
+    Form,
+    calibrate,
+    calibration_inputs,
+    input_ends,
+    lower,
+)
+from dermedge.edge.errors import StorageError
+from dermedge.edge.files import write_bytes
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import record
+from dermedge.edge.model.manifest import Manifest, attach
 
 # Enough to tell which layer loses; a layer has thousands of activations a picture.
 EXPLAINED_PICTURES = 12

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.proof import calibrated, fit_temperature
-from train.metrics import (
+from dermedge.convert.proof import calibrated, fit_temperature
+from dermedge.train.evaluation.metrics import (
     Floats,
     Score,
     calibration_errors,
@@ -171,7 +171,7 @@ def judge(proof: ProofSet, device: Floats, max_drop: float) -> Verdict:
 
 
 def _lost(name: str, reference: Floats, device: Floats, limit: float) -> Check:
-    """The check of a figure of which more is better; [1 + B] each, as `train.metrics` gives them."""
+    """The check of a figure of which more is better; [1 + B] each, as `train.evaluation.metrics` gives them."""
     return Check(name, float(reference[0]), float(device[0]), score_of(reference - device), limit)
 
 

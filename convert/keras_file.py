@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from convert.network import Network
-from convert.normalization import FOREIGN, NORMALIZATIONS, Normalization
-from edge.errors import DataError, ModelError, OptionError
-from train.metrics import balanced_accuracy, confusion_matrix
+from dermedge.convert.network import Network
+from dermedge.convert.normalization import FOREIGN, NORMALIZATIONS, Normalization
+from dermedge.edge.errors import DataError, ModelError, OptionError
+from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 
 FORMS = ".keras, .h5 or a SavedModel folder"
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")

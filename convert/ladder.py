@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from convert.conversion import Conversion, better, convert, explain
-from convert.layers import LayerError, worst_layers
-from convert.lower import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
-from convert.ranges import METHODS
-from convert.subject import Subject, Told
-from edge.errors import ModelError, OptionError
+from dermedge.convert.conversion import Conversion, better, convert, explain
+from dermedge.convert.layers import LayerError, worst_layers
+from dermedge.convert.ranges import METHODS
+from dermedge.convert.subject import Subject, Told
+from dermedge.convert.to_tflite import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.edge.errors import ModelError, OptionError
 
 # Layers that stay in float, in turn; with more, float16 is as fast and surer.
 FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)

@@ -15,11 +15,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from convert.activations import NUM_THREADS, KeepingInterpreter, Op, ops_of, read_model
-from convert.compact import pack
-from convert.ranges import name_of
-from edge.errors import DataError
-from train.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STYLE, as_svg
+from dermedge.convert.activations import NUM_THREADS, KeepingInterpreter, Op, ops_of, read_model
+from dermedge.convert.compact import pack
+from dermedge.convert.ranges import name_of
+from dermedge.edge.errors import DataError
+from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STYLE, as_svg
 
 # Their noise adds up in absolute terms; that of all others is taken to, relative to the signal.
 ADDITIVE = {"ADD", "SUB", "CONCATENATION"}

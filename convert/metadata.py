@@ -13,9 +13,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.compact import pack
 from dermedge import DISCLAIMER
-from edge.manifest import LABELS_NAME, Manifest, strip
+from dermedge.convert.compact import pack
+from dermedge.edge.model.manifest import LABELS_NAME, Manifest, strip
 
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
@@ -32,7 +32,7 @@ INT8_OFFSET = 128
 def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     """The model with its metadata, in place of any that was there, and the probabilities as first output.
 
-    The labels themselves lie in the zip that `edge.manifest.attach` appends: attach after this.
+    The labels themselves lie in the zip that `dermedge.edge.model.manifest.attach` appends: attach after this.
 
     Args:
         model: a .tflite of the model-file contract, whose input takes real pixels.

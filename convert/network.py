@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from convert.normalization import NORMALIZATIONS, Normalization
-from edge.errors import ModelError
-from train.networks import EVIDENCE, LOGITS
-from train.quantize_aware import QUANTIZED
+from dermedge.convert.normalization import NORMALIZATIONS, Normalization
+from dermedge.edge.errors import ModelError
+from dermedge.train.fit.networks import EVIDENCE, LOGITS
+from dermedge.train.fit.quantize_aware import QUANTIZED
 
 PREDICTION_BATCH = 64
 
@@ -76,7 +76,7 @@ def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
 def network_of(
     model: keras.Model, name: str, size: int, labels: tuple[str, ...], evidence: bool = True
 ) -> Network:
-    """The network of a Keras model of `train.networks`, or of its quantization-aware twin.
+    """The network of a Keras model of `dermedge.train.fit.networks`, or of its quantization-aware twin.
 
     Args:
         model: from normalized pixels to logits.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.preprocess import SCALE, ZERO_POINT
+from dermedge.edge.preprocess import SCALE, ZERO_POINT
 
 LEVELS = 255
 

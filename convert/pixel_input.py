@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from convert.activations import read_model
-from convert.compact import pack
+from dermedge.convert.activations import read_model
+from dermedge.convert.compact import pack
 
 PIXELS = b"uint8_pixels"
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from edge.classifier import Classifier
-from edge.decision import softmax
-from edge.errors import ModelError
-from train.metrics import calibration_error
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.decision import softmax
+from dermedge.train.evaluation.metrics import calibration_error
 
 TEMPERATURES = (0.1, 10.0)
 

@@ -18,9 +18,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from convert.activations import KeepingInterpreter, ops_of, read_model
-from convert.compact import pack
-from edge.errors import DataError, ModelError, OptionError
+from dermedge.convert.activations import KeepingInterpreter, ops_of, read_model
+from dermedge.convert.compact import pack
+from dermedge.edge.errors import DataError, ModelError, OptionError
 
 Range = tuple[float, float]
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from convert.conversion import Conversion
-from convert.gate import POINTS, SURE_LEAD, Check
-from convert.ladder import Attempt, Outcome
-from convert.layers import LayerError, advice, layers_svg, short_name
-from convert.lower import CALIBRATED_KINDS
-from convert.subject import Subject
-from edge.errors import StorageError
-from edge.files import storage_error
-from edge.manifest import strip
-from train.pages import json_head, render
+from dermedge.convert.conversion import Conversion
+from dermedge.convert.gate import POINTS, SURE_LEAD, Check
+from dermedge.convert.ladder import Attempt, Outcome
+from dermedge.convert.layers import LayerError, advice, layers_svg, short_name
+from dermedge.convert.subject import Subject
+from dermedge.convert.to_tflite import CALIBRATED_KINDS
+from dermedge.edge.errors import StorageError
+from dermedge.edge.files import storage_error
+from dermedge.edge.model.manifest import strip
+from dermedge.train.pages import json_head, render
 
 SCHEMA = "dermedge-conversion/1"
 TEMPLATES = Path(__file__).parent / "templates"

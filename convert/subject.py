@@ -13,21 +13,21 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from convert.adjustment import adjustment_amounts, adjustment_of
-from convert.gate import ProofSet
-from convert.keras_file import KerasFile, choose_normalization, open_keras
-from convert.network import Network, network_of
-from edge.errors import DataError, OptionError
-from edge.manifest import Manifest
-from train.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
-from train.drawing import draw_evenly as draw_evenly_labelled
-from train.feed import draw_evenly, drawn_shares, label_indices, predict_logits
-from train.fit import trained_network
-from train.networks import add_to_logits
-from train.pixels import cached_pixels
-from train.places import find_places
-from train.run_folder import RunFolder
-from train.tables import diagnosis_of
+from dermedge.convert.adjustment import adjustment_amounts, adjustment_of
+from dermedge.convert.gate import ProofSet
+from dermedge.convert.keras_file import KerasFile, choose_normalization, open_keras
+from dermedge.convert.network import Network, network_of
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.model.manifest import Manifest
+from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
+from dermedge.train.data.folders import find_places
+from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.data.sampling import draw_evenly as draw_evenly_labelled
+from dermedge.train.data.tables import diagnosis_of
+from dermedge.train.fit.batches import draw_evenly, drawn_shares, label_indices, predict_logits
+from dermedge.train.fit.networks import add_to_logits
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.training import trained_network
 
 TOOLS = ("dermedge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 CRITICAL = "melanoma"
@@ -67,7 +67,7 @@ def subject_of_run(
 ) -> Subject:
     """A run folder: calibrated on its training photos, proven on its validation photos.
 
-    Its logits are adjusted once more for rare classes, as `convert.adjustment` finds on validation. A run
+    Its logits are adjusted once more for rare classes, as `dermedge.convert.adjustment` finds on validation. A run
     that learned from the validation photos of another one is proven on these, as that one is beside it.
 
     Args:

@@ -1,6 +1,6 @@
 """The thresholds of the decision, fitted on the validation split, and what they do there.
 
-`edge.decision` says what each is for. Named are all classes but "none of these". What is declined of them is
+`edge.model.decision` says what each is for. Named are all classes but "none of these". What is declined of them is
 a share of their photos: with classes weighed alike, two photos of a rare one would decide it. Other shares of
 the named weigh every class that occurs evenly, because a device meets other shares of nevi than a validation
 split. The photos that fit a threshold also scored it: on new photos, expect somewhat less.
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decision import Decision, decide, prediction_set
-from train.metrics import accuracy, balanced_accuracy, confusion_matrix
+from dermedge.edge.model.decision import Decision, decide, prediction_set
+from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 
 # At most 5 % on new photos is the aim; one point is the margin for their being others.
 DECLINED_AT_MOST = 0.04

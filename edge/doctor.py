@@ -17,8 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge.errors import DermedgeError
-from edge.runtime import RUNTIMES, choose_runtime, installed_runtimes
+from dermedge.edge.errors import DermedgeError
+from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 PYTHONS = ((3, 11), (3, 12), (3, 13))
@@ -253,8 +253,8 @@ def check_throttling(
 
 def check_model(model: Path, runtime: str = "auto") -> Finding:
     """Whether a model runs here, and answers its golden pictures as it did where it was converted."""
-    from edge.classifier import Classifier
-    from edge.golden import PICTURES, draw, replay
+    from dermedge.edge.model.classifier import Classifier
+    from dermedge.edge.model.golden import PICTURES, draw, replay
 
     check = f"model {model.stem}"
     try:

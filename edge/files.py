@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge.errors import StorageError
+from dermedge.edge.errors import StorageError
 
 CURES = {
     errno.ENOSPC: "the disk is full: free some space and run again",

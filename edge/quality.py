@@ -19,7 +19,7 @@ Right after an inference the caches hold the network, and each function that is 
 costs more than its arithmetic: hence few calls, one histogram for all that grey levels tell, and plain Python
 over its bins. The phone app repeats it.
 
-The thresholds are fitted on real photos and on the same degraded on purpose: `python -m benchmarks.quality`
+The thresholds are fitted on real photos and on the same degraded on purpose: `dermedge.benchmarks.lab.quality`
 prints how often each errs, and README.md states it.
 """
 
@@ -172,7 +172,7 @@ class QualityGate:
         """Measures one picture.
 
         Args:
-            picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `edge.preprocess` makes it.
+            picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
             at_s: its time in seconds, or None for a picture that follows no other.
         """
         # OpenCV's types know less than we do
@@ -221,7 +221,7 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square picture at a smaller side, by the law of `edge.preprocess`; itself where it has that side."""
+    """A square picture at a smaller side, by the law of `dermedge.edge.preprocess`; itself where it has that side."""
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
         grey = _resized(grey[: 2 * half, : 2 * half], half, cv2.INTER_AREA)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import exp
 
-from edge.quality import HINTS, Defect
+from dermedge.edge.quality import HINTS, Defect
 
 TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.shipped import DEFAULT_MODEL
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 
 # A job that a script starts in the background ignores Ctrl-C, and so would every test of it and its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,19 +70,19 @@ def labelled_set(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Ca
 def trained_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) -> Path:
     """The run folder of a plain CNN trained on the generated photos, with its quantization-aware stage."""
     pytest.importorskip("tensorflow")
-    import dermedge
+    from dermedge import cli
 
     run = tmp_path_factory.mktemp("runs") / "blobs"
     command = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 5 --qat-epochs 2 --batch 12"
-    assert dermedge.main([*command.split(), "--output", str(run)]) == 0
+    assert cli.main([*command.split(), "--output", str(run)]) == 0
     return run
 
 
 @pytest.fixture(scope="session")
 def refitted_run(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
     """The recipe of `trained_run` once more, on its validation photos too."""
-    import dermedge
+    from dermedge import cli
 
     run = tmp_path_factory.mktemp("refits") / "blobs"
-    assert dermedge.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
+    assert cli.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
     return run

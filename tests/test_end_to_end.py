@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from train.catalogue import build_catalogue
+from dermedge import cli
+from dermedge.train.data.catalogue import build_catalogue
 
 PHOTOS_PER_CLASS = 10
 
@@ -19,21 +19,21 @@ def travel(
     data: Path, run: Path, training: list[str], capsys: pytest.CaptureFixture[str]
 ) -> dict[str, object]:
     """Trains, converts, predicts, runs and benchmarks through the command line; returns what was said."""
-    assert dermedge.main(["train", "--data", str(data), "--output", str(run), *training]) == 0
+    assert cli.main(["train", "--data", str(data), "--output", str(run), *training]) == 0
     files = {kind: run / f"{kind}.tflite" for kind in ("float32", "int8")}
     for kind, target in files.items():
-        assert dermedge.main(["convert", str(run), f"--{kind}", "--output", str(target)]) == 0
+        assert cli.main(["convert", str(run), f"--{kind}", "--output", str(target)]) == 0
     table, model = run / "predictions.csv", ["--model", str(files["int8"])]
-    assert dermedge.main(["predict", str(data), *model, "--format", "csv", "--output", str(table)]) == 0
+    assert cli.main(["predict", str(data), *model, "--format", "csv", "--output", str(table)]) == 0
     capsys.readouterr()
-    assert dermedge.main(["run", "--source", str(data), *model, "--json", "--max-frames", "5"]) == 0
+    assert cli.main(["run", "--source", str(data), *model, "--json", "--max-frames", "5"]) == 0
     decisions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     bench = ["--data", str(run / "catalogue.csv"), "--split", "val", "--num-runs", "20", "--warmup-runs", "5"]
     results = run / "bench"
     plot = ["--plot", str(run / "bench.png"), "--output", str(results)]
-    assert dermedge.main(["benchmark", *map(str, files.values()), *bench, *plot]) == 0
+    assert cli.main(["benchmark", *map(str, files.values()), *bench, *plot]) == 0
     scored = ["--data", str(run / "catalogue.csv"), "--split", "val", "--output", str(run / "scores")]
-    assert dermedge.main(["evaluate", *map(str, files.values()), *scored]) == 0
+    assert cli.main(["evaluate", *map(str, files.values()), *scored]) == 0
     with table.open(newline="") as handle:
         predictions = list(csv.DictReader(handle))
     return {

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.errors import ModelError, StorageError, ToolError
-from edge.files import storage_error
-from edge.manifest import Manifest, digest
+from dermedge.edge.errors import ModelError, StorageError, ToolError
+from dermedge.edge.files import storage_error
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import Manifest, digest
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "page"

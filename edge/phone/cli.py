@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge.arguments import Parser, make_parser
-from edge.phone.build import build_app
-from edge.phone.serve import (
+from dermedge.edge.cli.arguments import Parser, make_parser
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.phone.build import build_app
+from dermedge.edge.phone.serve import (
     LOOPBACK,
     authority_folder,
     load_files,
@@ -18,7 +19,6 @@ from edge.phone.serve import (
     open_authority,
     trust_files,
 )
-from edge.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 BYTES_PER_MB = 1e6
 # The next one must exist too.

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from edge.errors import OptionError, StorageError
-from edge.files import storage_error, write_bytes
+from dermedge.edge.errors import OptionError, StorageError
+from dermedge.edge.files import storage_error, write_bytes
 
 LOOPBACK = "127.0.0.1"
 TRUST_PAGE = Path(__file__).resolve().parent / "trust.html"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from edge.loop import Moment, Reading
-from edge.states import State
+from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.states import State
 
 
 class JsonLinesView:

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.loop import Moment, Reading
-from edge.overlay import (
+from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.views.overlay import (
     DISCLAIMER,
     colour_of,
     latency_line,

@@ -13,10 +13,10 @@ from types import TracebackType
 
 import cv2
 
-from edge.errors import OptionError
-from edge.files import write_bytes
-from edge.loop import Moment
-from edge.overlay import draw_moment, encode
+from dermedge.edge.errors import OptionError
+from dermedge.edge.files import write_bytes
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.views.overlay import draw_moment, encode
 
 TITLE = "dermedge"
 KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"

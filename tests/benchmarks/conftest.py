@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import Accuracy
-from benchmarks.conditions import Conditions
-from benchmarks.latency import latency
-from benchmarks.machine import describe_machine
-from benchmarks.memory import ColdStart
-from benchmarks.report import Report, Row
-from benchmarks.whole_loop import summarize
-from edge.classifier import Prediction, Timing
-from edge.decision import Decision
-from edge.loop import Counts, Moment, Reading
-from edge.sources import Frame
-from edge.states import State
-from train.metrics import Score
+from dermedge.benchmarks.accuracy import Accuracy
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.latency import latency
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.memory import ColdStart
+from dermedge.benchmarks.report import Report, Row
+from dermedge.benchmarks.whole_loop import summarize
+from dermedge.edge.model.classifier import Prediction, Timing
+from dermedge.edge.model.decision import Decision
+from dermedge.edge.pipeline import Counts, Moment, Reading
+from dermedge.edge.sources.source import Frame
+from dermedge.edge.states import State
+from dermedge.train.evaluation.metrics import Score
 
 SKIN = Accuracy(
     accuracy=Score(0.8, 0.7, 0.9),

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-import benchmarks.accuracy
-from benchmarks.accuracy import accuracy_of, find_photos, score
-from edge import Classifier
-from edge.classifier import common_labels
-from edge.errors import OptionError
+import dermedge.benchmarks.accuracy
+from dermedge import Classifier
+from dermedge.benchmarks.accuracy import accuracy_of, find_photos, score
+from dermedge.edge.errors import OptionError
+from dermedge.edge.model.classifier import common_labels
 
-pytest.importorskip("train.metrics")
-from train.catalogue import LabelledPhoto
-from train.drawing import draw_evenly
+pytest.importorskip("dermedge.train.evaluation.metrics")
+from dermedge.train.data.catalogue import LabelledPhoto
+from dermedge.train.data.sampling import draw_evenly
 
 LABELS = ("melanoma", "nevus", "dermatofibroma")
 
@@ -104,13 +104,13 @@ def test_every_photo_is_decoded_once_and_shown_to_all_models(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    original = benchmarks.accuracy.read_picture
+    original = dermedge.benchmarks.accuracy.read_picture
 
     def counting(path: Path) -> object:
         read.append(path)
         return original(path)
 
-    monkeypatch.setattr(benchmarks.accuracy, "read_picture", counting)
+    monkeypatch.setattr(dermedge.benchmarks.accuracy, "read_picture", counting)
     with Classifier(model_path) as one, Classifier(model_path, num_threads=2) as other:
         for index, label in enumerate(one.labels[:2]):
             (tmp_path / label).mkdir()

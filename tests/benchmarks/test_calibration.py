@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from benchmarks.calibration import main
-from edge.errors import DataError
+from dermedge.benchmarks.lab.calibration import main
+from dermedge.edge.errors import DataError
 
 
 def test_every_choice_gets_a_row_with_its_figures(

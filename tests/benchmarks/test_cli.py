@@ -17,12 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
-import benchmarks.accuracy
-import benchmarks.cli
-import dermedge
-from benchmarks.cli import short_names, thread_counts
-from edge import Classifier
-from edge.runtime import choose_runtime
+import dermedge.benchmarks.accuracy
+import dermedge.benchmarks.cli
+from dermedge import Classifier, cli
+from dermedge.benchmarks.cli import short_names, thread_counts
+from dermedge.edge.model.runtime import choose_runtime
 
 ROOT = Path(__file__).parents[2]
 NEEDS_VERIFYING_RUNTIME = pytest.mark.skipif(
@@ -67,7 +66,7 @@ def test_two_models_side_by_side_with_accuracy_and_files(
 ) -> None:
     out = tmp_path / "out"
     arguments = [str(model_path), str(second_model), "--data", str(photos), "--output", str(out)]
-    assert dermedge.main(["benchmark", *arguments, *QUICK]) == 0
+    assert cli.main(["benchmark", *arguments, *QUICK]) == 0
     text = capsys.readouterr().out
     assert "8 photos of 8 lesions" in text
     assert "8 photos of --data brought to 640x480" in text
@@ -90,21 +89,21 @@ def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
     model_path: Path, second_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[Path] = []
-    original = benchmarks.cli.score
+    original = dermedge.benchmarks.cli.score
 
     def noting(classifiers: list[Classifier], *others: Any) -> Any:
         scored.extend(classifier.path for classifier in classifiers)
         return original(classifiers, *others)
 
-    monkeypatch.setattr(benchmarks.cli, "score", noting)
+    monkeypatch.setattr(dermedge.benchmarks.cli, "score", noting)
     both = [str(model_path), str(second_model)]
     arguments = [*both, "--data", str(photos), "--num-threads", "1,2", *QUICK]
-    assert dermedge.main(["benchmark", *arguments]) == 0
+    assert cli.main(["benchmark", *arguments]) == 0
     assert scored == [model_path, second_model]
 
 
 def test_without_data_accuracy_is_not_measured(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dermedge.main(["benchmark", str(model_path), *DRAWN, *QUICK]) == 0
+    assert cli.main(["benchmark", str(model_path), *DRAWN, *QUICK]) == 0
     text = capsys.readouterr().out
     assert "generated frames of 640x480, not photos" in text
     assert "photos: not measured" in text
@@ -113,7 +112,7 @@ def test_without_data_accuracy_is_not_measured(model_path: Path, capsys: pytest.
 def test_pictures_of_a_folder_are_shown_in_place_of_labelled_ones(
     model_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["benchmark", str(model_path), "--source", str(photos), *QUICK]) == 0
+    assert cli.main(["benchmark", str(model_path), "--source", str(photos), *QUICK]) == 0
     text = capsys.readouterr().out
     assert "8 of 8 pictures of --source brought to 640x480" in text
     assert "photos: not measured" in text
@@ -122,16 +121,14 @@ def test_pictures_of_a_folder_are_shown_in_place_of_labelled_ones(
 def test_drawn_frames_are_taken_only_where_they_are_named(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["benchmark", str(model_path), *QUICK]) == 2
+    assert cli.main(["benchmark", str(model_path), *QUICK]) == 2
     assert "--source demo" in capsys.readouterr().err
 
 
 def test_json_on_standard_output_has_a_row_for_each_number_of_threads(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        dermedge.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *DRAWN, *QUICK]) == 0
-    )
+    assert cli.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *DRAWN, *QUICK]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["num_threads"] for row in content["rows"]] == [1, 2]
     assert content["command"].startswith("dermedge benchmark ")
@@ -142,9 +139,9 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
     model_path: Path, foreign_model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = [str(foreign_model), str(model_path)]
-    assert dermedge.main(["benchmark", *both, *DRAWN, *QUICK]) == 0
+    assert cli.main(["benchmark", *both, *DRAWN, *QUICK]) == 0
     assert "not stated" in capsys.readouterr().out
-    assert dermedge.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
+    assert cli.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
     assert "other classes" in capsys.readouterr().err
 
 
@@ -185,7 +182,7 @@ def test_a_mistake_is_one_line_and_status_2(
     names = {name: str(tmp_path / f"{name}.tflite") for name in ("text", "truncated", "link")}
     filled = [one.format(model=model_path, folder=tmp_path, **names) for one in arguments]
     before = sorted(tmp_path.rglob("*"))
-    assert dermedge.main(["benchmark", *DRAWN, *QUICK, *filled]) == 2
+    assert cli.main(["benchmark", *DRAWN, *QUICK, *filled]) == 2
     captured = capfd.readouterr()
     lines = [line for line in captured.err.splitlines() if not line.startswith("INFO:")]
     assert len(lines) == 1
@@ -198,10 +195,8 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(benchmarks.cli, "check_writable", lambda folder: None)
-    assert (
-        dermedge.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DRAWN, *QUICK]) == 2
-    )
+    monkeypatch.setattr(dermedge.benchmarks.cli, "check_writable", lambda folder: None)
+    assert cli.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DRAWN, *QUICK]) == 2
     captured = capsys.readouterr()
     assert "Warm latency" in captured.out
     assert "cannot write" in captured.err
@@ -213,13 +208,13 @@ def test_tta_is_a_row_of_its_own_that_is_timed_and_scored_so(
     seen: dict[str, list[tuple[bool, int]]] = {}
 
     def watched(name: str) -> None:
-        real = getattr(benchmarks.cli, name)
+        real = getattr(dermedge.benchmarks.cli, name)
 
         def call(classifiers: Sequence[Classifier], *arguments: Any) -> Any:
             seen[name] = [(one.tta, one.num_threads) for one in classifiers]
             return real(classifiers, *arguments)
 
-        monkeypatch.setattr(benchmarks.cli, name, call)
+        monkeypatch.setattr(dermedge.benchmarks.cli, name, call)
 
     watched("measure")
     watched("score")
@@ -233,7 +228,7 @@ def test_tta_is_a_row_of_its_own_that_is_timed_and_scored_so(
         "--output",
         str(tmp_path),
     ]
-    assert dermedge.main(["benchmark", *asked, *QUICK]) == 0
+    assert cli.main(["benchmark", *asked, *QUICK]) == 0
     assert seen["measure"] == [(False, 1), (False, 2), (True, 1), (True, 2)]
     assert seen["score"] == [(False, 1), (True, 1)]
     with (tmp_path / "results.csv").open() as handle:
@@ -256,18 +251,18 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(
         if text.startswith(phase):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(benchmarks.cli, "show_progress", press)
-    monkeypatch.setattr(benchmarks.accuracy, "REPORT_EVERY_PHOTOS", 1)
+    monkeypatch.setattr(dermedge.benchmarks.cli, "show_progress", press)
+    monkeypatch.setattr(dermedge.benchmarks.accuracy, "REPORT_EVERY_PHOTOS", 1)
     before = sorted(tmp_path.rglob("*"))
     arguments = [str(model_path), "--data", str(photos), "--output", str(tmp_path / "out"), *QUICK]
-    assert dermedge.main(["benchmark", *arguments]) == 130
+    assert cli.main(["benchmark", *arguments]) == 130
     assert capsys.readouterr().out == ""
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> None:
     check = (
-        "import sys, dermedge; status = dermedge.main(sys.argv[1:]); "
+        "import sys, dermedge; status = cli.main(sys.argv[1:]); "
         "heavy = {'matplotlib', 'pandas', 'tensorflow', 'sklearn', 'tf_keras'} & set(sys.modules); "
         "sys.exit(status or len(heavy))"
     )

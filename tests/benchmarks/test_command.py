@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks
-from benchmarks.command import run_command, show_progress
-from edge.errors import OptionError
+import dermedge.benchmarks.lab
+from dermedge.benchmarks.command import run_command, show_progress
+from dermedge.edge.errors import OptionError
 
 # Processes that measurements start; nobody types their arguments.
 WORKERS = {"counted", "many_photos", "memory", "peer_worker", "viewer"}
 COMMANDS = sorted(
     path.stem
-    for path in Path(benchmarks.__path__[0]).glob("*.py")
+    for path in Path(dermedge.benchmarks.lab.__path__[0]).glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8") and path.stem not in WORKERS
 )
 
@@ -27,14 +27,14 @@ def test_an_option_that_is_not_known_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [name, "--nonsense"])
     # else runpy warns that it runs anew what is imported already
-    monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, f"dermedge.benchmarks.lab.{name}", raising=False)
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+        runpy.run_module(f"dermedge.benchmarks.lab.{name}", run_name="__main__")
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     [line] = said.err.splitlines()
     assert line.startswith("dermedge: error: ")
-    assert line.endswith(f"; see python -m benchmarks.{name} --help")
+    assert line.endswith(f"; see python -m dermedge.benchmarks.lab.{name} --help")
 
 
 def test_ctrl_c_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import dermedge
-from benchmarks.compare import compare
-from benchmarks.report import Report, to_json
+from dermedge import cli
+from dermedge.benchmarks.compare import compare
+from dermedge.benchmarks.report import Report, to_json
 
 
 def results(report: Report, factor: float = 1.0, mark: str = "good") -> dict[str, Any]:
@@ -64,13 +64,13 @@ def test_the_command_tells_times_accuracy_and_another_file(
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, content in zip(paths, (results(report), after), strict=True):
         path.write_text(json.dumps(content))
-    assert dermedge.main(["benchmark", "compare", *map(str, paths)]) == 0
+    assert cli.main(["benchmark", "compare", *map(str, paths)]) == 0
     text = capsys.readouterr().out
     assert "slower" in text
     assert "alpha: B is another file than A" in text
     assert "alpha: balanced accuracy 0.750 and 0.950: better" in text
     assert "not a medical device" in text
-    assert dermedge.main(["benchmark", "compare", *map(str, paths), "--json"]) == 0
+    assert cli.main(["benchmark", "compare", *map(str, paths), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["verdict"] == "slower"
 
 
@@ -92,6 +92,6 @@ def test_a_file_that_is_no_result_is_one_line_and_status_2(
     good.write_text(to_json(report))
     if content is not None:
         other.write_text(content)
-    assert dermedge.main(["benchmark", "compare", str(good), str(other)]) == 2
+    assert cli.main(["benchmark", "compare", str(good), str(other)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.conditions import Company, Conditions, busy_s, read_conditions
+from dermedge.benchmarks.conditions import Company, Conditions, busy_s, read_conditions
 
 CPU0 = "sys/devices/system/cpu/cpu0"
 

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from benchmarks.converting import BARE, OURS, convert_once, main
-from edge.errors import ToolError
+from dermedge.benchmarks.lab.converting import BARE, OURS, convert_once, main
+from dermedge.edge.errors import ToolError
 
 
 def test_both_convert_the_same_network() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.drift import LEAST_WINDOWS, drift_of
+from dermedge.benchmarks.drift import LEAST_WINDOWS, drift_of
 
 
 def alike_neighbours(random: np.random.Generator, count: int, correlation: float) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.energy import Pmic, Rapl, energy_mj, find_meter, rails_watts
+from dermedge.benchmarks.energy import Pmic, Rapl, energy_mj, find_meter, rails_watts
 
 # As a Raspberry Pi 5 answers, but for the numbers.
 ADC = """       3V7_WL_SW_A current(0)=0.5A

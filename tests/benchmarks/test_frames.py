@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.frames import FRAMES, camera_frame, frames_of_source
-from edge.errors import OptionError
+from dermedge.benchmarks.frames import FRAMES, camera_frame, frames_of_source
+from dermedge.edge.errors import OptionError
 
 
 @settings(deadline=None)

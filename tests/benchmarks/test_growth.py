@@ -1,4 +1,4 @@
-"""What `benchmarks.growth` measures, made small, and what it writes of it."""
+"""What `dermedge.benchmarks.lab.growth` measures, made small, and what it writes of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the device's environment has no TensorFlow")
 pytest.importorskip("matplotlib")
-import benchmarks.growth
-from benchmarks.growth import Growth, Point, main, table
-from benchmarks.latency import Rules
-from benchmarks.made_photos import make_photos
-from benchmarks.many_photos import start
-from edge import Classifier
-from edge.errors import DataError, DermedgeError, MissingExtra, StorageError
-from edge.pictures import read_picture
-from train.catalogue import labelled_photos
-from train.duplicates import near_duplicates, read_prints
-from train.run_folder import RunFolder
+import dermedge.benchmarks.lab.growth
+from dermedge import Classifier
+from dermedge.benchmarks.lab.growth import Growth, Point, main, table
+from dermedge.benchmarks.lab.made_photos import make_photos
+from dermedge.benchmarks.lab.many_photos import start
+from dermedge.benchmarks.latency import Rules
+from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
+from dermedge.edge.photos import read_picture
+from dermedge.train.data.catalogue import labelled_photos
+from dermedge.train.data.duplicates import near_duplicates, read_prints
+from dermedge.train.fit.run_folder import RunFolder
 
 TWICE = Growth(
     "made-up",
@@ -50,9 +50,9 @@ def test_the_table_tells_the_law_and_both_ends() -> None:
 def test_latency_is_measured_of_networks_that_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmarks.growth, "RULES", Rules(1, 3, 0.01, 5))
-    monkeypatch.setattr(benchmarks.growth, "SIZE", 32)
-    monkeypatch.setattr(benchmarks.growth, "SMALL_SIZE", 32)
+    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "RULES", Rules(1, 3, 0.01, 5))
+    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SIZE", 32)
+    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SMALL_SIZE", 32)
     options = ["--source", "demo", "--arch", "cnn", "--sizes", "32,48", "--widths", "1,2"]
     assert main(["latency", *options, "--output", str(tmp_path / "out")]) == 0
     found = points(tmp_path / "out", "latency")
@@ -84,7 +84,7 @@ def test_a_training_on_many_photos_is_measured_beside_one_on_few(labelled_set: P
     options = ["--counts", "80,40", "--photos-per-epoch", "64", "--output", str(tmp_path)]
     assert main(["photos", str(labelled_set), *options]) == 0
     found = points(tmp_path, "photos")
-    assert list(found) == list(benchmarks.growth.PHOTO_SERIES)
+    assert list(found) == list(dermedge.benchmarks.lab.growth.PHOTO_SERIES)
     assert all([x for x, _ in series] == [40, 80] for series in found.values())
     assert all(cost > 0 for series in found.values() for _, cost in series)
     few_mb, many_mb = (cost for _, cost in found["cache on disk"])
@@ -97,7 +97,9 @@ def test_a_training_on_many_photos_is_measured_beside_one_on_few(labelled_set: P
 def test_photos_that_the_disk_does_not_hold_are_not_made(
     labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.made_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6))
+    monkeypatch.setattr(
+        "dermedge.benchmarks.lab.made_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6)
+    )
     with pytest.raises(
         StorageError, match=r"2000 photos .* take \d+ MB, and .* has 1 MB free: ask for fewer"
     ):
@@ -112,7 +114,7 @@ def test_a_training_that_is_stopped_leaves_no_photos(
         assert len(list(photos.rglob("*.jpg"))) == 40
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.growth.start", stop)
+    monkeypatch.setattr("dermedge.benchmarks.lab.growth.start", stop)
     with pytest.raises(KeyboardInterrupt):
         main(["photos", str(labelled_set), "--counts", "40", "--output", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []

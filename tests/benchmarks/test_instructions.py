@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.instructions import BOARD, Count, Subject, build_plugin, count, parts, to_csv, to_table
-from edge.shipped import FAST_MODEL
+from dermedge.benchmarks.lab.instructions import (
+    BOARD,
+    Count,
+    Subject,
+    build_plugin,
+    count,
+    parts,
+    to_csv,
+    to_table,
+)
+from dermedge.edge.model.shipped import FAST_MODEL
 
 
 def test_the_marks_own_instructions_are_in_no_count() -> None:

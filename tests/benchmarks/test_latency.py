@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.conditions import Conditions
-from benchmarks.latency import (
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.latency import (
     STEADY_ROUNDS,
     Rules,
     latency,
@@ -23,9 +23,9 @@ from benchmarks.latency import (
     take_rounds,
     warm_up,
 )
-from benchmarks.verdict import faults_of_model
-from edge.classifier import Prediction, Timing
-from edge.decision import Decision
+from dermedge.benchmarks.verdict import faults_of_model
+from dermedge.edge.model.classifier import Prediction, Timing
+from dermedge.edge.model.decision import Decision
 
 NOTHING_TOLD = Conditions(None, None, None, None, None)
 
@@ -213,7 +213,7 @@ def test_the_warm_up_ends_when_all_models_are_steady() -> None:
 
 
 def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.latency.LOOK_EVERY_S", 0)
+    monkeypatch.setattr("dermedge.benchmarks.latency.LOOK_EVERY_S", 0)
     calls: list[tuple[str, int]] = []
     found = measure([FakePredictor("A", calls)], numbered_frames(1), rounds(4), look=lambda: NOTHING_TOLD)
     assert found.conditions == (NOTHING_TOLD,) * 6

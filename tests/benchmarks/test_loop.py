@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from benchmarks.loop import PARTS, main, watching
-from edge.errors import DermedgeError, OptionError
-from edge.web.server import WebView
+from dermedge.benchmarks.lab.loop import PARTS, main, watching
+from dermedge.edge.errors import DermedgeError, OptionError
+from dermedge.edge.views.web.server import WebView
 
 SHORT = ("--pairs", "8", "--secs", "1", "--periods", "1", "--frames", "20")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
+from dermedge.benchmarks.machine import describe_machine
 
 PI_CPUINFO = """processor\t: 0
 BogoMIPS\t: 108.00

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import cold_start, resident_bytes, resident_peak_bytes
-from edge.errors import ModelError
+from dermedge.benchmarks.memory import cold_start, resident_bytes, resident_peak_bytes
+from dermedge.edge.errors import ModelError
 
 
 def test_a_start_is_measured_in_processes_of_its_own(model_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks.official
-from benchmarks.command import run_command
-from benchmarks.frames import frames_of_source
-from benchmarks.official import RULES, Ratio, added_by_measuring, main, ratio_of, tool_ms
-from edge.errors import ToolError
+import dermedge.benchmarks.lab.official
+from dermedge.benchmarks.command import run_command
+from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab.official import RULES, Ratio, added_by_measuring, main, ratio_of, tool_ms
+from dermedge.edge.errors import ToolError
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +23,10 @@ def litert() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks.official, "RULES", replace(RULES, warmup_runs=1, num_runs=4, max_secs=0.2))
-    monkeypatch.setattr(benchmarks.official, "BLOCKS", 4)
+    monkeypatch.setattr(
+        dermedge.benchmarks.lab.official, "RULES", replace(RULES, warmup_runs=1, num_runs=4, max_secs=0.2)
+    )
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "BLOCKS", 4)
 
 
 def test_the_command_runs_the_real_tool_and_writes_both_ratios(
@@ -51,15 +53,15 @@ def test_a_bar_is_met_missed_or_undecided_by_the_whole_interval() -> None:
 def test_the_measuring_is_compared_block_by_block_with_a_bare_loop(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmarks.official, "_bare_s", lambda classifier, frames: 2.0)
-    monkeypatch.setattr(benchmarks.official, "_look_s", lambda: 0.02)
-    monkeypatch.setattr(benchmarks.official, "LOOK_EVERY_S", 2.0)
-    monkeypatch.setattr(benchmarks.official, "warm_up", lambda *arguments: None)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "_bare_s", lambda classifier, frames: 2.0)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "_look_s", lambda: 0.02)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "LOOK_EVERY_S", 2.0)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "warm_up", lambda *arguments: None)
 
     class Taken:
         secs = 2.5
 
-    monkeypatch.setattr(benchmarks.official, "take_rounds", lambda *arguments: Taken)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "take_rounds", lambda *arguments: Taken)
     frames, _ = frames_of_source("demo")
     assert added_by_measuring(model_path, frames, 1, lambda text: None, blocks=3) == ratio_of([1.26] * 3)
 
@@ -92,8 +94,8 @@ def test_pairs_are_kept_when_a_later_one_fails(
             raise found
         return found
 
-    monkeypatch.setattr(benchmarks.official, "tool_ms", answer)
-    monkeypatch.setattr(benchmarks.official, "_ours_ms", lambda *arguments: 3.3)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "tool_ms", answer)
+    monkeypatch.setattr(dermedge.benchmarks.lab.official, "_ours_ms", lambda *arguments: 3.3)
     assert main(["--source", "demo"]) == 0
     text = capsys.readouterr().out
     assert "ended early: it died" in text

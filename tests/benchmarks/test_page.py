@@ -6,8 +6,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
-from benchmarks.page import latency_svg, to_html
-from benchmarks.report import Report, tables
+from dermedge.benchmarks.page import latency_svg, to_html
+from dermedge.benchmarks.report import Report, tables
 
 
 def test_the_page_has_all_tables_the_disclaimer_and_needs_no_network(report: Report) -> None:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import benchmarks.peers
-from benchmarks.command import run_command
-from benchmarks.frames import frames_of_source
-from benchmarks.latency import spread
-from benchmarks.peer_worker import centre_square, shares
-from benchmarks.peers import (
+import dermedge.benchmarks.lab.peers
+from dermedge.benchmarks.command import run_command
+from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab.peer_worker import centre_square, shares
+from dermedge.benchmarks.lab.peers import (
     LIMIT,
     OURS,
     PEERS,
@@ -30,8 +29,9 @@ from benchmarks.peers import (
     measure_peers,
     to_sheet,
 )
-from benchmarks.sheet import Origin
-from edge.errors import ModelError
+from dermedge.benchmarks.lab.sheet import Origin
+from dermedge.benchmarks.latency import spread
+from dermedge.edge.errors import ModelError
 
 HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in (way.lock, way.converter) if lock}
 
@@ -42,7 +42,7 @@ def quiet(text: str) -> None:
 
 @pytest.fixture
 def origin(model_path: Path) -> Origin:
-    from benchmarks.machine import describe_machine
+    from dermedge.benchmarks.machine import describe_machine
 
     machine = describe_machine("litert", root=Path("/nowhere"))
     return Origin("2026-11-24T09:00:00+00:00", "python -m x", machine, "a.tflite", "0" * 64, 2, "16 frames")
@@ -50,7 +50,7 @@ def origin(model_path: Path) -> Origin:
 
 def peers_here(model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4) -> list[Peer]:
     """These peers on three frames in the environment of the tests; whose packages are absent fail there."""
-    monkeypatch.setattr(benchmarks.peers, "PEERS", {name: PEERS[name] for name in names})
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in names})
     return measure_peers(model, frames_of_source("demo")[0][:3], 1, runs, HERE, {}, quiet)
 
 
@@ -86,7 +86,7 @@ def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
-    turn = benchmarks.peers.Worker.turn
+    turn = dermedge.benchmarks.lab.peers.Worker.turn
     asked: dict[str, int] = {}
 
     def dying(worker: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
             worker._process.kill()
         return turn(worker)
 
-    monkeypatch.setattr(benchmarks.peers.Worker, "turn", dying)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers.Worker, "turn", dying)
     ours, died = peers_here(model_path, ["dermedge", "litert"], monkeypatch, runs=9)
     assert ours.failure is None
     assert ours.latency is not None
@@ -108,20 +108,20 @@ def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
 
 
 def test_a_peer_that_hangs_is_ended(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks.peers, "TURN_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "TURN_TIMEOUT_S", 0.01)
     [peer] = peers_here(model_path, ["dermedge"], monkeypatch)
     assert "died with status" in (peer.failure or "")
 
 
 def test_ctrl_c_keeps_the_turns_that_were_taken(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take = benchmarks.peers._take_turn
+    take = dermedge.benchmarks.lab.peers._take_turn
 
     def interrupted(workers: dict[str, Any], found: Any) -> None:
         if len(found.answers.get("dermedge", [])) == WARMUP_TURNS + 1:
             raise KeyboardInterrupt
         take(workers, found)
 
-    monkeypatch.setattr(benchmarks.peers, "_take_turn", interrupted)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "_take_turn", interrupted)
     [peer] = peers_here(model_path, ["dermedge"], monkeypatch, runs=1000)
     assert peer.failure is None
     assert peer.latency is not None
@@ -144,9 +144,9 @@ def test_an_environment_that_cannot_be_made_leaves_out_its_peers_alone(
             raise ModelError("no network")
         return Path(sys.executable)
 
-    monkeypatch.setattr(benchmarks.peers, "make_environment", make)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
     monkeypatch.setattr(
-        benchmarks.peers, "PEERS", {name: PEERS[name] for name in ("dermedge", "onnxruntime")}
+        dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in ("dermedge", "onnxruntime")}
     )
     pythons, missing = make_environments(False, quiet)
     peers = measure_peers(model_path, frames_of_source("demo")[0][:1], 1, 1, pythons, missing, quiet)
@@ -159,7 +159,7 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
     def make(lock: str) -> Path:
         raise ModelError("no network")
 
-    monkeypatch.setattr(benchmarks.peers, "make_environment", make)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
     assert run_command(lambda: main(["--source", "demo"])) == 2
     assert capsys.readouterr().err == "dermedge: error: no peer ran; dermedge: no network\n"
 
@@ -167,7 +167,7 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
 def test_what_takes_gigabytes_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(
-        benchmarks.peers, "make_environment", lambda lock: made.append(lock) or Path("python")
+        dermedge.benchmarks.lab.peers, "make_environment", lambda lock: made.append(lock) or Path("python")
     )
     _, missing = make_environments(False, quiet)
     assert "--all" in missing["ultralytics"]
@@ -187,7 +187,7 @@ def test_an_environment_is_made_once_and_again_for_another_lock(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(benchmarks.peers, "ROOT", tmp_path)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "ROOT", tmp_path)
     monkeypatch.setattr(subprocess, "run", run)
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks/some.txt").write_text("one==1")
@@ -211,7 +211,7 @@ def test_packages_that_cannot_be_installed_are_one_line(
 
 
 def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
-    from benchmarks import peer_worker
+    from dermedge.benchmarks.lab import peer_worker
 
     assert list(PEERS) == list(peer_worker.PEERS)
     assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in HERE)
@@ -272,7 +272,7 @@ def test_the_centre_square_is_rgb() -> None:
 def test_wrong_input_is_one_line_before_anything_is_made(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(benchmarks.peers, "make_environment", lambda lock: pytest.fail("made"))
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", lambda lock: pytest.fail("made"))
     (tmp_path / "file").touch()
     for arguments, words in (
         ([], "--source demo"),

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks.phone` refuses; tests/edge/phone measures with it."""
+"""What `python -m dermedge.benchmarks.lab.phone` refuses; tests/edge/phone measures with it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.phone import main
-from edge.errors import DermedgeError
+from dermedge.benchmarks.lab.phone import main
+from dermedge.edge.errors import DermedgeError
 
 
 @pytest.fixture

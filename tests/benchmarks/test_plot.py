@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.plot import check_plot, pareto_front, save_plot, spread_out
-from benchmarks.report import Report
-from edge.errors import MissingExtra, OptionError
+from dermedge.benchmarks.plot import check_plot, pareto_front, save_plot, spread_out
+from dermedge.benchmarks.report import Report
+from dermedge.edge.errors import MissingExtra, OptionError
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.power_law import fit
+from dermedge.benchmarks.lab.power_law import fit
 
 pytest.importorskip("scipy", reason="the device's environment has no SciPy")
 

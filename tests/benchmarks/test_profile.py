@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dermedge
-from benchmarks.profile import OpTime, Profile, cut, profile
-from benchmarks.report import Report, to_text
-from edge.errors import ModelError
-from edge.flatbuffer import read_graph
+from dermedge import cli
+from dermedge.benchmarks.profile import OpTime, Profile, cut, profile
+from dermedge.benchmarks.report import Report, to_text
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import read_graph
 
 pytest.importorskip("ai_edge_litert", reason="tflite-runtime does not bring the schema of .tflite files")
 
 
 @pytest.fixture(scope="module")
 def root(model_path: Path) -> Any:
-    from convert.activations import read_model
+    from dermedge.convert.activations import read_model
 
     return read_model(model_path.read_bytes())
 
 
 def test_a_cut_op_computes_what_it_does_inside_the_model(model_path: Path, root: Any) -> None:
-    from convert.activations import KeepingInterpreter, ops_of
+    from dermedge.convert.activations import KeepingInterpreter, ops_of
 
     whole = KeepingInterpreter(model_path.read_bytes())
     pixels = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3), np.uint8)
@@ -51,7 +51,7 @@ def test_weights_that_are_unpacked_go_along_with_the_op_that_reads_them() -> Non
     """A convolution whose float16 filter is unpacked by a DEQUANTIZE, as float16 models have it."""
     from ai_edge_litert import schema_py_generated as schema
 
-    from benchmarks.profile import _unpacking
+    from dermedge.benchmarks.profile import _unpacking
 
     root = _float16_network(schema)
     unpacking = _unpacking(root)
@@ -95,14 +95,14 @@ def test_the_report_has_kinds_slowest_ops_and_how_the_parts_sum_up(report: Repor
 def test_the_command_profiles_when_it_is_asked_to(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.profile.MAX_ROUNDS", 1)
+    monkeypatch.setattr("dermedge.benchmarks.profile.MAX_ROUNDS", 1)
     quick = ["--source", "demo", "--num-runs", "1", "--min-secs", "0.001", "--max-secs", "0.1"]
-    assert dermedge.main(["benchmark", str(model_path), "--profile", *quick]) == 0
+    assert cli.main(["benchmark", str(model_path), "--profile", *quick]) == 0
     assert "The slowest ops of dermedge-192, 1 thread" in capsys.readouterr().out
 
 
 def _subgraph(model: bytes) -> Any:
-    from convert.activations import read_model
+    from dermedge.convert.activations import read_model
 
     return read_model(model).subgraphs[0]
 

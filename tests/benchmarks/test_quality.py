@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.quality import DEGRADED, SIDE, draw_photos, errors, main, measure, moving
-from edge.errors import OptionError
-from edge.quality import Defect
+from dermedge.benchmarks.lab.quality import DEGRADED, SIDE, draw_photos, errors, main, measure, moving
+from dermedge.edge.errors import OptionError
+from dermedge.edge.quality import Defect
 
 
 @pytest.fixture

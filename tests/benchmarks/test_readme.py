@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import card, readme
-from benchmarks.report import Report, to_json
-from benchmarks.written import END, begin, with_part
-from edge.errors import DataError
+from dermedge.benchmarks.lab import card, readme
+from dermedge.benchmarks.lab.written import END, begin, with_part
+from dermedge.benchmarks.report import Report, to_json
+from dermedge.edge.errors import DataError
 
 
 def test_the_table_of_the_readme_is_that_of_the_results() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from benchmarks import recipe
-from benchmarks.recipe import VARIANTS, Variant, main
-from edge.errors import OptionError
+from dermedge.benchmarks.lab import recipe
+from dermedge.benchmarks.lab.recipe import VARIANTS, Variant, main
+from dermedge.edge.errors import OptionError
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     rows = {
         "base": Variant("the recipe", small),
         "seed-1": Variant("another seed", small | {"seed": 1}),
-        "evenly": Variant("evenly", small, {"train.feed.CLASS_POWER": 0.0}),
+        "evenly": Variant("evenly", small, {"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
         "taught": Variant("taught", small, teachers=("base",)),
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)

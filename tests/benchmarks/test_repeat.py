@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks.repeat
-from benchmarks.command import run_command
-from benchmarks.conditions import Conditions
-from benchmarks.latency import Measurement, Spread, latency
-from benchmarks.repeat import Agreement, Run, agreement, main
-from benchmarks.runs import measure_alone
-from edge.classifier import Timing
-from edge.errors import ModelError
+import dermedge.benchmarks.lab.repeat
+from dermedge.benchmarks.command import run_command
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.lab.repeat import Agreement, Run, agreement, main
+from dermedge.benchmarks.lab.runs import measure_alone
+from dermedge.benchmarks.latency import Measurement, Spread, latency
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Timing
 
 COOL = Conditions(None, None, None, None, None)
 MEASURED = Measurement(
@@ -67,7 +67,7 @@ def test_runs_are_kept_when_a_later_one_fails(
             raise answer
         return answer
 
-    monkeypatch.setattr(benchmarks.repeat, "measure_alone", measured)
+    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_alone", measured)
     assert main(["--source", "demo"]) == 0
     text = capsys.readouterr().out
     assert "ended early: it died" in text
@@ -83,7 +83,7 @@ def test_ctrl_c_before_two_runs_is_one_word(
     def interrupted(*arguments: object) -> Measurement:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmarks.repeat, "measure_alone", interrupted)
+    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_alone", interrupted)
     assert run_command(lambda: main(["--source", "demo"])) == 130
     assert capsys.readouterr().err == "dermedge: stopped\n"
 
@@ -92,4 +92,4 @@ def test_a_model_that_does_not_run_is_one_line(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(b"no model")
     with pytest.raises(ModelError, match="damaged"):
-        measure_alone(damaged, [], 1, benchmarks.repeat.Rules())
+        measure_alone(damaged, [], 1, dermedge.benchmarks.lab.repeat.Rules())

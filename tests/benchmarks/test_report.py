@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import SCHEMA, Report, save, to_csv, to_json, to_markdown, to_text
-from edge.errors import StorageError
+from dermedge.benchmarks.report import SCHEMA, Report, save, to_csv, to_json, to_markdown, to_text
+from dermedge.edge.errors import StorageError
 
 
 def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: Report) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import pytest
 
-import benchmarks.cli
-import benchmarks.soak
-import dermedge
-from benchmarks.conditions import Conditions
-from benchmarks.machine import describe_machine
-from benchmarks.soak import SERIES, Soak, Window, save_plot, to_text, window
-from edge.runtime import choose_runtime
+import dermedge.benchmarks.cli
+import dermedge.benchmarks.soak
+from dermedge import cli
+from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.soak import SERIES, Soak, Window, save_plot, to_text, window
+from dermedge.edge.model.runtime import choose_runtime
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
             assert len((tmp_path / "out" / "soak.csv").read_text().splitlines()) == 4
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(benchmarks.soak, "MIN_WINDOW_S", 0.01)
-    monkeypatch.setattr(benchmarks.soak, "MAX_WINDOW_S", 0.05)
-    monkeypatch.setattr(benchmarks.cli, "show_progress", press)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "MIN_WINDOW_S", 0.01)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "MAX_WINDOW_S", 0.05)
+    monkeypatch.setattr(dermedge.benchmarks.cli, "show_progress", press)
     arguments = [str(model_path), "--source", "demo", "--soak", "5", "--output", str(tmp_path / "out")]
-    assert dermedge.main(["benchmark", *arguments]) == 130
+    assert cli.main(["benchmark", *arguments]) == 130
     assert "stopped after" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "out" / "soak.csv").open()))
     kept = json.loads((tmp_path / "out" / "soak.json").read_text())
@@ -93,9 +93,9 @@ def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
 def test_a_soak_that_is_over_ends_with_status_0(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmarks.soak, "MIN_WINDOW_S", 0.01)
+    monkeypatch.setattr(dermedge.benchmarks.soak, "MIN_WINDOW_S", 0.01)
     arguments = [str(model_path), "--source", "demo", "--soak", "0.005", "--json"]
-    assert dermedge.main(["benchmark", *arguments]) == 0
+    assert cli.main(["benchmark", *arguments]) == 0
     kept = json.loads(capsys.readouterr().out)
     assert kept["stopped"] is False
     assert kept["minutes"] == 0.005
@@ -114,6 +114,6 @@ def test_a_soak_that_is_over_ends_with_status_0(
 def test_what_a_soak_cannot_do_is_one_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["benchmark", *arguments]) == 2
+    assert cli.main(["benchmark", *arguments]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("INFO:")]
     assert said in line

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.whole_loop import Endless, measure_loop, opener, summarize
-from edge import Classifier
-from edge.loop import Moment
-from edge.quality import Defect
+from dermedge import Classifier
+from dermedge.benchmarks.whole_loop import Endless, measure_loop, opener, summarize
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.quality import Defect
 
 
 @pytest.fixture

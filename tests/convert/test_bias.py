@@ -10,16 +10,16 @@ pytest.importorskip("tensorflow")
 
 import tf_keras as keras
 
-from convert.conversion import convert
-from convert.lower import INT8_PTQ, Form, lower
-from convert.metadata import with_metadata
-from convert.network import Network, network_of
-from convert.proof import device_logits
-from convert.subject import Subject, subject_of_run
-from edge.classifier import Classifier
-from edge.manifest import attach
-from train.networks import EVIDENCE, LOGITS
-from train.run_folder import RunFolder
+from dermedge.convert.conversion import convert
+from dermedge.convert.metadata import with_metadata
+from dermedge.convert.network import Network, network_of
+from dermedge.convert.proof import device_logits
+from dermedge.convert.subject import Subject, subject_of_run
+from dermedge.convert.to_tflite import INT8_PTQ, Form, lower
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import attach
+from dermedge.train.fit.networks import EVIDENCE, LOGITS
+from dermedge.train.fit.run_folder import RunFolder
 
 LABELS = ("blue", "brown", "red")
 

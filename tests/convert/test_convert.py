@@ -9,12 +9,11 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from convert.adjustment import fit_adjustment
-from convert.compact import share_vectors
-from convert.lower import INT8_PTQ, Form, input_ends, lower
-from convert.network import network_of
-from convert.proof import (
+from dermedge import cli
+from dermedge.convert.adjustment import fit_adjustment
+from dermedge.convert.compact import share_vectors
+from dermedge.convert.network import network_of
+from dermedge.convert.proof import (
     calibrated,
     calibration_scores,
     check_input,
@@ -22,14 +21,15 @@ from convert.proof import (
     device_logits,
     fit_temperature,
 )
-from edge.classifier import Classifier
-from edge.errors import ModelError
-from edge.manifest import Manifest, attach, read_manifest, strip
-from edge.pictures import read_picture
-from edge.preprocess import normalize, to_input
-from train.feed import drawn_shares
-from train.fit import trained_network
-from train.run_folder import RunFolder
+from dermedge.convert.to_tflite import INT8_PTQ, Form, input_ends, lower
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import normalize, to_input
+from dermedge.train.fit.batches import drawn_shares
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.training import trained_network
 
 OPTIONS = {
     "float32": ["--float32"],
@@ -48,7 +48,7 @@ def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     folder = tmp_path_factory.mktemp("converted")
     for kind, options in OPTIONS.items():
         target = folder / f"{kind}.tflite"
-        assert dermedge.main(["convert", str(trained_run), *options, "--output", str(target)]) == 0
+        assert cli.main(["convert", str(trained_run), *options, "--output", str(target)]) == 0
     return {kind: folder / f"{kind}.tflite" for kind in OPTIONS}
 
 
@@ -79,7 +79,7 @@ def test_the_file_answers_as_its_keras_model_does(
 def refitted(refitted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("refitted") / "refitted.tflite"
     command = ["convert", str(refitted_run), "--int8", "--method", "ptq", "--output", str(target)]
-    assert dermedge.main(command) == 0
+    assert cli.main(command) == 0
     return target
 
 
@@ -106,7 +106,7 @@ def test_a_refitted_file_is_not_scored_on_what_it_has_learned(
     refitted: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     scored = [verb, str(refitted), "--data", str(trained_run / "catalogue.csv"), "--split"]
-    assert dermedge.main([*scored, "val"]) == 2
+    assert cli.main([*scored, "val"]) == 2
     assert "has learned the validation photos" in capsys.readouterr().err
 
 
@@ -119,7 +119,7 @@ def test_a_refit_waits_for_the_run_that_tells_its_thresholds(
     shutil.copytree(refitted_run, run)
     config = json.loads((run / "config.json").read_text()) | {"validated": str(unfinished)}
     (run / "config.json").write_text(json.dumps(config))
-    assert dermedge.main(["convert", str(run), "--int8"]) == 2
+    assert cli.main(["convert", str(run), "--int8"]) == 2
     assert f"'{unfinished}', which tells the thresholds of" in capsys.readouterr().err
 
 
@@ -153,7 +153,7 @@ def lesion_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) -> 
         shutil.copytree(labelled_set / colour, folder / "photos" / name)
     command = f"train --data {folder / 'photos'} --classes melanoma,nevus --arch cnn --imgsz 32"
     options = f"--epochs 4 --qat-epochs 0 --batch 12 --output {folder / 'run'}"
-    assert dermedge.main([*command.split(), *options.split()]) == 0
+    assert cli.main([*command.split(), *options.split()]) == 0
     return folder / "run"
 
 
@@ -162,7 +162,7 @@ def test_thresholds_are_fitted_on_what_the_file_itself_says_of_validation(
 ) -> None:
     target = tmp_path / "lesions.tflite"
     capsys.readouterr()
-    assert dermedge.main(["convert", str(lesion_run), "--int8", "--output", str(target)]) == 0
+    assert cli.main(["convert", str(lesion_run), "--int8", "--output", str(target)]) == 0
     said = capsys.readouterr().out
     photos = [photo for photo in RunFolder(lesion_run).photos() if photo.split == "val"]
     with Classifier(target) as classifier:
@@ -207,7 +207,7 @@ def test_int8_delivers_the_better_of_qat_and_ptq_and_tells_both(
     converted: dict[str, Path], trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "int8.tflite"
-    assert dermedge.main(["convert", str(trained_run), "--int8", "--output", str(target)]) == 0
+    assert cli.main(["convert", str(trained_run), "--int8", "--output", str(target)]) == 0
     manifest = read_manifest(target)
     figures = manifest.metrics["val_balanced_accuracy_argmax_of"]
     alone = {
@@ -224,7 +224,7 @@ def test_two_conversions_give_equal_bytes(
     converted: dict[str, Path], trained_run: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again.tflite"
-    assert dermedge.main(["convert", str(trained_run), *OPTIONS["int8-ptq"], "--output", str(again)]) == 0
+    assert cli.main(["convert", str(trained_run), *OPTIONS["int8-ptq"], "--output", str(again)]) == 0
     assert again.read_bytes() == converted["int8-ptq"].read_bytes()
 
 
@@ -240,7 +240,7 @@ def test_a_plain_classifier_is_left_without_evidence(trained_run: Path, tmp_path
         "--output",
         str(target),
     ]
-    assert dermedge.main(command) == 0
+    assert cli.main(command) == 0
     with Classifier(target) as classifier:
         assert classifier.raw_outputs().keys() == {"probabilities"}
         assert classifier.manifest is not None
@@ -335,7 +335,7 @@ def test_scaling_by_the_fitted_temperature_calibrates() -> None:
 def test_bad_input_is_one_line(
     trained_run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert dermedge.main(["convert", *(one.replace("RUN", str(trained_run)) for one in arguments)]) == 2
+    assert cli.main(["convert", *(one.replace("RUN", str(trained_run)) for one in arguments)]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("dermedge: error:") == 1
@@ -345,7 +345,7 @@ def test_an_existing_file_is_not_overwritten(
     converted: dict[str, Path], trained_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = converted["int8-qat"].read_bytes()
-    assert dermedge.main(["convert", str(trained_run), "--int8", "--output", str(converted["int8-qat"])]) == 2
+    assert cli.main(["convert", str(trained_run), "--int8", "--output", str(converted["int8-qat"])]) == 2
     assert "exists already" in capsys.readouterr().err
     assert converted["int8-qat"].read_bytes() == before
 
@@ -355,7 +355,7 @@ def test_a_tflite_is_evaluated_through_the_device_runtime(
 ) -> None:
     scores = tmp_path / "scores"
     command = ["evaluate", str(converted["int8-qat"]), "--data", str(labelled_set), "--output", str(scores)]
-    assert dermedge.main(command) == 0
+    assert cli.main(command) == 0
     values = json.loads((scores / "evaluation.json").read_text())
     with Classifier(converted["int8-qat"]) as classifier:
         right = [

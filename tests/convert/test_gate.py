@@ -13,19 +13,19 @@ pytest.importorskip("tensorflow")
 
 import tensorflow as tf
 
-from convert.conversion import convert
-from convert.gate import ProofSet, judge
-from convert.lower import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
-from convert.network import Network, network_of
-from convert.normalization import NORMALIZATIONS
-from convert.ranges import METHODS
-from convert.subject import Subject, subject_of_run
-from edge.errors import ModelError
-from edge.pictures import read_picture
-from edge.preprocess import to_input
-from train.networks import build_network
-from train.quantize_aware import uncalibrated_twin
-from train.run_folder import RunFolder
+from dermedge.convert.conversion import convert
+from dermedge.convert.gate import ProofSet, judge
+from dermedge.convert.network import Network, network_of
+from dermedge.convert.normalization import NORMALIZATIONS
+from dermedge.convert.ranges import METHODS
+from dermedge.convert.subject import Subject, subject_of_run
+from dermedge.convert.to_tflite import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
+from dermedge.edge.errors import ModelError
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.train.fit.networks import build_network
+from dermedge.train.fit.quantize_aware import uncalibrated_twin
+from dermedge.train.fit.run_folder import RunFolder
 
 ONE_POINT = 0.01
 LABELS = ("blue", "brown", "red")

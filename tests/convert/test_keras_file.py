@@ -16,16 +16,16 @@ import keras as keras3
 import tensorflow as tf
 import tf_keras as keras2
 
-import dermedge
-from convert.keras_file import choose_normalization, open_keras
-from convert.lower import FLOAT32, INT8_PTQ, Form, input_ends, lower
-from convert.normalization import NORMALIZATIONS
-from convert.proof import check_input, compare, device_logits
-from edge.classifier import Classifier
-from edge.errors import DataError, ModelError, OptionError
-from edge.manifest import Manifest, attach
-from edge.pictures import read_picture
-from edge.preprocess import to_input
+from dermedge import cli
+from dermedge.convert.keras_file import choose_normalization, open_keras
+from dermedge.convert.normalization import NORMALIZATIONS
+from dermedge.convert.proof import check_input, compare, device_logits
+from dermedge.convert.to_tflite import FLOAT32, INT8_PTQ, Form, input_ends, lower
+from dermedge.edge.errors import DataError, ModelError, OptionError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import Manifest, attach
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import to_input
 
 LABELS = ("blue", "brown", "red")
 SIZE = 32
@@ -107,7 +107,7 @@ def test_a_classifier_of_any_form_is_converted_by_the_command_line(
     if not gives_logits:
         # no layer of a SavedModel can be looked at; tried, "pixels" is right most often
         command += ["--normalization", "pixels"]
-    assert dermedge.main([*command, "--output", str(target)]) == 0
+    assert cli.main([*command, "--output", str(target)]) == 0
     paths = sorted(labelled_set.rglob("*.png"))
     with Classifier(target) as classifier:
         assert classifier.labels == LABELS
@@ -277,8 +277,8 @@ def test_labels_that_do_not_fit_are_told_and_leave_nothing_behind(
     labels = tmp_path / "labels.txt"
     labels.write_text("blue\nred\n")
     command = ["convert", str(model), "--int8", "--data", str(labelled_set), "--labels", str(labels)]
-    assert dermedge.main(command) == 2
+    assert cli.main(command) == 2
     assert "has 3 outputs, and --labels has 2 classes" in capsys.readouterr().err
-    assert dermedge.main(["convert", str(model), "--int8"]) == 2
+    assert cli.main(["convert", str(model), "--int8"]) == 2
     assert "needs --data" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.txt", "model.keras"]

@@ -14,19 +14,27 @@ pytest.importorskip("tensorflow")
 
 import keras
 
-import dermedge
-from convert.conversion import convert, explain
-from convert.ladder import climb, mixed_form, try_forms
-from convert.layers import worst_layers
-from convert.lower import CALIBRATED_KINDS, FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
-from convert.ranges import METHODS
-from convert.subject import Subject, subject_of_run
-from edge.classifier import Classifier
-from edge.errors import OptionError
-from edge.manifest import read_manifest
-from edge.pictures import read_picture
-from edge.preprocess import to_input
-from train.run_folder import RunFolder
+from dermedge import cli
+from dermedge.convert.conversion import convert, explain
+from dermedge.convert.ladder import climb, mixed_form, try_forms
+from dermedge.convert.layers import worst_layers
+from dermedge.convert.ranges import METHODS
+from dermedge.convert.subject import Subject, subject_of_run
+from dermedge.convert.to_tflite import (
+    CALIBRATED_KINDS,
+    FLOAT16,
+    INT8_MIXED,
+    INT8_PTQ,
+    INT8_QAT,
+    INT16X8,
+    Form,
+)
+from dermedge.edge.errors import OptionError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import read_manifest
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.train.fit.run_folder import RunFolder
 
 ONE_POINT = 0.01
 
@@ -56,7 +64,7 @@ def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
     target = tmp_path / "model.tflite"
     command = ["convert", str(trained_run), "--int8", "--method", "ptq", "--ranges", "mse"]
     capsys.readouterr()
-    assert dermedge.main([*command, "--output", str(target)]) == 3
+    assert cli.main([*command, "--output", str(target)]) == 3
     told = capsys.readouterr()
     (refused,) = [line for line in told.err.splitlines() if line.startswith("dermedge: refused")]
     assert "lost" in refused
@@ -80,7 +88,7 @@ def test_a_report_that_is_there_is_not_overwritten(
     folder.mkdir()
     target = tmp_path / "model.tflite"
     command = ["convert", str(trained_run), "--float32", "--output", str(target), "--report", str(folder)]
-    assert dermedge.main(command) == 2
+    assert cli.main(command) == 2
     assert "exists already" in capsys.readouterr().err
     assert not target.exists()
     assert not list(folder.iterdir())
@@ -91,7 +99,7 @@ def test_a_file_that_cannot_be_written_leaves_no_report(
 ) -> None:
     report = tmp_path / "report"
     command = ["convert", str(trained_run), "--float32", "--output", "/proc/no/model.tflite"]
-    assert dermedge.main([*command, "--report", str(report)]) == 2
+    assert cli.main([*command, "--report", str(report)]) == 2
     assert "cannot write '/proc/no/model.tflite'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -197,10 +205,10 @@ def test_int8_of_a_real_network_that_breaks_is_refused_and_what_holds_is_deliver
     model, data = map(str, fragile)
     target = tmp_path / "model.tflite"
     command = ["convert", model, "--data", data, "--output", str(target)]
-    assert dermedge.main([*command, "--int8", "--report", str(tmp_path / "refused")]) == 3
+    assert cli.main([*command, "--int8", "--report", str(tmp_path / "refused")]) == 3
     assert not target.exists()
     assert "dermedge: refused: " in capsys.readouterr().err
-    assert dermedge.main([*command, "--float16"]) == 0
+    assert cli.main([*command, "--float16"]) == 0
     manifest = read_manifest(target)
     assert manifest.quantization == FLOAT16
     assert manifest.metrics["val_balanced_accuracy_argmax"] > 0.85
@@ -224,7 +232,7 @@ def test_every_form_is_made_proven_and_reported_by_the_command_line(
     trained_run: Path, tmp_path: Path, options: str, io: str
 ) -> None:
     target = tmp_path / "model.tflite"
-    assert dermedge.main(["convert", str(trained_run), *options.split(), "--output", str(target)]) == 0
+    assert cli.main(["convert", str(trained_run), *options.split(), "--output", str(target)]) == 0
     with Classifier(target) as classifier:
         assert classifier.input_dtype.name == io
         assert classifier.manifest is not None

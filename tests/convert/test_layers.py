@@ -13,9 +13,17 @@ pytest.importorskip("tensorflow")
 import tensorflow as tf
 import tf_keras as keras
 
-from convert.layers import LayerError, Quantized, advice, compare_layers, layers_svg, short_name, worst_layers
-from convert.ranges import choose_ranges, with_ranges
-from edge.errors import DataError
+from dermedge.convert.layers import (
+    LayerError,
+    Quantized,
+    advice,
+    compare_layers,
+    layers_svg,
+    short_name,
+    worst_layers,
+)
+from dermedge.convert.ranges import choose_ranges, with_ranges
+from dermedge.edge.errors import DataError
 
 Pictures = list[NDArray[np.float32]]
 

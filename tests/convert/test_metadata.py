@@ -17,16 +17,16 @@ pytest.importorskip("tensorflow")
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from convert.compact import pack, share_vectors
-from convert.lower import FLOAT32, INT8_PTQ, Form, lower
-from convert.metadata import normalization, with_metadata
-from convert.network import network_of
-from edge.classifier import Classifier
-from edge.manifest import Manifest, attach, read_manifest, strip
-from edge.pictures import find_pictures, read_picture
-from edge.preprocess import to_input
-from train.fit import trained_network
-from train.run_folder import RunFolder
+from dermedge.convert.compact import pack, share_vectors
+from dermedge.convert.metadata import normalization, with_metadata
+from dermedge.convert.network import network_of
+from dermedge.convert.to_tflite import FLOAT32, INT8_PTQ, Form, lower
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
+from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.training import trained_network
 
 ROOT = Path(__file__).resolve().parents[2]
 MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"

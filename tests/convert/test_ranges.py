@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow")
 
-from convert.activations import KeepingInterpreter, read_model
-from convert.ranges import (
+from dermedge.convert.activations import KeepingInterpreter, read_model
+from dermedge.convert.ranges import (
     BINS,
     METHODS,
     Histogram,
@@ -23,7 +23,7 @@ from convert.ranges import (
     percentile,
     with_ranges,
 )
-from edge.errors import DataError, ModelError, OptionError
+from dermedge.edge.errors import DataError, ModelError, OptionError
 
 Pictures = list[NDArray[np.float32]]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from convert.thresholds import decision_scores, fit_thresholds
-from edge.decision import decide, prediction_set
+from dermedge.convert.thresholds import decision_scores, fit_thresholds
+from dermedge.edge.model.decision import decide, prediction_set
 
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")
 NONE = 3

@@ -13,9 +13,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from edge.capture import Arrival, LatestFrame, Outage
-from edge.errors import SourceError
-from edge.sources import open_source
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
+from dermedge.edge.sources.source import open_source
 
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")

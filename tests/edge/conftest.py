@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.capture import Arrival, LatestFrame
-from edge.classifier import Classifier, Prediction, Smooth, Tensor, Timing
-from edge.decision import Decision
-from edge.golden import DRAWING, PICTURES, answers, draw
-from edge.loop import Counts, Moment, Reading
-from edge.manifest import attach, read_manifest
-from edge.preprocess import to_input
-from edge.quality import Defect
-from edge.sources import Frame
-from edge.states import State
+from dermedge.edge.model.classifier import Classifier, Prediction, Smooth, Tensor, Timing
+from dermedge.edge.model.decision import Decision
+from dermedge.edge.model.golden import DRAWING, PICTURES, answers, draw
+from dermedge.edge.model.manifest import attach, read_manifest
+from dermedge.edge.pipeline import Counts, Moment, Reading
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.quality import Defect
+from dermedge.edge.sources.latest import Arrival, LatestFrame
+from dermedge.edge.sources.source import Frame
+from dermedge.edge.states import State
 
 LABELS = ("melanoma", "nevus", "none of these")
 

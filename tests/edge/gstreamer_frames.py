@@ -8,9 +8,9 @@ import sys
 import time
 from contextlib import closing
 
-from edge.capture import Arrival, LatestFrame, Outage
-from edge.errors import SourceError
-from edge.sources import open_source
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
+from dermedge.edge.sources.source import open_source
 
 
 def main(spec: str, seconds: float) -> None:

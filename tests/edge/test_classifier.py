@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier, Tensor
-from edge.errors import ModelError, OptionError
-from edge.manifest import attach, read_manifest, strip
+from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.model.classifier import Classifier, Tensor
+from dermedge.edge.model.manifest import attach, read_manifest, strip
 
 FRAME = np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -140,7 +140,7 @@ def test_tta_is_the_mean_of_the_logits_of_four_turns(model_path: Path, evidence:
 def test_the_time_of_all_four_inferences_is_told(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(step=1_000_000)  # a millisecond passes between two looks at it
     with Classifier(model_path, tta=True) as classifier:
-        monkeypatch.setattr("edge.classifier.perf_counter_ns", lambda: next(clock))
+        monkeypatch.setattr("dermedge.edge.model.classifier.perf_counter_ns", lambda: next(clock))
         timing = classifier.predict(FRAME).timing
     assert (timing.preprocess_ms, timing.invoke_ms, timing.postprocess_ms) == (1, 4, 4)
     assert timing.total_ms == next(clock) / 1e6 - 2, "all, but from the preprocessing to the inference"

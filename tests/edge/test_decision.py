@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decision import HALF_STEP, decide, logits_of_outputs, prediction_set, softmax
+from dermedge.edge.model.decision import HALF_STEP, decide, logits_of_outputs, prediction_set, softmax
 
 VECTORS = json.loads((Path(__file__).parent / "decision_vectors.json").read_text())
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge import demo
-from edge.sources import open_source
+from dermedge.edge.sources import demo
+from dermedge.edge.sources.source import open_source
 
 
 def test_the_demo_is_a_live_source_of_640_by_480() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.doctor import (
+from dermedge.edge.doctor import (
     FAULT,
     OK,
     WARNING,
@@ -24,7 +24,7 @@ from edge.doctor import (
     check_temperature,
     check_throttling,
 )
-from edge.manifest import attach, read_manifest
+from dermedge.edge.model.manifest import attach, read_manifest
 
 
 def loads(**modules: Any) -> Callable[[str], Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import dermedge
-from edge.doctor import FAULT, OK, WARNING
+from dermedge import cli
+from dermedge.edge.doctor import FAULT, OK, WARNING
 
 CHECKS = [
     "python",
@@ -28,9 +28,9 @@ def test_one_line_a_check_and_json_tell_the_same(
     make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["doctor", "--model", str(make_golden())]
-    status = dermedge.main(command)
+    status = cli.main(command)
     lines = capsys.readouterr().out.splitlines()
-    assert dermedge.main([*command, "--json"]) == status
+    assert cli.main([*command, "--json"]) == status
     values = json.loads(capsys.readouterr().out)
     findings = values["findings"]
     assert [one["check"].split()[0] for one in findings] == CHECKS
@@ -46,13 +46,13 @@ def test_one_line_a_check_and_json_tell_the_same(
 def test_a_fault_is_exit_status_1(
     make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["doctor", "--model", str(make_golden(pixels="0" * 64))]) == 1
+    assert cli.main(["doctor", "--model", str(make_golden(pixels="0" * 64))]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("fault    model golden")
 
 
 @pytest.mark.parametrize("arguments", [["--model", "gone.tflite"], ["--runtime", "tpu"], ["--modle", "x"]])
 def test_bad_input_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert dermedge.main(["doctor", *arguments]) == 2
+    assert cli.main(["doctor", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import dermedge
-from edge import record, run_cli
-from edge.capture import LatestFrame, Outage
-from edge.errors import SourceLost
-from edge.loop import Moment, Pipeline
-from edge.sources import Frame, as_bgr, live_frame
-from edge.states import State
-from edge.views.jsonlines import JsonLinesView
+from dermedge import cli
+from dermedge.edge.cli import run as run_cli
+from dermedge.edge.errors import SourceLost
+from dermedge.edge.pipeline import Moment, Pipeline
+from dermedge.edge.sources.latest import LatestFrame, Outage
+from dermedge.edge.sources.source import Frame, as_bgr, live_frame
+from dermedge.edge.states import State
+from dermedge.edge.views import record
+from dermedge.edge.views.jsonlines import JsonLinesView
 
 
 class Feed:
@@ -96,7 +97,7 @@ def test_a_signal_in_any_state_ends_with_whole_lines_a_closed_source_and_no_thre
     model = make_deciding_model(**thresholds)
     kept = ["--record", str(tmp_path / "kept")]
     arguments = ["run", "--model", str(model), "--json", "--max-secs", "60", *kept]
-    assert dermedge.main(arguments) == status
+    assert cli.main(arguments) == status
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     assert json.loads(captured.out.splitlines()[-1])["state"] == state
@@ -192,7 +193,7 @@ def test_a_disk_that_fills_while_it_records_is_one_line_and_status_2(
         real(view, moment, with_picture)
 
     monkeypatch.setattr(record.RecordView, "_keep", keep)
-    assert dermedge.main(["run", "--model", str(model_path), *source]) == 2
+    assert cli.main(["run", "--model", str(model_path), *source]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors[-1].startswith("dermedge: error: cannot write")
     assert errors[-1].endswith("the disk is full: free some space and run again")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import StorageError
-from edge.files import check_writable, write_beside, write_text
+from dermedge.edge.errors import StorageError
+from dermedge.edge.files import check_writable, write_beside, write_text
 
 
 def test_a_file_appears_with_its_whole_content_and_no_part_is_left(tmp_path: Path) -> None:

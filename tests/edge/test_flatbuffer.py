@@ -15,9 +15,9 @@ pytest.importorskip("ai_edge_litert")
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from edge.errors import ModelError
-from edge.flatbuffer import MACS, Graph, float_ops, read_graph
-from edge.manifest import strip
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import MACS, Graph, float_ops, read_graph
+from dermedge.edge.model.manifest import strip
 
 FLOAT32, FLOAT16, INT8, INT32 = (
     schema.TensorType.FLOAT32,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.framing import FLIPS, Framing, frame_image
+from dermedge.edge.sources.framing import FLIPS, Framing, frame_image
 
 sides = st.integers(1, 40)
 

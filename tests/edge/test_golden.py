@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.errors import ModelError
-from edge.golden import PICTURES, Moved, compare, draw, record, replay
-from edge.manifest import attach, read_manifest
-from edge.runtime import choose_runtime
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import PICTURES, Moved, compare, draw, record, replay
+from dermedge.edge.model.manifest import attach, read_manifest
+from dermedge.edge.model.runtime import choose_runtime
 
 # Of all pictures; the same on x86-64 and arm64, with NumPy 1 and 2. Another digest needs another DRAWING.
 DIGEST = "e950f7497d6d0a0bace42ceb9b33bcd07a15005ae9e99192e0e340b1c587c95e"

@@ -12,18 +12,18 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-import dermedge
-from edge.flatbuffer import Operator
-from edge.inspect_cli import as_text, inspect_model
-from edge.manifest import read_manifest, strip
+from dermedge import cli
+from dermedge.edge.cli.inspect import as_text, inspect_model
+from dermedge.edge.model.flatbuffer import Operator
+from dermedge.edge.model.manifest import read_manifest, strip
 
 
 def test_text_and_json_tell_the_same_of_the_shipped_model(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["inspect", str(model_path)]) == 0
+    assert cli.main(["inspect", str(model_path)]) == 0
     text = capsys.readouterr().out
-    assert dermedge.main(["inspect", "--json", "dermedge-192"]) == 0
+    assert cli.main(["inspect", "--json", "dermedge-192"]) == 0
     values = json.loads(capsys.readouterr().out)
     manifest = read_manifest(model_path)
     assert manifest is not None
@@ -65,7 +65,7 @@ def test_operators_in_float_are_named_where_the_rest_is_integer(model_path: Path
 def test_a_golden_test_is_named_and_not_spelled_out(
     make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["inspect", str(make_golden())]) == 0
+    assert cli.main(["inspect", str(make_golden())]) == 0
     [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  golden")]
     assert "its answers to 12 drawn pictures" in told
     assert len(told) < 110
@@ -76,7 +76,7 @@ def test_a_file_without_a_manifest_is_told_too(
 ) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(strip(model_path.read_bytes()))
-    assert dermedge.main(["inspect", str(path)]) == 0
+    assert cli.main(["inspect", str(path)]) == 0
     assert "none of dermedge; no labels" in capsys.readouterr().out
 
 
@@ -86,7 +86,7 @@ def test_what_is_no_model_is_one_line(
 ) -> None:
     path = tmp_path / "bad.tflite"
     path.write_bytes(model_path.read_bytes()[:100_000] if content is None else content)
-    assert dermedge.main(["inspect", str(path)]) == 2
+    assert cli.main(["inspect", str(path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     [line] = captured.err.splitlines()
@@ -94,6 +94,6 @@ def test_what_is_no_model_is_one_line(
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dermedge.main(["inspect", str(tmp_path / "gone.tflite")]) == 2
+    assert cli.main(["inspect", str(tmp_path / "gone.tflite")]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "gone.tflite': No such file" in line

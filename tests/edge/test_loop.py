@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.errors import SourceError
-from edge.loop import UNCERTAIN, Pipeline, Reading, classify_frames, rate
-from edge.sources import Frame, open_source
-from edge.states import Smoother
+from dermedge.edge.errors import SourceError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.pipeline import UNCERTAIN, Pipeline, Reading, classify_frames, rate
+from dermedge.edge.sources.source import Frame, open_source
+from dermedge.edge.states import Smoother
 
 
 def test_each_frame_of_a_video_becomes_a_reading(video: Path, classifier: type) -> None:

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from edge.errors import ModelError
-from edge.manifest import LABELS_NAME, Manifest, attach, read_associated_labels, read_manifest, strip
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.manifest import (
+    LABELS_NAME,
+    Manifest,
+    attach,
+    read_associated_labels,
+    read_manifest,
+    strip,
+)
 
 MANIFEST = Manifest(labels=("a", "b c"), input_size=32, quantization="int8-qat", temperature=1.25)
 THRESHOLDS: dict[str, Any] = {

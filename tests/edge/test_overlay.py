@@ -8,9 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.loop import UNCERTAIN, Moment, Reading
-from edge.overlay import LEGIBLE_SIZE, draw, draw_moment, encode, heat_map, notes_line, rows_that_fit
-from edge.states import State
+from dermedge.edge.pipeline import UNCERTAIN, Moment, Reading
+from dermedge.edge.states import State
+from dermedge.edge.views.overlay import (
+    LEGIBLE_SIZE,
+    draw,
+    draw_moment,
+    encode,
+    heat_map,
+    notes_line,
+    rows_that_fit,
+)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import picamera
-from edge.errors import MissingExtra, SourceError
-from edge.sources import open_source
+from dermedge.edge.errors import MissingExtra, SourceError
+from dermedge.edge.sources import picamera
+from dermedge.edge.sources.source import open_source
 
 HERE = Path(__file__).parent
 SIGNATURES = json.loads((HERE / "picamera2_signatures.json").read_text(encoding="utf-8"))

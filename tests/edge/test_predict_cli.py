@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-import dermedge
+from dermedge import cli
 
 
 def predict(model: Path, *arguments: object) -> int:
-    return dermedge.main(["predict", "--model", str(model), *map(str, arguments)])
+    return cli.main(["predict", "--model", str(model), *map(str, arguments)])
 
 
 def test_a_folder_becomes_a_table_with_a_row_a_picture(

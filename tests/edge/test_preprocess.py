@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.preprocess import MAX_TRIM, Preprocessor, normalize, seen_square, to_input
+from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, normalize, seen_square, to_input
 
 # Measured on x86-64 with OpenCV 4.11 and 5.0, and on emulated arm64 (cortex-a72) with 5.0.
 VECTORS = {

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.pictures import find_pictures, read_picture
-from edge.preprocess import to_input
-from edge.quality import GRID, HINTS, Defect, Measures, QualityGate, judge
+from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.quality import GRID, HINTS, Defect, Measures, QualityGate, judge
 
 Image = NDArray[np.uint8]
 GOOD = Measures(
@@ -156,7 +156,7 @@ def test_more_of_what_must_not_be_high_never_mends_a_picture(name: str, one: flo
 
 
 def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> None:
-    """A few of each source; `python -m benchmarks.quality` counts over many."""
+    """A few of each source; `python -m dermedge.benchmarks.lab.quality` counts over many."""
     paths = find_pictures(real_data / "ham10000")[:60] + find_pictures(real_data / "isic2017")[:60]
     photos = [read_picture(path) for path in paths]
     passed = [photo for photo in photos if defect_of(photo) is None]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import edge
-from edge.shipped import DEFAULT_MODEL
-from edge.states import State
+import dermedge
+from dermedge.edge.model.shipped import DEFAULT_MODEL
+from dermedge.edge.states import State
 
-README = Path(edge.__file__).resolve().parents[1] / "README.md"
+README = Path(dermedge.__file__).resolve().parents[1] / "README.md"
 
 
 def example(heading: str) -> str:
@@ -35,4 +35,4 @@ def test_the_example_of_the_python_api_tells_a_state_for_each_frame(
 
 
 def test_everything_that_the_package_offers_is_there() -> None:
-    assert [name for name in edge.__all__ if not hasattr(edge, name)] == []
+    assert [name for name in dermedge.__all__ if not hasattr(dermedge, name)] == []

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge import reconnect
-from edge.capture import LatestFrame, Outage
-from edge.errors import SourceError, SourceLost
-from edge.reconnect import FIRST_WAIT_S, FROZEN_S, LONGEST_WAIT_S, Reconnecting
-from edge.sources import Frame, live_frame, open_source
+from dermedge.edge.errors import SourceError, SourceLost
+from dermedge.edge.sources import reconnect
+from dermedge.edge.sources.latest import LatestFrame, Outage
+from dermedge.edge.sources.reconnect import FIRST_WAIT_S, FROZEN_S, LONGEST_WAIT_S, Reconnecting
+from dermedge.edge.sources.source import Frame, live_frame, open_source
 
 FRAME_S = 0.1
 

@@ -14,18 +14,18 @@ import cv2
 import pytest
 
 import dermedge
-from edge import record
-from edge.errors import StorageError
-from edge.loop import Moment
-from edge.record import LINES_NAME, RecordView, mend
-from edge.states import State
+from dermedge.edge.errors import StorageError
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.states import State
+from dermedge.edge.views import record
+from dermedge.edge.views.record import LINES_NAME, RecordView, mend
 
 SESSION = {"model": "some.tflite", "model_sha256": "abc", "settings": {"source": "demo"}}
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time of `edge.record`, which passes only as its one number says."""
+    """The time of `dermedge.edge.views.record`, which passes only as its one number says."""
     now = [100.0]
     monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
     return now
@@ -84,9 +84,9 @@ def test_each_line_is_on_the_disk_before_the_next_frame(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge import record
-from edge.loop import Counts, Moment
-from edge.states import State
+from dermedge.edge.views import record
+from dermedge.edge.pipeline import Counts, Moment
+from dermedge.edge.states import State
 
 with record.RecordView(Path(sys.argv[1]), {}, 100) as view:
     for number in range(100):
@@ -98,7 +98,7 @@ with record.RecordView(Path(sys.argv[1]), {}, 100) as view:
 
 
 def test_a_killed_process_leaves_every_line_that_it_was_shown(tmp_path: Path) -> None:
-    root = Path(dermedge.__file__).resolve().parent
+    root = Path(dermedge.__file__).resolve().parents[1]
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60, check=False)
     [path] = tmp_path.glob(f"*/{LINES_NAME}")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from edge.capture import Arrival, LatestFrame, Outage
-from edge.sources import open_source
+from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
+from dermedge.edge.sources.source import open_source
 
 PYTHON = Path("/usr/bin/python3")
 SERVER = Path(__file__).with_name("rtsp_server.py")

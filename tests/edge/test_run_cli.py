@@ -18,14 +18,15 @@ import cv2
 import pytest
 
 import dermedge
-from edge.classifier import Classifier
-from edge.manifest import digest
+from dermedge import cli
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import digest
 
-ROOT = Path(dermedge.__file__).resolve().parent
+ROOT = Path(dermedge.__file__).resolve().parents[1]
 
 
 def run(model: Path, *arguments: object) -> int:
-    return dermedge.main(["run", "--model", str(model), *map(str, arguments)])
+    return cli.main(["run", "--model", str(model), *map(str, arguments)])
 
 
 def only_error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -298,7 +299,7 @@ def test_without_the_web_library_serve_names_its_cure(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "edge.web.server", raising=False)
+    monkeypatch.delitem(sys.modules, "dermedge.edge.views.web.server", raising=False)
     assert run(model_path, "--source", "demo", "--serve", "--max-frames", 1) == 2
     assert "pip install 'dermedge[serve]'" in only_error(capsys)
 

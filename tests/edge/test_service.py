@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-import edge
-from edge import run_cli, service
-from edge.capture import SILENT_S
-from edge.loop import Moment
-from edge.service import ServiceView, is_service
-from edge.states import State
+import dermedge.edge
+from dermedge.edge.cli import run as run_cli
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.sources.latest import SILENT_S
+from dermedge.edge.states import State
+from dermedge.edge.views import systemd as service
+from dermedge.edge.views.systemd import ServiceView, is_service
 
-UNIT = Path(edge.__file__).parent / "dermedge.service"
+UNIT = Path(dermedge.edge.__file__).parent / "dermedge.service"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 

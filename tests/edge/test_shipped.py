@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.classifier import Classifier
-from edge.golden import replay
-from edge.runtime import choose_runtime
-from edge.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_argument, model_path
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import replay
+from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.model.shipped import DEFAULT_MODEL, FAST_MODEL, SHIPPED, model_argument, model_path
 
 
 @pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)

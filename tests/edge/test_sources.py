@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import sources
-from edge.errors import OptionError, PictureError, SourceError
-from edge.sources import KNOWN, FrameSource, open_source
+from dermedge.edge.errors import OptionError, PictureError, SourceError
+from dermedge.edge.sources import source as sources
+from dermedge.edge.sources.source import KNOWN, FrameSource, open_source
 
 
 def read_all(source: FrameSource) -> list:

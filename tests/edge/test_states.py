@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.errors import SourceError, SourceLost
-from edge.loop import Moment, Pipeline
-from edge.pictures import find_pictures, read_picture
-from edge.preprocess import to_input
-from edge.quality import HINTS, Defect, QualityGate
-from edge.sources import Frame
-from edge.states import (
+from dermedge.edge.errors import SourceError, SourceLost
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.pipeline import Moment, Pipeline
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.quality import HINTS, Defect, QualityGate
+from dermedge.edge.sources.source import Frame
+from dermedge.edge.states import (
     ANSWERED,
     GRACE_S,
     OF_A_LESION,
@@ -285,7 +285,7 @@ def test_a_photo_of_no_lesion_is_none_of_these(model: Classifier, real_data: Pat
 def test_another_picture_of_a_folder_is_answered_for_itself(
     model: Classifier, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    from edge.sources import open_source
+    from dermedge.edge.sources.source import open_source
 
     for number, image in enumerate((photo, photo // 5, photo)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)

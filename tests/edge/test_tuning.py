@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import tuning
-from edge.errors import ModelError
-from edge.runtime import installed_runtimes
-from edge.tuning import Choice, cache_folder, measure, tuned
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model import tuning
+from dermedge.edge.model.runtime import installed_runtimes
+from dermedge.edge.model.tuning import Choice, cache_folder, measure, tuned
 
 
 @pytest.fixture

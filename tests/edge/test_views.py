@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import OptionError
-from edge.loop import Moment, Reading
-from edge.quality import Defect
-from edge.states import State
-from edge.views import VIEWS, open_best, open_jsonlines, open_terminal
-from edge.views.jsonlines import to_json
-from edge.views.terminal import TerminalView, half_blocks, plain_line, render
-from edge.views.window import why_no_window
+from dermedge.edge.errors import OptionError
+from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.quality import Defect
+from dermedge.edge.states import State
+from dermedge.edge.views.jsonlines import to_json
+from dermedge.edge.views.terminal import TerminalView, half_blocks, plain_line, render
+from dermedge.edge.views.view import VIEWS, open_best, open_jsonlines, open_terminal
+from dermedge.edge.views.window import why_no_window
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -85,7 +85,7 @@ def test_a_terminal_is_restored_also_after_an_error(
     make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("edge.views.terminal._terminal_size", lambda: (80, 24))
+    monkeypatch.setattr("dermedge.edge.views.terminal._terminal_size", lambda: (80, 24))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
 

@@ -17,12 +17,12 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from edge.errors import OptionError
-from edge.loop import Moment, Reading
-from edge.states import State
-from edge.web import board as board_module
-from edge.web.board import Board
-from edge.web.server import WebView, parse_address
+from dermedge.edge.errors import OptionError
+from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.states import State
+from dermedge.edge.views.web import board as board_module
+from dermedge.edge.views.web.board import Board
+from dermedge.edge.views.web.server import WebView, parse_address
 
 FACTS = {"model": "some.tflite", "source": 'a "camera"'}
 

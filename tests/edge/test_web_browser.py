@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from edge.loop import Moment
-from edge.states import State
-from edge.web.server import WebView
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.states import State
+from dermedge.edge.views.web.server import WebView
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # The stream of pictures never ends, and the page's load with it: Chromium stops waiting after so long.

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import dermedge
-from train.audit import Audit, run_audit
-from train.audit_checks import Finding
-from train.audit_report import to_html, to_json, to_text
+from dermedge import cli
+from dermedge.train.data.audit import Audit, run_audit
+from dermedge.train.data.audit_checks import Finding
+from dermedge.train.data.audit_report import to_html, to_json, to_text
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -231,7 +232,7 @@ def test_the_real_sets_show_their_known_defects(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["data", "audit", str(real_data), "--json", str(tmp_path / "audit.json")]
-    assert dermedge.main([*arguments, "--html", str(tmp_path)]) == 0
+    assert cli.main([*arguments, "--html", str(tmp_path)]) == 0
     assert "filed under two labels" in capsys.readouterr().out
     found = {
         finding["kind"]: finding for finding in json.loads((tmp_path / "audit.json").read_text())["findings"]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import DataError, OptionError
-from train.catalogue import (
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.catalogue import (
     NONE_OF_THESE,
     Photo,
     build_catalogue,

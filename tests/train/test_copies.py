@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.errors import StorageError
-from train import copies, duplicates
-from train.copies import find_copies
+from dermedge.edge.errors import StorageError
+from dermedge.train.data import copies, duplicates
+from dermedge.train.data.copies import find_copies
 
 Draw = Callable[[int], NDArray[np.uint8]]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import dermedge
-import train.data_cli
-from train.catalogue import read_catalogue
+import dermedge.train.cli.data
+from dermedge import cli
+from dermedge.train.data.catalogue import read_catalogue
 
 
 def data(*arguments: object) -> int:
-    return dermedge.main(["data", *map(str, arguments)])
+    return cli.main(["data", *map(str, arguments)])
 
 
 def test_an_audit_prints_and_writes_what_is_asked_for(
@@ -108,7 +108,7 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(
     def press(what: str) -> object:
         return lambda done, total: signal.raise_signal(signal.SIGINT) if what.startswith(phase) else None
 
-    monkeypatch.setattr(train.data_cli, "progress_line", press)
+    monkeypatch.setattr(dermedge.train.cli.data, "progress_line", press)
     assert data("audit", labelled_set, "--json", tmp_path / "a.json") == 130
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "dermedge: stopped\n")

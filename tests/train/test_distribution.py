@@ -20,13 +20,13 @@ pytest.importorskip("tensorflow")
 
 import tensorflow as tf
 
-import dermedge
-from edge.errors import OptionError, WorkerError
-from train.catalogue import Photo
-from train.distribution import STRATEGIES, Cluster, meet_workers, read_cluster, share_batches
-from train.feed import TrainingBatches
-from train.fit import trained_network
-from train.run_folder import RunFolder
+from dermedge import cli
+from dermedge.edge.errors import OptionError, WorkerError
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.fit.batches import TrainingBatches
+from dermedge.train.fit.distribution import STRATEGIES, Cluster, meet_workers, read_cluster, share_batches
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.training import trained_network
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300
@@ -36,8 +36,8 @@ import sys, train
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import dermedge
-sys.exit(dermedge.main(sys.argv[1:]))
+from dermedge import cli
+sys.exit(cli.main(sys.argv[1:]))
 """
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -47,7 +47,7 @@ Start = Callable[..., subprocess.Popen[str]]
 def single_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """What one process on one device learns."""
     path = tmp_path_factory.mktemp("single") / "run"
-    assert dermedge.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS]) == 0
+    assert cli.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS]) == 0
     return RunFolder(path)
 
 
@@ -213,7 +213,7 @@ def test_a_cluster_that_is_not_told_is_one_line(
     message: str,
 ) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert dermedge.main(["train", "--data", str(labelled_set), *options]) == 2
+    assert cli.main(["train", "--data", str(labelled_set), *options]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("dermedge: error:") == 1
@@ -225,6 +225,6 @@ def test_a_batch_that_cannot_be_shared_leaves_no_folder(
     two = SimpleNamespace(num_replicas_in_sync=2, cluster_resolver=None)
     monkeypatch.setitem(STRATEGIES, "mirrored", lambda: two)
     command = ["train", "--strategy", "mirrored", "--data", str(labelled_set), "--output"]
-    assert dermedge.main([*command, str(tmp_path / "run"), *OPTIONS, "--batch", "13"]) == 2
+    assert cli.main([*command, str(tmp_path / "run"), *OPTIONS, "--batch", "13"]) == 2
     assert "2 replicas cannot share a batch of 13 photos equally" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

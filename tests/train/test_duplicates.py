@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.errors import StorageError
-from edge.pictures import find_pictures, read_picture
-from train import duplicates
-from train.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
+from dermedge.edge.errors import StorageError
+from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.train.data import duplicates
+from dermedge.train.data.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
 
 Draw = Callable[[int], NDArray[np.uint8]]
 

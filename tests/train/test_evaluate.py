@@ -17,11 +17,12 @@ pytest.importorskip("sklearn")
 pytest.importorskip("jinja2")
 
 import dermedge
-from edge.classifier import Classifier
-from edge.manifest import Manifest, attach, read_manifest, strip
-from edge.pictures import read_picture
-from train import evaluate as evaluation_module
-from train.scorecard import FIGURES
+from dermedge import cli
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
+from dermedge.edge.photos import read_picture
+from dermedge.train.evaluation import evaluate as evaluation_module
+from dermedge.train.evaluation.scorecard import FIGURES
 
 THRESHOLDS = {
     "none": 0.4,
@@ -84,7 +85,7 @@ def with_thresholds(model_path: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def run(*arguments: object) -> int:
-    return dermedge.main(["evaluate", *map(str, arguments)])
+    return cli.main(["evaluate", *map(str, arguments)])
 
 
 def report(folder: Path) -> tuple[dict[str, Any], Page]:
@@ -226,8 +227,8 @@ def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
 
 
 def test_a_model_that_ships_is_known_by_its_name() -> None:
-    from edge.shipped import SHIPPED
-    from train.evaluate_cli import parser
+    from dermedge.edge.model.shipped import SHIPPED
+    from dermedge.train.cli.evaluate import parser
 
     assert parser().parse_args(["dermedge-128", "mine.tflite"]).models == [
         SHIPPED["dermedge-128"],
@@ -281,7 +282,7 @@ def test_a_report_that_proves_not_to_be_writable_is_one_line_after_the_summary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("train.evaluate_cli.check_writable", lambda folder: None)
+    monkeypatch.setattr("dermedge.train.cli.evaluate.check_writable", lambda folder: None)
     assert run(model_path, "--data", lesions, "--output", tmp_path / "file" / "out") == 2
     said = capsys.readouterr()
     assert "balanced accuracy, all classes" in said.out

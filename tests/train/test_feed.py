@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import PictureError
-from edge.pictures import read_picture
-from edge.preprocess import to_input
-from train.augment import augment
-from train.catalogue import Photo
-from train.pixels import cached_pixels, let_go
+from dermedge.edge.errors import PictureError
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.pixels import cached_pixels, let_go
+from dermedge.train.fit.augment import augment
 
 pytest.importorskip("tf_keras")
 
-from train.feed import (
+from dermedge.train.fit.batches import (
     LABEL_SMOOTHING,
     TEACHER_SHARE,
     Teacher,
@@ -186,7 +186,7 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
 
 
 def test_without_blending_labels_are_only_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.feed.MIXUP", 1e-6)
+    monkeypatch.setattr("dermedge.train.fit.batches.MIXUP", 1e-6)
     alone = batches(0)
     _, wanted = alone[0]
     assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)

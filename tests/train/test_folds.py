@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from train.folds import runs_below
+from dermedge import cli
+from dermedge.train.fit.folds import runs_below
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "3", "--qat-epochs", "0", "--batch", "12"]
 
@@ -18,7 +18,7 @@ def test_every_photo_outside_the_test_split_is_held_out_once(
 ) -> None:
     path = tmp_path / "cv"
     command = ["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS, "--folds", "3"]
-    assert dermedge.main(command) == 0
+    assert cli.main(command) == 0
     runs = runs_below(path)
     assert [run.path.name for run in runs] == ["fold-1", "fold-2", "fold-3"]
     held_out = [photo.path for run in runs for photo in run.photos() if photo.split == "val"]
@@ -33,7 +33,7 @@ def test_every_photo_outside_the_test_split_is_held_out_once(
     assert "3 folds" in capsys.readouterr().out
     # resumed when all is done: the figures again, and no training
     history = runs[0].history_path.stat().st_mtime_ns
-    assert dermedge.main(["train", "--resume", str(path)]) == 0
+    assert cli.main(["train", "--resume", str(path)]) == 0
     assert runs[0].history_path.stat().st_mtime_ns == history
 
 
@@ -48,6 +48,6 @@ def test_too_few_folds_and_too_many_are_refused(
     folds: str, message: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "--data", str(labelled_set), "--output", str(tmp_path / "cv"), *OPTIONS]
-    assert dermedge.main([*command, "--folds", folds]) == 2
+    assert cli.main([*command, "--folds", folds]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "cv").exists()

@@ -7,7 +7,7 @@ from threading import Lock
 
 import pytest
 
-from train.in_order import AHEAD, THREADS, in_order
+from dermedge.train.data.parallel import AHEAD, THREADS, in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

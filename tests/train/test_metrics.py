@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from train import metrics
+from dermedge.train.evaluation import metrics
 
 RNG = np.random.default_rng(5)
 TRUTH = RNG.integers(0, 4, 300)

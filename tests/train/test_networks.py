@@ -9,9 +9,14 @@ pytest.importorskip("tf_keras")
 
 import tf_keras as keras
 
-from edge.errors import DataError, OptionError
-from train.efficientnet_lite import PYTORCH_NAMES, efficientnet_lite, round_filters, take_pytorch_weights
-from train.networks import EVIDENCE, LOGITS, NETWORKS, add_to_logits, build_network
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.fit.efficientnet_lite import (
+    PYTORCH_NAMES,
+    efficientnet_lite,
+    round_filters,
+    take_pytorch_weights,
+)
+from dermedge.train.fit.networks import EVIDENCE, LOGITS, NETWORKS, add_to_logits, build_network
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)

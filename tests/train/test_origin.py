@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from train.fit import start_network, trained_network
-from train.run_folder import RunFolder
+from dermedge import cli
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.training import start_network, trained_network
 
 
 def test_a_run_starts_with_the_weights_of_another_at_a_larger_size(
@@ -18,9 +18,9 @@ def test_a_run_starts_with_the_weights_of_another_at_a_larger_size(
     origin, run = tmp_path / "small", tmp_path / "large"
     options = "--arch mobilenet_v2 --epochs 1 --qat-epochs 0 --batch 12 --photos-per-epoch 12"
     start = f"train --data {labelled_set} --weights none --imgsz 32 --output {origin} {options}"
-    assert dermedge.main(start.split()) == 0
+    assert cli.main(start.split()) == 0
     go_on = f"train --data {labelled_set} --weights {origin} --imgsz 64 --output {run} {options}"
-    assert dermedge.main(go_on.split()) == 0
+    assert cli.main(go_on.split()) == 0
     small = trained_network(RunFolder(origin), "float").get_weights()
     begun = start_network(RunFolder(run).config()).get_weights()
     trained = trained_network(RunFolder(run), "float").get_weights()
@@ -33,10 +33,10 @@ def test_a_run_starts_with_the_mean_of_the_weights_of_several(
 ) -> None:
     other, run, refit = tmp_path / "other", tmp_path / "run", tmp_path / "refit"
     train = f"train --data {labelled_set} --arch cnn --imgsz 32 --qat-epochs 0 --batch 12".split()
-    assert dermedge.main([*train, "--epochs", "1", "--output", str(other)]) == 0
+    assert cli.main([*train, "--epochs", "1", "--output", str(other)]) == 0
     starts = ["--weights", str(trained_run), str(other)]
-    assert dermedge.main([*train, *starts, "--epochs", "0", "--output", str(run)]) == 0
-    assert dermedge.main(["train", "--refit", str(other), *starts, "--output", str(refit)]) == 0
+    assert cli.main([*train, *starts, "--epochs", "0", "--output", str(run)]) == 0
+    assert cli.main(["train", "--refit", str(other), *starts, "--output", str(refit)]) == 0
     first, second, mean = (
         trained_network(RunFolder(one), "float").get_weights() for one in (trained_run, other, run)
     )
@@ -52,7 +52,7 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
 ) -> None:
     run = tmp_path / "run"
     train = f"train --data {labelled_set} --arch cnn --imgsz 32 --weights {trained_run} --epochs 0 --batch 12"
-    assert dermedge.main([*train.split(), "--qat-epochs", "1", "--output", str(run)]) == 0
+    assert cli.main([*train.split(), "--qat-epochs", "1", "--output", str(run)]) == 0
     assert "float as it starts  val loss" in capsys.readouterr().out
     assert [row["stage"] for row in RunFolder(run).history()] == ["qat"]
     assert RunFolder(run).weights_path("qat").is_file()
@@ -82,6 +82,6 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(
     command = f"train --data {labelled_set} --weights {trained_run} --output {run}"
     known = ["--arch", "cnn", "--imgsz", "32", "--epochs", "1", "--qat-epochs", "0"]
     given = [option.format(run=trained_run) for option in options]
-    assert dermedge.main([*command.split(), *known, *given]) == 2
+    assert cli.main([*command.split(), *known, *given]) == 2
     assert said in capsys.readouterr().err
     assert not run.exists()

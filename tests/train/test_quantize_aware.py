@@ -7,8 +7,8 @@ pytest.importorskip("tensorflow_model_optimization")
 
 import tf_keras as keras
 
-from train.networks import EVIDENCE, LOGITS, add_to_logits
-from train.quantize_aware import (
+from dermedge.train.fit.networks import EVIDENCE, LOGITS, add_to_logits
+from dermedge.train.fit.quantize_aware import (
     INPUT_RANGE,
     equalize_depthwise_channels,
     make_quantization_aware,

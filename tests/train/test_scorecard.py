@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from train.catalogue import NONE_OF_THESE, LabelledPhoto
-from train.metrics import Score
-from train.scorecard import FIGURES, NO_LESION, NOT_TOLD, OTHER_LESION, Answers, Truth, compare, make_card
+from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto
+from dermedge.train.evaluation.metrics import Score
+from dermedge.train.evaluation.scorecard import (
+    FIGURES,
+    NO_LESION,
+    NOT_TOLD,
+    OTHER_LESION,
+    Answers,
+    Truth,
+    compare,
+    make_card,
+)
 
 pytest.importorskip("sklearn")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.stress import PERTURBATIONS, perturbed, rotate
+from dermedge.train.evaluation.stress import PERTURBATIONS, perturbed, rotate
 
 RNG = np.random.default_rng(3)
 # a spot with an edge off the middle, and a little texture

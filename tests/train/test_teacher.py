@@ -6,14 +6,14 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from train.run_folder import RunFolder
+from dermedge import cli
+from dermedge.train.fit.run_folder import RunFolder
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "1", "--qat-epochs", "0", "--batch", "12"]
 
 
 def start(data: Path, run: Path, teacher: Path, *more: str) -> int:
-    return dermedge.main(
+    return cli.main(
         ["train", "--data", str(data), "--output", str(run), "--teacher", str(teacher), *OPTIONS, *more]
     )
 
@@ -26,7 +26,7 @@ def test_a_student_learns_from_a_teacher_of_another_size(
     assert student.config().teachers == (str(trained_run),)
     # cross-entropy with the teacher's soft answers differs from that with the labels alone
     assert (
-        dermedge.main(
+        cli.main(
             [
                 "train",
                 "--data",

@@ -10,16 +10,16 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import dermedge
-from edge.errors import DataError, StorageError
-from train import fit
-from train.run_folder import RunFolder
+from dermedge import cli
+from dermedge.edge.errors import DataError, StorageError
+from dermedge.train import fit
+from dermedge.train.fit.run_folder import RunFolder
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "3", "--batch", "12"]
 
 
 def start(data: Path, run: Path, *more: str) -> int:
-    return dermedge.main(["train", "--data", str(data), "--output", str(run), *OPTIONS, *more])
+    return cli.main(["train", "--data", str(data), "--output", str(run), *OPTIONS, *more])
 
 
 def weights(run: Path, stage: str) -> list[np.ndarray]:
@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert start(labelled_set, tmp_path / "run") == 130
     assert "--resume" in capsys.readouterr().out
     monkeypatch.undo()
-    assert dermedge.main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert cli.main(["train", "--resume", str(tmp_path / "run")]) == 0
     whole, stopped = RunFolder(whole_run).history(), RunFolder(tmp_path / "run").history()
     for key in ("stage", "epoch", "loss", "val_loss", "learning_rate"):
         assert [row[key] for row in stopped] == [row[key] for row in whole]
@@ -90,7 +90,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 
 def test_a_finished_run_says_so(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dermedge.main(["train", "--resume", str(trained_run)]) == 0
+    assert cli.main(["train", "--resume", str(trained_run)]) == 0
     assert "is finished; next: dermedge convert" in capsys.readouterr().out
 
 
@@ -146,7 +146,7 @@ def test_a_refit_that_cannot_be_and_what_one_has_learned_are_refused(
     new = tmp_path / "run"
     places = {"run": refitted_run, "validated": trained_run, "new": new, "data": labelled_set}
     words = [word.format(**places) for word in command.split()]
-    assert dermedge.main(words) == 2
+    assert cli.main(words) == 2
     assert said in capsys.readouterr().err
     assert not new.exists()
 
@@ -204,7 +204,7 @@ def test_a_run_that_cannot_be_written_leaves_no_folder(
     def full(path: Path, content: str) -> None:
         raise StorageError(f"cannot write '{path}': the disk is full")
 
-    monkeypatch.setattr("train.run_folder.write_text", full)
+    monkeypatch.setattr("dermedge.train.fit.run_folder.write_text", full)
     assert start(labelled_set, tmp_path / "run") == 2
     assert "the disk is full" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -213,7 +213,7 @@ def test_a_run_that_cannot_be_written_leaves_no_folder(
 def test_a_folder_that_is_no_run_cannot_be_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dermedge.main(["train", "--resume", str(tmp_path)]) == 2
+    assert cli.main(["train", "--resume", str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err
 
 
@@ -229,7 +229,7 @@ def test_options_that_a_run_has_decided_on_are_refused(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
 ) -> None:
     new = tmp_path / "run"
-    assert dermedge.main(["train", *words.format(run=trained_run, new=new).split()]) == 2
+    assert cli.main(["train", *words.format(run=trained_run, new=new).split()]) == 2
     assert said in capsys.readouterr().err
     assert not new.exists()
 
@@ -252,7 +252,7 @@ def test_a_run_is_evaluated_on_its_validation_split(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     command = ["evaluate", str(trained_run), "--stage", stage, "--output", str(tmp_path / "scores")]
-    assert dermedge.main(command) == 0
+    assert cli.main(command) == 0
     values = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     last = [row for row in RunFolder(trained_run).history() if row["stage"] == stage][-1]
     told = float(last["val_balanced_accuracy"])

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.golden import PICTURES, draw
-from edge.phone.build import build_app
-from edge.pictures import find_pictures, read_picture
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.phone.build import build_app
+from dermedge.edge.photos import find_pictures, read_picture
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]

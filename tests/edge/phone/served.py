@@ -3,8 +3,8 @@
 import sys
 from http.server import BaseHTTPRequestHandler
 
-import dermedge
-from edge.phone.serve import HEADERS
+from dermedge import cli
+from dermedge.edge.phone.serve import HEADERS
 
 
 def print_report(handler: BaseHTTPRequestHandler) -> None:
@@ -18,4 +18,4 @@ def print_report(handler: BaseHTTPRequestHandler) -> None:
 # to the same origin, which the policy and the service worker let through
 HEADERS["Content-Security-Policy"] += "; report-uri /report"
 BaseHTTPRequestHandler.do_POST = print_report  # type: ignore[attr-defined]
-sys.exit(dermedge.main(sys.argv[1:]))
+sys.exit(cli.main(sys.argv[1:]))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.manifest import digest
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import digest
 
 # The pictures of the camera bear their numbers in bits: marks in the corners of the centre square, outside
 # the reticle, dark for 0 and light for 1. In pixels of a square of that side, the middles of the marks.

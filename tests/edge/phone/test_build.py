@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-import dermedge
-from edge.manifest import digest, strip
-from edge.phone.build import PAGE, whole_folder
+from dermedge import cli
+from dermedge.edge.model.manifest import digest, strip
+from dermedge.edge.phone.build import PAGE, whole_folder
 
 FIRST_LOAD_LIMIT = 6_000_000
 PAGE_SCRIPT_LIMIT = 60_000
@@ -53,13 +53,13 @@ def test_a_model_that_is_not_ours_is_refused_in_one_line(
     plain_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "app"
-    assert dermedge.main(["phone", "build", str(out), "--model", str(plain_model)]) == 2
+    assert cli.main(["phone", "build", str(out), "--model", str(plain_model)]) == 2
     assert "has no manifest of dermedge" in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_an_older_folder_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dermedge.main(["phone", "build", str(tmp_path)]) == 2
+    assert cli.main(["phone", "build", str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
 
 
@@ -67,7 +67,7 @@ def test_without_node_one_line_says_what_to_install_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    assert dermedge.main(["phone", "build", str(tmp_path / "app")]) == 2
+    assert cli.main(["phone", "build", str(tmp_path / "app")]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "install Node.js 20 or newer with npm" in line
     assert os.listdir(tmp_path) == []
@@ -82,7 +82,7 @@ def test_where_npm_fails_one_line_says_so(
         (programs / name).write_text("#!/bin/sh\necho 'npm error network' >&2\nexit 1\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    assert dermedge.main(["phone", "build", str(tmp_path / "app")]) == 2
+    assert cli.main(["phone", "build", str(tmp_path / "app")]) == 2
     assert "npm could not get LiteRT.js (npm error network)" in capsys.readouterr().err
     assert not (tmp_path / "app").exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.manifest import MANIFEST_VERSION, Manifest
+from dermedge.edge.model.manifest import MANIFEST_VERSION, Manifest
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

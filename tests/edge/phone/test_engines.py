@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.quality import HINTS
+from dermedge.edge.quality import HINTS
 
 # Debian's, where the processor's folder stands for any.
 MINI_BROWSER = "*/webkit2gtk-4.1/MiniBrowser"

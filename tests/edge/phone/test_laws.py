@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.golden import PICTURES, draw
-from edge.preprocess import to_input
-from edge.quality import GRID, HINTS, QualityGate, judge
+from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.quality import GRID, HINTS, QualityGate, judge
 
 HERE = Path(__file__).resolve().parent
 REAL_PHOTOS = 60

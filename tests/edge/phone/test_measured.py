@@ -1,4 +1,4 @@
-"""`python -m benchmarks.phone` with a real browser."""
+"""`python -m dermedge.benchmarks.lab.phone` with a real browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.phone import main
+from dermedge.benchmarks.lab.phone import main
 
 
 def test_it_tells_the_times_of_page_worker_and_run(

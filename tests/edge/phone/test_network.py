@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.golden import PICTURES, draw
-from edge.overlay import heat_map
-from edge.quality import HINTS, QualityGate
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.quality import HINTS, QualityGate
+from dermedge.edge.views.overlay import heat_map
 
 HERE = Path(__file__).resolve().parent
 PHOTOS = 200

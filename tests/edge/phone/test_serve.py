@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import dermedge
-from edge.errors import OptionError, StorageError
-from edge.phone.serve import (
+from dermedge import cli
+from dermedge.edge.errors import OptionError, StorageError
+from dermedge.edge.phone.serve import (
     AUTHORITY_PATH,
     LOOPBACK,
     Authority,
@@ -144,7 +144,7 @@ def test_what_cannot_be_served_is_one_line(
     pytest.importorskip("trustme")
     monkeypatch.setenv("XDG_DATA_HOME", str(built.parent / "data"))
     given = [one.format(built=built, empty=built.parent) for one in arguments]
-    assert dermedge.main(["phone", "serve", *given]) == 2
+    assert cli.main(["phone", "serve", *given]) == 2
     [said] = capsys.readouterr().err.strip().splitlines()
     assert line in said
 
@@ -158,5 +158,5 @@ def test_without_the_extra_one_line_says_what_to_install(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "segno", None)
-    assert dermedge.main(["phone", "serve", str(built), "--host", LOOPBACK]) == 2
+    assert cli.main(["phone", "serve", str(built), "--host", LOOPBACK]) == 2
     assert "pip install 'dermedge[phone]'" in capsys.readouterr().err

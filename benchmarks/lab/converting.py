@@ -1,0 +1,128 @@
+"""What int8 conversion costs beside a bare TFLiteConverter script: seconds and memory, the proof left aside.
+
+    python -m dermedge.benchmarks.lab.converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
+
+MobileNetV2 1.0 with random weights is quantized by both on the same pictures of noise, in turn, each time in
+a process of its own. Weights and pictures make no difference to what is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import ToolError
+
+BARE, OURS = "bare TFLiteConverter", "dermedge"
+CLASSES = 5
+KIB_PER_MB = 1e6 / 1024
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the medians and the ratio; raises ToolError where a conversion fails."""
+    options = _parse(argv)
+    if options.only:
+        seconds, size = convert_once(options.only, options.imgsz, options.calibration_photos)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MB
+        print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "bytes": size}))
+        return 0
+    runs: dict[str, list[dict[str, float]]] = {BARE: [], OURS: []}
+    for _ in range(options.runs):
+        for who in runs:
+            runs[who].append(_in_a_process(who, options))
+    print(
+        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration pictures, "
+        f"{options.runs} runs each, in turn"
+    )
+    for who, found in runs.items():
+        print(
+            f"{who:<21} {median(one['seconds'] for one in found):7.1f} s   "
+            f"peak {max(one['peak_mb'] for one in found):6.0f} MB   {found[0]['bytes'] / 1e6:.2f} MB written"
+        )
+    ratios = [ours["seconds"] / bare["seconds"] for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
+    print(
+        f"ratio of times, pair by pair: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
+    )
+    machine = describe_machine("litert")
+    print(f"machine: {machine.cpu}, {machine.cores} cores, load {machine.load}, {machine.system}")
+    return 0
+
+
+def convert_once(who: str, size: int, count: int) -> tuple[float, int]:
+    """Seconds of one conversion, from a Keras model to bytes, and how many bytes came of it."""
+    import tensorflow as tf
+    import tf_keras as keras
+
+    import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
+
+    model = keras.applications.MobileNetV2(input_shape=(size, size, 3), weights=None, classes=CLASSES)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+    started = perf_counter()
+    made = _bare(tf, model, pictures) if who == BARE else _ours(tf, model, pictures)
+    return perf_counter() - started, len(made)
+
+
+def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
+    from dermedge.edge.preprocess import normalize
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([normalize(picture)[None]] for picture in pictures)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    return converter.convert()
+
+
+def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
+    from dermedge.convert.network import Network
+    from dermedge.convert.normalization import NORMALIZATIONS
+    from dermedge.convert.to_tflite import INT8_PTQ, Form, lower
+
+    def compute(pixels: Any) -> list[Any]:
+        return [model(pixels, training=False)]
+
+    weights = {variable.name: variable for variable in model.weights}
+    labels = tuple(map(str, range(CLASSES)))
+    size = pictures[0].shape[0]
+    network = Network("mobilenet_v2", size, labels, NORMALIZATIONS["dermedge"], compute, weights)
+    return lower(network, Form(INT8_PTQ), pictures)
+
+
+def _in_a_process(who: str, options: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, "-m", "dermedge.benchmarks.lab.converting", "--only", who]
+    command += ["--imgsz", str(options.imgsz), "--calibration-photos", str(options.calibration_photos)]
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["it said nothing"]
+        raise ToolError(f"the conversion by {who} ended with status {ended.returncode}: {said[-1]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
+    parser.add_argument("--runs", type=positive_int, default=3, help="conversions by each, in turn")
+    parser.add_argument(
+        "--calibration-photos", type=positive_int, default=200, help="pictures to calibrate on"
+    )
+    parser.add_argument("--imgsz", type=positive_int, default=224, help="side of the input in pixels")
+    parser.add_argument("--only", choices=(BARE, OURS), help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,48 @@
+"""What `dermedge.benchmarks.lab.instructions` counts the instructions of; it runs in the emulated Python.
+
+    python -m dermedge.benchmarks.lab.counted MODEL RUNS
+
+Each getppid() is a mark at which qemu's plugin writes the count so far: two in a row, by which the marks' own
+instructions are known, then, for every run, before the preprocessing, between it and the interpreter, after
+that, and after a whole prediction.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from dermedge.benchmarks.frames import camera_frame
+from dermedge.benchmarks.latency import one_opencv_thread
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import draw
+
+# The first inference prepares; no more, because the emulation of floats is slow.
+WARMUP_RUNS = 1
+MARKS_A_RUN = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one thread on a drawn frame of 640x480."""
+    model, runs = argv
+    frame = camera_frame(draw(0))
+    with one_opencv_thread(), Classifier(model) as classifier:
+        for _ in range(WARMUP_RUNS):
+            classifier.predict(frame)
+        mark = os.getppid
+        mark()
+        mark()
+        for _ in range(int(runs)):
+            mark()
+            classifier.preprocess(frame)
+            mark()
+            classifier.invoke()
+            mark()
+            classifier.predict(frame)
+            mark()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

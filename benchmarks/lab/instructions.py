@@ -1,0 +1,291 @@
+"""How many instructions an inference takes on arm64: counted under emulation, and the same in every run.
+
+    python -m dermedge.benchmarks.lab.instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
+
+qemu's user mode runs the device's own packages as a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76) would, and
+a plugin of it counts what they execute. A count is no time: instructions take long or short, or wait.
+Without models, the shipped ones are counted, and float32 networks of their architecture and size that nobody
+trained, since no instruction of an inference depends on what the weights are; those need the extra ``train``.
+It takes make, a C compiler, and what `make test-arm64` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from dermedge import DISCLAIMER
+from dermedge.benchmarks.command import clear_progress, command_parser, run_command, show_progress
+from dermedge.benchmarks.lab.counted import MARKS_A_RUN
+from dermedge.benchmarks.lab.untrained import Shape, write_untrained
+from dermedge.benchmarks.report import Table, csv_of
+from dermedge.edge.errors import ModelError, ToolError
+from dermedge.edge.files import write_text
+from dermedge.edge.model.manifest import read_manifest
+from dermedge.edge.model.shipped import SHIPPED, model_path
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARD = ROOT / ".venv-arm64"
+PLUGIN = Path(__file__).with_name("count_instructions.c")
+CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
+# Of one process; each model is counted in two of them.
+RUNS = 2
+PROCESSES = 2
+TIMEOUT_S = 300
+MILLION = 1e6
+MARK = re.compile(r"^executed (\d+)$", re.MULTILINE)
+FLOAT32 = "float32, untrained"
+HOW = "Written by `python -m dermedge.benchmarks.lab.instructions --output benchmarks/results/arm64-instructions`."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is counted: a file, with a name for people and the form of its weights."""
+
+    name: str
+    form: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions of one model on one thread of one processor, medians over all runs of all processes.
+
+    Attributes:
+        model: its name.
+        form: of its weights, such as ``int8-ptq``.
+        cpu: as qemu names it.
+        preprocess: of a 640x480 frame, Python's own included.
+        invoke: of the interpreter.
+        predict: of frame to decision.
+        spread: greatest less least of the invokes, as a share of the median.
+        runs: how many.
+    """
+
+    model: str
+    form: str
+    cpu: str
+    preprocess: int
+    invoke: int
+    predict: int
+    spread: float
+    runs: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Counts, prints, and writes what was asked for; returns the exit status."""
+    options = _parse(argv)
+    make_board()
+    with TemporaryDirectory() as made:
+        plugin = build_plugin(Path(made))
+        subjects = given(options.models) if options.models else shipped(Path(made))
+        counts = [count(subject, cpu, plugin, show_progress) for subject in subjects for cpu in CPUS]
+    clear_progress()
+    table, notes = to_table(counts), circumstances(counts)
+    print("\n".join([table.to_text(), "", *notes]))
+    if options.output:
+        write_text(options.output / "instructions.csv", to_csv(counts))
+        page = [
+            "# Instructions an inference on arm64",
+            HOW,
+            table.to_markdown(),
+            "\n".join(f"- {line}" for line in notes),
+        ]
+        write_text(options.output / "README.md", "\n\n".join(page) + "\n")
+    return 0
+
+
+def make_board() -> None:
+    """Makes the emulated Python where it is missing or older than its locks.
+
+    Raises:
+        ToolError: it cannot be had here.
+    """
+    done = subprocess.run(
+        ["make", "--silent", f"{BOARD.name}/installed", f"PYTHON={sys.executable}"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
+    if not (BOARD / "python").is_file():
+        said = [line for line in done.stdout.splitlines() if line.startswith("no arm64")]
+        raise ToolError(said[0] if said else "the emulated arm64 cannot be made; see: make test-arm64")
+
+
+def build_plugin(folder: Path) -> Path:
+    """Compiles the counting plugin.
+
+    Raises:
+        ToolError: there is no C compiler.
+    """
+    plugin = folder / "count_instructions.so"
+    command = ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(plugin), str(PLUGIN)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolError(f"cannot compile '{PLUGIN.name}' ({error}); install a C compiler, cc") from error
+    return plugin
+
+
+def given(models: Sequence[Path]) -> list[Subject]:
+    """The subjects of files."""
+    return [Subject(path.stem, _form(path), path) for path in models]
+
+
+def shipped(folder: Path) -> list[Subject]:
+    """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
+    subjects = []
+    for name, path in SHIPPED.items():
+        show_progress(f"making the float32 network like {name}")
+        subjects += [*given([path]), Subject(name, FLOAT32, write_untrained(shape_of(path), folder))]
+    return subjects
+
+
+def shape_of(path: Path, kind: str = "float32") -> Shape:
+    """The shape of the network in one of our files, in another form.
+
+    Raises:
+        ModelError: it has no manifest.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise ModelError(f"'{path}' has no manifest that names its architecture")
+    return Shape(manifest.architecture, manifest.input_size, 1.0, kind, len(manifest.labels))
+
+
+def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None) -> Count:
+    """Runs a model under emulation, in PROCESSES processes one after the other.
+
+    Raises:
+        ModelError: it does not run there.
+    """
+    runs: list[tuple[int, int, int]] = []
+    for number in range(PROCESSES):
+        say(f"{subject.name}, {subject.form}, on {cpu}: process {number + 1} of {PROCESSES}")
+        runs += parts(_marks(subject.path, cpu, plugin))
+    preprocess, invoke, predict = (tuple(part) for part in zip(*runs, strict=True))
+    return Count(
+        model=subject.name,
+        form=subject.form,
+        cpu=cpu,
+        preprocess=round(median(preprocess)),
+        invoke=round(median(invoke)),
+        predict=round(median(predict)),
+        spread=(max(invoke) - min(invoke)) / median(invoke),
+        runs=len(runs),
+    )
+
+
+def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Preprocessing, invoke and whole prediction of each run, of the marks of `dermedge.benchmarks.lab.counted`."""
+    own = marks[1] - marks[0]
+    runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
+    return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
+
+
+def to_table(counts: Sequence[Count]) -> Table:
+    """One line a model and processor, in millions."""
+    head = ("model", "form", "processor", "preprocess", "invoke", "frame to decision", "spread")
+    rows = tuple(
+        (
+            one.model,
+            one.form,
+            one.cpu,
+            f"{one.preprocess / MILLION:.2f}",
+            f"{one.invoke / MILLION:.2f}",
+            f"{one.predict / MILLION:.2f}",
+            f"{one.spread:.1e}",
+        )
+        for one in counts
+    )
+    title = (
+        "Millions of arm64 instructions a frame of 640x480, one thread, counted under emulation; no times. "
+        f"spread: greatest less least invoke of {counts[0].runs} in several processes, of the median."
+    )
+    return Table(title, head, rows)
+
+
+def to_csv(counts: Sequence[Count]) -> str:
+    """One line a count."""
+    return csv_of(list(Count.__dataclass_fields__), map(asdict, counts))
+
+
+def circumstances(counts: Sequence[Count]) -> list[str]:
+    """What the figures hold for, a line each."""
+    version = _said(["qemu-aarch64", "--version"]).partition("\n")[0]
+    runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
+    lines = [
+        f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in CPUS.items())}; "
+        f"ai-edge-litert {runtime[1] if runtime else 'of locks/device.txt'}; {datetime.now(UTC):%Y-%m-%d}",
+        "instructions, not milliseconds of a Raspberry Pi: those are not measured",
+    ]
+    if any(one.form == FLOAT32 for one in counts):
+        lines.append(
+            "the float32 networks are of the same architecture and size as the int8 ones, with weights that "
+            "nobody trained; no instruction of an inference depends on what they are"
+        )
+    return [*lines, DISCLAIMER]
+
+
+def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
+    """The counts at the marks of one process."""
+    environment = {
+        **os.environ,
+        "QEMU_CPU": cpu,
+        "QEMU_PLUGIN": str(plugin),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [
+        str(BOARD / "python"),
+        "-m",
+        "dermedge.benchmarks.lab.counted",
+        str(model.resolve()),
+        str(RUNS),
+    ]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"'{model}' takes more than {TIMEOUT_S} s under emulation") from error
+    marks = [int(found) for found in MARK.findall(done.stderr)]
+    if done.returncode or len(marks) != 2 + MARKS_A_RUN * RUNS:
+        said = [line for line in done.stderr.strip().splitlines() if not MARK.match(line)]
+        reason = said[-1] if said else f"status {done.returncode}"
+        raise ModelError(f"'{model}' fails under emulation of {cpu}: {reason}")
+    return marks
+
+
+def _form(path: Path) -> str:
+    manifest = read_manifest(path)
+    return manifest.quantization if manifest else "not stated"
+
+
+def _said(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
+    parser.add_argument(
+        "models",
+        nargs="*",
+        type=model_path,
+        metavar="MODEL",
+        help=f"without any: {', '.join(SHIPPED)}, and float32 networks like them",
+    )
+    parser.add_argument("--output", type=Path, help="a folder for instructions.csv and README.md")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

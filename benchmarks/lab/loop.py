@@ -1,0 +1,384 @@
+"""What the live loop costs beside the network: overhead, age of frames, web viewers, memory, start.
+
+    python -m dermedge.benchmarks.lab.loop --source photos/ [--model dermedge-128] [--parts overhead,age]
+
+Each part is held against its bar:
+
+- overhead: from a frame in hand to its moment, quality gate and smoothing included, by a bare `invoke()`
+  right after it; the median of the ratios of so many pairs, of the time and of the processor time.
+- age: of a frame when its inference starts, in intervals of the camera, with the network as it is, and with
+  one that is slower than the camera.
+- viewers: how much longer a frame takes with three viewers of the web page, whose reading takes place in a
+  process of its own; periods without and with them take turns.
+- memory: how much more is resident after so many frames than after a tenth of them, with a viewer.
+- start: from the start of the process to its first answer, less what loading the model takes.
+
+The frames are of one photo that is worth an answer, each with a noise of its own, as a camera's are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.conditions import Company
+from dermedge.benchmarks.frames import FRAMES, frames_of_source
+from dermedge.benchmarks.latency import median_interval, one_opencv_thread
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
+from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import DermedgeError, OptionError
+from dermedge.edge.files import write_bytes
+from dermedge.edge.model.classifier import Classifier, Prediction, Smooth
+from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
+from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.quality import QualityGate
+from dermedge.edge.sources.source import Frame
+from dermedge.edge.views.overlay import encode
+
+if TYPE_CHECKING:
+    from dermedge.edge.views.web.server import WebView
+
+ROOT = Path(__file__).resolve().parents[2]
+CAMERA_FPS = 30.0
+NOISE_LEVELS = 2.0
+VIEWERS = 3
+# A network that is slower than the camera takes so many of its intervals.
+SLOW_INTERVALS = 2.5
+WARM_UP = 50
+STARTS = 5
+MS_PER_S = 1000
+# The bars of each part.
+MAX_RATIO = 1.15
+MAX_AGE_INTERVALS = 1.0
+MAX_VIEWERS_COST = 0.10
+MAX_GROWTH = 0.02
+MAX_START_S = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long each part is measured.
+
+    Attributes:
+        model: a .tflite file.
+        pairs: of the overhead.
+        secs: of each condition of the age, and of a period of the viewers.
+        periods: pairs of periods of the viewers.
+        frames: of the memory.
+    """
+
+    model: Path
+    pairs: int
+    secs: float
+    periods: int
+    frames: int
+
+
+def stamp() -> NDArray[np.float64]:
+    """Now, in milliseconds, by the clock and by the processor time of this thread."""
+    return MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
+
+
+class Replay:
+    """Frames shown in turn: at once, or as a camera of so many a second brings them.
+
+    Attributes:
+        in_hand: when the newest frame was there.
+    """
+
+    def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
+        self.is_live = fps is not None
+        self.in_hand = stamp()
+        self._frames = frames
+        self._interval_s = 1 / fps if fps else 0.0
+        self._due_s = time.monotonic()
+        self._number = 0
+
+    def read(self) -> Frame:
+        if self.is_live:
+            time.sleep(max(self._due_s - time.monotonic(), 0))
+            self._due_s += self._interval_s
+        image = self._frames[self._number % len(self._frames)]
+        self._number += 1
+        now = time.monotonic()
+        self.in_hand = stamp()
+        return Frame(
+            image, self._number, now, "replay", at_s=now if self.is_live else self._number / CAMERA_FPS
+        )
+
+    def close(self) -> None: ...
+
+
+class Watched(Classifier):
+    """A classifier that remembers when its inference began, and may take longer than it needs.
+
+    Attributes:
+        began_s: `time.monotonic` of the last inference.
+        least_s: how long an inference takes at least.
+    """
+
+    began_s = 0.0
+    least_s = 0.0
+
+    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth | None = None) -> Prediction:
+        self.began_s = time.monotonic()
+        prediction = super().predict_preprocessed(preprocess_ms, smooth)
+        while time.monotonic() - self.began_s < self.least_s:
+            pass
+        return prediction
+
+
+def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
+    """`FRAMES` noisy copies of the first frame of a source that passes the quality gate.
+
+    Raises:
+        OptionError: none passes.
+    """
+    rng = np.random.default_rng(0)
+    for image in frames_of_source(source)[0]:
+        noise = (rng.normal(0, NOISE_LEVELS, image.shape) for _ in range(FRAMES))
+        copies = [np.clip(image + one, 0, 255).astype(np.uint8) for one in noise]
+        gate = QualityGate()
+        if not any(gate.check(classifier.preprocess(one), at / CAMERA_FPS) for at, one in enumerate(copies)):
+            return copies
+    raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
+
+
+def overhead(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+    """A line for the time, and one for the processor time."""
+    source = Replay(frames)
+    whole: list[NDArray[np.float64]] = []
+    bare: list[NDArray[np.float64]] = []
+    with Classifier(settings.model) as classifier, Pipeline(source, classifier) as moments:
+        for number in range(WARM_UP + settings.pairs):
+            moment = next(moments)
+            decided = stamp()
+            classifier.invoke()
+            invoked = stamp()
+            if moment.reading is None:
+                raise OptionError(f"a frame was not worth an answer: {moment.defect}")
+            if number >= WARM_UP:
+                whole.append(decided - source.in_hand)
+                bare.append(invoked - decided)
+    for words, one, other in zip(
+        ("time", "processor time"), np.transpose(whole), np.transpose(bare), strict=True
+    ):
+        ratios = (one / other).tolist()
+        low, high = median_interval(ratios)
+        found = float(np.median(ratios))
+        yield (
+            f"overhead, {words}: frame in hand to decision {np.median(one):.2f} ms, bare invoke "
+            f"{np.median(other):.2f} ms: {found:.3f} times ({low:.3f} to {high:.3f}), {len(ratios)} pairs; "
+            f"{_held(found <= MAX_RATIO)} {MAX_RATIO:g}"
+        )
+
+
+def age(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+    """A line for each speed of the network."""
+    for words, least_s in (("as it is", 0.0), ("slower than the camera", SLOW_INTERVALS / CAMERA_FPS)):
+        ages: list[float] = []
+        with Watched(settings.model) as classifier:
+            classifier.least_s = least_s
+            with Pipeline(Replay(frames, CAMERA_FPS), classifier) as moments:
+                until = time.monotonic() + settings.secs
+                while time.monotonic() < until:
+                    moment = next(moments)
+                    if moment.reading is not None:
+                        ages.append((classifier.began_s - moment.reading.frame.captured_at) * CAMERA_FPS)
+        median, p99, most = np.percentile(ages, (50, 99, 100))
+        yield (
+            f"age: network {words}: median {median:.2f}, p99 {p99:.2f}, most {most:.2f} intervals of a "
+            f"camera of {CAMERA_FPS:g} a second, {len(ages)} frames, {moment.counts.dropped} dropped; "
+            f"{_held(most <= MAX_AGE_INTERVALS)} {MAX_AGE_INTERVALS:g}"
+        )
+
+
+def viewers(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+    """The line of the part."""
+    ratios = []
+    with _served(settings.model, frames) as (moments, web):
+        _rate(moments, web, settings.secs)
+        for _ in range(settings.periods):
+            alone = _rate(moments, web, settings.secs)
+            with watching(web.port, VIEWERS):
+                watched = _rate(moments, web, settings.secs)
+            ratios.append(alone / watched - 1)
+    low, high = median_interval(ratios)
+    found = float(np.median(ratios))
+    yield (
+        f"viewers: {VIEWERS} of the live picture cost {found:+.1%} ({low:+.1%} to {high:+.1%}) of the time "
+        f"of a frame, {len(ratios)} pairs of periods of {settings.secs:g} s; "
+        f"{_held(found <= MAX_VIEWERS_COST)} {MAX_VIEWERS_COST:.0%}"
+    )
+
+
+def memory(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+    """The line of the part."""
+    resident: list[int] = []
+    with _served(settings.model, frames) as (moments, web), watching(web.port, 1):
+        for number in range(1, settings.frames + 1):
+            web.show(next(moments))
+            if number in (settings.frames // 10, settings.frames):
+                resident.append(resident_bytes() or 0)
+    before, after = resident
+    if not before:
+        yield "memory: not measured, this system does not tell"
+        return
+    growth = after / before - 1
+    yield (
+        f"memory: {before / BYTES_PER_MB:.1f} MB after {settings.frames // 10} frames, "
+        f"{after / BYTES_PER_MB:.1f} MB after {settings.frames}: {growth:+.2%}; "
+        f"{_held(growth <= MAX_GROWTH)} {MAX_GROWTH:.0%}"
+    )
+
+
+def start(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+    """The line of the part."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "frame.png"
+        write_bytes(picture, encode(frames[0], picture.suffix))
+        times_s = [_start_s(settings.model, picture) for _ in range(STARTS)]
+    with Classifier(settings.model) as classifier:
+        load_s = classifier.load_ms / MS_PER_S
+    found = float(np.median(times_s)) - load_s
+    yield (
+        f"start: {found:.2f} s from the start of the process to the first answer, and {load_s:.3f} s to load "
+        f"the model, median of {STARTS}; {_held(found <= MAX_START_S)} {MAX_START_S:g} s"
+    )
+
+
+Part = Callable[[Settings, Sequence[NDArray[np.uint8]]], Iterator[str]]
+PARTS: dict[str, Part] = {
+    "overhead": overhead,
+    "age": age,
+    "viewers": viewers,
+    "memory": memory,
+    "start": start,
+}
+
+
+@contextmanager
+def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
+    """A loop as fast as it can, and its web page on any free port."""
+    from dermedge.edge.views.web.server import WebView
+
+    with ExitStack() as stack:
+        classifier = stack.enter_context(Classifier(model))
+        web = stack.enter_context(WebView("127.0.0.1:0", {}, classifier.has_heat_map))
+        yield stack.enter_context(Pipeline(Replay(frames), classifier)), web
+
+
+@contextmanager
+def watching(port: int, count: int) -> Iterator[None]:
+    """So many viewers in a process of their own.
+
+    Raises:
+        DermedgeError: one of them has seen nothing.
+    """
+    command = [sys.executable, "-m", "dermedge.benchmarks.lab.viewer", str(port), str(count)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as process:
+        yield
+        taken = process.communicate()[0].split()
+    if len(taken) != count or "0" in taken:
+        raise DermedgeError(f"{count} viewers have read {', '.join(taken) or 'nothing'} bytes")
+
+
+def _rate(moments: Pipeline, web: WebView, secs: float) -> float:
+    """Frames a second."""
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < secs:
+        web.show(next(moments))
+        count += 1
+    return count / (time.monotonic() - began)
+
+
+def _start_s(model: Path, picture: Path) -> float:
+    """Seconds from the start of a process to its first answer."""
+    command = [sys.executable, "-m", "dermedge", "run", "--source", str(picture), "--model", str(model)]
+    began = time.monotonic()
+    with subprocess.Popen(
+        [*command, "--json", "--num-threads", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        taken_s = time.monotonic() - began
+    if not line or json.loads(line)["label"] is None:
+        raise DermedgeError("the process gave no answer")
+    return taken_s
+
+
+def _held(is_held: bool) -> str:
+    return "held: at most" if is_held else "MISSED: at most"
+
+
+def report(settings: Settings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
+    """The lines of the parts, with the machine before and what disturbed them after."""
+    with Classifier(settings.model) as classifier:
+        machine = describe_machine(classifier.runtime)
+        frames = frames_worth_an_answer(source, classifier)
+    yield f"{settings.model.stem} on {machine.cpu}, {machine.cores} cores, {machine.runtime}, one thread"
+    for name in parts:
+        company = Company()
+        with one_opencv_thread():
+            yield from PARTS[name](settings, frames)
+        others = company.cores()
+        if name == "viewers" or others is None:  # the viewers are others, too
+            continue
+        if others > MAX_OTHERS_CORES:
+            yield f"  {NOISY}: other processes kept {others:.2f} cores busy"
+
+
+def parts_of(text: str) -> list[str]:
+    """An argparse type: names of `PARTS` with commas between them."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(f"unknown part '{unknown[0]}'. Known: {', '.join(PARTS)}")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    if {"viewers", "memory"} & set(options.parts):
+        import dermedge.edge.views.web.server  # noqa: F401 - a package that lacks is told of before minutes of measuring
+    settings = Settings(options.model, options.pairs, options.secs, options.periods, options.frames)
+    for line in report(settings, options.source, options.parts):
+        print(line, flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("loop", "Measure what the live loop costs beside the network.")
+    parser.add_argument("--source", help="a folder of photos, a picture, a video or a camera")
+    parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="a .tflite file")
+    parser.add_argument("--parts", type=parts_of, default=",".join(PARTS), help="which of them")
+    parser.add_argument("--pairs", type=positive_int, default=2000, help="of the overhead")
+    parser.add_argument("--secs", type=positive_int, default=10, help="of a condition or a period")
+    parser.add_argument("--periods", type=positive_int, default=12, help="pairs of periods of the viewers")
+    parser.add_argument("--frames", type=positive_int, default=100_000, help="of the memory")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

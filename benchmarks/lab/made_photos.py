@@ -1,0 +1,106 @@
+"""Any number of photos of a camera's size, made of fewer real ones, where a set that large is not at hand.
+
+Each is a part of a real photo, turned, mirrored and enlarged, with the grain of a sensor: a file of the usual
+size that takes the usual time to decode, and a picture of its own to whoever looks for copies. Nothing is to
+be learned from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.memory import BYTES_PER_MB
+from dermedge.edge.errors import StorageError
+from dermedge.edge.photos import read_picture
+
+if TYPE_CHECKING:
+    from dermedge.train.data.catalogue import LabelledPhoto
+
+WIDTH, HEIGHT = 600, 450
+# Of the largest centred part of 4:3 that a photo has.
+PART = (0.5, 0.9)
+# Grey levels, standard deviation.
+GRAIN = 3.0
+# Photos made to learn how large they are, and what their size is multiplied with to be on the safe side.
+TRIED, SAFETY = 24, 1.2
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
+THREADS = 2
+
+
+def make_photos(
+    originals: Sequence[LabelledPhoto],
+    folder: Path,
+    count: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Writes ``count`` JPEG files of 600x450 below ``folder``, as SOURCE/DIAGNOSIS/NUMBER.jpg.
+
+    The same originals give the same files, and fewer of them are the first ones of more.
+
+    Raises:
+        PictureError: an original cannot be decoded.
+        StorageError: a file cannot be written.
+    """
+
+    from dermedge.train.data.parallel import in_order
+
+    def make(number: int) -> Path:
+        rng = np.random.default_rng([0, number])
+        original = originals[order[number // len(originals)][number % len(originals)]]
+        path = folder / original.source / original.diagnosis / f"{number:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), vary(read_picture(original.path), rng), JPEG):
+            raise StorageError(f"cannot write '{path}'")
+        return path
+
+    rounds = -(-count // len(originals))
+    order = [np.random.default_rng([1, turn]).permutation(len(originals)) for turn in range(rounds)]
+    paths = []
+    for path in in_order(make, range(count)):
+        paths.append(path)
+        progress(len(paths), count)
+    return paths
+
+
+def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, folder: Path) -> None:
+    """Makes sure that the disk of ``folder`` holds ``count`` photos, and ``more_bytes`` for each.
+
+    Raises:
+        StorageError: it does not.
+    """
+    with TemporaryDirectory(dir=folder) as made:
+        tried = make_photos(originals, Path(made), min(count, TRIED))
+        photo_bytes = sum(path.stat().st_size for path in tried) / len(tried)
+    needed, free = count * (photo_bytes * SAFETY + more_bytes), disk_usage(folder).free
+    if free < needed:
+        raise StorageError(
+            f"{count} photos and what is made of them take {needed / BYTES_PER_MB:.0f} MB, and the disk of "
+            f"'{folder}' has {free / BYTES_PER_MB:.0f} MB free: ask for fewer, or choose another folder"
+        )
+
+
+def vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A part of a uint8 [height, width, 3] photo as another one, uint8 [450, 600, 3]."""
+    height, width = photo_bgr.shape[:2]
+    scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*PART)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), scale)
+    matrix[:, 2] += (WIDTH - width) / 2, (HEIGHT - height) / 2
+    if rng.random() < 0.5:
+        # mirrored: x becomes WIDTH - 1 - x
+        matrix[0] = (0, 0, WIDTH - 1) - matrix[0]
+    varied = cv2.warpAffine(
+        photo_bgr, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    # OpenCV draws noise faster than NumPy, in each thread by a generator of its own
+    cv2.setRNGSeed(int(rng.integers(2**31)))
+    grain = np.empty(varied.shape, np.int16)
+    cv2.randn(grain, (0, 0, 0), (GRAIN, GRAIN, GRAIN))  # type: ignore[call-overload]
+    return cv2.add(varied, grain, dtype=cv2.CV_8U)  # type: ignore[return-value]

@@ -1,0 +1,164 @@
+"""What a training costs before, beside and in its network on a folder of photos, in a process of its own.
+
+In one process the second set would find freed memory and a warm TensorFlow of the first. Hence ``python -m
+dermedge.benchmarks.lab.many_photos first|again PHOTOS RUN PHOTOS_PER_EPOCH`` measures one start and prints it as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from dermedge.benchmarks.memory import BYTES_PER_MB, ROOT, resident_peak_bytes
+from dermedge.edge.errors import DataError, DermedgeError
+
+if TYPE_CHECKING:
+    from dermedge.train.fit.run_folder import RunFolder
+
+ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
+# The first step of the first epoch traces the graph; the second is timed.
+EPOCHS = 2
+
+Figures = dict[str, float]
+
+
+def start(which: str, photos: Path, run: Path, photos_per_epoch: int) -> Figures:
+    """Measures ``which`` of `STARTS` in a process of its own.
+
+    Raises:
+        DataError: the process fails.
+    """
+    command = [sys.executable, "-m", "dermedge.benchmarks.lab.many_photos", which, str(photos), str(run)]
+    done = subprocess.run(
+        [*command, str(photos_per_epoch)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise DataError(f"a training on '{photos}' fails in a process of its own: {reason}")
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def first_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
+    """A training from nothing to the end of its float stage.
+
+    Returns:
+        ``reading_s`` and ``comparing_s``, all photos for the catalogue; ``decoding_s`` into the cache, and
+        ``decoded`` photos, those of train and val; ``cache_mb``; ``pipeline`` and ``training`` in photos a
+        second, of all photos of train once and of an epoch; ``catalogue_peak_mb`` and ``peak_mb``.
+    """
+    from dermedge.train.data.pixels import cached_pixels
+    from dermedge.train.fit.batches import TrainingBatches
+    from dermedge.train.fit.training import Trainer
+
+    figures, folder = _catalogued(photos, run, photos_per_epoch)
+    figures["catalogue_peak_mb"] = _peak_mb()
+    known = folder.photos()
+    parts = [[Path(photo.path) for photo in known if photo.split == split] for split in ("train", "val")]
+    began = perf_counter()
+    for part in parts:
+        cached_pixels(part, SIZE, folder.cache)
+    figures["decoding_s"] = perf_counter() - began
+    figures["decoded"] = sum(map(len, parts))
+    figures["cache_mb"] = sum(path.stat().st_size for path in folder.cache.rglob("*")) / BYTES_PER_MB
+    trainer = Trainer(folder, say=lambda line: None)
+    batches = TrainingBatches(
+        trainer.train_pixels,
+        trainer.train_photos,
+        folder.config().classes,
+        batch_size=BATCH,
+        photos_per_epoch=len(trainer.train_photos),
+        seed=0,
+        epoch=0,
+    )
+    began = perf_counter()
+    for batch in range(len(batches)):
+        batches[batch]
+    figures["pipeline"] = len(batches) * BATCH / (perf_counter() - began)
+    trainer.fit()
+    figures["training"] = float(folder.history()[-1]["photos_per_second"])
+    figures["peak_mb"] = _peak_mb()
+    return figures
+
+
+def second_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
+    """Another training on photos that one beside it has seen, to its first step, and that one resumed.
+
+    Returns:
+        ``start_s``, all that comes before the first step; ``resumed_s``, the same of a run that has its
+        catalogue.
+    """
+    from dermedge.train.fit.training import Trainer
+
+    began = perf_counter()
+    _, folder = _catalogued(photos, run, photos_per_epoch)
+    Trainer(folder, say=lambda line: None)
+    ready = perf_counter()
+    Trainer(folder, say=lambda line: None)
+    return {"start_s": ready - began, "resumed_s": perf_counter() - ready}
+
+
+STARTS: dict[str, Callable[[Path, Path, int], Figures]] = {"first": first_start, "again": second_start}
+
+
+def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Figures, RunFolder]:
+    """A run folder as `dermedge train` makes it, and the seconds that its catalogue took."""
+    from dermedge.train.cli.train import FRESH_RATE
+    from dermedge.train.data.catalogue import build_catalogue
+    from dermedge.train.fit.run_folder import Config, RunFolder
+
+    folder, halves = RunFolder(run), list[float]()
+
+    def note(done: int, total: int) -> None:
+        # reading is the first half; there is none where the copies are known
+        if 2 * done == total:
+            halves.append(perf_counter())
+
+    began = perf_counter()
+    catalogue = build_catalogue([photos], progress=note, cache=folder.cache)
+    ended = perf_counter()
+    read = halves[0] if halves else ended
+    config = Config(
+        architecture=ARCHITECTURE,
+        classes=catalogue.classes,
+        size=SIZE,
+        weights="none",
+        epochs=EPOCHS,
+        qat_epochs=0,
+        photos_per_epoch=photos_per_epoch,
+        batch_size=BATCH,
+        learning_rate=FRESH_RATE,
+        qat_learning_rate=0.0,
+        seed=0,
+        data=(str(photos),),
+        data_digest=catalogue.digest,
+        command="python -m dermedge.benchmarks.lab.growth photos",
+    )
+    folder.create(config, catalogue)
+    return {"reading_s": read - began, "comparing_s": ended - read}, folder
+
+
+def _peak_mb() -> float:
+    return (resident_peak_bytes() or 0) / BYTES_PER_MB
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints one start as JSON."""
+    which, photos, run, photos_per_epoch = argv
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        print(json.dumps(STARTS[which](Path(photos), Path(run), int(photos_per_epoch))))
+    except DermedgeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""Whether the benchmark's figures are right: beside the runtime's own tool, and beside a loop without it.
+
+    python -m dermedge.benchmarks.lab.official [MODEL] --source photos/ [--pairs 24] [--output DIR]
+
+The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark`
+run in turn, each time in a new process, and each pair gives a ratio of medians of the inference alone. Before
+that, in one process, blocks of frames are predicted in a bare loop and in the measuring one, in turn; there a
+ratio is that of whole blocks' times, so that it holds all that the measuring does.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+
+from dermedge.benchmarks.command import run_command, show_progress
+from dermedge.benchmarks.conditions import Company, read_conditions
+from dermedge.benchmarks.frames import Frames, frames_of_source
+from dermedge.benchmarks.lab.runs import measure_alone
+from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.latency import (
+    LOOK_EVERY_S,
+    Progress,
+    Rules,
+    median_interval,
+    one_opencv_thread,
+    take_rounds,
+    warm_up,
+)
+from dermedge.benchmarks.report import Table
+from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import DermedgeError, MissingExtra, ToolError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.runtime import choose_runtime
+
+TOOL = "ai_edge_litert.tools.benchmark_litert_model"
+PAIRS = 24
+# Each run: short, so that drift falls on both of a pair.
+RULES = Rules(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
+TOOL_TIMEOUT_S = 120
+BLOCKS, BLOCK_FRAMES = 250, 16
+LOOKS = 20
+MAX_APART, MAX_ADDED = 0.05, 0.01
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median of ratios of what ran in turn, and its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    def verdict(self, least: float, most: float) -> str:
+        """Whether the whole interval is between two bounds, or none of it."""
+        if least <= self.low and self.high <= most:
+            return "met"
+        return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The inference's median, ms, as the tool and as dermedge measure it, one after the other."""
+
+    tool_ms: float
+    ours_ms: float
+
+
+def ratio_of(ratios: Sequence[float]) -> Ratio:
+    """Of at least one, in the order in which they were taken."""
+    return Ratio(float(np.median(ratios)), *median_interval(ratios), len(ratios))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, and writes what was asked for; returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = sheet_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
+    parser.add_argument("--pairs", type=positive_int, default=PAIRS, help="runs of each, in turn")
+    arguments = parser.parse_args(given)
+    check_options(arguments)
+    if choose_runtime() != "litert":
+        raise MissingExtra("ai-edge-litert, whose tool it runs,", "edge")
+    frames, origin = frames_of_source(arguments.source)
+    company = Company()
+    added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_progress, BLOCKS)
+    others = company.cores()
+    pairs: list[Pair] = []
+    failure = None
+    try:
+        while len(pairs) < arguments.pairs:
+            show_progress(f"pair {len(pairs) + 1} of {arguments.pairs}")
+            pairs.append(take_pair(arguments.model, frames, arguments.num_threads, len(pairs) % 2 == 1))
+    except (DermedgeError, KeyboardInterrupt) as error:
+        if not pairs:
+            raise
+        failure = str(error) or "stopped"
+    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.official", *given])
+    deliver(to_sheet(pairs, added, origin_of(arguments, command, origin), others, failure), arguments)
+    return 0
+
+
+def take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> Pair:
+    """One run of the tool and one of ours.
+
+    Raises:
+        DermedgeError: one of them fails.
+    """
+    if ours_first:
+        ours_ms = _ours_ms(model, frames, num_threads)
+        return Pair(tool_ms(model, num_threads), ours_ms)
+    return Pair(tool_ms(model, num_threads), _ours_ms(model, frames, num_threads))
+
+
+def tool_ms(model: Path, num_threads: int) -> float:
+    """The median of the tool's inferences, ms; it shows random pixels and rounds to 0.01.
+
+    Raises:
+        ToolError: it fails; the message is its own.
+    """
+    with TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        options = {
+            "model": model,
+            "num_threads": num_threads,
+            "warmup_runs": RULES.warmup_runs,
+            "num_runs": RULES.num_runs,
+            "result_json": result,
+        }
+        command = [sys.executable, "-m", TOOL, *(f"--{name}={value}" for name, value in options.items())]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(f"litert-benchmark had not ended after {TOOL_TIMEOUT_S} s") from error
+        if done.returncode or not result.is_file():
+            reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+            raise ToolError(f"litert-benchmark fails on '{model}': {reason}")
+        return float(json.loads(result.read_text())["latency"]["median_ms"])
+
+
+def added_by_measuring(
+    model: Path, frames: Frames, num_threads: int, progress: Progress, blocks: int
+) -> Ratio:
+    """What the measuring loop takes, by what a bare one takes for the same frames.
+
+    It looks at the machine's conditions only every LOOK_EVERY_S, longer than a block takes; the share of that
+    is added.
+    """
+    rules = Rules(warmup_runs=0, num_runs=BLOCK_FRAMES, min_secs=0, max_secs=TOOL_TIMEOUT_S)
+    ratios = []
+    with Classifier(model, num_threads=num_threads) as classifier, one_opencv_thread():
+        warm_up([classifier], frames, RULES)
+        for number in range(blocks):
+            progress(f"block {number + 1} of {blocks}")
+            if number % 2:
+                measuring_s = take_rounds([classifier], frames, rules).secs
+                bare_s = _bare_s(classifier, frames)
+            else:
+                bare_s = _bare_s(classifier, frames)
+                measuring_s = take_rounds([classifier], frames, rules).secs
+            ratios.append(measuring_s / bare_s)
+    looking = _look_s() / LOOK_EVERY_S
+    return ratio_of([one + looking for one in ratios])
+
+
+def to_sheet(
+    pairs: Sequence[Pair], added: Ratio, origin: Origin, others_cores: float | None, failure: str | None
+) -> Sheet:
+    """The two ratios, and whether the bars are met."""
+    beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
+    apart, over = beside.verdict(1 - MAX_APART, 1 + MAX_APART), added.verdict(0, 1 + MAX_ADDED)
+    ours_ms, tool_ms = (
+        float(np.median([getattr(pair, name) for pair in pairs])) for name in ("ours_ms", "tool_ms")
+    )
+    rows = (
+        ("inference, to litert-benchmark's", *_cells(beside), f"within {MAX_APART:.0%}", apart),
+        ("measuring loop, to a bare one", *_cells(added), f"below {1 + MAX_ADDED:.2f}", over),
+    )
+    head = ("what", "ratio", "95 % interval", "n", "bar", "bar is")
+    title = (
+        f"{origin.model}: figures of the benchmark by those of others, in turn. Inference, medians of "
+        f"{len(pairs)} runs each: {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
+    )
+    noisy = others_cores is not None and others_cores > MAX_OTHERS_CORES
+    lines = (
+        *([f"ended early: {failure}"] if failure else []),
+        *([f"{NOISY}: other processes kept {others_cores:.2f} cores busy; ratios hold"] if noisy else []),
+    )
+    values = {
+        "pairs": [asdict(pair) for pair in pairs],
+        "to_tool": {**asdict(beside), "verdict": apart},
+        "measuring_to_bare": {**asdict(added), "verdict": over},
+        "others_cores": others_cores,
+        "failure": failure,
+    }
+    return Sheet("official", origin, (Table(title, head, rows),), lines, values)
+
+
+def _ours_ms(model: Path, frames: Frames, num_threads: int) -> float:
+    return measure_alone(model, frames, num_threads, RULES).latencies[0].invoke.median
+
+
+def _bare_s(classifier: Classifier, frames: Frames) -> float:
+    started = perf_counter()
+    for number in range(BLOCK_FRAMES):
+        classifier.predict(frames[number % len(frames)])
+    return perf_counter() - started
+
+
+def _look_s() -> float:
+    taken = []
+    for _ in range(LOOKS):
+        started = perf_counter()
+        read_conditions()
+        taken.append(perf_counter() - started)
+    return float(np.median(taken))
+
+
+def _cells(ratio: Ratio) -> tuple[str, ...]:
+    return f"{ratio.median:.4f}", f"[{ratio.low:.4f}, {ratio.high:.4f}]", str(ratio.n)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,278 @@
+"""One peer in its own process and environment, started by `peers`; imports NumPy, OpenCV, and it.
+
+    python -m dermedge.benchmarks.lab.peer_worker PEER MODEL FRAMES.npy THREADS
+
+For each line on standard input it shows the peer all frames, and prints what it took and answered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Frame = NDArray[np.uint8]
+# Of a uint8 [h, w, 3] BGR frame: nanoseconds, and a number a class, the greatest of the most probable one.
+Answer = Callable[[Frame], tuple[int, ArrayLike]]
+# Of a model and a number of threads.
+Peer = Callable[[str, int], Answer]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answers until standard input ends."""
+    name, model, saved, threads = argv
+    cv2.setNumThreads(1)
+    frames = np.load(saved)
+    answer = PEERS[name](model, int(threads))
+    for _ in sys.stdin:
+        started_ns, used_ns = perf_counter_ns(), process_time_ns()
+        answers = [answer(frame) for frame in frames]
+        cores = (process_time_ns() - used_ns) / (perf_counter_ns() - started_ns)
+        told = {
+            "ns": [ns for ns, _ in answers],
+            "probabilities": [shares(scores).tolist() for _, scores in answers],
+            "cores": cores,
+            "peak_bytes": _peak_bytes(),
+        }
+        print(json.dumps(told), flush=True)
+    return 0
+
+
+def shares(scores: ArrayLike) -> NDArray[np.float64]:
+    """What a peer leaves as its probabilities, as numbers of sum 1: floats, or the levels of a softmax."""
+    values = np.asarray(scores)
+    lowest = np.iinfo(values.dtype).min if values.dtype.kind == "i" else 0
+    values = values.astype(np.float64).ravel() - lowest
+    return values / values.sum()
+
+
+def largest_square(frame_bgr: Frame) -> Frame:
+    """The centre of a frame, in its colours."""
+    height, width = frame_bgr.shape[:2]
+    cut = min(height, width)
+    top, left = (height - cut) // 2, (width - cut) // 2
+    return frame_bgr[top : top + cut, left : left + cut]
+
+
+def centre_square(frame_bgr: Frame, side: int, interpolation: int = cv2.INTER_AREA) -> Frame:
+    """The network's picture as careful examples make it, of all pixels: uint8 [side, side, 3] RGB."""
+    resized = cv2.resize(largest_square(frame_bgr), (side, side), interpolation=interpolation)
+    return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def timed(decide: Callable[[Frame], tuple[Any, ArrayLike]]) -> Answer:
+    """Frame to decision, timed as a whole; ``decide`` gives the decision and what it was taken from."""
+
+    def answer(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        started = perf_counter_ns()
+        _, scores = decide(frame_bgr)
+        return perf_counter_ns() - started, scores
+
+    return answer
+
+
+def most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
+    """The decision of a peer that gives an array."""
+    return int(np.argmax(scores)), scores
+
+
+def dermedge(model: str, threads: int) -> Answer:
+    from dermedge.edge.model.classifier import Classifier
+
+    classifier = Classifier(model, num_threads=threads)
+
+    def decide(frame_bgr: Frame) -> tuple[str, ArrayLike]:
+        prediction = classifier.predict(frame_bgr)
+        return prediction.label, prediction.probabilities
+
+    return timed(decide)
+
+
+def litert_invoke(model: str, threads: int) -> Answer:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter, side, given, wanted = _opened(Interpreter(model_path=model, num_threads=threads))
+
+    def answer(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        interpreter.set_tensor(given, centre_square(frame_bgr, side)[None])
+        started = perf_counter_ns()
+        interpreter.invoke()
+        return perf_counter_ns() - started, interpreter.get_tensor(wanted)
+
+    return answer
+
+
+def litert(model: str, threads: int) -> Answer:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _interpreter_answer(Interpreter(model_path=model, num_threads=threads))
+
+
+def litert_bilinear(model: str, threads: int) -> Answer:
+    """With the fastest resizing, which looks at four pixels for each that it makes, and leaves others out."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
+
+
+def tflite_runtime(model: str, threads: int) -> Answer:
+    from tflite_runtime.interpreter import Interpreter
+
+    return _interpreter_answer(Interpreter(model_path=model, num_threads=threads))
+
+
+def tensorflow(model: str, threads: int) -> Answer:
+    import tensorflow as tf
+
+    return _interpreter_answer(tf.lite.Interpreter(model_path=model, num_threads=threads))
+
+
+def litert_compiled_model(model: str, threads: int) -> Answer:
+    from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+    from ai_edge_litert.interpreter import Interpreter
+
+    _, side, _, wanted = _opened(Interpreter(model_path=model))
+    cpu = CpuOptions(num_threads=threads)
+    options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    compiled = CompiledModel.from_file(model, options=options)
+    given, results = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    details = Interpreter(model_path=model).get_output_details()
+    place = [one["index"] for one in details].index(wanted)
+    classes, dtype = int(details[place]["shape"][-1]), details[place]["dtype"]
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        given[0].write(centre_square(frame_bgr, side)[None])
+        compiled.run_by_index(0, given, results)
+        return most_probable(results[place].read(classes, dtype))
+
+    return timed(decide)
+
+
+def mediapipe(model: str, threads: int) -> Answer:
+    """It resizes by itself, and chooses its threads by itself."""
+    import mediapipe as mp
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=model))
+    classifier = vision.ImageClassifier.create_from_options(options)
+
+    def decide(frame_bgr: Frame) -> tuple[int, list[Any]]:
+        # what is not square, it would squash
+        rgb = np.ascontiguousarray(cv2.cvtColor(largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
+        found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
+        # the heads come in the file's order; a heat map has more numbers than classes
+        head = min(found.classifications, key=lambda one: len(one.categories))
+        return int(head.categories[0].index), head.categories
+
+    answer = timed(decide)
+
+    def in_order(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        ns, categories = answer(frame_bgr)
+        return ns, [one.score for one in sorted(categories, key=lambda one: one.index)]  # type: ignore
+
+    return in_order
+
+
+def ultralytics(model: str, threads: int) -> Answer:
+    """It resizes by itself, and chooses its threads by itself."""
+    # it would install what it misses, and ask its makers for news
+    os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
+    from ai_edge_litert.interpreter import Interpreter
+    from ultralytics import YOLO
+
+    _, side, _, _ = _opened(Interpreter(model_path=model))
+    network = YOLO(model, task="classify")
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        [found] = network.predict(frame_bgr, imgsz=side, device="cpu", verbose=False)
+        return int(found.probs.top1), found.probs.data.numpy()
+
+    return timed(decide)
+
+
+def opencv_dnn(model: str, threads: int) -> Answer:
+    from ai_edge_litert.interpreter import Interpreter
+
+    _, side, _, _ = _opened(Interpreter(model_path=model))
+    network = cv2.dnn.readNetFromTFLite(model)
+    names = network.getUnconnectedOutLayersNames()
+    cv2.setNumThreads(threads)
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        picture = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
+        network.setInput(picture)
+        return most_probable(next(one for one in network.forward(names) if one.ndim == 2))
+
+    return timed(decide)
+
+
+def onnxruntime(model: str, threads: int) -> Answer:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    [given] = session.get_inputs()
+    [wanted] = [one.name for one in session.get_outputs() if len(one.shape) == 2]
+    side = int(given.shape[1])
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        [scores] = session.run([wanted], {given.name: centre_square(frame_bgr, side)[None]})
+        return most_probable(scores)
+
+    return timed(decide)
+
+
+PEERS: dict[str, Peer] = {
+    "dermedge": dermedge,
+    "litert-invoke": litert_invoke,
+    "litert": litert,
+    "litert-bilinear": litert_bilinear,
+    "litert-compiled-model": litert_compiled_model,
+    "tensorflow": tensorflow,
+    "tflite-runtime": tflite_runtime,
+    "onnxruntime": onnxruntime,
+    "mediapipe": mediapipe,
+    "opencv-dnn": opencv_dnn,
+    "ultralytics": ultralytics,
+}
+
+
+def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> Answer:
+    interpreter, side, given, wanted = _opened(opened)
+
+    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+        interpreter.set_tensor(given, centre_square(frame_bgr, side, interpolation)[None])
+        interpreter.invoke()
+        return most_probable(interpreter.get_tensor(wanted))
+
+    return timed(decide)
+
+
+def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
+    """It, the side of its input, and the indices of its input and of its output of one number a class."""
+    interpreter.allocate_tensors()
+    given = interpreter.get_input_details()[0]
+    wanted = next(one for one in interpreter.get_output_details() if len(one["shape"]) == 2)
+    return interpreter, int(given["shape"][1]), int(given["index"]), int(wanted["index"])
+
+
+def _peak_bytes() -> int | None:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

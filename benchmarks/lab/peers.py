@@ -1,0 +1,509 @@
+"""Other ways to run the same .tflite on the same frames, side by side, each in an environment of its own.
+
+    python -m dermedge.benchmarks.lab.peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
+
+The command makes each environment from its lock, once, in the folder of the caches. In each a process holds
+one peer; they take turns, FRAMES frames each. From frame to decision a peer does what careful examples of it
+do: centre square, a resizing that averages, and the most probable class. `litert-bilinear` is the careless
+one, and `litert-invoke` the limit: it is timed without them. ONNX Runtime opens no .tflite: it runs what
+tf2onnx makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from threading import Timer
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.command import run_command, show_progress
+from dermedge.benchmarks.conditions import Company
+from dermedge.benchmarks.frames import FRAMES, Frames, frames_of_source
+from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.latency import NS_PER_MS, Progress, Spread, median_interval, spread
+from dermedge.benchmarks.memory import BYTES_PER_MB
+from dermedge.benchmarks.report import NOT_MEASURED, Table, measured
+from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.tuning import cache_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS, LIMIT, SAME_FILE = "dermedge", "litert-invoke", "litert"
+BILINEAR = "litert-bilinear"
+TFLITE = "the .tflite"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a peer comes to run a model.
+
+    Attributes:
+        lock: of its environment.
+        form: what it runs.
+        converter: the lock of the environment that makes this of the .tflite, where it is another file.
+        takes_threads: whether it can be told how many threads to use.
+        is_large: whether its environment takes gigabytes, so that it runs only where it is asked for.
+    """
+
+    lock: str
+    form: str = TFLITE
+    converter: str | None = None
+    takes_threads: bool = True
+    is_large: bool = False
+
+
+PEERS = {
+    OURS: Way("device"),
+    LIMIT: Way("device"),
+    SAME_FILE: Way("device"),
+    BILINEAR: Way("device", "the .tflite on pictures whose resizing leaves pixels out"),
+    "litert-compiled-model": Way("device"),
+    "tensorflow": Way("tensorflow"),
+    "tflite-runtime": Way("device-tflite-runtime"),
+    "onnxruntime": Way("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", "tf2onnx"),
+    "mediapipe": Way("mediapipe", takes_threads=False),
+    "opencv-dnn": Way("device"),
+    "ultralytics": Way("ultralytics", takes_threads=False, is_large=True),
+}
+# The newest that tf2onnx writes well; with it come scales by channel.
+ONNX_OPSET = "17"
+NUM_RUNS = 1024
+WARMUP_TURNS = 4
+# A peer that has not answered for so long hangs.
+TURN_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What one peer did.
+
+    Attributes:
+        name: of PEERS.
+        form: what it ran.
+        failure: why it did not run, or ended before the others, or None; the figures below are there as far
+            as it came.
+        latency: frame to decision in milliseconds; of litert-invoke, the inference alone.
+        ratio: the median of its turns relative to those of dermedge beside them.
+        ratio_low: the lower end of the 95 % interval of this.
+        ratio_high: the upper end.
+        agreement: the share of the frames whose most probable class is that of dermedge.
+        furthest: the greatest difference of a probability from that of LiteRT's interpreter, 0 to 1; None of
+            dermedge, whose probabilities are calibrated.
+        cores: that it kept busy meanwhile.
+        peak_mb: the most memory of its process.
+        install_mb: of its environment's packages; some serve several peers.
+    """
+
+    name: str
+    form: str
+    failure: str | None = None
+    latency: Spread | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    agreement: float | None = None
+    furthest: float | None = None
+    cores: float | None = None
+    peak_mb: float | None = None
+    install_mb: float | None = None
+
+
+@dataclass
+class Turns:
+    """What peers have answered so far: a list of turns each, and the failure of those that ended."""
+
+    answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class Worker:
+    """The process of one peer. A context manager.
+
+    Raises:
+        ModelError: the peer does not run the model; the message is its own.
+    """
+
+    def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
+        worker = [str(python), "-m", "dermedge.benchmarks.lab.peer_worker"]
+        command = [*worker, name, str(model.resolve()), str(frames), str(num_threads)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
+        # a file, and no pipe that nobody reads while it fills
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        self._requests, self._answers = (
+            cast(IO[str], self._process.stdin),
+            cast(IO[str], self._process.stdout),
+        )
+        try:
+            self.turn()
+        except ModelError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def turn(self) -> dict[str, Any]:
+        """Shows it all frames once: ``ns`` and ``probabilities``, one each, ``cores`` and ``peak_bytes``."""
+        patience = Timer(TURN_TIMEOUT_S, self._process.kill)
+        patience.start()
+        try:
+            with suppress(BrokenPipeError):
+                self._requests.write("\n")
+                self._requests.flush()
+            # libraries write to standard output too
+            for line in self._answers:
+                if line.startswith("{"):
+                    return dict(json.loads(line))
+        finally:
+            patience.cancel()
+        raise ModelError(self._last_words())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._answers, self._errors):
+            stream.close()
+        with suppress(BrokenPipeError):
+            self._requests.close()
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().strip().splitlines()
+        return said[-1] if said and status > 0 else f"its process died with status {status}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, and writes what was asked for; returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = sheet_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
+    parser.add_argument(
+        "--num-runs", type=positive_int, default=NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="also ultralytics, whose environment takes gigabytes"
+    )
+    arguments = parser.parse_args(given)
+    check_options(arguments)
+    frames, origin = frames_of_source(arguments.source)
+    pythons, missing = make_environments(arguments.all, show_progress)
+    company = Company()
+    peers = measure_peers(
+        arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_progress
+    )
+    others = company.cores()
+    if not any(peer.latency for peer in peers):
+        raise ModelError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
+    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.peers", *given])
+    deliver(to_sheet(peers, origin_of(arguments, command, origin), others), arguments)
+    return 0
+
+
+def make_environments(large: bool, progress: Progress) -> tuple[dict[str, Path], dict[str, str]]:
+    """The Pythons of all peers by the names of their locks, and why others are not there.
+
+    Args:
+        large: whether to make those that take gigabytes.
+        progress: is told which is being made.
+    """
+    pythons, missing = dict[str, Path](), dict[str, str]()
+    ways = [way for way in PEERS.values() if large or not way.is_large]
+    for way in PEERS.values():
+        if way not in ways:
+            missing[way.lock] = "it was not asked for: its environment takes gigabytes (--all)"
+    for lock in dict.fromkeys(lock for way in ways for lock in (way.lock, way.converter) if lock):
+        progress(f"environment of {lock}")
+        try:
+            pythons[lock] = make_environment(lock)
+        except ModelError as error:
+            missing[lock] = str(error)
+    return pythons, missing
+
+
+def measure_peers(
+    model: Path,
+    frames: Frames,
+    num_threads: int,
+    num_runs: int,
+    pythons: Mapping[str, Path],
+    missing: Mapping[str, str],
+    progress: Progress,
+) -> list[Peer]:
+    """Lets all peers that run take turns until each has ``num_runs`` times.
+
+    What fails is left out and says why; what others have measured is kept, also when Ctrl-C ends it.
+
+    Args:
+        pythons: of the environments, by lock.
+        missing: why others are not there, by lock.
+    """
+    found = Turns()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        saved = folder / "frames.npy"
+        np.save(saved, np.stack(frames))
+        workers: dict[str, Worker] = {}
+        for name, way in PEERS.items():
+            progress(f"starting {name}")
+            try:
+                for lock in filter(None, (way.lock, way.converter)):
+                    if lock in missing:
+                        raise ModelError(missing[lock])
+                file = to_onnx(model, folder, pythons[way.converter]) if way.converter else model
+                workers[name] = stack.enter_context(Worker(name, pythons[way.lock], file, saved, num_threads))
+            except ModelError as error:
+                found.failures[name] = str(error)
+        with suppress(KeyboardInterrupt):
+            for number in range(WARMUP_TURNS + -(-num_runs // len(frames))):
+                progress(f"turn {number + 1}")
+                _take_turn(workers, found)
+    counted = {name: turns[WARMUP_TURNS:] for name, turns in found.answers.items()}
+    return [
+        _peer(name, way, counted, found.failures.get(name), pythons.get(way.lock))
+        for name, way in PEERS.items()
+    ]
+
+
+def to_onnx(model: Path, folder: Path, python: Path) -> Path:
+    """The model as tf2onnx converts it, quantized as it is, in a new file in ``folder``.
+
+    Raises:
+        ModelError: it cannot be converted; the message is tf2onnx's own.
+    """
+    made = folder / f"{model.stem}.onnx"
+    convert = [str(python), "-m", "tf2onnx.convert", "--opset", ONNX_OPSET]
+    done = subprocess.run(
+        [*convert, "--tflite", str(model), "--output", str(made)], capture_output=True, text=True, check=False
+    )
+    if done.returncode or not made.is_file():
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise ModelError(f"tf2onnx does not convert it: {reason}")
+    return made
+
+
+def make_environment(lock: str) -> Path:
+    """The Python of an environment with the packages of a lock, made where it is missing or out of date.
+
+    Raises:
+        ModelError: the packages cannot be installed here.
+    """
+    folder = cache_folder() / "peers" / lock
+    packages, python = ROOT / "locks" / f"{lock}.txt", folder / "bin" / "python"
+    made = folder / "lock.txt"
+    if made.is_file() and made.read_bytes() == packages.read_bytes():
+        return python
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [str(python), *install, "-r", str(packages)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ModelError(f"cannot make the environment of {lock}: {reason}")
+    made.write_bytes(packages.read_bytes())
+    return python
+
+
+def to_sheet(peers: Sequence[Peer], origin: Origin, others_cores: float | None) -> Sheet:
+    """A row for each peer that ran; below, who is ahead, and what failed and why."""
+    head = (
+        "peer",
+        "median",
+        "p99",
+        "ratio",
+        "95 % interval",
+        "same class",
+        "off by",
+        "peak MB",
+        "disk MB",
+    )
+    rows = tuple(_cells(peer, peer.latency) for peer in peers if peer.latency)
+    runs = max((peer.latency.n for peer in peers if peer.latency), default=0)
+    threads = f"{origin.num_threads} thread{'s' if origin.num_threads > 1 else ''}"
+    title = (
+        f"Frame to decision, ms, {origin.model}, {threads}, n = {runs}, peers in turn; {LIMIT}: the "
+        f"inference alone. ratio: to dermedge, turn by turn. off by: the greatest difference of a "
+        f"probability from {SAME_FILE}'s. disk MB: of the environment."
+    )
+    values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
+    lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
+    return Sheet("peers", origin, (Table(title, head, rows),), lines, values)
+
+
+def _take_turn(workers: dict[str, Worker], found: Turns) -> None:
+    """One turn of each; a worker that fails is left out from then on."""
+    for name, worker in list(workers.items()):
+        try:
+            found.answers.setdefault(name, []).append(worker.turn())
+        except ModelError as error:
+            found.failures[name] = str(error)
+            del workers[name]
+
+
+def _peer(
+    name: str,
+    way: Way,
+    counted: Mapping[str, Sequence[dict[str, Any]]],
+    failure: str | None,
+    python: Path | None,
+) -> Peer:
+    turns = counted.get(name)
+    if not turns:
+        return Peer(name, way.form, failure or "it was stopped before its first turn")
+    ratio = _ratio(turns, counted.get(OURS, ()))
+    peak = turns[-1]["peak_bytes"]
+    return Peer(
+        name=name,
+        form=way.form,
+        failure=failure,
+        latency=spread([ns / NS_PER_MS for turn in turns for ns in turn["ns"]]),
+        ratio=ratio and ratio[0],
+        ratio_low=ratio and ratio[1],
+        ratio_high=ratio and ratio[2],
+        agreement=_agreement(turns, counted.get(OURS)),
+        furthest=None if name == OURS else _furthest(turns, counted.get(SAME_FILE)),
+        cores=float(np.mean([turn["cores"] for turn in turns])),
+        peak_mb=peak and peak / BYTES_PER_MB,
+        install_mb=_size_mb(python.parent.parent) if python else None,
+    )
+
+
+def _ratio(
+    turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
+) -> tuple[float, float, float] | None:
+    """The median of the ratios of turns beside each other, and its interval."""
+    ratios = [
+        float(np.median(theirs["ns"]) / np.median(own["ns"]))
+        for theirs, own in zip(turns, ours, strict=False)
+    ]
+    return (float(np.median(ratios)), *median_interval(ratios)) if ratios else None
+
+
+def _agreement(turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]] | None) -> float | None:
+    if not ours:
+        return None
+    return float(np.mean(_probabilities(turns).argmax(axis=1) == _probabilities(ours).argmax(axis=1)))
+
+
+def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] | None) -> float | None:
+    return float(np.abs(_probabilities(turns) - _probabilities(litert)).max()) if litert else None
+
+
+def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """[frames, classes]; they are the same in each turn."""
+    return np.array(turns[-1]["probabilities"])
+
+
+def _remarks(peers: Sequence[Peer]) -> list[str]:
+    """What failed, what was not the .tflite, and what used as many threads as it liked."""
+    failed = [
+        f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
+        for peer in peers
+        if peer.failure
+    ]
+    forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != TFLITE and peer.latency]
+    free = [
+        f"{peer.name} takes no number of threads; it kept {peer.cores:.1f} cores busy"
+        for peer in peers
+        if peer.cores is not None and not PEERS[peer.name].takes_threads
+    ]
+    return [*failed, *forms, *free]
+
+
+def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
+    # the peers are others too, but only one works at a time
+    if others_cores is None or others_cores <= num_threads + MAX_OTHERS_CORES:
+        return []
+    return [f"{NOISY}: the peers and other processes kept {others_cores:.2f} cores busy; ratios hold"]
+
+
+def _standing(peers: Sequence[Peer]) -> list[str]:
+    """Whom dermedge is ahead of or behind, where the interval leaves no doubt."""
+    rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
+    ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
+    behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]
+    standings = {
+        f"dermedge is ahead of {len(ahead)} of {len(rivals)}": ahead,
+        "it is behind": behind,
+        "no difference beyond noise": [peer for peer in rivals if peer not in ahead + behind],
+    }
+    lines = [
+        f"{what}: {', '.join(f'{peer.name} ({peer.ratio:.2f})' for peer in which)}"
+        for what, which in standings.items()
+        if which
+    ]
+    return [*lines, *_outside_inference({peer.name: peer for peer in peers if peer.latency})]
+
+
+def _outside_inference(peers: Mapping[str, Peer]) -> list[str]:
+    """What those with LIMIT's inference take on top of it."""
+    limit = peers[LIMIT].ratio if LIMIT in peers else None
+    if limit is None:
+        return []
+    medians = {name: peer.latency.median for name, peer in peers.items() if peer.latency}
+    parts = [
+        f"{name} {medians[name] - medians[LIMIT]:.2f}"
+        for name in (OURS, SAME_FILE, BILINEAR)
+        if name in medians
+    ]
+    return [
+        f"frame to decision takes {1 / limit:.2f} times the bare inference; resizing and "
+        f"decision, ms: {', '.join(parts)}"
+    ]
+
+
+def _cells(peer: Peer, latency: Spread) -> tuple[str, ...]:
+    interval = None if peer.ratio is None else f"[{peer.ratio_low:.2f}, {peer.ratio_high:.2f}]"
+    return (
+        peer.name,
+        f"{latency.median:.2f}",
+        f"{latency.p99:.2f}",
+        measured(peer.ratio, ".2f"),
+        interval or NOT_MEASURED,
+        measured(peer.agreement, ".0%"),
+        "-" if peer.name == OURS else measured(peer.furthest, ".1%"),
+        measured(peer.peak_mb, ".0f"),
+        measured(peer.install_mb, ".0f"),
+    )
+
+
+def _size_mb(environment: Path) -> float:
+    """Of what is installed in an environment, without pip and setuptools that made it."""
+    [packages] = environment.glob("lib/python*/site-packages")
+    files = (path for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
+    tools = ("pip", "setuptools", "_distutils_hack")
+    return (
+        sum(
+            path.stat().st_size for path in files if not path.relative_to(packages).parts[0].startswith(tools)
+        )
+        / BYTES_PER_MB
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

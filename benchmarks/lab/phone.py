@@ -1,0 +1,174 @@
+"""How long the phone app takes from frame to answer in a browser, beside its network's run alone.
+
+    dermedge phone build app/
+    python -m dermedge.benchmarks.lab.phone app/ --source photos/ [--browser chromium]
+
+The frames, 640 x 480, go the way of the camera's: through gate, preprocessing, network, smoothing and
+decision, in the app's own worker. Of each answer three times are taken: on the page, from the frame to the
+answer, with the copy of the frame and the way to the worker and back; in the worker, from the frame's arrival
+to the answer; and of `model.run()` with its input and outputs. What is printed are medians, and medians of
+the ratios within one answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.latency import median_interval
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import OptionError, ToolError
+from dermedge.edge.phone.serve import LOOPBACK, File, FileHandler, load_files, make_file, make_server
+
+PAGE = Path(__file__).resolve().parent / "phone_page"
+TIMEOUT_S = 300
+END_TIMEOUT_S = 10
+# Of the first answers, which warm the browser up.
+WARMUP = 32
+# A browser that shows nothing, as a fresh user who asks nobody anything; by the family of its name.
+ARGUMENTS = {
+    "chrom": (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-renderer-backgrounding",
+        "--disable-backgrounding-occluded-windows",
+        "--user-data-dir={profile}",
+    ),
+    "firefox": ("--headless", "--profile", "{profile}"),
+}
+
+
+def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, File], str]:
+    """What the server answers: the app, the page that measures, and its frames; and their origin in words.
+
+    Raises:
+        OptionError: there is no built app, or no source.
+        SourceError, PictureError: the source cannot be read.
+    """
+    files = load_files(app)
+    frames, origin = frames_of_source(source)
+    names = [f"frames/{number}.png" for number in range(len(frames))]
+    for name, frame in zip(names, frames, strict=True):
+        files[f"/{name}"] = make_file(cv2.imencode(".png", frame)[1].tobytes(), ".png")
+    for path in PAGE.iterdir():
+        files[f"/{path.name}"] = make_file(path.read_bytes(), path.suffix)
+    work = json.dumps({"frames": names, "rounds": rounds})
+    return {**files, "/work.json": make_file(work.encode(), ".json")}, origin
+
+
+@contextmanager
+def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
+    """The port of a server of these files, and what is sent to it."""
+    results: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    class Handler(FileHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    with make_server(files, LOOPBACK, 0, handler=Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, results
+        server.shutdown()
+
+
+def command_of(browser: str) -> tuple[str, ...]:
+    """A browser's program and arguments, in which "{profile}" stands for a folder.
+
+    Raises:
+        OptionError: there is no such browser, or it is none of those that are known.
+    """
+    program = shutil.which(browser)
+    family = next((one for one in ARGUMENTS if one in Path(browser).name), None)
+    if program is None or family is None:
+        raise OptionError(f"'{browser}' is no Chromium and no Firefox here; name one with --browser")
+    return (program, *ARGUMENTS[family])
+
+
+@contextmanager
+def browsing(command: Sequence[str], address: str) -> Iterator[None]:
+    """A browser without a screen, and without a past, that shows an address."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [one.format(profile=profile) for one in command]
+        process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(END_TIMEOUT_S)
+
+
+def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterator[str]:
+    """The report's lines.
+
+    Raises:
+        OptionError, SourceError, PictureError: as `command_of` and `files_of`.
+        ToolError: the browser was silent, or what it ran failed.
+    """
+    command = command_of(browser)
+    files, origin = files_of(app, source, rounds)
+    with serving(files) as (port, results), browsing(command, f"http://localhost:{port}/measure.html"):
+        try:
+            result = results.get(timeout=TIMEOUT_S)
+        except queue.Empty as error:
+            raise ToolError(f"'{browser}' measured nothing within {TIMEOUT_S} s; name another") from error
+    if "error" in result:
+        raise ToolError(f"'{browser}' could not measure: {result['error']}")
+    answers = [times for times in result["times"] if times][WARMUP:]
+    if not answers:
+        raise ToolError("hardly a frame passed the quality gate; give photos of lesions, or more --rounds")
+    manifest = json.loads(files["/app.json"].content)["manifest"]
+    machine = describe_machine("litert")
+    yield f"{machine.cpu}, {machine.cores} cores, load {machine.load}; {result['agent']}"
+    yield f"{manifest['architecture']} at {manifest['input_size']} pixels; {origin}"
+    yield f"{len(answers)} answers; {result['times'].count(None)} frames did not pass the gate"
+    page, worker, run = np.array(answers).T
+    yield f"model.run()                  {np.median(run):6.2f} ms"
+    for name, times in (("in the worker", worker), ("on the page", page)):
+        low, high = median_interval((times / run).tolist())
+        yield (
+            f"frame to answer {name:<13}{np.median(times):6.2f} ms   "
+            f"{np.median(times / run):.3f} times (95 % {low:.3f} to {high:.3f})"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    for line in measure(options.app, options.source, options.browser, options.rounds):
+        print(line, flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("phone", "Measure the phone app from frame to answer in a browser.")
+    parser.add_argument("app", type=Path, metavar="APP", help="the folder of `dermedge phone build`")
+    parser.add_argument("--source", help="photos to show, as for `dermedge benchmark`")
+    parser.add_argument("--browser", default="chromium", help="a Chromium or Firefox; default chromium")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=8, help="how often each photo comes; default 8"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

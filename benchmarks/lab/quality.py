@@ -1,0 +1,273 @@
+"""How often the quality gate errs: real photos, and the same degraded on purpose.
+
+    python -m dermedge.benchmarks.lab.quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
+
+As many photos of each source are drawn. Those of the training split give the quantiles that the gate's
+thresholds are rounded from; those of the validation split are what the table of errors is made of. A photo
+that fails as it is counts as a false reject, whatever is wrong with it; a degraded one that passes is a miss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.edge import quality
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import OptionError
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import Preprocessor
+from dermedge.edge.quality import GRID, Defect, Measures, QualityGate, judge
+from dermedge.train.data.catalogue import read_catalogue
+from dermedge.train.evaluation.stress import blur, scale_light
+
+Frame = NDArray[np.uint8]
+Degrade = Callable[[Frame, np.random.Generator], Frame]
+
+# The photos as a camera of 640 x 480 sees their centre square.
+SIDE = 448
+NOISE_LEVELS = 3.0
+CAMERA_FPS = 30
+# A hand that holds still, and one that does not: shares of the side between two frames.
+TREMOR, SWEEP = 0.002, 0.03
+# The share of the photos as they are that one measure alone may reject.
+REJECTED = 0.005
+NO_LESION = ("not_a_lesion",)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How the gate judged one set of pictures.
+
+    Attributes:
+        count: of the pictures.
+        defects: what they were rejected for.
+    """
+
+    count: int
+    defects: Counter[Defect]
+
+    @property
+    def rejected(self) -> float:
+        """The share that was rejected, 0 to 1."""
+        return self.defects.total() / self.count
+
+
+def centre_square(image: Frame) -> Frame:
+    """The centre square of a photo at `SIDE`."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def add_noise(image: Frame, rng: np.random.Generator) -> Frame:
+    """A sensor's noise of `NOISE_LEVELS`, as every frame of a camera has it."""
+    noise = NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def through(degrade: Callable[..., Frame], severity: float, image: Frame, rng: np.random.Generator) -> Frame:
+    """Degraded as for `evaluate --stress`, and then seen by a sensor."""
+    return add_noise(degrade(image, severity, rng), rng)
+
+
+def add_glare(spots: int, image: Frame, rng: np.random.Generator) -> Frame:
+    """White spots with soft edges of 2 to 6 % of the side about the middle."""
+    image = image.copy()
+    for _ in range(spots):
+        centre = (SIDE / 2 + rng.normal(0, 0.15 * SIDE, 2)).astype(int).tolist()
+        cv2.circle(image, centre, int(SIDE * rng.uniform(0.02, 0.06)), (255, 255, 255), -1)
+    return cv2.GaussianBlur(image, (0, 0), 2)  # type: ignore[return-value]
+
+
+def place(scale: float, right: float, down: float, image: Frame, rng: np.random.Generator) -> Frame:
+    """The photo at a scale, moved by shares of the side, on skin of the colour of its border."""
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    skin = np.asarray(shade) + np.median(border, axis=0)
+    corner = (1 - scale) * SIDE / 2
+    moved = np.array([[scale, 0, corner + right * SIDE], [0, scale, corner + down * SIDE]])
+    inside = np.zeros((SIDE, SIDE), np.float32)
+    cv2.rectangle(inside, (12, 12), (SIDE - 13, SIDE - 13), 1.0, -1)
+    opacity = cv2.GaussianBlur(cv2.warpAffine(inside, moved, (SIDE, SIDE)), (0, 0), 6)[..., None]
+    small = cv2.warpAffine(_minified(image, scale), moved, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    return add_noise(np.clip(small * opacity + skin * (1 - opacity), 0, 255).astype(np.uint8), rng)
+
+
+def skin_alone(image: Frame, rng: np.random.Generator) -> Frame:
+    """The corner of the photo, a fifth of its side, that varies least."""
+    side = SIDE // 5
+    corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
+    plain = min(corners, key=lambda corner: float(corner.std()))
+    return add_noise(np.asarray(cv2.resize(plain, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)), rng)
+
+
+DEGRADED: dict[str, Degrade] = {
+    "out of focus, 1 % of the side": partial(through, blur, 10),
+    "out of focus, 2 %": partial(through, blur, 20),
+    "out of focus, 4 %": partial(through, blur, 40),
+    "light x 0.3": partial(through, scale_light, 0.3),
+    "light x 0.15": partial(through, scale_light, 0.15),
+    "light x 2": partial(through, scale_light, 2.0),
+    "light x 3": partial(through, scale_light, 3.0),
+    "glare, 3 spots": partial(add_glare, 3),
+    "glare, 8 spots": partial(add_glare, 8),
+    "lesion at a quarter of its size": partial(place, 0.25, 0.0, 0.0),
+    "lesion at a seventh": partial(place, 0.15, 0.0, 0.0),
+    "lesion far off centre": partial(place, 0.5, 0.36, 0.0),
+    "lesion half outside": partial(place, 0.9, 0.5, 0.0),
+    "skin without a lesion": skin_alone,
+}
+
+
+def moving(shift: float, imgsz: int, image: Frame, rng: np.random.Generator) -> Measures:
+    """Measures of the second of two frames between which a camera moved by a share of the side."""
+    gate, preprocess = QualityGate(), Preprocessor(imgsz)
+    side = round(SIDE * (1 - SWEEP))
+    angle = rng.uniform(0, np.pi / 2)
+    step = np.round(shift * SIDE * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+    for number in range(2):
+        x, y = number * step
+        seen = add_noise(image[y : y + side, x : x + side], rng)
+        measures = gate.measure(preprocess(seen), number / CAMERA_FPS)
+    return measures
+
+
+def measure(images: Sequence[Frame], imgsz: int, degrade: Degrade | None = None) -> list[Measures]:
+    """Measures of what a network of a size sees of pictures that stand alone.
+
+    They are degraded where a way is given, the same way each time.
+    """
+    gate, preprocess, rng = QualityGate(), Preprocessor(imgsz), np.random.default_rng(0)
+    return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
+
+
+def errors(measures: Sequence[Measures]) -> Errors:
+    """What the gate says of each."""
+    return Errors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
+
+
+def draw_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[Frame]]:
+    """Centre squares of photos of a split, as many of each source, the same ones each time.
+
+    Raises:
+        DataError: it is no catalogue.
+        OptionError: it has no photo of the split.
+        PictureError: a photo cannot be read.
+    """
+    paths: dict[str, list[str]] = {}
+    for photo in read_catalogue(catalogue):
+        if photo.split == split:
+            paths.setdefault(photo.source, []).append(photo.path)
+    if not paths:
+        raise OptionError(f"'{catalogue}' has no photo of the split {split}")
+    rng = np.random.default_rng(0)
+    return {
+        source: [centre_square(read_picture(Path(path))) for path in rng.permutation(found)[:per_source]]
+        for source, found in sorted(paths.items())
+    }
+
+
+def fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
+    """Threshold in the code and quantile of photos as they are, by the name of the threshold."""
+
+    def quantile(name: str, share: float) -> float:
+        return float(np.quantile([getattr(one, name) for one in measures], share))
+
+    low, high = REJECTED, 1 - REJECTED
+    return {
+        "MIN_LIGHT": (quality.MIN_LIGHT, quantile("light", low)),
+        "MAX_CLIPPED": (quality.MAX_CLIPPED, quantile("clipped", high)),
+        "MAX_GLARE": (quality.MAX_GLARE, quantile("glare", high)),
+        "MIN_CONTRAST": (quality.MIN_CONTRAST, quantile("contrast", low)),
+        "MAX_AREA": (quality.MAX_AREA, quantile("area", high)),
+        "MIN_AREA": (quality.MIN_AREA, quantile("area", low)),
+        "MAX_OFFSET": (quality.MAX_OFFSET, quantile("offset", high)),
+        "MIN_SHARPNESS": (quality.MIN_SHARPNESS, quantile("sharpness", low)),
+        "MIN_TEXTURE": (quality.MIN_TEXTURE, quantile("texture", low)),
+    }
+
+
+def report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
+    """The lines of both tables."""
+    fit = [
+        image
+        for name, images in draw_photos(catalogue, "train", per_source).items()
+        for image in images
+        if name not in NO_LESION
+    ]
+    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {REJECTED:.1%}"
+    for name, (threshold, found) in fitted(measure(fit, imgsz)).items():
+        yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
+    drawn = draw_photos(catalogue, "val", per_source)
+    held_out = {name: images for name, images in drawn.items() if name not in NO_LESION}
+    everything = [image for images in held_out.values() for image in images]
+    yield f"{len(everything)} photos of val: rejected"
+    for name, images in held_out.items():
+        yield _line(f"as they are: {name}", errors(measure(images, imgsz)))
+    yield _line("as they are: all", errors(measure(everything, imgsz)))
+    yield _line("with a sensor's noise", errors(measure(everything, imgsz, add_noise)))
+    for words, shift in (("a steady hand", TREMOR), ("a moving hand", SWEEP)):
+        rng = np.random.default_rng(0)
+        found_of = errors([moving(shift, imgsz, one, rng) for one in everything])
+        yield _line(f"{words}, {shift:.1%} a frame", found_of)
+    for name, degrade in DEGRADED.items():
+        yield _line(name, errors(measure(everything, imgsz, degrade)))
+    for name in NO_LESION:
+        if name in drawn:
+            yield _line(name, errors(measure(drawn[name], imgsz)))
+
+
+def _line(name: str, found: Errors) -> str:
+    shares = ", ".join(f"{defect} {count / found.count:.1%}" for defect, count in found.defects.most_common())
+    return f"  {name:<32}{found.rejected:>7.1%}  {shares}"
+
+
+def _ends(side: int) -> tuple[slice, slice]:
+    return slice(0, side), slice(SIDE - side, SIDE)
+
+
+def _minified(image: Frame, scale: float) -> Frame:
+    """Blurred as much as a lens that makes it so much smaller would, so that the warp makes no moiré."""
+    if scale > 0.8:
+        return image
+    return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the report; returns the exit status."""
+    options = _parser().parse_args(argv)
+    for line in report(options.data, options.imgsz, options.per_source):
+        print(line, flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("quality", "Measure how often the quality gate errs.")
+    parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="a run's catalogue.csv")
+    parser.add_argument("--imgsz", type=_size, default=192, help="side of what the network sees, in pixels")
+    parser.add_argument("--per-source", type=positive_int, default=200, help="photos of a split and source")
+    return parser
+
+
+def _size(text: str) -> int:
+    """An argparse type: a side that the gate can judge."""
+    if (size := positive_int(text)) < GRID:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than the gate's {GRID} pixels")
+    return size
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,65 @@
+"""Writes README.md's table of latencies from benchmarks/results/machines, one file for each machine.
+
+dermedge benchmark MODEL… --source photos/ --output DIR
+cp DIR/results.json benchmarks/results/machines/NAME.json
+python -m dermedge.benchmarks.lab.readme
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.compare import read_results
+from dermedge.benchmarks.lab.written import with_part
+from dermedge.benchmarks.report import NOT_MEASURED, Table
+from dermedge.edge.files import write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+MACHINES = ROOT / "benchmarks" / "results" / "machines"
+COMMAND = "python -m dermedge.benchmarks.lab.readme"
+HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
+
+
+def table(folder: Path = MACHINES) -> str:
+    """The table of all machines as Markdown, in the order of their files' names.
+
+    Raises:
+        DataError: a file is no result of the benchmark.
+    """
+    results = [read_results(path) for path in sorted(folder.glob("*.json"))]
+    rows = tuple(_cells(one, row) for one in results for row in one["rows"])
+    title = "Frame to decision, end to end, on a 640x480 frame; models in turn."
+    return Table(title, HEAD, rows).to_markdown()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the table; returns the exit status."""
+    command_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(argv)
+    write_text(README, with_part(README.read_text(encoding="utf-8"), COMMAND, table()))
+    return 0
+
+
+def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+    machine, total = results["machine"], row["latency"]["total"]
+    name = machine["model"] if "Raspberry" in (machine["model"] or "") else machine["cpu"]
+    peak_mb = row["start"]["peak_mb"]
+    return (
+        f"{name}, {machine['runtime']}, {results['created'][:10]}",
+        row["model"],
+        str(row["num_threads"]),
+        f"{total['median']:.2f}",
+        f"{total['low']:.2f} to {total['high']:.2f}",
+        f"{total['p99']:.2f}",
+        f"{row['latency']['invoke']['median']:.2f}",
+        NOT_MEASURED if peak_mb is None else f"{peak_mb:.0f}",
+        row["mark"],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,299 @@
+"""What each part of the training recipe is worth: trainings that differ from the recipe in one thing.
+
+    python -m dermedge.benchmarks.lab.recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
+
+Every row is a run of `dermedge train` on one half of the photos outside the test split, scored in float on
+the other half: rare classes have too few photos in a validation split to tell two recipes apart. A row that
+was stopped goes on where it was, and one that is there is not trained again: rows can be added one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.report import Table
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.files import write_text
+
+if TYPE_CHECKING:
+    from dermedge.train.fit.run_folder import RunFolder
+
+BASE = "base"
+SEEDS = (BASE, "seed-1", "seed-2")
+HALVES = 2
+EPOCHS, PHOTOS_PER_EPOCH = 6, 3200
+SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "melanoma_auroc_all", "decline_auroc_other", "brier")
+HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
+
+
+def _unadjusted(_shares: NDArray[np.float32]) -> Any:
+    import tf_keras as keras
+
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def _half_gray(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A variation of a picture whose light has been made white, half of the time.
+
+    Shades of gray: the light is the Minkowski mean of order 6 (Finlayson and Trezzi, 2004).
+    """
+    from dermedge.train.fit.augment import augment
+
+    if rng.random() < 0.5:
+        seen = rgb.astype(np.float32) + 1
+        light = (seen**6).mean(axis=(0, 1)) ** (1 / 6)
+        rgb = np.clip(seen * (light.mean() / light) - 1, 0, 255).astype(np.uint8)
+    return augment(rgb, rng)
+
+
+def _as_it_is(rgb: NDArray[np.uint8], _rng: np.random.Generator) -> NDArray[np.uint8]:
+    return rgb
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a row has otherwise than the recipe.
+
+    Attributes:
+        what: for people.
+        config: fields of `dermedge.train.fit.run_folder.Config`.
+        constants: names of the code -> what stands there while this row is trained.
+        teachers: other rows, which it learns from besides the labels.
+    """
+
+    what: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    teachers: tuple[str, ...] = ()
+
+
+VARIANTS = {
+    BASE: Variant("the recipe: EfficientNet-Lite0 trunk, 128 pixels"),
+    "seed-1": Variant("another seed", {"seed": 1}),
+    "seed-2": Variant("a third seed", {"seed": 2}),
+    "160-pixels": Variant("160 pixels", {"size": 160}),
+    "192-pixels": Variant("192 pixels", {"size": 192}),
+    "224-pixels": Variant("224 pixels", {"size": 224}),
+    "mobilenet-v2": Variant("MobileNetV2", {"architecture": "mobilenet_v2"}),
+    "wider": Variant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
+    "evenly": Variant("classes drawn evenly", constants={"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
+    "as-they-come": Variant(
+        "classes drawn as they come", constants={"dermedge.train.fit.batches.CLASS_POWER": 1.0}
+    ),
+    "not-adjusted": Variant(
+        "logits not adjusted", constants={"dermedge.train.fit.training.adjusted_loss": _unadjusted}
+    ),
+    # Beta(a, a) of so small an a is 0 or 1
+    "not-blended": Variant("pictures not blended", constants={"dermedge.train.fit.batches.MIXUP": 1e-9}),
+    "sharp-labels": Variant(
+        "no label smoothing", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.0}
+    ),
+    "smoother-labels": Variant(
+        "label smoothing 0.1", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.1}
+    ),
+    "shades-of-gray": Variant(
+        "shades of gray, every other picture", constants={"dermedge.train.fit.batches.augment": _half_gray}
+    ),
+    "not-moved": Variant(
+        "neither turned, mirrored, zoomed nor shifted",
+        constants={"dermedge.train.fit.augment._move": _as_it_is},
+    ),
+    "milder-colours": Variant(
+        "light and colours varied less",
+        constants={
+            "dermedge.train.fit.augment.EXPOSURE": (0.85, 1.1),
+            "dermedge.train.fit.augment.GAIN": 0.02,
+            "dermedge.train.fit.augment.CONTRAST": (0.9, 1.1),
+            "dermedge.train.fit.augment.SATURATION": (0.9, 1.1),
+            "dermedge.train.fit.augment.HUE_DEGREES": 2,
+        },
+    ),
+    "own-colours": Variant(
+        "light and colours as they are",
+        constants={
+            "dermedge.train.fit.augment._light": _as_it_is,
+            "dermedge.train.fit.augment._colour": _as_it_is,
+        },
+    ),
+    "mild": Variant(
+        "no blur, hairs, patches, JPEG",
+        constants={
+            f"dermedge.train.fit.augment.{name}_SHARE": 0.0 for name in ("BLUR", "HAIR", "PATCH", "JPEG")
+        },
+    ),
+    "longer": Variant("twice the epochs", {"epochs": 2 * EPOCHS}),
+    "taught": Variant("taught by two other seeds", teachers=("seed-1", "seed-2")),
+    "taught-by-wider": Variant("taught by EfficientNet-Lite2", teachers=("wider",)),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training and its figures, as `dermedge.train.evaluation.scorecard.figures` names them: value, low, high."""
+
+    name: str
+    what: str
+    epochs: int
+    photos_per_epoch: int
+    seed: int
+    figures: dict[str, Sequence[float]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains the rows that are not there, and writes the table of all that are."""
+    options = _parse(argv)
+    for name in options.rows:
+        _train(name, options)
+    rows = read_rows(options.output)
+    write_text(options.output / "experiments.csv", to_csv(rows))
+    print(to_table(rows).to_markdown())
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser("recipe", "Trainings that differ from the recipe in one thing.")
+    parser.add_argument("output", type=Path, metavar="OUT", help="the folder of all rows")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for dermedge train")
+    parser.add_argument(
+        "--weights",
+        type=_start,
+        nargs="+",
+        default=[],
+        metavar="ARCH=FILE",
+        help="what networks start with; imagenet for others",
+    )
+    parser.add_argument("--rows", nargs="*", default=list(VARIANTS), metavar="NAME", help="which to train")
+    parser.add_argument("--epochs", type=positive_int, default=EPOCHS, help="of a row")
+    parser.add_argument("--photos-per-epoch", type=positive_int, default=PHOTOS_PER_EPOCH, help="of a row")
+    options = parser.parse_args(argv)
+    for name in options.rows:
+        if name not in VARIANTS:
+            raise OptionError(f"there is no row '{name}'. There are: {', '.join(VARIANTS)}")
+    return options
+
+
+def _start(text: str) -> tuple[str, str]:
+    architecture, given, path = text.partition("=")
+    if not given or not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"'{text}' is not ARCH=FILE with a file that is there")
+    return architecture, path
+
+
+def _train(name: str, options: argparse.Namespace) -> None:
+    from dermedge.train.fit.training import Trainer
+
+    result = options.output / f"{name}.json"
+    if result.is_file():
+        return
+    variant = VARIANTS[name]
+    missing = [teacher for teacher in variant.teachers if not (options.output / f"{teacher}.json").is_file()]
+    if missing:
+        raise OptionError(
+            f"the row '{name}' is taught by '{missing[0]}', which is not there yet: name it first"
+        )
+    run = _run(name, variant, options)
+    with ExitStack() as stack:
+        for constant, value in variant.constants.items():
+            stack.enter_context(patch(constant, value))
+        Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
+    config = run.config()
+    row = Row(name, variant.what, config.epochs, config.photos_per_epoch, config.seed, _figures(run))
+    write_text(result, json.dumps(asdict(row), indent=1) + "\n")
+
+
+def _run(name: str, variant: Variant, options: argparse.Namespace) -> RunFolder:
+    """The run of a row, made if it is not there."""
+    from dermedge.train.cli.train import PRETRAINED_RATE
+    from dermedge.train.data.catalogue import build_catalogue, with_fold
+    from dermedge.train.fit.run_folder import Config, RunFolder
+    from dermedge.train.progress import progress_line
+
+    run = RunFolder(options.output / name)
+    if run.path.exists():
+        return run
+    catalogue = build_catalogue(options.data, progress=progress_line("reading the photos"), cache=run.cache)
+    half = replace(catalogue, photos=with_fold(catalogue.photos, 0, HALVES, catalogue.seed))
+    architecture = variant.config.get("architecture", "efficientnet_lite0_trunk")
+    config = Config(
+        architecture=architecture,
+        classes=half.classes,
+        size=128,
+        weights=dict(options.weights).get(architecture, "imagenet"),
+        epochs=options.epochs,
+        qat_epochs=0,
+        photos_per_epoch=options.photos_per_epoch,
+        batch_size=32,
+        learning_rate=PRETRAINED_RATE,
+        qat_learning_rate=0.0,
+        seed=0,
+        data=tuple(map(str, options.data)),
+        data_digest=half.digest,
+        command=f"python -m dermedge.benchmarks.lab.recipe, row {name}",
+        teachers=tuple(str(options.output / teacher) for teacher in variant.teachers),
+    )
+    run.create(replace(config, **variant.config), half)
+    return run
+
+
+def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
+    from dermedge.train.fit.folds import pooled_figures
+
+    scores, _ = pooled_figures([run])
+    return {name: (scores[name].value, scores[name].low, scores[name].high) for name in SHOWN}
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows that are in a folder, in the order of `VARIANTS`; raises DataError where there are none."""
+    there = [folder / f"{name}.json" for name in VARIANTS]
+    rows = [Row(**json.loads(path.read_text())) for path in there if path.is_file()]
+    if not rows:
+        raise DataError(f"no row is finished in '{folder}'")
+    return rows
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line a row; every figure with the ends of its 95 % interval over lesions."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ends = [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
+    writer.writerow(["row", "what", "epochs", "photos_per_epoch", "seed", *ends])
+    for row in rows:
+        values = [f"{value:.4f}" for name in SHOWN for value in row.figures[name]]
+        writer.writerow([row.name, row.what, row.epochs, row.photos_per_epoch, row.seed, *values])
+    return text.getvalue()
+
+
+def to_table(rows: Sequence[Row]) -> Table:
+    """For people, with the standard deviation over the seeds of the recipe below it."""
+    cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in SHOWN)) for row in rows]
+    seeds = [row for row in rows if row.name in SEEDS]
+    if len(seeds) > 1:
+        spread = [np.std([row.figures[name][0] for row in seeds], ddof=1) for name in SHOWN]
+        cells.append((f"standard deviation over {len(seeds)} seeds", "", *(f"{one:.4f}" for one in spread)))
+    return Table(
+        "Scored in float on the half that was not trained on.", ("row", "epochs", *HEAD), tuple(cells)
+    )
+
+
+def _interval(figure: Sequence[float]) -> str:
+    value, low, high = figure
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

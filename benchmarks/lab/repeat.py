@@ -1,0 +1,155 @@
+"""Whether two runs on this machine agree within the intervals that they state.
+
+    python -m dermedge.benchmarks.lab.repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
+
+Each run is a process of its own. Two agree as `benchmark compare` judges: their intervals have a part in
+common. The bar is 19 of 20 pairs of good runs; one that was marked noisy or throttled promises nothing.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+
+from dermedge.benchmarks.command import run_command, seconds, show_progress
+from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab.runs import measure_alone
+from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.latency import Rules, Spread
+from dermedge.benchmarks.report import Table
+from dermedge.benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.errors import DermedgeError
+
+BAR = 19 / 20
+RUNS = 20
+SECS = 5.0
+# The warm-up and the measurement may take so many times --secs, each.
+MAX_SECS = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, of all those that are compared.
+
+    Attributes:
+        total: end to end, ms.
+        faults: why it is not good.
+    """
+
+    total: Spread
+    faults: tuple[str, ...]
+
+    @property
+    def mark(self) -> str:
+        return mark(self.faults)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Pairs of runs.
+
+    Attributes:
+        pairs: all.
+        promised: of which both runs are good.
+        agreed: of the promised ones, those whose intervals have a part in common.
+        agreed_of_all: of all, whatever they are marked as.
+    """
+
+    pairs: int
+    promised: int
+    agreed: int
+    agreed_of_all: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bar is met."""
+        if not self.promised:
+            return "not tested: fewer than two runs were good"
+        return "met" if self.agreed >= BAR * self.promised else "missed"
+
+
+def agreement(runs: Sequence[Run]) -> Agreement:
+    """How many pairs of runs agree."""
+    pairs = list(combinations(runs, 2))
+    good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
+    return Agreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, and writes what was asked for; returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = sheet_parser("repeat", "Whether runs on this machine agree within their own intervals.")
+    parser.add_argument(
+        "--runs", type=positive_int, default=RUNS, help="how many, each in a process of its own"
+    )
+    parser.add_argument("--secs", type=seconds, default=SECS, help="measure so long in each, at least")
+    arguments = parser.parse_args(given)
+    check_options(arguments)
+    frames, origin = frames_of_source(arguments.source)
+    rules = Rules(num_runs=1, min_secs=arguments.secs, max_secs=MAX_SECS * arguments.secs)
+    runs: list[Run] = []
+    failure = None
+    try:
+        while len(runs) < arguments.runs:
+            show_progress(f"run {len(runs) + 1} of {arguments.runs}")
+            measured = measure_alone(arguments.model, frames, arguments.num_threads, rules)
+            latency = measured.latencies[0]
+            runs.append(Run(latency.total, (*faults_of_run(measured), *faults_of_model(latency))))
+    except (DermedgeError, KeyboardInterrupt) as error:
+        if len(runs) < 2:
+            raise
+        failure = str(error) or "stopped"
+    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.repeat", *given])
+    deliver(to_sheet(runs, origin_of(arguments, command, origin), failure), arguments)
+    return 0
+
+
+def to_sheet(runs: Sequence[Run], origin: Origin, failure: str | None) -> Sheet:
+    """A row for each run, and how many pairs agree."""
+    head = ("run", "median ms", "95 % interval", "half of it", "run is")
+    rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
+    found = agreement(runs)
+    medians = np.array([one.total.median for one in runs])
+    noisy = sum(one.mark != GOOD for one in runs)
+    lines = [
+        f"{found.agreed} of {found.promised} pairs of good runs agree; of all {found.pairs} pairs, "
+        f"{found.agreed_of_all}; {noisy} of {len(runs)} runs are not good",
+        f"the medians lie {medians.std(ddof=1) / medians.mean():.2%} apart (standard deviation)"
+        if len(runs) > 1
+        else "one run says nothing of others",
+        f"bar, 19 of 20 pairs of good runs agree: {found.verdict}",
+        *([f"ended early: {failure}"] if failure else []),
+    ]
+    title = f"Frame to decision, {origin.model}, each run in a process of its own."
+    values = {
+        "agreement": {**asdict(found), "verdict": found.verdict},
+        "failure": failure,
+        "runs": [{**asdict(one), "mark": one.mark} for one in runs],
+    }
+    return Sheet("repeat", origin, (Table(title, head, rows),), tuple(lines), values)
+
+
+def _agree(pair: tuple[Run, Run]) -> bool:
+    first, second = (one.total for one in pair)
+    return first.low <= second.high and second.low <= first.high
+
+
+def _cells(number: int, one: Run) -> tuple[str, ...]:
+    total = one.total
+    return (
+        str(number),
+        f"{total.median:.3f}",
+        f"[{total.low:.3f}, {total.high:.3f}]",
+        f"{(total.high - total.low) / 2 / total.median:.1%}",
+        one.mark,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

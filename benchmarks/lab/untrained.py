@@ -1,0 +1,70 @@
+"""Networks of `dermedge.train.fit.networks` with weights that nobody trained, as .tflite files.
+
+Neither the time nor the instructions of an inference depend on what the weights are, nor does the size of the
+file; what such a file answers means nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+
+from dermedge.edge.errors import MissingExtra
+from dermedge.edge.files import write_bytes
+
+CALIBRATION_PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides how much a network has to compute.
+
+    Attributes:
+        architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
+        size: side of the input in pixels.
+        width: factor to the numbers of filters.
+        kind: a form of `dermedge.convert.to_tflite.KINDS` that needs no training.
+        classes: number of outputs.
+    """
+
+    architecture: str
+    size: int
+    width: float = 1.0
+    kind: str = "int8-ptq"
+    classes: int = 5
+
+    @property
+    def name(self) -> str:
+        """Unique among shapes."""
+        return f"{self.architecture}-{self.size}px-x{self.width:g}-{self.kind}"
+
+
+def write_untrained(shape: Shape, folder: Path) -> Path:
+    """Writes the file of a shape, without a manifest, below ``folder``, and returns its path.
+
+    Raises:
+        MissingExtra: TensorFlow is not installed.
+        OptionError: an unknown architecture, or a size below 32.
+    """
+    if util.find_spec("tensorflow") is None:
+        raise MissingExtra("tensorflow", "train")
+    import tf_keras as keras
+
+    from dermedge.convert.network import network_of
+    from dermedge.convert.to_tflite import Form, lower
+    from dermedge.train.fit.networks import build_network
+
+    keras.utils.set_random_seed(0)
+    model = build_network(shape.architecture, shape.size, shape.classes, width=shape.width)
+    labels = tuple(f"class {index}" for index in range(shape.classes))
+    pictures = np.random.default_rng(0).integers(
+        0, 256, (CALIBRATION_PICTURES, shape.size, shape.size, 3), np.uint8
+    )
+    network = network_of(model, shape.architecture, shape.size, labels)
+    path = folder / f"{shape.name}.tflite"
+    write_bytes(path, lower(network, Form(shape.kind), list(pictures)))
+    keras.backend.clear_session()
+    return path

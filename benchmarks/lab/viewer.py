@@ -1,0 +1,38 @@
+"""Viewers of the live picture of `dermedge run --serve`: `python -m dermedge.benchmarks.lab.viewer PORT COUNT`.
+
+They read until standard input ends, and print how many bytes each has read.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import sys
+from collections.abc import Sequence
+
+CHUNK_BYTES = 1 << 16
+
+
+def main(argv: Sequence[str]) -> int:
+    """Reads PORT of the loopback with COUNT connections."""
+    port, count = map(int, argv)
+    request = f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    taken: dict[socket.socket, int] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        for _ in range(count):
+            viewer = socket.create_connection(("127.0.0.1", port))
+            viewer.sendall(request)
+            selector.register(viewer, selectors.EVENT_READ)
+            taken[viewer] = 0
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is sys.stdin:
+                    print(*taken.values())
+                    return 0
+                assert isinstance(key.fileobj, socket.socket)
+                taken[key.fileobj] += len(key.fileobj.recv(CHUNK_BYTES))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""dermedge: train, quantize, prove, run and measure skin-lesion classifiers on a Raspberry Pi or a phone.
+
+    from dermedge import Classifier, Pipeline, open_source, read_picture
+
+For research and education only: not a medical device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dermedge.edge.model.classifier import Classifier
+    from dermedge.edge.photos import read_picture
+    from dermedge.edge.pipeline import Pipeline
+    from dermedge.edge.sources.source import open_source
+
+__all__ = ["DISCLAIMER", "Classifier", "Pipeline", "__version__", "open_source", "read_picture"]
+
+__version__ = "0.1.0"
+
+DISCLAIMER = "For research and education only: not a medical device, and no medical advice."
+
+# Name -> the module that defines it. Each is imported when its name is asked for, so that `dermedge doctor` runs
+# where OpenCV does not.
+_MODULES = {
+    "Classifier": "dermedge.edge.model.classifier",
+    "Pipeline": "dermedge.edge.pipeline",
+    "open_source": "dermedge.edge.sources.source",
+    "read_picture": "dermedge.edge.photos",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'dermedge' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)

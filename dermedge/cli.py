@@ -1,0 +1,138 @@
+"""The command line of dermedge: one verb a line, each imported only when it is called."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from dermedge import DISCLAIMER, __version__
+
+# verb -> (module, what it does). Each module has `main(argv) -> int`.
+VERBS = {
+    "data": (
+        "dermedge.train.cli.data",
+        "audit labelled photos, or put them into one table with honest splits",
+    ),
+    "train": ("dermedge.train.cli.train", "fit a classifier on labelled photos, then fine-tune it for int8"),
+    "evaluate": (
+        "dermedge.train.cli.evaluate",
+        "score .tflite files or a run on labelled photos, with a report",
+    ),
+    "convert": ("dermedge.convert.cli", "turn a run into one .tflite that describes itself"),
+    "predict": ("dermedge.edge.cli.predict", "classify pictures and folders"),
+    "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
+    "inspect": ("dermedge.edge.cli.inspect", "what a .tflite is: tensors, operators, precision, manifest"),
+    "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and show it to one"),
+    "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),
+    "benchmark": ("dermedge.benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
+}
+
+# package -> the extra that installs it
+EXTRAS = {
+    "tensorflow": "train",
+    "tf_keras": "train",
+    "tensorflow_model_optimization": "train",
+    "scipy": "train",
+    "imagehash": "train",
+    "PIL": "train",
+    "sklearn": "train",
+    "jinja2": "train",
+    "flatbuffers": "train",
+    "ai_edge_litert": "edge",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "segno": "phone",
+    "trustme": "phone",
+    "matplotlib": "benchmark",
+}
+
+
+def usage() -> str:
+    """The overview of the verbs."""
+    verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
+    how = "usage: dermedge VERB [options]      (dermedge VERB --help tells the options)"
+    return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit status: 0 or 1, 2 for what a person can mend, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        return run_command(lambda: _say(usage()))
+    if arguments[0] in ("-V", "--version"):
+        return run_command(lambda: _say(f"dermedge {__version__}"))
+    if arguments[0] not in VERBS:
+        return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
+    module = VERBS[arguments[0]][0]
+    return run_command(lambda: import_module(module).main(arguments[1:]))
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """The exit status of a command: its own, 2 and one line for what a person can mend, 130 for Ctrl-C."""
+    try:
+        return _run(command)
+    except KeyboardInterrupt:
+        # also one that arrives while the packages are imported
+        print("dermedge: stopped", file=sys.stderr)
+        return 130
+
+
+def fail(message: str) -> int:
+    """Prints one line on standard error; returns exit status 2."""
+    print(f"dermedge: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _say(text: str) -> int:
+    print(text)
+    return 0
+
+
+def _run(command: Callable[[], int]) -> int:
+    from dermedge.edge.errors import DermedgeError, MissingExtra
+    from dermedge.edge.files import storage_error
+
+    try:
+        _mend_output()
+        try:
+            status = command()
+        except SystemExit:
+            # argparse's, after --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+        return status
+    except DermedgeError as error:
+        return fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        return fail(str(MissingExtra(package, EXTRAS[package])))
+    except BrokenPipeError:
+        # the reader of our output has gone, as with `| head`
+        _give_output_up()
+        return 0
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_output_up()
+        return fail(str(storage_error(error.filename or "output", error)))
+
+
+def _mend_output() -> None:
+    """Lets all that is printed be printed: to a closed standard output, and in any encoding."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # a class or a file may be called what the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_output_up() -> None:
+    """Lets Python's end not try again to print what could not be printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,123 @@
+"""What the command lines of all verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from dermedge.edge.errors import OptionError
+from dermedge.edge.model.runtime import RUNTIMES
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises OptionError with one line where argparse prints its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see {self.prog} --help")
+
+
+def make_parser(verb: str, description: str) -> Parser:
+    """A parser for one verb; options cannot be abbreviated, so that a typing error is not another option."""
+    return Parser(
+        prog=f"dermedge {verb}",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number of 1 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return value
+
+
+def whole(text: str) -> int:
+    """An argparse type: a whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """What argparse types of numbers begin with: NaN, which is in no range, where the text is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    value = number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def threads(text: str) -> int | str:
+    """An argparse type: a whole number of 1 or more, or ``auto``."""
+    return text if text == "auto" else positive_int(text)
+
+
+def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
+    """--model, --labels, --tta, --num-threads and --runtime.
+
+    Args:
+        tune: whether the number of threads may be, and by itself is, ``auto``.
+    """
+    parser.add_argument(
+        "--model",
+        type=model_path,
+        default=DEFAULT_MODEL,
+        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+    )
+    parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="mean over the picture, its mirror image and both upside down: four times as long",
+    )
+    add_runtime_options(parser, tune)
+
+
+def add_sets_option(parser: argparse.ArgumentParser) -> None:
+    """--sets, for models with thresholds for prediction sets."""
+    parser.add_argument(
+        "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
+    )
+
+
+def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
+    """--num-threads and --runtime; ``tune`` as that of `add_model_options`."""
+    if tune:
+        parser.add_argument(
+            "--num-threads",
+            type=threads,
+            default="auto",
+            help="threads of the interpreter; auto measures at the first start, and remembers",
+        )
+    else:
+        parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+
+
+def read_labels(path: Path | None) -> list[str] | None:
+    """The lines of a labels file, or None without one.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"cannot read the labels '{path}': {error}") from error

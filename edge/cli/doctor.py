@@ -1,0 +1,50 @@
+"""`dermedge doctor`: checks the installation, and whether a model answers here as where it was made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.doctor import FAULT, Finding, examine
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.runtime import RUNTIMES
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints one line a check; status 1 where one found a fault."""
+    options = _parser().parse_args(argv)
+    if not options.model.is_file():
+        raise ModelError(f"there is no model file '{options.model}'")
+    findings = examine(options.model, options.runtime)
+    if options.json:
+        print(
+            json.dumps({"model": str(options.model), "findings": [asdict(one) for one in findings]}, indent=1)
+        )
+    else:
+        width = max(len(one.check) for one in findings)
+        for one in findings:
+            print(line(one, width))
+    return 1 if any(one.status == FAULT for one in findings) else 0
+
+
+def line(finding: Finding, width: int) -> str:
+    """A finding for people, its check padded to ``width``."""
+    cure = f"; cure: {finding.cure}" if finding.cure else ""
+    return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("doctor", "Check the installation, and a model by its golden test.")
+    parser.add_argument(
+        "--model",
+        type=model_path,
+        default=DEFAULT_MODEL,
+        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+    )
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+    parser.add_argument("--json", action="store_true", help="for a program")
+    return parser

@@ -1,0 +1,203 @@
+"""`dermedge inspect`: what a .tflite is, of any maker, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
+from dermedge.edge.model.golden import PICTURES
+from dermedge.edge.model.manifest import Manifest, digest, read_associated_labels, read_manifest
+from dermedge.edge.model.shipped import SHIPPED, model_path
+
+BYTES_PER_MB = 1e6
+MACS_PER_MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What can be told of a file.
+
+    Attributes:
+        path: of the file.
+        bytes: its size.
+        sha256: of all of it, in hexadecimal.
+        graph: its content.
+        manifest: or None where it has none of ours.
+        labels: of the manifest, or else of the label file of its maker.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    graph: Graph
+    manifest: Manifest | None
+    labels: tuple[str, ...]
+
+    @property
+    def macs(self) -> int:
+        return sum(one.macs for one in self.graph.operators)
+
+    @property
+    def left_in_float(self) -> tuple[Operator, ...]:
+        """The operators that compute in floats, where the file or the rest of it is integer."""
+        floats = tuple(one for one in self.graph.operators if one.is_float)
+        integers = [one for one in self.graph.operators if one.macs and not one.is_float]
+        claims = self.manifest is not None and self.manifest.quantization.startswith("int")
+        return floats if integers or claims else ()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints what a file is."""
+    options = _parser().parse_args(argv)
+    inspection = inspect_model(options.model)
+    if options.json:
+        print(json.dumps(as_json(inspection), indent=1))
+    else:
+        for line in as_text(inspection):
+            print(line)
+    return 0
+
+
+def inspect_model(path: Path) -> Inspection:
+    """Reads a file.
+
+    Raises:
+        ModelError: it is missing, damaged, or no .tflite.
+        MissingExtra: the schema of .tflite files is not installed.
+    """
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+    graph = read_graph(model, path)
+    manifest = read_manifest(path)
+    labels = manifest.labels if manifest else read_associated_labels(path)
+    return Inspection(path, len(model), digest(path), graph, manifest, labels or ())
+
+
+def as_text(inspection: Inspection) -> Iterator[str]:
+    """Lines for people."""
+    graph = inspection.graph
+    yield f"{inspection.path}"
+    yield _line("size", f"{inspection.bytes / BYTES_PER_MB:.2f} MB")
+    yield _line("SHA-256", inspection.sha256)
+    for what, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for one in tensors:
+            yield _line(what, _tensor_text(one))
+    millions = f"{inspection.macs / MACS_PER_MILLION:,.1f} million multiply-accumulates"
+    yield _line("operators", f"{len(graph.operators)}, {millions}")
+    for row in _by_operator(inspection):
+        share = f"{row['share']:>6.1%}" if row["macs"] else f"{'-':>6}"
+        yield f"  {row['count']:>13}  {row['name']:<24}  {share}  {row['precision']}"
+    precisions = [
+        f"{name} {one['share']:.1%}" for name, one in _by_precision(inspection).items() if one["macs"]
+    ]
+    yield _line("precision", f"of the multiply-accumulates: {', '.join(precisions) or '-'}")
+    for operator in inspection.left_in_float:
+        yield _line("left in float", f"{operator.name} that makes {operator.output!r}")
+    yield _line("metadata", ", ".join(graph.metadata) or "-")
+    if inspection.manifest is None:
+        labels = f"{len(inspection.labels)} labels in its label file" if inspection.labels else "no labels"
+        yield _line("manifest", f"none of dermedge; {labels}")
+        return
+    values = asdict(inspection.manifest)
+    if values["golden"]:
+        values["golden"] = f"its answers to {PICTURES} drawn pictures; dermedge doctor --model asks again"
+    for name, value in values.items():
+        if value not in (None, "", {}):
+            yield _line(name, _value_text(value))
+
+
+def as_json(inspection: Inspection) -> dict[str, Any]:
+    """The same for programs."""
+    graph = inspection.graph
+    return {
+        "file": str(inspection.path),
+        "bytes": inspection.bytes,
+        "sha256": inspection.sha256,
+        "inputs": [_tensor_json(one) for one in graph.inputs],
+        "outputs": [_tensor_json(one) for one in graph.outputs],
+        "macs": inspection.macs,
+        "operators": _by_operator(inspection),
+        "precision": _by_precision(inspection),
+        "left_in_float": [asdict(one) for one in inspection.left_in_float],
+        "metadata": list(graph.metadata),
+        "labels": list(inspection.labels),
+        "manifest": asdict(inspection.manifest) if inspection.manifest else None,
+    }
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<13}  {value}"
+
+
+def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
+    """Operators of one name and precision together, those with the most multiply-accumulates first."""
+    counts = Counter((one.name, one.precision) for one in inspection.graph.operators)
+    macs: Counter[tuple[str, str]] = Counter()
+    for one in inspection.graph.operators:
+        macs[one.name, one.precision] += one.macs
+    return [
+        {"name": key[0], "precision": key[1], "count": count, **_share(macs[key], inspection)}
+        for key, count in sorted(counts.items(), key=lambda item: (-macs[item[0]], -item[1], item[0]))
+    ]
+
+
+def _by_precision(inspection: Inspection) -> dict[str, dict[str, Any]]:
+    """Precision -> operators, multiply-accumulates and their share, the greatest first."""
+    counts = Counter(one.precision for one in inspection.graph.operators)
+    macs: Counter[str] = Counter()
+    for one in inspection.graph.operators:
+        macs[one.precision] += one.macs
+    return {
+        name: {"count": counts[name], **_share(macs[name], inspection)}
+        for name in sorted(counts, key=lambda name: (-macs[name], -counts[name], name))
+    }
+
+
+def _share(macs: int, inspection: Inspection) -> dict[str, Any]:
+    return {"macs": macs, "share": round(macs / inspection.macs, 6) if inspection.macs else 0.0}
+
+
+def _tensor_text(tensor: TensorInfo) -> str:
+    quantized = ", ".join(
+        f"{scale:.8g} * (q - {zero_point})" if zero_point else f"{scale:.8g} * q"
+        for scale, zero_point in zip(tensor.scales[:1], tensor.zero_points[:1], strict=False)
+    )
+    return f"{tensor.dtype} {list(tensor.shape)}  {quantized or 'not quantized'}  {tensor.name!r}"
+
+
+def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "scale": tensor.scales[0] if tensor.scales else None,
+        "zero_point": tensor.zero_points[0] if tensor.zero_points else None,
+    }
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("inspect", "Tell what a .tflite is.")
+    parser.add_argument(
+        "model",
+        type=model_path,
+        metavar="MODEL",
+        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+    )
+    parser.add_argument("--json", action="store_true", help="for a program")
+    return parser

@@ -1,0 +1,207 @@
+"""`dermedge predict`: classifies picture files and folders of them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+
+from dermedge.edge.cli.arguments import add_model_options, add_sets_option, make_parser, read_labels
+from dermedge.edge.errors import OptionError, PictureError, SourceError
+from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.photos import find_pictures
+from dermedge.edge.pipeline import Reading, classify_frames
+from dermedge.edge.sources.source import Pictures
+from dermedge.edge.views.overlay import draw, encode, set_line
+
+EXPLAINED_SUFFIX = ".explained.png"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predicts what can be read; status 2 where a picture could not."""
+    options = _parser().parse_args(argv)
+    if options.output:
+        check_file(options.output)
+    if options.explain:
+        check_writable(options.explain)
+    cv2.setNumThreads(1)  # as in dermedge.edge.cli.run
+    paths = find_all(options.paths)
+    if options.explain:
+        _refuse_equal_names(paths)
+    unreadable: list[PictureError] = []
+    with Classifier(
+        options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
+    ) as classifier:
+        if options.explain and not classifier.has_heat_map:
+            raise OptionError(
+                f"--explain needs a model that tells where its evidence lies, and '{options.model}' does not"
+            )
+        if options.sets:
+            classifier.require_prediction_sets()
+        readings = predict(paths, classifier, unreadable, options.sets)
+        if options.explain:
+            readings = explain(readings, options.explain)
+        lines = FORMATS[options.format](readings, classifier.labels, paths, options.sets)
+        _print_or_write(lines, options.output, unreadable, len(paths))
+    for error in unreadable:
+        print(f"dermedge: error: {error}", file=sys.stderr)
+    return 2 if unreadable else 0
+
+
+def find_all(paths: Sequence[Path]) -> list[Path]:
+    """The pictures of all folders and the other paths as they are, in the order given.
+
+    Raises:
+        SourceError: a folder holds no picture.
+    """
+    found: list[Path] = []
+    for path in paths:
+        pictures = find_pictures(path) if path.is_dir() else [path]
+        if not pictures:
+            raise SourceError(f"there is no picture in the folder '{path}'")
+        found += pictures
+    return found
+
+
+def predict(
+    paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
+) -> Iterator[Reading]:
+    """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
+    for path in paths:
+        with closing(Pictures([path])) as source:
+            try:
+                yield from classify_frames(source, classifier, sets=sets)
+            except PictureError as error:
+                unreadable.append(error)
+
+
+def explain(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:
+    """Writes each annotated picture with its heat map into ``folder``, and passes the reading on."""
+    for reading in readings:
+        name = Path(reading.frame.name).name + EXPLAINED_SUFFIX
+        write_bytes(folder / name, encode(draw(reading, heat=True), ".png"))
+        yield reading
+
+
+def table(
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+) -> Iterator[str]:
+    """Lines for people, in columns; each comes as soon as its picture is predicted."""
+    first = max(len("picture"), *(len(str(path)) for path in paths))
+    second = max(len("label"), *(len(label) for label in labels))
+    header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
+    start = f"{'picture':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
+    yield f"{start}  {header}{'  set' if sets else ''}"
+    for reading in readings:
+        values = "  ".join(
+            f"{value:>{max(len(label), 6)}.4f}"
+            for label, value in zip(labels, reading.prediction.probabilities, strict=True)
+        )
+        prediction = reading.prediction
+        uncertain = "yes" if reading.is_uncertain else "-"
+        chosen = "" if reading.chosen is None else f"  {set_line(reading.chosen)}"
+        yield (
+            f"{reading.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
+            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
+        )
+
+
+def comma_separated(
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+) -> Iterator[str]:
+    """Lines of CSV with a header; the classes' columns are called by their labels."""
+    yield _csv_line(
+        ["path", "label", "probability", "uncertain", "alert", *labels, *(["set"] if sets else [])]
+    )
+    for reading in readings:
+        prediction = reading.prediction
+        yield _csv_line(
+            [
+                reading.frame.name,
+                prediction.label,
+                f"{prediction.probability:.6f}",
+                "yes" if reading.is_uncertain else "no",
+                prediction.alert or "",
+                *(f"{one:.6f}" for one in prediction.probabilities),
+                *([] if reading.chosen is None else [";".join(reading.chosen)]),
+            ]
+        )
+
+
+def json_lines(
+    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+) -> Iterator[str]:
+    """One JSON object a picture."""
+    for reading in readings:
+        prediction = reading.prediction
+        probabilities = {
+            label: round(value, 6) for label, value in zip(labels, prediction.probabilities, strict=True)
+        }
+        values = {
+            "path": reading.frame.name,
+            "label": prediction.label,
+            "probability": round(prediction.probability, 6),
+            "uncertain": reading.is_uncertain,
+            "alert": prediction.alert,
+            "probabilities": probabilities,
+        }
+        if reading.chosen is not None:
+            values["set"] = list(reading.chosen)
+        yield json.dumps(values, ensure_ascii=False)
+
+
+FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path], bool], Iterator[str]]] = {
+    "table": table,
+    "csv": comma_separated,
+    "jsonl": json_lines,
+}
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()
+
+
+def _print_or_write(
+    lines: Iterable[str], output: Path | None, unreadable: Sequence[PictureError], count: int
+) -> None:
+    """Prints lines as they come, or writes them all at the end, unless no picture could be read."""
+    if output is None:
+        for line in lines:
+            print(line, flush=True)
+        return
+    content = "".join(f"{line}\n" for line in lines)
+    if len(unreadable) < count:
+        write_text(output, content)
+        print(f"{count - len(unreadable)} predictions written to {output}")
+
+
+def _refuse_equal_names(paths: Sequence[Path]) -> None:
+    name, count = Counter(path.name for path in paths).most_common(1)[0]
+    if count > 1:
+        raise OptionError(f"--explain: {count} pictures are called '{name}'; explain them folder by folder")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "predict", "Classify pictures. For research and education only: not a medical device."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
+    add_model_options(parser)
+    add_sets_option(parser)
+    parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="of the predictions")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
+    parser.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write each picture there with its heat map"
+    )
+    return parser

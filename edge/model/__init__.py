@@ -1,0 +1,1 @@
+"""The network and what its outputs mean: runtime, classifier, manifest, decision."""

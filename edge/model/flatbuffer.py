@@ -1,0 +1,236 @@
+"""What is inside a .tflite: its tensors and operators, read from the flatbuffer without running it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from dermedge.edge.errors import MissingExtra, ModelError
+
+FILE_IDENTIFIER = b"TFL3"
+# The first that an operator reads or writes names what it computes in.
+COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
+FLOATS = COMPUTED_IN[:4]
+# Shapes, axes, indices and biases, which say nothing of how weights are stored.
+NOT_WEIGHTS = ("int32", "int64", "bool")
+# Operators that only lead from one type to another.
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+CONVERSION = "conversion"
+
+Shape = tuple[int, ...]
+
+# Operator -> its multiply-accumulates, of the shapes of its inputs and of its output. Howard et al.,
+# "MobileNets", 2017, section 3.1: every output value takes as many as its kernel has weights. The layouts
+# are those of TensorFlow's schema.fbs and of the operators' shape functions.
+MACS: dict[str, Callable[[Sequence[Shape], Shape], int]] = {
+    # the filter is [c_out, h, w, c_in / groups]
+    "CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:]),
+    # [1, h, w, c_out]
+    "DEPTHWISE_CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:3]),
+    # [d, h, w, c_in / groups, c_out]
+    "CONV_3D": lambda inputs, output: prod(output) * prod(inputs[1][:4]),
+    # [c_out, h, w, c_in]; the picture is the third input, and each of its values meets the kernel once
+    "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
+    # [out, in]
+    "FULLY_CONNECTED": lambda inputs, output: prod(output) * inputs[1][-1],
+    # [.., rows, inner] or its transpose; the output is [.., rows, columns]
+    "BATCH_MATMUL": lambda inputs, output: prod(output) * prod(inputs[0][-2:]) // output[-2],
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor as the file describes it.
+
+    Attributes:
+        name: given by the converter.
+        shape: with 1 where a dimension is open.
+        dtype: as NumPy calls it.
+        scales: of the quantization: none, one, or one a channel.
+        zero_points: as many.
+        is_constant: whether its values are in the file.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    is_constant: bool
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One step of the computation.
+
+    Attributes:
+        name: in the schema, or that of a custom operator.
+        output: the name of its first output tensor.
+        precision: what it computes in, as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
+            range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
+        macs: multiply-accumulates of convolutions and matrix products; 0 for everything else, as the
+            literature counts, and for recurrent and custom operators, whose shapes do not tell them.
+    """
+
+    name: str
+    output: str
+    precision: str
+    macs: int
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it computes in floats, however its weights are stored."""
+        return self.precision.startswith(FLOATS)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The content of one .tflite.
+
+    Attributes:
+        inputs: of the model.
+        outputs: of the model, in the file's order.
+        operators: in the order in which they run.
+        metadata: the names of the entries that tools have added.
+    """
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    operators: tuple[Operator, ...]
+    metadata: tuple[str, ...]
+
+
+def read_graph(model: bytes, source: Path | str) -> Graph:
+    """Reads a .tflite, with or without an appended zip; ``source`` names it in errors.
+
+    Raises:
+        ModelError: it is damaged, or no .tflite.
+        MissingExtra: the schema is not installed.
+    """
+    schema = tflite_schema()
+    if model[4:8] != FILE_IDENTIFIER:
+        raise ModelError(f"'{source}' is no .tflite model, or its beginning is damaged")
+    try:
+        root = schema.Model.GetRootAs(model)
+        constant = [
+            bool(root.Buffers(index).DataLength() and root.Buffers(index).DataAsNumpy().size)
+            or root.Buffers(index).Offset() > 1
+            for index in range(root.BuffersLength())
+        ]
+        graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
+        tensors = [_tensors(graph, constant, schema) for graph in graphs]
+        operators = [
+            one
+            for graph, of_graph in zip(graphs, tensors, strict=True)
+            for one in _operators(root, graph, of_graph, schema)
+        ]
+        return Graph(
+            inputs=tuple(tensors[0][index] for index in _vector(graphs[0], "Inputs")),
+            outputs=tuple(tensors[0][index] for index in _vector(graphs[0], "Outputs")),
+            operators=tuple(operators),
+            metadata=tuple(_text(root.Metadata(index).Name()) for index in range(root.MetadataLength())),
+        )
+    except (struct.error, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        # the generated code does not verify, and meets a damaged offset in one of these ways
+        raise ModelError(f"'{source}' is damaged: its flatbuffer cannot be read ({error})") from error
+
+
+def float_ops(model: bytes) -> tuple[Operator, ...]:
+    """The operators of a .tflite that compute in floats: none in one that is integer throughout.
+
+    A conversion at the inputs and outputs, as a float input has, is not one of them.
+    """
+    return tuple(one for one in read_graph(model, "the model").operators if one.is_float)
+
+
+def tflite_schema() -> Any:
+    """The code that TensorFlow's schema.fbs was generated into; ai-edge-litert ships it.
+
+    Raises:
+        MissingExtra: it is not installed, as where tflite-runtime is the only runtime.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise MissingExtra(
+            "ai-edge-litert, which brings the schema of .tflite files (where it has no wheel, run this on "
+            "another machine)",
+            "edge",
+        ) from error
+    return schema_py_generated
+
+
+def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorInfo]:
+    dtypes = {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
+    found = []
+    for index in range(graph.TensorsLength()):
+        tensor = graph.Tensors(index)
+        quantization = tensor.Quantization()
+        found.append(
+            TensorInfo(
+                name=_text(tensor.Name()),
+                shape=_vector(tensor, "Shape"),
+                dtype=dtypes.get(tensor.Type(), f"type {tensor.Type()}"),
+                scales=_vector(quantization, "Scale") if quantization else (),
+                zero_points=_vector(quantization, "ZeroPoint") if quantization else (),
+                is_constant=constant[tensor.Buffer()],
+            )
+        )
+    return found
+
+
+def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any) -> list[Operator]:
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+    # tensor -> how its values are stored; weights that a DEQUANTIZE unpacks are constant as well
+    stored = {index: one.dtype for index, one in enumerate(tensors) if one.is_constant}
+    found = []
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        code = root.OperatorCodes(operator.OpcodeIndex())
+        # numbers below 127 are in the older field, of one byte
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = _text(code.CustomCode()) if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin)
+        # -1 stands for an input that is left out
+        inputs = [index for index in _vector(operator, "Inputs") if index >= 0]
+        outputs = _vector(operator, "Outputs")
+        if name == "DEQUANTIZE" and inputs[0] in stored:
+            stored[outputs[0]] = stored[inputs[0]]
+        moving = [tensors[index].dtype for index in (*inputs, *outputs) if index not in stored]
+        weights = [stored[index] for index in inputs if index in stored]
+        shapes = [tensors[index].shape for index in inputs]
+        found.append(
+            Operator(
+                name=name or f"operator {builtin}",
+                output=tensors[outputs[0]].name if outputs else "",
+                precision=CONVERSION if name in CONVERSIONS else _precision(moving, weights),
+                macs=_macs(name, shapes, tensors[outputs[0]].shape) if outputs else 0,
+            )
+        )
+    return found
+
+
+def _precision(moving: Sequence[str], weights: Sequence[str]) -> str:
+    """What an operator computes in, from the types of what flows through it and of its constants."""
+    computed = next((dtype for dtype in COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
+    others = sorted({*weights} - {computed, *NOT_WEIGHTS})
+    return f"{computed} with {' and '.join(others)} weights" if others else computed
+
+
+def _macs(name: str | None, inputs: Sequence[Shape], output: Shape) -> int:
+    try:
+        return MACS[name](inputs, output) if name in MACS else 0
+    except (IndexError, ZeroDivisionError):
+        return 0  # a shape that is known only when the model runs
+
+
+def _vector(table: Any, field: str) -> tuple[Any, ...]:
+    """A vector of numbers, empty where it is absent."""
+    return tuple(getattr(table, f"{field}AsNumpy")().tolist()) if getattr(table, f"{field}Length")() else ()
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode(errors="replace") if value else ""

@@ -1,0 +1,239 @@
+"""The golden test: drawn pictures, and what a model answers to them, to be compared on any machine.
+
+The pictures are drawn by integers alone, so that they are the same everywhere and need not be stored. The
+answers travel in the manifest as the outputs' raw levels. XNNPACK computes int8 models to the same bits on
+x86-64 and ARM; other kernels do not, and floats differ in their last digits.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.preprocess import to_input
+
+PICTURES = 12
+# Another drawing is another number: outputs are compared only for one and the same.
+DRAWING = 1
+HEIGHT, WIDTH = 240, 320
+# Of the greatest expected value: how far a float output may be off. Between x86-64 and arm64, networks of
+# floats were 6e-7 apart, and one of dynamic range, which rounds its activations as it runs, 9e-4.
+FLOAT_TOLERANCE = 1e-2
+
+# Blue first. Skin from pale to dark, and what lies on it.
+SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
+SPOTS = ((58, 78, 128), (30, 38, 60), (84, 92, 196), (128, 112, 108), (196, 206, 236), (40, 120, 60))
+
+Whole = NDArray[np.int64]  # [240, 320]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An output that is not what it was where the model was converted.
+
+    Attributes:
+        output: ``probabilities`` or ``evidence``.
+        pictures: in how many of the pictures.
+        by: the greatest difference, in levels of a quantized output, else in its values.
+        is_quantized: which of the two.
+    """
+
+    output: str
+    pictures: int
+    by: float
+    is_quantized: bool
+
+    def __str__(self) -> str:
+        amount = (
+            f"{self.by:.0f} {'level' if self.by == 1 else 'levels'}"
+            if self.is_quantized
+            else f"{self.by:.2g}"
+        )
+        return f"{self.output} moved in {self.pictures} of {PICTURES} pictures, by {amount} at most"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How the golden test went.
+
+    Attributes:
+        same_pixels: whether the preprocessing made the pictures that it made at the conversion.
+        moved: the outputs that are others than then; empty where all is well.
+        other_class: pictures whose most probable class is another than then.
+        is_xnnpack: False where an output moved and the runtime answers to the bit as it does without
+            XNNPACK, so that its kernels are the reason.
+    """
+
+    same_pixels: bool
+    moved: tuple[Moved, ...]
+    other_class: int
+    is_xnnpack: bool
+
+    @property
+    def passed(self) -> bool:
+        return self.same_pixels and not self.moved
+
+
+def record(model: Path) -> dict[str, Any]:
+    """What the manifest of a model keeps as ``golden``: its answers by LiteRT with XNNPACK on one thread.
+
+    The keys are ``drawing``; ``pixels``, the SHA-256 of the pictures as the network sees them; and
+    ``outputs``, name -> base64 of the raw values of all pictures, little-endian.
+
+    Raises:
+        ModelError: the model cannot be run.
+    """
+    with Classifier(model, runtime="litert") as classifier:
+        pixels, outputs = _digest(classifier.input_size), answers(classifier)
+    return {
+        "drawing": DRAWING,
+        "pixels": pixels,
+        "outputs": {name: _encode(values) for name, values in outputs.items()},
+    }
+
+
+def replay(
+    model: Path, runtime: str = "auto", open_model: Callable[..., Classifier] = Classifier
+) -> Replay | None:
+    """Asks a model again by the runtime of this machine; None where its manifest has no answers.
+
+    Args:
+        model: a .tflite.
+        runtime: as of `Classifier`.
+        open_model: makes the `Classifier`.
+
+    Raises:
+        ModelError: the model cannot be run, or its answers are damaged or of another drawing.
+    """
+    with open_model(model, runtime=runtime) as classifier:
+        golden = classifier.manifest.golden if classifier.manifest else {}
+        if not golden:
+            return None
+        same_pixels = golden.get("pixels") == _digest(classifier.input_size)
+        got = answers(classifier)
+        expected = _expected(golden, got, model)
+    moved = compare(expected, got)
+    is_xnnpack = True
+    if moved:
+        with open_model(model, runtime=runtime, xnnpack=False) as classifier:
+            plain = answers(classifier)
+        is_xnnpack = any(not np.array_equal(got[name], plain[name]) for name in got)
+    classes = [one["probabilities"].argmax(axis=1) for one in (expected, got)]
+    return Replay(same_pixels, moved, int((classes[0] != classes[1]).sum()), is_xnnpack)
+
+
+def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
+    """Output -> its raw values for all pictures, [PICTURES, ...]."""
+    rows: dict[str, list[NDArray[Any]]] = {}
+    for number in range(PICTURES):
+        classifier.preprocess(draw(number))
+        classifier.invoke()
+        for name, tensor in classifier.raw_outputs().items():
+            rows.setdefault(name, []).append(tensor.values)
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+def compare(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> tuple[Moved, ...]:
+    """The outputs of ``got`` that differ from ``expected``, floats by more than FLOAT_TOLERANCE."""
+    moved = []
+    for name, values in got.items():
+        is_quantized = values.dtype.kind in "iu"
+        wide = expected[name].astype(np.float64)
+        apart = np.abs(values - wide).reshape(len(values), -1).max(axis=1)
+        allowed = 0.0 if is_quantized else FLOAT_TOLERANCE * float(np.abs(wide).max())
+        # a NaN is not within any tolerance
+        off = ~(apart <= allowed)
+        if off.any():
+            moved.append(Moved(name, int(off.sum()), float(apart.max()), is_quantized))
+    return tuple(moved)
+
+
+@cache
+def draw(number: int) -> NDArray[np.uint8]:
+    """Picture ``number``: a spot on skin; uint8 [240, 320, 3], blue first, not to be written to."""
+    # of 64 bits also where whole numbers have 32
+    y, x = np.indices((HEIGHT, WIDTH), np.int64)
+    skin, spot = SKINS[number % len(SKINS)], SPOTS[number % len(SPOTS)]
+    centre_x, centre_y = _pick(number, 1, 120, 200), _pick(number, 2, 90, 150)
+    radius_x, radius_y = _pick(number, 3, 20, 100), _pick(number, 4, 20, 100)
+    distance = 1024 * (x - centre_x) ** 2 // radius_x**2 + 1024 * (y - centre_y) ** 2 // radius_y**2
+    ragged = _smooth(x, y, 24, 10 * number) - 128
+    # 0 outside, 256 inside
+    amount = np.clip(1152 - distance - 3 * ragged, 0, 256)
+    mottled = (_smooth(x, y, 12, 10 * number + 1) - 128) * amount // 1024
+    shade = (_smooth(x, y, 90, 10 * number + 2) - 128) // 6
+    picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    for channel in range(3):
+        mixed = skin[channel] + (spot[channel] - skin[channel]) * amount // 256
+        grain = _hash(x, y, 10 * number + 3 + channel) % 17 - 8
+        picture[..., channel] = np.clip(mixed + mottled + shade + grain, 0, 255)
+    picture.flags.writeable = False
+    return picture
+
+
+def _smooth(x: Whole, y: Whole, cell: int, salt: int) -> Whole:
+    """Noise of 0 to 255 that is random at the corners of cells of so many pixels and bilinear between."""
+    left, right = cell - x % cell, x % cell
+    upper, lower = cell - y % cell, y % cell
+    corners = [[_hash(x // cell + i, y // cell + j, salt) % 256 for i in (0, 1)] for j in (0, 1)]
+    top: Whole = corners[0][0] * left + corners[0][1] * right
+    bottom: Whole = corners[1][0] * left + corners[1][1] * right
+    blended: Whole = top * upper + bottom * lower
+    return blended // (cell * cell)
+
+
+def _pick(number: int, salt: int, low: int, high: int) -> int:
+    """A whole number of ``low`` to ``high``, other for each picture and purpose."""
+    bits = _hash(np.full((1, 1), number, np.int64), np.full((1, 1), salt, np.int64), 0)
+    return low + int(bits[0, 0]) % (high - low + 1)
+
+
+def _hash(x: Whole, y: Whole, salt: int) -> Whole:
+    """Numbers of 32 bits that look random: the finalizer of MurmurHash3 (Appleby, public domain)."""
+    bits = (x * 73856093 ^ y * 19349663 ^ salt * 83492791).astype(np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ bits >> np.uint32(shift)) * np.uint32(factor)
+    return (bits ^ bits >> np.uint32(16)).astype(np.int64)
+
+
+def _digest(size: int) -> str:
+    """SHA-256 of all pictures as a network of this input size sees them."""
+    seen = hashlib.sha256()
+    for number in range(PICTURES):
+        seen.update(to_input(draw(number), size).tobytes())
+    return seen.hexdigest()
+
+
+def _encode(values: NDArray[Any]) -> str:
+    little_endian = values.astype(values.dtype.newbyteorder("<"))
+    return base64.b64encode(little_endian.tobytes()).decode()
+
+
+def _expected(
+    golden: dict[str, Any], got: Mapping[str, NDArray[Any]], model: Path
+) -> dict[str, NDArray[Any]]:
+    """The recorded outputs, in the types and shapes that the model has."""
+    if golden.get("drawing") != DRAWING:
+        raise ModelError(
+            f"the golden test of '{model}' is of drawing {golden.get('drawing')!r}, and this dermedge draws "
+            f"{DRAWING}; install the dermedge that made it"
+        )
+    try:
+        return {
+            name: np.frombuffer(
+                base64.b64decode(golden["outputs"][name], validate=True), values.dtype.newbyteorder("<")
+            ).reshape(values.shape)
+            for name, values in got.items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the golden test in '{model}' is damaged ({error}); convert it again") from error

@@ -1,0 +1,192 @@
+"""What a model file says about itself: a zip appended to the .tflite, as TFLite's associated files are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.preprocess import PREPROCESSING
+
+MANIFEST_NAME = "dermedge.json"
+LABELS_NAME = "labels.txt"
+MANIFEST_VERSION = 1
+# A fixed stamp, so that two equal conversions give equal bytes.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
+BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of one model file.
+
+    Attributes:
+        labels: class names in the order of the outputs.
+        input_size: side of the square input in pixels.
+        quantization: float32, float16, dynamic, int16x8, int8-ptq, int8-qat or int8-mixed.
+        architecture: the network's name.
+        none_label: the class that stands for "none of these", or None where there is none.
+        temperature: divides the logits before the softmax; set on validation.
+        thresholds: of the decision, as `dermedge.edge.model.decision` describes them; empty: the most probable class.
+        metrics: figures by name, each measured by the device runtime on the split that its key names, or in
+            Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted;
+            ``validated_by``: the run that these figures, temperature and thresholds are of, where the network
+            has learned the validation photos itself.
+        parity: how the file compares with the Keras model it was made of, on the same pictures.
+        data_digest: SHA-256 of the catalogue it was trained on.
+        command: the command line that trained it.
+        licence: of the weights.
+        tools: versions of the packages that made it.
+        golden: its answers to the pictures of `dermedge.edge.model.golden`, or empty.
+    """
+
+    labels: tuple[str, ...]
+    input_size: int
+    quantization: str
+    architecture: str = ""
+    preprocessing: str = PREPROCESSING
+    none_label: str | None = None
+    temperature: float = 1.0
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    data_digest: str | None = None
+    command: str | None = None
+    licence: str | None = None
+    tools: dict[str, str] = field(default_factory=dict)
+    golden: dict[str, Any] = field(default_factory=dict)
+    version: int = MANIFEST_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON with sorted keys, so that equal manifests are equal bytes."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: Path | str) -> Manifest:
+        """Parses a manifest; ``source`` names its file in errors. Unknown keys of later versions are ignored.
+
+        Raises:
+            ModelError: it is not a manifest of ours.
+        """
+        try:
+            values = json.loads(text)
+            known = {one.name for one in fields(cls)}
+            manifest = cls(**{key: value for key, value in values.items() if key in known})
+            labels = tuple(str(label) for label in manifest.labels)
+            _check_temperature(manifest.temperature)
+            _check_thresholds(manifest.thresholds, labels, manifest.none_label)
+            _part(manifest.golden, "golden")
+            return cls(**{**manifest.__dict__, "labels": labels})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"the manifest in '{source}' cannot be read ({error}); convert it again"
+            ) from error
+
+
+def _check_temperature(temperature: Any) -> None:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise ValueError(f"the temperature is {temperature!r}, not a number")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"the temperature is {temperature}, not a number above 0")
+
+
+def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str | None) -> None:
+    """Raises ValueError where `dermedge.edge.model.decision` could not decide by these thresholds."""
+    _part(thresholds, "thresholds")
+    if "none" in thresholds:
+        _check_probability(thresholds["none"], "none")
+        if none_label not in labels:
+            raise ValueError(f"it has a threshold for none of these, and no such class: {none_label!r}")
+    if "uncertain" in thresholds:
+        _check_probability(thresholds["uncertain"], "uncertain")
+    if "alert" in thresholds:
+        alert = _part(thresholds["alert"], "alert")
+        _check_probability(alert.get("threshold"), "alert")
+        if alert.get("label") not in labels:
+            raise ValueError(f"the alert is for the class {alert.get('label')!r}, which it does not have")
+    if "conformal" in thresholds:
+        conformal = _part(thresholds["conformal"], "conformal")
+        _check_probability(conformal.get("coverage"), "coverage")
+        of_classes = _part(conformal.get("thresholds"), "conformal")
+        for label in labels:
+            _check_probability(of_classes.get(label), f"conformal of '{label}'")
+
+
+def _part(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r}, which is not an object")
+    return value
+
+
+def _check_probability(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"the threshold {name} is {value!r}, not a number of 0 to 1")
+
+
+def strip(model: bytes) -> bytes:
+    """The flatbuffer alone, without an appended zip."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            starts = [info.header_offset for info in archive.infolist()]
+    except zipfile.BadZipFile:
+        return model
+    return model[: min(starts)] if starts else model
+
+
+def attach(model: bytes, manifest: Manifest) -> bytes:
+    """The model with the manifest and its labels appended; one that was there is replaced."""
+    buffer = io.BytesIO(strip(model))
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in (
+            (LABELS_NAME, "\n".join(manifest.labels) + "\n"),
+            (MANIFEST_NAME, manifest.to_json()),
+        ):
+            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
+    return buffer.getvalue()
+
+
+def read_manifest(path: Path | str) -> Manifest | None:
+    """The manifest of a .tflite, or None where it has none of ours.
+
+    Raises:
+        ModelError: the file is missing, or its manifest is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(MANIFEST_NAME).decode()
+    except KeyError:
+        return None
+    except OSError as error:
+        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+    except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+        # without its manifest a file would answer without thresholds, by the numbers of its classes
+        if BEGUN_ZIP.search(Path(path).read_bytes()):
+            raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
+        return None
+    return Manifest.from_json(text, path)
+
+
+def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
+    """The lines of ``labels.txt`` in a .tflite of any maker, or None."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".txt")]
+            if not names:
+                return None
+            name = LABELS_NAME if LABELS_NAME in names else names[0]
+            return tuple(archive.read(name).decode().splitlines())
+    except (zipfile.BadZipFile, UnicodeDecodeError, OSError):
+        return None
+
+
+def digest(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,105 @@
+"""The seam to the TFLite interpreters: LiteRT, and its predecessor where nothing newer exists."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any, Protocol
+
+from dermedge.edge.errors import MissingExtra, ModelError, OptionError
+
+
+class Interpreter(Protocol):
+    """What dermedge uses of a TFLite interpreter; both packages below have it."""
+
+    def allocate_tensors(self) -> None: ...
+    def invoke(self) -> None: ...
+    def get_input_details(self) -> list[dict[str, Any]]: ...
+    def get_output_details(self) -> list[dict[str, Any]]: ...
+    def tensor(self, tensor_index: int) -> Callable[[], Any]:
+        """A function that gives a view of the tensor's memory; hold no view during ``invoke``."""
+
+
+RUNTIMES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+
+
+def installed_runtimes() -> list[str]:
+    """The names of the runtimes that can be imported here, the preferred first."""
+    return [name for name, module in RUNTIMES.items() if util.find_spec(module.split(".")[0])]
+
+
+def choose_runtime(name: str = "auto") -> str:
+    """The runtime to use for a name or ``auto``.
+
+    Raises:
+        OptionError: no runtime is called that.
+        MissingExtra: it, or every one, is not installed.
+    """
+    if name != "auto" and name not in RUNTIMES:
+        raise OptionError(f"unknown runtime '{name}'. Known: auto, {', '.join(RUNTIMES)}")
+    there = installed_runtimes()
+    if name == "auto" and there:
+        return there[0]
+    if name in there:
+        return name
+    if name == "tflite-runtime":
+        raise MissingExtra("tflite-runtime (Python 3.11 and NumPy 1 only)", "edge-tflite-runtime")
+    raise MissingExtra("ai-edge-litert", "edge")
+
+
+def open_interpreter(
+    model: Path | str, num_threads: int = 1, runtime: str = "auto", xnnpack: bool = True
+) -> Interpreter:
+    """An interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
+
+    Raises:
+        ModelError: the file is missing, truncated, no .tflite, or refused by the runtime.
+        OptionError: an unknown runtime, or fewer than one thread.
+    """
+    if num_threads < 1:
+        raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(f"there is no model file '{path}'")
+    name = choose_runtime(runtime)
+    module = import_module(RUNTIMES[name])
+    if name == "tflite-runtime" and not zipfile.is_zipfile(path):
+        _try_in_child(path, RUNTIMES[name])
+    kernels = (
+        module.OpResolverType.AUTO if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    try:
+        interpreter = module.Interpreter(
+            model_path=str(path), num_threads=num_threads, experimental_op_resolver_type=kernels
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"'{path}' is damaged or is no .tflite model that runs here: {reason}") from error
+    return interpreter
+
+
+# Exits with 1 where Python sees the error, and by a signal where the runtime dies of it.
+TRIAL = """
+import sys
+from importlib import import_module
+interpreter = import_module(sys.argv[2]).Interpreter(model_path=sys.argv[1])
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+
+
+def _try_in_child(path: Path, module: str) -> None:
+    """Runs a file once in a child process: tflite-runtime does not verify files, and dies of damaged ones.
+
+    A file that ends with its manifest is whole, and needs no trial.
+    """
+    trial = subprocess.run([sys.executable, "-c", TRIAL, str(path), module], capture_output=True, check=False)
+    if trial.returncode:
+        raise ModelError(
+            f"'{path}' is damaged or is no .tflite model that runs here: tflite-runtime fails on it"
+        )

@@ -1,0 +1,21 @@
+"""The models that ship with dermedge, found beside this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+DEFAULT_MODEL = MODELS / "dermedge-192.tflite"
+# Half the latency of the default one or less.
+FAST_MODEL = MODELS / "dermedge-128.tflite"
+SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL)}
+
+
+def model_path(text: str) -> Path:
+    """The file of a model that ships, by its name, or the path that was given."""
+    return SHIPPED.get(text, Path(text))
+
+
+def model_argument(path: Path) -> str:
+    """What names a model file on any machine: its name if it ships, else its path as it was given."""
+    return path.stem if path in SHIPPED.values() else str(path)

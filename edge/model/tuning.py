@@ -1,0 +1,113 @@
+"""Which runtime and how many threads a model is fastest with here: measured once, and remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+from dermedge.edge.errors import ModelError, StorageError
+from dermedge.edge.files import write_text
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.runtime import choose_runtime, installed_runtimes, open_interpreter
+
+FILE = "tuning.json"
+THREADS = (1, 2, 4)
+WARMUP_RUNS = 2
+MAX_RUNS = 20
+MAX_S = 0.25
+NS_PER_MS, NS_PER_S = 1e6, 1e9
+# More threads must be so much faster, because they heat the board.
+GAIN = 0.9
+PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a model is run with.
+
+    Attributes:
+        invoke_ms: the median that was measured for it.
+    """
+
+    runtime: str
+    num_threads: int
+    invoke_ms: float
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what they can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dermedge"
+
+
+def tuned(model: Path, runtime: str = "auto") -> Choice:
+    """The remembered choice for a model file, or one that is measured now and remembered.
+
+    Args:
+        runtime: the one to use, or ``auto`` for the fastest that is installed.
+
+    Raises:
+        ModelError: the file is missing, or cannot be run.
+        OptionError, MissingExtra: as `dermedge.edge.model.runtime.choose_runtime` does.
+    """
+    first = choose_runtime(runtime)
+    runtimes = installed_runtimes() if runtime == "auto" else [first]
+    if not model.is_file():
+        raise ModelError(f"there is no model file '{model}'")
+    key = " ".join([digest(model), platform.machine(), str(os.cpu_count()), *map(_version, runtimes)])
+    path = cache_folder() / FILE
+    remembered = _read(path)
+    with suppress(KeyError, TypeError):  # TypeError: written by another version
+        return Choice(**remembered[key])
+    measured = measure(model, runtimes)
+    # a device whose disk cannot be written measures at each start
+    with suppress(StorageError):
+        write_text(path, json.dumps({**remembered, key: asdict(measured)}, indent=1) + "\n")
+    return measured
+
+
+def measure(model: Path, runtimes: list[str]) -> Choice:
+    """The fastest of these runtimes and of `THREADS` up to the number of cores."""
+    choices = [
+        Choice(runtime, threads, _invoke_ms(model, threads, runtime))
+        for runtime in runtimes
+        for threads in THREADS
+        if threads == 1 or threads <= (os.cpu_count() or 1)
+    ]
+    best = choices[0]
+    for choice in choices[1:]:
+        if choice.invoke_ms < GAIN * best.invoke_ms:
+            best = choice
+    return best
+
+
+def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
+    """The median of a few inferences, in milliseconds."""
+    interpreter = open_interpreter(model, threads, runtime)
+    for _ in range(WARMUP_RUNS):
+        interpreter.invoke()
+    began, runs = perf_counter_ns(), list[float]()
+    while len(runs) < MAX_RUNS and perf_counter_ns() - began < MAX_S * NS_PER_S:
+        started = perf_counter_ns()
+        interpreter.invoke()
+        runs.append((perf_counter_ns() - started) / NS_PER_MS)
+    return median(runs)
+
+
+def _version(runtime: str) -> str:
+    return f"{runtime} {metadata.version(PACKAGES[runtime])}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is remembered; nothing where the file is missing or no JSON."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

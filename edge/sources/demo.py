@@ -1,0 +1,392 @@
+"""The embedded demo: a camera drifting over skin, drawn by this module. No file, no network, no patient.
+
+GENERATED PICTURES. Nothing here is a photo of skin, and what a classifier says of it means nothing: the
+demo shows that capture, classifier and views work together. It is deterministic: frame n is always the same.
+
+A strip of skin with eight stations is drawn once; each frame is a window of it that moves and zooms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.sources.source import Frame
+
+NAME = "demo (generated pictures)"
+NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
+WIDTH, HEIGHT, FPS = 640, 480, 30
+# The strip: stations side by side, each so large that the window never leaves it above or below.
+PITCH = 720
+DWELL_S, TRAVEL_S = 2.6, 1.4
+
+Image = NDArray[np.float32]  # [h, w, 3], 0 to 255, blue first, while it is being drawn
+Field = NDArray[np.float32]  # [h, w]
+Random = np.random.Generator
+Bgr = tuple[float, float, float]
+
+SKIN: Bgr = (158, 180, 222)
+HAIR: Bgr = (34, 44, 62)
+
+
+class Demo:
+    """The demo as a live source of 640 x 480 pixels and 30 frames a second."""
+
+    is_live = True
+
+    def __init__(self) -> None:
+        self._number = 0
+        _strip()
+        self._due = time.monotonic()
+
+    def read(self) -> Frame | None:
+        """The next frame, when it is due; one that comes late sets the beat anew, as a camera would."""
+        now = time.monotonic()
+        time.sleep(max(self._due - now, 0))
+        self._due = max(self._due, now) + 1 / FPS
+        self._number += 1
+        return Frame(generate(self._number - 1), self._number - 1, time.monotonic(), NAME)
+
+    def close(self) -> None:
+        """Nothing to release: the strip is kept for the next demo of this process."""
+
+
+def generate(number: int) -> NDArray[np.uint8]:
+    """Frame ``number`` of the demo: uint8 [480, 640, 3], blue first."""
+    seconds = number / FPS
+    x = _camera_x(seconds)
+    zoom = 1.0 + 0.10 * np.sin(0.9 * seconds)
+    y = PITCH / 2 + 16 * np.sin(0.7 * seconds)
+    tilt = 0.05 * np.sin(0.5 * seconds)
+    cosine, sine = np.cos(tilt) / zoom, np.sin(tilt) / zoom
+    # maps a pixel of the frame to its place on the strip
+    window = np.array(
+        [
+            [cosine, -sine, x - cosine * WIDTH / 2 + sine * HEIGHT / 2],
+            [sine, cosine, y - sine * WIDTH / 2 - cosine * HEIGHT / 2],
+        ]
+    )
+    frame = cv2.warpAffine(_strip(), window, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    frame = cv2.multiply(frame, _vignette(), scale=1 / 255)
+    return cv2.max(frame, _notice())  # type: ignore[return-value]
+
+
+def _camera_x(seconds: float) -> float:
+    """The window's centre on the strip: it rests, swaying, at a station and glides on to the next."""
+    station, phase = divmod(seconds, DWELL_S + TRAVEL_S)
+    glide = np.clip((phase - DWELL_S) / TRAVEL_S, 0, 1)
+    place = station % len(STATIONS) + glide * glide * (3 - 2 * glide)
+    return float((place + 1.5) * PITCH + 14 * np.sin(1.3 * seconds))
+
+
+@cache
+def _strip() -> NDArray[np.uint8]:
+    """All stations side by side, the last repeated before and the first after, for the window to wrap."""
+    random = np.random.default_rng(2026)
+    width = len(STATIONS) * PITCH
+    strip = np.empty((PITCH, width, 3), np.uint8)
+    tone = _noise(random, PITCH, width, 240)
+    blush = _noise(random, PITCH, width, 90)
+    relief = _furrows(random, PITCH, width)
+    for index, draw in enumerate(STATIONS):
+        columns = slice(index * PITCH, (index + 1) * PITCH)
+        image = _skin(tone[:, columns], blush[:, columns], relief[:, columns])
+        draw(image, random)
+        if draw not in OBJECTS:
+            _draw_hairs(image, random, 14)
+        strip[:, columns] = np.clip(image, 0, 255).astype(np.uint8)
+    return np.concatenate([strip[:, -PITCH:], strip, strip[:, :PITCH]], axis=1)
+
+
+@cache
+def _vignette() -> NDArray[np.uint8]:
+    """The light of a dermatoscope: even in the middle, falling off towards the corners; 255 is full."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    radius = np.hypot((x - WIDTH / 2) / (0.60 * WIDTH), (y - HEIGHT / 2) / (0.66 * HEIGHT))
+    light = 1 - 0.85 * _step(radius, 0.62, 1.18)
+    return np.repeat((255 * light).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@cache
+def _notice() -> NDArray[np.uint8]:
+    """A black frame with the notice along the right edge, outside the square that the network sees."""
+    line = np.zeros((24, HEIGHT, 3), np.uint8)
+    cv2.putText(line, NOTICE, (62, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (225, 225, 225), 1, cv2.LINE_AA)
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame[:, -30:-6] = cv2.rotate(line, cv2.ROTATE_90_CLOCKWISE)
+    return frame
+
+
+# ---- fields: [h, w] of numbers that the pictures are mixed by
+
+
+def _noise(random: Random, height: int, width: int, cell: float) -> Field:
+    """Smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels; left and right edge fit."""
+    rows, columns = int(np.ceil(height / cell)) + 3, max(round(width / cell), 2)
+    grid = random.uniform(-1, 1, (rows, columns)).astype(np.float32)
+    grid = np.concatenate([grid[:, -2:], grid, grid[:, :2]], axis=1)
+    step = width / columns
+    size = (round(step * (columns + 4)), round(cell * rows))
+    left, top = round(2 * step), round(cell)
+    field = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
+    return field[top : top + height, left : left + width]  # type: ignore[return-value]
+
+
+def _fractal(random: Random, cell: float, octaves: int = 4) -> Field:
+    """Noise of one station with detail at ``octaves`` scales, about -1 to 1."""
+    field = np.zeros((PITCH, PITCH), np.float32)
+    for octave in range(octaves):
+        field += _noise(random, PITCH, PITCH, cell / 2**octave) / 2**octave
+    return field / 1.6
+
+
+def _furrows(random: Random, height: int, width: int) -> Field:
+    """The fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
+    relief = np.zeros((height, width), np.float32)
+    for cell, depth in ((19, 0.42), (11, 0.36)):
+        ridge = 1 - np.abs(_noise(random, height, width, cell))
+        relief -= depth * _step(ridge, 0.80, 1.0)
+    grain = random.normal(0, 0.42, (height, width)).astype(np.float32)
+    return relief + cv2.GaussianBlur(grain, (0, 0), 0.9)
+
+
+def _step(field: Field, low: float, high: float) -> Field:
+    """0 below ``low``, 1 above ``high``, smooth between; falling where ``low`` > ``high``."""
+    t = np.clip((field - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+@cache
+def _polar() -> tuple[Field, Field]:
+    """Distance in pixels from a station's centre, and angle."""
+    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32) - PITCH / 2
+    return np.hypot(x, y), np.arctan2(y, x)
+
+
+def _outline(random: Random, radius: float, lobes: float, ragged: float) -> Field:
+    """How far out a pixel lies in a blob: 0 in its middle, 1 on its border.
+
+    Args:
+        lobes: how far the outline is from an ellipse, 0 to about 0.3.
+        ragged: how frayed the border is in detail.
+    """
+    distance, angle = _polar()
+    border = np.ones_like(angle)
+    for wave in range(2, 7):
+        border += lobes / wave * 1.6 * np.cos(wave * angle + random.uniform(0, 2 * np.pi))
+    return distance / (radius * border) + ragged * _fractal(random, 60)
+
+
+def _network(random: Random, cell: float) -> Field:
+    """A pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
+    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32)
+    x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
+    y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
+    waves = sum(
+        np.cos(2 * np.pi / cell * (x * np.cos(turn) + y * np.sin(turn)))
+        for turn in (0, np.pi / 3, 2 * np.pi / 3)
+    )
+    lines = _step(np.asarray(waves, np.float32), 0.3, -1.3)
+    return lines * np.clip(0.6 + 0.6 * _fractal(random, 9 * cell, 2), 0.1, 1)
+
+
+# ---- paint
+
+
+def _skin(tone: Field, blush: Field, relief: Field) -> Image:
+    """Bare skin, of the same shape as its three fields."""
+    image = np.empty((*tone.shape, 3), np.float32)
+    image[...] = SKIN
+    image += 9 * tone[..., None] + 11 * relief[..., None]
+    image -= 8 * np.maximum(blush, 0)[..., None] * np.array([1.0, 1.25, 0.25], np.float32)
+    return image
+
+
+def _bgr(blue: float, green: float, red: float) -> Image:
+    """One colour, to calculate with."""
+    return np.array([blue, green, red], np.float32)
+
+
+def _mix(image: Image, colour: Bgr | Image, amount: Field) -> None:
+    """Paints ``colour`` over the image, opaque where ``amount`` is 1."""
+    image += (np.asarray(colour, np.float32) - image) * np.clip(amount, 0, 1)[..., None]
+
+
+def _stain(image: Image, colour: Bgr, amount: Field) -> None:
+    """Tints the image as pigment under the skin does: its texture still shows."""
+    image *= 1 + (_bgr(*colour) / _bgr(*SKIN) - 1) * np.clip(amount, 0, 1)[..., None]
+
+
+def _mottle(image: Image, random: Random, inside: Field) -> None:
+    """Uneven light and grain, as a lesion's surface has."""
+    uneven = 0.09 * _fractal(random, 48, 3) + 0.06 * _fractal(random, 7, 2)
+    image *= 1 + (uneven * inside)[..., None]
+
+
+def _dots(random: Random, inside: Field, count: int, radii: tuple[float, float]) -> Field:
+    """Soft round dots at random places where ``inside`` is above one half."""
+    field = np.zeros((PITCH, PITCH), np.float32)
+    places = np.argwhere(inside > 0.5)
+    for y, x in places[random.integers(0, len(places), count)]:
+        radius = random.uniform(*radii)
+        cv2.circle(
+            field, (int(16 * x), int(16 * y)), int(16 * radius), random.uniform(0.6, 1), -1, cv2.LINE_AA, 4
+        )
+    return cv2.GaussianBlur(field, (0, 0), 1.1)  # type: ignore[return-value]
+
+
+# ---- stations
+
+
+def _bare(image: Image, random: Random) -> None:
+    """Skin without a lesion, but with a few freckles."""
+    freckles = cv2.GaussianBlur(_dots(random, np.ones((PITCH, PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
+    _stain(image, (96, 128, 184), 0.7 * freckles)
+
+
+def _nevus(image: Image, random: Random) -> None:
+    """An even brown mole: round, symmetric, with a regular network that fades at its edge."""
+    out = _outline(random, 150, 0.05, 0.06)
+    inside = _step(out, 1.12, 0.72)
+    _stain(image, (84, 122, 186), inside)
+    _stain(image, (104, 126, 172), 0.8 * inside * _network(random, 12))
+    _mottle(image, random, inside)
+    _stain(image, (112, 140, 184), _step(out, 0.75, 0.1))
+    _stain(image, (92, 112, 160), 0.8 * _dots(random, _step(out, 0.6, 0.4), 34, (2, 4)))
+
+
+def _dark_nevus(image: Image, random: Random) -> None:
+    """A small dark mole of globules."""
+    out = _outline(random, 104, 0.09, 0.08)
+    inside = _step(out, 1.06, 0.84)
+    _stain(image, (66, 88, 140), inside)
+    _stain(image, (96, 110, 152), _dots(random, inside, 150, (4, 8)))
+    _stain(image, (110, 130, 170), _step(out, 0.7, 0.2))
+    _mottle(image, random, inside)
+
+
+def _melanoma(image: Image, random: Random) -> None:
+    """Asymmetric, frayed, and of many colours: browns, black, red, and a blue-white veil."""
+    out = _outline(random, 178, 0.22, 0.17)
+    inside = _step(out, 1.05, 0.90)
+    _stain(image, (74, 108, 176), inside)
+    _stain(image, (72, 84, 116), inside * _step(_fractal(random, 150), -0.1, 0.35))
+    _stain(image, (84, 98, 138), 0.85 * inside * _network(random, 16))
+    _stain(image, (118, 118, 206), inside * _step(_fractal(random, 120), 0.25, 0.6))
+    veil = inside * _step(out, 0.8, 0.4) * _step(_fractal(random, 160), 0.0, 0.5)
+    _mix(image, (146, 118, 104), 0.66 * veil)
+    _mottle(image, random, inside)
+    _stain(image, (44, 48, 66), _dots(random, _step(out, 1.05, 0.95), 95, (2, 6)))
+
+
+def _dermatofibroma(image: Image, random: Random) -> None:
+    """A pale scar in the middle of a faint brown ring."""
+    out = _outline(random, 140, 0.06, 0.07)
+    ring = _step(out, 1.15, 0.75)
+    _stain(image, (110, 138, 198), ring)
+    _stain(image, (122, 140, 182), 0.75 * ring * _network(random, 10))
+    _mottle(image, random, ring)
+    scar = _step(out, 0.62, 0.30)
+    _mix(image, (196, 204, 232), 0.75 * scar)
+    _mix(image, (222, 226, 240), 0.7 * scar * _step(_fractal(random, 40), 0.1, 0.4))
+
+
+def _carcinoma(image: Image, random: Random) -> None:
+    """Pink and raised, with yellow scale, white rings and points of blood."""
+    out = _outline(random, 165, 0.13, 0.10)
+    inside = _step(out, 1.10, 0.84)
+    _stain(image, (118, 112, 206), inside)
+    _stain(image, (128, 136, 204), 0.5 * inside * _step(_fractal(random, 70), 0, 0.4))
+    _mottle(image, random, inside)
+    ring = _step(np.abs(out - 0.78), 0.16, 0.05)
+    _mix(image, (190, 196, 232), 0.35 * ring * _step(_fractal(random, 50), -0.6, 0.4))
+    scale = _step(out + 0.3 * _fractal(random, 36), 0.58, 0.40)
+    crust = _fractal(random, 22)
+    _mix(image, _bgr(150, 200, 224) + 34 * crust[..., None], 0.85 * scale)
+    _mix(image, (70, 122, 160), 0.6 * scale * _step(crust, 0.2, 0.6))
+    _mix(image, (40, 34, 122), 0.85 * _dots(random, _step(out, 0.85, 0.75), 22, (2, 7)))
+
+
+def _draw_hairs(image: Image, random: Random, count: int) -> None:
+    """Fine hairs in about one direction, each with its shadow, none of which crosses the station's edge."""
+    t = np.linspace(0, 1, 24)
+    hairs = np.zeros((PITCH, PITCH), np.float32)
+    for _ in range(count):
+        turn = random.normal(0.9, 0.45) + random.normal(0, 0.7) * t
+        along = random.uniform(5, 14) * np.cumsum(np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0)
+        path = random.uniform(0, PITCH, 2) + along
+        if path.min() < 4 or path.max() > PITCH - 4:
+            continue
+        points = [(16 * path).astype(np.int32)]
+        cv2.polylines(hairs, points, False, 1.0, int(random.integers(1, 3)), cv2.LINE_AA, 4)
+    _stain(image, (128, 150, 190), 0.6 * cv2.GaussianBlur(np.roll(hairs, (3, 3), (0, 1)), (0, 0), 1.5))
+    _mix(image, HAIR, 0.85 * hairs)
+
+
+def _shadow(image: Image, distance: Field, radius: float, softness: float) -> None:
+    """The shadow of a round thing that lies on the image."""
+    image *= 1 - 0.5 * _step(distance, radius + softness, radius - softness)[..., None]
+
+
+def _coin(image: Image, random: Random) -> None:
+    """A coin, which is no lesion."""
+    distance, angle = _polar()
+    _shadow(image, np.roll(distance, (10, 8), (0, 1)), 158, 18)
+    face = _step(distance, 151, 149)
+    shine = 0.5 + 0.5 * np.cos(2 * angle + 0.9)
+    metal = _bgr(96, 168, 204) * (0.72 + 0.42 * shine[..., None] + 0.05 * _fractal(random, 9)[..., None])
+    _mix(image, metal, face)
+    for radius, width, colour in (
+        (146, 3.0, (60, 112, 144)),
+        (132, 2.5, (170, 222, 246)),
+        (128, 2.0, (52, 100, 130)),
+    ):
+        _mix(image, colour, 0.8 * _step(np.abs(distance - radius), width, width / 3))
+    beads = _step(np.abs(distance - 139), 4.5, 2) * _step(np.cos(72 * angle), 0.1, 0.7)
+    _mix(image, (168, 222, 248), 0.8 * beads)
+    digit = np.zeros((PITCH, PITCH), np.uint8)
+    origin = (PITCH // 2 - 66, PITCH // 2 + 74)
+    cv2.putText(digit, "5", origin, cv2.FONT_HERSHEY_DUPLEX, 7.0, 255, 20, cv2.LINE_AA)
+    relief = cv2.GaussianBlur(digit.astype(np.float32) / 255, (0, 0), 2.2)
+    emboss = cv2.Sobel(relief, cv2.CV_32F, 1, 0) + cv2.Sobel(relief, cv2.CV_32F, 0, 1)
+    image -= (46 * emboss * face)[..., None]
+
+
+def _cup(image: Image, random: Random) -> None:
+    """A cup of coffee on a wooden table, seen from above, which is no lesion either."""
+    distance, angle = _polar()
+    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32)
+    grain = np.sin((y + 26 * _fractal(random, 220)) / 5.5) + 1.3 * _fractal(random, 26)
+    wood = _bgr(62, 104, 158) * (1 + 0.10 * grain[..., None])
+    table = _step(np.abs(x - PITCH / 2), 322, 312)
+    _shadow(image, np.abs(x - PITCH / 2), 322, 22)
+    _mix(image, wood, table)
+    _shadow(image, np.roll(distance, (16, 14), (0, 1)), 176, 26)
+    handle = np.hypot((x - PITCH / 2 - 176) / 1.2, y - PITCH / 2)
+    _mix(image, (206, 214, 220), _step(np.abs(handle - 40), 15, 12))
+    light = 1 + 0.12 * np.cos(angle + 2.3)
+    _mix(image, _bgr(222, 230, 236) * light[..., None], _step(distance, 173, 170))
+    _mix(image, _bgr(150, 160, 170) / light[..., None], _step(distance, 158, 155))
+    crema = _step(distance + 12 * _fractal(random, 60), 118, 150)
+    coffee = _bgr(22, 40, 72) + crema[..., None] * _bgr(48, 72, 92)
+    _mix(image, coffee, _step(distance, 148, 145))
+    glare = _step(np.hypot(x - PITCH / 2 + 56, (y - PITCH / 2 + 62) * 1.7), 40, 8)
+    _mix(image, (214, 222, 230), 0.55 * glare)
+
+
+STATIONS: tuple[Callable[[Image, Random], None], ...] = (
+    _nevus,
+    _bare,
+    _melanoma,
+    _coin,
+    _dermatofibroma,
+    _dark_nevus,
+    _cup,
+    _carcinoma,
+)
+OBJECTS = (_coin, _cup)

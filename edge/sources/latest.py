@@ -1,0 +1,149 @@
+"""Live capture that never waits: a thread reads the source, and the newest frame wins."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from dermedge.edge.errors import SourceLost
+from dermedge.edge.sources.source import Frame, FrameSource
+
+MS_PER_S = 1000.0
+# A live source that delivers nothing for so long is lost, whether it has said so or not.
+SILENT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame as the consumer gets it.
+
+    Attributes:
+        capture_ms: how long the source took for it: waiting for the camera, transfer, decoding.
+        dropped: frames of the source so far that no consumer saw.
+    """
+
+    frame: Frame
+    capture_ms: float
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A live source delivers nothing for now.
+
+    Attributes:
+        reason: in one line, and what is done about it.
+    """
+
+    reason: str
+
+
+def capture(source: FrameSource) -> Arrival | None:
+    """Reads one frame and times it; None after the last."""
+    started = time.monotonic()
+    frame = source.read()
+    if frame is None:
+        return None
+    return Arrival(frame, MS_PER_S * (time.monotonic() - started), dropped=0)
+
+
+class LatestFrame:
+    """The newest frame of a live source; of any other source, each frame in order.
+
+    A live source is read in a thread from entry to exit, so that a slow consumer gets a fresh frame
+    and not a queue of old ones; the frames between are counted as dropped. At most one frame is held.
+    The source stays the caller's to close, after the exit.
+    """
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self._changed = threading.Condition()
+        self._slot: Arrival | None = None
+        self._outage: Outage | None = None
+        self._error: Exception | None = None
+        self._dropped = 0
+        self._ended = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._read_on, name="capture", daemon=True)
+
+    def __enter__(self) -> LatestFrame:
+        if self._source.is_live:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()  # a source's read comes back within seconds
+
+    def read(self) -> Arrival | Outage | None:
+        """The newest frame that was not read before, waiting for one if need be; None after the last.
+
+        An outage is told before the frames after it, and every `SILENT_S` while nothing comes.
+
+        Raises:
+            SourceError, PictureError: what the source raised; a frame that came before it is delivered first.
+        """
+        if not self._source.is_live:
+            return capture(self._source)
+        with self._changed:
+            if not self._changed.wait_for(self._has_news, SILENT_S):
+                return Outage(f"the source has been silent for {SILENT_S:g} s")
+            if self._outage is not None:
+                outage, self._outage = self._outage, None
+                return outage
+            arrival, self._slot = self._slot, None
+        if arrival is None and self._error is not None:
+            raise self._error
+        return arrival
+
+    def newer(self) -> Arrival | None:
+        """A frame that came since the last one was read, which then counts as dropped; None if none did."""
+        with self._changed:
+            if self._slot is None:
+                return None
+            self._dropped += 1
+            arrival, self._slot = replace(self._slot, dropped=self._dropped), None
+        return arrival
+
+    def _has_news(self) -> bool:
+        return self._slot is not None or self._outage is not None or self._ended
+
+    def _read_on(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    arrival = capture(self._source)
+                except SourceLost as error:
+                    self._tell(Outage(str(error)))
+                    continue
+                if arrival is None:
+                    break
+                self._deliver(arrival)
+        except Exception as error:  # all of them: the consumer raises it
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def _deliver(self, arrival: Arrival) -> None:
+        with self._changed:
+            self._drop()
+            self._slot = Arrival(arrival.frame, arrival.capture_ms, self._dropped)
+            self._changed.notify()
+
+    def _tell(self, outage: Outage) -> None:
+        with self._changed:
+            self._drop()
+            self._outage = outage
+            self._changed.notify()
+
+    def _drop(self) -> None:
+        """Counts the frame that waits, which something newer replaces."""
+        if self._slot is not None:
+            self._dropped += 1
+            self._slot = None

@@ -1,0 +1,126 @@
+"""The Raspberry Pi's own camera, by the picamera2 package (held to 0.3.38 by tests)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import MissingExtra, SourceError
+from dermedge.edge.sources.source import READ_TIMEOUT_S, SETTLE_S, CameraMode, Frame, live_frame
+
+NAME = "picamera2"
+SIZE = (640, 480)
+# libcamera's AfModeEnum
+AF_MANUAL, AF_CONTINUOUS = 0, 2
+
+# What a stream of picamera2 looks like in memory -> how it becomes BGR. The names tell the order of a
+# little-endian word, so that "RGB888" lies in memory as blue, green, red. The rows of YUV420 are as long as
+# the stride, which is cut off after; the others come without it.
+FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
+    "RGB888": lambda array: array,
+    "BGR888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGB2BGR),
+    "XRGB8888": lambda array: cv2.cvtColor(array, cv2.COLOR_BGRA2BGR),
+    "XBGR8888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGBA2BGR),
+    "YUV420": lambda array: cv2.cvtColor(array, cv2.COLOR_YUV2BGR_I420),
+}
+
+
+class PiCamera:
+    """A camera of the Raspberry Pi as a live source.
+
+    Raises:
+        MissingExtra: picamera2 cannot be imported.
+        SourceError: there is no camera, or it refuses the mode.
+    """
+
+    is_live = True
+
+    def __init__(self, mode: CameraMode) -> None:
+        camera_class = _import_picamera2()
+        self._number = 0
+        try:
+            self._camera = camera_class()
+        except (RuntimeError, IndexError) as error:
+            raise SourceError(f"cannot open '{NAME}': {error}; see `rpicam-hello --list-cameras`") from error
+        try:
+            self._start(mode)
+        except RuntimeError as error:
+            self._camera.close()
+            raise SourceError(f"'{NAME}' refuses what was asked of it: {error}") from error
+        except SourceError:
+            self._camera.close()
+            raise
+
+    def read(self) -> Frame | None:
+        try:
+            array = self._camera.capture_array("main", wait=READ_TIMEOUT_S)
+        except (TimeoutError, RuntimeError) as error:
+            reason = str(error) or f"none came for {READ_TIMEOUT_S} s"
+            raise SourceError(f"'{NAME}' stopped delivering frames after {self._number}: {reason}") from error
+        self._number += 1
+        image = FORMATS[self._format](array)[:, : self._width]
+        return live_frame(image, self._number - 1, NAME)
+
+    def close(self) -> None:
+        self._camera.stop()
+        self._camera.close()
+
+    def _start(self, mode: CameraMode) -> None:
+        size = (mode.width or SIZE[0], mode.height or SIZE[1])
+        controls = self._controls(mode)
+        self._camera.configure(
+            self._camera.create_video_configuration(
+                main={"size": size, "format": "RGB888"}, controls=controls
+            )
+        )
+        # picamera2 may have chosen another format or size without a word
+        chosen = self._camera.camera_configuration()["main"]
+        self._format, self._width = chosen["format"], chosen["size"][0]
+        if self._format not in FORMATS:
+            raise SourceError(f"'{NAME}' delivers {self._format}. Known: {', '.join(FORMATS)}")
+        self._camera.start()
+        if mode.lock_exposure or mode.lock_white_balance:
+            self._lock(mode)
+
+    def _controls(self, mode: CameraMode) -> dict[str, Any]:
+        """What is asked from the start on.
+
+        Raises:
+            SourceError: this camera has no such control.
+        """
+        controls: dict[str, Any] = {"FrameRate": mode.fps} if mode.fps else {}
+        if mode.focus == "auto":
+            controls["AfMode"] = AF_CONTINUOUS
+        elif mode.focus is not None:
+            controls |= {"AfMode": AF_MANUAL, "LensPosition": float(mode.focus)}
+        for control, asked, option in (
+            ("AfMode", mode.focus is not None, "--focus"),
+            ("AeEnable", mode.lock_exposure, "--lock-exposure"),
+            ("AwbEnable", mode.lock_white_balance, "--lock-white-balance"),
+        ):
+            if asked and control not in self._camera.camera_controls:
+                raise SourceError(f"'{NAME}' refuses {option}: this camera has no {control}")
+        return controls
+
+    def _lock(self, mode: CameraMode) -> None:
+        """Turns the automatics off that are asked to be; what they had found by then stays."""
+        time.sleep(SETTLE_S)
+        controls = {"AeEnable": False} if mode.lock_exposure else {}
+        self._camera.set_controls(controls | ({"AwbEnable": False} if mode.lock_white_balance else {}))
+
+
+def _import_picamera2() -> Any:
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise MissingExtra(
+            "picamera2 (on Raspberry Pi OS: `apt install python3-picamera2`, and a virtual environment made "
+            "with --system-site-packages)",
+            "pi",
+        ) from error
+    return Picamera2

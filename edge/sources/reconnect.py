@@ -1,0 +1,122 @@
+"""A live source that outlives its camera: what is lost is opened again, and a frozen picture is lost too.
+
+A frame that is equal to the one before, byte for byte, is left out and counted: a sensor's noise makes no
+two pictures alike, so that it is an old picture again, which has nothing new to say. Where nothing else came
+for `FROZEN_S`, the picture is frozen and the camera lost. A picture of a single grey level is no evidence of
+that, because a clipped sensor, dark behind its cap or white in glare, does repeat itself; it is passed on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import SourceError, SourceLost
+
+if TYPE_CHECKING:
+    from dermedge.edge.sources.source import Frame, FrameSource
+
+# Cameras of 5 frames a second are streamed as 30, each of their pictures six times, which is 0.2 s.
+FROZEN_S = 1.0
+# Between attempts to open a lost source: twice as long each time.
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+# A read of a lost source comes back after so long, for the loop to go on.
+TICK_S = 0.25
+# Most frames differ in every 16th pixel of every 16th row, and need no whole comparison.
+SAMPLING = 16
+
+
+class Reconnecting:
+    """A live source that `read` opens again when it is lost, by ``reopen``; its frames are counted on.
+
+    Where it is lost, `read` raises SourceLost, and may be called again.
+
+    Args:
+        source: open; it is closed when it is lost, and by `close`.
+        reopen: opens the same source, or raises SourceError.
+    """
+
+    is_live = True
+
+    def __init__(self, source: FrameSource, reopen: Callable[[], FrameSource]) -> None:
+        self._source: FrameSource | None = source
+        self._reopen = reopen
+        self._before: NDArray[np.uint8] | None = None
+        self._fresh_s = time.monotonic()
+        self._number = 0
+        self._repeated = 0
+        self._reason = ""
+        self._attempts = 0
+        self._due_s = 0.0
+
+    def read(self) -> Frame | None:
+        source = self._source or self._try_again()
+        try:
+            frame = self._fresh_frame(source)
+        except SourceError as error:
+            self._source = None
+            source.close()
+            self._reason = str(error)
+            raise self._lost() from error
+        self._attempts = 0
+        return frame
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+
+    def _fresh_frame(self, source: FrameSource) -> Frame | None:
+        """The next frame that is not the one before again.
+
+        Raises:
+            SourceError: the source's own, or the picture is frozen.
+        """
+        while (frame := source.read()) is not None:
+            self._number += 1
+            if not self._is_repeated(frame.image_bgr):
+                self._fresh_s = frame.captured_at
+                return replace(frame, number=self._number - 1, repeated=self._repeated)
+            self._repeated += 1
+            if frame.captured_at - self._fresh_s >= FROZEN_S:
+                raise SourceError(f"'{frame.name}' is frozen: it sends the same picture again and again")
+        return None
+
+    def _is_repeated(self, image: NDArray[np.uint8]) -> bool:
+        before, self._before = self._before, image
+        if before is None or before.shape != image.shape:
+            return False
+        sample = image[::SAMPLING, ::SAMPLING]
+        if sample.min() == sample.max() or not np.array_equal(sample, before[::SAMPLING, ::SAMPLING]):
+            return False
+        return np.array_equal(image, before)
+
+    def _try_again(self) -> FrameSource:
+        """The source, opened again where that is due.
+
+        Raises:
+            SourceLost: it is not due yet, or the source cannot be opened.
+        """
+        wait_s = self._due_s - time.monotonic()
+        time.sleep(min(max(wait_s, 0), TICK_S))
+        if wait_s > TICK_S:
+            raise SourceLost(self._reason)
+        try:
+            self._source = self._reopen()
+        except SourceError as error:
+            self._reason = str(error)
+            raise self._lost() from error
+        self._fresh_s = time.monotonic()
+        return self._source
+
+    def _lost(self) -> SourceLost:
+        """The error of a failed attempt; the next one is put off."""
+        wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
+        self._due_s = time.monotonic() + wait_s
+        self._attempts += 1
+        self._reason = f"{self._reason}; attempt {self._attempts} to open it again after {wait_s:g} s"
+        return SourceLost(self._reason)

@@ -1,0 +1,158 @@
+"""Keeps a run in a folder, where that is asked: JSON lines, chosen pictures, and what made them.
+
+    DIR/20261124T211530Z/session.json    model, digest, settings
+    DIR/20261124T211530Z/moments.jsonl   pandas.read_json(path, lines=True)
+    DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
+
+A line is written when the state changes, and once in `INTERVAL_S` while it stays; a picture comes with the
+first line of each answer, and is on the disk before it. Lines are on the disk when `show` returns: power that
+is cut loses at most the last one, and half a line that it left is cut off at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+
+from dermedge.edge.errors import StorageError
+from dermedge.edge.files import storage_error, write_bytes, write_text
+from dermedge.edge.pipeline import Moment
+from dermedge.edge.states import ANSWERED, State
+from dermedge.edge.views.jsonlines import to_json
+
+SESSION_NAME, LINES_NAME = "session.json", "moments.jsonl"
+INTERVAL_S = 1.0
+JPEG_QUALITY = 95
+BYTES_PER_MB = 1e6
+
+
+class RecordView:
+    """Records the moments that it is shown, from entry to exit, into a new folder below ``folder``.
+
+    It stops, and says so, where ``folder`` has reached its limit; what was kept before is never deleted.
+
+    Args:
+        session: what goes into session.json.
+        limit_mb: the size that all sessions below ``folder`` may reach.
+
+    Raises:
+        StorageError: the folder, or later a line or a picture, cannot be written.
+    """
+
+    def __init__(self, folder: Path, session: dict[str, Any], limit_mb: float) -> None:
+        self._folder = folder
+        self._session = session
+        self._room = limit_mb * BYTES_PER_MB
+        self._descriptor = -1
+        self._state: State | None = None
+        self._due_s = 0.0
+
+    def __enter__(self) -> RecordView:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mend(self._folder)
+            self._room -= sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+            self.path = _new_folder(self._folder)
+            self._write_session()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._descriptor = os.open(self.path / LINES_NAME, flags, 0o644)
+            _sync_folder(self.path)
+        except OSError as error:
+            raise storage_error(self._folder, error) from error
+        self._tell_if_full()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def show(self, moment: Moment) -> bool:
+        now = time.monotonic()
+        changed = moment.state is not self._state
+        if self._room > 0 and (changed or now >= self._due_s):
+            self._keep(moment, with_picture=changed and moment.state in ANSWERED)
+            self._state, self._due_s = moment.state, now + INTERVAL_S
+        return True
+
+    def finish(self) -> None:
+        pass
+
+    def _keep(self, moment: Moment, with_picture: bool) -> None:
+        picture = self._keep_picture(moment) if with_picture else None
+        line = json.dumps({**to_json(moment), "picture": picture}, ensure_ascii=False) + "\n"
+        content = line.encode()
+        try:
+            written = os.write(self._descriptor, content)
+            if written < len(content):
+                os.write(self._descriptor, content[written:])
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise storage_error(self.path / LINES_NAME, error) from error
+        self._room -= len(content)
+        self._tell_if_full()
+
+    def _write_session(self) -> None:
+        """Writes session.json; where the disk is full, no empty folder stays."""
+        session = json.dumps(self._session, indent=1, ensure_ascii=False, default=str)
+        try:
+            write_text(self.path / SESSION_NAME, f"{session}\n")
+        except StorageError:
+            self.path.rmdir()
+            raise
+
+    def _tell_if_full(self) -> None:
+        if self._room <= 0:
+            print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
+
+    def _keep_picture(self, moment: Moment) -> str | None:
+        """Writes the frame as the camera saw it; its file's name."""
+        if moment.frame is None:
+            return None
+        path = self.path / f"{moment.frame.number:06d}.jpg"
+        encoded: Any = cv2.imencode(".jpg", moment.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        content = encoded[1].tobytes()
+        write_bytes(path, content)
+        _sync_folder(self.path)
+        self._room -= len(content)
+        return path.name
+
+
+def mend(folder: Path) -> None:
+    """Cuts off the half lines that cut power left at the ends of the sessions below a folder."""
+    for path in folder.glob(f"*/{LINES_NAME}"):
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+def _new_folder(folder: Path) -> Path:
+    """A folder of the time of day; boards without a clock may have had that time before."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(1, 10000):
+        path = folder / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(17, f"there are too many sessions of {stamp}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the names in a folder onto the disk; where folders cannot be opened, they are there already."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,57 @@
+"""Run by systemd: tells it that the loop is ready, that it still turns, and what it says (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from types import TracebackType
+
+from dermedge.edge.pipeline import Moment
+
+SOCKET_VARIABLE = "NOTIFY_SOCKET"
+WATCHDOG_VARIABLE = "WATCHDOG_USEC"
+US_PER_S = 1e6
+# Without a watchdog, the status is told so often.
+STATUS_INTERVAL_S = 5.0
+
+
+def is_service() -> bool:
+    """Whether systemd waits to be told."""
+    return SOCKET_VARIABLE in os.environ
+
+
+class ServiceView:
+    """Tells moments to systemd; the loop itself feeds the watchdog, so that it bites when the loop hangs."""
+
+    def __init__(self) -> None:
+        address = os.environ[SOCKET_VARIABLE]
+        # an @ stands for the zero byte of an abstract socket
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog_s = int(os.environ.get(WATCHDOG_VARIABLE, 0)) / US_PER_S
+        self._interval_s = watchdog_s / 3 if watchdog_s else STATUS_INTERVAL_S
+        self._due_s = 0.0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+    def __enter__(self) -> ServiceView:
+        self._tell("READY=1")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tell("STOPPING=1")
+        self._socket.close()
+
+    def show(self, moment: Moment) -> bool:
+        now = time.monotonic()
+        if now >= self._due_s:
+            self._due_s = now + self._interval_s
+            self._tell(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (moment.state, moment.hint)))}")
+        return True
+
+    def finish(self) -> None:
+        pass
+
+    def _tell(self, message: str) -> None:
+        self._socket.sendto(message.encode(), self._address)

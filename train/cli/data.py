@@ -1,0 +1,102 @@
+"""The command line of `dermedge data`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from dermedge.edge.cli.arguments import Parser, make_parser
+from dermedge.edge.errors import OptionError
+from dermedge.edge.files import check_file, write_text
+from dermedge.train.cli.train import class_names, print_catalogue
+from dermedge.train.data.catalogue import build_catalogue
+from dermedge.train.progress import progress_line
+
+PATHS_HELP = "folders of photos, and the publishers' tables"
+
+
+def parser() -> Parser:
+    """The options of the verb and of its two commands."""
+    made = make_parser("data", "Look at labelled photos before anything is learned from them.")
+    commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    audit = commands.add_parser(
+        "audit", help="find copies, wrong labels, leaks and damaged files", allow_abbrev=False
+    )
+    audit.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=PATHS_HELP)
+    audit.add_argument(
+        "--reference", type=Path, nargs="+", default=[], metavar="TABLE", help="tables to hold labels against"
+    )
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
+    audit.add_argument(
+        "--html", type=Path, metavar="PAGE", help="write a page with pictures: a .html file, or its folder"
+    )
+    catalogue = commands.add_parser(
+        "catalogue", help="label, group and split photos into one table", allow_abbrev=False
+    )
+    catalogue.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help=f"{PATHS_HELP}; earlier catalogues keep their splits",
+    )
+    catalogue.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="the table; its digest goes beside it, .json",
+    )
+    catalogue.add_argument(
+        "--classes", help="names with commas between; photos of others are 'none of these'"
+    )
+    catalogue.add_argument("--seed", type=int, default=0, help="of the split; default 0")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Audits or catalogues photos and prints what is found."""
+    options = parser().parse_args(argv)
+    if options.command == "audit":
+        return audit(options, shlex.join(["dermedge", "data", *argv]))
+    return catalogue(options)
+
+
+def audit(options: argparse.Namespace, command: str) -> int:
+    """Prints the findings, and writes them where asked."""
+    from dermedge.train.data.audit import run_audit
+    from dermedge.train.data.audit_report import to_html, to_json, to_text
+
+    page = options.html
+    if page and page.suffix.lower() not in (".html", ".htm"):
+        page = page / "audit.html"
+    for target in filter(None, (options.json, page)):
+        check_file(target)
+    found = run_audit(
+        options.paths, options.reference, progress_line("reading the photos"), progress_line("comparing them")
+    )
+    contents = {options.json: to_json(found, command)} if options.json else {}
+    if page:
+        contents[page] = to_html(found, command)
+    print(to_text(found))
+    for path, content in contents.items():
+        write_text(path, content)
+        print(f"written: '{path}'")
+    return 0
+
+
+def catalogue(options: argparse.Namespace) -> int:
+    """Writes the table and what it is, and prints the counts."""
+    if options.output.suffix != ".csv":
+        raise OptionError(f"--output is '{options.output}'; its name must end in .csv")
+    check_file(options.output)
+    made = build_catalogue(
+        options.paths, class_names(options.classes), options.seed, progress_line("reading the photos")
+    )
+    made.save(options.output)
+    write_text(options.output.with_suffix(".json"), made.to_json())
+    print_catalogue(made)
+    print(f"written: '{options.output}', digest {made.digest[:16]}")
+    return 0

@@ -1,0 +1,195 @@
+"""An audit as text for a terminal, as JSON, and as a page in one file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dermedge import DISCLAIMER
+from dermedge.edge.errors import PictureError
+from dermedge.edge.photos import read_picture
+from dermedge.train.data.audit import Audit
+from dermedge.train.data.audit_checks import SEVERITIES, Finding, plural
+from dermedge.train.pages import json_head, render
+
+SCHEMA = "dermedge-audit/1"
+HEADINGS = {
+    "error": "ERRORS: scores and labels of this data cannot be trusted as it is",
+    "warning": "WARNINGS: look at these before training",
+    "note": "NOTES",
+}
+TEXT_WIDTH = 100
+TEXT_LINES = 6
+TEXT_EXAMPLES = 2
+PAGE_LINES = 30
+PAGE_EXAMPLES = 9
+THUMBNAIL_HEIGHT = 150
+MOST_SIZES = 3
+
+
+def to_text(audit: Audit) -> str:
+    """The report for a terminal: the sets, then the findings with counts, examples and what to do."""
+    blocks = [_sets_text(audit)]
+    number = 0
+    for severity in SEVERITIES:
+        findings = [finding for finding in audit.findings if finding.severity == severity]
+        if findings:
+            blocks.append(HEADINGS[severity])
+        for finding in findings:
+            number += 1
+            blocks.append(_finding_text(number, finding, audit))
+    blocks.append(f"{summary(audit)}. {DISCLAIMER}")
+    return "\n\n".join(blocks)
+
+
+def summary(audit: Audit) -> str:
+    """2 errors, 1 warning, 0 notes in 7,871 files."""
+    counts = Counter(finding.severity for finding in audit.findings)
+    found = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
+    return f"{found} in {plural(len(audit.files), 'file')}"
+
+
+def _sets_text(audit: Audit) -> str:
+    classes = _classes(audit)
+    sources = sorted({file.source for file in audit.files})
+    width = max(map(len, [*classes, "sizes"]))
+    columns = {source: max(9, len(source)) for source in sources}
+    lines = [f"{'':<{width}}  " + "  ".join(f"{source:>{columns[source]}}" for source in sources)]
+    for label, counts in classes.items():
+        cells = (f"{counts[source] or '-':>{columns[source]}}" for source in sources)
+        lines.append(f"{label:<{width}}  " + "  ".join(cells))
+    for source in sources:
+        lines.append(f"{source}: {plural(_files_of(audit, source), 'file')}, {_sizes(audit, source)}")
+    tables = ", ".join(table.name for table in audit.tables) or "none"
+    return "\n".join([*lines, f"publishers' tables: {tables}"])
+
+
+def _finding_text(number: int, finding: Finding, audit: Audit) -> str:
+    lines = [f"{number:>2}. {finding.title}"]
+    counted = any(count > 1 for _, count in finding.breakdown)
+    for where, count in finding.breakdown[:TEXT_LINES]:
+        lines.append(f"      {count:>6,}  {where}" if counted else f"      {where}")
+    if len(finding.breakdown) > TEXT_LINES:
+        lines.append(f"      and {len(finding.breakdown) - TEXT_LINES} more")
+    for example in finding.examples[:TEXT_EXAMPLES]:
+        first, *others = (audit.files[index].name for index in example.files)
+        lines += [f"    e.g. {first}", *(f"         {name}" for name in others)]
+        lines[-1] += f"   ({example.detail})"
+    lines += textwrap.wrap(
+        finding.advice, TEXT_WIDTH, initial_indent="    do:  ", subsequent_indent="         "
+    )
+    return "\n".join(lines)
+
+
+def _classes(audit: Audit) -> dict[str, Counter[str]]:
+    """Class -> source -> files, the largest class first; the best label that is known."""
+    classes: dict[str, Counter[str]] = {}
+    for file in audit.files:
+        classes.setdefault(file.truth or "(no label)", Counter())[file.source] += 1
+    return dict(sorted(classes.items(), key=lambda item: (-item[1].total(), item[0])))
+
+
+def _files_of(audit: Audit, source: str) -> int:
+    return sum(file.source == source for file in audit.files)
+
+
+def _sizes(audit: Audit, source: str) -> str:
+    sizes = Counter(file.size for file in audit.files if file.source == source and not file.problem)
+    named = [f"{size} ({count:,})" for size, count in sizes.most_common(MOST_SIZES)]
+    others = [f"{len(sizes) - MOST_SIZES} other sizes"] if len(sizes) > MOST_SIZES else []
+    return ", ".join([*named, *others]) or "none can be decoded"
+
+
+def to_json(audit: Audit, command: str) -> str:
+    """Everything as indented JSON of schema `SCHEMA`; files are named in full."""
+    sources = sorted({file.source for file in audit.files})
+    values = {
+        **json_head(SCHEMA, command),
+        "files": len(audit.files),
+        "tables": [str(table) for table in audit.tables],
+        "sources": {source: _files_of(audit, source) for source in sources},
+        "classes": {label: dict(sorted(counts.items())) for label, counts in _classes(audit).items()},
+        "findings": [
+            {
+                "kind": finding.kind,
+                "severity": finding.severity,
+                "title": finding.title,
+                "count": finding.count,
+                "files": finding.files,
+                "breakdown": [{"where": where, "count": count} for where, count in finding.breakdown],
+                "advice": finding.advice,
+                "cases": [
+                    {
+                        "files": [str(audit.files[index].path) for index in example.files],
+                        "detail": example.detail,
+                    }
+                    for example in finding.examples
+                ],
+            }
+            for finding in audit.findings
+        ],
+    }
+    return json.dumps(values, indent=1) + "\n"
+
+
+def to_html(audit: Audit, command: str) -> str:
+    """The report as a page that needs no other file and no network, with the pictures of the first cases."""
+    sources = sorted({file.source for file in audit.files})
+    return render(
+        "audit.html",
+        summary=summary(audit),
+        sources=sources,
+        files={source: _files_of(audit, source) for source in sources},
+        sizes={source: _sizes(audit, source) for source in sources},
+        classes=_classes(audit),
+        tables=[table.name for table in audit.tables],
+        counts={s: sum(finding.severity == s for finding in audit.findings) for s in SEVERITIES},
+        findings=[_finding_view(finding, audit) for finding in audit.findings],
+        command=command,
+    )
+
+
+def _finding_view(finding: Finding, audit: Audit) -> dict[str, Any]:
+    """What the template shows of a finding beside the finding itself."""
+    examples = [
+        {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
+        for example in finding.examples[:PAGE_EXAMPLES]
+    ]
+    return {
+        "finding": finding,
+        "counted": any(count > 1 for _, count in finding.breakdown),
+        "breakdown": finding.breakdown[:PAGE_LINES],
+        "hidden_lines": len(finding.breakdown[PAGE_LINES:]),
+        "examples": examples,
+        "hidden_examples": len(finding.examples[PAGE_EXAMPLES:]),
+    }
+
+
+def _picture_view(audit: Audit, index: int) -> dict[str, str]:
+    file = audit.files[index]
+    return {
+        "name": file.name,
+        "folder": file.folder,
+        "reference": file.reference,
+        "size": "" if file.problem else file.size,
+        "thumbnail": _thumbnail(file.path),
+    }
+
+
+def _thumbnail(path: Path) -> str:
+    """The picture as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
+    try:
+        picture = read_picture(path)
+    except PictureError:
+        return ""
+    height, width = picture.shape[:2]
+    size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"

@@ -1,0 +1,67 @@
+"""Every photo decoded once, as the network's picture, in one file on disk that is mapped and not loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.files import write_beside
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import PREPROCESSING, to_input
+from dermedge.train.data.parallel import in_order
+
+
+def cached_pixels(
+    paths: Sequence[Path],
+    size: int,
+    cache: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.uint8]:
+    """The pictures of ``paths`` as uint8 [n, size, size, 3] RGB, 0 to 255, mapped from a file in ``cache``.
+
+    The file's name holds the paths, sizes and times of the photos and the preprocessing, so that a changed
+    photo is decoded again. It is written whole or not at all.
+
+    Raises:
+        PictureError: a photo cannot be decoded.
+        StorageError: the cache cannot be written.
+    """
+    target = cache / f"pixels-{size}-{files_key(paths, PREPROCESSING)}.npy"
+    if not target.is_file():
+        with write_beside(target) as part:
+            _decode_into(part, paths, size, progress)
+    return np.load(target, mmap_mode="r")
+
+
+def let_go(pixels: NDArray[Any]) -> None:
+    """Counts what was read of mapped pictures as the process's memory no longer, where the system can.
+
+    They stay in the system's cache of files. Whoever reads all of them would else seem to hold all of them.
+    """
+    if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pixels.base.madvise(mmap.MADV_DONTNEED)
+
+
+def files_key(paths: Iterable[Path], *what: str) -> str:
+    """A name for ``what`` was made of files: another one when a file or ``what`` changes."""
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
+
+
+def _decode_into(
+    target: Path, paths: Sequence[Path], size: int, progress: Callable[[int, int], None]
+) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size, size, 3)}
+    with target.open("wb") as handle:
+        # plain writes: into a mapping, a full disk would kill the process
+        np.lib.format.write_array_header_1_0(handle, header)
+        pictures = in_order(lambda path: to_input(read_picture(path), size), paths)
+        for index, picture in enumerate(pictures, 1):
+            handle.write(picture.tobytes())
+            progress(index, len(paths))

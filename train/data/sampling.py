@@ -1,0 +1,24 @@
+"""Drawing a few of many labelled photos, the same ones each time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from dermedge.train.data.catalogue import LabelledPhoto
+
+DRAW_SEED = 0
+
+
+def draw_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
+    """At most ``count`` photos: in turn one of every class that has any left, in a seeded order."""
+    random = Random(DRAW_SEED)
+    classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    for photo in photos:
+        classes[photo.label_index].append(photo)
+    for label in sorted(classes):
+        random.shuffle(classes[label])
+    longest = max((len(members) for members in classes.values()), default=0)
+    turns = (classes[label][turn : turn + 1] for turn in range(longest) for label in sorted(classes))
+    return [photo for drawn in turns for photo in drawn][:count]

@@ -1,0 +1,1 @@
+"""Scores of models on labelled photos, with their intervals, and the reports of them."""

@@ -1,0 +1,384 @@
+"""Models on identical labelled photos: their answers, figures, differences, stress and worst mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import OptionError
+from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.photos import read_picture
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.views.overlay import heat_map
+from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto, labelled_photos
+from dermedge.train.data.sampling import draw_evenly
+from dermedge.train.data.tables import image_id_of
+from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws, share
+from dermedge.train.evaluation.scorecard import (
+    MELANOMA,
+    Answers,
+    Card,
+    Comparison,
+    Truth,
+    compare,
+    gain,
+    make_card,
+)
+from dermedge.train.evaluation.stress import PERTURBATIONS, perturbed
+from dermedge.train.fit.run_folder import STAGES, RunFolder
+
+# Photos in memory at once.
+CHUNK = 32
+MISTAKES_SHOWN = 8
+THUMBNAIL_PX, THUMBNAIL_QUALITY = 168, 82
+HEAT_OPACITY = 0.6
+CONFIDENT, MISSED = "most confident mistakes", "missed melanomas"
+
+Frame = NDArray[np.uint8]
+# (done, total), of what its maker was told
+Show = Callable[[int, int], None]
+MakeShow = Callable[[str], Show]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is scored.
+
+    Attributes:
+        name: short, unique among those of a report.
+        labels: of its classes.
+        none_label: the one that stands for "none of these", or None.
+        temperature: of its manifest.
+        thresholds: of its manifest.
+        facts: what else is known of it, for people.
+        logits: of a few uint8 [h, w, 3] BGR frames: float64 [n, K].
+        heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
+            1, or None.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    none_label: str | None
+    temperature: float
+    thresholds: dict[str, Any]
+    facts: dict[str, str]
+    logits: Callable[[Sequence[Frame]], Floats]
+    heat: Callable[[Frame], NDArray[np.float32] | None]
+
+    def answers(self, logits: Floats) -> Answers:
+        return Answers(logits, self.labels, self.none_label, self.temperature, self.thresholds)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo that was answered wrongly.
+
+    Attributes:
+        kind: `CONFIDENT` or `MISSED`.
+        image_id: of the photo.
+        source: the set it came from.
+        truth: its diagnosis.
+        answer: of the model.
+        probability: of the answer.
+        melanoma: p(melanoma), or None without that class.
+        thumbnail: JPEG of the square that the network sees.
+        heat: the same with the heat map over it, or None where the model tells none.
+    """
+
+    kind: str
+    image_id: str
+    source: str
+    truth: str
+    answer: str
+    probability: float
+    melanoma: float | None
+    thumbnail: bytes
+    heat: bytes | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model with its answers, figures and worst mistakes."""
+
+    name: str
+    facts: dict[str, str]
+    answers: Answers
+    card: Card
+    mistakes: list[Mistake]
+
+
+@dataclass(frozen=True)
+class Strain:
+    """What one perturbation at one severity does to one model, on the photos drawn for it.
+
+    Attributes:
+        model: its name.
+        perturbation: of `dermedge.train.evaluation.stress`.
+        severity: for people.
+        gain: balanced accuracy less that of the untouched photos.
+        flips: the share of photos that are answered otherwise than untouched.
+    """
+
+    model: str
+    perturbation: str
+    severity: str
+    gain: Score
+    flips: Score
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is known of some models on one set of photos.
+
+    Attributes:
+        data: the set, and the split of it.
+        photos: in the order of the answers.
+        truth: what they show.
+        models: in the order they were given.
+        comparisons: of the first model with each other.
+        strains: empty without stress.
+        strained_photos: on how many photos the stress was measured.
+    """
+
+    data: str
+    photos: tuple[LabelledPhoto, ...]
+    truth: Truth
+    models: tuple[Scored, ...]
+    comparisons: tuple[Comparison, ...]
+    strains: tuple[Strain, ...]
+    strained_photos: int
+
+
+def subjects_of(classifiers: Sequence[Classifier]) -> list[Subject]:
+    """The subjects of .tflite files, answered by the runtime of the device.
+
+    Raises:
+        OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
+    """
+    common_labels(classifiers)
+    files = [classifier.path.resolve() for classifier in classifiers]
+    twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
+    if twice:
+        raise OptionError(f"'{twice}' is given twice: give each model once")
+    stems = [file.stem for file in files]
+    return [
+        _file_subject(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
+        for classifier, file in zip(classifiers, files, strict=True)
+    ]
+
+
+def _file_subject(classifier: Classifier, name: str) -> Subject:
+    manifest = classifier.manifest
+    # other labels may have been given than those that the manifest names
+    given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
+    none_label = given.get(manifest.none_label or "") if manifest else NONE_OF_THESE
+    facts = {
+        "file": str(classifier.path),
+        "size": f"{classifier.path.stat().st_size / 1e6:.2f} MB",
+        "input": f"{classifier.input_size} pixels square",
+        "SHA-256": digest(classifier.path),
+        "runtime": classifier.runtime,
+    }
+    if manifest:
+        facts |= {
+            "quantization": manifest.quantization,
+            "network": manifest.architecture,
+            "temperature": f"{manifest.temperature:g}",
+        }
+    return Subject(
+        name,
+        classifier.labels,
+        none_label if none_label in classifier.labels else None,
+        classifier.temperature,
+        _renamed(classifier.thresholds, given),
+        facts,
+        lambda frames: np.array([classifier.predict(frame).logits for frame in frames]),
+        lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
+    )
+
+
+def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+    """The thresholds with the classes called as they are ``given``."""
+    renamed = dict(thresholds)
+    if "alert" in thresholds:
+        renamed["alert"] = thresholds["alert"] | {"label": given[thresholds["alert"]["label"]]}
+    if "conformal" in thresholds:
+        of_classes = thresholds["conformal"]["thresholds"]
+        renamed["conformal"] = thresholds["conformal"] | {
+            "thresholds": {given[label]: value for label, value in of_classes.items()}
+        }
+    return renamed
+
+
+def subject_of_run(run: RunFolder, stage: str) -> Subject:
+    """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
+
+    Raises:
+        OptionError: an unknown stage.
+        DataError: the stage has no weights yet.
+    """
+    from dermedge.train.fit.batches import predict_logits
+    from dermedge.train.fit.training import trained_network
+
+    if stage not in STAGES:
+        raise OptionError(f"unknown stage '{stage}'. Known: {', '.join(STAGES)}")
+    config = run.config()
+    network = trained_network(run, stage)
+
+    def logits(frames: Sequence[Frame]) -> Floats:
+        pixels = np.stack([to_input(frame, config.size) for frame in frames])
+        return predict_logits(network, pixels).astype(np.float64)
+
+    return Subject(
+        f"{run.path.name} ({stage})",
+        config.classes,
+        NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
+        1.0,
+        {},
+        {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
+        logits,
+        lambda frame: None,
+    )
+
+
+def evaluate(
+    subjects: Sequence[Subject],
+    data: Path,
+    split: str | None,
+    stress_photos: int | None = None,
+    progress: MakeShow = lambda what: lambda done, total: None,
+) -> Evaluation:
+    """Scores models with common labels; every photo is decoded once and shown to all.
+
+    Args:
+        subjects: one or more.
+        data: a folder with a folder per class, or a run's catalogue.csv.
+        split: of a catalogue.
+        stress_photos: on how many photos, drawn evenly over the classes, stress is measured; None for not.
+        progress: makes a callback of what is done.
+
+    Raises:
+        DataError: nothing to score, or classes that the models do not know.
+        OptionError: an unknown split.
+        PictureError: a photo cannot be decoded.
+    """
+    first = subjects[0]
+    photos = labelled_photos(data, first.labels, split)
+    truth = Truth.of(photos, first.labels, first.none_label)
+    logits = _logits(subjects, photos, lambda index, frame: frame, progress("scoring"))
+    answers = [one.answers(found) for one, found in zip(subjects, logits, strict=True)]
+    models = tuple(
+        Scored(one.name, one.facts, found, make_card(truth, found), _mistakes(one, found, truth, photos))
+        for one, found in zip(subjects, answers, strict=True)
+    )
+    comparisons = tuple(
+        compare((models[0].name, other.name), truth, models[0].answers, other.answers) for other in models[1:]
+    )
+    strained = draw_evenly(photos, stress_photos) if stress_photos else []
+    place = {photo: index for index, photo in enumerate(photos)}
+    chosen = np.array([place[photo] for photo in strained], np.intp)
+    strains = _strains(subjects, answers, truth, photos, chosen, progress("stress")) if strained else ()
+    name = f"{data}, split {split}" if split else str(data)
+    return Evaluation(name, tuple(photos), truth, models, comparisons, tuple(strains), len(strained))
+
+
+def _logits(
+    subjects: Sequence[Subject],
+    photos: Sequence[LabelledPhoto],
+    change: Callable[[int, Frame], Frame],
+    show: Show,
+) -> list[Floats]:
+    """The logits [N, K] of each subject, of photos that were changed after decoding by (place, frame)."""
+    parts: list[list[Floats]] = [[] for _ in subjects]
+    for start in range(0, len(photos), CHUNK):
+        chunk = photos[start : start + CHUNK]
+        frames = [change(start + index, read_picture(photo.path)) for index, photo in enumerate(chunk)]
+        for subject, part in zip(subjects, parts, strict=True):
+            part.append(subject.logits(frames))
+        show(start + len(chunk), len(photos))
+    return [np.concatenate(part) for part in parts]
+
+
+def _strains(
+    subjects: Sequence[Subject],
+    answers: Sequence[Answers],
+    truth: Truth,
+    photos: Sequence[LabelledPhoto],
+    chosen: NDArray[np.intp],
+    show: Show,
+) -> list[Strain]:
+    """Every perturbation at every severity, for every subject, on the chosen photos."""
+    part = truth.where(chosen)
+    members = [photos[index] for index in chosen]
+    draws = lesion_draws(part.groups.tolist())
+    steps = [(name, step) for name, kind in PERTURBATIONS.items() for step in range(len(kind.severities))]
+    strains = []
+    for done, (name, step) in enumerate(steps, 1):
+        changed = _logits(
+            subjects,
+            members,
+            lambda index, frame, name=name, step=step: perturbed(frame, name, step, index),  # type: ignore[misc]
+            lambda done, total: None,
+        )
+        kind = PERTURBATIONS[name]
+        for subject, before, logits in zip(subjects, answers, changed, strict=True):
+            untouched, touched = before.where(chosen), subject.answers(logits)
+            flips = share(touched.index != untouched.index, np.ones(len(members), bool), draws)
+            severity = kind.unit.format(kind.severities[step])
+            strains.append(Strain(subject.name, name, severity, gain(part, untouched, touched, draws), flips))
+        show(done, len(steps))
+    return strains
+
+
+def _mistakes(
+    subject: Subject, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
+) -> list[Mistake]:
+    """The photos with the greatest wrong confidence, and the melanomas that were least believed to be one."""
+    wrong = np.flatnonzero(answers.index != truth.index)
+    confidence = answers.probabilities[np.arange(len(photos)), answers.index]
+    worst = [(CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
+    worst = worst[:MISTAKES_SHOWN]
+    if MELANOMA in truth.labels:
+        melanoma = truth.labels.index(MELANOMA)
+        missed = wrong[truth.index[wrong] == melanoma]
+        order = np.argsort(answers.probabilities[missed, melanoma], kind="stable")
+        worst += [(MISSED, index) for index in missed[order][:MISTAKES_SHOWN]]
+    return [_mistake(kind, subject, answers, int(index), photos[index]) for kind, index in worst]
+
+
+def _mistake(kind: str, subject: Subject, answers: Answers, index: int, photo: LabelledPhoto) -> Mistake:
+    frame = read_picture(photo.path)
+    seen = np.ascontiguousarray(to_input(frame, THUMBNAIL_PX)[..., ::-1])
+    heat = subject.heat(frame)
+    row, answer = answers.probabilities[index], answers.index[index]
+    return Mistake(
+        kind,
+        image_id_of(photo.path.stem),
+        photo.source,
+        photo.diagnosis,
+        answers.labels[answer],
+        float(row[answer]),
+        float(row[answers.labels.index(MELANOMA)]) if MELANOMA in answers.labels else None,
+        _jpeg(seen),
+        None if heat is None else _jpeg(_heated(seen, heat)),
+    )
+
+
+def _heated(seen_bgr: Frame, cells: NDArray[np.float32]) -> Frame:
+    """The seen square with the heat of its cells over it, the more the hotter."""
+    heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = (HEAT_OPACITY * heat)[..., None]
+    return (seen_bgr * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def _jpeg(image_bgr: Frame) -> bytes:
+    _, content = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
+    return content.tobytes()

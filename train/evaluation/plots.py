@@ -1,0 +1,197 @@
+"""Pictures of a run, its curves and its augmented photos, and the plots of an evaluation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dermedge.edge.files import write_beside
+from dermedge.train.evaluation.metrics import Bin, Floats, Score
+
+STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
+
+# Legible on white and on black, and told apart by the colour-blind; after Okabe and Ito.
+LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
+EMPHASIS = "#e0442f"
+# Drawn in this colour, and written as the colour of the text around, be it dark on light or light on dark.
+INK = "#808182"
+SVG_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dermedge",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+SIDE_INCHES = 4.4
+# More points of a curve are not seen.
+MOST_POINTS = 300
+
+
+def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
+    """Loss and balanced accuracy over the epochs of both stages; raises StorageError."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for stage, colour in STAGE_COLOURS.items():
+        rows = [(at, row) for at, row in enumerate(history, 1) if row["stage"] == stage]
+        if not rows:
+            continue
+        epochs = [at for at, _ in rows]
+        for axes, key, style, name in (
+            (left, "loss", "--", "training"),
+            (left, "val_loss", "-", "validation"),
+            (right, "accuracy", "--", "training accuracy"),
+            (right, "val_balanced_accuracy", "-", "validation balanced accuracy"),
+        ):
+            if key not in rows[0][1]:
+                continue
+            values = [float(row[key]) for _, row in rows]
+            axes.plot(epochs, values, style, marker="o", markersize=3, color=colour, label=f"{stage} {name}")
+    for axes, title in ((left, "cross-entropy"), (right, "accuracy")):
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def plot_pictures(pictures: NDArray[np.uint8], titles: Sequence[str], path: Path, columns: int = 8) -> None:
+    """A sheet of uint8 [n, s, s, 3] RGB pictures with a title each; raises StorageError."""
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
+    for place, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.axis("off")
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=6)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot, and whether it is the one to look at."""
+
+    name: str
+    x: Floats
+    y: Floats
+    emphasised: bool = False
+
+
+def roc_svg(curves: Sequence[Curve]) -> str:
+    """False positive rate against sensitivity, one curve a class."""
+    with rc_context(SVG_STYLE):
+        figure, axes = _square("1 - specificity", "sensitivity")
+        axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
+        _draw_curves(axes, curves)
+        axes.legend(loc="lower right")
+        return as_svg(figure)
+
+
+def risk_coverage_svg(curves: Sequence[Curve]) -> str:
+    """Share of photos answered against share of these that are wrong, one curve a model."""
+    with rc_context(SVG_STYLE):
+        figure, axes = _square("coverage: share answered", "risk: share of these wrong")
+        _draw_curves(axes, curves)
+        axes.set_ylim(0, max(0.05, 1.1 * max(float(curve.y.max()) for curve in curves)))
+        axes.legend(loc="upper left")
+        return as_svg(figure)
+
+
+def reliability_svg(before: Sequence[Bin], after: Sequence[Bin]) -> str:
+    """Mean confidence of each bin against its accuracy, at temperature 1 and at the manifest's.
+
+    The area of a point tells how many photos are in its bin.
+    """
+    with rc_context(SVG_STYLE):
+        figure, axes = _square("mean top probability", "share right")
+        axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
+        for bins, name, colour in (
+            (before, "temperature 1", LINE_COLOURS[1]),
+            (after, "calibrated", LINE_COLOURS[0]),
+        ):
+            photos = sum(one.photos for one in bins)
+            x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
+            axes.plot(x, y, color=colour, linewidth=1.4, label=name)
+            axes.scatter(
+                x, y, [12 + 400 * one.photos / photos for one in bins], colour, alpha=0.55, linewidths=0
+            )
+        axes.legend(loc="upper left")
+        return as_svg(figure)
+
+
+def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
+    """Change of balanced accuracy with its interval: a row a perturbation and severity, a mark a model."""
+    with rc_context(SVG_STYLE):
+        height = 0.9 + 0.14 * len(rows) * (1 + len(models))
+        figure = Figure(figsize=(4.8, height), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=INK, linewidth=1)
+        for place, (name, scores) in enumerate(models):
+            y = np.arange(len(rows)) + (place + 1) / (len(models) + 1) - 0.5
+            colour = LINE_COLOURS[place % len(LINE_COLOURS)]
+            axes.hlines(
+                y, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=1.4, alpha=0.6
+            )
+            axes.plot([s.value for s in scores], y, "o", color=colour, markersize=4, label=name)
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel("change of balanced accuracy")
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left", ncols=2)
+        return as_svg(figure)
+
+
+def _square(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(SIDE_INCHES, SIDE_INCHES), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.grid()
+    return figure, axes
+
+
+def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
+    for place, curve in enumerate(curves):
+        chosen = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).astype(int))
+        axes.plot(
+            curve.x[chosen],
+            curve.y[chosen],
+            color=EMPHASIS if curve.emphasised else LINE_COLOURS[place % len(LINE_COLOURS)],
+            linewidth=2.4 if curve.emphasised else 1.2,
+            zorder=3 if curve.emphasised else 2,
+            label=curve.name,
+        )
+
+
+def as_svg(figure: Figure) -> str:
+    """The <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata=NO_METADATA)
+    drawing = text.getvalue()
+    return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with write_beside(path) as part:
+        figure.savefig(part, dpi=110)

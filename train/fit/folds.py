@@ -1,0 +1,127 @@
+"""Cross-validation: one run a fold, so that every photo outside the test split is judged by a run that has
+not seen its lesion. Rare classes have too few photos for one validation split to tell two recipes apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.files import write_text
+from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, LabelledPhoto, labelled_photos, with_fold
+from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
+from dermedge.train.evaluation.scorecard import Answers, Truth, figures
+from dermedge.train.fit.batches import predict_logits
+from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.fit.training import trained_network
+
+FOLD = "fold-"
+# What a recipe is judged by: temperature and thresholds are not fitted yet.
+SHOWN = (
+    "balanced_accuracy_named",
+    "balanced_accuracy",
+    "melanoma_auroc_named",
+    "decline_auroc_other",
+    "accuracy",
+)
+
+
+def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -> list[RunFolder]:
+    """Makes a run folder for each fold below ``path``; the test split is in none of them.
+
+    Raises:
+        OptionError: fewer than two folds, or so many that a class is not in all of them.
+        StorageError: one exists already, or cannot be written.
+    """
+    if folds < 2:
+        raise OptionError(f"--folds is {folds}; it must be 2 or more")
+    name, groups = _rarest_class(catalogue)
+    if folds > groups:
+        raise OptionError(
+            f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, and so it must "
+            f"be {groups} or less"
+        )
+    runs = []
+    for fold in range(folds):
+        part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
+        run = RunFolder(path / f"{FOLD}{fold + 1}")
+        run.create(replace(config, data_digest=part.digest), part)
+        runs.append(run)
+    return runs
+
+
+def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
+    """The class with the fewest lesions outside the test split, and how many these are."""
+    groups = {(photo.label, photo.group) for photo in catalogue.photos if photo.split != "test"}
+    counts = Counter(label for label, _ in groups)
+    return min(((name, counts[name]) for name in catalogue.classes), key=lambda one: one[1])
+
+
+def runs_below(path: Path) -> list[RunFolder]:
+    """The runs of a cross-validation in their order; none where ``path`` holds no cross-validation."""
+    folds = [folder for folder in path.glob(f"{FOLD}*") if folder.name.removeprefix(FOLD).isdecimal()]
+    return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(FOLD)))]
+
+
+def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
+    """The figures of all folds' held-out photos together, and of each fold alone, by the last stage trained.
+
+    Raises:
+        DataError: a fold is not finished.
+    """
+    config = runs[0].config()
+    none_label = NONE_OF_THESE if NONE_OF_THESE in config.classes else None
+    photos: list[LabelledPhoto] = []
+    logits: list[Floats] = []
+    alone = []
+    for run in runs:
+        if not run.progress().finished:
+            raise DataError(f"'{run.path}' is not finished; go on with: dermedge train --resume '{run.path}'")
+        held_out = labelled_photos(run.catalogue_path, config.classes, "val")
+        network = trained_network(run, "qat" if config.qat_epochs else "float")
+        pixels = cached_pixels([photo.path for photo in held_out], config.size, run.cache)
+        said = predict_logits(network, pixels).astype(np.float64)
+        alone.append(_figures(held_out, said, config.classes, none_label))
+        photos += held_out
+        logits.append(said)
+    return _figures(photos, np.concatenate(logits), config.classes, none_label), alone
+
+
+def _figures(
+    photos: Sequence[LabelledPhoto], logits: Floats, labels: tuple[str, ...], none_label: str | None
+) -> dict[str, Score]:
+    truth = Truth.of(photos, labels, none_label)
+    answers = Answers(logits, labels, none_label, 1.0, {})
+    return figures(truth, answers, lesion_draws(truth.groups.tolist()))
+
+
+def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], None] = print) -> None:
+    """Writes ``cross-validation.json`` and tells the pooled figures with their intervals.
+
+    Raises:
+        DataError: a fold is not finished.
+        StorageError: the file cannot be written.
+    """
+    together, alone = pooled_figures(runs)
+    rows = {
+        name: {"pooled": together[name].to_json(), "folds": [one[name].to_json() for one in alone]}
+        for name in SHOWN
+        if together[name].measured
+    }
+    content = {"schema": "dermedge-cross-validation/1", "command": runs[0].config().command, "figures": rows}
+    write_text(path / "cross-validation.json", json.dumps(content, indent=1) + "\n")
+    say(f"{len(runs)} folds, every photo judged by a run that has not seen its lesion:")
+    for name in rows:
+        score = together[name]
+        spread = np.std([one[name].value for one in alone])
+        say(
+            f"{name.replace('_', ' '):<24} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}], "
+            f"standard deviation over the folds {spread:.3f}"
+        )

@@ -1,0 +1,204 @@
+"""The folder of one training run: its settings, photos, progress, weights and plots."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from dermedge.edge.errors import DataError, StorageError
+from dermedge.edge.files import write_beside, write_text
+from dermedge.train.data.catalogue import Catalogue, Photo, read_catalogue
+
+STAGES = ("float", "qat")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run learns.
+
+    Attributes:
+        architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
+        classes: in the order of the outputs.
+        size: side of the input in pixels.
+        weights: where it starts: imagenet, none, a file of the backbone, or the folder of a finished run.
+        epochs: of the float stage.
+        qat_epochs: of the quantization-aware stage, 0 for none.
+        photos_per_epoch: drawn evenly over classes and sources.
+        batch_size: photos a step.
+        learning_rate: the peak of the float stage.
+        qat_learning_rate: the peak of the quantization-aware stage.
+        seed: of the split, the weights, the drawing and the augmentation.
+        data: the paths that were given.
+        data_digest: of the catalogue.
+        command: the command line.
+        teachers: run folders whose probabilities it learns from besides the labels.
+        validated: the run by the same recipe from whose validation photos this one learns too, or empty.
+        averaged: run folders, beside ``weights``, of whose weights the mean is the start.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    size: int
+    weights: str
+    epochs: int
+    qat_epochs: int
+    photos_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    qat_learning_rate: float
+    seed: int
+    data: tuple[str, ...]
+    data_digest: str
+    command: str
+    teachers: tuple[str, ...] = ()
+    validated: str = ""
+    averaged: tuple[str, ...] = ()
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The finished runs of whose weights the mean is the start; none where it starts otherwise."""
+        return (self.weights, *self.averaged) if is_run(self.weights) else ()
+
+    def stage_epochs(self, stage: str) -> int:
+        return {"float": self.epochs, "qat": self.qat_epochs}[stage]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: ``epoch`` epochs of ``stage`` are done.
+
+    Attributes:
+        checkpoint: the folder, below the run's, of the state after that epoch; empty before the first.
+        finished: whether there is nothing left to do.
+    """
+
+    stage: str = "float"
+    epoch: int = 0
+    checkpoint: str = ""
+    finished: bool = False
+
+
+def is_run(weights: str) -> bool:
+    """Whether the weights that a run starts with are those of another run: a folder."""
+    return Path(weights).is_dir()
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises StorageError where a run would be written over another, or over anything else."""
+    if path.exists():
+        raise StorageError(f"'{path}' exists already; continue it with --resume, or choose another --output")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and files of one run."""
+
+    path: Path
+
+    @property
+    def catalogue_path(self) -> Path:
+        return self.path / "catalogue.csv"
+
+    @property
+    def history_path(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded photos, shared by all runs beside this one."""
+        return self.path.parent / ".cache"
+
+    def weights_path(self, stage: str) -> Path:
+        """The weights of a stage after its last epoch so far."""
+        return self.path / f"{stage}_weights.h5"
+
+    def create(self, config: Config, catalogue: Catalogue) -> None:
+        """Makes the folder and writes what is known before training.
+
+        Raises:
+            StorageError: it exists already, or cannot be written.
+        """
+        refuse_existing(self.path)
+        try:
+            catalogue.save(self.catalogue_path)
+            write_text(self.path / "data.json", catalogue.to_json())
+            self.save_progress(Progress())
+            # last, because a folder with a config is a run that can be resumed
+            write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def config(self) -> Config:
+        """Raises DataError where the folder holds no run."""
+        values = self._known(Config, "config.json")
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return Config(**(values | lists))
+
+    def photos(self) -> tuple[Photo, ...]:
+        return read_catalogue(self.catalogue_path)
+
+    def progress(self) -> Progress:
+        return Progress(**self._known(Progress, "progress.json"))
+
+    def save_progress(self, progress: Progress) -> None:
+        write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
+
+    def history(self) -> list[dict[str, str]]:
+        """One row a finished epoch."""
+        if not self.history_path.is_file():
+            return []
+        with self.history_path.open(newline="") as handle:
+            return list(csv.DictReader(handle))
+
+    def add_history(self, row: dict[str, Any]) -> None:
+        """Adds the row of one epoch; one of the same stage and epoch, from before an interruption, goes."""
+        key = (row["stage"], str(row["epoch"]))
+        rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
+        with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+    def save_checkpoint(self, checkpoint: Any, progress: Progress) -> Progress:
+        """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before."""
+        import tensorflow as tf
+
+        name = f"checkpoints/{progress.stage}-{progress.epoch:03d}"
+        (self.path / name).mkdir(parents=True, exist_ok=True)
+        try:
+            checkpoint.write(str(self.path / name / "state"))
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            raise StorageError(f"cannot write the checkpoint '{self.path / name}': {error}") from error
+        progress = replace(progress, checkpoint=name)
+        self.save_progress(progress)
+        self.keep_checkpoint(name)
+        return progress
+
+    def keep_checkpoint(self, name: str) -> None:
+        """Deletes all checkpoints but the one of ``name``."""
+        for folder in (self.path / "checkpoints").glob("*"):
+            if folder != self.path / name:
+                shutil.rmtree(folder)
+
+    def _known(self, kind: type[Config | Progress], name: str) -> dict[str, Any]:
+        """The values of a file that ``kind`` has; other versions may have written more."""
+        names = {one.name for one in fields(kind)}
+        return {key: value for key, value in self._json(name).items() if key in names}
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"'{self.path}' is no run folder of dermedge train: no readable {name}"
+            ) from error
