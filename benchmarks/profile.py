@@ -112,7 +112,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
         number: of the op in the first subgraph.
         unpacking: as `_unpacking` gives it; of these ops, those that the op reads go along.
     """
-    from dermedge.convert.compact import pack
+    from dermedge.convert.to_tflite.share_buffers import pack
 
     graph = root.subgraphs[0]
     wanted = graph.operators[number]

@@ -17,9 +17,9 @@ from dermedge.edge.model.manifest import Manifest
 from dermedge.train.fit.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from dermedge.convert.ladder import Outcome
-    from dermedge.convert.subject import Subject
-    from dermedge.convert.to_tflite import Form
+    from dermedge.convert.load.conversion_input import Subject
+    from dermedge.convert.search import Outcome
+    from dermedge.convert.to_tflite.converter import Form
 
 REFUSED = 3
 # `Check.word` -> what stands before its line.
@@ -151,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
             raise StorageError(f"'{path}' exists already; delete it, or name another with {option}")
         check_writable(path.parent)
 
-    from dermedge.convert.report import save_report
+    from dermedge.convert.report.report import save_report
 
     subject = open_subject(options, command)
     outcome = make(options, subject)
@@ -212,7 +212,7 @@ def default_target(options: argparse.Namespace) -> Path:
 
 def open_subject(options: argparse.Namespace, command: str) -> Subject:
     """What MODEL is, with its photos."""
-    from dermedge.convert.subject import subject_of_keras, subject_of_run
+    from dermedge.convert.load.conversion_input import subject_of_keras, subject_of_run
     from dermedge.train.progress import progress_line
 
     if is_run(options.model):
@@ -239,7 +239,7 @@ def open_subject(options: argparse.Namespace, command: str) -> Subject:
 
 def make(options: argparse.Namespace, subject: Subject) -> Outcome:
     """Converts into what the options ask for."""
-    from dermedge.convert.ladder import climb, try_forms
+    from dermedge.convert.search import climb, try_forms
     from dermedge.train.progress import progress_line
 
     max_drop = options.max_drop / POINTS
@@ -254,8 +254,8 @@ def chosen_forms(options: argparse.Namespace, subject: Subject) -> list[Form]:
     Raises:
         OptionError: the run has no int8 stage, or no layer is called so.
     """
-    from dermedge.convert.ladder import mixed_form
-    from dermedge.convert.to_tflite import INT8_PTQ, INT8_QAT, Form
+    from dermedge.convert.search import mixed_form
+    from dermedge.convert.to_tflite.converter import INT8_PTQ, INT8_QAT, Form
 
     if not options.int8:
         kind = next(name for name in ("float32", "float16", "dynamic", "int16x8") if getattr(options, name))
@@ -294,7 +294,7 @@ def summary(outcome: Outcome) -> str:
 
 def refusal(outcome: Outcome, climbed: bool) -> str:
     """One line: what was lost most, where, and the cure."""
-    from dermedge.convert.layers import worst_layers
+    from dermedge.convert.accept.layer_errors import worst_layers
 
     worst = worst_layers(list(outcome.layers), WORST_NAMED) if outcome.layers else []
     where = f"; worst layers: {', '.join(worst)}" if worst else ""

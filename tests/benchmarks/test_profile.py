@@ -20,13 +20,13 @@ pytest.importorskip("ai_edge_litert", reason="tflite-runtime does not bring the 
 
 @pytest.fixture(scope="module")
 def root(model_path: Path) -> Any:
-    from dermedge.convert.activations import read_model
+    from dermedge.convert.to_tflite.graph import read_model
 
     return read_model(model_path.read_bytes())
 
 
 def test_a_cut_op_computes_what_it_does_inside_the_model(model_path: Path, root: Any) -> None:
-    from dermedge.convert.activations import KeepingInterpreter, ops_of
+    from dermedge.convert.to_tflite.graph import KeepingInterpreter, ops_of
 
     whole = KeepingInterpreter(model_path.read_bytes())
     pixels = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3), np.uint8)
@@ -102,7 +102,7 @@ def test_the_command_profiles_when_it_is_asked_to(
 
 
 def _subgraph(model: bytes) -> Any:
-    from dermedge.convert.activations import read_model
+    from dermedge.convert.to_tflite.graph import read_model
 
     return read_model(model).subgraphs[0]
 

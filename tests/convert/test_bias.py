@@ -10,12 +10,12 @@ pytest.importorskip("tensorflow")
 
 import tf_keras as keras
 
-from dermedge.convert.conversion import convert
-from dermedge.convert.metadata import with_metadata
-from dermedge.convert.network import Network, network_of
-from dermedge.convert.proof import device_logits
-from dermedge.convert.subject import Subject, subject_of_run
-from dermedge.convert.to_tflite import INT8_PTQ, Form, lower
+from dermedge.convert.accept.parity import device_logits
+from dermedge.convert.load.conversion_input import Subject, subject_of_run
+from dermedge.convert.load.network import Network, network_of
+from dermedge.convert.pipeline import convert
+from dermedge.convert.to_tflite.converter import INT8_PTQ, Form, lower
+from dermedge.convert.to_tflite.metadata import with_metadata
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import attach
 from dermedge.train.fit.networks import EVIDENCE, LOGITS

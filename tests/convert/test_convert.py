@@ -10,10 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
-from dermedge.convert.adjustment import fit_adjustment
-from dermedge.convert.compact import share_vectors
-from dermedge.convert.network import network_of
-from dermedge.convert.proof import (
+from dermedge.convert.accept.parity import (
     calibrated,
     calibration_scores,
     check_input,
@@ -21,7 +18,10 @@ from dermedge.convert.proof import (
     device_logits,
     fit_temperature,
 )
-from dermedge.convert.to_tflite import INT8_PTQ, Form, input_ends, lower
+from dermedge.convert.calibrate.logit_adjustment import fit_adjustment
+from dermedge.convert.load.network import network_of
+from dermedge.convert.to_tflite.converter import INT8_PTQ, Form, input_ends, lower
+from dermedge.convert.to_tflite.share_buffers import share_vectors
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip

@@ -13,13 +13,13 @@ pytest.importorskip("tensorflow")
 
 import tensorflow as tf
 
-from dermedge.convert.conversion import convert
-from dermedge.convert.gate import ProofSet, judge
-from dermedge.convert.network import Network, network_of
-from dermedge.convert.normalization import NORMALIZATIONS
-from dermedge.convert.ranges import METHODS
-from dermedge.convert.subject import Subject, subject_of_run
-from dermedge.convert.to_tflite import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
+from dermedge.convert.accept.acceptance import ProofSet, judge
+from dermedge.convert.load.conversion_input import Subject, subject_of_run
+from dermedge.convert.load.network import Network, network_of
+from dermedge.convert.load.normalization import NORMALIZATIONS
+from dermedge.convert.pipeline import convert
+from dermedge.convert.to_tflite.converter import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
+from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input

@@ -17,10 +17,10 @@ import tensorflow as tf
 import tf_keras as keras2
 
 from dermedge import cli
-from dermedge.convert.keras_file import choose_normalization, open_keras
-from dermedge.convert.normalization import NORMALIZATIONS
-from dermedge.convert.proof import check_input, compare, device_logits
-from dermedge.convert.to_tflite import FLOAT32, INT8_PTQ, Form, input_ends, lower
+from dermedge.convert.accept.parity import check_input, compare, device_logits
+from dermedge.convert.load.keras_file import choose_normalization, open_keras
+from dermedge.convert.load.normalization import NORMALIZATIONS
+from dermedge.convert.to_tflite.converter import FLOAT32, INT8_PTQ, Form, input_ends, lower
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach

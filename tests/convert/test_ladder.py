@@ -15,12 +15,11 @@ pytest.importorskip("tensorflow")
 import keras
 
 from dermedge import cli
-from dermedge.convert.conversion import convert, explain
-from dermedge.convert.ladder import climb, mixed_form, try_forms
-from dermedge.convert.layers import worst_layers
-from dermedge.convert.ranges import METHODS
-from dermedge.convert.subject import Subject, subject_of_run
-from dermedge.convert.to_tflite import (
+from dermedge.convert.accept.layer_errors import worst_layers
+from dermedge.convert.load.conversion_input import Subject, subject_of_run
+from dermedge.convert.pipeline import convert, explain
+from dermedge.convert.search import climb, mixed_form, try_forms
+from dermedge.convert.to_tflite.converter import (
     CALIBRATED_KINDS,
     FLOAT16,
     INT8_MIXED,
@@ -29,6 +28,7 @@ from dermedge.convert.to_tflite import (
     INT16X8,
     Form,
 )
+from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import read_manifest

@@ -13,7 +13,7 @@ pytest.importorskip("tensorflow")
 import tensorflow as tf
 import tf_keras as keras
 
-from dermedge.convert.layers import (
+from dermedge.convert.accept.layer_errors import (
     LayerError,
     Quantized,
     advice,
@@ -22,7 +22,7 @@ from dermedge.convert.layers import (
     short_name,
     worst_layers,
 )
-from dermedge.convert.ranges import choose_ranges, with_ranges
+from dermedge.convert.to_tflite.ranges import choose_ranges, with_ranges
 from dermedge.edge.errors import DataError
 
 Pictures = list[NDArray[np.float32]]

@@ -17,10 +17,10 @@ pytest.importorskip("tensorflow")
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from dermedge.convert.compact import pack, share_vectors
-from dermedge.convert.metadata import normalization, with_metadata
-from dermedge.convert.network import network_of
-from dermedge.convert.to_tflite import FLOAT32, INT8_PTQ, Form, lower
+from dermedge.convert.load.network import network_of
+from dermedge.convert.to_tflite.converter import FLOAT32, INT8_PTQ, Form, lower
+from dermedge.convert.to_tflite.metadata import normalization, with_metadata
+from dermedge.convert.to_tflite.share_buffers import pack, share_vectors
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import find_pictures, read_picture

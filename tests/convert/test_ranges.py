@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow")
 
-from dermedge.convert.activations import KeepingInterpreter, read_model
-from dermedge.convert.ranges import (
+from dermedge.convert.to_tflite.graph import KeepingInterpreter, read_model
+from dermedge.convert.to_tflite.ranges import (
     BINS,
     METHODS,
     Histogram,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dermedge.convert.thresholds import decision_scores, fit_thresholds
+from dermedge.convert.calibrate.thresholds import decision_scores, fit_thresholds
 from dermedge.edge.model.decision import decide, prediction_set
 
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")

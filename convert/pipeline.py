@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.convert.gate import ProofSet, Verdict, judge
-from dermedge.convert.layers import LayerError, compare_layers
-from dermedge.convert.metadata import with_metadata
-from dermedge.convert.network import Network
-from dermedge.convert.proof import (
+from dermedge.convert.accept.acceptance import ProofSet, Verdict, judge
+from dermedge.convert.accept.layer_errors import LayerError, compare_layers
+from dermedge.convert.accept.parity import (
     Parity,
     calibrated,
     calibration_scores,
@@ -25,9 +23,10 @@ from dermedge.convert.proof import (
     fit_temperature,
     parity_json,
 )
-from dermedge.convert.subject import Subject, Told
-from dermedge.convert.thresholds import decision_scores, fit_thresholds
-from dermedge.convert.to_tflite import (
+from dermedge.convert.calibrate.thresholds import decision_scores, fit_thresholds
+from dermedge.convert.load.conversion_input import Subject, Told
+from dermedge.convert.load.network import Network
+from dermedge.convert.to_tflite.converter import (
     INT8_MIXED,
     INT8_PTQ,
     INT8_QAT,
@@ -37,6 +36,7 @@ from dermedge.convert.to_tflite import (
     input_ends,
     lower,
 )
+from dermedge.convert.to_tflite.metadata import with_metadata
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from dermedge.convert.activations import read_model
-from dermedge.convert.compact import pack
+from dermedge.convert.to_tflite.graph import read_model
+from dermedge.convert.to_tflite.share_buffers import pack
 
 PIXELS = b"uint8_pixels"
 

@@ -18,8 +18,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from dermedge.convert.activations import KeepingInterpreter, ops_of, read_model
-from dermedge.convert.compact import pack
+from dermedge.convert.to_tflite.graph import KeepingInterpreter, ops_of, read_model
+from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import DataError, ModelError, OptionError
 
 Range = tuple[float, float]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from dermedge.convert.proof import cross_entropy, fit_temperature
+from dermedge.convert.accept.parity import cross_entropy, fit_temperature
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from dermedge.convert.network import Network
-from dermedge.convert.normalization import FOREIGN, NORMALIZATIONS, Normalization
+from dermedge.convert.load.network import Network
+from dermedge.convert.load.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 

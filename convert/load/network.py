@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from dermedge.convert.normalization import NORMALIZATIONS, Normalization
+from dermedge.convert.load.normalization import NORMALIZATIONS, Normalization
 from dermedge.edge.errors import ModelError
 from dermedge.train.fit.networks import EVIDENCE, LOGITS
 from dermedge.train.fit.quantize_aware import QUANTIZED

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from dermedge.convert.compact import share_vectors
-from dermedge.convert.network import Network
-from dermedge.convert.pixel_input import with_uint8_input
-from dermedge.convert.ranges import choose_ranges, with_ranges
+from dermedge.convert.load.network import Network
+from dermedge.convert.to_tflite.pixel_input import with_uint8_input
+from dermedge.convert.to_tflite.ranges import choose_ranges, with_ranges
+from dermedge.convert.to_tflite.share_buffers import share_vectors
 from dermedge.edge.errors import ModelError, OptionError
 
 FLOAT32, FLOAT16, DYNAMIC, INT16X8 = "float32", "float16", "dynamic", "int16x8"

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from dermedge.convert.conversion import Conversion
-from dermedge.convert.gate import POINTS, SURE_LEAD, Check
-from dermedge.convert.ladder import Attempt, Outcome
-from dermedge.convert.layers import LayerError, advice, layers_svg, short_name
-from dermedge.convert.subject import Subject
-from dermedge.convert.to_tflite import CALIBRATED_KINDS
+from dermedge.convert.accept.acceptance import POINTS, SURE_LEAD, Check
+from dermedge.convert.accept.layer_errors import LayerError, advice, layers_svg, short_name
+from dermedge.convert.load.conversion_input import Subject
+from dermedge.convert.pipeline import Conversion
+from dermedge.convert.search import Attempt, Outcome
+from dermedge.convert.to_tflite.converter import CALIBRATED_KINDS
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error
 from dermedge.edge.model.manifest import strip
 from dermedge.train.pages import json_head, render
 
 SCHEMA = "dermedge-conversion/1"
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent.parent / "templates"
 PAGE, FIGURES = "report.html", "report.json"
 WORST_LAYERS_SHOWN = 20
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.convert.proof import calibrated, fit_temperature
+from dermedge.convert.accept.parity import calibrated, fit_temperature
 from dermedge.train.evaluation.metrics import (
     Floats,
     Score,

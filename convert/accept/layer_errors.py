@@ -15,9 +15,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dermedge.convert.activations import NUM_THREADS, KeepingInterpreter, Op, ops_of, read_model
-from dermedge.convert.compact import pack
-from dermedge.convert.ranges import name_of
+from dermedge.convert.to_tflite.graph import NUM_THREADS, KeepingInterpreter, Op, ops_of, read_model
+from dermedge.convert.to_tflite.ranges import name_of
+from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import DataError
 from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STYLE, as_svg
 

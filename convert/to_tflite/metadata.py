@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from dermedge import DISCLAIMER
-from dermedge.convert.compact import pack
+from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.model.manifest import LABELS_NAME, Manifest, strip
 
 METADATA_NAME = "TFLITE_METADATA"

@@ -13,10 +13,10 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from dermedge.convert.adjustment import adjustment_amounts, adjustment_of
-from dermedge.convert.gate import ProofSet
-from dermedge.convert.keras_file import KerasFile, choose_normalization, open_keras
-from dermedge.convert.network import Network, network_of
+from dermedge.convert.accept.acceptance import ProofSet
+from dermedge.convert.calibrate.logit_adjustment import adjustment_amounts, adjustment_of
+from dermedge.convert.load.keras_file import KerasFile, choose_normalization, open_keras
+from dermedge.convert.load.network import Network, network_of
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.manifest import Manifest
 from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto, Photo, labelled_photos, read_catalogue
@@ -67,7 +67,7 @@ def subject_of_run(
 ) -> Subject:
     """A run folder: calibrated on its training photos, proven on its validation photos.
 
-    Its logits are adjusted once more for rare classes, as `dermedge.convert.adjustment` finds on validation. A run
+    Its logits are adjusted once more for rare classes, as `dermedge.convert.calibrate.logit_adjustment` finds on validation. A run
     that learned from the validation photos of another one is proven on these, as that one is beside it.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dermedge.convert.conversion import Conversion, better, convert, explain
-from dermedge.convert.layers import LayerError, worst_layers
-from dermedge.convert.ranges import METHODS
-from dermedge.convert.subject import Subject, Told
-from dermedge.convert.to_tflite import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.convert.accept.layer_errors import LayerError, worst_layers
+from dermedge.convert.load.conversion_input import Subject, Told
+from dermedge.convert.pipeline import Conversion, better, convert, explain
+from dermedge.convert.to_tflite.converter import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError, OptionError
 
 # Layers that stay in float, in turn; with more, float16 is as fast and surer.

@@ -1,0 +1,1 @@
+"""Stage 3: fit logit adjustment, temperature and thresholds on validation photos."""

@@ -1,0 +1,1 @@
+"""Stage 1: read a trained classifier, its photos and its labels."""

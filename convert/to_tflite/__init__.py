@@ -1,0 +1,1 @@
+"""Stage 2: convert the network to a TFLite flatbuffer."""
