@@ -100,18 +100,17 @@ def accuracy_of(
     labels: Sequence[str],
 ) -> Accuracy:
     """The scores of answers; class indices int [N], probabilities [N, K] and N groups."""
-    from dermedge.train.evaluation import metrics
+    from dermedge.train.evaluation.intervals import mean_score, share_score
 
-    draws = metrics.lesion_draws(groups)
-    counts = metrics.count(truth, predicted, len(labels), draws)
-    recall = counts.recall[0].tolist()
+    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
+    recall = {
+        label: share_score(predicted == index, truth == index, lesions) for index, label in enumerate(labels)
+    }
     return Accuracy(
-        accuracy=metrics.score_of(counts.accuracy),
-        balanced_accuracy=metrics.score_of(counts.balanced_accuracy),
-        melanoma_sensitivity=_melanoma_sensitivity(truth, probabilities, labels, draws),
-        recall={
-            label: recall[index] if counts.truths[0, index] else None for index, label in enumerate(labels)
-        },
+        accuracy=share_score(predicted == truth, np.ones(len(truth), bool), lesions),
+        balanced_accuracy=mean_score(list(recall.values())),
+        melanoma_sensitivity=_melanoma_sensitivity(truth, probabilities, labels, groups),
+        recall={label: one.value if one.measured else None for label, one in recall.items()},
         photos=len(truth),
         lesions=len(set(groups)),
     )
@@ -121,13 +120,16 @@ def _melanoma_sensitivity(
     truth: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     labels: Sequence[str],
-    draws: NDArray[np.float64],
+    groups: Sequence[str],
 ) -> Score | None:
-    from dermedge.train.evaluation.metrics import sensitivity_at
+    from dermedge.train.evaluation.intervals import sensitivity_score
+    from dermedge.train.evaluation.metrics import lesion_draws
     from dermedge.train.evaluation.scorecard import MELANOMA, SPECIFICITY
 
     if MELANOMA not in labels:
         return None
     index = list(labels).index(MELANOMA)
-    found = sensitivity_at(SPECIFICITY, truth == index, probabilities[:, index], draws)
+    lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
+    evidence, draws = probabilities[:, index], lesion_draws(groups)
+    found = sensitivity_score(SPECIFICITY, truth == index, evidence, lesions, draws)
     return found if found.measured else None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dermedge.benchmarks import compare, soak
 from dermedge.benchmarks.accuracy import Accuracy, find_photos, score
-from dermedge.benchmarks.command import check_different, progress_cleared, seconds, show_progress
+from dermedge.benchmarks.arguments import check_different, seconds
 from dermedge.benchmarks.energy import energy_mj, find_meter
 from dermedge.benchmarks.frames import (
     FRAME_HEIGHT,
@@ -28,6 +28,7 @@ from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import ColdStart, cold_start
 from dermedge.benchmarks.plot import check_plot, save_plot
 from dermedge.benchmarks.profile import Profile, profile
+from dermedge.benchmarks.progress import progress_cleared, show_progress
 from dermedge.benchmarks.report import Report, Row, save, to_json, to_text
 from dermedge.benchmarks.verdict import faults_of_run
 from dermedge.benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener

@@ -1,6 +1,6 @@
 """What the choice of calibration photos and of ranges does to an int8 file: one run, each choice by itself.
 
-    python -m dermedge.benchmarks.lab.calibration RUN [--counts 20 200 500]
+    python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
 Photos are drawn evenly over the classes, or as the training split has them. Every file is run by the device
 runtime beside the float network on all validation photos.
@@ -8,7 +8,6 @@ runtime beside the float network on all validation photos.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.progress import progress_line
@@ -49,7 +48,7 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a Markdown table."""
-    parser = command_parser("calibration", "Calibration choices of int8, measured against each other.")
+    parser = experiment_parser("calibration", "Calibration choices of int8, measured against each other.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder of dermedge train")
     parser.add_argument("--counts", type=positive_int, nargs="+", default=COUNTS, help="calibration photos")
     options = parser.parse_args(argv)
@@ -70,10 +69,10 @@ def measure(path: Path, counts: Sequence[int]) -> Iterator[Row]:
     Raises:
         DataError: the folder is no run, or its photos have gone.
     """
-    from dermedge.convert.conversion import convert
-    from dermedge.convert.ranges import METHODS
-    from dermedge.convert.subject import subject_of_run
-    from dermedge.convert.to_tflite import INT8_PTQ, RECORDED, Form
+    from dermedge.convert.load.conversion_input import subject_of_run
+    from dermedge.convert.pipeline import convert
+    from dermedge.convert.to_tflite.converter import INT8_PTQ, RECORDED, Form
+    from dermedge.convert.to_tflite.ranges import METHODS
 
     run = RunFolder(path)
     middle = subject_of_run(run, MIDDLE, progress=progress_line)
@@ -105,7 +104,3 @@ def _as_they_come(run: RunFolder, count: int) -> list[NDArray[np.uint8]]:
     pixels = cached_pixels([Path(photo.path) for photo in training], config.size, run.cache)
     chosen = np.random.default_rng(config.seed).permutation(len(training))[:count]
     return [np.asarray(pixels[index]) for index in chosen]
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -1,18 +1,17 @@
 """Writes the tables of models/README.md from what `dermedge evaluate` said of the test split.
 
-python -m dermedge.benchmarks.lab.card
+python -m dermedge.benchmarks.lab card
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dermedge.benchmarks.command import command_parser, run_command
-from dermedge.benchmarks.lab.written import with_part
+from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.report import NOT_MEASURED, Table
 from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
@@ -20,7 +19,7 @@ from dermedge.edge.model.shipped import SHIPPED
 ROOT = Path(__file__).resolve().parents[2]
 CARD = ROOT / "models" / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
-COMMAND = "python -m dermedge.benchmarks.lab.card"
+COMMAND = "python -m dermedge.benchmarks.lab card"
 # Name, as `dermedge.train.evaluation.scorecard.FIGURES` has it -> what the card calls it.
 FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
@@ -62,8 +61,8 @@ def tables(path: Path = RESULTS) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes them; returns the exit status."""
-    command_parser("card", "The tables of the model card, from what the test split gave.").parse_args(argv)
-    write_text(CARD, with_part(CARD.read_text(encoding="utf-8"), COMMAND, tables()))
+    experiment_parser("card", "The tables of the model card, from what the test split gave.").parse_args(argv)
+    write_text(CARD, replace_section(CARD.read_text(encoding="utf-8"), COMMAND, tables()))
     return 0
 
 
@@ -115,7 +114,3 @@ def _compared(comparisons: list[dict[str, Any]]) -> Table:
 
 def _score(score: dict[str, float] | None) -> str:
     return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else NOT_MEASURED
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
 """What int8 conversion costs beside a bare TFLiteConverter script: seconds and memory, the proof left aside.
 
-    python -m dermedge.benchmarks.lab.converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
+    python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
 MobileNetV2 1.0 with random weights is quantized by both on the same pictures of noise, in turn, each time in
 a process of its own. Weights and pictures make no difference to what is timed.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import ToolError
@@ -88,9 +88,9 @@ def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
 
 def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
-    from dermedge.convert.network import Network
-    from dermedge.convert.normalization import NORMALIZATIONS
-    from dermedge.convert.to_tflite import INT8_PTQ, Form, lower
+    from dermedge.convert.load.network import Network
+    from dermedge.convert.load.normalization import NORMALIZATIONS
+    from dermedge.convert.to_tflite.converter import INT8_PTQ, Form, lower
 
     def compute(pixels: Any) -> list[Any]:
         return [model(pixels, training=False)]
@@ -114,7 +114,7 @@ def _in_a_process(who: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = command_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
+    parser = experiment_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
     parser.add_argument("--runs", type=positive_int, default=3, help="conversions by each, in turn")
     parser.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="pictures to calibrate on"
@@ -122,7 +122,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--imgsz", type=positive_int, default=224, help="side of the input in pixels")
     parser.add_argument("--only", choices=(BARE, OURS), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

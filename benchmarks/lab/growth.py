@@ -1,10 +1,10 @@
 """How cost grows: latency and size of a network, the time of training and audit, and what accuracy they buy.
 
-    python -m dermedge.benchmarks.lab.growth latency --source photos/ --output DIR
-    python -m dermedge.benchmarks.lab.growth training --data catalogue.csv --output DIR
-    python -m dermedge.benchmarks.lab.growth audit photos/ --output DIR
-    python -m dermedge.benchmarks.lab.growth photos photos/ --counts 2000,25000 --output DIR
-    python -m dermedge.benchmarks.lab.growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
+    python -m dermedge.benchmarks.lab growth latency --source photos/ --output DIR
+    python -m dermedge.benchmarks.lab growth training --data catalogue.csv --output DIR
+    python -m dermedge.benchmarks.lab growth audit photos/ --output DIR
+    python -m dermedge.benchmarks.lab growth photos photos/ --counts 2000,25000 --output DIR
+    python -m dermedge.benchmarks.lab growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
 Each writes what it measured as CSV, a plot, and a page with the power laws fitted to it. The networks of
 ``latency`` are built by `dermedge.train.fit.networks` and converted by `convert`; they are untrained: their times and
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -31,18 +30,20 @@ import numpy as np
 
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.accuracy import find_photos, score
-from dermedge.benchmarks.command import check_different, command_parser, run_command, show_progress
+from dermedge.benchmarks.arguments import check_different
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import Frames, frames_of_source
-from dermedge.benchmarks.lab.made_photos import HEIGHT, WIDTH, check_room, make_photos
-from dermedge.benchmarks.lab.many_photos import ARCHITECTURE, BATCH, start
-from dermedge.benchmarks.lab.many_photos import SIZE as TRAINING_SIZE
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.power_law import PowerLaw, fit
-from dermedge.benchmarks.lab.untrained import Shape, write_untrained
+from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
+from dermedge.benchmarks.lab.synthetic_photos import HEIGHT, WIDTH, check_room, make_photos
+from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, start
+from dermedge.benchmarks.lab.training_costs import SIZE as TRAINING_SIZE
 from dermedge.benchmarks.latency import Latency, Rules, measure
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.plot import plain_axes
+from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import NOT_MEASURED, Table, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import Parser, positive_int
@@ -86,7 +87,7 @@ SCORES = {
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
 # What varies, what x is, and of each step x, the network and its threads.
-Varied = tuple[str, str, list[tuple[float, Shape, int]]]
+Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 COLOUR, FIT_COLOUR = "#0072b2", "#444444"
 
 
@@ -168,9 +169,9 @@ def latency(options: argparse.Namespace) -> Growth:
     """Networks of several sizes and widths, and numbers of threads, timed in turn."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
-    base = Shape(options.arch, SIZE)
+    base = NetworkShape(options.arch, SIZE)
     sizes = [replace(base, size=size) for size in options.sizes]
-    widths = [Shape(options.arch, SMALL_SIZE, width) for width in options.widths]
+    widths = [NetworkShape(options.arch, SMALL_SIZE, width) for width in options.widths]
     wanted = dict.fromkeys(
         [*((shape, 1) for shape in (*sizes, *widths)), *((base, count) for count in cores)]
     )
@@ -192,14 +193,14 @@ def latency(options: argparse.Namespace) -> Growth:
 
 
 def _time_untrained(
-    wanted: Sequence[tuple[Shape, int]], frames: Frames, rules: Rules
-) -> tuple[dict[tuple[Shape, int], Latency], dict[Shape, int]]:
+    wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, rules: Rules
+) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
     """The times of networks at numbers of threads, all in turn, and the bytes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
-        files: dict[Shape, Path] = {}
+        files: dict[NetworkShape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
             show_progress(f"making {shape.name}")
-            files[shape] = write_untrained(shape, Path(made))
+            files[shape] = write_random_network(shape, Path(made))
         opened = [stack.enter_context(Classifier(files[shape], num_threads=count)) for shape, count in wanted]
         measured = measure(opened, frames, rules, show_progress)
         times = dict(zip(wanted, measured.latencies, strict=True))
@@ -207,7 +208,9 @@ def _time_untrained(
 
 
 def _series_of(
-    varied: Sequence[Varied], times: dict[tuple[Shape, int], Latency], bytes_of: dict[Shape, int]
+    varied: Sequence[Varied],
+    times: dict[tuple[NetworkShape, int], Latency],
+    bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[Point], dict[str, str]]:
     """The points of all series, and what x is in each; threads make no difference to the size."""
     points: list[Point] = []
@@ -511,7 +514,7 @@ def _numbers(kind: Any) -> Any:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = command_parser("growth", "How latency, size, training, audit and accuracy grow.")
+    parser = experiment_parser("growth", "How latency, size, training, audit and accuracy grow.")
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)
     one.add_argument("--source", help="what to show: photos, a video, a camera, or demo")
@@ -543,7 +546,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, required=True, help="a folder for what is written")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

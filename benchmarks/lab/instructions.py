@@ -1,6 +1,6 @@
 """How many instructions an inference takes on arm64: counted under emulation, and the same in every run.
 
-    python -m dermedge.benchmarks.lab.instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
+    python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
 qemu's user mode runs the device's own packages as a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76) would, and
 a plugin of it counts what they execute. A count is no time: instructions take long or short, or wait.
@@ -24,9 +24,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.command import clear_progress, command_parser, run_command, show_progress
-from dermedge.benchmarks.lab.counted import MARKS_A_RUN
-from dermedge.benchmarks.lab.untrained import Shape, write_untrained
+from dermedge.benchmarks.lab.children.counted_inference import MARKS_A_RUN
+from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
+from dermedge.benchmarks.progress import clear_progress, show_progress
 from dermedge.benchmarks.report import Table, csv_of
 from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.files import write_text
@@ -44,7 +45,7 @@ TIMEOUT_S = 300
 MILLION = 1e6
 MARK = re.compile(r"^executed (\d+)$", re.MULTILINE)
 FLOAT32 = "float32, untrained"
-HOW = "Written by `python -m dermedge.benchmarks.lab.instructions --output benchmarks/results/arm64-instructions`."
+HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output benchmarks/results/arm64-instructions`."
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,11 @@ def shipped(folder: Path) -> list[Subject]:
     subjects = []
     for name, path in SHIPPED.items():
         show_progress(f"making the float32 network like {name}")
-        subjects += [*given([path]), Subject(name, FLOAT32, write_untrained(shape_of(path), folder))]
+        subjects += [*given([path]), Subject(name, FLOAT32, write_random_network(shape_of(path), folder))]
     return subjects
 
 
-def shape_of(path: Path, kind: str = "float32") -> Shape:
+def shape_of(path: Path, kind: str = "float32") -> NetworkShape:
     """The shape of the network in one of our files, in another form.
 
     Raises:
@@ -158,7 +159,7 @@ def shape_of(path: Path, kind: str = "float32") -> Shape:
     manifest = read_manifest(path)
     if manifest is None:
         raise ModelError(f"'{path}' has no manifest that names its architecture")
-    return Shape(manifest.architecture, manifest.input_size, 1.0, kind, len(manifest.labels))
+    return NetworkShape(manifest.architecture, manifest.input_size, 1.0, kind, len(manifest.labels))
 
 
 def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None) -> Count:
@@ -185,7 +186,7 @@ def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] =
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Preprocessing, invoke and whole prediction of each run, of the marks of `dermedge.benchmarks.lab.counted`."""
+    """Preprocessing, invoke and whole prediction of each run, of the marks of `dermedge.benchmarks.lab.children.counted_inference`."""
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
     return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
@@ -247,7 +248,7 @@ def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
     command = [
         str(BOARD / "python"),
         "-m",
-        "dermedge.benchmarks.lab.counted",
+        "dermedge.benchmarks.lab.children.counted_inference",
         str(model.resolve()),
         str(RUNS),
     ]
@@ -275,7 +276,9 @@ def _said(command: Sequence[str]) -> str:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = command_parser("instructions", "Instructions of an inference on arm64, counted under emulation.")
+    parser = experiment_parser(
+        "instructions", "Instructions of an inference on arm64, counted under emulation."
+    )
     parser.add_argument(
         "models",
         nargs="*",
@@ -285,7 +288,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="a folder for instructions.csv and README.md")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
 """What the live loop costs beside the network: overhead, age of frames, web viewers, memory, start.
 
-    python -m dermedge.benchmarks.lab.loop --source photos/ [--model dermedge-128] [--parts overhead,age]
+    python -m dermedge.benchmarks.lab loop --source photos/ [--model dermedge-128] [--parts overhead,age]
 
 Each part is held against its bar:
 
@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import command_parser, run_command
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import FRAMES, frames_of_source
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.latency import median_interval, one_opencv_thread
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
@@ -290,7 +290,7 @@ def watching(port: int, count: int) -> Iterator[None]:
     Raises:
         DermedgeError: one of them has seen nothing.
     """
-    command = [sys.executable, "-m", "dermedge.benchmarks.lab.viewer", str(port), str(count)]
+    command = [sys.executable, "-m", "dermedge.benchmarks.lab.children.viewers", str(port), str(count)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
     ) as process:
@@ -369,7 +369,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("loop", "Measure what the live loop costs beside the network.")
+    parser = experiment_parser("loop", "Measure what the live loop costs beside the network.")
     parser.add_argument("--source", help="a folder of photos, a picture, a video or a camera")
     parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="a .tflite file")
     parser.add_argument("--parts", type=parts_of, default=",".join(PARTS), help="which of them")
@@ -378,7 +378,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--periods", type=positive_int, default=12, help="pairs of periods of the viewers")
     parser.add_argument("--frames", type=positive_int, default=100_000, help="of the memory")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
 """Whether the benchmark's figures are right: beside the runtime's own tool, and beside a loop without it.
 
-    python -m dermedge.benchmarks.lab.official [MODEL] --source photos/ [--pairs 24] [--output DIR]
+    python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
 The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark`
 run in turn, each time in a new process, and each pair gives a ratio of medians of the inference alone. Before
@@ -22,11 +22,17 @@ from time import perf_counter
 
 import numpy as np
 
-from dermedge.benchmarks.command import run_command, show_progress
 from dermedge.benchmarks.conditions import Company, read_conditions
 from dermedge.benchmarks.frames import Frames, frames_of_source
-from dermedge.benchmarks.lab.runs import measure_alone
-from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.lab.lab_report import (
+    Circumstances,
+    LabReport,
+    check_options,
+    circumstances_of,
+    deliver,
+    report_parser,
+)
+from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import (
     LOOK_EVERY_S,
     Progress,
@@ -36,6 +42,7 @@ from dermedge.benchmarks.latency import (
     take_rounds,
     warm_up,
 )
+from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import Table
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
@@ -85,7 +92,7 @@ def ratio_of(ratios: Sequence[float]) -> Ratio:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = sheet_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
+    parser = report_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
     parser.add_argument("--pairs", type=positive_int, default=PAIRS, help="runs of each, in turn")
     arguments = parser.parse_args(given)
     check_options(arguments)
@@ -106,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         failure = str(error) or "stopped"
     command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.official", *given])
-    deliver(to_sheet(pairs, added, origin_of(arguments, command, origin), others, failure), arguments)
+    deliver(to_report(pairs, added, circumstances_of(arguments, command, origin), others, failure), arguments)
     return 0
 
 
@@ -175,9 +182,13 @@ def added_by_measuring(
     return ratio_of([one + looking for one in ratios])
 
 
-def to_sheet(
-    pairs: Sequence[Pair], added: Ratio, origin: Origin, others_cores: float | None, failure: str | None
-) -> Sheet:
+def to_report(
+    pairs: Sequence[Pair],
+    added: Ratio,
+    origin: Circumstances,
+    others_cores: float | None,
+    failure: str | None,
+) -> LabReport:
     """The two ratios, and whether the bars are met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - MAX_APART, 1 + MAX_APART), added.verdict(0, 1 + MAX_ADDED)
@@ -205,11 +216,11 @@ def to_sheet(
         "others_cores": others_cores,
         "failure": failure,
     }
-    return Sheet("official", origin, (Table(title, head, rows),), lines, values)
+    return LabReport("official", origin, (Table(title, head, rows),), lines, values)
 
 
 def _ours_ms(model: Path, frames: Frames, num_threads: int) -> float:
-    return measure_alone(model, frames, num_threads, RULES).latencies[0].invoke.median
+    return measure_in_new_process(model, frames, num_threads, RULES).latencies[0].invoke.median
 
 
 def _bare_s(classifier: Classifier, frames: Frames) -> float:
@@ -230,7 +241,3 @@ def _look_s() -> float:
 
 def _cells(ratio: Ratio) -> tuple[str, ...]:
     return f"{ratio.median:.4f}", f"[{ratio.low:.4f}, {ratio.high:.4f}]", str(ratio.n)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
 """Other ways to run the same .tflite on the same frames, side by side, each in an environment of its own.
 
-    python -m dermedge.benchmarks.lab.peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
+    python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
 
 The command makes each environment from its lock, once, in the folder of the caches. In each a process holds
 one peer; they take turns, FRAMES frames each. From frame to decision a peer does what careful examples of it
@@ -27,12 +27,19 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import run_command, show_progress
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import FRAMES, Frames, frames_of_source
-from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.lab.lab_report import (
+    Circumstances,
+    LabReport,
+    check_options,
+    circumstances_of,
+    deliver,
+    report_parser,
+)
 from dermedge.benchmarks.latency import NS_PER_MS, Progress, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
+from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import NOT_MEASURED, Table, measured
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
@@ -136,7 +143,7 @@ class Worker:
     """
 
     def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
-        worker = [str(python), "-m", "dermedge.benchmarks.lab.peer_worker"]
+        worker = [str(python), "-m", "dermedge.benchmarks.lab.children.peer"]
         command = [*worker, name, str(model.resolve()), str(frames), str(num_threads)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
         # a file, and no pipe that nobody reads while it fills
@@ -200,7 +207,7 @@ class Worker:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = sheet_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
+    parser = report_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
     parser.add_argument(
         "--num-runs", type=positive_int, default=NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
     )
@@ -219,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not any(peer.latency for peer in peers):
         raise ModelError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
     command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.peers", *given])
-    deliver(to_sheet(peers, origin_of(arguments, command, origin), others), arguments)
+    deliver(to_report(peers, circumstances_of(arguments, command, origin), others), arguments)
     return 0
 
 
@@ -329,7 +336,7 @@ def make_environment(lock: str) -> Path:
     return python
 
 
-def to_sheet(peers: Sequence[Peer], origin: Origin, others_cores: float | None) -> Sheet:
+def to_report(peers: Sequence[Peer], origin: Circumstances, others_cores: float | None) -> LabReport:
     """A row for each peer that ran; below, who is ahead, and what failed and why."""
     head = (
         "peer",
@@ -352,7 +359,7 @@ def to_sheet(peers: Sequence[Peer], origin: Origin, others_cores: float | None) 
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
-    return Sheet("peers", origin, (Table(title, head, rows),), lines, values)
+    return LabReport("peers", origin, (Table(title, head, rows),), lines, values)
 
 
 def _take_turn(workers: dict[str, Worker], found: Turns) -> None:
@@ -503,7 +510,3 @@ def _size_mb(environment: Path) -> float:
         )
         / BYTES_PER_MB
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

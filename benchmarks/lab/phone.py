@@ -1,7 +1,7 @@
 """How long the phone app takes from frame to answer in a browser, beside its network's run alone.
 
     dermedge phone build app/
-    python -m dermedge.benchmarks.lab.phone app/ --source photos/ [--browser chromium]
+    python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]
 
 The frames, 640 x 480, go the way of the camera's: through gate, preprocessing, network, smoothing and
 decision, in the app's own worker. Of each answer three times are taken: on the page, from the frame to the
@@ -17,7 +17,6 @@ import json
 import queue
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,8 +27,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dermedge.benchmarks.command import command_parser, run_command
 from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.latency import median_interval
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.edge.cli.arguments import positive_int
@@ -160,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("phone", "Measure the phone app from frame to answer in a browser.")
+    parser = experiment_parser("phone", "Measure the phone app from frame to answer in a browser.")
     parser.add_argument("app", type=Path, metavar="APP", help="the folder of `dermedge phone build`")
     parser.add_argument("--source", help="photos to show, as for `dermedge benchmark`")
     parser.add_argument("--browser", default="chromium", help="a Chromium or Firefox; default chromium")
@@ -168,7 +167,3 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds", type=positive_int, default=8, help="how often each photo comes; default 8"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

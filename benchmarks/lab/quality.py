@@ -1,6 +1,6 @@
 """How often the quality gate errs: real photos, and the same degraded on purpose.
 
-    python -m dermedge.benchmarks.lab.quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
+    python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
 As many photos of each source are drawn. Those of the training split give the quantiles that the gate's
 thresholds are rounded from; those of the validation split are what the table of errors is made of. A photo
@@ -10,7 +10,6 @@ that fails as it is counts as a false reject, whatever is wrong with it; a degra
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.edge import quality
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import OptionError
@@ -255,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("quality", "Measure how often the quality gate errs.")
+    parser = experiment_parser("quality", "Measure how often the quality gate errs.")
     parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="a run's catalogue.csv")
     parser.add_argument("--imgsz", type=_size, default=192, help="side of what the network sees, in pixels")
     parser.add_argument("--per-source", type=positive_int, default=200, help="photos of a split and source")
@@ -267,7 +266,3 @@ def _size(text: str) -> int:
     if (size := positive_int(text)) < GRID:
         raise argparse.ArgumentTypeError(f"'{text}' is less than the gate's {GRID} pixels")
     return size
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

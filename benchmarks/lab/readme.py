@@ -2,26 +2,25 @@
 
 dermedge benchmark MODEL… --source photos/ --output DIR
 cp DIR/results.json benchmarks/results/machines/NAME.json
-python -m dermedge.benchmarks.lab.readme
+python -m dermedge.benchmarks.lab readme
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dermedge.benchmarks.command import command_parser, run_command
 from dermedge.benchmarks.compare import read_results
-from dermedge.benchmarks.lab.written import with_part
+from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.report import NOT_MEASURED, Table
 from dermedge.edge.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 MACHINES = ROOT / "benchmarks" / "results" / "machines"
-COMMAND = "python -m dermedge.benchmarks.lab.readme"
+COMMAND = "python -m dermedge.benchmarks.lab readme"
 HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
 
 
@@ -39,8 +38,10 @@ def table(folder: Path = MACHINES) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the table; returns the exit status."""
-    command_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(argv)
-    write_text(README, with_part(README.read_text(encoding="utf-8"), COMMAND, table()))
+    experiment_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(
+        argv
+    )
+    write_text(README, replace_section(README.read_text(encoding="utf-8"), COMMAND, table()))
     return 0
 
 
@@ -59,7 +60,3 @@ def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
         NOT_MEASURED if peak_mb is None else f"{peak_mb:.0f}",
         row["mark"],
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

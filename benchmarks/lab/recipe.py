@@ -1,6 +1,6 @@
 """What each part of the training recipe is worth: trainings that differ from the recipe in one thing.
 
-    python -m dermedge.benchmarks.lab.recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
+    python -m dermedge.benchmarks.lab recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
 
 Every row is a run of `dermedge train` on one half of the photos outside the test split, scored in float on
 the other half: rare classes have too few photos in a validation split to tell two recipes apart. A row that
@@ -13,7 +13,6 @@ import argparse
 import csv
 import io
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.command import command_parser, run_command
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.report import Table
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DataError, OptionError
@@ -166,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = command_parser("recipe", "Trainings that differ from the recipe in one thing.")
+    parser = experiment_parser("recipe", "Trainings that differ from the recipe in one thing.")
     parser.add_argument("output", type=Path, metavar="OUT", help="the folder of all rows")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for dermedge train")
     parser.add_argument(
@@ -243,7 +242,7 @@ def _run(name: str, variant: Variant, options: argparse.Namespace) -> RunFolder:
         seed=0,
         data=tuple(map(str, options.data)),
         data_digest=half.digest,
-        command=f"python -m dermedge.benchmarks.lab.recipe, row {name}",
+        command=f"python -m dermedge.benchmarks.lab recipe, row {name}",
         teachers=tuple(str(options.output / teacher) for teacher in variant.teachers),
     )
     run.create(replace(config, **variant.config), half)
@@ -293,7 +292,3 @@ def to_table(rows: Sequence[Row]) -> Table:
 def _interval(figure: Sequence[float]) -> str:
     value, low, high = figure
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

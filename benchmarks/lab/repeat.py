@@ -1,6 +1,6 @@
 """Whether two runs on this machine agree within the intervals that they state.
 
-    python -m dermedge.benchmarks.lab.repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
+    python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
 Each run is a process of its own. Two agree as `benchmark compare` judges: their intervals have a part in
 common. The bar is 19 of 20 pairs of good runs; one that was marked noisy or throttled promises nothing.
@@ -16,11 +16,19 @@ from itertools import combinations
 
 import numpy as np
 
-from dermedge.benchmarks.command import run_command, seconds, show_progress
+from dermedge.benchmarks.arguments import seconds
 from dermedge.benchmarks.frames import frames_of_source
-from dermedge.benchmarks.lab.runs import measure_alone
-from dermedge.benchmarks.lab.sheet import Origin, Sheet, check_options, deliver, origin_of, sheet_parser
+from dermedge.benchmarks.lab.lab_report import (
+    Circumstances,
+    LabReport,
+    check_options,
+    circumstances_of,
+    deliver,
+    report_parser,
+)
+from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import Rules, Spread
+from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import Table
 from dermedge.benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
 from dermedge.edge.cli.arguments import positive_int
@@ -84,7 +92,7 @@ def agreement(runs: Sequence[Run]) -> Agreement:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = sheet_parser("repeat", "Whether runs on this machine agree within their own intervals.")
+    parser = report_parser("repeat", "Whether runs on this machine agree within their own intervals.")
     parser.add_argument(
         "--runs", type=positive_int, default=RUNS, help="how many, each in a process of its own"
     )
@@ -98,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         while len(runs) < arguments.runs:
             show_progress(f"run {len(runs) + 1} of {arguments.runs}")
-            measured = measure_alone(arguments.model, frames, arguments.num_threads, rules)
+            measured = measure_in_new_process(arguments.model, frames, arguments.num_threads, rules)
             latency = measured.latencies[0]
             runs.append(Run(latency.total, (*faults_of_run(measured), *faults_of_model(latency))))
     except (DermedgeError, KeyboardInterrupt) as error:
@@ -106,11 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         failure = str(error) or "stopped"
     command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.repeat", *given])
-    deliver(to_sheet(runs, origin_of(arguments, command, origin), failure), arguments)
+    deliver(to_report(runs, circumstances_of(arguments, command, origin), failure), arguments)
     return 0
 
 
-def to_sheet(runs: Sequence[Run], origin: Origin, failure: str | None) -> Sheet:
+def to_report(runs: Sequence[Run], origin: Circumstances, failure: str | None) -> LabReport:
     """A row for each run, and how many pairs agree."""
     head = ("run", "median ms", "95 % interval", "half of it", "run is")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
@@ -132,7 +140,7 @@ def to_sheet(runs: Sequence[Run], origin: Origin, failure: str | None) -> Sheet:
         "failure": failure,
         "runs": [{**asdict(one), "mark": one.mark} for one in runs],
     }
-    return Sheet("repeat", origin, (Table(title, head, rows),), tuple(lines), values)
+    return LabReport("repeat", origin, (Table(title, head, rows),), tuple(lines), values)
 
 
 def _agree(pair: tuple[Run, Run]) -> bool:
@@ -149,7 +157,3 @@ def _cells(number: int, one: Run) -> tuple[str, ...]:
         f"{(total.high - total.low) / 2 / total.median:.1%}",
         one.mark,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

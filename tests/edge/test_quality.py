@@ -156,7 +156,7 @@ def test_more_of_what_must_not_be_high_never_mends_a_picture(name: str, one: flo
 
 
 def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> None:
-    """A few of each source; `python -m dermedge.benchmarks.lab.quality` counts over many."""
+    """A few of each source; `python -m dermedge.benchmarks.lab quality` counts over many."""
     paths = find_pictures(real_data / "ham10000")[:60] + find_pictures(real_data / "isic2017")[:60]
     photos = [read_picture(path) for path in paths]
     passed = [photo for photo in photos if defect_of(photo) is None]

@@ -1,4 +1,4 @@
-"""`python -m dermedge.benchmarks.lab.phone` with a real browser."""
+"""`python -m dermedge.benchmarks.lab phone` with a real browser."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ CALIBRATION_PICTURES = 8
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkShape:
     """What decides how much a network has to compute.
 
     Attributes:
@@ -42,7 +42,7 @@ class Shape:
         return f"{self.architecture}-{self.size}px-x{self.width:g}-{self.kind}"
 
 
-def write_untrained(shape: Shape, folder: Path) -> Path:
+def write_random_network(shape: NetworkShape, folder: Path) -> Path:
     """Writes the file of a shape, without a manifest, below ``folder``, and returns its path.
 
     Raises:
@@ -53,8 +53,8 @@ def write_untrained(shape: Shape, folder: Path) -> Path:
         raise MissingExtra("tensorflow", "train")
     import tf_keras as keras
 
-    from dermedge.convert.network import network_of
-    from dermedge.convert.to_tflite import Form, lower
+    from dermedge.convert.load.network import network_of
+    from dermedge.convert.to_tflite.converter import Form, lower
     from dermedge.train.fit.networks import build_network
 
     keras.utils.set_random_seed(0)

@@ -1,7 +1,7 @@
 """What a training costs before, beside and in its network on a folder of photos, in a process of its own.
 
 In one process the second set would find freed memory and a warm TensorFlow of the first. Hence ``python -m
-dermedge.benchmarks.lab.many_photos first|again PHOTOS RUN PHOTOS_PER_EPOCH`` measures one start and prints it as JSON.
+dermedge.benchmarks.lab.training_costs first|again PHOTOS RUN PHOTOS_PER_EPOCH`` measures one start and prints it as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def start(which: str, photos: Path, run: Path, photos_per_epoch: int) -> Figures
     Raises:
         DataError: the process fails.
     """
-    command = [sys.executable, "-m", "dermedge.benchmarks.lab.many_photos", which, str(photos), str(run)]
+    command = [sys.executable, "-m", "dermedge.benchmarks.lab.training_costs", which, str(photos), str(run)]
     done = subprocess.run(
         [*command, str(photos_per_epoch)], capture_output=True, text=True, cwd=ROOT, check=False
     )
@@ -138,7 +138,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Figures
         seed=0,
         data=(str(photos),),
         data_digest=catalogue.digest,
-        command="python -m dermedge.benchmarks.lab.growth photos",
+        command="python -m dermedge.benchmarks.lab growth photos",
     )
     folder.create(config, catalogue)
     return {"reading_s": read - began, "comparing_s": ended - read}, folder

@@ -14,7 +14,7 @@ def begin(command: str) -> str:
     return f"<!-- written by {command} -->"
 
 
-def with_part(document: str, command: str, text: str) -> str:
+def replace_section(document: str, command: str, text: str) -> str:
     """The document with this text between the marks of the command.
 
     Raises:

@@ -1,6 +1,6 @@
 """One peer in its own process and environment, started by `peers`; imports NumPy, OpenCV, and it.
 
-    python -m dermedge.benchmarks.lab.peer_worker PEER MODEL FRAMES.npy THREADS
+    python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
 For each line on standard input it shows the peer all frames, and prints what it took and answered.
 """

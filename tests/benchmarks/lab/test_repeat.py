@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import dermedge.benchmarks.lab.repeat
-from dermedge.benchmarks.command import run_command
 from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.lab import cli as lab
 from dermedge.benchmarks.lab.repeat import Agreement, Run, agreement, main
-from dermedge.benchmarks.lab.runs import measure_alone
+from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import Measurement, Spread, latency
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Timing
@@ -67,13 +67,13 @@ def test_runs_are_kept_when_a_later_one_fails(
             raise answer
         return answer
 
-    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_alone", measured)
+    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_in_new_process", measured)
     assert main(["--source", "demo"]) == 0
     text = capsys.readouterr().out
     assert "ended early: it died" in text
     assert "1 of 2 runs are not good" in text
     answers[:] = [ModelError("it died")]
-    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert lab.main(["repeat", "--source", "demo"]) == 2
     assert capsys.readouterr().err == "dermedge: error: it died\n"
 
 
@@ -83,8 +83,8 @@ def test_ctrl_c_before_two_runs_is_one_word(
     def interrupted(*arguments: object) -> Measurement:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_alone", interrupted)
-    assert run_command(lambda: main(["--source", "demo"])) == 130
+    monkeypatch.setattr(dermedge.benchmarks.lab.repeat, "measure_in_new_process", interrupted)
+    assert lab.main(["repeat", "--source", "demo"]) == 130
     assert capsys.readouterr().err == "dermedge: stopped\n"
 
 
@@ -92,4 +92,4 @@ def test_a_model_that_does_not_run_is_one_line(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(b"no model")
     with pytest.raises(ModelError, match="damaged"):
-        measure_alone(damaged, [], 1, dermedge.benchmarks.lab.repeat.Rules())
+        measure_in_new_process(damaged, [], 1, dermedge.benchmarks.lab.repeat.Rules())

@@ -1,4 +1,4 @@
-"""Viewers of the live picture of `dermedge run --serve`: `python -m dermedge.benchmarks.lab.viewer PORT COUNT`.
+"""Viewers of the live video of `dermedge run --serve`: ``... .viewers PORT COUNT``.
 
 They read until standard input ends, and print how many bytes each has read.
 """

@@ -1,6 +1,6 @@
 """What `dermedge.benchmarks.lab.instructions` counts the instructions of; it runs in the emulated Python.
 
-    python -m dermedge.benchmarks.lab.counted MODEL RUNS
+    python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 
 Each getppid() is a mark at which qemu's plugin writes the count so far: two in a row, by which the marks' own
 instructions are known, then, for every run, before the preprocessing, between it and the interpreter, after

@@ -13,7 +13,7 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 
 
-def measure_alone(model: Path, frames: Frames, num_threads: int, rules: Rules) -> Measurement:
+def measure_in_new_process(model: Path, frames: Frames, num_threads: int, rules: Rules) -> Measurement:
     """Opens a model in a new process, and measures it there; the process ends with it.
 
     Raises:

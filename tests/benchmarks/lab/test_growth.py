@@ -16,8 +16,8 @@ pytest.importorskip("matplotlib")
 import dermedge.benchmarks.lab.growth
 from dermedge import Classifier
 from dermedge.benchmarks.lab.growth import Growth, Point, main, table
-from dermedge.benchmarks.lab.made_photos import make_photos
-from dermedge.benchmarks.lab.many_photos import start
+from dermedge.benchmarks.lab.synthetic_photos import make_photos
+from dermedge.benchmarks.lab.training_costs import start
 from dermedge.benchmarks.latency import Rules
 from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
 from dermedge.edge.photos import read_picture
@@ -98,7 +98,7 @@ def test_photos_that_the_disk_does_not_hold_are_not_made(
     labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "dermedge.benchmarks.lab.made_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6)
+        "dermedge.benchmarks.lab.synthetic_photos.disk_usage", lambda folder: SimpleNamespace(free=1e6)
     )
     with pytest.raises(
         StorageError, match=r"2000 photos .* take \d+ MB, and .* has 1 MB free: ask for fewer"

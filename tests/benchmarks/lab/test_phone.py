@@ -1,4 +1,4 @@
-"""What `python -m dermedge.benchmarks.lab.phone` refuses; tests/edge/phone measures with it."""
+"""What `python -m dermedge.benchmarks.lab phone` refuses; tests/edge/phone measures with it."""
 
 from __future__ import annotations
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from dermedge.benchmarks.lab import card, readme
-from dermedge.benchmarks.lab.written import END, begin, with_part
+from dermedge.benchmarks.lab.generated_sections import END, begin, replace_section
 from dermedge.benchmarks.report import Report, to_json
 from dermedge.edge.errors import DataError
 
 
 def test_the_table_of_the_readme_is_that_of_the_results() -> None:
     text = readme.README.read_text(encoding="utf-8")
-    assert with_part(text, readme.COMMAND, readme.table()) == text, f"run `{readme.COMMAND}`"
+    assert replace_section(text, readme.COMMAND, readme.table()) == text, f"run `{readme.COMMAND}`"
 
 
 def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
     text = card.CARD.read_text(encoding="utf-8")
-    assert with_part(text, card.COMMAND, card.tables()) == text, f"run `{card.COMMAND}`"
+    assert replace_section(text, card.COMMAND, card.tables()) == text, f"run `{card.COMMAND}`"
 
 
 def test_each_machine_has_a_line_for_each_model(report: Report, tmp_path: Path) -> None:
@@ -32,6 +32,6 @@ def test_each_machine_has_a_line_for_each_model(report: Report, tmp_path: Path) 
 
 def test_what_is_between_the_marks_is_replaced() -> None:
     one, two = f"{begin('one')}\nold\n{END}", f"{begin('two')}\nkept\n{END}"
-    assert with_part(f"{one}\n{two}", "one", "new") == f"{begin('one')}\nnew\n{END}\n{two}"
+    assert replace_section(f"{one}\n{two}", "one", "new") == f"{begin('one')}\nnew\n{END}\n{two}"
     with pytest.raises(DataError, match="it has 0"):
-        with_part("no marks", "one", "new")
+        replace_section("no marks", "one", "new")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.command import clear_progress, command_parser
 from dermedge.benchmarks.frames import GENERATED
+from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import Machine, describe_machine
+from dermedge.benchmarks.progress import clear_progress
 from dermedge.benchmarks.report import TABLE_WIDTH, Table, hardware, software
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import ModelError
@@ -24,7 +25,7 @@ from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 
 @dataclass(frozen=True)
-class Origin:
+class Circumstances:
     """What any sheet's figures hold for.
 
     Attributes:
@@ -47,7 +48,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class LabReport:
     """Tables, and what is to be said of them, a line each.
 
     Attributes:
@@ -56,7 +57,7 @@ class Sheet:
     """
 
     name: str
-    origin: Origin
+    origin: Circumstances
     tables: tuple[Table, ...]
     lines: tuple[str, ...]
     values: dict[str, Any]
@@ -83,9 +84,9 @@ class Sheet:
         return [*self.lines, hardware(origin.machine), software(origin.machine), frames, DISCLAIMER]
 
 
-def sheet_parser(module: str, description: str) -> Parser:
+def report_parser(module: str, description: str) -> Parser:
     """A parser for ``python -m benchmarks.MODULE [MODEL]`` with the options that all sheets have."""
-    parser = command_parser(module, description)
+    parser = experiment_parser(module, description)
     parser.add_argument(
         "model",
         nargs="?",
@@ -108,9 +109,9 @@ def check_options(arguments: argparse.Namespace) -> None:
         check_writable(arguments.output)
 
 
-def origin_of(arguments: argparse.Namespace, command: str, frames: str) -> Origin:
-    """The circumstances of a run with the options of `sheet_parser`; ``frames`` in words."""
-    return Origin(
+def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -> Circumstances:
+    """The circumstances of a run with the options of `report_parser`; ``frames`` in words."""
+    return Circumstances(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         machine=describe_machine(choose_runtime()),
@@ -121,7 +122,7 @@ def origin_of(arguments: argparse.Namespace, command: str, frames: str) -> Origi
     )
 
 
-def deliver(sheet: Sheet, arguments: argparse.Namespace) -> None:
+def deliver(sheet: LabReport, arguments: argparse.Namespace) -> None:
     """Writes NAME.json and NAME.md into --output, and prints what --json says; raises StorageError."""
     clear_progress()
     try:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import dermedge.benchmarks.lab.peers
-from dermedge.benchmarks.command import run_command
 from dermedge.benchmarks.frames import frames_of_source
-from dermedge.benchmarks.lab.peer_worker import centre_square, shares
+from dermedge.benchmarks.lab import cli as lab
+from dermedge.benchmarks.lab.children.peer import centre_square, shares
+from dermedge.benchmarks.lab.lab_report import Circumstances
 from dermedge.benchmarks.lab.peers import (
     LIMIT,
     OURS,
@@ -23,13 +24,11 @@ from dermedge.benchmarks.lab.peers import (
     ROOT,
     WARMUP_TURNS,
     Peer,
-    main,
     make_environment,
     make_environments,
     measure_peers,
-    to_sheet,
+    to_report,
 )
-from dermedge.benchmarks.lab.sheet import Origin
 from dermedge.benchmarks.latency import spread
 from dermedge.edge.errors import ModelError
 
@@ -41,11 +40,13 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture
-def origin(model_path: Path) -> Origin:
+def origin(model_path: Path) -> Circumstances:
     from dermedge.benchmarks.machine import describe_machine
 
     machine = describe_machine("litert", root=Path("/nowhere"))
-    return Origin("2026-11-24T09:00:00+00:00", "python -m x", machine, "a.tflite", "0" * 64, 2, "16 frames")
+    return Circumstances(
+        "2026-11-24T09:00:00+00:00", "python -m x", machine, "a.tflite", "0" * 64, 2, "16 frames"
+    )
 
 
 def peers_here(model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4) -> list[Peer]:
@@ -160,7 +161,7 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
         raise ModelError("no network")
 
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
-    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert lab.main(["peers", "--source", "demo"]) == 2
     assert capsys.readouterr().err == "dermedge: error: no peer ran; dermedge: no network\n"
 
 
@@ -217,7 +218,9 @@ def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
     assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in HERE)
 
 
-def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(origin: Origin) -> None:
+def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(
+    origin: Circumstances,
+) -> None:
     def peer(name: str, ms: float, **values: Any) -> Peer:
         ratio = ms / 2
         return Peer(
@@ -232,7 +235,7 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
         replace(peer("mediapipe", 3.0), ratio_low=0.9),
         Peer("opencv-dnn", "the .tflite", "no such layer"),
     ]
-    sheet = to_sheet(peers, origin, 3.5)
+    sheet = to_report(peers, origin, 3.5)
     text = sheet.to_text()
     words = " ".join(text.split())
     assert "2 threads" in text
@@ -253,8 +256,8 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
     assert [one["name"] for one in content["peers"]] == [one.name for one in peers]
 
 
-def test_the_peers_at_work_are_no_company(origin: Origin) -> None:
-    assert "noisy" not in to_sheet([], origin, 2.05).to_text()
+def test_the_peers_at_work_are_no_company(origin: Circumstances) -> None:
+    assert "noisy" not in to_report([], origin, 2.05).to_text()
 
 
 def test_probabilities_are_shares_of_their_sum() -> None:
@@ -281,7 +284,7 @@ def test_wrong_input_is_one_line_before_anything_is_made(
         (["--source", "demo", "--output", str(tmp_path / "file" / "out")], "cannot write"),
         (["--source", str(tmp_path / "nothing")], "nothing"),
     ):
-        assert run_command(lambda given=arguments: main(given)) == 2  # type: ignore[misc]
+        assert lab.main(["peers", *arguments]) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert words in said.err

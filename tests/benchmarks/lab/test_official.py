@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import dermedge.benchmarks.lab.official
-from dermedge.benchmarks.command import run_command
 from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab import cli as lab
 from dermedge.benchmarks.lab.official import RULES, Ratio, added_by_measuring, main, ratio_of, tool_ms
 from dermedge.edge.errors import ToolError
 
@@ -101,5 +101,5 @@ def test_pairs_are_kept_when_a_later_one_fails(
     assert "ended early: it died" in text
     assert "1.1000" in text
     answers[:] = [ToolError("it died")]
-    assert run_command(lambda: main(["--source", "demo"])) == 2
+    assert lab.main(["official", "--source", "demo"]) == 2
     assert capsys.readouterr().err == "dermedge: error: it died\n"

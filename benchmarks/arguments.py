@@ -1,0 +1,44 @@
+"""Argument types and checks that the command lines of the benchmarks share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dermedge.edge.cli.arguments import number, positive_int
+from dermedge.edge.errors import OptionError
+
+__all__ = ["check_different", "seconds", "thread_counts"]
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a number above 0; ``inf`` is allowed."""
+    value = number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """An argparse type: whole numbers of 1 or more, separated by commas, each once."""
+    counts = tuple(positive_int(part) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"'{text}' has a number twice")
+    return counts
+
+
+def check_different(models: Sequence[Path]) -> None:
+    """Checks that no file is given twice, under whatever name; files that do not exist are passed over.
+
+    Raises:
+        OptionError: two of the paths lead to the same file.
+    """
+    known: dict[tuple[int, int], Path] = {}
+    for model in models:
+        if not model.exists():
+            continue
+        identity = (model.stat().st_dev, model.stat().st_ino)
+        if identity in known:
+            raise OptionError(f"'{model}' is the same file as '{known[identity]}'; give each model once")
+        known[identity] = model

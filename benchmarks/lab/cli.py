@@ -1,0 +1,71 @@
+"""The front door of the laboratory: lists the experiments, and runs one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from dermedge import cli
+from dermedge.benchmarks.progress import progress_cleared
+from dermedge.edge.cli.arguments import Parser, make_parser
+
+__all__ = ["COMMAND", "EXPERIMENTS", "experiment_parser", "main"]
+
+COMMAND = "python -m dermedge.benchmarks.lab"
+# name -> what it is for. Each is a module of this folder with `main(argv) -> int`.
+EXPERIMENTS = {
+    "calibration": "compare choices of calibration photos and ranges for int8 conversion",
+    "card": "write the tables of the model card from the evaluation on the test split",
+    "converting": "time int8 conversion beside a bare TFLiteConverter script",
+    "growth": "measure how latency, size, training, audit and accuracy grow",
+    "instructions": "count the arm64 instructions of an inference under emulation",
+    "loop": "measure what the live loop costs beside the network, against its bars",
+    "official": "check the benchmark's latencies against LiteRT's own benchmark tool",
+    "peers": "time the same model and frames in other runtimes, side by side",
+    "phone": "time the phone app from frame to answer in a browser",
+    "quality": "measure how often the quality gate rejects good photos and passes bad ones",
+    "readme": "write the table of latencies in README.md from one result per machine",
+    "recipe": "train with one part of the recipe changed at a time, and compare",
+    "repeat": "check that repeated measurements agree within their stated intervals",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one experiment; returns its exit status: 2 for what a person can mend, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] in ("-h", "--help"):
+        return cli.run_command(_list_experiments)
+    name, *arguments = given
+    if name not in EXPERIMENTS:
+        return cli.fail(f"unknown experiment '{name}'. Known: {', '.join(EXPERIMENTS)}")
+    return cli.run_command(_with_clear_line(lambda: _module_main(name)(arguments)))
+
+
+def experiment_parser(name: str, description: str) -> Parser:
+    """A parser for ``python -m dermedge.benchmarks.lab NAME``."""
+    parser = make_parser(name, description)
+    parser.prog = f"{COMMAND} {name}"
+    return parser
+
+
+def _list_experiments() -> int:
+    lines = (f"  {name:<12}  {purpose}" for name, purpose in EXPERIMENTS.items())
+    usage = f"usage: {COMMAND} NAME [options]      ({COMMAND} NAME --help lists the options)"
+    print("\n".join([usage, "", *lines]))
+    return 0
+
+
+def _module_main(name: str) -> Callable[[Sequence[str]], int]:
+    main_of: Callable[[Sequence[str]], int] = import_module(f"dermedge.benchmarks.lab.{name}").main
+    return main_of
+
+
+def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
+    """The command, after which the line of progress is empty, so that an error starts at the margin."""
+
+    def run() -> int:
+        with progress_cleared():
+            return command()
+
+    return run
