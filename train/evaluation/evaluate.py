@@ -20,7 +20,8 @@ from dermedge.edge.views.overlay import heat_map
 from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto, labelled_photos
 from dermedge.train.data.sampling import draw_evenly
 from dermedge.train.data.tables import image_id_of
-from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws, share
+from dermedge.train.evaluation.intervals import share_score
+from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
     MELANOMA,
     Answers,
@@ -330,7 +331,7 @@ def _strains(
         kind = PERTURBATIONS[name]
         for subject, before, logits in zip(subjects, answers, changed, strict=True):
             untouched, touched = before.where(chosen), subject.answers(logits)
-            flips = share(touched.index != untouched.index, np.ones(len(members), bool), draws)
+            flips = share_score(touched.index != untouched.index, np.ones(len(members), bool), part.lesions)
             severity = kind.unit.format(kind.severities[step])
             strains.append(Strain(subject.name, name, severity, gain(part, untouched, touched, draws), flips))
         show(done, len(steps))

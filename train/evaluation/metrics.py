@@ -1,8 +1,9 @@
-"""Scores of a classifier, each by its formula, and their intervals by bootstrap over lesions.
+"""Scores of a classifier, each by its formula, and intervals by bootstrap over lesions.
 
-An interval needs a score of a thousand resamples, so scores are computed of all of them at once: ``draws`` is
-float64 [1 + B, N], how often each of N photos was drawn in each of B resamples, and row 0 counts every photo
-once. What has no meaning on the photos at hand is NaN.
+A bootstrap interval needs the score of a thousand resamples, so scores are computed for all of them at once:
+``draws`` is float64 [1 + B, N], how often each of N photos occurs in each of B resamples, and row 0 counts every
+photo once. What has no meaning on the photos at hand is NaN. Shares, areas and their means have intervals by formula
+instead (`dermedge.train.evaluation.intervals`), because a bootstrap collapses at 0 and 1.
 """
 
 from __future__ import annotations
@@ -146,11 +147,6 @@ def macro(values: Floats) -> Floats:
     return np.nan_to_num(values).mean(axis=-1)
 
 
-def share(part: Bools, among: Bools, draws: Floats) -> Score:
-    """How many of the photos ``among`` are also in ``part``."""
-    return score_of(_ratio(draws @ (part & among), draws @ among))
-
-
 def mean(values: Floats, among: Bools, draws: Floats) -> Score:
     """The mean of [N] values over the photos ``among``."""
     return score_of(_ratio(draws @ np.where(among, values, 0.0), draws @ among))
@@ -180,30 +176,11 @@ def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
     return false_positive_rate, true_positive_rate
 
 
-def auroc(positive: Bools, evidence: Floats, draws: Floats) -> Score:
-    """The area below the ROC curve by scikit-learn; NaN where one of the two kinds is missing.
-
-    Its interval is of areas by the trapezoidal rule over `operating_points`, which are the same.
-    """
-    if positive.all() or not positive.any():
-        return NOT_MEASURED
-    from sklearn.metrics import roc_auc_score
-
-    x, y = operating_points(positive, evidence, draws)
-    areas = (np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1]) / 2).sum(axis=1)
-    areas[0] = roc_auc_score(positive, evidence)
-    return score_of(areas)
-
-
-def sensitivity_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Score:
-    """The greatest sensitivity of an operating point of at least this specificity; not interpolated."""
-    if positive.all() or not positive.any():
-        return NOT_MEASURED
-    return score_of(sensitivities_at(specificity, positive, evidence, draws))
-
-
 def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Floats:
-    """`sensitivity_at` of every draw, [1 + B]."""
+    """The greatest sensitivity of an operating point of at least this specificity, of every draw, [1 + B].
+
+    Operating points are not interpolated.
+    """
     false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
     # 1 - 0.9 is a little less than 0.1, and the point of exactly that specificity is allowed
     allowed = false_positive_rate <= 1 - specificity + 1e-9

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
 from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto
 from dermedge.train.data.tables import DIAGNOSES
-from dermedge.train.evaluation import metrics
-from dermedge.train.evaluation.metrics import NOT_MEASURED, Bin, Bools, Counts, Floats, Score
+from dermedge.train.evaluation import intervals, metrics
+from dermedge.train.evaluation.metrics import NOT_MEASURED, Bin, Bools, Floats, Score
 
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
@@ -183,6 +183,11 @@ class Truth:
             kinds=self.kinds[chosen],
         )
 
+    @cached_property
+    def lesions(self) -> NDArray[np.int64]:
+        """int [N], a number for each lesion."""
+        return np.unique(self.groups, return_inverse=True)[1]
+
     @property
     def none_index(self) -> int | None:
         return self.labels.index(self.none_label) if self.none_label in self.labels else None
@@ -318,38 +323,57 @@ def _source_card(truth: Truth, answers: Answers) -> SourceCard:
 def figures(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
     """The figures of `FIGURES`; `NOT_MEASURED` where the photos or the model do not give one."""
     found = {
-        **_accuracies(truth, answers, draws),
+        **_accuracies(truth, answers),
         **_melanoma(truth, answers, draws),
-        **_declined(truth, answers, draws),
+        **_declined(truth, answers),
         **_calibration(truth, answers, draws),
         **_thresholds(truth, answers, draws),
     }
     return {name: found.get(name, NOT_MEASURED) for name in FIGURES}
 
 
-def _accuracies(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
-    counts = metrics.count(truth.index, answers.index, len(truth.labels), draws)
-    named = truth.kinds == NAMED
+def _accuracies(truth: Truth, answers: Answers) -> dict[str, Score]:
+    everything = np.ones(len(truth.index), bool)
+    classes = [_recognition(index, answers.index, truth) for index in range(len(truth.labels))]
+    precision, recall, f1 = zip(*classes, strict=True)
     found = {
-        "accuracy": metrics.score_of(counts.accuracy),
-        "balanced_accuracy": metrics.score_of(counts.balanced_accuracy),
-        "macro_precision": metrics.score_of(metrics.macro(counts.precision)),
-        "macro_recall": metrics.score_of(metrics.macro(counts.recall)),
-        "macro_f1": metrics.score_of(metrics.macro(counts.f1)),
+        "accuracy": intervals.share_score(answers.index == truth.index, everything, truth.lesions),
+        "balanced_accuracy": intervals.mean_score(recall),
+        "macro_precision": intervals.mean_score(_with_zeros(precision)),
+        "macro_recall": intervals.mean_score(_with_zeros(recall)),
+        "macro_f1": intervals.mean_score(_with_zeros(f1)),
     }
+    named = truth.kinds == NAMED
     if not named.any():
         return found
     best_named = np.array(truth.named_indices)[answers.probabilities[:, truth.named_indices].argmax(axis=1)]
 
     def among_named(answered: NDArray[np.int64]) -> Score:
-        part = metrics.count(truth.index[named], answered[named], len(truth.labels), draws[:, named])
-        return metrics.score_of(part.balanced_accuracy)
+        part = truth.where(named)
+        return intervals.mean_score(
+            [_recognition(index, answered[named], part)[1] for index in truth.named_indices]
+        )
 
     return {
         **found,
         "balanced_accuracy_named": among_named(best_named),
         "balanced_accuracy_end_to_end": among_named(answers.index),
     }
+
+
+def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple[Score, Score, Score]:
+    """Precision, recall and F1 of one class."""
+    members, named_so = truth.index == index, answered == index
+    return (
+        intervals.share_score(members, named_so, truth.lesions),
+        intervals.share_score(named_so, members, truth.lesions),
+        intervals.f1_score(members, named_so, truth.lesions),
+    )
+
+
+def _with_zeros(scores: Sequence[Score]) -> list[Score]:
+    """An undefined score counts as 0 in a macro mean, as scikit-learn has it."""
+    return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
 def _melanoma(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
@@ -359,24 +383,26 @@ def _melanoma(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]
     positive, evidence = truth.index == index, answers.probabilities[:, index]
     found = {}
     for name, chosen in (("named", truth.kinds == NAMED), ("all", np.ones(len(positive), bool))):
-        part = positive[chosen], evidence[chosen], draws[:, chosen]
-        found[f"melanoma_auroc_{name}"] = metrics.auroc(*part)
-        found[f"melanoma_sensitivity_{name}"] = metrics.sensitivity_at(SPECIFICITY, *part)
+        part = positive[chosen], evidence[chosen], truth.lesions[chosen]
+        found[f"melanoma_auroc_{name}"] = intervals.area_score(*part)
+        found[f"melanoma_sensitivity_{name}"] = intervals.sensitivity_score(
+            SPECIFICITY, *part, draws[:, chosen]
+        )
     return found
 
 
-def _declined(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
+def _declined(truth: Truth, answers: Answers) -> dict[str, Score]:
     none = truth.none_index
     if none is None:
         return {}
     declined = answers.index == none
-    found = {"declined_named": metrics.share(declined, truth.kinds == NAMED, draws)}
+    found = {"declined_named": intervals.share_score(declined, truth.kinds == NAMED, truth.lesions)}
     for name, kind in (("other", OTHER_LESION), ("no_lesion", NO_LESION)):
         foreign = truth.kinds == kind
-        found[f"declined_{name}"] = metrics.share(declined, foreign, draws)
+        found[f"declined_{name}"] = intervals.share_score(declined, foreign, truth.lesions)
         chosen = foreign | (truth.kinds == NAMED)
-        found[f"decline_auroc_{name}"] = metrics.auroc(
-            foreign[chosen], answers.probabilities[chosen, none], draws[:, chosen]
+        found[f"decline_auroc_{name}"] = intervals.area_score(
+            foreign[chosen], answers.probabilities[chosen, none], truth.lesions[chosen]
         )
     return found
 
@@ -403,41 +429,36 @@ def _thresholds(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Scor
     if "alert" in answers.thresholds:
         alert = np.array([one.alert for one in answers.decisions])
         positive = truth.index == truth.labels.index(answers.thresholds["alert"]["label"])
-        found["alert_sensitivity"] = metrics.share(alert, positive, draws)
-        found["alert_specificity"] = metrics.share(~alert, ~positive, draws)
+        found["alert_sensitivity"] = intervals.share_score(alert, positive, truth.lesions)
+        found["alert_specificity"] = intervals.share_score(~alert, ~positive, truth.lesions)
     if "uncertain" in answers.thresholds:
         uncertain = np.array([one.uncertain for one in answers.decisions])
         answered = ~uncertain & np.array([not one.declined for one in answers.decisions])
-        found["uncertain"] = metrics.share(uncertain, everything, draws)
-        found["answered"] = metrics.share(answered, everything, draws)
-        found["risk_answered"] = metrics.share(answers.index != truth.index, answered, draws)
+        found["uncertain"] = intervals.share_score(uncertain, everything, truth.lesions)
+        found["answered"] = intervals.share_score(answered, everything, truth.lesions)
+        found["risk_answered"] = intervals.share_score(answers.index != truth.index, answered, truth.lesions)
     if answers.sets is not None:
         covered = answers.sets[np.arange(len(everything)), truth.index]
-        found["conformal_coverage"] = metrics.share(covered, everything, draws)
+        found["conformal_coverage"] = intervals.share_score(covered, everything, truth.lesions)
         found["conformal_size"] = metrics.mean(answers.sets.sum(axis=1), everything, draws)
     return found
 
 
 def _class_cards(truth: Truth, answers: Answers, draws: Floats) -> dict[str, ClassCard]:
-    counts = metrics.count(truth.index, answers.index, len(truth.labels), draws)
-    return {
-        label: _class_card(index, truth, answers, draws, counts) for index, label in enumerate(truth.labels)
-    }
+    return {label: _class_card(index, truth, answers, draws) for index, label in enumerate(truth.labels)}
 
 
-def _class_card(index: int, truth: Truth, answers: Answers, draws: Floats, counts: Counts) -> ClassCard:
+def _class_card(index: int, truth: Truth, answers: Answers, draws: Floats) -> ClassCard:
     members = truth.index == index
     coverage = size = NOT_MEASURED
     if answers.sets is not None:
-        coverage = metrics.share(answers.sets[:, index], members, draws)
+        coverage = intervals.share_score(answers.sets[:, index], members, truth.lesions)
         size = metrics.mean(answers.sets.sum(axis=1), members, draws)
     return ClassCard(
         int(members.sum()),
         len(set(truth.groups[members])),
-        metrics.score_of(counts.precision[:, index]),
-        metrics.score_of(counts.recall[:, index]),
-        metrics.score_of(counts.f1[:, index]),
-        metrics.auroc(members, answers.probabilities[:, index], draws),
+        *_recognition(index, answers.index, truth),
+        intervals.area_score(members, answers.probabilities[:, index], truth.lesions),
         coverage,
         size,
     )
@@ -476,7 +497,7 @@ def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers
         flips[label] = tuple(int(part.sum()) for part in parts)
     return Comparison(
         *names,
-        agreement=metrics.share(same, np.ones(len(same), bool), draws),
+        agreement=intervals.share_score(same, np.ones(len(same), bool), truth.lesions),
         gain=gain(truth, first, other, draws),
         test=metrics.mcnemar(right, right_now),
         flips=flips,  # type: ignore[arg-type]

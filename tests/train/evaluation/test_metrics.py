@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dermedge.train.evaluation import metrics
+from dermedge.train.evaluation.intervals import area_score
 
 RNG = np.random.default_rng(5)
 TRUTH = RNG.integers(0, 4, 300)
@@ -54,33 +55,22 @@ def test_a_class_that_was_never_named_has_no_precision_and_one_without_photos_no
     assert counts.balanced_accuracy == 0.5
 
 
-def share_right(right: np.ndarray, groups: list[str]) -> metrics.Score:
-    return metrics.share(right, np.ones(len(right), bool), metrics.lesion_draws(groups))
-
-
-def test_the_interval_is_that_of_the_binomial_and_wider_where_photos_share_lesions() -> None:
-    right = TRUTH == PREDICTED
-    alone = share_right(right, ALONE)
-    shared = share_right(right, [str(index // 30) for index in range(300)])
-    assert alone.value == pytest.approx(right.mean())
-    assert alone.low < alone.value < alone.high
-    assert alone.high - alone.low == pytest.approx(2 * 1.96 * np.sqrt(right.var() / 300), rel=0.2)
-    assert share_right(right, ALONE) == alone
-    assert shared != alone
-
-
-def test_copies_of_one_photo_add_no_certainty() -> None:
-    right = np.array([True, False] * 10)
-    one = share_right(right, [str(index) for index in range(20)])
-    many = share_right(np.repeat(right, 20), [str(index // 20) for index in range(400)])
-    assert (many.low, many.high) == pytest.approx((one.low, one.high))
+def test_a_bootstrap_is_of_whole_lesions_and_repeats() -> None:
+    values = np.arange(300.0)
+    alone = metrics.mean(values, np.ones(300, bool), metrics.lesion_draws(ALONE))
+    shared = metrics.mean(
+        values, np.ones(300, bool), metrics.lesion_draws([str(n // 30) for n in range(300)])
+    )
+    assert alone.value == shared.value == pytest.approx(149.5)
+    # the 95 % interval of a mean of 300 independent values
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(300), rel=0.15)
+    assert shared.high - shared.low > 2 * (alone.high - alone.low)
+    assert metrics.mean(values, np.ones(300, bool), metrics.lesion_draws(ALONE)) == alone
 
 
 def test_a_score_that_is_not_defined_is_null_in_json() -> None:
     nothing = np.zeros(4, bool)
-    assert metrics.share(nothing, nothing, metrics.lesion_draws(["a", "b", "c", "d"])).to_json() is None
-    assert metrics.auroc(nothing, np.arange(4.0), once(4)) is metrics.NOT_MEASURED
-    assert metrics.sensitivity_at(0.9, ~nothing, np.arange(4.0), once(4)) is metrics.NOT_MEASURED
+    assert metrics.mean(np.arange(4.0), nothing, metrics.lesion_draws(list("abcd"))).to_json() is None
 
 
 @st.composite
@@ -116,21 +106,17 @@ def test_an_area_is_the_probability_that_a_positive_photo_is_above_a_negative_on
 ) -> None:
     positive, evidence, _ = photos
     above = np.sign(evidence[positive][:, None] - evidence[~positive][None])
-    assert metrics.auroc(positive, evidence, once(len(positive))).value == pytest.approx(
-        (above.mean() + 1) / 2
-    )
-    assert metrics.auroc(~positive, -evidence, once(len(positive))).value == pytest.approx(
-        (above.mean() + 1) / 2
-    )
+    lesions = np.arange(len(positive))
+    assert area_score(positive, evidence, lesions).value == pytest.approx((above.mean() + 1) / 2)
+    assert area_score(~positive, -evidence, lesions).value == pytest.approx((above.mean() + 1) / 2)
 
 
 def test_the_sensitivity_is_the_best_that_still_keeps_the_specificity() -> None:
     # 10 negatives at 0, 1 … 9: a threshold of 9 lets one of them pass, which is 90 %
     evidence = np.concatenate([np.arange(10.0), [7.5, 9.0, 9.5, 0.5]])
     positive = np.arange(14) >= 10
-    assert metrics.sensitivity_at(0.9, positive, evidence, once(14)).value == 0.5
-    assert metrics.sensitivity_at(0.8, positive, evidence, once(14)).value == 0.75
-    assert metrics.sensitivity_at(1.0, positive, evidence, once(14)).value == 0.25
+    for specificity, expected in ((0.9, 0.5), (0.8, 0.75), (1.0, 0.25)):
+        assert metrics.sensitivities_at(specificity, positive, evidence, once(14))[0] == expected
 
 
 def test_calibration_error_is_the_one_worked_out_by_hand() -> None:

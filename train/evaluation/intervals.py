@@ -1,0 +1,154 @@
+"""95 % intervals that stay honest at 0 and 1 and with few photos, with lesions as the independent units.
+
+Resampling cannot do this: where all of 6 photos are right, every resample is right too, and the interval
+collapses to [1, 1]. The intervals here come from formulas that keep their width there.
+
+Photos of one lesion are taken for fully alike. N photos in lesions of m_1, m_2, ... photos then tell as much as
+
+    n = (m_1 + m_2 + ...)^2 / (m_1^2 + m_2^2 + ...)
+
+independent ones: Kish, "Survey Sampling", 1965, section 8.2, with an intra-cluster correlation of 1, which is the
+cautious end. n is the number of lesions where all have equally many photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dermedge.train.evaluation.metrics import (
+    NOT_MEASURED,
+    Bools,
+    Floats,
+    Integers,
+    Score,
+    score_of,
+    sensitivities_at,
+)
+
+__all__ = [
+    "Z",
+    "area_interval",
+    "area_score",
+    "effective_size",
+    "f1_score",
+    "mean_score",
+    "sensitivity_score",
+    "share_score",
+    "wilson",
+]
+
+# The 97.5 % quantile of the standard normal distribution.
+Z = 1.959963984540054
+BISECTIONS = 60
+
+
+def effective_size(lesions: Integers) -> float:
+    """How many independent photos int [N] photos of these lesions are worth; 0 without photos."""
+    if not len(lesions):
+        return 0.0
+    _, sizes = np.unique(lesions, return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def wilson(share: float, size: float) -> tuple[float, float]:
+    """The score interval of a share of ``size`` independent photos, which need not be a whole number.
+
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+    """
+    centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
+    half = Z / (1 + Z**2 / size) * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2))
+    # rounding must not put the share itself outside
+    return min(float(max(centre - half, 0.0)), share), max(float(min(centre + half, 1.0)), share)
+
+
+def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
+    """The share of the photos ``among`` that are also in ``part``: bool [N] each, int [N] lesions."""
+    if not among.any():
+        return NOT_MEASURED
+    value = float(part[among].mean())
+    return Score(value, *wilson(value, effective_size(lesions[among])))
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """The mean of independent scores, such as the recalls of all classes; unmeasured ones are left out.
+
+    Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach", 2008
+    (MOVER): the distances from the mean to its ends are the roots of the summed squares of those of its parts.
+    """
+    measured = [one for one in scores if one.measured]
+    if not measured:
+        return NOT_MEASURED
+    values, lows, highs = (
+        np.array([getattr(one, end) for one in measured]) for end in ("value", "low", "high")
+    )
+    mean = values.mean()
+    below = np.sqrt(((values - lows) ** 2).sum()) / len(measured)
+    above = np.sqrt(((highs - values) ** 2).sum()) / len(measured)
+    return Score(float(mean), float(max(mean - below, 0.0)), float(min(mean + above, 1.0)))
+
+
+def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:
+    """The F1 of a class from bool [N] photos of it and bool [N] photos that were named so.
+
+    F1 = 2 J / (1 + J) grows with J, the share of the photos of the class or named so that are both. Its interval
+    is that of J carried over.
+    """
+    overlap = share_score(truths & answers, truths | answers, lesions)
+    return Score(*(2 * value / (1 + value) for value in (overlap.value, overlap.low, overlap.high)))
+
+
+def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
+    """The area below the ROC curve, bool [N] and float [N]; not measured where one of the two kinds is missing."""
+    if positive.all() or not positive.any():
+        return NOT_MEASURED
+    from sklearn.metrics import roc_auc_score
+
+    area = float(roc_auc_score(positive, evidence))
+    sizes = effective_size(lesions[positive]), effective_size(lesions[~positive])
+    return Score(area, *area_interval(area, *sizes))
+
+
+def sensitivity_score(
+    specificity: float, positive: Bools, evidence: Floats, lesions: Integers, draws: Floats
+) -> Score:
+    """The greatest sensitivity of an operating point of at least this specificity; not interpolated.
+
+    Its interval holds both the one of resamples ``draws`` [1 + B, N], which move the threshold, and Wilson's, which
+    does not collapse where all positive photos pass.
+    """
+    if positive.all() or not positive.any():
+        return NOT_MEASURED
+    resampled = score_of(sensitivities_at(specificity, positive, evidence, draws))
+    low, high = wilson(resampled.value, effective_size(lesions[positive]))
+    return Score(resampled.value, min(low, resampled.low), max(high, resampled.high))
+
+
+def area_interval(area: float, positives: float, negatives: float) -> tuple[float, float]:
+    """The interval of an area below the ROC curve, from effective numbers of photos of both kinds.
+
+    The ends are the areas A whose distance to the measured one is Z standard errors of A itself.
+    Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
+    part 2", 2006, method 5.
+    """
+    return _end(area, 0.0, positives, negatives), _end(area, 1.0, positives, negatives)
+
+
+def _end(area: float, border: float, positives: float, negatives: float) -> float:
+    """The end of the interval between the area and 0 or 1, by bisection."""
+    inside, outside = area, border
+    for _ in range(BISECTIONS):
+        middle = (inside + outside) / 2
+        if (middle - area) ** 2 < Z**2 * _area_variance(middle, positives, negatives):
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+def _area_variance(area: float, positives: float, negatives: float) -> float:
+    """Hanley and McNeil's variance of an area, with the mean of both numbers in place of each."""
+    beyond = max((positives + negatives) / 2 - 1, 0.0)
+    spread = 1 + beyond * (1 - area) / (2 - area) + beyond * area / (1 + area)
+    return area * (1 - area) * spread / (positives * negatives)
