@@ -40,7 +40,7 @@ from dermedge.edge.model.flatbuffer import tflite_schema
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
-from dermedge.edge.sources.source import without_password
+from dermedge.edge.sources.camera import without_password
 
 DEFAULT_RULES = Rules()
 STOPPED = 130
@@ -282,7 +282,7 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
     if settings.data is None:
         open_again, source = opener(settings.source, []), _named_source(settings)
         return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
-    from dermedge.train.data.catalogue import check_unlearned
+    from dermedge.train.data.scoring import check_unlearned
 
     check_unlearned(settings.data, settings.split, models)
     photos = find_photos(settings.data, common_labels(models), settings.split, settings.max_photos)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.photos import find_pictures, read_picture
-from dermedge.edge.sources.source import open_source, without_password
+from dermedge.edge.sources.camera import without_password
+from dermedge.edge.sources.open import open_source
 
 # What a Raspberry Pi camera or webcam is usually asked for.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480

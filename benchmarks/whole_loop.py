@@ -16,7 +16,9 @@ from dermedge.benchmarks.latency import Progress, Spread, one_opencv_thread, spr
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import Moment, Pipeline, rate
-from dermedge.edge.sources.source import Frame, FrameSource, Pictures, open_source
+from dermedge.edge.sources.frame import Frame, FrameSource
+from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.photo_files import PhotoFiles
 
 # Of each model.
 LOOP_S = 3.0
@@ -54,7 +56,7 @@ class Loop:
     dropped: int
 
 
-class Endless:
+class Endless(FrameSource):
     """A source that begins again when it ends, so that a few photos last as long as it takes.
 
     Raises:
@@ -80,7 +82,7 @@ class Endless:
 
 def opener(spec: str | None, photos: list[Path]) -> OpenSource:
     """What opens the source ``spec``, or the photos where there is none."""
-    return (lambda: Pictures(photos)) if spec is None else (lambda: open_source(spec))
+    return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
 
 def moments(open_again: OpenSource, classifier: Classifier) -> Generator[tuple[Moment, float], None, None]:

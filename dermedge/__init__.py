@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.photos import read_picture
     from dermedge.edge.pipeline import Pipeline
-    from dermedge.edge.sources.source import open_source
+    from dermedge.edge.sources.open import open_source
 
 __all__ = ["DISCLAIMER", "Classifier", "Pipeline", "__version__", "open_source", "read_picture"]
 
@@ -27,7 +27,7 @@ DISCLAIMER = "For research and education only: not a medical device, and no medi
 _MODULES = {
     "Classifier": "dermedge.edge.model.classifier",
     "Pipeline": "dermedge.edge.pipeline",
-    "open_source": "dermedge.edge.sources.source",
+    "open_source": "dermedge.edge.sources.open",
     "read_picture": "dermedge.edge.photos",
 }
 

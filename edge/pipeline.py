@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier, Prediction
 from dermedge.edge.preprocess import Preprocessor, seen_square
 from dermedge.edge.quality import GRID, Defect, QualityGate
+from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.latest import MS_PER_S, Arrival, LatestFrame
-from dermedge.edge.sources.source import Frame, FrameSource
 from dermedge.edge.states import Machine, Saying, State
 from dermedge.edge.thermal import Thermometer
 

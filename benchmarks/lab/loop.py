@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,9 +32,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.benchmarks.child import with_our_packages
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import FRAMES, frames_of_source
 from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.line_process import LineProcess
 from dermedge.benchmarks.latency import median_interval, one_opencv_thread
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
@@ -47,13 +48,12 @@ from dermedge.edge.model.classifier import Classifier, Prediction, Smooth
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import QualityGate
-from dermedge.edge.sources.source import Frame
+from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.views.overlay import encode
 
 if TYPE_CHECKING:
     from dermedge.edge.views.web.server import WebView
 
-ROOT = Path(__file__).resolve().parents[2]
 CAMERA_FPS = 30.0
 NOISE_LEVELS = 2.0
 VIEWERS = 3
@@ -61,6 +61,7 @@ VIEWERS = 3
 SLOW_INTERVALS = 2.5
 WARM_UP = 50
 STARTS = 5
+START_TIMEOUT_S = 60.0
 MS_PER_S = 1000
 # The bars of each part.
 MAX_RATIO = 1.15
@@ -94,7 +95,7 @@ def stamp() -> NDArray[np.float64]:
     return MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
 
 
-class Replay:
+class Replay(FrameSource):
     """Frames shown in turn: at once, or as a camera of so many a second brings them.
 
     Attributes:
@@ -291,11 +292,9 @@ def watching(port: int, count: int) -> Iterator[None]:
         DermedgeError: one of them has seen nothing.
     """
     command = [sys.executable, "-m", "dermedge.benchmarks.lab.children.viewers", str(port), str(count)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
-    ) as process:
+    with LineProcess(command, with_our_packages()) as process:
         yield
-        taken = process.communicate()[0].split()
+        taken = process.finish().split()
     if len(taken) != count or "0" in taken:
         raise DermedgeError(f"{count} viewers have read {', '.join(taken) or 'nothing'} bytes")
 
@@ -313,15 +312,8 @@ def _start_s(model: Path, picture: Path) -> float:
     """Seconds from the start of a process to its first answer."""
     command = [sys.executable, "-m", "dermedge", "run", "--source", str(picture), "--model", str(model)]
     began = time.monotonic()
-    with subprocess.Popen(
-        [*command, "--json", "--num-threads", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+    with LineProcess([*command, "--json", "--num-threads", "1"], with_our_packages()) as process:
+        line = process.read_line(START_TIMEOUT_S)
         taken_s = time.monotonic() - began
     if not line or json.loads(line)["label"] is None:
         raise DermedgeError("the process gave no answer")
@@ -357,7 +349,7 @@ def parts_of(text: str) -> list[str]:
     return names
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
     if {"viewers", "memory"} & set(options.parts):

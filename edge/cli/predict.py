@@ -9,7 +9,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,7 @@ from dermedge.edge.files import check_file, check_writable, write_bytes, write_t
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import find_pictures
 from dermedge.edge.pipeline import Reading, classify_frames
-from dermedge.edge.sources.source import Pictures
+from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.overlay import draw, encode, set_line
 
 EXPLAINED_SUFFIX = ".explained.png"
@@ -77,7 +76,7 @@ def predict(
 ) -> Iterator[Reading]:
     """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
     for path in paths:
-        with closing(Pictures([path])) as source:
+        with PhotoFiles([path]) as source:
             try:
                 yield from classify_frames(source, classifier, sets=sets)
             except PictureError as error:

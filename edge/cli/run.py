@@ -32,8 +32,10 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
 from dermedge.edge.photos import SUFFIXES
 from dermedge.edge.pipeline import Counts, Moment, Pipeline, Reading
+from dermedge.edge.sources.camera import without_password
+from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS
-from dermedge.edge.sources.source import KNOWN, FrameSource, open_source, without_password
+from dermedge.edge.sources.open import KNOWN, open_source
 from dermedge.edge.views.overlay import draw, encode, notes_line, set_line
 from dermedge.edge.views.record import RecordView
 from dermedge.edge.views.systemd import ServiceView, is_service

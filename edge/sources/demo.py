@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.sources.source import Frame
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 NAME = "demo (generated pictures)"
 NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
@@ -34,7 +34,7 @@ SKIN: Bgr = (158, 180, 222)
 HAIR: Bgr = (34, 44, 62)
 
 
-class Demo:
+class Demo(FrameSource):
     """The demo as a live source of 640 x 480 pixels and 30 frames a second."""
 
     is_live = True

@@ -1,13 +1,17 @@
-"""Flipping a picture and cutting its middle out, for cameras that hang the wrong way round or far away."""
+"""Flips frames and cuts their middle out, for cameras that hang the wrong way round or far away."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from dermedge.edge.sources.frame import Frame, FrameSource
+
+__all__ = ["FLIPS", "Flip", "FramedSource", "Framing", "frame_image"]
 
 Flip = Literal["horizontal", "vertical", "both"]
 # OpenCV's codes.
@@ -16,10 +20,10 @@ FLIPS: dict[str, int] = {"horizontal": 1, "vertical": 0, "both": -1}
 
 @dataclass(frozen=True)
 class Framing:
-    """What becomes of each picture before anything looks at it.
+    """How each frame is flipped and cut before anything else sees it.
 
     Attributes:
-        flip: ``horizontal`` is a mirror image, ``both`` a turn by 180 degrees.
+        flip: ``horizontal`` mirrors left and right, ``both`` rotates by 180 degrees.
         zoom: 1 or more: the middle 1/zoom of height and width is kept, with its own pixels.
     """
 
@@ -28,7 +32,7 @@ class Framing:
 
 
 def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
-    """The flipped middle of a uint8 [height, width, 3] picture: a view of it where nothing is flipped."""
+    """The flipped middle of a uint8 [height, width, 3] image; a view of the image if nothing is flipped."""
     height, width = image_bgr.shape[:2]
     rows, columns = max(1, round(height / framing.zoom)), max(1, round(width / framing.zoom))
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -36,3 +40,19 @@ def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.ui
     if framing.flip is None:
         return middle
     return cv2.flip(middle, FLIPS[framing.flip])  # type: ignore[return-value]
+
+
+class FramedSource(FrameSource):
+    """A source whose frames are flipped and cut."""
+
+    def __init__(self, source: FrameSource, framing: Framing) -> None:
+        self.is_live = source.is_live
+        self._source = source
+        self._framing = framing
+
+    def read(self) -> Frame | None:
+        frame = self._source.read()
+        return frame and replace(frame, image_bgr=frame_image(frame.image_bgr, self._framing))
+
+    def close(self) -> None:
+        self._source.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from dermedge.edge.errors import SourceLost
-from dermedge.edge.sources.source import Frame, FrameSource
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 MS_PER_S = 1000.0
 # A live source that delivers nothing for so long is lost, whether it has said so or not.

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import MissingExtra, SourceError
-from dermedge.edge.sources.source import READ_TIMEOUT_S, SETTLE_S, CameraMode, Frame, live_frame
+from dermedge.edge.sources.camera import SETTLE_S, CameraMode
+from dermedge.edge.sources.capture import READ_TIMEOUT_S
+from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 
 NAME = "picamera2"
 SIZE = (640, 480)
@@ -30,7 +32,7 @@ FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
 }
 
 
-class PiCamera:
+class PiCamera(FrameSource):
     """A camera of the Raspberry Pi as a live source.
 
     Raises:

@@ -11,15 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
-
-if TYPE_CHECKING:
-    from dermedge.edge.sources.source import Frame, FrameSource
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 # Cameras of 5 frames a second are streamed as 30, each of their pictures six times, which is 0.2 s.
 FROZEN_S = 1.0
@@ -31,7 +28,7 @@ TICK_S = 0.25
 SAMPLING = 16
 
 
-class Reconnecting:
+class Reconnecting(FrameSource):
     """A live source that `read` opens again when it is lost, by ``reopen``; its frames are counted on.
 
     Where it is lost, `read` raises SourceLost, and may be called again.

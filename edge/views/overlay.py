@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Prediction
 from dermedge.edge.pipeline import UNCERTAIN, Moment, Reading
-from dermedge.edge.sources.source import Frame
+from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import ANSWERED, State
 
 Colour = tuple[int, int, int]

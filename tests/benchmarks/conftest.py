@@ -19,7 +19,7 @@ from dermedge.benchmarks.whole_loop import summarize
 from dermedge.edge.model.classifier import Prediction, Timing
 from dermedge.edge.model.decision import Decision
 from dermedge.edge.pipeline import Counts, Moment, Reading
-from dermedge.edge.sources.source import Frame
+from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 from dermedge.train.evaluation.metrics import Score
 

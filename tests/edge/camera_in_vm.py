@@ -10,12 +10,11 @@ import fcntl
 import json
 import struct
 import time
-from contextlib import closing
 from pathlib import Path
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
@@ -56,7 +55,7 @@ def main() -> None:
             tell("asked", refused=None)
         except SourceError as error:
             tell("asked", refused=str(error))
-    with closing(open_source(DEVICE, 640, 480)) as source, LatestFrame(source) as latest:
+    with open_source(DEVICE, 640, 480) as source, LatestFrame(source) as latest:
         tell_next("started", latest, Arrival)
         set_control(TEXT, 2)
         tell_next("frozen", latest, Outage, "frozen")

@@ -23,8 +23,8 @@ from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.pipeline import Counts, Moment, Reading
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import Defect
+from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import Arrival, LatestFrame
-from dermedge.edge.sources.source import Frame
 from dermedge.edge.states import State
 
 LABELS = ("melanoma", "nevus", "none of these")

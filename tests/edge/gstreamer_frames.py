@@ -6,18 +6,17 @@ It prints a JSON line for each frame, for the end, and for each time that the ca
 import json
 import sys
 import time
-from contextlib import closing
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 
 def main(spec: str, seconds: float) -> None:
     """Reads until the end, an error, or so many seconds."""
     until = time.monotonic() + seconds
     try:
-        with closing(open_source(spec)) as source, LatestFrame(source) as latest:
+        with open_source(spec) as source, LatestFrame(source) as latest:
             while time.monotonic() < until and (arrival := latest.read()) is not None:
                 tell(arrival)
     except SourceError as error:

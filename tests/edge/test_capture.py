@@ -9,7 +9,7 @@ import pytest
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.latest import LatestFrame
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 
 def test_a_slow_consumer_gets_the_newest_frame_and_the_number_of_lost_ones(camera: type) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dermedge.edge.sources import demo
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 
 def test_the_demo_is_a_live_source_of_640_by_480() -> None:

@@ -21,14 +21,15 @@ from dermedge import cli
 from dermedge.edge.cli import run as run_cli
 from dermedge.edge.errors import SourceLost
 from dermedge.edge.pipeline import Moment, Pipeline
+from dermedge.edge.sources.capture import as_bgr
+from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 from dermedge.edge.sources.latest import LatestFrame, Outage
-from dermedge.edge.sources.source import Frame, as_bgr, live_frame
 from dermedge.edge.states import State
 from dermedge.edge.views import record
 from dermedge.edge.views.jsonlines import JsonLinesView
 
 
-class Feed:
+class Feed(FrameSource):
     """A live source of pictures and errors, one a `read`, that goes on with the last one for ever."""
 
     is_live = True

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import UNCERTAIN, Pipeline, Reading, classify_frames, rate
-from dermedge.edge.sources.source import Frame, open_source
+from dermedge.edge.sources.frame import Frame
+from dermedge.edge.sources.open import open_source
 from dermedge.edge.states import Smoother
 
 

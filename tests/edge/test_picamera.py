@@ -9,7 +9,6 @@ import os
 import sys
 import types
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 
 from dermedge.edge.errors import MissingExtra, SourceError
 from dermedge.edge.sources import picamera
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 HERE = Path(__file__).parent
 SIGNATURES = json.loads((HERE / "picamera2_signatures.json").read_text(encoding="utf-8"))
@@ -168,7 +167,7 @@ def test_frames_are_blue_first_and_without_padding_whatever_the_format(
     delivers: str, width: int, install: Callable[..., list[FakePicamera2]]
 ) -> None:
     install(delivers=delivers)
-    with closing(open_source("picamera2", width=width, height=240)) as source:
+    with open_source("picamera2", width=width, height=240) as source:
         frame = source.read()
     assert frame is not None
     assert frame.image_bgr.shape == (240, width, 3)
@@ -185,15 +184,13 @@ def test_a_format_that_nobody_knows_is_refused(install: Callable[..., list[FakeP
 
 def test_a_silent_camera_stops_with_its_name(install: Callable[..., list[FakePicamera2]]) -> None:
     install(silent=True)
-    with closing(open_source("picamera2")) as source, pytest.raises(SourceError, match="'picamera2' stopped"):
+    with open_source("picamera2") as source, pytest.raises(SourceError, match="'picamera2' stopped"):
         source.read()
 
 
 def test_rate_focus_and_locks_are_asked_as_controls(install: Callable[..., list[FakePicamera2]]) -> None:
     made = install()
-    with closing(
-        open_source("picamera2", fps=20, focus=8.5, lock_exposure=True, lock_white_balance=True)
-    ) as source:
+    with open_source("picamera2", fps=20, focus=8.5, lock_exposure=True, lock_white_balance=True) as source:
         source.read()
     assert made[0].controls == {
         "FrameRate": 20,

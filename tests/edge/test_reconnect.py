@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.sources import reconnect
+from dermedge.edge.sources.frame import Frame, live_frame
 from dermedge.edge.sources.latest import LatestFrame, Outage
+from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.reconnect import FIRST_WAIT_S, FROZEN_S, LONGEST_WAIT_S, Reconnecting
-from dermedge.edge.sources.source import Frame, live_frame, open_source
 
 FRAME_S = 0.1
 
@@ -244,7 +244,7 @@ def stream() -> Iterator[Stream]:
 def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
     mode: str, reason: str, stream: Stream, next_of: Callable[..., Any]
 ) -> None:
-    with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
+    with open_source(stream.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         stream.mode = mode
         outage = next_of(latest, lambda found: isinstance(found, Outage))
@@ -256,7 +256,7 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
 def test_a_server_that_is_gone_for_a_while_is_found_again(
     stream: Stream, next_of: Callable[..., Any]
 ) -> None:
-    with closing(open_source(stream.address)) as source, LatestFrame(source) as latest:
+    with open_source(stream.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         stream.stop()
         next_of(latest, lambda found: isinstance(found, Outage) and "cannot open" in found.reason)

@@ -9,14 +9,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
-from dermedge.edge.sources.source import open_source
+from dermedge.edge.sources.open import open_source
 
 PYTHON = Path("/usr/bin/python3")
 SERVER = Path(__file__).with_name("rtsp_server.py")
@@ -58,7 +57,7 @@ def server() -> Iterator[Server]:
 
 
 def test_a_camera_that_dies_is_told_and_found_again(server: Server, next_of: Callable[..., Any]) -> None:
-    with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
+    with open_source(server.address) as source, LatestFrame(source) as latest:
         first = next_of(latest)
         assert isinstance(first, Arrival)
         assert first.frame.image_bgr.shape == (240, 320, 3)
@@ -71,7 +70,7 @@ def test_a_camera_that_dies_is_told_and_found_again(server: Server, next_of: Cal
 
 
 def test_a_camera_that_stalls_is_told_and_read_on(server: Server, next_of: Callable[..., Any]) -> None:
-    with closing(open_source(server.address)) as source, LatestFrame(source) as latest:
+    with open_source(server.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         server.process.send_signal(signal.SIGSTOP)
         next_of(latest, lambda found: isinstance(found, Outage) and "silent" in found.reason)

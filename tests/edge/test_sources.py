@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import OptionError, PictureError, SourceError
-from dermedge.edge.sources import source as sources
-from dermedge.edge.sources.source import KNOWN, FrameSource, open_source
+from dermedge.edge.sources.frame import FrameSource
+from dermedge.edge.sources.open import KNOWN, open_source
 
 
 def read_all(source: FrameSource) -> list:
@@ -68,7 +68,7 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with (
-        closing(open_source(str(tmp_path / "bad.png"))) as source,
+        open_source(str(tmp_path / "bad.png")) as source,
         pytest.raises(PictureError, match=r"bad\.png"),
     ):
         source.read()
@@ -140,7 +140,7 @@ def make_capture(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCapture]:
     def make(refused: tuple[int, ...] = ()) -> FakeCapture:
         capture = FakeCapture(refused)
         monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: capture)
-        monkeypatch.setattr(sources, "SETTLE_S", 0)
+        monkeypatch.setattr("dermedge.edge.sources.camera.SETTLE_S", 0)
         return capture
 
     return make

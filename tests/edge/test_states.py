@@ -22,7 +22,7 @@ from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.pipeline import Moment, Pipeline
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import HINTS, Defect, QualityGate
-from dermedge.edge.sources.source import Frame
+from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import (
     ANSWERED,
     GRACE_S,
@@ -285,7 +285,7 @@ def test_a_photo_of_no_lesion_is_none_of_these(model: Classifier, real_data: Pat
 def test_another_picture_of_a_folder_is_answered_for_itself(
     model: Classifier, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    from dermedge.edge.sources.source import open_source
+    from dermedge.edge.sources.open import open_source
 
     for number, image in enumerate((photo, photo // 5, photo)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)

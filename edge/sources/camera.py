@@ -1,0 +1,159 @@
+"""Cameras and network streams that OpenCV reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, as_bgr, open_capture
+from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+
+__all__ = ["SETTLE_S", "CameraMode", "LiveCapture", "open_camera", "open_stream", "without_password"]
+
+# After this long, automatic exposure and white balance have found their values and can be locked.
+SETTLE_S = 1.0
+V4L2_EXPOSURE_MANUAL = 1
+
+# What the user should check when a source does not open.
+CHECK_CAMERA = "is it connected, and free of other programs?"
+CHECK_STREAM = "is the address right, and its server running?"
+
+
+@dataclass(frozen=True)
+class CameraMode:
+    """The settings a camera is asked for; None and False leave the choice to the camera.
+
+    Attributes:
+        width: in pixels; the camera may deliver the nearest size it has.
+        height: in pixels.
+        fps: frames a second.
+        focus: ``auto``, or a fixed lens position: dioptres for picamera2 (0 is infinity, 10 is 10 cm), the
+            driver's steps for V4L2.
+        lock_exposure: whether exposure and gain stay fixed from `SETTLE_S` after the start.
+        lock_white_balance: whether the white balance does.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    focus: str | float | None = None
+    lock_exposure: bool = False
+    lock_white_balance: bool = False
+
+
+class LiveCapture(FrameSource):
+    """A camera or network stream that OpenCV reads.
+
+    Args:
+        name: the source's name in errors and frames.
+        capture: a ``cv2.VideoCapture``, or an object with the same methods.
+        check: what the user should check if it has not opened.
+        mode: the settings to ask for.
+
+    Raises:
+        SourceError: it cannot be opened, or refuses the mode.
+    """
+
+    is_live = True
+
+    def __init__(self, name: str, capture: Any, check: str, mode: CameraMode = CameraMode()) -> None:
+        self._name = name
+        self._number = 0
+        self._capture = capture
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(f"cannot open '{name}': {check}")
+        try:
+            self._apply(mode)
+        except SourceError:
+            self._capture.release()
+            raise
+
+    def read(self) -> Frame | None:
+        delivered, image = self._capture.read()
+        if not delivered or image is None:
+            raise SourceError(f"'{self._name}' stopped delivering frames after {self._number}")
+        self._number += 1
+        return live_frame(as_bgr(image), self._number - 1, self._name)
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _apply(self, mode: CameraMode) -> None:
+        for key, value, option in (
+            (cv2.CAP_PROP_FRAME_WIDTH, mode.width, "--width"),
+            (cv2.CAP_PROP_FRAME_HEIGHT, mode.height, "--height"),
+            (cv2.CAP_PROP_FPS, mode.fps, "--fps"),
+        ):
+            if value is not None:
+                self._set(key, value, option)
+        if mode.focus == "auto":
+            self._set(cv2.CAP_PROP_AUTOFOCUS, 1, "--focus auto")
+        elif mode.focus is not None:
+            self._set(cv2.CAP_PROP_AUTOFOCUS, 0, f"--focus {mode.focus:g}")
+            self._set(cv2.CAP_PROP_FOCUS, float(mode.focus), f"--focus {mode.focus:g}")
+        if mode.lock_exposure or mode.lock_white_balance:
+            self._settle()
+        if mode.lock_exposure:
+            # some drivers would fall back to the last value that was set by hand
+            found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
+            self._set(cv2.CAP_PROP_AUTO_EXPOSURE, V4L2_EXPOSURE_MANUAL, "--lock-exposure")
+            self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
+        if mode.lock_white_balance:
+            found = self._capture.get(cv2.CAP_PROP_WB_TEMPERATURE)
+            self._set(cv2.CAP_PROP_AUTO_WB, 0, "--lock-white-balance")
+            self._set(cv2.CAP_PROP_WB_TEMPERATURE, found, "--lock-white-balance")
+
+    def _set(self, key: int, value: float, option: str) -> None:
+        if not self._capture.set(key, value):
+            raise SourceError(
+                f"'{self._name}' refuses {option}: its driver has no such control; "
+                "`v4l2-ctl --list-ctrls` lists what it has"
+            )
+
+    def _settle(self) -> None:
+        """Reads frames until the automatic settings have found their values."""
+        until = time.monotonic() + SETTLE_S
+        while time.monotonic() < until:
+            self.read()
+        self._number = 0
+
+
+def open_camera(spec: str, mode: CameraMode) -> FrameSource:
+    """A camera by its index or its path ``/dev/videoN``; raises SourceError."""
+    index = re.sub(r"^/dev/video", "", spec)
+    # CAP_ANY would try every back-end in turn and hold the last one's message
+    backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
+    return LiveCapture(spec, open_capture(int(index), backend), f"{CHECK_CAMERA} {_cameras()}", mode)
+
+
+def open_stream(spec: str, mode: CameraMode) -> FrameSource:
+    """A stream by its address; raises SourceError."""
+    settings = (
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
+    )
+    return LiveCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), CHECK_STREAM)
+
+
+def without_password(spec: str) -> str:
+    """An address without the user name and password it may contain, so that it can be shown."""
+    return re.sub(r"://[^/@\s]*@", "://", spec)
+
+
+def _cameras() -> str:
+    """Which cameras there are, for the message about one that does not open."""
+    found = sorted(str(path) for path in Path("/dev").glob("video*"))
+    there = (
+        f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
+        if found
+        else "There is no /dev/video*"
+    )
+    return f"{there}; `dermedge doctor` tells more, and --source demo needs no camera"

@@ -1,0 +1,40 @@
+"""OpenCV's VideoCapture, opened without messages of its own, with time limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+
+__all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "open_capture"]
+
+# A camera or server that stays silent for this long counts as lost.
+OPEN_TIMEOUT_S = 5
+READ_TIMEOUT_S = 3
+
+# OpenCV reads these variables once, when it opens its first video or camera.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
+
+
+def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
+    """A VideoCapture whose libraries print nothing, so that an error is reported once, by us.
+
+    Args:
+        target: a camera's index, a path, an address or a GStreamer pipeline.
+        backend: one of OpenCV's ``CAP_*`` constants.
+        settings: alternating property numbers and values.
+    """
+    # OpenCV 5 moved the function
+    set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+    set_level(0)
+    return cv2.VideoCapture(target, backend, list(settings))
+
+
+def as_bgr(image: Any) -> Any:
+    """uint8 [height, width, 3], blue first, from an image with one, three or four channels."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image

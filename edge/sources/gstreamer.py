@@ -1,0 +1,87 @@
+"""GStreamer pipelines, where OpenCV was built with GStreamer, as Debian's is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import cv2
+
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.camera import CameraMode, LiveCapture, without_password
+from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, open_capture
+from dermedge.edge.sources.frame import FrameSource
+
+__all__ = ["AbandonableCapture", "open_gstreamer"]
+
+# After this many attempts that hang, no more are made, because each keeps its memory.
+MOST_ABANDONED = 8
+CHECK_PIPELINE = (
+    "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
+)
+
+
+class AbandonableCapture:
+    """A capture that may hang while it opens or reads. A thread does both, and is left behind if it hangs.
+
+    If the thread returns later, it releases the capture, so that its camera is free again.
+
+    Raises:
+        SourceError: `MOST_ABANDONED` threads hang.
+    """
+
+    _abandoned = 0
+
+    def __init__(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
+        if AbandonableCapture._abandoned >= MOST_ABANDONED:
+            raise SourceError(f"{MOST_ABANDONED} earlier attempts still hang; start dermedge again")
+        self._asked: SimpleQueue[bool] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self._hangs = False
+        self._thread = threading.Thread(target=self._serve, args=[open_capture], name="pipeline", daemon=True)
+        self._thread.start()
+        self._is_open, _ = self._answer(OPEN_TIMEOUT_S)
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self._is_open
+
+    def read(self) -> tuple[bool, Any]:
+        self._asked.put(True)
+        return self._answer(READ_TIMEOUT_S)
+
+    def release(self) -> None:
+        self._asked.put(False)
+        if not self._hangs:
+            # A thread that returns from OpenCV after Python has ended aborts the process.
+            self._thread.join(READ_TIMEOUT_S)
+
+    def _answer(self, timeout_s: float) -> tuple[bool, Any]:
+        try:
+            return self._answers.get(timeout=timeout_s)
+        except Empty:
+            self._hangs = True
+            AbandonableCapture._abandoned += 1
+            return False, None
+
+    def _serve(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
+        """Opens the capture, and reads on request until it is told to stop or was left behind."""
+        capture = open_capture()
+        self._answers.put((capture.isOpened(), None))
+        while not self._hangs and self._asked.get():
+            self._answers.put(capture.read())
+        capture.release()
+        AbandonableCapture._abandoned -= self._hangs
+
+
+def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
+    """A GStreamer pipeline that ends in an appsink; raises SourceError."""
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        raise SourceError(
+            "this OpenCV runs no GStreamer pipelines; Debian's does: apt install python3-opencv, and a "
+            "virtual environment made with --system-site-packages, without opencv-python-headless"
+        )
+    # OpenCV 4.6, which Debian 12 has, cannot open a pipeline with a time limit
+    capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
+    return LiveCapture(without_password(spec), capture, CHECK_PIPELINE)

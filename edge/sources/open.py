@@ -1,0 +1,140 @@
+"""One grammar for all sources: cameras, streams, videos, photos, folders and the demo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dermedge.edge.errors import OptionError, SourceError
+from dermedge.edge.photos import is_picture
+from dermedge.edge.sources.camera import CameraMode, open_camera, open_stream
+from dermedge.edge.sources.frame import FrameSource
+from dermedge.edge.sources.framing import Flip, FramedSource, Framing
+from dermedge.edge.sources.gstreamer import open_gstreamer
+from dermedge.edge.sources.photo_files import PhotoFiles, open_folder
+from dermedge.edge.sources.reconnect import Reconnecting
+from dermedge.edge.sources.video import PacedVideo, VideoFile
+
+__all__ = ["KNOWN", "open_source"]
+
+KNOWN = (
+    "0, /dev/video0, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
+    "a picture, a folder, demo"
+)
+_STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of source.
+
+    Attributes:
+        matches: whether a spec names a source of this kind.
+        open: opens it; `_open_demo` and the like import their module only then.
+        takes_mode: whether it is a camera, whose `CameraMode` can be asked for.
+    """
+
+    matches: Callable[[str], bool]
+    open: Callable[[str, CameraMode], FrameSource]
+    takes_mode: bool = False
+
+
+def open_source(
+    spec: str,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+    *,
+    focus: str | float | None = None,
+    lock_exposure: bool = False,
+    lock_white_balance: bool = False,
+    realtime: bool = False,
+    flip: Flip | None = None,
+    zoom: float = 1.0,
+) -> FrameSource:
+    """Opens a source. Use it in a ``with`` statement, which closes it. A live source reconnects by itself.
+
+    Args:
+        spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a
+            GStreamer pipeline, a video, a photo, a folder of photos, or ``demo``.
+        width: pixels to ask a camera for.
+        height: pixels to ask a camera for.
+        fps: frames a second to ask a camera for.
+        focus: ``auto`` or a lens position of a camera, as `CameraMode` describes it.
+        lock_exposure: whether a camera's exposure stays fixed from one second after the start.
+        lock_white_balance: whether a camera's white balance does.
+        realtime: whether a video plays at its own speed and not as fast as it can be read.
+        flip: ``horizontal``, ``vertical`` or ``both``, for any source.
+        zoom: 1 or more, for any source; 2 keeps the middle half of each side.
+
+    Raises:
+        SourceError: no source has this name, it cannot be opened, or it refuses a setting.
+        OptionError: a setting for cameras, or for videos, was given for another source.
+        MissingExtra: picamera2 is not installed.
+    """
+    mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance)
+    framing = Framing(flip, zoom)
+    kind = _kind_of(spec)
+    if mode != CameraMode() and not kind.takes_mode:
+        raise OptionError(
+            "--width, --height, --fps, --focus, --lock-exposure and --lock-white-balance are for "
+            f"cameras; '{spec}' has its own size and rate"
+        )
+    open_again = partial(kind.open, spec, mode)
+    source = open_again()
+    if source.is_live:
+        source = Reconnecting(source, open_again)
+    if realtime:
+        source = _paced(source, spec)
+    return source if framing == Framing() else FramedSource(source, framing)
+
+
+def _kind_of(spec: str) -> _Kind:
+    """The first kind that matches; raises SourceError."""
+    if not spec:
+        # an empty path would be the folder that the command runs in
+        raise SourceError(f"the source is empty. Known: {KNOWN}.")
+    for kind in _KINDS:
+        if kind.matches(spec):
+            return kind
+    if "://" not in spec and (Path(spec).suffix or "/" in spec):
+        raise SourceError(f"there is no file or folder '{spec}'")
+    raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
+
+
+def _paced(source: FrameSource, spec: str) -> FrameSource:
+    if not isinstance(source, VideoFile):
+        source.close()
+        raise OptionError(f"--realtime is for videos, and '{spec}' is none")
+    return PacedVideo(source)
+
+
+def _open_demo(spec: str, mode: CameraMode) -> FrameSource:
+    from dermedge.edge.sources.demo import Demo  # rendering it takes a moment, and only the demo needs it
+
+    return Demo()
+
+
+def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
+    from dermedge.edge.sources.picamera import PiCamera  # its package exists on a Raspberry Pi alone
+
+    return PiCamera(mode)
+
+
+# The first kind that matches wins.
+_KINDS = (
+    _Kind(lambda spec: spec == "demo", _open_demo),
+    _Kind(lambda spec: spec == "picamera2", _open_picamera2, takes_mode=True),
+    _Kind(lambda spec: re.fullmatch(r"(/dev/video)?\d+", spec) is not None, open_camera, takes_mode=True),
+    _Kind(lambda spec: " ! " in spec, open_gstreamer),
+    _Kind(lambda spec: spec.startswith(_STREAMS), open_stream),
+    _Kind(lambda spec: Path(spec).is_dir(), lambda spec, mode: open_folder(Path(spec))),
+    _Kind(
+        lambda spec: is_picture(Path(spec)) and Path(spec).is_file(),
+        lambda spec, mode: PhotoFiles([Path(spec)]),
+    ),
+    _Kind(lambda spec: Path(spec).is_file(), lambda spec, mode: VideoFile(Path(spec))),
+)
