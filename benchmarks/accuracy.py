@@ -14,7 +14,7 @@ from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.photos import read_picture
 
 if TYPE_CHECKING:
-    from dermedge.train.data.catalogue import LabelledPhoto
+    from dermedge.train.data.scoring import LabelledPhoto
     from dermedge.train.evaluation.metrics import Score
 
 REPORT_EVERY_PHOTOS = 20
@@ -59,11 +59,11 @@ def find_photos(
         DataError: nothing to score, or photos of a class that the models do not know.
         OptionError: an unknown split.
     """
-    from dermedge.train.data.catalogue import labelled_photos
-    from dermedge.train.data.sampling import draw_evenly
+    from dermedge.train.data.sampling import sample_evenly
+    from dermedge.train.data.scoring import labelled_photos
 
     photos = labelled_photos(data, labels, split)
-    return photos if max_photos is None else draw_evenly(photos, max_photos)
+    return photos if max_photos is None else sample_evenly(photos, max_photos)
 
 
 def score(

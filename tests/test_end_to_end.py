@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
-from dermedge.train.data.catalogue import build_catalogue
+from dermedge.train.data.build import build_catalogue
 
 PHOTOS_PER_CLASS = 10
 

@@ -22,7 +22,7 @@ from dermedge.edge.errors import StorageError
 from dermedge.edge.photos import read_picture
 
 if TYPE_CHECKING:
-    from dermedge.train.data.catalogue import LabelledPhoto
+    from dermedge.train.data.scoring import LabelledPhoto
 
 WIDTH, HEIGHT = 600, 450
 # Of the largest centred part of 4:3 that a photo has.
@@ -50,7 +50,7 @@ def make_photos(
         StorageError: a file cannot be written.
     """
 
-    from dermedge.train.data.parallel import in_order
+    from dermedge.train.data.ordered_map import ordered_map
 
     def make(number: int) -> Path:
         rng = np.random.default_rng([0, number])
@@ -64,7 +64,7 @@ def make_photos(
     rounds = -(-count // len(originals))
     order = [np.random.default_rng([1, turn]).permutation(len(originals)) for turn in range(rounds)]
     paths = []
-    for path in in_order(make, range(count)):
+    for path in ordered_map(make, range(count)):
         paths.append(path)
         progress(len(paths), count)
     return paths

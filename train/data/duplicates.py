@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dermedge.edge.files import storage_error
-from dermedge.train.data.parallel import in_order
-from dermedge.train.data.pixels import let_go
+from dermedge.train.data.ordered_map import ordered_map
+from dermedge.train.data.pixels import release_pages
 
 SIDE = 64
 # Of 64 bits.
@@ -144,7 +144,7 @@ def read_prints(
     textured = np.zeros((count, 2), np.bool_)
     unreadable: dict[int, str] = {}
     with _scratch_file(scratch) as kept:
-        for index, (digest, size, views, why) in enumerate(in_order(_read, paths)):
+        for index, (digest, size, views, why) in enumerate(ordered_map(_read, paths)):
             digests[index] = digest
             textures = np.zeros((2, SIDE, SIDE), np.int8)
             if why:
@@ -286,7 +286,7 @@ def near_duplicates(
     columns = np.ascontiguousarray(prints.hashes.transpose(1, 2, 0))
     find = partial(_matches, prints, columns, rows)
     best: dict[tuple[int, int], Match] = {}
-    for start, found in zip(range(0, count, rows), in_order(find, range(0, count, rows)), strict=True):
+    for start, found in zip(range(0, count, rows), ordered_map(find, range(0, count, rows)), strict=True):
         for match in found:
             pair = match.first, match.second
             if pair not in best or match.similarity >= best[pair].similarity:
@@ -303,7 +303,7 @@ def _matches(prints: Prints, columns: NDArray[np.uint64], rows: int, start: int)
             block = slice(begin, begin + CONFIRMED_A_BLOCK)
             first, second = firsts[block], seconds[block]
             one, other = prints.textures[first, 0], _turn(prints.textures[second, view], turn)
-            let_go(prints.textures)
+            release_pages(prints.textures)
             likely = np.flatnonzero(_similarities(one, other) >= MIN_UNSHIFTED)
             shifted = _best_shift(one[likely], other[likely])
             for index, similarity in zip(likely, shifted, strict=True):

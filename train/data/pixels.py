@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dermedge.edge.files import write_beside
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import PREPROCESSING, to_input
-from dermedge.train.data.parallel import in_order
+from dermedge.train.data.ordered_map import ordered_map
 
 
 def cached_pixels(
@@ -39,7 +39,7 @@ def cached_pixels(
     return np.load(target, mmap_mode="r")
 
 
-def let_go(pixels: NDArray[Any]) -> None:
+def release_pages(pixels: NDArray[Any]) -> None:
     """Counts what was read of mapped pictures as the process's memory no longer, where the system can.
 
     They stay in the system's cache of files. Whoever reads all of them would else seem to hold all of them.
@@ -61,7 +61,7 @@ def _decode_into(
     with target.open("wb") as handle:
         # plain writes: into a mapping, a full disk would kill the process
         np.lib.format.write_array_header_1_0(handle, header)
-        pictures = in_order(lambda path: to_input(read_picture(path), size), paths)
+        pictures = ordered_map(lambda path: to_input(read_picture(path), size), paths)
         for index, picture in enumerate(pictures, 1):
             handle.write(picture.tobytes())
             progress(index, len(paths))

@@ -1,4 +1,4 @@
-"""Drawing a few of many labelled photos, the same ones each time."""
+"""Sampling a few of many labelled photos, the same ones each time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
 
-from dermedge.train.data.catalogue import LabelledPhoto
+from dermedge.train.data.scoring import LabelledPhoto
 
-DRAW_SEED = 0
+__all__ = ["sample_evenly"]
+
+_SEED = 0
 
 
-def draw_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
+def sample_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
     """At most ``count`` photos: in turn one of every class that has any left, in a seeded order."""
-    random = Random(DRAW_SEED)
+    random = Random(_SEED)
     classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
         classes[photo.label_index].append(photo)
@@ -21,4 +23,4 @@ def draw_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPho
         random.shuffle(classes[label])
     longest = max((len(members) for members in classes.values()), default=0)
     turns = (classes[label][turn : turn + 1] for turn in range(longest) for label in sorted(classes))
-    return [photo for drawn in turns for photo in drawn][:count]
+    return [photo for sampled in turns for photo in sampled][:count]

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import imagehash
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import StorageError
-from dermedge.train.data import copies, duplicates
-from dermedge.train.data.copies import find_copies
+from dermedge.train.data import duplicates
+from dermedge.train.data.duplicate_cache import find_duplicates
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -43,16 +44,16 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: list[Path]) -> None:
-    first = find_copies(photos, tmp_path / "cache")
+    first = find_duplicates(photos, tmp_path / "cache")
     assert sorted(read) == photos
     assert first.equal == [[0, 3]]
     assert [(match.first, match.second) for match in first.near] == [(0, 2), (0, 3), (2, 3)]
     assert first.unreadable == {4: "not a picture"}
     steps: list[tuple[int, int]] = []
-    assert find_copies(photos, tmp_path / "cache", lambda *step: steps.append(step)) == first
+    assert find_duplicates(photos, tmp_path / "cache", lambda *step: steps.append(step)) == first
     assert len(read) == 5
     assert steps == [(10, 10)]
-    assert find_copies(photos) == first
+    assert find_duplicates(photos) == first
     assert len(read) == 10
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".json"]
 
@@ -60,30 +61,30 @@ def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: li
 def test_a_file_that_changed_or_came_is_looked_at(
     tmp_path: Path, photos: list[Path], read: list[Path], lesion: Draw
 ) -> None:
-    find_copies(photos[:3], tmp_path / "cache")
+    find_duplicates(photos[:3], tmp_path / "cache")
     cv2.imwrite(str(photos[1]), lesion(1))
-    assert find_copies(photos[:3], tmp_path / "cache").equal == [[0, 1]]
-    assert find_copies(photos[:4], tmp_path / "cache").equal == [[0, 1, 3]]
+    assert find_duplicates(photos[:3], tmp_path / "cache").equal == [[0, 1]]
+    assert find_duplicates(photos[:4], tmp_path / "cache").equal == [[0, 1, 3]]
     assert len(read) == 3 + 3 + 4
 
 
 def test_another_way_to_look_looks_again(
     tmp_path: Path, photos: list[Path], read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_copies(photos[:2], tmp_path / "cache")
-    monkeypatch.setattr(copies.imagehash, "__version__", "another")
-    find_copies(photos[:2], tmp_path / "cache")
+    find_duplicates(photos[:2], tmp_path / "cache")
+    monkeypatch.setattr(imagehash, "__version__", "another")
+    find_duplicates(photos[:2], tmp_path / "cache")
     assert len(read) == 4
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"equal": [], "near": [{}], "unreadable": {}}'])
 def test_a_damaged_cache_is_looked_past(tmp_path: Path, photos: list[Path], content: str) -> None:
-    first = find_copies(photos, tmp_path / "cache")
+    first = find_duplicates(photos, tmp_path / "cache")
     [kept] = (tmp_path / "cache").iterdir()
     kept.write_text(content)
-    assert find_copies(photos, tmp_path / "cache") == first
+    assert find_duplicates(photos, tmp_path / "cache") == first
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, photos: list[Path]) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*a\.png"):
-        find_copies(photos, photos[0])
+        find_duplicates(photos, photos[0])

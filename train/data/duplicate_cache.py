@@ -22,7 +22,7 @@ from dermedge.train.data.pixels import files_key
 
 
 @dataclass(frozen=True)
-class Copies:
+class Duplicates:
     """What was found among files, which are named by their places in the list.
 
     Attributes:
@@ -36,11 +36,11 @@ class Copies:
     unreadable: dict[int, str]
 
 
-def find_copies(
+def find_duplicates(
     paths: Sequence[Path],
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Copies:
+) -> Duplicates:
     """The copies among ``paths``.
 
     Args:
@@ -63,10 +63,10 @@ def find_copies(
     return copies
 
 
-def _look(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int, int], None]) -> Copies:
+def _look(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int, int], None]) -> Duplicates:
     prints = read_prints(paths, lambda done, total: progress(done, 2 * total), scratch)
     near = near_duplicates(prints, lambda done, total: progress(total + done, 2 * total))
-    return Copies(equal_files(prints), near, prints.unreadable)
+    return Duplicates(equal_files(prints), near, prints.unreadable)
 
 
 def _method() -> tuple[str, ...]:
@@ -75,11 +75,11 @@ def _method() -> tuple[str, ...]:
     return code, imagehash.__version__, PIL.__version__, cv2.__version__
 
 
-def _read(kept: Path) -> Copies | None:
+def _read(kept: Path) -> Duplicates | None:
     """What is kept, or None where there is nothing, or nothing that can be read."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         near = [Match(**match) for match in content["near"]]
-        return Copies(content["equal"], near, {int(at): why for at, why in content["unreadable"].items()})
+        return Duplicates(content["equal"], near, {int(at): why for at, why in content["unreadable"].items()})
     except (OSError, ValueError, KeyError, TypeError):
         return None

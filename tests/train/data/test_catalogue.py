@@ -13,17 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.data.catalogue import (
-    NONE_OF_THESE,
-    Photo,
-    build_catalogue,
-    find_leaks,
-    labelled_photos,
-    read_catalogue,
-    split_by_group,
-    with_fold,
-    with_source_tested,
-)
+from dermedge.train.data.build import build_catalogue
+from dermedge.train.data.catalogue import NONE_OF_THESE, Photo, read_catalogue
+from dermedge.train.data.scoring import labelled_photos
+from dermedge.train.data.splits import find_leaks, split_by_group, with_fold, with_source_tested
 
 HAM = "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,akiec\nL3,ISIC_4,akiec\n"
 ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_3_downsampled,0,0,0,0,0,0,0,1,0\n"

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yields ``function(item)`` of every item; what ``function`` raises is raised, and ends the work."""
     left = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import dermedge.train.cli.data
 from dermedge import cli
-from dermedge.train.data.catalogue import read_catalogue
+from dermedge.train.data.catalogue import Photo, read_catalogue
 
 
 def data(*arguments: object) -> int:
@@ -37,7 +38,7 @@ def test_a_catalogue_is_written_with_its_digest_and_continued(
     table = tmp_path / "catalogue.csv"
     assert data("catalogue", labelled_set, "--output", table) == 0
     assert "left out" not in capsys.readouterr().out
-    assert table.read_text().splitlines()[0] == "path,image_id,lesion_id,group,diagnosis,label,source,split"
+    assert table.read_text().splitlines()[0].split(",") == [one.name for one in fields(Photo)]
     about = json.loads((tmp_path / "catalogue.json").read_text())
     assert len(about["digest"]) == 64
     assert about["counts"]["red"] == {"train": 13, "val": 3, "test": 4}

@@ -7,7 +7,7 @@ from threading import Lock
 
 import pytest
 
-from dermedge.train.data.parallel import AHEAD, THREADS, in_order
+from dermedge.train.data.ordered_map import AHEAD, THREADS, ordered_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -15,8 +15,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
         time.sleep(0.001 * (number % 3))
         return number * number
 
-    assert list(in_order(work, range(100))) == [number * number for number in range(100)]
-    assert list(in_order(work, [])) == []
+    assert list(ordered_map(work, range(100))) == [number * number for number in range(100)]
+    assert list(ordered_map(work, [])) == []
 
 
 def test_what_is_not_asked_for_is_not_made() -> None:
@@ -27,7 +27,7 @@ def test_what_is_not_asked_for_is_not_made() -> None:
             made.append(number)
         return number
 
-    results = in_order(work, range(10_000))
+    results = ordered_map(work, range(10_000))
     for asked in range(1, 40):
         assert next(results) == asked - 1
         assert len(made) <= asked + AHEAD
@@ -45,5 +45,5 @@ def test_a_failure_is_raised_and_ends_the_work() -> None:
         return number
 
     with pytest.raises(ValueError, match="five"):
-        list(in_order(work, range(10_000)))
+        list(ordered_map(work, range(10_000)))
     assert len(made) <= 6 + AHEAD + THREADS

@@ -1,0 +1,111 @@
+"""The labelled photos that a classifier is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.build import _label
+from dermedge.train.data.catalogue import NONE_OF_THESE, SPLITS, Catalogue, Photo, read_catalogue
+from dermedge.train.data.splits import with_validation_learned
+
+if TYPE_CHECKING:
+    from dermedge.edge.model.classifier import Classifier
+
+__all__ = ["LabelledPhoto", "check_unlearned", "labelled_photos"]
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo for scoring. What is not known is an empty string.
+
+    Attributes:
+        path: of the file.
+        label_index: of its class among the classifier's.
+        group: photos of one lesion or person share it.
+        source: the set it came from.
+        diagnosis: what it shows, under the name that all sets share.
+        original_label: what its table or folder calls it.
+        view: as in `Photo`, and so the others.
+        age: in years.
+        sex: female or male.
+        site: of the body.
+        skin_tone: 0 to 5.
+        fitzpatrick: 1 to 6.
+    """
+
+    path: Path
+    label_index: int
+    group: str
+    source: str
+    diagnosis: str
+    original_label: str = ""
+    view: str = ""
+    age: str = ""
+    sex: str = ""
+    site: str = ""
+    skin_tone: str = ""
+    fitzpatrick: str = ""
+
+
+def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
+    """Makes sure that no model has been refitted on the validation photos that it is to be scored on.
+
+    Args:
+        data: as `labelled_photos` takes it.
+        split: likewise.
+        classifiers: with the digest of what they were trained on in their manifests, where they have one.
+
+    Raises:
+        DataError: one was: its figures would be those of learned photos.
+    """
+    if split != "val" or not data.is_file():
+        return
+    learned = Catalogue(with_validation_learned(read_catalogue(data)), (), {}, 0).digest
+    for classifier in classifiers:
+        if classifier.manifest and classifier.manifest.data_digest == learned:
+            raise DataError(
+                f"'{classifier.path}' has learned the validation photos of '{data}' (train --refit); "
+                "score it on --split test, once all is chosen, and on val the run that it was refitted from"
+            )
+
+
+def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None) -> list[LabelledPhoto]:
+    """The photos to score a classifier on.
+
+    Args:
+        data: a ``catalogue.csv`` of a run, or a folder with a folder per class.
+        labels: the classifier's classes; folders with other names count as "none of these" where it has it.
+        split: train, val or test, for a catalogue only.
+
+    Raises:
+        DataError: nothing to score, or photos of classes that the classifier does not know.
+        OptionError: an unknown split, or a split of a folder.
+    """
+    if data.is_file():
+        if split not in SPLITS:
+            raise OptionError(f"--split is '{split}' for the catalogue '{data}'. Known: {', '.join(SPLITS)}")
+        photos = [photo for photo in read_catalogue(data) if photo.split == split]
+    else:
+        if split is not None:
+            raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
+        photos = [replace(photo, label=photo.diagnosis) for photo in _label([data])[0]]
+    index = {label: position for position, label in enumerate(labels)}
+    if NONE_OF_THESE in index:
+        photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
+    strangers = sorted({photo.label for photo in photos} - set(index))
+    if strangers:
+        raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
+    if not photos:
+        where = f", split {split}" if split else ""
+        raise DataError(f"no labelled photos in '{data}'{where}")
+    return [_for_scoring(photo, index[photo.label]) for photo in photos]
+
+
+def _for_scoring(photo: Photo, label_index: int) -> LabelledPhoto:
+    shared = {one.name for one in fields(LabelledPhoto)} & {one.name for one in fields(Photo)}
+    values = {name: getattr(photo, name) for name in shared - {"path"}}
+    return LabelledPhoto(path=Path(photo.path), label_index=label_index, **values)

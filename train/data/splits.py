@@ -1,0 +1,144 @@
+"""Cuts photos into train, val and test so that no group is in two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.catalogue import MIN_GROUPS, SPLITS, Photo
+
+__all__ = ["find_leaks", "split_by_group", "with_fold", "with_source_tested", "with_validation_learned"]
+
+_SPLIT_SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
+
+
+def split_by_group(photos: Iterable[Photo], seed: int, earlier: Iterable[Photo] = ()) -> tuple[Photo, ...]:
+    """Gives every photo its split: whole groups, stratified by class and source.
+
+    A group with a photo or lesion of ``earlier`` keeps the split of that; of several, the most held out.
+    Within each stratum the others are taken in the order of a hash of the seed and their name, each into the
+    split that then lacks most of its share, so that the same photos always give the same split.
+    """
+    photos = sorted(photos, key=lambda photo: photo.path)
+    kept = _kept_splits(photos, earlier)
+    strata: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for group, stratum in _strata(photos).items():
+        strata[stratum].add(group)
+    split_of = dict(kept)
+    for groups in strata.values():
+        lacking = Counter(_shares(len(groups)))
+        lacking.subtract(kept[group] for group in groups if group in kept)
+        for group in _shuffled(groups - kept.keys(), seed):
+            split_of[group] = max(SPLITS, key=lacking.__getitem__)
+            lacking[split_of[group]] -= 1
+    return tuple(replace(photo, split=split_of[photo.group]) for photo in photos)
+
+
+def _kept_splits(photos: Iterable[Photo], earlier: Iterable[Photo]) -> dict[str, str]:
+    """Group -> its split, where ``earlier`` knows the path, the id or the lesion of one of its photos."""
+    known: dict[tuple[str, str], str] = {}
+    for photo in earlier:
+        for key in _identities(photo):
+            known[key] = max(photo.split, known.get(key, photo.split), key=SPLITS.index)
+    kept: dict[str, str] = {}
+    for photo in photos:
+        for key in _identities(photo):
+            if key in known:
+                kept[photo.group] = max(known[key], kept.get(photo.group, known[key]), key=SPLITS.index)
+    return kept
+
+
+def _identities(photo: Photo) -> list[tuple[str, str]]:
+    """What tells that two rows of tables show the same."""
+    named = [("photo", os.path.abspath(photo.path)), ("image", photo.image_id), ("lesion", photo.lesion_id)]
+    return [key for key in named if key[1]]
+
+
+def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
+    """Group -> the class and source of its first photo."""
+    home: dict[str, tuple[str, str]] = {}
+    for photo in photos:
+        home.setdefault(photo.group, (photo.label, photo.source))
+    return home
+
+
+def _shares(count: int) -> dict[str, int]:
+    """How many of ``count`` groups belong into each split."""
+    held_out = {name: round(_SPLIT_SHARES[name] * count) for name in ("val", "test")}
+    if count >= MIN_GROUPS:
+        held_out = {name: max(1, share) for name, share in held_out.items()}
+    return {"train": count - sum(held_out.values()), **held_out}
+
+
+def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
+
+
+def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tuple[Photo, ...]:
+    """The photos with ``fold`` of ``folds`` as val and the other folds as train; test stays as it is.
+
+    The groups outside test are cut anew, stratified by class and source; the folds of one seed share no group
+    and are together all of them.
+
+    Raises:
+        OptionError: fewer than two folds, or there is no such fold; the first is 0.
+    """
+    if folds < 2 or not 0 <= fold < folds:
+        raise OptionError(f"there is no fold {fold} of {folds}; 0 is the first, and two are the fewest")
+    photos = tuple(photos)
+    ordered = sorted((photo for photo in photos if photo.split != "test"), key=lambda photo: photo.path)
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for group, stratum in _strata(ordered).items():
+        strata[stratum].append(group)
+    # counted on over the strata, or the first folds would get the rests of all of them
+    dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
+    held_out = set(dealt[fold::folds])
+    return tuple(
+        photo
+        if photo.split == "test"
+        else replace(photo, split="val" if photo.group in held_out else "train")
+        for photo in photos
+    )
+
+
+def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
+    """The photos with all of one source as test, to see what becomes of a model on another source.
+
+    Of the other sources, what shares a group with that source is left out, and so is what was test.
+
+    Raises:
+        OptionError: there is no such source.
+        DataError: without it no photo of some class is left to learn from.
+    """
+    photos = tuple(photos)
+    known = sorted({photo.source for photo in photos})
+    if source not in known:
+        raise OptionError(f"there is no source '{source}'. There are: {', '.join(known)}")
+    groups = {photo.group for photo in photos if photo.source == source}
+    cut = tuple(
+        replace(photo, split="test") if photo.source == source else photo
+        for photo in photos
+        if photo.source == source or (photo.group not in groups and photo.split != "test")
+    )
+    lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
+    if lost:
+        raise DataError(f"without '{source}' no photo of '{min(lost)}' is left to learn from")
+    return cut
+
+
+def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
+    """The photos with those of the validation split in training; the test split stays."""
+    return tuple(replace(photo, split="train") if photo.split == "val" else photo for photo in photos)
+
+
+def find_leaks(photos: Iterable[Photo]) -> list[str]:
+    """The groups, lesions, image ids and files that lie in more than one split; empty if it is honest."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for photo in photos:
+        for name in {photo.group, photo.lesion_id, photo.image_id, photo.path} - {""}:
+            splits[name].add(photo.split)
+    return sorted(name for name, there in splits.items() if len(there) > 1)
