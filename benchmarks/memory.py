@@ -1,32 +1,35 @@
-"""What one model costs from a cold start, measured in a process of its own: memory, loading, first frame.
+"""What one model costs from a cold start, measured in processes of its own: memory, loading, first frame.
 
-In one process the second model would find libraries, code pages and freed memory of the first. Hence
-``python -m dermedge.benchmarks.memory MODEL THREADS RUNTIME`` measures one start and prints it as JSON.
+In one process the second model would find libraries, code pages and freed memory of the first.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-import dermedge
+from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
-from dermedge.edge.errors import ModelError
+from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 
-# The folder that holds the package, for child processes.
-ROOT = Path(dermedge.__file__).resolve().parents[1]
+__all__ = [
+    "BYTES_PER_MB",
+    "ColdStart",
+    "cold_start",
+    "resident_bytes",
+    "resident_peak_bytes",
+    "start_here",
+]
+
 STARTS = 3
 # After the first, memory still grows a little; after these it does not.
 PREDICTIONS = 5
@@ -60,9 +63,12 @@ def cold_start(model: Path | str, num_threads: int, runtime: str = "auto", start
     """Starts ``starts`` processes one after the other and returns the medians.
 
     Raises:
-        ModelError: such a process fails.
+        ModelError: the model cannot be run, or such a process dies.
     """
-    runs = [_start(Path(model), num_threads, runtime) for _ in range(starts)]
+    try:
+        runs = [call_in_child(start_here, Path(model), num_threads, runtime) for _ in range(starts)]
+    except ToolError as error:
+        raise ModelError(f"'{model}' cannot be measured: {error}") from error
     return ColdStart(
         load_ms=median(run.load_ms for run in runs),
         first_ms=median(run.first_ms for run in runs),
@@ -106,32 +112,6 @@ def resident_bytes(status: Path = Path("/proc/self/status")) -> int | None:
     return _status_bytes(status, "VmRSS")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Prints one start of MODEL with THREADS and RUNTIME as JSON."""
-    model, threads, runtime = argv
-    print(json.dumps(asdict(start_here(model, int(threads), runtime))))
-    return 0
-
-
-def _start(model: Path, num_threads: int, runtime: str) -> ColdStart:
-    command = [
-        sys.executable,
-        "-m",
-        "dermedge.benchmarks.memory",
-        str(model.resolve()),
-        str(num_threads),
-        runtime,
-    ]
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise ModelError(f"'{model}' fails in a process of its own: {reason}")
-    return ColdStart(**json.loads(done.stdout.strip().splitlines()[-1]))
-
-
 def _status_bytes(status: Path, field: str) -> int | None:
     try:
         found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
@@ -152,7 +132,3 @@ def _rusage_peak_bytes() -> int | None:
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if len(known) == len(values) else None
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -22,7 +22,7 @@ from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
 from dermedge.benchmarks.plot import plain_axes
 from dermedge.benchmarks.report import NOT_MEASURED, Table, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
-from dermedge.benchmarks.whole_loop import WARMUP_MOMENTS, OpenSource, moments
+from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text
 from dermedge.edge.model.classifier import Classifier
 
@@ -164,14 +164,14 @@ def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
 ) -> Generator[tuple[Window, float], None, None]:
     """One window after the other, each with its end, in seconds from the start of the first."""
-    with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
-        for _ in zip(range(WARMUP_MOMENTS), running, strict=False):
+    with one_opencv_thread(), closing(results(open_again, classifier)) as running:
+        for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # times alone: a moment holds pictures
+        # times alone: a result holds pictures
         company, seen = Company(), list[float | None]()
-        for moment, at_s in running:
-            seen.append(moment.reading.end_to_end_ms if moment.reading else None)
+        for result, at_s in running:
+            seen.append(result.classification.end_to_end_ms if result.classification else None)
             if at_s - started >= window_s:
                 made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
                 yield made, at_s - began

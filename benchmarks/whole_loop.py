@@ -15,14 +15,14 @@ from time import perf_counter
 from dermedge.benchmarks.latency import Progress, Spread, one_opencv_thread, spread
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.pipeline import Moment, Pipeline, rate
+from dermedge.edge.pipeline import FrameResult, Pipeline, rate
 from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.photo_files import PhotoFiles
 
 # Of each model.
 LOOP_S = 3.0
-WARMUP_MOMENTS = 8
+WARMUP_RESULTS = 8
 
 OpenSource = Callable[[], FrameSource]
 
@@ -85,15 +85,17 @@ def opener(spec: str | None, photos: list[Path]) -> OpenSource:
     return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
 
-def moments(open_again: OpenSource, classifier: Classifier) -> Generator[tuple[Moment, float], None, None]:
+def results(
+    open_again: OpenSource, classifier: Classifier
+) -> Generator[tuple[FrameResult, float], None, None]:
     """Moments of the loop without end, each with its `perf_counter` seconds; close it.
 
     Raises:
         SourceError: the source delivers nothing, or was lost.
     """
     with closing(Endless(open_again)) as source, Pipeline(source, classifier) as pipeline:
-        for moment in pipeline:
-            yield moment, perf_counter()
+        for result in pipeline:
+            yield result, perf_counter()
     raise SourceError("the source delivers no frame")
 
 
@@ -105,42 +107,43 @@ def measure_loop(
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
     """
-    seen: list[Moment] = []
+    seen: list[FrameResult] = []
     stamps: list[float] = []
-    with one_opencv_thread(), closing(moments(open_again, classifier)) as running:
-        for number, (moment, at_s) in enumerate(running):
-            if number < WARMUP_MOMENTS:
+    with one_opencv_thread(), closing(results(open_again, classifier)) as running:
+        for number, (result, at_s) in enumerate(running):
+            if number < WARMUP_RESULTS:
                 continue
-            seen.append(moment)
+            seen.append(result)
             stamps.append(at_s)
-            if number % WARMUP_MOMENTS == 0:
+            if number % WARMUP_RESULTS == 0:
                 progress(f"the whole loop: frame {len(seen)}")
             if len(stamps) > 1 and at_s - stamps[0] >= secs:
                 break
     return summarize(seen, stamps)
 
 
-def summarize(seen: list[Moment], stamps: list[float]) -> Loop | None:
-    """The loop of at least two moments and the seconds at which they came.
+def summarize(seen: list[FrameResult], stamps: list[float]) -> Loop | None:
+    """The loop of at least two results and the seconds at which they came.
 
     None where the quality gate let none of them through to the network.
     """
-    readings = [moment.reading for moment in seen if moment.reading]
-    if not readings:
+    classifications = [result.classification for result in seen if result.classification]
+    if not classifications:
         return None
-    timings = [reading.prediction.timing for reading in readings]
+    timings = [classification.prediction.timing for classification in classifications]
     rests = [
-        reading.frame_age_ms - timing.total_ms for reading, timing in zip(readings, timings, strict=True)
+        classification.frame_age_ms - timing.total_ms
+        for classification, timing in zip(classifications, timings, strict=True)
     ]
     return Loop(
-        capture=spread([reading.capture_ms for reading in readings]),
+        capture=spread([classification.capture_ms for classification in classifications]),
         preprocess=spread([timing.preprocess_ms for timing in timings]),
         invoke=spread([timing.invoke_ms for timing in timings]),
         postprocess=spread([timing.postprocess_ms for timing in timings]),
         rest=spread(rests),
-        end_to_end=spread([reading.end_to_end_ms for reading in readings]),
+        end_to_end=spread([classification.end_to_end_ms for classification in classifications]),
         fps=rate(stamps) or 0.0,
         frames=len(seen),
-        rejected=1 - len(readings) / len(seen),
+        rejected=1 - len(classifications) / len(seen),
         dropped=seen[-1].counts.dropped - seen[0].counts.dropped,
     )

@@ -46,7 +46,7 @@ class Row:
     balanced_accuracy: float
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Prints a Markdown table."""
     parser = experiment_parser("calibration", "Calibration choices of int8, measured against each other.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder of dermedge train")

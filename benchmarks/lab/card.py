@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.child import ROOT
+from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.report import NOT_MEASURED, Table
 from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
 
-ROOT = Path(__file__).resolve().parents[2]
 CARD = ROOT / "models" / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
-COMMAND = "python -m dermedge.benchmarks.lab card"
+COMMAND = command_line("card", [])
 # Name, as `dermedge.train.evaluation.scorecard.FIGURES` has it -> what the card calls it.
 FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
@@ -59,7 +59,7 @@ def tables(path: Path = RESULTS) -> str:
     return "\n\n".join(table.to_markdown() for table in written)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Writes them; returns the exit status."""
     experiment_parser("card", "The tables of the model card, from what the test split gave.").parse_args(argv)
     write_text(CARD, replace_section(CARD.read_text(encoding="utf-8"), COMMAND, tables()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,7 +11,7 @@ from dermedge import cli
 from dermedge.benchmarks.progress import progress_cleared
 from dermedge.edge.cli.arguments import Parser, make_parser
 
-__all__ = ["COMMAND", "EXPERIMENTS", "experiment_parser", "main"]
+__all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"]
 
 COMMAND = "python -m dermedge.benchmarks.lab"
 # name -> what it is for. Each is a module of this folder with `main(argv) -> int`.
@@ -47,6 +48,11 @@ def experiment_parser(name: str, description: str) -> Parser:
     parser = make_parser(name, description)
     parser.prog = f"{COMMAND} {name}"
     return parser
+
+
+def command_line(name: str, argv: Sequence[str]) -> str:
+    """What was typed to run an experiment, to be written into its results."""
+    return shlex.join([*COMMAND.split(), name, *argv])
 
 
 def _list_experiments() -> int:

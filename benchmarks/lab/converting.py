@@ -9,12 +9,8 @@ a process of its own. Weights and pictures make no difference to what is timed.
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -22,38 +18,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.memory import BYTES_PER_MB, resident_peak_bytes
 from dermedge.edge.cli.arguments import positive_int
-from dermedge.edge.errors import ToolError
 
 BARE, OURS = "bare TFLiteConverter", "dermedge"
 CLASSES = 5
-KIB_PER_MB = 1e6 / 1024
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class ConversionCost:
+    """What one conversion took.
+
+    Attributes:
+        seconds: from a Keras model to the bytes of a .tflite file.
+        peak_mb: the most memory of the process, in 10^6 bytes, or None where the system does not tell.
+        bytes: of the file.
+    """
+
+    seconds: float
+    peak_mb: float | None
+    bytes: int
+
+
+def main(argv: Sequence[str]) -> int:
     """Prints the medians and the ratio; raises ToolError where a conversion fails."""
     options = _parse(argv)
-    if options.only:
-        seconds, size = convert_once(options.only, options.imgsz, options.calibration_photos)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MB
-        print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "bytes": size}))
-        return 0
-    runs: dict[str, list[dict[str, float]]] = {BARE: [], OURS: []}
+    runs: dict[str, list[ConversionCost]] = {BARE: [], OURS: []}
     for _ in range(options.runs):
         for who in runs:
-            runs[who].append(_in_a_process(who, options))
+            runs[who].append(call_in_child(convert_once, who, options.imgsz, options.calibration_photos))
     print(
         f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration pictures, "
         f"{options.runs} runs each, in turn"
     )
     for who, found in runs.items():
         print(
-            f"{who:<21} {median(one['seconds'] for one in found):7.1f} s   "
-            f"peak {max(one['peak_mb'] for one in found):6.0f} MB   {found[0]['bytes'] / 1e6:.2f} MB written"
+            f"{who:<21} {median(one.seconds for one in found):7.1f} s   "
+            f"peak {max(one.peak_mb or 0 for one in found):6.0f} MB   {found[0].bytes / BYTES_PER_MB:.2f} MB written"
         )
-    ratios = [ours["seconds"] / bare["seconds"] for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
+    ratios = [ours.seconds / bare.seconds for bare, ours in zip(runs[BARE], runs[OURS], strict=True)]
     print(
         f"ratio of times, pair by pair: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
     )
@@ -62,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def convert_once(who: str, size: int, count: int) -> tuple[float, int]:
-    """Seconds of one conversion, from a Keras model to bytes, and how many bytes came of it."""
+def convert_once(who: str, size: int, count: int) -> ConversionCost:
+    """Converts a Keras model of ``size`` pixels, calibrated on ``count`` images, and says what it cost."""
     import tensorflow as tf
     import tf_keras as keras
 
@@ -73,7 +79,8 @@ def convert_once(who: str, size: int, count: int) -> tuple[float, int]:
     pictures = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     started = perf_counter()
     made = _bare(tf, model, pictures) if who == BARE else _ours(tf, model, pictures)
-    return perf_counter() - started, len(made)
+    taken_s, peak = perf_counter() - started, resident_peak_bytes()
+    return ConversionCost(taken_s, None if peak is None else peak / BYTES_PER_MB, len(made))
 
 
 def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
@@ -102,23 +109,11 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
     return lower(network, Form(INT8_PTQ), pictures)
 
 
-def _in_a_process(who: str, options: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, "-m", "dermedge.benchmarks.lab.converting", "--only", who]
-    command += ["--imgsz", str(options.imgsz), "--calibration-photos", str(options.calibration_photos)]
-    root = Path(__file__).resolve().parents[2]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or ["it said nothing"]
-        raise ToolError(f"the conversion by {who} ended with status {ended.returncode}: {said[-1]}")
-    return json.loads(ended.stdout.splitlines()[-1])
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
     parser.add_argument("--runs", type=positive_int, default=3, help="conversions by each, in turn")
     parser.add_argument(
         "--calibration-photos", type=positive_int, default=200, help="pictures to calibrate on"
     )
     parser.add_argument("--imgsz", type=positive_int, default=224, help="side of the input in pixels")
-    parser.add_argument("--only", choices=(BARE, OURS), help=argparse.SUPPRESS)
     return parser.parse_args(argv)

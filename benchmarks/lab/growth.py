@@ -31,13 +31,14 @@ import numpy as np
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.accuracy import find_photos, score
 from dermedge.benchmarks.arguments import check_different
+from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import Frames, frames_of_source
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.power_law import PowerLaw, fit
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
 from dermedge.benchmarks.lab.synthetic_photos import HEIGHT, WIDTH, check_room, make_photos
-from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, start
+from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, first_start, second_start
 from dermedge.benchmarks.lab.training_costs import SIZE as TRAINING_SIZE
 from dermedge.benchmarks.latency import Latency, Rules, measure
 from dermedge.benchmarks.machine import describe_machine
@@ -144,7 +145,7 @@ class Growth:
         return fit([one.x for one in points], [one.cost for one in points]) if self.fitted else None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Measures, writes and prints; returns the exit status."""
     options = _parse(argv)
     for package, extra in EXTRAS.items():
@@ -312,7 +313,8 @@ def audit(options: argparse.Namespace) -> Growth:
 
 def photos(options: argparse.Namespace) -> Growth:
     """A training on few and on many photos of a camera's size, made of real ones: only time may grow."""
-    from dermedge.train.data.catalogue import NONE_OF_THESE, labelled_photos
+    from dermedge.train.data.catalogue import NONE_OF_THESE
+    from dermedge.train.data.scoring import labelled_photos
 
     originals = labelled_photos(options.photos, (NONE_OF_THESE,))
     counts = sorted(options.counts)
@@ -346,9 +348,9 @@ def photos(options: argparse.Namespace) -> Growth:
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[Point]:
     """The series of ``PHOTO_SERIES`` for the photos in ``folder``."""
     show_progress(f"training on {count} photos")
-    first = start("first", folder / "photos", folder / "first", photos_per_epoch)
+    first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
     show_progress(f"starting again on {count} photos")
-    again = start("again", folder / "photos", folder / "again", photos_per_epoch)
+    again = call_in_child(second_start, folder / "photos", folder / "again", photos_per_epoch)
     figures = {
         **first,
         "decoding": first["decoded"] / first["decoding_s"],
@@ -513,7 +515,7 @@ def _numbers(kind: Any) -> Any:
     return read
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser("growth", "How latency, size, training, audit and accuracy grow.")
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
     one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)

@@ -12,9 +12,7 @@ It takes make, a C compiler, and what `make test-arm64` takes.
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from dermedge import DISCLAIMER
+from dermedge.benchmarks.child import ROOT, last_words, run_program
 from dermedge.benchmarks.lab.children.counted_inference import MARKS_A_RUN
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
@@ -34,7 +33,6 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 
-ROOT = Path(__file__).resolve().parents[2]
 BOARD = ROOT / ".venv-arm64"
 PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
@@ -82,7 +80,7 @@ class Count:
     runs: int
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Counts, prints, and writes what was asked for; returns the exit status."""
     options = _parse(argv)
     make_board()
@@ -111,11 +109,8 @@ def make_board() -> None:
     Raises:
         ToolError: it cannot be had here.
     """
-    done = subprocess.run(
-        ["make", "--silent", f"{BOARD.name}/installed", f"PYTHON={sys.executable}"],
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False,
-    )  # fmt: skip
+    target = [f"{BOARD.name}/installed", f"PYTHON={sys.executable}"]
+    done = run_program(["make", "--silent", "-C", ROOT, *target], "make")
     if not (BOARD / "python").is_file():
         said = [line for line in done.stdout.splitlines() if line.startswith("no arm64")]
         raise ToolError(said[0] if said else "the emulated arm64 cannot be made; see: make test-arm64")
@@ -129,10 +124,7 @@ def build_plugin(folder: Path) -> Path:
     """
     plugin = folder / "count_instructions.so"
     command = ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(plugin), str(PLUGIN)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ToolError(f"cannot compile '{PLUGIN.name}' ({error}); install a C compiler, cc") from error
+    run_program(command, f"cc, the C compiler, on '{PLUGIN.name}'")
     return plugin
 
 
@@ -166,7 +158,7 @@ def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] =
     """Runs a model under emulation, in PROCESSES processes one after the other.
 
     Raises:
-        ModelError: it does not run there.
+        ToolError: it does not run there.
     """
     runs: list[tuple[int, int, int]] = []
     for number in range(PROCESSES):
@@ -186,7 +178,7 @@ def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] =
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Preprocessing, invoke and whole prediction of each run, of the marks of `dermedge.benchmarks.lab.children.counted_inference`."""
+    """Instructions of preprocessing, invoke and whole prediction of each run, from `children.counted_inference`."""
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
     return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
@@ -221,7 +213,7 @@ def to_csv(counts: Sequence[Count]) -> str:
 
 def circumstances(counts: Sequence[Count]) -> list[str]:
     """What the figures hold for, a line each."""
-    version = _said(["qemu-aarch64", "--version"]).partition("\n")[0]
+    version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [
         f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in CPUS.items())}; "
@@ -239,7 +231,6 @@ def circumstances(counts: Sequence[Count]) -> list[str]:
 def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
     """The counts at the marks of one process."""
     environment = {
-        **os.environ,
         "QEMU_CPU": cpu,
         "QEMU_PLUGIN": str(plugin),
         "PYTHONHASHSEED": "0",
@@ -252,17 +243,12 @@ def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
         str(model.resolve()),
         str(RUNS),
     ]
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"'{model}' takes more than {TIMEOUT_S} s under emulation") from error
+    done = run_program(
+        command, f"'{model}' under emulation of {cpu}", environment=environment, timeout_s=TIMEOUT_S
+    )
     marks = [int(found) for found in MARK.findall(done.stderr)]
-    if done.returncode or len(marks) != 2 + MARKS_A_RUN * RUNS:
-        said = [line for line in done.stderr.strip().splitlines() if not MARK.match(line)]
-        reason = said[-1] if said else f"status {done.returncode}"
-        raise ModelError(f"'{model}' fails under emulation of {cpu}: {reason}")
+    if len(marks) != 2 + MARKS_A_RUN * RUNS:
+        raise ToolError(f"'{model}' under emulation of {cpu}: {last_words(done.stderr, done.returncode)}")
     return marks
 
 
@@ -271,11 +257,7 @@ def _form(path: Path) -> str:
     return manifest.quantization if manifest else "not stated"
 
 
-def _said(command: Sequence[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
         "instructions", "Instructions of an inference on arm64, counted under emulation."
     )

@@ -4,7 +4,7 @@
 
 Each part is held against its bar:
 
-- overhead: from a frame in hand to its moment, quality gate and smoothing included, by a bare `invoke()`
+- overhead: from a frame in hand to its result, quality gate and smoothing included, by a bare `invoke()`
   right after it; the median of the ratios of so many pairs, of the time and of the processor time.
 - age: of a frame when its inference starts, in intervals of the camera, with the network as it is, and with
   one that is slower than the camera.
@@ -165,14 +165,14 @@ def overhead(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterato
     source = Replay(frames)
     whole: list[NDArray[np.float64]] = []
     bare: list[NDArray[np.float64]] = []
-    with Classifier(settings.model) as classifier, Pipeline(source, classifier) as moments:
+    with Classifier(settings.model) as classifier, Pipeline(source, classifier) as results:
         for number in range(WARM_UP + settings.pairs):
-            moment = next(moments)
+            result = next(results)
             decided = stamp()
             classifier.invoke()
             invoked = stamp()
-            if moment.reading is None:
-                raise OptionError(f"a frame was not worth an answer: {moment.defect}")
+            if result.classification is None:
+                raise OptionError(f"a frame was not worth an answer: {result.defect}")
             if number >= WARM_UP:
                 whole.append(decided - source.in_hand)
                 bare.append(invoked - decided)
@@ -195,16 +195,18 @@ def age(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str
         ages: list[float] = []
         with Watched(settings.model) as classifier:
             classifier.least_s = least_s
-            with Pipeline(Replay(frames, CAMERA_FPS), classifier) as moments:
+            with Pipeline(Replay(frames, CAMERA_FPS), classifier) as results:
                 until = time.monotonic() + settings.secs
                 while time.monotonic() < until:
-                    moment = next(moments)
-                    if moment.reading is not None:
-                        ages.append((classifier.began_s - moment.reading.frame.captured_at) * CAMERA_FPS)
+                    result = next(results)
+                    if result.classification is not None:
+                        ages.append(
+                            (classifier.began_s - result.classification.frame.captured_at) * CAMERA_FPS
+                        )
         median, p99, most = np.percentile(ages, (50, 99, 100))
         yield (
             f"age: network {words}: median {median:.2f}, p99 {p99:.2f}, most {most:.2f} intervals of a "
-            f"camera of {CAMERA_FPS:g} a second, {len(ages)} frames, {moment.counts.dropped} dropped; "
+            f"camera of {CAMERA_FPS:g} a second, {len(ages)} frames, {result.counts.dropped} dropped; "
             f"{_held(most <= MAX_AGE_INTERVALS)} {MAX_AGE_INTERVALS:g}"
         )
 
@@ -212,12 +214,12 @@ def age(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str
 def viewers(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     ratios = []
-    with _served(settings.model, frames) as (moments, web):
-        _rate(moments, web, settings.secs)
+    with _served(settings.model, frames) as (results, web):
+        _rate(results, web, settings.secs)
         for _ in range(settings.periods):
-            alone = _rate(moments, web, settings.secs)
+            alone = _rate(results, web, settings.secs)
             with watching(web.port, VIEWERS):
-                watched = _rate(moments, web, settings.secs)
+                watched = _rate(results, web, settings.secs)
             ratios.append(alone / watched - 1)
     low, high = median_interval(ratios)
     found = float(np.median(ratios))
@@ -231,9 +233,9 @@ def viewers(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator
 def memory(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     resident: list[int] = []
-    with _served(settings.model, frames) as (moments, web), watching(web.port, 1):
+    with _served(settings.model, frames) as (results, web), watching(web.port, 1):
         for number in range(1, settings.frames + 1):
-            web.show(next(moments))
+            web.show(next(results))
             if number in (settings.frames // 10, settings.frames):
                 resident.append(resident_bytes() or 0)
     before, after = resident
@@ -299,11 +301,11 @@ def watching(port: int, count: int) -> Iterator[None]:
         raise DermedgeError(f"{count} viewers have read {', '.join(taken) or 'nothing'} bytes")
 
 
-def _rate(moments: Pipeline, web: WebView, secs: float) -> float:
+def _rate(results: Pipeline, web: WebView, secs: float) -> float:
     """Frames a second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < secs:
-        web.show(next(moments))
+        web.show(next(results))
         count += 1
     return count / (time.monotonic() - began)
 

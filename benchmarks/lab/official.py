@@ -11,8 +11,6 @@ ratio is that of whole blocks' times, so that it holds all that the measuring do
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +20,10 @@ from time import perf_counter
 
 import numpy as np
 
+from dermedge.benchmarks.child import run_program
 from dermedge.benchmarks.conditions import Company, read_conditions
 from dermedge.benchmarks.frames import Frames, frames_of_source
+from dermedge.benchmarks.lab.cli import command_line
 from dermedge.benchmarks.lab.lab_report import (
     Circumstances,
     LabReport,
@@ -46,7 +46,7 @@ from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import Table
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
-from dermedge.edge.errors import DermedgeError, MissingExtra, ToolError
+from dermedge.edge.errors import DermedgeError, MissingExtra
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.runtime import choose_runtime
 
@@ -89,12 +89,11 @@ def ratio_of(ratios: Sequence[float]) -> Ratio:
     return Ratio(float(np.median(ratios)), *median_interval(ratios), len(ratios))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
     parser = report_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
     parser.add_argument("--pairs", type=positive_int, default=PAIRS, help="runs of each, in turn")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     check_options(arguments)
     if choose_runtime() != "litert":
         raise MissingExtra("ai-edge-litert, whose tool it runs,", "edge")
@@ -112,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not pairs:
             raise
         failure = str(error) or "stopped"
-    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.official", *given])
+    command = command_line("official", argv)
     deliver(to_report(pairs, added, circumstances_of(arguments, command, origin), others, failure), arguments)
     return 0
 
@@ -145,15 +144,7 @@ def tool_ms(model: Path, num_threads: int) -> float:
             "result_json": result,
         }
         command = [sys.executable, "-m", TOOL, *(f"--{name}={value}" for name, value in options.items())]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ToolError(f"litert-benchmark had not ended after {TOOL_TIMEOUT_S} s") from error
-        if done.returncode or not result.is_file():
-            reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise ToolError(f"litert-benchmark fails on '{model}': {reason}")
+        run_program(command, f"litert-benchmark on '{model}'", timeout_s=TOOL_TIMEOUT_S)
         return float(json.loads(result.read_text())["latency"]["median_ms"])
 
 

@@ -12,23 +12,21 @@ tf2onnx makes of it.
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
-from threading import Timer
-from typing import IO, Any, cast
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.benchmarks.child import ROOT, run_program
 from dermedge.benchmarks.conditions import Company
 from dermedge.benchmarks.frames import FRAMES, Frames, frames_of_source
+from dermedge.benchmarks.lab.cli import command_line
 from dermedge.benchmarks.lab.lab_report import (
     Circumstances,
     LabReport,
@@ -37,16 +35,16 @@ from dermedge.benchmarks.lab.lab_report import (
     deliver,
     report_parser,
 )
+from dermedge.benchmarks.lab.line_process import LineProcess
 from dermedge.benchmarks.latency import NS_PER_MS, Progress, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.progress import show_progress
 from dermedge.benchmarks.report import NOT_MEASURED, Table, measured
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
-from dermedge.edge.errors import ModelError
+from dermedge.edge.errors import ToolError
 from dermedge.edge.model.tuning import cache_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS, LIMIT, SAME_FILE = "dermedge", "litert-invoke", "litert"
 BILINEAR = "litert-bilinear"
 TFLITE = "the .tflite"
@@ -135,78 +133,37 @@ class Turns:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-class Worker:
-    """The process of one peer. A context manager.
+class PeerProcess(LineProcess):
+    """The process of one peer.
 
     Raises:
-        ModelError: the peer does not run the model; the message is its own.
+        ToolError: the peer does not run the model; the message is its own.
     """
 
     def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
         worker = [str(python), "-m", "dermedge.benchmarks.lab.children.peer"]
-        command = [*worker, name, str(model.resolve()), str(frames), str(num_threads)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
-        # a file, and no pipe that nobody reads while it fills
-        self._errors = TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-        self._requests, self._answers = (
-            cast(IO[str], self._process.stdin),
-            cast(IO[str], self._process.stdout),
+        super().__init__(
+            [*worker, name, str(model.resolve()), str(frames), str(num_threads)],
+            {"PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"},
         )
         try:
             self.turn()
-        except ModelError:
+        except ToolError:
             self.close()
             raise
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def turn(self) -> dict[str, Any]:
         """Shows it all frames once: ``ns`` and ``probabilities``, one each, ``cores`` and ``peak_bytes``."""
-        patience = Timer(TURN_TIMEOUT_S, self._process.kill)
-        patience.start()
-        try:
-            with suppress(BrokenPipeError):
-                self._requests.write("\n")
-                self._requests.flush()
-            # libraries write to standard output too
-            for line in self._answers:
-                if line.startswith("{"):
-                    return dict(json.loads(line))
-        finally:
-            patience.cancel()
-        raise ModelError(self._last_words())
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._answers, self._errors):
-            stream.close()
-        with suppress(BrokenPipeError):
-            self._requests.close()
-
-    def _last_words(self) -> str:
-        status = self._process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().strip().splitlines()
-        return said[-1] if said and status > 0 else f"its process died with status {status}"
+        self.write_line()
+        # libraries write to standard output too
+        answer = self.read_line(TURN_TIMEOUT_S, prefix="{")
+        if not answer:
+            raise ToolError(self.last_words())
+        return dict(json.loads(answer))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
     parser = report_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
     parser.add_argument(
         "--num-runs", type=positive_int, default=NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
@@ -214,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--all", action="store_true", help="also ultralytics, whose environment takes gigabytes"
     )
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
     pythons, missing = make_environments(arguments.all, show_progress)
@@ -224,8 +181,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     others = company.cores()
     if not any(peer.latency for peer in peers):
-        raise ModelError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
-    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.peers", *given])
+        raise ToolError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
+    command = command_line("peers", argv)
     deliver(to_report(peers, circumstances_of(arguments, command, origin), others), arguments)
     return 0
 
@@ -246,7 +203,7 @@ def make_environments(large: bool, progress: Progress) -> tuple[dict[str, Path],
         progress(f"environment of {lock}")
         try:
             pythons[lock] = make_environment(lock)
-        except ModelError as error:
+        except ToolError as error:
             missing[lock] = str(error)
     return pythons, missing
 
@@ -273,16 +230,18 @@ def measure_peers(
         folder = Path(stack.enter_context(TemporaryDirectory()))
         saved = folder / "frames.npy"
         np.save(saved, np.stack(frames))
-        workers: dict[str, Worker] = {}
+        workers: dict[str, PeerProcess] = {}
         for name, way in PEERS.items():
             progress(f"starting {name}")
             try:
                 for lock in filter(None, (way.lock, way.converter)):
                     if lock in missing:
-                        raise ModelError(missing[lock])
+                        raise ToolError(missing[lock])
                 file = to_onnx(model, folder, pythons[way.converter]) if way.converter else model
-                workers[name] = stack.enter_context(Worker(name, pythons[way.lock], file, saved, num_threads))
-            except ModelError as error:
+                workers[name] = stack.enter_context(
+                    PeerProcess(name, pythons[way.lock], file, saved, num_threads)
+                )
+            except ToolError as error:
                 found.failures[name] = str(error)
         with suppress(KeyboardInterrupt):
             for number in range(WARMUP_TURNS + -(-num_runs // len(frames))):
@@ -299,16 +258,11 @@ def to_onnx(model: Path, folder: Path, python: Path) -> Path:
     """The model as tf2onnx converts it, quantized as it is, in a new file in ``folder``.
 
     Raises:
-        ModelError: it cannot be converted; the message is tf2onnx's own.
+        ToolError: it cannot be converted; the message is tf2onnx's own.
     """
     made = folder / f"{model.stem}.onnx"
     convert = [str(python), "-m", "tf2onnx.convert", "--opset", ONNX_OPSET]
-    done = subprocess.run(
-        [*convert, "--tflite", str(model), "--output", str(made)], capture_output=True, text=True, check=False
-    )
-    if done.returncode or not made.is_file():
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise ModelError(f"tf2onnx does not convert it: {reason}")
+    run_program([*convert, "--tflite", str(model), "--output", str(made)], "tf2onnx")
     return made
 
 
@@ -316,7 +270,7 @@ def make_environment(lock: str) -> Path:
     """The Python of an environment with the packages of a lock, made where it is missing or out of date.
 
     Raises:
-        ModelError: the packages cannot be installed here.
+        ToolError: the packages cannot be installed here.
     """
     folder = cache_folder() / "peers" / lock
     packages, python = ROOT / "locks" / f"{lock}.txt", folder / "bin" / "python"
@@ -328,10 +282,7 @@ def make_environment(lock: str) -> Path:
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(python), *install, "-r", str(packages)],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ModelError(f"cannot make the environment of {lock}: {reason}")
+        run_program(command, f"the installation of {lock}")
     made.write_bytes(packages.read_bytes())
     return python
 
@@ -362,12 +313,12 @@ def to_report(peers: Sequence[Peer], origin: Circumstances, others_cores: float 
     return LabReport("peers", origin, (Table(title, head, rows),), lines, values)
 
 
-def _take_turn(workers: dict[str, Worker], found: Turns) -> None:
+def _take_turn(workers: dict[str, PeerProcess], found: Turns) -> None:
     """One turn of each; a worker that fails is left out from then on."""
     for name, worker in list(workers.items()):
         try:
             found.answers.setdefault(name, []).append(worker.turn())
-        except ModelError as error:
+        except ToolError as error:
             found.failures[name] = str(error)
             del workers[name]
 

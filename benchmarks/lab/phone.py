@@ -33,7 +33,7 @@ from dermedge.benchmarks.latency import median_interval
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import OptionError, ToolError
-from dermedge.edge.phone.serve import LOOPBACK, File, FileHandler, load_files, make_file, make_server
+from dermedge.edge.phone.serve import LOOPBACK, FileHandler, ServedFile, load_files, make_file, make_server
 
 PAGE = Path(__file__).resolve().parent / "phone_page"
 TIMEOUT_S = 300
@@ -55,7 +55,7 @@ ARGUMENTS = {
 }
 
 
-def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, File], str]:
+def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
     """What the server answers: the app, the page that measures, and its frames; and their origin in words.
 
     Raises:
@@ -74,7 +74,7 @@ def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, File
 
 
 @contextmanager
-def serving(files: dict[str, File]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
+def serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
     """The port of a server of these files, and what is sent to it."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
 
@@ -150,7 +150,7 @@ def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterato
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
     for line in measure(options.app, options.source, options.browser, options.rounds):

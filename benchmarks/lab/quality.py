@@ -245,7 +245,7 @@ def _minified(image: Frame, scale: float) -> Frame:
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
     for line in report(options.data, options.imgsz, options.per_source):

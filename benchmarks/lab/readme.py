@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
-from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.report import NOT_MEASURED, Table
 from dermedge.edge.files import write_text
 
-ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 MACHINES = ROOT / "benchmarks" / "results" / "machines"
-COMMAND = "python -m dermedge.benchmarks.lab readme"
+COMMAND = command_line("readme", [])
 HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
 
 
@@ -36,7 +36,7 @@ def table(folder: Path = MACHINES) -> str:
     return Table(title, HEAD, rows).to_markdown()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Writes the table; returns the exit status."""
     experiment_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(
         argv

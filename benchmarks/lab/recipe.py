@@ -36,7 +36,7 @@ BASE = "base"
 SEEDS = (BASE, "seed-1", "seed-2")
 HALVES = 2
 EPOCHS, PHOTOS_PER_EPOCH = 6, 3200
-SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "melanoma_auroc_all", "decline_auroc_other", "brier")
+SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "critical_auroc_all", "decline_auroc_other", "brier")
 HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
 
 
@@ -153,7 +153,7 @@ class Row:
     figures: dict[str, Sequence[float]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Trains the rows that are not there, and writes the table of all that are."""
     options = _parse(argv)
     for name in options.rows:
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser("recipe", "Trainings that differ from the recipe in one thing.")
     parser.add_argument("output", type=Path, metavar="OUT", help="the folder of all rows")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for dermedge train")
@@ -218,7 +218,8 @@ def _train(name: str, options: argparse.Namespace) -> None:
 def _run(name: str, variant: Variant, options: argparse.Namespace) -> RunFolder:
     """The run of a row, made if it is not there."""
     from dermedge.train.cli.train import PRETRAINED_RATE
-    from dermedge.train.data.catalogue import build_catalogue, with_fold
+    from dermedge.train.data.build import build_catalogue
+    from dermedge.train.data.splits import with_fold
     from dermedge.train.fit.run_folder import Config, RunFolder
     from dermedge.train.progress import progress_line
 

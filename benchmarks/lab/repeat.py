@@ -8,8 +8,6 @@ common. The bar is 19 of 20 pairs of good runs; one that was marked noisy or thr
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -18,6 +16,7 @@ import numpy as np
 
 from dermedge.benchmarks.arguments import seconds
 from dermedge.benchmarks.frames import frames_of_source
+from dermedge.benchmarks.lab.cli import command_line
 from dermedge.benchmarks.lab.lab_report import (
     Circumstances,
     LabReport,
@@ -89,15 +88,14 @@ def agreement(runs: Sequence[Run]) -> Agreement:
     return Agreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
     parser = report_parser("repeat", "Whether runs on this machine agree within their own intervals.")
     parser.add_argument(
         "--runs", type=positive_int, default=RUNS, help="how many, each in a process of its own"
     )
     parser.add_argument("--secs", type=seconds, default=SECS, help="measure so long in each, at least")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
     rules = Rules(num_runs=1, min_secs=arguments.secs, max_secs=MAX_SECS * arguments.secs)
@@ -113,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(runs) < 2:
             raise
         failure = str(error) or "stopped"
-    command = shlex.join(["python", "-m", "dermedge.benchmarks.lab.repeat", *given])
+    command = command_line("repeat", argv)
     deliver(to_report(runs, circumstances_of(arguments, command, origin), failure), arguments)
     return 0
 

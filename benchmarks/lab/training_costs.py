@@ -1,51 +1,30 @@
-"""What a training costs before, beside and in its network on a folder of photos, in a process of its own.
+"""What a training costs before, beside and in its network on a folder of photos.
 
-In one process the second set would find freed memory and a warm TensorFlow of the first. Hence ``python -m
-dermedge.benchmarks.lab.training_costs first|again PHOTOS RUN PHOTOS_PER_EPOCH`` measures one start and prints it as JSON.
+Each function is called in a process of its own, where a second set of photos does not find the freed memory and
+the warm TensorFlow of the first.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from dermedge.benchmarks.memory import BYTES_PER_MB, ROOT, resident_peak_bytes
-from dermedge.edge.errors import DataError, DermedgeError
+from dermedge.benchmarks.memory import BYTES_PER_MB, resident_peak_bytes
 
 if TYPE_CHECKING:
     from dermedge.train.fit.run_folder import RunFolder
 
 ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
+__all__ = ["ARCHITECTURE", "BATCH", "SIZE", "TrainingFigures", "first_start", "second_start"]
+
 # The first step of the first epoch traces the graph; the second is timed.
 EPOCHS = 2
 
-Figures = dict[str, float]
+TrainingFigures = dict[str, float]
 
 
-def start(which: str, photos: Path, run: Path, photos_per_epoch: int) -> Figures:
-    """Measures ``which`` of `STARTS` in a process of its own.
-
-    Raises:
-        DataError: the process fails.
-    """
-    command = [sys.executable, "-m", "dermedge.benchmarks.lab.training_costs", which, str(photos), str(run)]
-    done = subprocess.run(
-        [*command, str(photos_per_epoch)], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise DataError(f"a training on '{photos}' fails in a process of its own: {reason}")
-    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
-    return figures
-
-
-def first_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
+def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
     """A training from nothing to the end of its float stage.
 
     Returns:
@@ -87,7 +66,7 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
     return figures
 
 
-def second_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
+def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
     """Another training on photos that one beside it has seen, to its first step, and that one resumed.
 
     Returns:
@@ -104,13 +83,10 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> Figures:
     return {"start_s": ready - began, "resumed_s": perf_counter() - ready}
 
 
-STARTS: dict[str, Callable[[Path, Path, int], Figures]] = {"first": first_start, "again": second_start}
-
-
-def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Figures, RunFolder]:
+def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
     """A run folder as `dermedge train` makes it, and the seconds that its catalogue took."""
     from dermedge.train.cli.train import FRESH_RATE
-    from dermedge.train.data.catalogue import build_catalogue
+    from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import Config, RunFolder
 
     folder, halves = RunFolder(run), list[float]()
@@ -146,19 +122,3 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Figures
 
 def _peak_mb() -> float:
     return (resident_peak_bytes() or 0) / BYTES_PER_MB
-
-
-def main(argv: Sequence[str]) -> int:
-    """Prints one start as JSON."""
-    which, photos, run, photos_per_epoch = argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        print(json.dumps(STARTS[which](Path(photos), Path(run), int(photos_per_epoch))))
-    except DermedgeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

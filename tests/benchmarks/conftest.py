@@ -18,7 +18,7 @@ from dermedge.benchmarks.report import Report, Row
 from dermedge.benchmarks.whole_loop import summarize
 from dermedge.edge.model.classifier import Prediction, Timing
 from dermedge.edge.model.decision import Decision
-from dermedge.edge.pipeline import Counts, Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 from dermedge.train.evaluation.metrics import Score
@@ -35,30 +35,32 @@ SKIN = Accuracy(
 COOL = Conditions(45.0, 2400.0, "performance", (), None)
 
 
-def a_moment() -> Moment:
+def a_result() -> FrameResult:
     """One in which a frame was captured in 3 ms and answered 5 ms later, 4 of them in the classifier."""
     frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "a camera")
     prediction = Prediction(
         "nevus", Decision(0, False, False, False), None, (1.0,), (0.0,), Timing(0.5, 3.0, 0.5), None
     )
-    reading = Reading(
+    classification = Classification(
         frame=frame,
         prediction=prediction,
         labels=("nevus",),
         label="nevus",
-        chosen=None,
-        seen=(0, 0, 48),
+        prediction_set=None,
+        crop=(0, 0, 48),
         dropped=0,
         capture_ms=3.0,
         frame_age_ms=5.0,
         fps=None,
     )
-    return Moment(State.ANSWER, "", frame, (0, 0, 48), reading, None, Counts(classified=1), None, None)
+    return FrameResult(
+        State.ANSWER, "", frame, (0, 0, 48), classification, None, FrameCounts(classified=1), None, None
+    )
 
 
 @pytest.fixture
-def make_moment() -> Callable[[], Moment]:
-    return a_moment
+def make_result() -> Callable[[], FrameResult]:
+    return a_result
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def report() -> Report:
         num_threads=1,
         start=ColdStart(load_ms=7, first_ms=4, peak_mb=73.5, steady_mb=70.25, model_mb=13.25, starts=3),
         latency=latency([Timing(0.4, 2.0 + step, 0.1) for step in range(5)], cpu_ms=4.5),
-        loop=summarize([a_moment(), a_moment()], [0.0, 0.02]),
+        loop=summarize([a_result(), a_result()], [0.0, 0.02]),
         energy_mj=12.5,
         profile=None,
         accuracy=SKIN,

@@ -18,8 +18,8 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import common_labels
 
 pytest.importorskip("dermedge.train.evaluation.metrics")
-from dermedge.train.data.catalogue import LabelledPhoto
-from dermedge.train.data.sampling import draw_evenly
+from dermedge.train.data.sampling import sample_evenly
+from dermedge.train.data.scoring import LabelledPhoto
 
 LABELS = ("melanoma", "nevus", "dermatofibroma")
 
@@ -83,14 +83,14 @@ def test_the_sensitivity_for_melanoma_is_that_where_nine_tenths_of_the_others_ar
 
 
 def test_a_draw_is_even_over_classes_as_far_as_they_go_and_the_same_each_time() -> None:
-    drawn = draw_evenly(photos((100, 3, 50)), 23)
+    drawn = sample_evenly(photos((100, 3, 50)), 23)
     assert Counter(photo.label_index for photo in drawn) == {0: 10, 1: 3, 2: 10}
-    assert drawn == draw_evenly(photos((100, 3, 50)), 23)
+    assert drawn == sample_evenly(photos((100, 3, 50)), 23)
     assert len({photo.path for photo in drawn}) == 23
 
 
 def test_a_draw_of_more_than_there_are_is_all_of_them() -> None:
-    assert len(draw_evenly(photos((2, 1, 0)), 10)) == 3
+    assert len(sample_evenly(photos((2, 1, 0)), 10)) == 3
 
 
 def test_models_that_know_other_classes_are_not_compared() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dermedge import Classifier
 from dermedge.benchmarks.whole_loop import Endless, measure_loop, opener, summarize
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.quality import Defect
 
 
@@ -40,10 +40,10 @@ def test_the_parts_of_the_loop_make_the_whole(lesion: Path, model_path: Path) ->
 
 
 def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_network(
-    make_moment: Callable[[], Moment],
+    make_result: Callable[[], FrameResult],
 ) -> None:
-    rejected = replace(make_moment(), reading=None, defect=Defect.MOVING)
-    found = summarize([make_moment(), rejected, make_moment()], [1.0, 1.1, 1.2])
+    rejected = replace(make_result(), classification=None, defect=Defect.MOVING)
+    found = summarize([make_result(), rejected, make_result()], [1.0, 1.1, 1.2])
     assert found is not None
     assert found.fps == pytest.approx(10)
     assert found.rejected == pytest.approx(1 / 3)
@@ -52,9 +52,9 @@ def test_the_rate_is_that_of_all_frames_and_the_times_of_those_that_reached_the_
 
 
 def test_without_a_frame_that_is_worth_an_answer_there_are_no_times(
-    make_moment: Callable[[], Moment],
+    make_result: Callable[[], FrameResult],
 ) -> None:
-    rejected = replace(make_moment(), reading=None, defect=Defect.MOVING)
+    rejected = replace(make_result(), classification=None, defect=Defect.MOVING)
     assert summarize([rejected, rejected], [0.0, 1.0]) is None
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dermedge.benchmarks.frames import camera_frame
 from dermedge.benchmarks.latency import one_opencv_thread
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import draw
+from dermedge.edge.model.golden import golden_image
 
 # The first inference prepares; no more, because the emulation of floats is slow.
 WARMUP_RUNS = 1
@@ -26,7 +26,7 @@ MARKS_A_RUN = 4
 def main(argv: Sequence[str]) -> int:
     """Runs one thread on a drawn frame of 640x480."""
     model, runs = argv
-    frame = camera_frame(draw(0))
+    frame = camera_frame(golden_image(0))
     with one_opencv_thread(), Classifier(model) as classifier:
         for _ in range(WARMUP_RUNS):
             classifier.predict(frame)

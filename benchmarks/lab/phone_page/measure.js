@@ -14,10 +14,10 @@ async function timesOf(canvas, number, atS) {
   const bitmap = await createImageBitmap(canvas);
   const answer = said();
   worker.postMessage({ kind: "live", number, bitmap, atS }, [bitmap]);
-  const { moment, bitmap: back, totalMs } = await answer;
+  const { result: frameResult, bitmap: back, totalMs } = await answer;
   const page = performance.now() - started;
   back.close();
-  return moment.reading && [page, totalMs, moment.reading.timing.invoke];
+  return frameResult.classification && [page, totalMs, frameResult.classification.timing.invoke];
 }
 
 async function canvasOf(name) {

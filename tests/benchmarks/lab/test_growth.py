@@ -21,8 +21,8 @@ from dermedge.benchmarks.lab.training_costs import start
 from dermedge.benchmarks.latency import Rules
 from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
 from dermedge.edge.photos import read_picture
-from dermedge.train.data.catalogue import labelled_photos
 from dermedge.train.data.duplicates import near_duplicates, read_prints
+from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.fit.run_folder import RunFolder
 
 TWICE = Growth(
@@ -121,7 +121,7 @@ def test_a_training_that_is_stopped_leaves_no_photos(
 
 
 def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fails in a process of its own: there is no .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no .*nowhere"):
         start("first", tmp_path / "nowhere", tmp_path / "run", 64)
 
 

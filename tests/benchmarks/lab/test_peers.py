@@ -30,7 +30,7 @@ from dermedge.benchmarks.lab.peers import (
     to_report,
 )
 from dermedge.benchmarks.latency import spread
-from dermedge.edge.errors import ModelError
+from dermedge.edge.errors import ToolError
 
 HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in (way.lock, way.converter) if lock}
 
@@ -87,18 +87,18 @@ def test_a_peer_that_dies_keeps_what_it_has_and_the_others_go_on(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
-    turn = dermedge.benchmarks.lab.peers.Worker.turn
+    turn = dermedge.benchmarks.lab.peers.PeerProcess.turn
     asked: dict[str, int] = {}
 
     def dying(worker: Any) -> dict[str, Any]:
-        name = worker._process.args[3]
+        name = worker.process.args[3]
         asked[name] = asked.get(name, 0) + 1
         # one turn is for its start
         if name == "litert" and asked[name] > 1 + WARMUP_TURNS + 1:
-            worker._process.kill()
+            worker.process.kill()
         return turn(worker)
 
-    monkeypatch.setattr(dermedge.benchmarks.lab.peers.Worker, "turn", dying)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers.PeerProcess, "turn", dying)
     ours, died = peers_here(model_path, ["dermedge", "litert"], monkeypatch, runs=9)
     assert ours.failure is None
     assert ours.latency is not None
@@ -142,7 +142,7 @@ def test_an_environment_that_cannot_be_made_leaves_out_its_peers_alone(
 ) -> None:
     def make(lock: str) -> Path:
         if lock == "tf2onnx":
-            raise ModelError("no network")
+            raise ToolError("no network")
         return Path(sys.executable)
 
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
@@ -158,7 +158,7 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def make(lock: str) -> Path:
-        raise ModelError("no network")
+        raise ToolError("no network")
 
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "make_environment", make)
     assert lab.main(["peers", "--source", "demo"]) == 2
@@ -182,10 +182,10 @@ def test_an_environment_is_made_once_and_again_for_another_lock(
 ) -> None:
     commands: list[list[str]] = []
 
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
         commands.append(command)
         (tmp_path / "cache/dermedge/peers/some").mkdir(parents=True, exist_ok=True)
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, b"", b"")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "ROOT", tmp_path)
@@ -204,17 +204,17 @@ def test_an_environment_is_made_once_and_again_for_another_lock(
 def test_packages_that_cannot_be_installed_are_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    failed = subprocess.CompletedProcess([], 1, "", "much\nno wheel for this Python\n")
+    failed = subprocess.CompletedProcess([], 1, b"", b"much\nno wheel for this Python\n")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(subprocess, "run", lambda command, **options: failed)
-    with pytest.raises(ModelError, match="environment of device: no wheel for this Python"):
+    with pytest.raises(ToolError, match="installation of device failed: no wheel for this Python"):
         make_environment("device")
 
 
 def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
-    from dermedge.benchmarks.lab import peer_worker
+    from dermedge.benchmarks.lab.children import peer
 
-    assert list(PEERS) == list(peer_worker.PEERS)
+    assert list(PEERS) == list(peer.PEERS)
     assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in HERE)
 
 

@@ -1,0 +1,113 @@
+"""Runs programs, and functions of this project, in child processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import dermedge
+from dermedge.edge.errors import DermedgeError, ToolError
+
+__all__ = ["ROOT", "call_in_child", "last_words", "run_program", "with_our_packages"]
+
+# The folder that holds the package `dermedge`.
+ROOT = Path(dermedge.__file__).resolve().parents[1]
+
+Result = TypeVar("Result")
+
+
+def run_program(
+    command: Sequence[str | Path],
+    name: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end; its output and errors are kept as text.
+
+    Args:
+        command: the program and its arguments.
+        name: what it is called in errors.
+        environment: variables that differ from those of this process.
+        content: what it reads from standard input; nothing if None.
+        timeout_s: seconds after which it is killed; None waits as long as it takes.
+
+    Raises:
+        ToolError: it is missing, fails, or does not end in time. The message ends with the last line that
+            it wrote to standard error.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **(environment or {})},
+            input=content or b"",
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except OSError as error:
+        raise ToolError(f"{name} cannot be started: {error.strerror or error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{name} had not ended after {timeout_s:g} s") from error
+    output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    if done.returncode:
+        raise ToolError(f"{name} failed: {last_words(errors, done.returncode)}")
+    return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
+
+
+def call_in_child(function: Callable[..., Result], *arguments: object) -> Result:
+    """Calls a function in a new Python process, and returns what it returns.
+
+    Args:
+        function: of a module that can be imported.
+        arguments: can be pickled, as what the function returns.
+
+    Raises:
+        DermedgeError: the function raised it.
+        ToolError: the process died, or the function raised anything else.
+    """
+    with TemporaryDirectory(prefix="dermedge-") as folder:
+        answer = Path(folder) / "answer"
+        run_program(
+            [sys.executable, "-m", "dermedge.benchmarks.child", answer],
+            "a child process",
+            environment=with_our_packages(),
+            content=pickle.dumps((function, arguments)),
+        )
+        result, error = pickle.loads(answer.read_bytes())
+    if error is not None:
+        kind, text = error
+        # not by its constructor, which may take something else than the text
+        raise kind.__new__(kind, text)
+    returned: Result = result
+    return returned
+
+
+def with_our_packages() -> dict[str, str]:
+    """The environment variable by which another Python finds `dermedge` where this one does."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+
+
+def last_words(errors: str, status: int) -> str:
+    """The last line of what a program wrote to standard error, or its exit status where that is empty."""
+    return (errors.strip().splitlines() or [f"status {status}"])[-1]
+
+
+def _answer(path: Path) -> None:
+    function, arguments = pickle.load(sys.stdin.buffer)
+    try:
+        outcome = function(*arguments), None
+    except DermedgeError as error:
+        outcome = None, (type(error), str(error))
+    path.write_bytes(pickle.dumps(outcome))
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

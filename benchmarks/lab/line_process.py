@@ -1,0 +1,89 @@
+"""A child process that runs beside this one, and is spoken to line by line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Timer
+from typing import IO, cast
+
+from dermedge.benchmarks.child import last_words
+
+__all__ = ["LineProcess"]
+
+
+class LineProcess:
+    """A context manager that starts a program, and kills it at its end.
+
+    Args:
+        command: the program and its arguments.
+        environment: variables that differ from those of this process.
+    """
+
+    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+        # a file, since a pipe that nobody reads would fill and block the program
+        self._errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by `close`
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        self._input, self._output = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
+
+    def __enter__(self) -> LineProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def write_line(self, text: str = "") -> None:
+        """Sends a line; a program that has ended is left alone."""
+        with suppress(BrokenPipeError):
+            self._input.write(f"{text}\n")
+            self._input.flush()
+
+    def read_line(self, timeout_s: float, prefix: str = "") -> str:
+        """The next line of its output that starts with ``prefix``; "" where it ends or is silent for too long.
+
+        A program that is silent for ``timeout_s`` seconds is killed.
+        """
+        patience = Timer(timeout_s, self.process.kill)
+        patience.start()
+        try:
+            return next((line for line in self._output if line.startswith(prefix)), "")
+        finally:
+            patience.cancel()
+
+    def finish(self) -> str:
+        """Closes its input, waits for its end, and returns the rest of its output."""
+        self._input.close()
+        text = self._output.read()
+        self.process.wait()
+        return text
+
+    def last_words(self) -> str:
+        """The last line of its errors, or the exit status of one that was killed; waits for its end."""
+        status = self.process.wait()
+        self._errors.seek(0)
+        said = self._errors.read()
+        return (
+            last_words(said, status)
+            if said.strip() and status > 0
+            else f"its process died with status {status}"
+        )
+
+    def close(self) -> None:
+        """Kills the program if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        self._errors.close()
+        with suppress(BrokenPipeError):
+            self._input.close()
