@@ -15,13 +15,10 @@ import numpy as np
 
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, positive_number, whole
 from dermedge.edge.errors import OptionError
-from dermedge.train.data.catalogue import (
-    Catalogue,
-    build_catalogue,
-    with_source_tested,
-    with_validation_learned,
-)
-from dermedge.train.fit.run_folder import Config, RunFolder, is_run, refuse_existing
+from dermedge.train.data.build import build_catalogue
+from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.data.splits import with_source_tested, with_validation_learned
+from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder, is_run, refuse_existing
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -226,7 +223,7 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.folds import create_folds
-    from dermedge.train.fit.networks import NETWORKS, NO_WEIGHTS, build_network
+    from dermedge.train.fit.networks import NETWORKS, build_network
     from dermedge.train.fit.parents import check_origins
     from dermedge.train.fit.training import start_network
     from dermedge.train.progress import progress_line

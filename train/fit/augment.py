@@ -1,4 +1,4 @@
-"""Variations of a training picture: a lesion has no up, and no fixed size, place, light or sharpness."""
+"""Random changes of a training image: a lesion has no up, and no fixed size, place, light or sharpness."""
 
 from __future__ import annotations
 
@@ -6,75 +6,144 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ZOOM = (0.75, 1.5)
-SHIFT = 0.1  # of the side
-EXPOSURE = (0.65, 1.2)
-GAIN = 0.08  # of each colour channel
-CONTRAST = (0.8, 1.25)
-SATURATION, HUE_DEGREES = (0.75, 1.25), 6
-BLUR_SHARE, BLUR_SIGMA = 0.3, (0.3, 1.5)
-HAIR_SHARE, MAX_HAIRS = 0.2, 6
-PATCH_SHARE, PATCH = 0.3, (0.1, 0.35)  # of the side
-JPEG_SHARE, JPEG_QUALITY = 0.2, (15, 70)
+from dermedge.train.fit.recipe import Augmentation
+
+__all__ = ["augment"]
+
+Image = NDArray[np.uint8]
+# The step of OpenCV's 8-bit hue, which has 180 levels.
+_HUE_STEP_DEGREES, _HUE_LEVELS = 2, 180
+_MID_GRAY = 128
+# Of the Minkowski mean: Finlayson and Trezzi, "Shades of Gray and Colour Constancy", 2004.
+_MINKOWSKI_ORDER = 6
+_MAX_LEVEL = 255
 
 
-def augment(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random variation of a uint8 [s, s, 3] picture; same shape.
+def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = None) -> Image:
+    """A random variation of an image; equal states of ``rng`` give equal variations.
 
-    Turned, mirrored, zoomed and shifted; darker or lighter, of another tint; and at times blurred, with hairs
-    across it, with a patch covered (DeVries and Taylor, "Cutout", 2017), or compressed.
+    Args:
+        image: uint8 [s, s, 3] RGB.
+        rng: the source of all that is random.
+        how: ranges and shares of the changes; those of `Augmentation` by default.
+
+    Returns:
+        uint8 [s, s, 3] RGB.
     """
-    varied = _colour(_light(_move(rgb, rng), rng), rng)
-    for change, share in (
-        (_blur, BLUR_SHARE),
-        (_hairs, HAIR_SHARE),
-        (_cover, PATCH_SHARE),
-        (_jpeg, JPEG_SHARE),
+    how = how or Augmentation()
+    if how.white_balance_share and rng.random() < how.white_balance_share:
+        image = balance_white(image)
+    for is_varied, change in (
+        (_is_moved(how), move),
+        (_is_lit(how), vary_light),
+        (_is_coloured(how), vary_colour),
     ):
-        if rng.random() < share:
-            varied = change(varied, rng)
-    return varied
+        if is_varied:
+            image = change(image, rng, how)
+    for share, change in (
+        (how.shrink_share, shrink),
+        (how.blur_share, blur),
+        (how.hair_share, draw_hairs),
+        (how.patch_share, cover),
+        (how.jpeg_share, compress),
+    ):
+        if share and rng.random() < share:
+            image = change(image, rng, how)
+    return image
 
 
-def _move(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    side = rgb.shape[0]
-    centre = (side - 1) / 2
-    matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(0, 360), rng.uniform(*ZOOM))
-    matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * side
-    if rng.random() < 0.5:
-        # mirrored: x becomes side - 1 - x
-        matrix[0] = (0, 0, side - 1) - matrix[0]
+def _is_moved(how: Augmentation) -> bool:
+    return (how.rotation_degrees, how.zoom, how.shift, how.mirror_share) != ((0, 0), (1, 1), 0, 0)
+
+
+def _is_lit(how: Augmentation) -> bool:
+    return (how.exposure, how.gain, how.contrast) != ((1, 1), 0, (1, 1))
+
+
+def _is_coloured(how: Augmentation) -> bool:
+    return (how.saturation, how.hue_degrees) != ((1, 1), 0)
+
+
+def balance_white(image: Image) -> Image:
+    """The image with its light made neutral by shades of gray: no channel is brighter on average of order 6."""
+    values = image.astype(np.float32) + 1
+    light = (values**_MINKOWSKI_ORDER).mean(axis=(0, 1)) ** (1 / _MINKOWSKI_ORDER)
+    return np.clip(values * (light.mean() / light) - 1, 0, _MAX_LEVEL).astype(np.uint8)
+
+
+def move(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Rotates and zooms about the centre, shifts and mirrors; the border reflects the image."""
+    angle, zoom = rng.uniform(*how.rotation_degrees), rng.uniform(*how.zoom)
+    shift = rng.uniform(-how.shift, how.shift, 2) * image.shape[0]
+    matrix = motion_matrix(image.shape[0], angle, zoom, shift, mirrored=rng.random() < how.mirror_share)
     return cv2.warpAffine(  # type: ignore[return-value]
-        rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        image, matrix, image.shape[:2], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
 
 
-def _light(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    contrast, exposure = rng.uniform(*CONTRAST), rng.uniform(*EXPOSURE)
-    gain = exposure * (1 + rng.uniform(-GAIN, GAIN, 3))
-    levels = (128 + (np.arange(256)[:, None] - 128) * contrast) * gain
-    return cv2.LUT(rgb, np.clip(levels, 0, 255).astype(np.uint8)[None])  # type: ignore[return-value]
+def motion_matrix(
+    side: int, angle_degrees: float, zoom: float, shift: NDArray[np.float64], mirrored: bool
+) -> NDArray[np.float64]:
+    """float64 [2, 3]: the affine map of pixel coordinates (x, y) that `move` applies.
+
+    Args:
+        side: of the image in pixels.
+        angle_degrees: of the rotation about the centre, anticlockwise as the image is seen.
+        zoom: factor of the size.
+        shift: float [2], along x and y in pixels.
+        mirrored: whether left and right change places in the end.
+    """
+    centre = (side - 1) / 2
+    matrix = cv2.getRotationMatrix2D((centre, centre), angle_degrees, zoom)
+    matrix[:, 2] += shift
+    if mirrored:
+        # x becomes side - 1 - x
+        matrix[0] = (0, 0, side - 1) - matrix[0]
+    return matrix
 
 
-def _colour(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)  # hue in steps of 2 degrees
-    turn = round(rng.uniform(-HUE_DEGREES, HUE_DEGREES) / 2)
+def vary_light(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Changes the contrast about mid-gray, the exposure, and each channel's gain; levels are clipped."""
+    contrast, exposure = rng.uniform(*how.contrast), rng.uniform(*how.exposure)
+    gain = exposure * (1 + rng.uniform(-how.gain, how.gain, 3))
+    levels = (_MID_GRAY + (np.arange(256)[:, None] - _MID_GRAY) * contrast) * gain
+    return _apply_levels(image, levels)
+
+
+def vary_colour(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Turns the hue and scales the saturation; levels are clipped."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    turn = round(rng.uniform(-how.hue_degrees, how.hue_degrees) / _HUE_STEP_DEGREES)
     levels = np.stack([np.arange(256)] * 3, axis=-1).astype(np.float64)
-    levels[:, 0] = (levels[:, 0] + turn) % 180
-    levels[:, 1] *= rng.uniform(*SATURATION)
-    changed = cv2.LUT(hsv, np.clip(levels, 0, 255).astype(np.uint8)[None])
-    return cv2.cvtColor(changed, cv2.COLOR_HSV2RGB)  # type: ignore[return-value]
+    levels[:, 0] = (levels[:, 0] + turn) % _HUE_LEVELS
+    levels[:, 1] *= rng.uniform(*how.saturation)
+    return cv2.cvtColor(_apply_levels(hsv, levels), cv2.COLOR_HSV2RGB)  # type: ignore[return-value,arg-type]
 
 
-def _blur(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    return cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*BLUR_SIGMA))  # type: ignore[return-value]
+def _apply_levels(image: Image, levels: NDArray[np.float64]) -> Image:
+    """The image with each level of each channel replaced by that of float [256, 3]."""
+    return cv2.LUT(image, np.clip(levels, 0, _MAX_LEVEL).astype(np.uint8)[None])  # type: ignore[return-value]
 
 
-def _hairs(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    side = rgb.shape[0]
+def shrink(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Shrinks the image to a random side and enlarges it again, which takes its fine detail."""
+    side = image.shape[0]
+    small = int(rng.integers(min(how.shrink_pixels, side), side + 1))
+    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def blur(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Blurs the image by a Gaussian."""
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(*how.blur_sigma))  # type: ignore[return-value]
+
+
+def draw_hairs(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Draws dark hairs of one shade across the image, as quadratic Bézier curves."""
+    side = image.shape[0]
     shade = tuple(rng.uniform(10, 90) * np.array([1.0, 0.85, 0.75]))
-    hairy = rgb.copy()
-    for _ in range(int(rng.integers(1, MAX_HAIRS + 1))):
+    hairy = image.copy()
+    for _ in range(int(rng.integers(1, how.max_hairs + 1))):
         start, bend, end = rng.uniform(-0.2, 1.2, (3, 2)) * side
         t = np.linspace(0, 1, 12)[:, None]
         curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
@@ -82,18 +151,20 @@ def _hairs(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     return hairy
 
 
-def _cover(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    side = rgb.shape[0]
-    patch = int(side * rng.uniform(*PATCH))
+def cover(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Covers a square with one colour: DeVries and Taylor, "Cutout", 2017."""
+    side = image.shape[0]
+    patch = int(side * rng.uniform(*how.patch))
     y, x = rng.integers(0, side - patch, 2)
-    covered = rgb.copy()
+    covered = image.copy()
     covered[y : y + patch, x : x + patch] = rng.integers(0, 256, 3)
     return covered
 
 
-def _jpeg(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    quality = int(rng.integers(*JPEG_QUALITY))
-    _, packed = cv2.imencode(
-        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+def compress(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
+    """Compresses the image as JPEG and decodes it again."""
+    low, high = how.jpeg_quality
+    quality = int(rng.integers(low, max(high, low + 1)))
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, packed = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]

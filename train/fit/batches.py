@@ -1,8 +1,7 @@
-"""Batches for training: classes, and what each is made of, drawn by the root of their size, and blended."""
+"""Training batches: sampled photos, augmented, blended, with the probabilities that the network shall give."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,77 +10,30 @@ from numpy.typing import NDArray
 
 from dermedge.edge.preprocess import normalize
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.pixels import let_go
+from dermedge.train.data.pixels import release_pages
 from dermedge.train.fit.augment import augment
+from dermedge.train.fit.recipe import Recipe
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_epoch
 
-LABEL_SMOOTHING = 0.05
-# Of the size of a class, for how often it is drawn.
-CLASS_POWER = 0.5
-# Beta(MIXUP, MIXUP) is how much of a batch's pictures is blended with others of it; most are hardly blended.
-MIXUP = 0.2
-# The teacher's part of what is wanted; the label has the rest (Hinton et al., 2015).
-TEACHER_SHARE = 0.5
+__all__ = ["Teacher", "TrainingBatches", "mix", "predict_logits", "smooth_labels", "teacher_targets"]
 
+# From float32 [n, s, s, 3] normalized RGB to float32 [n, K] probabilities, as if all classes were equally frequent.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def draw_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of ``count`` photos: every class alike often, and in it each stratum by the root of its size.
-
-    A stratum is what one source shows of one diagnosis. A model could else learn the source in place of the
-    lesion; and with all strata alike often it would see those of small ones again and again. Within a stratum
-    no photo comes again before all have come.
-    """
-    return _draw(photos, count, rng, class_power=0.0)
-
-
-def draw_by_root(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """As `draw_evenly`, but the classes too by the root of their size: rare photos are seen less often again.
-
-    Seen hundreds of times, the few photos of a rare class are learned by heart, and others of it are missed.
-    """
-    return _draw(photos, count, rng, CLASS_POWER)
-
-
-def drawn_shares(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.float32]:
-    """float32 [K]: the share that each class has of what `draw_by_root` draws."""
-    sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** CLASS_POWER
-    return (sizes / sizes.sum()).astype(np.float32)
-
-
-def _draw(
-    photos: Sequence[Photo], count: int, rng: np.random.Generator, class_power: float
-) -> NDArray[np.intp]:
-    strata: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, photo in enumerate(photos):
-        strata[photo.label][photo.diagnosis, photo.source].append(index)
-    weights = {label: sum(map(len, parts.values())) ** class_power for label, parts in strata.items()}
-    total = sum(weights.values())
-    drawn: list[NDArray[np.intp]] = []
-    for label, parts in sorted(strata.items()):
-        members = [parts[key] for key in sorted(parts)]
-        roots = np.sqrt([len(part) for part in members])
-        for part, share in zip(members, count * weights[label] / total * roots / roots.sum(), strict=True):
-            # rounded up or down by chance
-            times = int(share) + int(rng.random() < share % 1)
-            rounds = [rng.permutation(part) for _ in range(-(-times // len(part)))]
-            drawn.append(np.concatenate(rounds)[:times] if rounds else np.empty(0, np.intp))
-    return rng.permutation(np.concatenate(drawn))[:count]
-
-
 class TrainingBatches:
-    """The batches of one epoch; equal seeds and epochs give equal batches, whatever was done before.
+    """The batches of one epoch; equal seeds and epochs give equal batches, in whatever order they are taken.
 
     Args:
         pixels: uint8 [n, s, s, 3] RGB.
-        photos: what each of ``pixels`` is.
-        classes: in the order of the labels.
+        photos: what each of ``pixels`` shows.
+        classes: in the order of the network's outputs.
         batch_size: photos a batch.
-        photos_per_epoch: how many are drawn.
+        photos_per_epoch: how many photos are sampled.
         seed: of the run.
-        epoch: which one.
-        teacher: if given, what a network is to say of normalized pictures [n, s, s, 3]: probabilities [n, K],
-            as if all classes were alike often.
+        epoch: counted from 0.
+        teacher: gives part of the targets.
+        recipe: the default one if not given.
     """
 
     def __init__(
@@ -95,54 +47,64 @@ class TrainingBatches:
         seed: int,
         epoch: int,
         teacher: Teacher | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         self.pixels, self.batch_size, self.seed, self.epoch = pixels, batch_size, seed, epoch
         self.labels, self.classes, self.teacher = label_indices(photos, classes), len(classes), teacher
-        self.shares = drawn_shares(photos, classes)
-        self.order = draw_by_root(photos, photos_per_epoch, np.random.default_rng([seed, epoch]))
+        self.recipe = recipe or Recipe()
+        self.shares = class_shares(photos, classes, self.recipe)
+        self.order = sample_epoch(photos, photos_per_epoch, np.random.default_rng([seed, epoch]), self.recipe)
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size or 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """float32 [batch, s, s, 3] normalized and augmented, float32 [batch, K] wanted probabilities.
+        """float32 [batch, s, s, 3] normalized RGB, and float32 [batch, K] targets.
 
-        Every picture is blended with another one of the batch, and so are their labels (Zhang et al.,
-        "mixup", 2018). The probabilities are those of what is drawn, where classes are not alike often.
+        Each image is blended with another one of the batch, and so are their targets: Zhang et al., "mixup:
+        Beyond Empirical Risk Minimization", 2018. Targets are probabilities among the sampled photos, where
+        classes are not equally frequent.
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
-        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        pictures = normalize(np.stack([augment(self.pixels[index], rng) for index in chosen]))
-        let_go(self.pixels)
-        wanted = smoothed(self.labels[chosen], self.classes)
-        share, others = np.float32(rng.beta(MIXUP, MIXUP)), rng.permutation(len(chosen))
-        # at least half is the picture's own
-        share = max(share, 1 - share)
-        pictures = share * pictures + (1 - share) * pictures[others]
-        wanted = share * wanted + (1 - share) * wanted[others]
+        indices = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        changed = [augment(self.pixels[index], rng, self.recipe.augmentation) for index in indices]
+        images = normalize(np.stack(changed))
+        release_pages(self.pixels)
+        targets = smooth_labels(self.labels[indices], self.classes, self.recipe.label_smoothing)
+        if self.recipe.mixup:
+            share = np.float32(rng.beta(self.recipe.mixup, self.recipe.mixup))
+            order = rng.permutation(len(indices))
+            # an image always is at least half of its own blend
+            share = max(share, 1 - share)
+            images, targets = mix(images, order, share), mix(targets, order, share)
         if self.teacher:
-            told = self.teacher(pictures) * self.shares
-            told /= told.sum(axis=1, keepdims=True)
-            wanted = (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * told
-        return pictures, wanted.astype(np.float32)
+            taught, part = teacher_targets(self.teacher(images), self.shares), self.recipe.teacher_share
+            targets = (1 - part) * targets + part * taught
+        return images, targets.astype(np.float32)
 
 
-def smoothed(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float32) -> NDArray[np.float32]:
+    """float32 [n, ...]: ``share`` of each row and the rest of the row that ``order`` names for it."""
+    return share * values + (1 - share) * values[order]
+
+
+def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
     """float32 [n, K]: int [n] labels as probabilities with label smoothing (Szegedy et al., 2016)."""
-    return np.eye(classes, dtype=np.float32)[labels] * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / classes
+    return np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / classes
 
 
-def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [n]: the position of each photo's label among the classes."""
-    return np.array([list(classes).index(photo.label) for photo in photos], np.int64)
+def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [n, K]: a teacher's probabilities for classes that are as frequent as float32 [K] ``shares``."""
+    weighted = answers * shares
+    return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def predict_logits(
     model: keras.Model, pixels: NDArray[np.uint8], batch_size: int = 64
 ) -> NDArray[np.float32]:
-    """float32 [n, K] logits of uint8 [n, s, s, 3] RGB pictures, without holding them all in memory."""
+    """float32 [n, K] logits of uint8 [n, s, s, 3] RGB images, without holding them all in memory."""
     batches = []
     for start in range(0, len(pixels), batch_size):
         batches.append(model.predict_on_batch(normalize(pixels[start : start + batch_size])))
-        let_go(pixels)
+        release_pages(pixels)
     return np.concatenate(batches)

@@ -14,10 +14,12 @@ import numpy as np
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_text
-from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, LabelledPhoto, labelled_photos, with_fold
+from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue
 from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
+from dermedge.train.data.splits import with_fold
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
-from dermedge.train.evaluation.scorecard import Answers, Truth, figures
+from dermedge.train.evaluation.scorecard import Answers, Truth, critical_class, figures
 from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.run_folder import Config, RunFolder
 from dermedge.train.fit.training import trained_network
@@ -27,7 +29,7 @@ FOLD = "fold-"
 SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",
-    "melanoma_auroc_named",
+    "critical_auroc_named",
     "decline_auroc_other",
     "accuracy",
 )
@@ -97,7 +99,7 @@ def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[di
 def _figures(
     photos: Sequence[LabelledPhoto], logits: Floats, labels: tuple[str, ...], none_label: str | None
 ) -> dict[str, Score]:
-    truth = Truth.of(photos, labels, none_label)
+    truth = Truth.of(photos, labels, none_label, critical_class(labels, None, []))
     answers = Answers(logits, labels, none_label, 1.0, {})
     return figures(truth, answers, lesion_draws(truth.groups.tolist()))
 

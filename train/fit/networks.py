@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.fit.efficientnet_lite import efficientnet_lite, round_filters
+from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS
 
 EVIDENCE, LOGITS = "evidence", "logits"
 DROPOUT = 0.3
 # Pixels a side: below, the strides leave nothing; above, a step of training does not fit a machine's memory.
 MIN_SIZE, MAX_SIZE = 32, 1024
-# Keras's own ImageNet weights, which a machine with internet downloads.
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
 def plain_cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
@@ -53,7 +52,7 @@ def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> k
         )
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise _weights_error(weights, error) from error
-    return _with_head(backbone, classes, weights)
+    return _with_head(backbone, classes)
 
 
 def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
@@ -79,7 +78,7 @@ def _efficientnet_lite(size: int, classes: int, weights: str, **shape: Any) -> k
             backbone.load_weights(weights)
         except (OSError, ValueError) as error:
             raise _weights_error(weights, error) from error
-    return _with_head(backbone, classes, weights)
+    return _with_head(backbone, classes)
 
 
 def _check_file(weights: str) -> None:
@@ -94,10 +93,8 @@ def _weights_error(weights: str, error: Exception) -> DataError:
     return DataError(f"cannot load the weights '{weights}': {reason}; give a file with --weights, or none")
 
 
-def _with_head(backbone: keras.Model, classes: int, weights: str) -> keras.Model:
-    """A backbone with one 1x1 convolution: what it says of each place is averaged to that of the picture."""
-    if weights != NO_WEIGHTS:
-        freeze_batch_norms(backbone)
+def _with_head(backbone: keras.Model, classes: int) -> keras.Model:
+    """A backbone with one 1x1 convolution, whose outputs at all places are averaged."""
     x = keras.layers.Dropout(DROPOUT)(backbone.output)
     return _finish(backbone.input, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
 

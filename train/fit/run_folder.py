@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.files import write_beside, write_text
 from dermedge.train.data.catalogue import Catalogue, Photo, read_catalogue
+from dermedge.train.fit.recipe import Recipe, recipe_from_json
 
 STAGES = ("float", "qat")
+# The published ImageNet weights of an architecture, and none.
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Config:
         teachers: run folders whose probabilities it learns from besides the labels.
         validated: the run by the same recipe from whose validation photos this one learns too, or empty.
         averaged: run folders, beside ``weights``, of whose weights the mean is the start.
+        recipe: how photos are sampled, varied and labelled, and which weights are kept.
     """
 
     architecture: str
@@ -57,11 +61,17 @@ class Config:
     teachers: tuple[str, ...] = ()
     validated: str = ""
     averaged: tuple[str, ...] = ()
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def starts(self) -> tuple[str, ...]:
         """The finished runs of whose weights the mean is the start; none where it starts otherwise."""
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
+
+    @property
+    def freezes_batch_norms(self) -> bool:
+        """Whether the batch norms keep the pretrained statistics and factors that the run starts with."""
+        return self.weights != NO_WEIGHTS and not self.recipe.train_batch_norms
 
     def stage_epochs(self, stage: str) -> int:
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
@@ -141,7 +151,9 @@ class RunFolder:
         """Raises DataError where the folder holds no run."""
         values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return Config(**(values | lists))
+        # older runs have none: they were trained by the default one
+        recipe = recipe_from_json(values.get("recipe", {}))
+        return Config(**(values | lists | {"recipe": recipe}))
 
     def photos(self) -> tuple[Photo, ...]:
         return read_catalogue(self.catalogue_path)

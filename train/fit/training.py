@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_beside
 from dermedge.edge.preprocess import normalize
-from dermedge.train.data.catalogue import Photo, find_leaks
+from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.data.splits import find_leaks
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
-from dermedge.train.fit.batches import Teacher, TrainingBatches, draw_evenly, label_indices, predict_logits
+from dermedge.train.fit.batches import Teacher, TrainingBatches, predict_logits
 from dermedge.train.fit.distribution import is_chief, reseed_dropout, share_batches, share_dropout
-from dermedge.train.fit.networks import NO_WEIGHTS, build_network, freeze_batch_norms
+from dermedge.train.fit.networks import build_network, freeze_batch_norms
 from dermedge.train.fit.parents import check_origins
 from dermedge.train.fit.quantize_aware import make_quantization_aware, restore_input_range, uncalibrated_twin
-from dermedge.train.fit.run_folder import STAGES, Config, Progress, RunFolder
+from dermedge.train.fit.run_folder import NO_WEIGHTS, STAGES, Config, Progress, RunFolder
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_evenly
 from dermedge.train.fit.schedule import WarmupCosine
 from dermedge.train.fit.teacher import make_teacher
 from dermedge.train.progress import progress_line
@@ -143,7 +145,7 @@ class Trainer:
     def calibration_batches(self) -> list[NDArray[np.float32]]:
         """float32 [n, s, s, 3] batches of unaugmented training photos, drawn evenly over the classes."""
         count = min(CALIBRATION_PHOTOS, len(self.train_photos))
-        chosen = draw_evenly(self.train_photos, count, np.random.default_rng(self.config.seed))
+        chosen = sample_evenly(self.train_photos, count, np.random.default_rng(self.config.seed))
         return [
             normalize(self.train_pixels[np.sort(chosen[start : start + CALIBRATION_BATCH])])
             for start in range(0, len(chosen), CALIBRATION_BATCH)
@@ -155,7 +157,9 @@ class Trainer:
         peak = config.learning_rate if stage == "float" else config.qat_learning_rate
         optimizer = keras.optimizers.AdamW(WarmupCosine(peak, steps, WARMUP_STEPS), weight_decay=WEIGHT_DECAY)
         optimizer.build(model.trainable_variables)
-        model.compile(optimizer, loss=adjusted_loss(self._batches(0).shares), metrics=["accuracy"])
+        shares = class_shares(self.train_photos, config.classes, config.recipe)
+        adjustment = shares if config.recipe.logit_adjustment else np.ones_like(shares)
+        model.compile(optimizer, loss=adjusted_loss(adjustment), metrics=["accuracy"])
 
     def _batches(self, epoch: int) -> TrainingBatches:
         return TrainingBatches(
@@ -167,6 +171,7 @@ class Trainer:
             seed=self.config.seed,
             epoch=epoch,
             teacher=self.teacher,
+            recipe=self.config.recipe,
         )
 
     def _feed_rate(self) -> float:
@@ -244,10 +249,12 @@ def start_network(config: Config) -> keras.Model:
     Raises:
         OptionError: it starts with a run of a size that its fully connected layers do not fit.
     """
+    weights = NO_WEIGHTS if config.starts else config.weights
+    network = build_network(config.architecture, config.size, len(config.classes), weights)
+    if config.freezes_batch_norms:
+        freeze_batch_norms(network)
     if not config.starts:
-        return build_network(config.architecture, config.size, len(config.classes), config.weights)
-    network = build_network(config.architecture, config.size, len(config.classes))
-    freeze_batch_norms(network)
+        return network
     learned = []
     for path in config.starts:
         origin = RunFolder(Path(path))
@@ -274,7 +281,7 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
     if not weights.is_file():
         raise DataError(f"'{run.path}' has no {stage} weights; continue it with: train --resume '{run.path}'")
     network = build_network(config.architecture, config.size, len(config.classes))
-    if config.weights != NO_WEIGHTS:
+    if config.freezes_batch_norms:
         # the order of the stored weights depends on it
         freeze_batch_norms(network)
     if stage == "qat":

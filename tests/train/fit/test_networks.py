@@ -86,5 +86,5 @@ def test_a_file_that_does_not_fit_is_named(architecture: str, tmp_path: Path) ->
 
 
 def test_weights_that_keras_does_not_have_say_how_to_make_them() -> None:
-    with pytest.raises(OptionError, match=r"train\.efficientnet_lite_weights"):
+    with pytest.raises(OptionError, match=r"fit\.efficientnet_lite_weights"):
         build_network("efficientnet_lite2", 64, 3, "imagenet")

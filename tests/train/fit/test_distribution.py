@@ -28,7 +28,7 @@ from dermedge.train.fit.distribution import STRATEGIES, Cluster, meet_workers, r
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.training import trained_network
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 300
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "1", "--batch", "12"]
 ON_TWO_CPUS = """

@@ -13,20 +13,16 @@ from dermedge.edge.errors import PictureError
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.pixels import cached_pixels, let_go
+from dermedge.train.data.pixels import cached_pixels, release_pages
 from dermedge.train.fit.augment import augment
 
 pytest.importorskip("tf_keras")
 
-from dermedge.train.fit.batches import (
-    LABEL_SMOOTHING,
-    TEACHER_SHARE,
-    Teacher,
-    TrainingBatches,
-    draw_by_root,
-    draw_evenly,
-    drawn_shares,
-)
+from dermedge.train.fit.batches import Teacher, TrainingBatches
+from dermedge.train.fit.recipe import Recipe
+from dermedge.train.fit.sampling import class_shares, sample_epoch, sample_evenly
+
+LABEL_SMOOTHING, TEACHER_SHARE = 0.05, 0.5
 
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
@@ -43,7 +39,7 @@ UNEVEN = photos({("rare", "s1"): 3, ("common", "s1"): 500, ("common", "s2"): 20}
 def test_classes_are_drawn_alike_often_and_their_parts_by_the_root_of_their_size() -> None:
     drawn = Counter(
         (UNEVEN[index].label, UNEVEN[index].source)
-        for index in draw_evenly(UNEVEN, 400, np.random.default_rng(0))
+        for index in sample_evenly(UNEVEN, 400, np.random.default_rng(0))
     )
     # 500 and 20 photos: roots of 22.4 and 4.5
     assert drawn["rare", "s1"] == 200
@@ -52,27 +48,27 @@ def test_classes_are_drawn_alike_often_and_their_parts_by_the_root_of_their_size
 
 
 def test_for_training_classes_too_are_drawn_by_the_root_of_their_size() -> None:
-    drawn = Counter(UNEVEN[index].label for index in draw_by_root(UNEVEN, 400, np.random.default_rng(0)))
-    shares = drawn_shares(UNEVEN, ("common", "rare"))
+    drawn = Counter(UNEVEN[index].label for index in sample_epoch(UNEVEN, 400, np.random.default_rng(0)))
+    shares = class_shares(UNEVEN, ("common", "rare"))
     assert shares[1] == pytest.approx(3**0.5 / (3**0.5 + 520**0.5))
     assert abs(drawn["rare"] - 400 * shares[1]) < 1
 
 
 def test_a_diagnosis_within_a_class_is_a_part_of_its_own() -> None:
     others = [replace(photo, diagnosis="d" if at < 4 else "e") for at, photo in enumerate(UNEVEN[3:503])]
-    drawn = draw_evenly([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
+    drawn = sample_evenly([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
     share = 200 * 4**0.5 / (4**0.5 + 496**0.5)
     assert abs(sum(3 <= index < 7 for index in drawn) - share) < 1
 
 
 def test_no_photo_of_a_part_comes_twice_before_all_have_come() -> None:
-    drawn = draw_evenly(UNEVEN, 400, np.random.default_rng(0))
+    drawn = sample_evenly(UNEVEN, 400, np.random.default_rng(0))
     times = Counter(drawn.tolist())
     assert {times[index] for index in range(3)} <= {66, 67}
     assert max(times[index] for index in range(3, 503)) == 1
 
 
-def batches(epoch: int, teacher: Teacher | None = None) -> TrainingBatches:
+def batches(epoch: int, teacher: Teacher | None = None, recipe: Recipe | None = None) -> TrainingBatches:
     pixels = np.random.default_rng(1).integers(0, 256, (len(UNEVEN), 16, 16, 3), dtype=np.uint8)
     return TrainingBatches(
         pixels,
@@ -83,6 +79,7 @@ def batches(epoch: int, teacher: Teacher | None = None) -> TrainingBatches:
         seed=3,
         epoch=epoch,
         teacher=teacher,
+        recipe=recipe,
     )
 
 
@@ -133,7 +130,7 @@ def test_reading_all_pictures_does_not_hold_them_in_memory(tmp_path: Path) -> No
     assert mapped_bytes(path) < 0.1 * pixels.nbytes
     pixels.max()
     assert mapped_bytes(path) == pytest.approx(pixels.nbytes, rel=0.1)
-    let_go(pixels)
+    release_pages(pixels)
     assert mapped_bytes(path) == 0
     assert pixels.max() == 0
 
@@ -185,8 +182,7 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
     assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * alone.shares)
 
 
-def test_without_blending_labels_are_only_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dermedge.train.fit.batches.MIXUP", 1e-6)
-    alone = batches(0)
+def test_without_blending_labels_are_only_smoothed() -> None:
+    alone = batches(0, recipe=Recipe(mixup=0))
     _, wanted = alone[0]
     assert np.allclose(wanted.max(axis=1), 1 - LABEL_SMOOTHING / 2)

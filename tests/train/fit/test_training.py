@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow")
 
 from dermedge import cli
 from dermedge.edge.errors import DataError, StorageError
-from dermedge.train import fit
+from dermedge.train.fit import training
 from dermedge.train.fit.run_folder import RunFolder
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "3", "--batch", "12"]
@@ -23,7 +23,7 @@ def start(data: Path, run: Path, *more: str) -> int:
 
 
 def weights(run: Path, stage: str) -> list[np.ndarray]:
-    return fit.trained_network(RunFolder(run), stage).get_weights()
+    return training.trained_network(RunFolder(run), stage).get_weights()
 
 
 def test_a_run_folder_holds_config_history_weights_and_plots(trained_run: Path) -> None:
@@ -67,16 +67,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     stop_after: int,
 ) -> None:
     calls = 0
-    fit_epoch = fit.Trainer._fit_epoch
+    fit_epoch = training.Trainer._fit_epoch
 
-    def stop(self: fit.Trainer, *arguments: object) -> dict[str, object]:
+    def stop(self: training.Trainer, *arguments: object) -> dict[str, object]:
         nonlocal calls
         calls += 1
         if calls > stop_after:
             raise KeyboardInterrupt
         return fit_epoch(self, *arguments)
 
-    monkeypatch.setattr(fit.Trainer, "_fit_epoch", stop)
+    monkeypatch.setattr(training.Trainer, "_fit_epoch", stop)
     assert start(labelled_set, tmp_path / "run") == 130
     assert "--resume" in capsys.readouterr().out
     monkeypatch.undo()
@@ -160,7 +160,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
     leak = next(line for line in lines if line.endswith(",train"))
     (run / "catalogue.csv").write_text("\n".join([*lines, leak.removesuffix("train") + "test"]) + "\n")
     with pytest.raises(DataError, match="two splits"):
-        fit.Trainer(RunFolder(run))
+        training.Trainer(RunFolder(run))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""Which photos an epoch of training shows, and how often: neither a class nor a source may drown the others."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.fit.recipe import Recipe
+
+__all__ = ["class_shares", "label_indices", "sample_epoch", "sample_evenly"]
+
+# label -> (diagnosis, source) -> positions of its photos
+Strata = dict[str, dict[tuple[str, str], list[int]]]
+
+
+def sample_epoch(
+    photos: Sequence[Photo], count: int, rng: np.random.Generator, recipe: Recipe | None = None
+) -> NDArray[np.intp]:
+    """Indices of the photos of one epoch in random order.
+
+    The samples are shared out among the classes, then among the strata of each class, and then among the
+    photos of each stratum, by the powers of the recipe. A stratum is what one source shows of one diagnosis: a
+    network could otherwise learn the source in place of the lesion. With a power of 0.5, rare photos are seen
+    more often than they come, and less often than with all parts alike, which would have the network
+    memorize them. Within a stratum, the numbers of times that two photos of equal weight come differ by at
+    most one.
+
+    Args:
+        photos: of the training split.
+        count: of indices; some fewer may come, because every stratum is rounded.
+        rng: the source of all that is random.
+        recipe: the default one if not given.
+
+    Returns:
+        int [count].
+    """
+    recipe = recipe or Recipe()
+    strata = _strata(photos)
+    weights = _class_weights(strata, recipe)
+    total = sum(weights.values())
+    sampled: list[NDArray[np.intp]] = []
+    for label, parts in sorted(strata.items()):
+        members = [parts[key] for key in sorted(parts)]
+        sizes = _stratum_weights(members, recipe)
+        for part, expected in zip(members, count * weights[label] / total * sizes / sizes.sum(), strict=True):
+            # rounded up or down by chance
+            times = int(expected) + int(rng.random() < expected % 1)
+            sampled.append(_sample_stratum(part, photos, times, rng, recipe.lesion_power))
+    return rng.permutation(np.concatenate(sampled))[:count]
+
+
+def sample_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """As `sample_epoch` by the default recipe, but with all classes alike often."""
+    return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
+
+
+def class_shares(
+    photos: Sequence[Photo], classes: Sequence[str], recipe: Recipe | None = None
+) -> NDArray[np.float32]:
+    """float32 [K]: the share of each class among what `sample_epoch` gives, in the order of ``classes``."""
+    recipe = recipe or Recipe()
+    if recipe.classes_first:
+        sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** recipe.class_power
+    else:
+        weights = _class_weights(_strata(photos), recipe)
+        sizes = np.array([weights.get(name, 0.0) for name in classes])
+    return (sizes / sizes.sum()).astype(np.float32)
+
+
+def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [n]: the position of each photo's label among the classes."""
+    positions = {name: position for position, name in enumerate(classes)}
+    return np.array([positions[photo.label] for photo in photos], np.int64)
+
+
+def _strata(photos: Sequence[Photo]) -> Strata:
+    strata: Strata = defaultdict(lambda: defaultdict(list))
+    for index, photo in enumerate(photos):
+        strata[photo.label][photo.diagnosis, photo.source].append(index)
+    return strata
+
+
+def _class_weights(strata: Strata, recipe: Recipe) -> dict[str, float]:
+    if recipe.classes_first:
+        return {label: sum(map(len, parts.values())) ** recipe.class_power for label, parts in strata.items()}
+    return {
+        label: float(_stratum_weights(list(parts.values()), recipe).sum()) for label, parts in strata.items()
+    }
+
+
+def _stratum_weights(members: Sequence[Sequence[int]], recipe: Recipe) -> NDArray[np.float64]:
+    return np.array([len(part) for part in members], np.float64) ** recipe.stratum_power
+
+
+def _sample_stratum(
+    members: Sequence[int], photos: Sequence[Photo], times: int, rng: np.random.Generator, power: float
+) -> NDArray[np.intp]:
+    if power != 1:
+        lesions = Counter(photos[index].group for index in members)
+        weights = np.array([float(lesions[photos[index].group]) for index in members]) ** (power - 1)
+        return np.array(members, np.intp)[_in_proportion(weights, times, rng)]
+    rounds = [rng.permutation(members) for _ in range(-(-times // len(members)))]
+    return np.concatenate(rounds)[:times] if rounds else np.empty(0, np.intp)
+
+
+def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """int [times]: positions, each as often as its weight asks for, rounded up or down by chance.
+
+    This is systematic sampling: equally spaced marks, from a random start, on the weights laid end to end in a
+    random order.
+    """
+    order = rng.permutation(len(weights))
+    ends = np.cumsum(weights[order])
+    marks = (np.arange(times) + rng.random()) / max(times, 1) * ends[-1]
+    return order[np.searchsorted(ends, marks, side="right").clip(max=len(order) - 1)]
