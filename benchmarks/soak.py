@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.conditions import Company, Conditions, read_conditions
+from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_conditions
 from dermedge.benchmarks.drift import Drift, drift_of
-from dermedge.benchmarks.latency import Progress, one_opencv_thread
+from dermedge.benchmarks.latency import ShowProgress, one_opencv_thread
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
 from dermedge.benchmarks.plot import plain_axes
-from dermedge.benchmarks.report import NOT_MEASURED, Table, csv_of
+from dermedge.benchmarks.report import NOT_MEASURED, TextTable, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text
@@ -46,7 +46,7 @@ COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 
 
 @dataclass(frozen=True)
-class Window:
+class SoakWindow:
     """One stretch of a long run; None is what was not told, or what no frame that reached the network told.
 
     Attributes:
@@ -75,7 +75,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Soak:
+class SoakRun:
     """A long run of one model.
 
     Attributes:
@@ -100,7 +100,7 @@ class Soak:
     minutes: float
     window_s: float
     stopped: bool
-    windows: tuple[Window, ...]
+    windows: tuple[SoakWindow, ...]
 
     def drifts(self) -> dict[str, Drift | None]:
         """The trend of each of SERIES; None where it was not measured or in too few windows."""
@@ -117,9 +117,9 @@ def soak(
     minutes: float,
     source: str,
     command: str,
-    keep: Callable[[Soak], None],
-    progress: Progress = lambda text: None,
-) -> Soak:
+    keep: Callable[[SoakRun], None],
+    progress: ShowProgress = lambda text: None,
+) -> SoakRun:
     """Runs the loop for so long; Ctrl-C ends it early, and what was measured is returned.
 
     Args:
@@ -135,7 +135,7 @@ def soak(
         SourceError, PictureError: the source cannot be read.
     """
     window_s = min(max(minutes * S_PER_MINUTE / WINDOWS, MIN_WINDOW_S), MAX_WINDOW_S)
-    found = Soak(
+    found = SoakRun(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         machine=describe_machine(classifier.runtime),
@@ -162,30 +162,30 @@ def soak(
 
 def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
-) -> Generator[tuple[Window, float], None, None]:
+) -> Generator[tuple[SoakWindow, float], None, None]:
     """One window after the other, each with its end, in seconds from the start of the first."""
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
         # times alone: a result holds pictures
-        company, seen = Company(), list[float | None]()
+        company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
             if at_s - started >= window_s:
                 made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
                 yield made, at_s - began
-                started, company = perf_counter(), Company()
+                started, company = perf_counter(), OtherProcesses()
                 seen.clear()
 
 
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
-) -> Window:
+) -> SoakWindow:
     """What at least one frame between two seconds of a run tells: end to end ms, None of one rejected."""
     times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
-    return Window(
+    return SoakWindow(
         at_s=(begin_s + end_s) / 2,
         latency_ms=float(np.median(times_ms)) if times_ms else None,
         p99_ms=float(np.percentile(times_ms, 99)) if times_ms else None,
@@ -199,12 +199,12 @@ def window(
     )
 
 
-def to_text(found: Soak) -> str:
+def to_text(found: SoakRun) -> str:
     """The table of drifts, and what they hold for."""
     return "\n".join([_table(found).to_text(), "", *_circumstances(found)])
 
 
-def to_json(found: Soak) -> str:
+def to_json(found: SoakRun) -> str:
     """All windows, and the drifts that follow from them; null is "not measured"."""
     drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
     content: dict[str, Any] = {
@@ -217,12 +217,12 @@ def to_json(found: Soak) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def to_csv(found: Soak) -> str:
+def to_csv(found: SoakRun) -> str:
     """One line a window; an empty cell is "not measured"."""
-    return csv_of(list(Window.__dataclass_fields__), map(asdict, found.windows))
+    return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 
-def save(found: Soak, folder: Path) -> list[Path]:
+def save(found: SoakRun, folder: Path) -> list[Path]:
     """Writes soak.csv and soak.json, each whole or not at all; raises StorageError."""
     writers = {"soak.csv": to_csv, "soak.json": to_json}
     for name, writer in writers.items():
@@ -230,7 +230,7 @@ def save(found: Soak, folder: Path) -> list[Path]:
     return [folder / name for name in writers]
 
 
-def save_plot(found: Soak, path: Path) -> None:
+def save_plot(found: SoakRun, path: Path) -> None:
     """Draws the series over time, one below the other, with their trends; raises StorageError."""
     from matplotlib.figure import Figure
 
@@ -267,7 +267,7 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return least - margin, most + margin
 
 
-def _table(found: Soak) -> Table:
+def _table(found: SoakRun) -> TextTable:
     head = ("series", "first fifth", "change", "95 % interval", "p", "drift")
     rows = []
     for name, drift in found.drifts().items():
@@ -291,10 +291,10 @@ def _table(found: Soak) -> Table:
         f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the time. p: "
         f"Mann-Kendall's test for autocorrelated series; a drift is below {ALPHA:g}, 0.05 over four series."
     )
-    return Table(title, head, tuple(rows))
+    return TextTable(title, head, tuple(rows))
 
 
-def _circumstances(found: Soak) -> list[str]:
+def _circumstances(found: SoakRun) -> list[str]:
     others = [one.others_cores for one in found.windows if one.others_cores is not None]
     frames, rejected = sum(one.frames for one in found.windows), sum(one.rejected for one in found.windows)
     lines = [
@@ -311,7 +311,7 @@ def _circumstances(found: Soak) -> list[str]:
     return [*lines, DISCLAIMER]
 
 
-def _minutes(found: Soak) -> float:
+def _minutes(found: SoakRun) -> float:
     return len(found.windows) * found.window_s / S_PER_MINUTE
 
 

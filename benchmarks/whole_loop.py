@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from dermedge.benchmarks.latency import Progress, Spread, one_opencv_thread, spread
+from dermedge.benchmarks.latency import ShowProgress, Spread, one_opencv_thread, spread
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import FrameResult, Pipeline, rate
@@ -28,7 +28,7 @@ OpenSource = Callable[[], FrameSource]
 
 
 @dataclass(frozen=True)
-class Loop:
+class LoopTimes:
     """The loop of one model, in milliseconds where no unit is told.
 
     Attributes:
@@ -56,7 +56,7 @@ class Loop:
     dropped: int
 
 
-class Endless(FrameSource):
+class EndlessSource(FrameSource):
     """A source that begins again when it ends, so that a few photos last as long as it takes.
 
     Raises:
@@ -80,7 +80,7 @@ class Endless(FrameSource):
         self._source.close()
 
 
-def opener(spec: str | None, photos: list[Path]) -> OpenSource:
+def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
     """What opens the source ``spec``, or the photos where there is none."""
     return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
@@ -93,15 +93,15 @@ def results(
     Raises:
         SourceError: the source delivers nothing, or was lost.
     """
-    with closing(Endless(open_again)) as source, Pipeline(source, classifier) as pipeline:
+    with closing(EndlessSource(open_again)) as source, Pipeline(source, classifier) as pipeline:
         for result in pipeline:
             yield result, perf_counter()
     raise SourceError("the source delivers no frame")
 
 
 def measure_loop(
-    open_again: OpenSource, classifier: Classifier, secs: float, progress: Progress = lambda text: None
-) -> Loop | None:
+    open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowProgress = lambda text: None
+) -> LoopTimes | None:
     """Runs the loop for so long, and at least two frames; as `summarize`.
 
     Raises:
@@ -122,7 +122,7 @@ def measure_loop(
     return summarize(seen, stamps)
 
 
-def summarize(seen: list[FrameResult], stamps: list[float]) -> Loop | None:
+def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
     """The loop of at least two results and the seconds at which they came.
 
     None where the quality gate let none of them through to the network.
@@ -135,7 +135,7 @@ def summarize(seen: list[FrameResult], stamps: list[float]) -> Loop | None:
         classification.frame_age_ms - timing.total_ms
         for classification, timing in zip(classifications, timings, strict=True)
     ]
-    return Loop(
+    return LoopTimes(
         capture=spread([classification.capture_ms for classification in classifications]),
         preprocess=spread([timing.preprocess_ms for timing in timings]),
         invoke=spread([timing.invoke_ms for timing in timings]),

@@ -254,21 +254,21 @@ def check_throttling(
 def check_model(model: Path, runtime: str = "auto") -> Finding:
     """Whether a model runs here, and answers its golden pictures as it did where it was converted."""
     from dermedge.edge.model.classifier import Classifier
-    from dermedge.edge.model.golden import PICTURES, draw, replay
+    from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay
 
     check = f"model {model.stem}"
     try:
         name = RUNTIME_PACKAGES[choose_runtime(runtime)]
         replayed = replay(model, runtime)
         with Classifier(model, runtime=runtime) as classifier:
-            classifier.predict(draw(0))
+            classifier.predict(golden_image(0))
             tools = classifier.manifest.tools if classifier.manifest else {}
     except DermedgeError as error:
         return Finding(check, FAULT, str(error), "copy the file again, or convert it again")
     if replayed is None:
         return Finding(check, WARNING, "runs, and has no golden test", "convert it with this dermedge")
     if replayed.passed:
-        return Finding(check, OK, f"{PICTURES} golden pictures answered as at its conversion, by {name}")
+        return Finding(check, OK, f"{IMAGE_COUNT} golden pictures answered as at its conversion, by {name}")
     told = "; ".join(map(str, replayed.moved))
     if replayed.moved:
         told = f"{told}; {replayed.other_class} have another most probable class"

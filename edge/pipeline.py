@@ -1,4 +1,4 @@
-"""From frames to moments: what each frame is worth, what the classifier says of it, and what it took."""
+"""From frames to results: what each frame is worth, what the classifier says of it, and what it took."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier, Prediction
-from dermedge.edge.preprocess import Preprocessor, seen_square
+from dermedge.edge.preprocess import Preprocessor, crop_square
 from dermedge.edge.quality import GRID, Defect, QualityGate
 from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.latest import MS_PER_S, Arrival, LatestFrame
-from dermedge.edge.states import Machine, Saying, State
+from dermedge.edge.states import State, StateMachine, StateUpdate
 from dermedge.edge.thermal import Thermometer
 
 # The frame rate is that of so many frames: a second of a camera with 30 frames a second.
@@ -25,15 +25,15 @@ UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True)
-class Reading:
+class Classification:
     """A decision on one frame, and on those just before it.
 
     Attributes:
         prediction: of the frame; its probabilities, label, decision and alert are those smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the class to show: the answered one, or ``uncertain`` below the asked confidence.
-        chosen: the prediction set: the classes that are not ruled out; None where it was not asked for.
-        seen: the square that the network sees: top, left and side in pixels of the frame.
+        prediction_set: the prediction set: the classes that are not ruled out; None where it was not asked for.
+        crop: the square that the network sees: top, left and side in pixels of the frame.
         dropped: frames of a live source so far that no one saw.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
         frame_age_ms: from the frame's arrival to the decision, the wait for the classifier included.
@@ -44,8 +44,8 @@ class Reading:
     prediction: Prediction
     labels: tuple[str, ...]
     label: str
-    chosen: tuple[str, ...] | None
-    seen: tuple[int, int, int]
+    prediction_set: tuple[str, ...] | None
+    crop: tuple[int, int, int]
     dropped: int
     capture_ms: float
     frame_age_ms: float
@@ -63,7 +63,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Counts:
+class FrameCounts:
     """What became of the frames of a source so far.
 
     Attributes:
@@ -82,14 +82,14 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameResult:
     """What the device sees, and says of it.
 
     Attributes:
         hint: what a person can do, or why the camera is lost; empty where nothing is to be done.
         frame: the newest, also where the camera is lost; None before the first.
-        seen: the square of it that the network sees: top, left and side in pixels; None without a frame.
-        reading: of this frame; None where it is not worth an answer, or the camera is lost.
+        crop: the square of it that the network sees: top, left and side in pixels; None without a frame.
+        classification: of this frame; None where it is not worth an answer, or the camera is lost.
         defect: why it is not worth one, or None.
         fps: frames a second over the last `RATE_WINDOW`, or None at the first.
         temperature_c: of the processor, in °C, or None where it does not tell.
@@ -98,10 +98,10 @@ class Moment:
     state: State
     hint: str
     frame: Frame | None
-    seen: tuple[int, int, int] | None
-    reading: Reading | None
+    crop: tuple[int, int, int] | None
+    classification: Classification | None
     defect: Defect | None
-    counts: Counts
+    counts: FrameCounts
     fps: float | None
     temperature_c: float | None
 
@@ -116,11 +116,11 @@ class Pipeline:
         confidence: the probability below which a reading's label is ``uncertain``, 0 to 1.
         max_fps: at most so many frames a second, to stay cool; None is as fast as it can.
         gated: whether frames that are not worth an answer (`dermedge.edge.quality`) are left out, and named.
-        sets: whether readings have their prediction set.
+        sets: whether classifications have their prediction set.
 
     Raises:
         OptionError: sets are asked for, and the model has none.
-        SourceError, PictureError: from an iteration: what the source raised, after the moments before it.
+        SourceError, PictureError: from an iteration: what the source raised, after the results before it.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Pipeline:
         self._gate = QualityGate() if gated else None
         # smaller pictures than the gate can judge are made anew
         self._picture = Preprocessor(GRID) if classifier.input_size < GRID else None
-        self._machine = Machine()
+        self._machine = StateMachine()
         self._stamps: deque[float] = deque(maxlen=RATE_WINDOW)
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
@@ -163,7 +163,7 @@ class Pipeline:
     def __iter__(self) -> Pipeline:
         return self
 
-    def __next__(self) -> Moment:
+    def __next__(self) -> FrameResult:
         self._wait()
         arrival = self._latest.read()
         if arrival is None:
@@ -179,13 +179,13 @@ class Pipeline:
         if defect is not None:
             self._stamps.append(time.monotonic())
             return self._moment(self._machine.defective(defect, arrival.frame.at_s), defect=defect)
-        reading = self._read(arrival, preprocess_ms)
-        return self._moment(self._machine.good(answer_of(reading), arrival.frame.at_s), reading)
+        classification = self._read(arrival, preprocess_ms)
+        return self._moment(self._machine.good(answer_of(classification), arrival.frame.at_s), classification)
 
     def _prepare(self, arrival: Arrival) -> tuple[float, Defect | None]:
         """Makes the frame the network's input: the milliseconds that took, and the frame's defect or None."""
         if self._frame is not None and self._frame.name != arrival.frame.name:
-            self._machine = Machine()  # another picture of a folder
+            self._machine = StateMachine()  # another picture of a folder
         frame = self._frame = arrival.frame
         self._dropped, self._repeated = arrival.dropped, frame.repeated
         started = time.perf_counter()
@@ -207,7 +207,7 @@ class Pipeline:
             picture_rgb = self._picture(frame.image_bgr)
         return self._gate.check(picture_rgb, frame.at_s)
 
-    def _read(self, arrival: Arrival, preprocess_ms: float) -> Reading:
+    def _read(self, arrival: Arrival, preprocess_ms: float) -> Classification:
         frame = arrival.frame
         smoother = self._machine.smoother
         prediction = self._classifier.predict_preprocessed(
@@ -215,39 +215,43 @@ class Pipeline:
         )
         now = time.monotonic()
         self._stamps.append(now)
-        return Reading(
+        return Classification(
             frame=frame,
             prediction=prediction,
             labels=self._classifier.labels,
             label=prediction.label if prediction.probability >= self._confidence else UNCERTAIN,
-            chosen=self._classifier.prediction_set(prediction) if self._sets else None,
-            seen=self._seen(frame),
+            prediction_set=self._classifier.prediction_set(prediction) if self._sets else None,
+            crop=self._crop(frame),
             dropped=arrival.dropped,
             capture_ms=arrival.capture_ms,
             frame_age_ms=MS_PER_S * (now - frame.captured_at),
             fps=rate(self._stamps),
         )
 
-    def _seen(self, frame: Frame) -> tuple[int, int, int]:
+    def _crop(self, frame: Frame) -> tuple[int, int, int]:
         height, width = frame.image_bgr.shape[:2]
-        return seen_square(height, width, self._classifier.input_size)
+        return crop_square(height, width, self._classifier.input_size)
 
-    def _moment(self, saying: Saying, reading: Reading | None = None, defect: Defect | None = None) -> Moment:
+    def _moment(
+        self, saying: StateUpdate, classification: Classification | None = None, defect: Defect | None = None
+    ) -> FrameResult:
         was_lost, self._state = self._state is State.CAMERA_LOST, saying.state
-        if reading is not None:
+        if classification is not None:
             self._classified += 1
         elif defect is not None:
             self._rejected[defect] = self._rejected.get(defect, 0) + 1
         elif not was_lost:
             self._stamps.clear()
             self._outages += 1
-        counts = Counts(self._classified, dict(self._rejected), self._dropped, self._repeated, self._outages)
-        return Moment(
+        counts = FrameCounts(
+            self._classified, dict(self._rejected), self._dropped, self._repeated, self._outages
+        )
+        return FrameResult(
             state=saying.state,
             hint=saying.hint,
             frame=self._frame,
-            seen=self._seen(self._frame) if self._frame else None,
-            reading=reading,
+            crop=self._crop(self._frame) if self._frame else None,
+            classification=classification,
             defect=defect,
             counts=counts,
             fps=rate(self._stamps),
@@ -255,24 +259,24 @@ class Pipeline:
         )
 
 
-def answer_of(reading: Reading) -> State:
-    """What a reading says where its pictures have settled."""
-    if reading.is_uncertain:
+def answer_of(classification: Classification) -> State:
+    """What a classification says where its pictures have settled."""
+    if classification.is_uncertain:
         return State.UNCERTAIN
-    return State.NONE if reading.prediction.decision.declined else State.ANSWER
+    return State.NONE if classification.prediction.decision.declined else State.ANSWER
 
 
 def classify_frames(
     source: FrameSource, classifier: Classifier, confidence: float = 0.0, sets: bool = False
-) -> Generator[Reading, None, None]:
+) -> Generator[Classification, None, None]:
     """Classifies each frame of a source, whatever it is worth; arguments and errors as those of `Pipeline`.
 
     Close the iterator (`contextlib.closing`) before the source, because its thread reads on until then.
     """
     with Pipeline(source, classifier, confidence, gated=False, sets=sets) as pipeline:
-        for moment in pipeline:
-            if moment.reading is not None:
-                yield moment.reading
+        for result in pipeline:
+            if result.classification is not None:
+                yield result.classification
 
 
 def rate(stamps: Sequence[float]) -> float | None:

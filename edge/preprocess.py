@@ -24,7 +24,7 @@ ZERO_POINT = 128
 SCALE = 127.5
 
 
-def seen_square(height: int, width: int, size: int) -> tuple[int, int, int]:
+def crop_square(height: int, width: int, size: int) -> tuple[int, int, int]:
     """The part of a frame that the network sees: its top, its left and its side, in pixels.
 
     The largest centred square, less a rest of at most MAX_TRIM of its side where halvings alone then lead
@@ -66,7 +66,7 @@ class Preprocessor:
         Returns:
             uint8 [size, size, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
         """
-        top, left, side = seen_square(frame_bgr.shape[0], frame_bgr.shape[1], self.size)
+        top, left, side = crop_square(frame_bgr.shape[0], frame_bgr.shape[1], self.size)
         square = frame_bgr[top : top + side, left : left + side]
         out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
         while side >= 2 * self.size:

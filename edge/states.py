@@ -53,7 +53,7 @@ OF_A_LESION = frozenset({Defect.MOVING, Defect.BLURRED, Defect.GLARE, Defect.BRI
 
 
 @dataclass(frozen=True)
-class Saying:
+class StateUpdate:
     """What is said of one moment.
 
     Attributes:
@@ -99,7 +99,7 @@ class Smoother:
         return self._last_s - self._first_s >= SETTLE_S
 
 
-class Machine:
+class StateMachine:
     """The machine of the head of this module. Each method tells it of one moment, and gives what to say.
 
     Attributes:
@@ -111,27 +111,27 @@ class Machine:
         self._state = State.SEARCHING
         self._good_s: float | None = None
 
-    def lost(self, reason: str) -> Saying:
+    def lost(self, reason: str) -> StateUpdate:
         """No picture comes."""
         self._forget()
         self._state = State.CAMERA_LOST
-        return Saying(self._state, reason)
+        return StateUpdate(self._state, reason)
 
-    def defective(self, defect: Defect, at_s: float | None) -> Saying:
+    def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
         """A picture came that is not worth an answer, at a time of its source."""
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
-        return Saying(self._state, HINTS[defect])
+        return StateUpdate(self._state, HINTS[defect])
 
-    def good(self, answer: State, at_s: float | None) -> Saying:
+    def good(self, answer: State, at_s: float | None) -> StateUpdate:
         """A picture was classified; ``answer`` is what the smoothed probabilities say, one of `ANSWERED`."""
         self._good_s = at_s
         if at_s is not None and not self.smoother.has_settled:
             self._state = State.READING
-            return Saying(self._state, READING_HINT)
+            return StateUpdate(self._state, READING_HINT)
         self._state = answer
-        return Saying(self._state)
+        return StateUpdate(self._state)
 
     def _forget(self) -> None:
         self.smoother.clear()

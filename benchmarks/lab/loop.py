@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.child import with_our_packages
-from dermedge.benchmarks.conditions import Company
+from dermedge.benchmarks.conditions import OtherProcesses
 from dermedge.benchmarks.frames import FRAMES, frames_of_source
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.line_process import LineProcess
@@ -72,7 +72,7 @@ MAX_START_S = 1.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class LoopSettings:
     """How long each part is measured.
 
     Attributes:
@@ -95,7 +95,7 @@ def stamp() -> NDArray[np.float64]:
     return MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
 
 
-class Replay(FrameSource):
+class ReplayedFrames(FrameSource):
     """Frames shown in turn: at once, or as a camera of so many a second brings them.
 
     Attributes:
@@ -125,7 +125,7 @@ class Replay(FrameSource):
     def close(self) -> None: ...
 
 
-class Watched(Classifier):
+class WatchedClassifier(Classifier):
     """A classifier that remembers when its inference began, and may take longer than it needs.
 
     Attributes:
@@ -160,9 +160,9 @@ def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[N
     raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
 
 
-def overhead(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """A line for the time, and one for the processor time."""
-    source = Replay(frames)
+    source = ReplayedFrames(frames)
     whole: list[NDArray[np.float64]] = []
     bare: list[NDArray[np.float64]] = []
     with Classifier(settings.model) as classifier, Pipeline(source, classifier) as results:
@@ -189,13 +189,13 @@ def overhead(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterato
         )
 
 
-def age(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """A line for each speed of the network."""
     for words, least_s in (("as it is", 0.0), ("slower than the camera", SLOW_INTERVALS / CAMERA_FPS)):
         ages: list[float] = []
-        with Watched(settings.model) as classifier:
+        with WatchedClassifier(settings.model) as classifier:
             classifier.least_s = least_s
-            with Pipeline(Replay(frames, CAMERA_FPS), classifier) as results:
+            with Pipeline(ReplayedFrames(frames, CAMERA_FPS), classifier) as results:
                 until = time.monotonic() + settings.secs
                 while time.monotonic() < until:
                     result = next(results)
@@ -211,7 +211,7 @@ def age(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str
         )
 
 
-def viewers(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     ratios = []
     with _served(settings.model, frames) as (results, web):
@@ -230,7 +230,7 @@ def viewers(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator
     )
 
 
-def memory(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     resident: list[int] = []
     with _served(settings.model, frames) as (results, web), watching(web.port, 1):
@@ -250,7 +250,7 @@ def memory(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[
     )
 
 
-def start(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "frame.png"
@@ -265,7 +265,7 @@ def start(settings: Settings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[s
     )
 
 
-Part = Callable[[Settings, Sequence[NDArray[np.uint8]]], Iterator[str]]
+Part = Callable[[LoopSettings, Sequence[NDArray[np.uint8]]], Iterator[str]]
 PARTS: dict[str, Part] = {
     "overhead": overhead,
     "age": age,
@@ -283,7 +283,7 @@ def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[
     with ExitStack() as stack:
         classifier = stack.enter_context(Classifier(model))
         web = stack.enter_context(WebView("127.0.0.1:0", {}, classifier.has_heat_map))
-        yield stack.enter_context(Pipeline(Replay(frames), classifier)), web
+        yield stack.enter_context(Pipeline(ReplayedFrames(frames), classifier)), web
 
 
 @contextmanager
@@ -326,14 +326,14 @@ def _held(is_held: bool) -> str:
     return "held: at most" if is_held else "MISSED: at most"
 
 
-def report(settings: Settings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
+def report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
     """The lines of the parts, with the machine before and what disturbed them after."""
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
         frames = frames_worth_an_answer(source, classifier)
     yield f"{settings.model.stem} on {machine.cpu}, {machine.cores} cores, {machine.runtime}, one thread"
     for name in parts:
-        company = Company()
+        company = OtherProcesses()
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
         others = company.cores()
@@ -356,7 +356,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     if {"viewers", "memory"} & set(options.parts):
         import dermedge.edge.views.web.server  # noqa: F401 - a package that lacks is told of before minutes of measuring
-    settings = Settings(options.model, options.pairs, options.secs, options.periods, options.frames)
+    settings = LoopSettings(options.model, options.pairs, options.secs, options.periods, options.frames)
     for line in report(settings, options.source, options.parts):
         print(line, flush=True)
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 from dermedge.edge.cli.arguments import make_parser
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
-from dermedge.edge.model.golden import PICTURES
+from dermedge.edge.model.golden import IMAGE_COUNT
 from dermedge.edge.model.manifest import Manifest, digest, read_associated_labels, read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 
@@ -110,7 +110,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
         return
     values = asdict(inspection.manifest)
     if values["golden"]:
-        values["golden"] = f"its answers to {PICTURES} drawn pictures; dermedge doctor --model asks again"
+        values["golden"] = f"its answers to {IMAGE_COUNT} drawn pictures; dermedge doctor --model asks again"
     for name, value in values.items():
         if value not in (None, "", {}):
             yield _line(name, _value_text(value))

@@ -18,9 +18,9 @@ from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import find_pictures
-from dermedge.edge.pipeline import Reading, classify_frames
+from dermedge.edge.pipeline import Classification, classify_frames
 from dermedge.edge.sources.photo_files import PhotoFiles
-from dermedge.edge.views.overlay import draw, encode, set_line
+from dermedge.edge.views.overlay import encode, paint_classification, set_line
 
 EXPLAINED_SUFFIX = ".explained.png"
 
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if options.sets:
             classifier.require_prediction_sets()
-        readings = predict(paths, classifier, unreadable, options.sets)
+        classifications = predict(paths, classifier, unreadable, options.sets)
         if options.explain:
-            readings = explain(readings, options.explain)
-        lines = FORMATS[options.format](readings, classifier.labels, paths, options.sets)
+            classifications = explain(classifications, options.explain)
+        lines = FORMATS[options.format](classifications, classifier.labels, paths, options.sets)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
         print(f"dermedge: error: {error}", file=sys.stderr)
@@ -73,7 +73,7 @@ def find_all(paths: Sequence[Path]) -> list[Path]:
 
 def predict(
     paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
-) -> Iterator[Reading]:
+) -> Iterator[Classification]:
     """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
     for path in paths:
         with PhotoFiles([path]) as source:
@@ -83,16 +83,16 @@ def predict(
                 unreadable.append(error)
 
 
-def explain(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:
-    """Writes each annotated picture with its heat map into ``folder``, and passes the reading on."""
-    for reading in readings:
-        name = Path(reading.frame.name).name + EXPLAINED_SUFFIX
-        write_bytes(folder / name, encode(draw(reading, heat=True), ".png"))
-        yield reading
+def explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
+    """Writes each annotated picture with its heat map into ``folder``, and passes the classification on."""
+    for classification in classifications:
+        name = Path(classification.frame.name).name + EXPLAINED_SUFFIX
+        write_bytes(folder / name, encode(paint_classification(classification, heat=True), ".png"))
+        yield classification
 
 
 def table(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines for people, in columns; each comes as soon as its picture is predicted."""
     first = max(len("picture"), *(len(str(path)) for path in paths))
@@ -100,65 +100,69 @@ def table(
     header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
     start = f"{'picture':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
     yield f"{start}  {header}{'  set' if sets else ''}"
-    for reading in readings:
+    for classification in classifications:
         values = "  ".join(
             f"{value:>{max(len(label), 6)}.4f}"
-            for label, value in zip(labels, reading.prediction.probabilities, strict=True)
+            for label, value in zip(labels, classification.prediction.probabilities, strict=True)
         )
-        prediction = reading.prediction
-        uncertain = "yes" if reading.is_uncertain else "-"
-        chosen = "" if reading.chosen is None else f"  {set_line(reading.chosen)}"
+        prediction = classification.prediction
+        uncertain = "yes" if classification.is_uncertain else "-"
+        chosen = (
+            "" if classification.prediction_set is None else f"  {set_line(classification.prediction_set)}"
+        )
         yield (
-            f"{reading.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
+            f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
             f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
         )
 
 
 def comma_separated(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
     yield _csv_line(
         ["path", "label", "probability", "uncertain", "alert", *labels, *(["set"] if sets else [])]
     )
-    for reading in readings:
-        prediction = reading.prediction
+    for classification in classifications:
+        prediction = classification.prediction
         yield _csv_line(
             [
-                reading.frame.name,
+                classification.frame.name,
                 prediction.label,
                 f"{prediction.probability:.6f}",
-                "yes" if reading.is_uncertain else "no",
+                "yes" if classification.is_uncertain else "no",
                 prediction.alert or "",
                 *(f"{one:.6f}" for one in prediction.probabilities),
-                *([] if reading.chosen is None else [";".join(reading.chosen)]),
+                *([] if classification.prediction_set is None else [";".join(classification.prediction_set)]),
             ]
         )
 
 
 def json_lines(
-    readings: Iterable[Reading], labels: Sequence[str], paths: Sequence[Path], sets: bool
+    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """One JSON object a picture."""
-    for reading in readings:
-        prediction = reading.prediction
+    for classification in classifications:
+        prediction = classification.prediction
         probabilities = {
             label: round(value, 6) for label, value in zip(labels, prediction.probabilities, strict=True)
         }
         values = {
-            "path": reading.frame.name,
+            "path": classification.frame.name,
             "label": prediction.label,
             "probability": round(prediction.probability, 6),
-            "uncertain": reading.is_uncertain,
+            "uncertain": classification.is_uncertain,
             "alert": prediction.alert,
             "probabilities": probabilities,
         }
-        if reading.chosen is not None:
-            values["set"] = list(reading.chosen)
+        if classification.prediction_set is not None:
+            values["set"] = list(classification.prediction_set)
         yield json.dumps(values, ensure_ascii=False)
 
 
-FORMATS: dict[str, Callable[[Iterable[Reading], Sequence[str], Sequence[Path], bool], Iterator[str]]] = {
+FORMATS: dict[
+    str, Callable[[Iterable[Classification], Sequence[str], Sequence[Path], bool], Iterator[str]]
+] = {
     "table": table,
     "csv": comma_separated,
     "jsonl": json_lines,

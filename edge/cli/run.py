@@ -31,18 +31,18 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
 from dermedge.edge.photos import SUFFIXES
-from dermedge.edge.pipeline import Counts, Moment, Pipeline, Reading
+from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult, Pipeline
 from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS
 from dermedge.edge.sources.open import KNOWN, open_source
-from dermedge.edge.views.overlay import draw, encode, notes_line, set_line
+from dermedge.edge.views.overlay import encode, notes_line, paint_classification, set_line
 from dermedge.edge.views.record import RecordView
 from dermedge.edge.views.systemd import ServiceView, is_service
 from dermedge.edge.views.view import VIEWS, Several, View, open_jsonlines
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 
-# The summary's medians are those of the last so many readings: five minutes of 30 a second.
+# The summary's medians are those of the last so many classifications: five minutes of 30 a second.
 SUMMARY_WINDOW = 9000
 # Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
 SLOWEST_RATE = 0.1
@@ -55,61 +55,61 @@ class Session:
     Attributes:
         none_label: the class that is no lesion, which `best` passes over.
         counts: what became of the frames.
-        first_s: when the first reading came, in `time.monotonic` seconds, and ``last_s`` the newest.
-        best: the reading with the most probable lesion.
-        last: the newest reading.
-        splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest readings.
+        first_s: when the first classification came, in `time.monotonic` seconds, and ``last_s`` the newest.
+        best: the classification with the most probable lesion.
+        last: the newest classification.
+        splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
     """
 
     none_label: str | None
-    counts: Counts = field(default_factory=Counts)
+    counts: FrameCounts = field(default_factory=FrameCounts)
     first_s: float = 0.0
     last_s: float = 0.0
-    best: Reading | None = None
-    last: Reading | None = None
+    best: Classification | None = None
+    last: Classification | None = None
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=SUMMARY_WINDOW))
 
-    def add(self, moment: Moment) -> None:
-        self.counts = moment.counts
-        if moment.reading is not None:
-            self._add(moment.reading)
+    def add(self, result: FrameResult) -> None:
+        self.counts = result.counts
+        if result.classification is not None:
+            self._add(result.classification)
 
-    def _add(self, reading: Reading) -> None:
-        timing = reading.prediction.timing
+    def _add(self, classification: Classification) -> None:
+        timing = classification.prediction.timing
         self.last_s = time.monotonic()
         if self.last is None:
             self.first_s = self.last_s
-        self.last = reading
+        self.last = classification
         self.splits.append(
             (
-                reading.capture_ms,
+                classification.capture_ms,
                 timing.preprocess_ms,
                 timing.invoke_ms,
                 timing.postprocess_ms,
-                reading.end_to_end_ms,
+                classification.end_to_end_ms,
             )
         )
-        if self.best is None or self._lesion(reading) > self._lesion(self.best):
-            self.best = reading
+        if self.best is None or self._lesion(classification) > self._lesion(self.best):
+            self.best = classification
 
-    def _lesion(self, reading: Reading) -> float:
+    def _lesion(self, classification: Classification) -> float:
         """The probability of the most probable class that is a lesion."""
-        pairs = zip(reading.labels, reading.prediction.probabilities, strict=True)
+        pairs = zip(classification.labels, classification.prediction.probabilities, strict=True)
         return max((one for label, one in pairs if label != self.none_label), default=0.0)
 
 
 def watch(
-    moments: Iterable[Moment],
+    results: Iterable[FrameResult],
     view: View,
     session: Session,
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
-    """Shows moments and adds them to the session until they end, a limit is met, or the view says stop."""
+    """Shows results and adds them to the session until they end, a limit is met, or the view says stop."""
     started_s = time.monotonic()
-    for moment in moments:
-        session.add(moment)
-        if not view.show(moment):
+    for result in results:
+        session.add(result)
+        if not view.show(result):
             return
         if frames_of(session.counts) == max_frames:
             return
@@ -137,10 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with (
                 sigterm_ends(),
-                Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as moments,
+                Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
                 _open_views(open_view, options, model) as view,
             ):
-                watch(moments, view, session, options.max_frames, options.max_secs)
+                watch(results, view, session, options.max_frames, options.max_secs)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     return 0
@@ -204,12 +204,12 @@ def _open(options: argparse.Namespace) -> FrameSource:
     )
 
 
-def frames_of(counts: Counts) -> int:
+def frames_of(counts: FrameCounts) -> int:
     """How many frames were looked at."""
     return counts.classified + sum(counts.rejected.values())
 
 
-def counts_line(counts: Counts) -> str:
+def counts_line(counts: FrameCounts) -> str:
     """What became of the frames that were not classified, in words; those that are always told first."""
     parts = [f"{counts.dropped} dropped"]
     parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
@@ -220,7 +220,7 @@ def counts_line(counts: Counts) -> str:
     return ", ".join(parts)
 
 
-def summary(session: Session, last: Reading) -> str:
+def summary(session: Session, last: Classification) -> str:
     """The run in three lines: counts and rate, the median latency split, the last label."""
     elapsed_s = session.last_s - session.first_s
     count = session.counts.classified
@@ -229,7 +229,7 @@ def summary(session: Session, last: Reading) -> str:
     height, width = last.frame.image_bgr.shape[:2]
     frames = "1 frame" if count == 1 else f"{count} frames"
     notes = notes_line(last)
-    chosen = "" if last.chosen is None else f", set {set_line(last.chosen)}"
+    chosen = "" if last.prediction_set is None else f", set {set_line(last.prediction_set)}"
     return (
         f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
@@ -241,12 +241,12 @@ def summary(session: Session, last: Reading) -> str:
 def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
     """Prints the summary, and saves the picture of the most probable lesion, where there is one."""
     if session.best is None or session.last is None:
-        if session.counts != Counts():
+        if session.counts != FrameCounts():
             print(f"no frame classified, {counts_line(session.counts)}", file=stream)
         return
     print(summary(session, session.last), file=stream)
     if save is not None:
-        write_bytes(save, encode(draw(session.best), save.suffix))
+        write_bytes(save, encode(paint_classification(session.best), save.suffix))
         print(f"saved {save}", file=stream)
 
 

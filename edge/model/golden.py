@@ -22,7 +22,7 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.preprocess import to_input
 
-PICTURES = 12
+IMAGE_COUNT = 12
 # Another drawing is another number: outputs are compared only for one and the same.
 DRAWING = 1
 HEIGHT, WIDTH = 240, 320
@@ -38,7 +38,7 @@ Whole = NDArray[np.int64]  # [240, 320]
 
 
 @dataclass(frozen=True)
-class Moved:
+class ChangedOutput:
     """An output that is not what it was where the model was converted.
 
     Attributes:
@@ -59,11 +59,11 @@ class Moved:
             if self.is_quantized
             else f"{self.by:.2g}"
         )
-        return f"{self.output} moved in {self.pictures} of {PICTURES} pictures, by {amount} at most"
+        return f"{self.output} moved in {self.pictures} of {IMAGE_COUNT} pictures, by {amount} at most"
 
 
 @dataclass(frozen=True)
-class Replay:
+class GoldenResult:
     """How the golden test went.
 
     Attributes:
@@ -75,7 +75,7 @@ class Replay:
     """
 
     same_pixels: bool
-    moved: tuple[Moved, ...]
+    moved: tuple[ChangedOutput, ...]
     other_class: int
     is_xnnpack: bool
 
@@ -104,7 +104,7 @@ def record(model: Path) -> dict[str, Any]:
 
 def replay(
     model: Path, runtime: str = "auto", open_model: Callable[..., Classifier] = Classifier
-) -> Replay | None:
+) -> GoldenResult | None:
     """Asks a model again by the runtime of this machine; None where its manifest has no answers.
 
     Args:
@@ -129,21 +129,23 @@ def replay(
             plain = answers(classifier)
         is_xnnpack = any(not np.array_equal(got[name], plain[name]) for name in got)
     classes = [one["probabilities"].argmax(axis=1) for one in (expected, got)]
-    return Replay(same_pixels, moved, int((classes[0] != classes[1]).sum()), is_xnnpack)
+    return GoldenResult(same_pixels, moved, int((classes[0] != classes[1]).sum()), is_xnnpack)
 
 
 def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
-    """Output -> its raw values for all pictures, [PICTURES, ...]."""
+    """Output -> its raw values for all pictures, [IMAGE_COUNT, ...]."""
     rows: dict[str, list[NDArray[Any]]] = {}
-    for number in range(PICTURES):
-        classifier.preprocess(draw(number))
+    for number in range(IMAGE_COUNT):
+        classifier.preprocess(golden_image(number))
         classifier.invoke()
         for name, tensor in classifier.raw_outputs().items():
             rows.setdefault(name, []).append(tensor.values)
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-def compare(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> tuple[Moved, ...]:
+def compare(
+    expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]
+) -> tuple[ChangedOutput, ...]:
     """The outputs of ``got`` that differ from ``expected``, floats by more than FLOAT_TOLERANCE."""
     moved = []
     for name, values in got.items():
@@ -154,12 +156,12 @@ def compare(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]
         # a NaN is not within any tolerance
         off = ~(apart <= allowed)
         if off.any():
-            moved.append(Moved(name, int(off.sum()), float(apart.max()), is_quantized))
+            moved.append(ChangedOutput(name, int(off.sum()), float(apart.max()), is_quantized))
     return tuple(moved)
 
 
 @cache
-def draw(number: int) -> NDArray[np.uint8]:
+def golden_image(number: int) -> NDArray[np.uint8]:
     """Picture ``number``: a spot on skin; uint8 [240, 320, 3], blue first, not to be written to."""
     # of 64 bits also where whole numbers have 32
     y, x = np.indices((HEIGHT, WIDTH), np.int64)
@@ -209,8 +211,8 @@ def _hash(x: Whole, y: Whole, salt: int) -> Whole:
 def _digest(size: int) -> str:
     """SHA-256 of all pictures as a network of this input size sees them."""
     seen = hashlib.sha256()
-    for number in range(PICTURES):
-        seen.update(to_input(draw(number), size).tobytes())
+    for number in range(IMAGE_COUNT):
+        seen.update(to_input(golden_image(number), size).tobytes())
     return seen.hexdigest()
 
 

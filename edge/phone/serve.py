@@ -55,7 +55,7 @@ AUTHORITY_PATH = "/dermedge-ca.crt"
 
 
 @dataclass(frozen=True)
-class File:
+class ServedFile:
     """One answer.
 
     Attributes:
@@ -88,7 +88,7 @@ class Authority:
         return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
-def load_files(folder: Path) -> dict[str, File]:
+def load_files(folder: Path) -> dict[str, ServedFile]:
     """Path in the address -> what is answered there.
 
     Raises:
@@ -104,11 +104,11 @@ def load_files(folder: Path) -> dict[str, File]:
     return {"/": files["/index.html"], **files}
 
 
-def make_file(content: bytes, suffix: str) -> File:
-    """A File of this content; ``suffix`` tells its type."""
+def make_file(content: bytes, suffix: str) -> ServedFile:
+    """A ServedFile of this content; ``suffix`` tells its type."""
     gzipped = gzip.compress(content, 6)
     kind = TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-    return File(content, gzipped if len(gzipped) < len(content) else None, kind)
+    return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
 
 
 class FileHandler(BaseHTTPRequestHandler):
@@ -117,7 +117,7 @@ class FileHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = READ_TIMEOUT_S
 
-    def __init__(self, files: Mapping[str, File], *connection: Any) -> None:
+    def __init__(self, files: Mapping[str, ServedFile], *connection: Any) -> None:
         # before the base, which answers within its own __init__
         self._files = files
         super().__init__(*connection)
@@ -160,7 +160,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def make_server(
-    files: Mapping[str, File],
+    files: Mapping[str, ServedFile],
     host: str,
     port: int,
     context: ssl.SSLContext | None = None,
@@ -236,10 +236,10 @@ def make_context(authority: Authority, host: str) -> ssl.SSLContext:
     return context
 
 
-def trust_files(authority: Authority, app_url: str) -> dict[str, File]:
+def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
     """The pages that tell a phone how to trust the authority, and its certificate."""
     text = TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),
-        AUTHORITY_PATH: File(authority.certificate, None, "application/x-x509-ca-cert"),
+        AUTHORITY_PATH: ServedFile(authority.certificate, None, "application/x-x509-ca-cert"),
     }

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameResult
 from dermedge.edge.states import State
 
 
 class JsonLinesView:
-    """Prints each moment as one JSON object, flushed at once so that a pipe is live too.
+    """Prints each result as one JSON object, flushed at once so that a pipe is live too.
 
     A lost camera is one line at first, and one each time that there is something new to say of it.
     """
@@ -29,10 +29,10 @@ class JsonLinesView:
     ) -> None:
         pass
 
-    def show(self, moment: Moment) -> bool:
-        saying = (moment.state, moment.hint)
-        if moment.state is not State.CAMERA_LOST or saying != self._said:
-            print(json.dumps(to_json(moment), ensure_ascii=False), flush=True)
+    def show(self, result: FrameResult) -> bool:
+        saying = (result.state, result.hint)
+        if result.state is not State.CAMERA_LOST or saying != self._said:
+            print(json.dumps(to_json(result), ensure_ascii=False), flush=True)
         self._said = saying
         return True
 
@@ -40,31 +40,35 @@ class JsonLinesView:
         pass
 
 
-def to_json(moment: Moment) -> dict[str, Any]:
-    """A moment as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
+def to_json(result: FrameResult) -> dict[str, Any]:
+    """A result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
     ``label``, ``probability`` and ``probabilities`` are smoothed over time, and null where the frame was not
     classified; they are an answer in the states answer, uncertain and none of these. ``set`` is the
     prediction set of these probabilities, and null where none was asked for.
     """
-    frame = moment.frame
+    frame = result.frame
     return {
         "at": _iso(datetime.now(UTC)),
-        "state": moment.state,
-        "hint": moment.hint,
-        "defect": moment.defect,
+        "state": result.state,
+        "hint": result.hint,
+        "defect": result.defect,
         "frame": frame.number if frame else None,
         "captured_at": _iso(wall_clock(frame.captured_at)) if frame else None,
         "source": frame.name if frame else None,
-        **(_reading_to_json(moment.reading) if moment.reading else dict.fromkeys(READING_KEYS)),
-        "dropped": moment.counts.dropped,
-        "repeated": moment.counts.repeated,
-        "fps": None if moment.fps is None else round(moment.fps, 2),
-        "temperature_c": moment.temperature_c,
+        **(
+            _classification_to_json(result.classification)
+            if result.classification
+            else dict.fromkeys(CLASSIFICATION_KEYS)
+        ),
+        "dropped": result.counts.dropped,
+        "repeated": result.counts.repeated,
+        "fps": None if result.fps is None else round(result.fps, 2),
+        "temperature_c": result.temperature_c,
     }
 
 
-READING_KEYS = (
+CLASSIFICATION_KEYS = (
     "frame_age_ms",
     "label",
     "uncertain",
@@ -76,32 +80,34 @@ READING_KEYS = (
 )
 
 
-def _reading_to_json(reading: Reading) -> dict[str, Any]:
-    """The values of `READING_KEYS`."""
-    timing = reading.prediction.timing
+def _classification_to_json(classification: Classification) -> dict[str, Any]:
+    """The values of `CLASSIFICATION_KEYS`."""
+    timing = classification.prediction.timing
     return {
-        "frame_age_ms": round(reading.frame_age_ms, 3),
-        "label": reading.label,
-        "uncertain": reading.is_uncertain,
-        "alert": reading.prediction.alert,
-        "probability": round(reading.prediction.probability, 6),
+        "frame_age_ms": round(classification.frame_age_ms, 3),
+        "label": classification.label,
+        "uncertain": classification.is_uncertain,
+        "alert": classification.prediction.alert,
+        "probability": round(classification.prediction.probability, 6),
         "probabilities": {
             label: round(probability, 6)
-            for label, probability in zip(reading.labels, reading.prediction.probabilities, strict=True)
+            for label, probability in zip(
+                classification.labels, classification.prediction.probabilities, strict=True
+            )
         },
-        "set": None if reading.chosen is None else list(reading.chosen),
+        "set": None if classification.prediction_set is None else list(classification.prediction_set),
         "latency_ms": {
-            "capture": round(reading.capture_ms, 3),
+            "capture": round(classification.capture_ms, 3),
             "preprocess": round(timing.preprocess_ms, 3),
             "invoke": round(timing.invoke_ms, 3),
             "postprocess": round(timing.postprocess_ms, 3),
-            "end_to_end": round(reading.end_to_end_ms, 3),
+            "end_to_end": round(classification.end_to_end_ms, 3),
         },
     }
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
+def _iso(result: datetime) -> str:
+    return result.isoformat(timespec="milliseconds")
 
 
 def wall_clock(monotonic_s: float) -> datetime:

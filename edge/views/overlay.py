@@ -1,4 +1,4 @@
-"""A reading drawn on its frame: label, probabilities, latency and, if asked, where the evidence lies."""
+"""A classification drawn on its frame: label, probabilities, latency and, if asked, where the evidence lies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Prediction
-from dermedge.edge.pipeline import UNCERTAIN, Moment, Reading
+from dermedge.edge.pipeline import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import ANSWERED, State
 
@@ -68,7 +68,7 @@ def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
     return (lead / max(float(lead.max()), FULL_HEAT)).astype(np.float32)
 
 
-def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
+def paint_classification(classification: Classification, heat: bool = False) -> NDArray[np.uint8]:
     """The reading's frame with what was decided written over it.
 
     Args:
@@ -77,34 +77,34 @@ def draw(reading: Reading, heat: bool = False) -> NDArray[np.uint8]:
     Returns:
         uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
     """
-    image, scale = _canvas(reading.frame.image_bgr)
-    _draw_reading(image, reading, scale, heat)
-    header = _draw_header(image, answer_line(reading), reading, reading.fps, scale)
-    _draw_notes(image, with_legend(notes_line(reading), reading), scale, top=header)
+    image, scale = _canvas(classification.frame.image_bgr)
+    _paint_classification(image, classification, scale, heat)
+    header = _paint_header(image, answer_line(classification), classification, classification.fps, scale)
+    _paint_notes(image, with_legend(notes_line(classification), classification), scale, top=header)
     return image
 
 
-def draw_moment(moment: Moment, heat: bool = False) -> NDArray[np.uint8]:
+def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
     """The newest frame with the reticle, the state and the hint, and the answer where there is one.
 
     Args:
-        heat: as that of `draw`.
+        heat: as that of `paint_classification`.
 
     Returns:
-        As `draw` does; a dark picture before the first frame.
+        As `paint_classification` does; a dark picture before the first frame.
     """
     blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
-    image, scale = _canvas(moment.frame.image_bgr if moment.frame else blank)
-    if moment.reading is not None:
-        _draw_reading(image, moment.reading, scale, heat)
+    image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
+    if result.classification is not None:
+        _paint_classification(image, result.classification, scale, heat)
     else:
-        _dim_unread(image, moment)
-        _draw_footer(image, "", scale)
-    if moment.seen is not None and moment.frame is not None:
-        _draw_reticle(image, _part(image, moment.frame, moment.seen), colour_of_state(moment), scale)
-    answered = moment.reading if moment.state in ANSWERED else None
-    header = _draw_header(image, title_of(moment), answered, moment.fps, scale, moment.temperature_c)
-    _draw_notes(image, with_legend(moment_line(moment), moment.reading), scale, top=header)
+        _dim_unread(image, result)
+        _paint_footer(image, "", scale)
+    if result.crop is not None and result.frame is not None:
+        _paint_reticle(image, _part(image, result.frame, result.crop), colour_of_state(result), scale)
+    answered = result.classification if result.state in ANSWERED else None
+    header = _paint_header(image, title_of(result), answered, result.fps, scale, result.temperature_c)
+    _paint_notes(image, with_legend(hint_line(result), result.classification), scale, top=header)
     return image
 
 
@@ -114,33 +114,35 @@ def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     return image, max(min(image.shape[0] / LAYOUT_HEIGHT, image.shape[1] / LAYOUT_WIDTH), LEAST_SCALE)
 
 
-def _draw_reading(image: NDArray[np.uint8], reading: Reading, scale: float, heat: bool) -> None:
+def _paint_classification(
+    image: NDArray[np.uint8], classification: Classification, scale: float, heat: bool
+) -> None:
     """What the network sees, where its evidence lies, the bars and the footer."""
-    seen = _part(image, reading.frame, reading.seen)
+    seen = _part(image, classification.frame, classification.crop)
     _dim_outside(image, seen)
-    heat_cells = heat_map(reading.prediction) if heat else None
+    heat_cells = heat_map(classification.prediction) if heat else None
     if heat_cells is not None:
-        _draw_heat(image[seen], heat_cells)
-    footer = _draw_footer(image, latency_line(reading), scale)
-    _draw_bars(image, reading, scale, bottom=image.shape[0] - footer)
+        _paint_heat(image[seen], heat_cells)
+    footer = _paint_footer(image, latency_line(classification), scale)
+    _paint_bars(image, classification, scale, bottom=image.shape[0] - footer)
 
 
-def _dim_unread(image: NDArray[np.uint8], moment: Moment) -> None:
+def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
     """Darkens what the network would not see, and all of an old picture, lest it be taken for a live one."""
-    if moment.state is State.CAMERA_LOST:
+    if result.state is State.CAMERA_LOST:
         image[...] = cv2.convertScaleAbs(image, alpha=LOST_LIGHT)
-    elif moment.seen is not None and moment.frame is not None:
-        _dim_outside(image, _part(image, moment.frame, moment.seen))
+    elif result.crop is not None and result.frame is not None:
+        _dim_outside(image, _part(image, result.frame, result.crop))
 
 
-def colour_of_state(moment: Moment) -> Colour:
+def colour_of_state(result: FrameResult) -> Colour:
     """White where a person has something to do, else that of the answered class, blue first."""
-    if moment.state in ANSWERED and moment.reading is not None:
-        return colour_of(moment.reading.prediction.index)
+    if result.state in ANSWERED and result.classification is not None:
+        return colour_of(result.classification.prediction.index)
     return WHITE
 
 
-def _draw_reticle(image: NDArray[np.uint8], seen: tuple[slice, slice], colour: Colour, scale: float) -> None:
+def _paint_reticle(image: NDArray[np.uint8], seen: tuple[slice, slice], colour: Colour, scale: float) -> None:
     """The circle that the lesion belongs into."""
     rows, columns = seen
     centre = ((columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2)
@@ -165,7 +167,7 @@ def _part(image: NDArray[np.uint8], frame: Frame, seen: tuple[int, int, int]) ->
     return slice(top, top + side), slice(left, left + side)
 
 
-def _draw_heat(seen: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
+def _paint_heat(seen: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
     """Blends the heat over what the network sees, the more the hotter, so that cold skin stays as it is."""
     height, width = seen.shape[:2]
     heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
@@ -181,10 +183,10 @@ def _dim_outside(image: NDArray[np.uint8], seen: tuple[slice, slice]) -> None:
     image[seen] = kept
 
 
-def _draw_header(
+def _paint_header(
     image: NDArray[np.uint8],
     title: str,
-    reading: Reading | None,
+    classification: Classification | None,
     fps: float | None,
     scale: float,
     temperature_c: float | None = None,
@@ -192,8 +194,8 @@ def _draw_header(
     """The title, and rate and temperature, along the upper edge; returns its height in pixels."""
     height = round(40 * scale)
     _panel(image, 0, 0, image.shape[1], height)
-    if reading is not None:
-        colour = colour_of(reading.prediction.index)
+    if classification is not None:
+        colour = colour_of(classification.prediction.index)
         cv2.rectangle(image, (0, 0), (round(6 * scale), height - 1), colour, -1)
     base = round(27 * scale)
     _text(image, title, (round(18 * scale), base), 0.72 * scale, WHITE, bold=True)
@@ -201,7 +203,7 @@ def _draw_header(
     return height
 
 
-def _draw_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
+def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
     """What there is to say besides the title, small, in a panel of its own below it."""
     if not text:
         return
@@ -210,7 +212,7 @@ def _draw_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> 
     _text(image, text, (left, top + round(14 * scale)), size, WHITE)
 
 
-def _draw_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
+def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
     """What it took, and what it is not, along the lower edge; returns its height in pixels."""
     height = round(24 * scale)
     top = image.shape[0] - height
@@ -221,15 +223,15 @@ def _draw_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
     return height
 
 
-def answer_line(reading: Reading) -> str:
+def answer_line(classification: Classification) -> str:
     """The label with its probability."""
-    return f"{reading.label}  {reading.prediction.probability:.0%}"
+    return f"{classification.label}  {classification.prediction.probability:.0%}"
 
 
-def title_of(moment: Moment) -> str:
+def title_of(result: FrameResult) -> str:
     """The answer, or what the device does to find one."""
-    answered = moment.reading if moment.state in ANSWERED else None
-    return answer_line(answered) if answered else moment.state
+    answered = result.classification if result.state in ANSWERED else None
+    return answer_line(answered) if answered else result.state
 
 
 def rate_line(fps: float | None, temperature_c: float | None) -> str:
@@ -240,19 +242,19 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
     return "  ".join(parts).strip()
 
 
-def moment_line(moment: Moment) -> str:
+def hint_line(result: FrameResult) -> str:
     """What to do, and what the decision says beside the label of an answer; often nothing."""
-    notes = notes_line(moment.reading) if moment.reading and moment.state in ANSWERED else ""
-    return ", ".join(filter(None, (notes, moment.hint)))
+    notes = notes_line(result.classification) if result.classification and result.state in ANSWERED else ""
+    return ", ".join(filter(None, (notes, result.hint)))
 
 
-def notes_line(reading: Reading) -> str:
+def notes_line(classification: Classification) -> str:
     """What the decision says beside the label: uncertain, and the alert of a class; often nothing."""
     notes = []
-    if reading.is_uncertain and reading.label != UNCERTAIN:
+    if classification.is_uncertain and classification.label != UNCERTAIN:
         notes.append(UNCERTAIN)
-    if reading.prediction.alert:
-        notes.append(f"{reading.prediction.alert} alert")
+    if classification.prediction.alert:
+        notes.append(f"{classification.prediction.alert} alert")
     return ", ".join(notes)
 
 
@@ -261,22 +263,26 @@ def set_line(chosen: Sequence[str]) -> str:
     return f"{{{', '.join(chosen)}}}"
 
 
-def with_legend(text: str, reading: Reading | None) -> str:
-    """A line beside the bars of a reading, with what `NOT_RULED_OUT` means where sets were asked for."""
-    legend = f"{NOT_RULED_OUT}not ruled out" if reading and reading.chosen is not None else ""
+def with_legend(text: str, classification: Classification | None) -> str:
+    """A line beside the bars of a classification, with what `NOT_RULED_OUT` means where sets were asked for."""
+    legend = (
+        f"{NOT_RULED_OUT}not ruled out"
+        if classification and classification.prediction_set is not None
+        else ""
+    )
     return ", ".join(filter(None, (text, legend)))
 
 
-def name_line(reading: Reading, index: int) -> str:
+def name_line(classification: Classification, index: int) -> str:
     """A class's name as it stands beside its bar: with `NOT_RULED_OUT` where the prediction set has it."""
-    label = reading.labels[index]
-    return f"{NOT_RULED_OUT}{label}" if label in (reading.chosen or ()) else label
+    label = classification.labels[index]
+    return f"{NOT_RULED_OUT}{label}" if label in (classification.prediction_set or ()) else label
 
 
-def latency_line(reading: Reading, with_capture: bool = True) -> str:
+def latency_line(classification: Classification, with_capture: bool = True) -> str:
     """The latency split in one line, in milliseconds."""
-    timing = reading.prediction.timing
-    capture = f"capture {reading.capture_ms:.1f}  " if with_capture else ""
+    timing = classification.prediction.timing
+    capture = f"capture {classification.capture_ms:.1f}  " if with_capture else ""
     return (
         f"ms: {capture}pre {timing.preprocess_ms:.1f}  "
         f"invoke {timing.invoke_ms:.1f}  post {timing.postprocess_ms:.1f}"
@@ -288,21 +294,21 @@ def rows_that_fit(probabilities: Sequence[float], count: int) -> list[int]:
     return sorted(sorted(range(len(probabilities)), key=lambda index: -probabilities[index])[:count])
 
 
-def _draw_bars(image: NDArray[np.uint8], reading: Reading, scale: float, bottom: int) -> None:
+def _paint_bars(image: NDArray[np.uint8], classification: Classification, scale: float, bottom: int) -> None:
     """One bar a class, in a panel in the lower left corner that ends at ``bottom``."""
     row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
-    probabilities = reading.prediction.probabilities
+    probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))
-    names = max(_text_width(name_line(reading, index), size) for index in indices)
+    names = max(_text_width(name_line(classification, index), size) for index in indices)
     bar = round(84 * scale)
     right = pad + names + pad + bar + pad + _text_width("100%", size) + pad
     top = bottom - row * len(indices) - pad
     _panel(image, 0, top, right, bottom)
     for position, index in enumerate(indices):
         base = top + pad // 2 + row * position + round(14 * scale)
-        chosen = index == reading.prediction.index
+        chosen = index == classification.prediction.index
         colour = WHITE if chosen else GREY
-        _text(image, name_line(reading, index), (pad, base), size, colour)
+        _text(image, name_line(classification, index), (pad, base), size, colour)
         left = 2 * pad + names
         upper, lower = base - round(9 * scale), base
         cv2.rectangle(image, (left, upper), (left + bar, lower), (70, 70, 70), -1)

@@ -1,7 +1,7 @@
 """Keeps a run in a folder, where that is asked: JSON lines, chosen pictures, and what made them.
 
     DIR/20261124T211530Z/session.json    model, digest, settings
-    DIR/20261124T211530Z/moments.jsonl   pandas.read_json(path, lines=True)
+    DIR/20261124T211530Z/frames.jsonl   pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
 
 A line is written when the state changes, and once in `INTERVAL_S` while it stays; a picture comes with the
@@ -24,18 +24,18 @@ import cv2
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error, write_bytes, write_text
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 
-SESSION_NAME, LINES_NAME = "session.json", "moments.jsonl"
+SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
 INTERVAL_S = 1.0
 JPEG_QUALITY = 95
 BYTES_PER_MB = 1e6
 
 
 class RecordView:
-    """Records the moments that it is shown, from entry to exit, into a new folder below ``folder``.
+    """Records the results that it is shown, from entry to exit, into a new folder below ``folder``.
 
     It stops, and says so, where ``folder`` has reached its limit; what was kept before is never deleted.
 
@@ -75,20 +75,20 @@ class RecordView:
     ) -> None:
         os.close(self._descriptor)
 
-    def show(self, moment: Moment) -> bool:
+    def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
-        changed = moment.state is not self._state
+        changed = result.state is not self._state
         if self._room > 0 and (changed or now >= self._due_s):
-            self._keep(moment, with_picture=changed and moment.state in ANSWERED)
-            self._state, self._due_s = moment.state, now + INTERVAL_S
+            self._keep(result, with_picture=changed and result.state in ANSWERED)
+            self._state, self._due_s = result.state, now + INTERVAL_S
         return True
 
     def finish(self) -> None:
         pass
 
-    def _keep(self, moment: Moment, with_picture: bool) -> None:
-        picture = self._keep_picture(moment) if with_picture else None
-        line = json.dumps({**to_json(moment), "picture": picture}, ensure_ascii=False) + "\n"
+    def _keep(self, result: FrameResult, with_picture: bool) -> None:
+        picture = self._keep_picture(result) if with_picture else None
+        line = json.dumps({**to_json(result), "picture": picture}, ensure_ascii=False) + "\n"
         content = line.encode()
         try:
             written = os.write(self._descriptor, content)
@@ -113,12 +113,12 @@ class RecordView:
         if self._room <= 0:
             print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
 
-    def _keep_picture(self, moment: Moment) -> str | None:
+    def _keep_picture(self, result: FrameResult) -> str | None:
         """Writes the frame as the camera saw it; its file's name."""
-        if moment.frame is None:
+        if result.frame is None:
             return None
-        path = self.path / f"{moment.frame.number:06d}.jpg"
-        encoded: Any = cv2.imencode(".jpg", moment.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        path = self.path / f"{result.frame.number:06d}.jpg"
+        encoded: Any = cv2.imencode(".jpg", result.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         content = encoded[1].tobytes()
         write_bytes(path, content)
         _sync_folder(self.path)

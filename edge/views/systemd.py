@@ -7,7 +7,7 @@ import socket
 import time
 from types import TracebackType
 
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
@@ -22,7 +22,7 @@ def is_service() -> bool:
 
 
 class ServiceView:
-    """Tells moments to systemd; the loop itself feeds the watchdog, so that it bites when the loop hangs."""
+    """Tells results to systemd; the loop itself feeds the watchdog, so that it bites when the loop hangs."""
 
     def __init__(self) -> None:
         address = os.environ[SOCKET_VARIABLE]
@@ -43,11 +43,11 @@ class ServiceView:
         self._tell("STOPPING=1")
         self._socket.close()
 
-    def show(self, moment: Moment) -> bool:
+    def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + self._interval_s
-            self._tell(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (moment.state, moment.hint)))}")
+            self._tell(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (result.state, result.hint)))}")
         return True
 
     def finish(self) -> None:

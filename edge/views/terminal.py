@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameResult
 from dermedge.edge.views.overlay import (
     DISCLAIMER,
     colour_of,
+    hint_line,
     latency_line,
-    moment_line,
     name_line,
     rate_line,
     rows_that_fit,
@@ -66,49 +66,51 @@ class TerminalView:
         if self._live:
             _write(LEAVE)
 
-    def show(self, moment: Moment) -> bool:
+    def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
         if now < self._due:
             return True
         if self._live:
             self._due = now + DRAW_INTERVAL_S
             columns, rows = _terminal_size()
-            _write(BEGIN + HOME + render(moment, columns, rows) + CLEAR_BELOW + END)
+            _write(BEGIN + HOME + render(result, columns, rows) + CLEAR_BELOW + END)
         else:
             self._due = now + LINE_INTERVAL_S
-            print(plain_line(moment), flush=True)
+            print(plain_line(result), flush=True)
         return True
 
     def finish(self) -> None:
         pass
 
 
-def plain_line(moment: Moment) -> str:
-    """A moment in one line of plain text."""
-    frame, reading = moment.frame, moment.reading
+def plain_line(result: FrameResult) -> str:
+    """A result in one line of plain text."""
+    frame, classification = result.frame, result.classification
     parts = [
         f"frame {frame.number}" if frame else "",
-        title_of(moment),
-        moment_line(moment),
-        f"set {set_line(reading.chosen)}" if reading and reading.chosen is not None else "",
-        rate_line(moment.fps, moment.temperature_c),
-        f"age {reading.frame_age_ms:.0f} ms" if reading else "",
-        f"dropped {moment.counts.dropped}",
+        title_of(result),
+        hint_line(result),
+        f"set {set_line(classification.prediction_set)}"
+        if classification and classification.prediction_set is not None
+        else "",
+        rate_line(result.fps, result.temperature_c),
+        f"age {classification.frame_age_ms:.0f} ms" if classification else "",
+        f"dropped {result.counts.dropped}",
         frame.name if frame else "",
     ]
     return "  ".join(filter(None, parts))
 
 
-def render(moment: Moment, columns: int, rows: int) -> str:
-    """A moment as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
-    image = moment.frame.image_bgr if moment.frame else BLANK
+def render(result: FrameResult, columns: int, rows: int) -> str:
+    """A result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
+    image = result.frame.image_bgr if result.frame else BLANK
     columns -= 1  # erasing the rest of a full line would take its last character
     if columns < PANEL_COLUMNS + MIN_PICTURE_COLUMNS:
-        panel = compact_lines(moment, columns)[:rows]
+        panel = compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
     else:
         room = columns - PANEL_COLUMNS
-        panel = panel_lines(moment, PANEL_COLUMNS - 2)
+        panel = panel_lines(result, PANEL_COLUMNS - 2)
         picture = half_blocks(image, room, rows)
         blank = " " * _fit(image, room, rows)[0]
         lines = [
@@ -152,29 +154,29 @@ def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, in
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
-def panel_lines(moment: Moment, columns: int) -> list[str]:
+def panel_lines(result: FrameResult, columns: int) -> list[str]:
     """State, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
     figures: list[tuple[str, str] | None] = [
-        ("frames a second", "-" if moment.fps is None else f"{moment.fps:.1f}"),
-        ("dropped", str(moment.counts.dropped)),
-        ("not classified", str(sum(moment.counts.rejected.values()))),
+        ("frames a second", "-" if result.fps is None else f"{result.fps:.1f}"),
+        ("dropped", str(result.counts.dropped)),
+        ("not classified", str(sum(result.counts.rejected.values()))),
     ]
-    if moment.temperature_c is not None:
-        figures.append(("processor", f"{moment.temperature_c:.0f} °C"))
-    if moment.reading is not None:
-        timing = moment.reading.prediction.timing
+    if result.temperature_c is not None:
+        figures.append(("processor", f"{result.temperature_c:.0f} °C"))
+    if result.classification is not None:
+        timing = result.classification.prediction.timing
         figures += [
-            ("frame age", f"{moment.reading.frame_age_ms:.1f} ms"),
+            ("frame age", f"{result.classification.frame_age_ms:.1f} ms"),
             None,
-            ("capture", f"{moment.reading.capture_ms:.1f} ms"),
+            ("capture", f"{result.classification.capture_ms:.1f} ms"),
             ("preprocess", f"{timing.preprocess_ms:.1f} ms"),
             ("invoke", f"{timing.invoke_ms:.1f} ms"),
             ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
-            ("end to end", f"{moment.reading.end_to_end_ms:.1f} ms"),
+            ("end to end", f"{result.classification.end_to_end_ms:.1f} ms"),
         ]
-    name = moment.frame.name if moment.frame else ""
+    name = result.frame.name if result.frame else ""
     return [
-        *_head(moment, columns),
+        *_head(result, columns),
         "",
         *(f"{DIM}{one[0]:<17}{RESET}{one[1]:>10}" if one else "" for one in figures),
         "",
@@ -183,44 +185,44 @@ def panel_lines(moment: Moment, columns: int) -> list[str]:
     ]
 
 
-def compact_lines(moment: Moment, columns: int) -> list[str]:
+def compact_lines(result: FrameResult, columns: int) -> list[str]:
     """The same in few lines, to leave a small terminal's height to the picture."""
-    figures = [f"{rate_line(moment.fps, None) or '- fps'}, {moment.counts.dropped} dropped"]
-    if moment.reading is not None:
-        figures[0] += f", age {moment.reading.frame_age_ms:.0f} ms"
-        figures.append(latency_line(moment.reading))
+    figures = [f"{rate_line(result.fps, None) or '- fps'}, {result.counts.dropped} dropped"]
+    if result.classification is not None:
+        figures[0] += f", age {result.classification.frame_age_ms:.0f} ms"
+        figures.append(latency_line(result.classification))
         if len(figures[-1]) > columns:
-            figures[-1] = latency_line(moment.reading, with_capture=False)
+            figures[-1] = latency_line(result.classification, with_capture=False)
     return [
-        *_head(moment, columns),
+        *_head(result, columns),
         *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (*figures, DISCLAIMER)),
     ]
 
 
-def _head(moment: Moment, columns: int) -> list[str]:
+def _head(result: FrameResult, columns: int) -> list[str]:
     """The title, what to do, and the bars."""
-    reading = moment.reading
-    colour = _foreground(*colour_of(reading.prediction.index)[::-1]) if reading else ""
+    classification = result.classification
+    colour = _foreground(*colour_of(classification.prediction.index)[::-1]) if classification else ""
     return [
-        f"{colour}█{RESET} {BOLD}{_cut(title_of(moment), columns - 2)}{RESET}",
-        f"  {DIM}{_cut(with_legend(moment_line(moment), reading), columns - 2)}{RESET}",
-        *(_bars(reading, columns) if reading else []),
+        f"{colour}█{RESET} {BOLD}{_cut(title_of(result), columns - 2)}{RESET}",
+        f"  {DIM}{_cut(with_legend(hint_line(result), classification), columns - 2)}{RESET}",
+        *(_bars(classification, columns) if classification else []),
     ]
 
 
-def _bars(reading: Reading, columns: int) -> list[str]:
+def _bars(classification: Classification, columns: int) -> list[str]:
     """One line a class: name, bar with eighths of a cell, percentage."""
-    probabilities = reading.prediction.probabilities
+    probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, MAX_BARS)
-    names = min(max(len(name_line(reading, index)) for index in indices), columns // 2 + 5)
+    names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
     room = max(columns - names - 6, 1)
     lines = []
     for index in indices:
         eighths = round(8 * room * probabilities[index])
         bar = "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
-        style = BOLD if index == reading.prediction.index else DIM
+        style = BOLD if index == classification.prediction.index else DIM
         lines.append(
-            f"{style}{_cut(name_line(reading, index), names):<{names}}{RESET} "
+            f"{style}{_cut(name_line(classification, index), names):<{names}}{RESET} "
             f"{_foreground(*colour_of(index)[::-1])}{bar:<{room}}{RESET}{probabilities[index]:>5.0%}"
         )
     return lines

@@ -1,4 +1,4 @@
-"""How moments are shown: a window, a terminal, JSON lines, or several at once."""
+"""How results are shown: a window, a terminal, JSON lines, or several at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 
 
 class View(Protocol):
-    """Shows moments from entry to exit, and leaves the screen as it was."""
+    """Shows results from entry to exit, and leaves the screen as it was."""
 
     def __enter__(self) -> View: ...
 
@@ -19,15 +19,15 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, moment: Moment) -> bool:
-        """Shows a moment; False when the person asked to stop."""
+    def show(self, result: FrameResult) -> bool:
+        """Shows a result; False when the person asked to stop."""
 
     def finish(self) -> None:
         """Called when a source has ended by itself: a window stays until it is closed."""
 
 
 class Several:
-    """Views that show the same moments; one that says stop stops all."""
+    """Views that show the same results; one that says stop stops all."""
 
     def __init__(self, views: Sequence[View]) -> None:
         self._views = views
@@ -45,8 +45,8 @@ class Several:
     ) -> None:
         self._entered.__exit__(kind, error, trace)
 
-    def show(self, moment: Moment) -> bool:
-        going_on = [view.show(moment) for view in self._views]
+    def show(self, result: FrameResult) -> bool:
+        going_on = [view.show(result) for view in self._views]
         return all(going_on)
 
     def finish(self) -> None:
@@ -80,7 +80,7 @@ def open_best() -> View:
 
 
 def open_jsonlines() -> View:
-    """One JSON object a moment."""
+    """One JSON object a result."""
     from dermedge.edge.views.jsonlines import JsonLinesView
 
     return JsonLinesView()

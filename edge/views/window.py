@@ -15,8 +15,8 @@ import cv2
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import write_bytes
-from dermedge.edge.pipeline import Moment
-from dermedge.edge.views.overlay import draw_moment, encode
+from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.views.overlay import encode, paint_result
 
 TITLE = "dermedge"
 KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
@@ -51,7 +51,7 @@ class WindowView:
         reason = why_no_window()
         if reason:
             raise OptionError(reason)
-        self._last: Moment | None = None
+        self._last: FrameResult | None = None
         self._heat = False
         self._frozen = False
 
@@ -67,34 +67,34 @@ class WindowView:
     ) -> None:
         cv2.destroyAllWindows()
 
-    def show(self, moment: Moment) -> bool:
+    def show(self, result: FrameResult) -> bool:
         if self._last is None:
-            height, width = draw_moment(moment).shape[:2]
+            height, width = paint_result(result).shape[:2]
             cv2.resizeWindow(TITLE, width, height)
-        self._last = moment
-        self._redraw(moment)
-        going_on = self._handle_key(moment, KEY_WAIT_MS)
+        self._last = result
+        self._redraw(result)
+        going_on = self._handle_key(result, KEY_WAIT_MS)
         while going_on and self._frozen:
-            going_on = self._handle_key(moment, FROZEN_WAIT_MS)
+            going_on = self._handle_key(result, FROZEN_WAIT_MS)
         return going_on
 
     def finish(self) -> None:
         while self._last is not None and self._handle_key(self._last, FROZEN_WAIT_MS):
             pass
 
-    def _redraw(self, moment: Moment) -> None:
-        cv2.imshow(TITLE, draw_moment(moment, self._heat))
+    def _redraw(self, result: FrameResult) -> None:
+        cv2.imshow(TITLE, paint_result(result, self._heat))
 
-    def _handle_key(self, moment: Moment, wait_ms: int) -> bool:
+    def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
         """Waits for a key and does what it says; False for quit or a closed window."""
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen
         elif key == ord("h"):
             self._heat = not self._heat
-            self._redraw(moment)
-        elif key == ord("s") and moment.frame is not None:
-            path = Path(f"dermedge-{moment.frame.number:06d}.png")
-            write_bytes(path, encode(draw_moment(moment, self._heat), path.suffix))
+            self._redraw(result)
+        elif key == ord("s") and result.frame is not None:
+            path = Path(f"dermedge-{result.frame.number:06d}.png")
+            write_bytes(path, encode(paint_result(result, self._heat), path.suffix))
             print(f"saved {path}")
         return key not in QUIT_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -14,7 +14,7 @@ from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.latency import latency
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import ColdStart
-from dermedge.benchmarks.report import Report, Row
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.benchmarks.whole_loop import summarize
 from dermedge.edge.model.classifier import Prediction, Timing
 from dermedge.edge.model.decision import Decision
@@ -64,9 +64,9 @@ def make_result() -> Callable[[], FrameResult]:
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchmarkReport:
     """Two models; of the second the system told no memory."""
-    first = Row(
+    first = ModelResult(
         model="alpha",
         path="models/alpha.tflite",
         sha256="0" * 64,
@@ -89,7 +89,7 @@ def report() -> Report:
         latency=latency([Timing(0.4, 4.0 + 2 * step, 0.1) for step in range(5)], cpu_ms=4.5),
     )
     machine = describe_machine("litert", root=Path("/nowhere"))
-    return Report(
+    return BenchmarkReport(
         created="2026-11-23T09:00:00+00:00",
         command="dermedge benchmark",
         machine=machine,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dermedge import Classifier
-from dermedge.benchmarks.whole_loop import Endless, measure_loop, opener, summarize
+from dermedge.benchmarks.whole_loop import EndlessSource, measure_loop, source_opener, summarize
 from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.quality import Defect
 
@@ -29,7 +29,7 @@ def lesion(tmp_path: Path) -> Path:
 
 def test_the_parts_of_the_loop_make_the_whole(lesion: Path, model_path: Path) -> None:
     with Classifier(model_path) as classifier:
-        found = measure_loop(opener(str(lesion), []), classifier, 0.05)
+        found = measure_loop(source_opener(str(lesion), []), classifier, 0.05)
     assert found is not None
     parts = (found.capture, found.preprocess, found.invoke, found.postprocess, found.rest)
     assert all(part.median > 0 for part in parts)
@@ -59,6 +59,6 @@ def test_without_a_frame_that_is_worth_an_answer_there_are_no_times(
 
 
 def test_a_source_that_ends_begins_again(lesion: Path) -> None:
-    source = Endless(opener(None, [lesion]))
+    source = EndlessSource(source_opener(None, [lesion]))
     assert [source.read() is not None for _ in range(3)] == [True] * 3
     source.close()

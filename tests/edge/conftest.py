@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier, Prediction, Smooth, Tensor, Timing
 from dermedge.edge.model.decision import Decision
-from dermedge.edge.model.golden import DRAWING, PICTURES, answers, draw
+from dermedge.edge.model.golden import DRAWING, IMAGE_COUNT, answers, golden_image
 from dermedge.edge.model.manifest import attach, read_manifest
-from dermedge.edge.pipeline import Counts, Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import Defect
 from dermedge.edge.sources.frame import Frame
@@ -116,56 +116,56 @@ def a_prediction() -> Prediction:
 
 
 @pytest.fixture
-def make_reading() -> Callable[..., Reading]:
-    """A function that makes readings; its keywords replace the values of a usual one."""
+def make_classification() -> Callable[..., Classification]:
+    """A function that makes classifications; its keywords replace the values of a usual one."""
 
-    def make(height: int = 480, width: int = 640, number: int = 7, **changes: Any) -> Reading:
+    def make(height: int = 480, width: int = 640, number: int = 7, **changes: Any) -> Classification:
         side = min(height, width)
         values: dict[str, Any] = {
             "frame": Frame(np.full((height, width, 3), 120, np.uint8), number, time.monotonic(), "a camera"),
             "prediction": a_prediction(),
             "labels": LABELS,
             "label": "nevus",
-            "chosen": None,
-            "seen": ((height - side) // 2, (width - side) // 2, side),
+            "prediction_set": None,
+            "crop": ((height - side) // 2, (width - side) // 2, side),
             "dropped": 3,
             "capture_ms": 12.5,
             "frame_age_ms": 6.25,
             "fps": 29.5,
         }
-        return Reading(**{**values, **changes})
+        return Classification(**{**values, **changes})
 
     return make
 
 
 @pytest.fixture
-def make_moment(make_reading: Callable[..., Reading]) -> Callable[..., Moment]:
-    """A function that makes moments: an answer, or, with ``reading=None``, what its keywords say."""
+def make_result(make_classification: Callable[..., Classification]) -> Callable[..., FrameResult]:
+    """A function that makes results: an answer, or, with ``classification=None``, what its keywords say."""
 
-    def make(**changes: Any) -> Moment:
-        reading = changes.pop("reading", make_reading())
+    def make(**changes: Any) -> FrameResult:
+        classification = changes.pop("classification", make_classification())
         values: dict[str, Any] = {
             "state": State.ANSWER,
             "hint": "",
-            "frame": reading.frame if reading else make_reading().frame,
-            "seen": (0, 80, 480),
-            "reading": reading,
+            "frame": classification.frame if classification else make_classification().frame,
+            "crop": (0, 80, 480),
+            "classification": classification,
             "defect": None,
-            "counts": Counts(classified=5, rejected={Defect.MOVING: 2}, dropped=3),
+            "counts": FrameCounts(classified=5, rejected={Defect.MOVING: 2}, dropped=3),
             "fps": 29.5,
             "temperature_c": None,
         }
-        return Moment(**{**values, **changes})
+        return FrameResult(**{**values, **changes})
 
     return make
 
 
 @pytest.fixture
-def noted_reading(make_reading: Callable[..., Reading]) -> Reading:
+def noted_classification(make_classification: Callable[..., Classification]) -> Classification:
     """One that is uncertain, with the alert of melanoma on."""
     prediction = a_prediction()
     decision = replace(prediction.decision, uncertain=True, alert=True)
-    return make_reading(prediction=replace(prediction, decision=decision, alert="melanoma"))
+    return make_classification(prediction=replace(prediction, decision=decision, alert="melanoma"))
 
 
 @pytest.fixture
@@ -203,7 +203,9 @@ def make_golden(
         outputs["evidence"][:, 0, 0, 0] += np.uint8(shift)
         manifest = read_manifest(model_path)
         assert manifest is not None
-        pixels = b"".join(to_input(draw(n), manifest.input_size).tobytes() for n in range(PICTURES))
+        pixels = b"".join(
+            to_input(golden_image(n), manifest.input_size).tobytes() for n in range(IMAGE_COUNT)
+        )
         golden = {
             "drawing": DRAWING,
             "pixels": hashlib.sha256(pixels).hexdigest(),

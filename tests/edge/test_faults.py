@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dermedge import cli
 from dermedge.edge.cli import run as run_cli
 from dermedge.edge.errors import SourceLost
-from dermedge.edge.pipeline import Moment, Pipeline
+from dermedge.edge.pipeline import FrameResult, Pipeline
 from dermedge.edge.sources.capture import as_bgr
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 from dermedge.edge.sources.latest import LatestFrame, Outage
@@ -72,9 +72,9 @@ class Signalling(JsonLinesView):
         super().__init__()
         self.state, self.number = state, number
 
-    def show(self, moment: Moment) -> bool:
-        going_on = super().show(moment)
-        if moment.state is self.state:
+    def show(self, result: FrameResult) -> bool:
+        going_on = super().show(result)
+        if result.state is self.state:
             os.kill(os.getpid(), self.number)
         return going_on
 
@@ -102,7 +102,7 @@ def test_a_signal_in_any_state_ends_with_whole_lines_a_closed_source_and_no_thre
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     assert json.loads(captured.out.splitlines()[-1])["state"] == state
-    [path] = (tmp_path / "kept").glob("*/moments.jsonl")
+    [path] = (tmp_path / "kept").glob("*/frames.jsonl")
     assert [json.loads(line)["state"] for line in path.read_text().splitlines()][-1] == state
     assert feed.is_closed
     assert not any(thread.name == "capture" for thread in threading.enumerate())
@@ -115,10 +115,10 @@ def test_pictures_that_change_their_size_are_read_on(classifier: type) -> None:
     feed = Feed(steps)
     feed.is_live = False  # each of them
     seen = []
-    with Pipeline(feed, classifier()) as moments:
-        for moment in moments:
-            assert moment.frame is not None
-            seen.append(moment.frame.image_bgr.shape[:2])
+    with Pipeline(feed, classifier()) as results:
+        for result in results:
+            assert result.frame is not None
+            seen.append(result.frame.image_bgr.shape[:2])
             if len(seen) == len(sizes):
                 break
     assert seen == sizes
@@ -143,9 +143,9 @@ def test_a_burst_after_a_pause_is_answered_by_its_newest_frame(classifier: type)
     done = threading.Event()
     rng = np.random.default_rng(0)
     feed = Bursting([rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)])
-    with Pipeline(feed, classifier(before=lambda: done.wait(5)), gated=False) as moments:
-        next(moments)
-        second = next(moments)
+    with Pipeline(feed, classifier(before=lambda: done.wait(5)), gated=False) as results:
+        next(results)
+        second = next(results)
     assert second.frame is not None
     assert second.frame.number >= 48
 
@@ -154,8 +154,8 @@ def test_a_slow_camera_is_not_a_lost_one(
     classifier: type, make_lesion: Callable[..., NDArray[np.uint8]]
 ) -> None:
     feed = Feed([make_lesion()], interval_s=0.4)
-    with Pipeline(feed, classifier()) as moments:
-        states = [next(moments).state for _ in range(3)]
+    with Pipeline(feed, classifier()) as results:
+        states = [next(results).state for _ in range(3)]
     assert State.CAMERA_LOST not in states
 
 
@@ -189,9 +189,9 @@ def test_a_disk_that_fills_while_it_records_is_one_line_and_status_2(
     source = ["--source", str(lesion_video), "--json", "--record", str(tmp_path)]
     real = record.RecordView._keep
 
-    def keep(view: record.RecordView, moment: Moment, with_picture: bool) -> None:
+    def keep(view: record.RecordView, result: FrameResult, with_picture: bool) -> None:
         monkeypatch.setattr(record.os, "fsync", full)
-        real(view, moment, with_picture)
+        real(view, result, with_picture)
 
     monkeypatch.setattr(record.RecordView, "_keep", keep)
     assert cli.main(["run", "--model", str(model_path), *source]) == 2

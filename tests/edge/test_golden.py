@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import PICTURES, Moved, compare, draw, record, replay
+from dermedge.edge.model.golden import IMAGE_COUNT, ChangedOutput, compare, golden_image, record, replay
 from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.model.runtime import choose_runtime
 
@@ -24,9 +24,9 @@ DIGEST = "e950f7497d6d0a0bace42ceb9b33bcd07a15005ae9e99192e0e340b1c587c95e"
 
 
 def test_the_pictures_are_the_same_on_every_machine() -> None:
-    pictures = [draw(number) for number in range(PICTURES)]
+    pictures = [golden_image(number) for number in range(IMAGE_COUNT)]
     assert {one.shape for one in pictures} == {(240, 320, 3)}
-    assert len({one.tobytes() for one in pictures}) == PICTURES
+    assert len({one.tobytes() for one in pictures}) == IMAGE_COUNT
     assert hashlib.sha256(b"".join(one.tobytes() for one in pictures)).hexdigest() == DIGEST
     assert all(one.std() > 15 for one in pictures), "none is plain"
 
@@ -56,7 +56,7 @@ def test_an_output_that_moved_is_told_with_how_much(make_golden: Callable[..., P
     assert replayed is not None
     assert not replayed.passed
     assert replayed.same_pixels
-    assert replayed.moved == (Moved("evidence", 12, 3.0, True),)
+    assert replayed.moved == (ChangedOutput("evidence", 12, 3.0, True),)
     assert str(replayed.moved[0]) == "evidence moved in 12 of 12 pictures, by 3 levels at most"
     assert replayed.other_class == 0
 
@@ -64,7 +64,7 @@ def test_an_output_that_moved_is_told_with_how_much(make_golden: Callable[..., P
 def test_another_most_probable_class_is_counted(
     make_golden: Callable[..., Path], golden_answers: dict[str, NDArray[Any]]
 ) -> None:
-    always_first = np.zeros((PICTURES, 5), np.uint8)
+    always_first = np.zeros((IMAGE_COUNT, 5), np.uint8)
     always_first[:, 0] = 255
     golden = read_manifest(make_golden()).golden
     outputs = {**golden["outputs"], "probabilities": base64.b64encode(always_first.tobytes()).decode()}

@@ -1,4 +1,4 @@
-"""From frames to readings."""
+"""From frames to classifications."""
 
 from __future__ import annotations
 
@@ -15,70 +15,72 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.pipeline import UNCERTAIN, Pipeline, Reading, classify_frames, rate
+from dermedge.edge.pipeline import UNCERTAIN, Classification, Pipeline, classify_frames, rate
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.states import Smoother
 
 
 def test_each_frame_of_a_video_becomes_a_reading(video: Path, classifier: type) -> None:
-    readings = list(classify_frames(open_source(str(video)), classifier()))
-    assert [reading.frame.number for reading in readings] == [0, 1, 2, 3, 4]
-    assert {reading.label for reading in readings} == {"nevus"}
+    classifications = list(classify_frames(open_source(str(video)), classifier()))
+    assert [classification.frame.number for classification in classifications] == [0, 1, 2, 3, 4]
+    assert {classification.label for classification in classifications} == {"nevus"}
 
 
 def test_below_the_asked_confidence_the_label_is_uncertain(video: Path, classifier: type) -> None:
-    reading = next(classify_frames(open_source(str(video)), classifier(), confidence=0.71))
-    assert reading.label == UNCERTAIN
-    assert reading.prediction.label == "nevus", "the prediction itself stays"
-    assert reading.is_uncertain
+    classification = next(classify_frames(open_source(str(video)), classifier(), confidence=0.71))
+    assert classification.label == UNCERTAIN
+    assert classification.prediction.label == "nevus", "the prediction itself stays"
+    assert classification.is_uncertain
 
 
-def test_an_answer_that_its_model_calls_uncertain_keeps_its_label(noted_reading: Reading) -> None:
-    assert noted_reading.is_uncertain
-    assert noted_reading.label == "nevus"
+def test_an_answer_that_its_model_calls_uncertain_keeps_its_label(
+    noted_classification: Classification,
+) -> None:
+    assert noted_classification.is_uncertain
+    assert noted_classification.label == "nevus"
 
 
 def test_a_reading_is_uncertain_by_the_model_or_by_the_asked_confidence(
-    make_reading: Callable[..., Reading],
+    make_classification: Callable[..., Classification],
 ) -> None:
-    reading = make_reading()
-    assert not reading.is_uncertain
-    assert replace(reading, label=UNCERTAIN).is_uncertain
+    classification = make_classification()
+    assert not classification.is_uncertain
+    assert replace(classification, label=UNCERTAIN).is_uncertain
 
 
 def test_end_to_end_is_the_capture_and_all_that_came_after(video: Path, classifier: type) -> None:
-    reading = next(classify_frames(open_source(str(video)), classifier()))
-    assert reading.end_to_end_ms == reading.capture_ms + reading.frame_age_ms
-    assert reading.capture_ms > 0
-    assert reading.frame_age_ms > 0
+    classification = next(classify_frames(open_source(str(video)), classifier()))
+    assert classification.end_to_end_ms == classification.capture_ms + classification.frame_age_ms
+    assert classification.capture_ms > 0
+    assert classification.frame_age_ms > 0
 
 
 def test_frames_that_come_while_the_classifier_works_are_counted_as_dropped(
     camera: type, classifier: type
 ) -> None:
     source = camera(20)
-    readings = list(classify_frames(source, classifier(before=lambda: source.ended.wait(5))))
-    assert readings[-1].frame.number == 19
-    assert readings[-1].dropped == 20 - len(readings)
+    classifications = list(classify_frames(source, classifier(before=lambda: source.ended.wait(5))))
+    assert classifications[-1].frame.number == 19
+    assert classifications[-1].dropped == 20 - len(classifications)
 
 
 def test_a_lost_camera_stops_with_its_name_after_the_readings_before(camera: type, classifier: type) -> None:
-    readings = classify_frames(camera(1, error=SourceError("'front door' stopped")), classifier())
-    assert next(readings).frame.number == 0
+    classifications = classify_frames(camera(1, error=SourceError("'front door' stopped")), classifier())
+    assert next(classifications).frame.number == 0
     with pytest.raises(SourceError, match="'front door' stopped"):
-        next(readings)
+        next(classifications)
 
 
 def test_closing_the_readings_ends_the_capture_thread(camera: type, classifier: type) -> None:
     source = camera(10**9)
-    with closing(classify_frames(source, classifier())) as readings:
-        next(readings)
+    with closing(classify_frames(source, classifier())) as classifications:
+        next(classifications)
     assert not any(reader.is_alive() for reader in source.readers)
 
 
 def test_the_square_that_the_network_sees_is_told(video: Path, classifier: type) -> None:
-    top, left, side = next(classify_frames(open_source(str(video)), classifier())).seen
+    top, left, side = next(classify_frames(open_source(str(video)), classifier())).crop
     assert 0 < side <= 48
     assert (top, left) == ((48 - side) // 2, (64 - side) // 2)
 
@@ -91,8 +93,8 @@ def test_n_stamps_have_n_minus_1_intervals() -> None:
 
 def test_max_fps_keeps_its_distance(lesion_video: Path, classifier: type) -> None:
     started = time.monotonic()
-    with Pipeline(open_source(str(lesion_video)), classifier(), max_fps=20) as moments:
-        assert len(list(moments)) == 5
+    with Pipeline(open_source(str(lesion_video)), classifier(), max_fps=20) as results:
+        assert len(list(results)) == 5
     assert time.monotonic() - started >= 4 / 20
 
 
@@ -100,13 +102,13 @@ def test_the_frame_after_a_wait_is_the_newest_one(camera: type, classifier: type
     at_once, later = threading.Event(), threading.Event()
     at_once.set()
     source = camera(20, gates=[at_once, later])
-    with Pipeline(source, classifier(), max_fps=5, gated=False) as moments:
-        next(moments)
+    with Pipeline(source, classifier(), max_fps=5, gated=False) as results:
+        next(results)
         later.set()
         assert source.ended.wait(5)
-        moment = next(moments)
-    assert moment.reading is not None
-    assert moment.reading.frame.number == 19
+        result = next(results)
+    assert result.classification is not None
+    assert result.classification.frame.number == 19
 
 
 def test_a_frame_that_comes_while_another_is_made_ready_takes_its_place(
@@ -123,17 +125,21 @@ def test_a_frame_that_comes_while_another_is_made_ready_takes_its_place(
         return make_ready(frame_bgr)
 
     monkeypatch.setattr(stub, "preprocess", preprocess)
-    with Pipeline(source, stub, gated=False) as moments:
-        readings = [moment.reading for moment in moments]
-    assert [(reading.frame.number, reading.dropped) for reading in readings if reading] == [(1, 1)]
+    with Pipeline(source, stub, gated=False) as results:
+        classifications = [result.classification for result in results]
+    assert [
+        (classification.frame.number, classification.dropped)
+        for classification in classifications
+        if classification
+    ] == [(1, 1)]
 
 
 def test_without_a_gate_every_frame_is_classified_and_with_one_those_that_are_worth_it(
     video: Path, lesion_video: Path, classifier: type
 ) -> None:
     def classified(path: Path, gated: bool) -> int:
-        with Pipeline(open_source(str(path)), classifier(), gated=gated) as moments:
-            return sum(moment.reading is not None for moment in moments)
+        with Pipeline(open_source(str(path)), classifier(), gated=gated) as results:
+            return sum(result.classification is not None for result in results)
 
     assert (classified(video, False), classified(video, True)) == (5, 0)
     assert (classified(lesion_video, False), classified(lesion_video, True)) == (5, 5)
@@ -143,9 +149,9 @@ def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
     lesion_video: Path, model_path: Path
 ) -> None:
     with Classifier(model_path) as model:
-        alone = [reading.prediction for reading in classify_frames(Stills(lesion_video), model)]
-        with Pipeline(open_source(str(lesion_video)), model, gated=False) as moments:
-            smoothed = [moment.reading.prediction for moment in moments if moment.reading]
+        alone = [classification.prediction for classification in classify_frames(Stills(lesion_video), model)]
+        with Pipeline(open_source(str(lesion_video)), model, gated=False) as results:
+            smoothed = [result.classification.prediction for result in results if result.classification]
     expected = Smoother()
     for number, (one, other) in enumerate(zip(alone, smoothed, strict=True)):
         assert other.probabilities == expected.add(one.probabilities, number / 10)

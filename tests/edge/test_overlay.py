@@ -8,79 +8,92 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dermedge.edge.pipeline import UNCERTAIN, Moment, Reading
+from dermedge.edge.pipeline import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.overlay import (
     LEGIBLE_SIZE,
-    draw,
-    draw_moment,
     encode,
     heat_map,
     notes_line,
+    paint_classification,
+    paint_result,
     rows_that_fit,
 )
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
-def test_a_legible_frame_keeps_its_size(size: tuple[int, int], make_reading: Callable[..., Reading]) -> None:
-    assert draw(make_reading(*size)).shape == (*size, 3)
+def test_a_legible_frame_keeps_its_size(
+    size: tuple[int, int], make_classification: Callable[..., Classification]
+) -> None:
+    assert paint_classification(make_classification(*size)).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("size", [(75, 100), (100, 75), (1, 1), (32, 32)])
 def test_a_small_picture_is_enlarged_until_it_is_legible(
-    size: tuple[int, int], make_reading: Callable[..., Reading]
+    size: tuple[int, int], make_classification: Callable[..., Classification]
 ) -> None:
-    height, width = draw(make_reading(*size)).shape[:2]
+    height, width = paint_classification(make_classification(*size)).shape[:2]
     assert width >= LEGIBLE_SIZE[0]
     assert height >= LEGIBLE_SIZE[1]
 
 
-def test_the_frame_itself_is_left_alone(make_reading: Callable[..., Reading]) -> None:
-    reading = make_reading()
-    draw(reading, heat=True)
-    assert (reading.frame.image_bgr == 120).all()
+def test_the_frame_itself_is_left_alone(make_classification: Callable[..., Classification]) -> None:
+    classification = make_classification()
+    paint_classification(classification, heat=True)
+    assert (classification.frame.image_bgr == 120).all()
 
 
-def test_what_the_network_does_not_see_is_darker(make_reading: Callable[..., Reading]) -> None:
-    image = draw(make_reading())
+def test_what_the_network_does_not_see_is_darker(make_classification: Callable[..., Classification]) -> None:
+    image = paint_classification(make_classification())
     assert image[240, 620].max() < image[240, 320].min()
 
 
-def test_the_heat_is_drawn_where_the_evidence_lies(make_reading: Callable[..., Reading]) -> None:
-    plain, hot = draw(make_reading()), draw(make_reading(), heat=True)
+def test_the_heat_is_drawn_where_the_evidence_lies(
+    make_classification: Callable[..., Classification],
+) -> None:
+    plain, hot = (
+        paint_classification(make_classification()),
+        paint_classification(make_classification(), heat=True),
+    )
     change = np.abs(hot.astype(int) - plain).sum(axis=2)
     assert change[120, 200] > 30, "the upper left cell is hot"
     assert change[300, 500] == 0, "cold skin stays as it is"
 
 
-def test_heat_without_evidence_draws_the_plain_reading(make_reading: Callable[..., Reading]) -> None:
-    reading = make_reading()
-    blind = replace(reading, prediction=replace(reading.prediction, evidence_levels=None))
+def test_heat_without_evidence_draws_the_plain_reading(
+    make_classification: Callable[..., Classification],
+) -> None:
+    classification = make_classification()
+    blind = replace(classification, prediction=replace(classification.prediction, evidence_levels=None))
     assert heat_map(blind.prediction) is None
-    assert np.array_equal(draw(blind, heat=True), draw(blind))
+    assert np.array_equal(paint_classification(blind, heat=True), paint_classification(blind))
 
 
-def test_heat_is_the_lead_of_the_predicted_class_from_0_to_1(make_reading: Callable[..., Reading]) -> None:
-    heat = heat_map(make_reading().prediction)
+def test_heat_is_the_lead_of_the_predicted_class_from_0_to_1(
+    make_classification: Callable[..., Classification],
+) -> None:
+    heat = heat_map(make_classification().prediction)
     assert heat is not None
     assert heat.tolist() == [[1, 0], [0, 0]]
 
 
 def test_the_notes_are_words_of_the_decision_and_no_advice(
-    make_reading: Callable[..., Reading], noted_reading: Reading
+    make_classification: Callable[..., Classification], noted_classification: Classification
 ) -> None:
-    assert notes_line(make_reading()) == ""
-    assert notes_line(noted_reading) == "uncertain, melanoma alert"
-    assert notes_line(replace(noted_reading, label=UNCERTAIN)) == "melanoma alert", "not twice"
+    assert notes_line(make_classification()) == ""
+    assert notes_line(noted_classification) == "uncertain, melanoma alert"
+    assert notes_line(replace(noted_classification, label=UNCERTAIN)) == "melanoma alert", "not twice"
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
 def test_notes_are_drawn_below_the_label_and_change_nothing_else(
-    size: tuple[int, int], make_reading: Callable[..., Reading], noted_reading: Reading
+    size: tuple[int, int],
+    make_classification: Callable[..., Classification],
+    noted_classification: Classification,
 ) -> None:
     height, width = size
-    plain = draw(make_reading(*size))
-    noted = draw(make_reading(*size, prediction=noted_reading.prediction))
+    plain = paint_classification(make_classification(*size))
+    noted = paint_classification(make_classification(*size, prediction=noted_classification.prediction))
     rows, columns = np.nonzero((plain != noted).any(axis=2))
     assert rows.min() >= height // 16
     assert rows.max() < height // 5
@@ -92,47 +105,55 @@ def test_more_classes_than_fit_show_the_most_probable_in_the_model_s_order() -> 
     assert rows_that_fit((0.1, 0.5, 0.05, 0.35), 3) == [0, 1, 3]
 
 
-def test_many_classes_fit_on_a_small_screen(make_reading: Callable[..., Reading]) -> None:
-    reading = make_reading(320, 480)
+def test_many_classes_fit_on_a_small_screen(make_classification: Callable[..., Classification]) -> None:
+    classification = make_classification(320, 480)
     many = replace(
-        reading,
+        classification,
         labels=tuple(f"class {index}" for index in range(60)),
-        prediction=replace(reading.prediction, probabilities=(1 / 60,) * 60),
+        prediction=replace(classification.prediction, probabilities=(1 / 60,) * 60),
     )
-    assert draw(many).shape == (320, 480, 3)
+    assert paint_classification(many).shape == (320, 480, 3)
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8")])
 def test_a_picture_is_encoded_as_its_suffix_says(
-    suffix: str, magic: bytes, make_reading: Callable[..., Reading]
+    suffix: str, magic: bytes, make_classification: Callable[..., Classification]
 ) -> None:
-    assert encode(draw(make_reading()), suffix).startswith(magic)
+    assert encode(paint_classification(make_classification()), suffix).startswith(magic)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
 def test_a_moment_has_the_reticle_about_what_the_network_sees(
-    size: tuple[int, int], make_reading: Callable[..., Reading], make_moment: Callable[..., Moment]
+    size: tuple[int, int],
+    make_classification: Callable[..., Classification],
+    make_result: Callable[..., FrameResult],
 ) -> None:
     height, width = size
-    frame = make_reading(*size).frame
+    frame = make_classification(*size).frame
     seen = (0, (width - height) // 2, height)
-    image = draw_moment(make_moment(reading=None, state=State.SEARCHING, frame=frame, seen=seen))
+    image = paint_result(make_result(classification=None, state=State.SEARCHING, frame=frame, crop=seen))
     left = image[height // 2, seen[1] : seen[1] + height // 12]
     assert left.max() > 200
     assert (image[height // 2, width // 2] == 120).all(), "the middle stays free"
 
 
-def test_an_answer_is_named_in_the_header_and_a_reading_is_not(make_moment: Callable[..., Moment]) -> None:
-    answer, reading = (draw_moment(make_moment(state=state)) for state in (State.ANSWER, State.READING))
-    assert not np.array_equal(answer[:40, :200], reading[:40, :200])
-    assert np.array_equal(answer[-90:, :70], reading[-90:, :70]), "the bars are the same"
+def test_an_answer_is_named_in_the_header_and_a_reading_is_not(
+    make_result: Callable[..., FrameResult],
+) -> None:
+    answer, classification = (
+        paint_result(make_result(state=state)) for state in (State.ANSWER, State.READING)
+    )
+    assert not np.array_equal(answer[:40, :200], classification[:40, :200])
+    assert np.array_equal(answer[-90:, :70], classification[-90:, :70]), "the bars are the same"
 
 
-def test_an_old_picture_is_dark_when_the_camera_is_lost(make_moment: Callable[..., Moment]) -> None:
-    image = draw_moment(make_moment(reading=None, state=State.CAMERA_LOST, hint="'0' stopped"))
+def test_an_old_picture_is_dark_when_the_camera_is_lost(make_result: Callable[..., FrameResult]) -> None:
+    image = paint_result(make_result(classification=None, state=State.CAMERA_LOST, hint="'0' stopped"))
     assert image[240, 320].max() < 60
 
 
-def test_a_camera_that_was_lost_before_its_first_frame_is_drawn(make_moment: Callable[..., Moment]) -> None:
-    image = draw_moment(make_moment(reading=None, state=State.CAMERA_LOST, frame=None, seen=None))
+def test_a_camera_that_was_lost_before_its_first_frame_is_drawn(
+    make_result: Callable[..., FrameResult],
+) -> None:
+    image = paint_result(make_result(classification=None, state=State.CAMERA_LOST, frame=None, crop=None))
     assert image.shape == (LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3)

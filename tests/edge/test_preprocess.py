@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, normalize, seen_square, to_input
+from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, crop_square, normalize, to_input
 
 # Measured on x86-64 with OpenCV 4.11 and 5.0, and on emulated arm64 (cortex-a72) with 5.0.
 VECTORS = {
@@ -46,7 +46,7 @@ def pattern(height: int, width: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("vector", PHONE_VECTORS, ids=lambda one: "{height}x{width}-{size}".format(**one))
 def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
     height, width, size = vector["height"], vector["width"], vector["size"]
-    assert list(seen_square(height, width, size)) == vector["seen"]
+    assert list(crop_square(height, width, size)) == vector["seen"]
     seen = to_input(pattern(height, width, vector["seed"])[..., ::-1], size)
     assert hashlib.sha256(seen.tobytes()).hexdigest() == vector["sha256"]
 
@@ -87,7 +87,7 @@ def test_kept_buffers_do_not_leak_into_the_next_frame() -> None:
 def test_the_seen_square_is_centred_inside_the_frame_and_nearly_all_of_it(
     height: int, width: int, size: int
 ) -> None:
-    top, left, side = seen_square(height, width, size)
+    top, left, side = crop_square(height, width, size)
     assert top >= 0
     assert top + side <= height
     assert abs(2 * top + side - height) <= 1

@@ -15,7 +15,7 @@ import pytest
 
 import dermedge
 from dermedge.edge.errors import StorageError
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views import record
 from dermedge.edge.views.record import LINES_NAME, RecordView, mend
@@ -36,11 +36,11 @@ def lines(view: RecordView) -> list[dict]:
 
 
 def test_a_session_holds_model_and_settings_lines_and_the_picture_of_each_answer(
-    tmp_path: Path, make_moment: Callable[..., Moment], now: list[float]
+    tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
     with RecordView(tmp_path / "kept", SESSION, 100) as view:
         for state in (State.READING, State.ANSWER, State.ANSWER, State.SEARCHING):
-            view.show(make_moment(state=state))
+            view.show(make_result(state=state))
     assert json.loads((view.path / "session.json").read_text()) == SESSION
     assert [line["state"] for line in lines(view)] == ["reading", "answer", "searching"]
     assert [line["picture"] for line in lines(view)] == [None, "000007.jpg", None]
@@ -50,34 +50,34 @@ def test_a_session_holds_model_and_settings_lines_and_the_picture_of_each_answer
 
 
 def test_while_a_state_stays_there_is_a_line_a_second_and_no_other_picture(
-    tmp_path: Path, make_moment: Callable[..., Moment], now: list[float]
+    tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
     with RecordView(tmp_path, SESSION, 100) as view:
         for _ in range(31):
-            view.show(make_moment())
+            view.show(make_result())
             now[0] += 0.1
     assert len(lines(view)) in (3, 4)
     assert len(list(view.path.glob("*.jpg"))) == 1
 
 
-def test_pandas_reads_the_lines_in_one_line(tmp_path: Path, make_moment: Callable[..., Moment]) -> None:
+def test_pandas_reads_the_lines_in_one_line(tmp_path: Path, make_result: Callable[..., FrameResult]) -> None:
     pandas = pytest.importorskip("pandas")
     with RecordView(tmp_path, SESSION, 100) as view:
-        view.show(make_moment())
-        view.show(make_moment(state=State.CAMERA_LOST, reading=None, frame=None, seen=None))
+        view.show(make_result())
+        view.show(make_result(state=State.CAMERA_LOST, classification=None, frame=None, crop=None))
     table = pandas.read_json(view.path / LINES_NAME, lines=True)
     assert table["state"].tolist() == ["answer", "camera lost"]
     assert table["probability"].tolist()[0] == pytest.approx(0.7)
 
 
 def test_each_line_is_on_the_disk_before_the_next_frame(
-    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
     real = os.fsync
     with RecordView(tmp_path, SESSION, 100) as view:
         monkeypatch.setattr(record.os, "fsync", lambda number: (synced.append(number), real(number)))
-        view.show(make_moment(state=State.READING))
+        view.show(make_result(state=State.READING))
         assert view._descriptor in synced
 
 
@@ -85,13 +85,13 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from dermedge.edge.views import record
-from dermedge.edge.pipeline import Counts, Moment
+from dermedge.edge.pipeline import FrameCounts, FrameResult
 from dermedge.edge.states import State
 
 with record.RecordView(Path(sys.argv[1]), {}, 100) as view:
     for number in range(100):
         state = list(State)[number % 3]
-        view.show(Moment(state, str(number), None, None, None, None, Counts(), None, None))
+        view.show(FrameResult(state, str(number), None, None, None, None, FrameCounts(), None, None))
         if number == 41:
             os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -117,7 +117,7 @@ def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: 
 
 
 def test_a_board_whose_clock_starts_anew_overwrites_nothing(
-    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(record.datetime):
         @classmethod
@@ -128,7 +128,7 @@ def test_a_board_whose_clock_starts_anew_overwrites_nothing(
     paths = set()
     for _ in range(3):
         with RecordView(tmp_path, SESSION, 100) as view:
-            view.show(make_moment())
+            view.show(make_result())
         paths.add(view.path)
     assert len(paths) == 3
     assert all((path / LINES_NAME).stat().st_size for path in paths)
@@ -136,14 +136,14 @@ def test_a_board_whose_clock_starts_anew_overwrites_nothing(
 
 def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
     tmp_path: Path,
-    make_moment: Callable[..., Moment],
+    make_result: Callable[..., FrameResult],
     now: list[float],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "earlier.bin").write_bytes(bytes(5000))
     with RecordView(tmp_path, SESSION, 0.02) as view:
         for _ in range(100):
-            assert view.show(make_moment())
+            assert view.show(make_result())
             now[0] += 2
     said = capsys.readouterr().err
     assert said == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
@@ -154,7 +154,7 @@ def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
 
 
 def test_a_full_disk_is_one_line(
-    tmp_path: Path, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -162,16 +162,16 @@ def test_a_full_disk_is_one_line(
     with RecordView(tmp_path, SESSION, 100) as view:
         monkeypatch.setattr(record.os, "write", full)
         with pytest.raises(StorageError, match="disk is full"):
-            view.show(make_moment(state=State.READING))
+            view.show(make_result(state=State.READING))
         monkeypatch.undo()
 
 
 def test_a_folder_that_is_full_from_the_start_is_told(
-    tmp_path: Path, make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "earlier.bin").write_bytes(bytes(5000))
     with RecordView(tmp_path, SESSION, 0.001) as view:
-        view.show(make_moment())
+        view.show(make_result())
     assert capsys.readouterr().err == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
     assert lines(view) == []
 

@@ -110,7 +110,7 @@ def test_sets_hold_the_classes_whose_smoothed_probability_reaches_their_threshol
     kept = tmp_path / "kept"
     assert run(model, "--source", lesion_video, "--json", "--sets", "--record", kept) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    lines += [json.loads(line) for line in next(kept.glob("*/moments.jsonl")).read_text().splitlines()]
+    lines += [json.loads(line) for line in next(kept.glob("*/frames.jsonl")).read_text().splitlines()]
     for line in lines:
         assert line["set"] == [label for label in labels if line["probabilities"][label] >= least[label]]
         assert labels[0] in line["set"]
@@ -145,7 +145,7 @@ def test_a_recorded_run_names_its_model_and_settings(
     assert session["model_sha256"] == digest(model_path)
     assert session["settings"]["max_fps"] == 500
     assert session["settings"]["source"] == str(lesion_video)
-    lines = (folder / "moments.jsonl").read_text().splitlines()
+    lines = (folder / "frames.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["source"] == str(lesion_video)
 
 
@@ -289,7 +289,7 @@ def test_the_web_page_is_served_beside_the_view_until_sigterm(model_path: Path) 
             assert line, "it ended"
         process.stdout.readline()
         with urllib.request.urlopen(f"{line.split()[1].decode()}state", timeout=20) as response:
-            assert json.load(response)["moment"]["source"].startswith("demo")
+            assert json.load(response)["result"]["source"].startswith("demo")
         process.terminate()
         process.communicate(timeout=20)
     assert process.returncode == 0

@@ -16,7 +16,7 @@ import pytest
 
 import dermedge.edge
 from dermedge.edge.cli import run as run_cli
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.sources.latest import SILENT_S
 from dermedge.edge.states import State
 from dermedge.edge.views import systemd as service
@@ -53,22 +53,22 @@ def told(end: socket.socket) -> list[str]:
 
 
 def test_systemd_is_told_of_readiness_state_and_end(
-    systemd: socket.socket, make_moment: Callable[..., Moment]
+    systemd: socket.socket, make_result: Callable[..., FrameResult]
 ) -> None:
     assert is_service()
     with ServiceView() as view:
-        view.show(make_moment(state=State.CAMERA_LOST, hint="'0' stopped"))
+        view.show(make_result(state=State.CAMERA_LOST, hint="'0' stopped"))
     assert told(systemd) == ["READY=1", "WATCHDOG=1\nSTATUS=camera lost: '0' stopped", "STOPPING=1"]
 
 
 def test_the_watchdog_is_fed_three_times_in_its_time_and_not_at_each_frame(
-    systemd: socket.socket, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+    systemd: socket.socket, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(service.time, "monotonic", lambda: now[0])
     with ServiceView() as view:
         for _ in range(300):
-            view.show(make_moment())
+            view.show(make_result())
             now[0] += 0.1
     assert sum("WATCHDOG=1" in one for one in told(systemd)) == 3
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import find_pictures, read_picture
-from dermedge.edge.pipeline import Moment, Pipeline
+from dermedge.edge.pipeline import FrameResult, Pipeline
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import HINTS, Defect, QualityGate
 from dermedge.edge.sources.frame import Frame
@@ -30,9 +30,9 @@ from dermedge.edge.states import (
     READING_HINT,
     SETTLE_S,
     TIME_CONSTANT_S,
-    Machine,
     Smoother,
     State,
+    StateMachine,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "states_vectors.json").read_text())
@@ -48,7 +48,7 @@ events = st.one_of(
 )
 
 
-def drive(machine: Machine, steps: Iterable[tuple[str, float]]) -> list[State]:
+def drive(machine: StateMachine, steps: Iterable[tuple[str, float]]) -> list[State]:
     """The states of a machine that is told of these events at these times."""
     states = []
     for event, at_s in steps:
@@ -64,43 +64,43 @@ def drive(machine: Machine, steps: Iterable[tuple[str, float]]) -> list[State]:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
-    machine = Machine()
-    for moment in vector["moments"]:
-        if "lost" in moment:
-            said = machine.lost(moment["lost"])
-        elif "defect" in moment:
-            said = machine.defective(Defect(moment["defect"]), moment["at_s"])
+    machine = StateMachine()
+    for result in vector["moments"]:
+        if "lost" in result:
+            said = machine.lost(result["lost"])
+        elif "defect" in result:
+            said = machine.defective(Defect(result["defect"]), result["at_s"])
         else:
-            smoothed = machine.smoother.add(moment["probabilities"], moment["at_s"])
-            assert smoothed == pytest.approx(moment["smoothed"], abs=1e-12)
-            said = machine.good(State(moment["answer"]), moment["at_s"])
-        assert (said.state, said.hint) == (moment["state"], moment["hint"])
+            smoothed = machine.smoother.add(result["probabilities"], result["at_s"])
+            assert smoothed == pytest.approx(result["smoothed"], abs=1e-12)
+            said = machine.good(State(result["answer"]), result["at_s"])
+        assert (said.state, said.hint) == (result["state"], result["hint"])
 
 
 def test_good_pictures_are_read_and_answered_when_they_have_settled() -> None:
     times = np.arange(0, 1, 0.1)
-    states = drive(Machine(), [("answer", float(at_s)) for at_s in times])
+    states = drive(StateMachine(), [("answer", float(at_s)) for at_s in times])
     settled = [bool(at_s >= SETTLE_S - 1e-9) for at_s in times]
     assert states == [State.ANSWER if one else State.READING for one in settled]
 
 
 @pytest.mark.parametrize("answer", sorted(ANSWERED))
 def test_a_picture_that_stands_alone_is_answered_at_once(answer: State) -> None:
-    machine = Machine()
+    machine = StateMachine()
     machine.smoother.add((1.0, 0.0), None)
     assert machine.good(answer, None).state is answer
 
 
 @pytest.mark.parametrize("defect", Defect)
 def test_a_bad_picture_alone_is_held_still_for_or_searched_from_with_its_hint(defect: Defect) -> None:
-    saying = Machine().defective(defect, 0.0)
+    saying = StateMachine().defective(defect, 0.0)
     assert saying.state is (State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING)
     assert saying.hint == HINTS[defect]
 
 
-def answering(until_s: float = 1.0) -> Machine:
+def answering(until_s: float = 1.0) -> StateMachine:
     """A machine that has had good pictures since 0 and answers."""
-    machine = Machine()
+    machine = StateMachine()
     drive(machine, [("answer", at_s) for at_s in np.linspace(0, until_s, 11).tolist()])
     return machine
 
@@ -128,7 +128,7 @@ def test_a_lost_camera_ends_an_answer_at_once_and_says_why() -> None:
 
 
 def test_reading_asks_to_hold_still() -> None:
-    machine = Machine()
+    machine = StateMachine()
     machine.smoother.add((1.0, 0.0), 0.0)
     assert machine.good(State.ANSWER, 0.0).hint == READING_HINT
 
@@ -140,7 +140,7 @@ def test_no_answer_without_good_pictures_over_the_settle_time(steps: list[tuple[
     for event, gap_s in steps:
         at_s += gap_s
         timed.append((event, at_s))
-    states = drive(Machine(), timed)
+    states = drive(StateMachine(), timed)
     for index, state in enumerate(states):
         if state not in ANSWERED:
             continue
@@ -155,7 +155,7 @@ def test_no_answer_without_good_pictures_over_the_settle_time(steps: list[tuple[
 def test_every_event_in_every_state_has_a_state_also_where_the_clock_jumps(
     steps: list[tuple[str, float]],
 ) -> None:
-    states = drive(Machine(), steps)
+    states = drive(StateMachine(), steps)
     for (event, _), state in zip(steps, states, strict=True):
         assert state in set(State)
         assert (state is State.CAMERA_LOST) == (event == "lost")
@@ -218,14 +218,14 @@ class Script:
     def close(self) -> None: ...
 
 
-def told(model: Classifier, steps: Sequence[NDArray[np.uint8]]) -> list[Moment]:
-    with Pipeline(Script(steps), model) as moments:
-        return list(moments)
+def told(model: Classifier, steps: Sequence[NDArray[np.uint8]]) -> list[FrameResult]:
+    with Pipeline(Script(steps), model) as results:
+        return list(results)
 
 
-def runs(moments: Sequence[Moment]) -> list[State]:
+def runs(results: Sequence[FrameResult]) -> list[State]:
     """The states without repetitions."""
-    states = [moment.state for moment in moments]
+    states = [result.state for result in results]
     return [state for index, state in enumerate(states) if index == 0 or state != states[index - 1]]
 
 
@@ -264,15 +264,17 @@ def test_a_real_photo_is_read_answered_lost_when_it_is_spoilt_and_read_again(
 ) -> None:
     spoil, state = SPOILT[name]
     good, bad = with_noise(photo, 12), with_noise(spoil(photo), 12)
-    moments = told(model, [*good, *bad, *good])
-    answer = moments[11].state
+    results = told(model, [*good, *bad, *good])
+    answer = results[11].state
     assert answer in ANSWERED
-    assert moments[24].defect in (Defect.MOVING, None), "a picture that comes at a stroke has moved"
-    assert runs(moments[:24] + moments[25:]) == [State.READING, answer, state, State.READING, answer]
-    assert all(moment.reading is None for moment in moments[12:24]), "a spoilt picture is not classified"
-    counts = moments[-1].counts
+    assert results[24].defect in (Defect.MOVING, None), "a picture that comes at a stroke has moved"
+    assert runs(results[:24] + results[25:]) == [State.READING, answer, state, State.READING, answer]
+    assert all(result.classification is None for result in results[12:24]), (
+        "a spoilt picture is not classified"
+    )
+    counts = results[-1].counts
     assert counts.classified + sum(counts.rejected.values()) == 36
-    assert counts.classified == 24 - (moments[24].defect is not None)
+    assert counts.classified == 24 - (results[24].defect is not None)
 
 
 def test_a_photo_of_no_lesion_is_none_of_these(model: Classifier, real_data: Path) -> None:
@@ -289,8 +291,8 @@ def test_another_picture_of_a_folder_is_answered_for_itself(
 
     for number, image in enumerate((photo, photo // 5, photo)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
-    with Pipeline(open_source(str(tmp_path)), model) as moments:
-        states = [moment.state for moment in moments]
+    with Pipeline(open_source(str(tmp_path)), model) as results:
+        states = [result.state for result in results]
     assert states[0] in ANSWERED
     assert states == [states[0], State.SEARCHING, states[0]]
 
@@ -311,10 +313,10 @@ def test_outages_are_states_are_counted_once_each_and_end_what_was_answered(
     images = with_noise(np.full((48, 64, 3), 120, np.uint8), 3)
     gone = [SourceLost("'0' stopped"), SourceLost("'0' stopped")]
     seen = []
-    with Pipeline(Lossy([*gone, images[0]]), classifier(), gated=False) as moments:
-        for moment in moments:
-            seen.append(moment.state)
-            last = moment
+    with Pipeline(Lossy([*gone, images[0]]), classifier(), gated=False) as results:
+        for result in results:
+            seen.append(result.state)
+            last = result
     assert seen[-1] is State.READING
     assert State.CAMERA_LOST in seen
     assert last.counts.outages == 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameResult
 from dermedge.edge.quality import Defect
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
@@ -26,19 +26,19 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @pytest.mark.parametrize("size", [(80, 24), (110, 40), (200, 60), (60, 20), (40, 10), (20, 5), (12, 2)])
 def test_the_terminal_view_fits_the_terminal(
-    size: tuple[int, int], make_moment: Callable[..., Moment]
+    size: tuple[int, int], make_result: Callable[..., FrameResult]
 ) -> None:
     columns, rows = size
-    lines = [ESCAPES.sub("", line) for line in render(make_moment(), columns, rows).split("\r\n")]
+    lines = [ESCAPES.sub("", line) for line in render(make_result(), columns, rows).split("\r\n")]
     assert len(lines) <= rows
     # one less than there is: erasing the rest of a full line takes its last character
     assert max(map(len, lines)) < max(columns, 30)
 
 
 def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
-    make_moment: Callable[..., Moment],
+    make_result: Callable[..., FrameResult],
 ) -> None:
-    text = ESCAPES.sub("", render(make_moment(), 110, 40))
+    text = ESCAPES.sub("", render(make_result(), 110, 40))
     for part in (
         "nevus  70%",
         "melanoma",
@@ -65,12 +65,12 @@ def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
 
 @pytest.mark.parametrize("columns", [110, 60])
 def test_the_terminal_view_tells_what_is_uncertain_and_the_alert(
-    columns: int, make_moment: Callable[..., Moment], noted_reading: Reading
+    columns: int, make_result: Callable[..., FrameResult], noted_classification: Classification
 ) -> None:
     assert "uncertain, melanoma alert" in ESCAPES.sub(
-        "", render(make_moment(reading=noted_reading), columns, 40)
+        "", render(make_result(classification=noted_classification), columns, 40)
     )
-    plain = ESCAPES.sub("", render(make_moment(), columns, 40))
+    plain = ESCAPES.sub("", render(make_result(), columns, 40))
     assert "uncertain" not in plain
     assert "alert" not in plain
 
@@ -82,7 +82,9 @@ def test_half_blocks_hold_two_pixels_a_cell() -> None:
 
 
 def test_a_terminal_is_restored_also_after_an_error(
-    make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_result: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr("dermedge.edge.views.terminal._terminal_size", lambda: (80, 24))
@@ -91,7 +93,7 @@ def test_a_terminal_is_restored_also_after_an_error(
 
     def show() -> None:
         with TerminalView() as view:
-            assert view.show(make_moment())
+            assert view.show(make_result())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -105,62 +107,64 @@ def test_a_terminal_is_restored_also_after_an_error(
 def test_a_terminal_that_is_asked_to_be_plain_gets_plain_lines(
     name: str,
     value: str,
-    make_moment: Callable[..., Moment],
+    make_result: Callable[..., FrameResult],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv(name, value)
     with TerminalView() as view:
-        view.show(make_moment())
+        view.show(make_result())
     output = capsys.readouterr().out
     assert "nevus" in output
     assert "\x1b" not in output
 
 
 def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
-    make_moment: Callable[..., Moment],
-    make_reading: Callable[..., Reading],
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with open_terminal() as view:
         for number in range(20):
-            view.show(make_moment(reading=make_reading(number=number)))
+            view.show(make_result(classification=make_classification(number=number)))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "frame 0  nevus  70%  29.5 fps  age 6 ms  dropped 3  a camera"
     assert len(lines) < 20
 
 
 def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
-    make_moment: Callable[..., Moment], noted_reading: Reading, capsys: pytest.CaptureFixture[str]
+    make_result: Callable[..., FrameResult],
+    noted_classification: Classification,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    moment = make_moment(reading=noted_reading)
-    assert plain_line(moment).startswith("frame 7  nevus  70%  uncertain, melanoma alert  29.5 fps")
+    result = make_result(classification=noted_classification)
+    assert plain_line(result).startswith("frame 7  nevus  70%  uncertain, melanoma alert  29.5 fps")
     with open_jsonlines() as view:
-        view.show(moment)
+        view.show(result)
     values = json.loads(capsys.readouterr().out)
     assert (values["label"], values["uncertain"], values["alert"]) == ("nevus", True, "melanoma")
 
 
 def test_a_prediction_set_is_told_by_lines_and_marks_the_names_of_its_classes(
-    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading]
+    make_result: Callable[..., FrameResult], make_classification: Callable[..., Classification]
 ) -> None:
-    moment = make_moment(reading=make_reading(chosen=("melanoma", "nevus")))
-    assert "set {melanoma, nevus}" in plain_line(moment)
-    assert to_json(moment)["set"] == ["melanoma", "nevus"]
+    result = make_result(classification=make_classification(prediction_set=("melanoma", "nevus")))
+    assert "set {melanoma, nevus}" in plain_line(result)
+    assert to_json(result)["set"] == ["melanoma", "nevus"]
     for columns in (40, 80):
-        drawn = ESCAPES.sub("", render(moment, columns, 24))
+        drawn = ESCAPES.sub("", render(result, columns, 24))
         for part in ("* not ruled out", "* melanoma ", "* nevus ", "none of these "):
             assert part in drawn
         assert "* none of these" not in drawn
-    assert "set {}" in plain_line(make_moment(reading=make_reading(chosen=())))
+    assert "set {}" in plain_line(make_result(classification=make_classification(prediction_set=())))
 
 
 def test_a_json_line_holds_the_whole_decision(
-    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_jsonlines() as view:
-        view.show(make_moment())
+        view.show(make_result())
     [line] = capsys.readouterr().out.splitlines()
     values = json.loads(line)
     for name in ("at", "captured_at"):
@@ -194,54 +198,54 @@ def test_a_json_line_holds_the_whole_decision(
     }
 
 
-def rejected(make_moment: Callable[..., Moment]) -> Moment:
-    return make_moment(reading=None, state=State.HOLD_STILL, hint="hold still", defect=Defect.MOVING)
+def rejected(make_result: Callable[..., FrameResult]) -> FrameResult:
+    return make_result(classification=None, state=State.HOLD_STILL, hint="hold still", defect=Defect.MOVING)
 
 
-def lost(make_moment: Callable[..., Moment], reason: str = "'0' stopped") -> Moment:
-    return make_moment(reading=None, state=State.CAMERA_LOST, hint=reason, frame=None, seen=None)
+def lost(make_result: Callable[..., FrameResult], reason: str = "'0' stopped") -> FrameResult:
+    return make_result(classification=None, state=State.CAMERA_LOST, hint=reason, frame=None, crop=None)
 
 
 def test_a_frame_that_was_not_classified_has_a_state_a_hint_and_no_label(
-    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    moment = rejected(make_moment)
+    result = rejected(make_result)
     with open_jsonlines() as view:
-        view.show(moment)
+        view.show(result)
     values = json.loads(capsys.readouterr().out)
     assert (values["state"], values["hint"], values["defect"]) == ("hold still", "hold still", "moving")
     assert (values["label"], values["probabilities"], values["frame"]) == (None, None, 7)
-    assert plain_line(moment).startswith("frame 7  hold still  hold still  29.5 fps  dropped 3")
+    assert plain_line(result).startswith("frame 7  hold still  hold still  29.5 fps  dropped 3")
     for columns in (110, 60):
-        text = ESCAPES.sub("", render(moment, columns, 40))
+        text = ESCAPES.sub("", render(result, columns, 40))
         assert "hold still" in text
         assert "nevus" not in text
 
 
 @pytest.mark.parametrize("columns", [110, 60])
 def test_while_pictures_settle_the_terminal_names_no_answer(
-    columns: int, make_moment: Callable[..., Moment]
+    columns: int, make_result: Callable[..., FrameResult]
 ) -> None:
-    text = ESCAPES.sub("", render(make_moment(state=State.READING), columns, 40))
+    text = ESCAPES.sub("", render(make_result(state=State.READING), columns, 40))
     assert "█ reading" in text
     assert "█ nevus" not in text
 
 
-def test_a_lost_camera_is_told_before_the_first_frame_too(make_moment: Callable[..., Moment]) -> None:
-    moment = lost(make_moment)
-    assert plain_line(moment).startswith("camera lost  '0' stopped")
+def test_a_lost_camera_is_told_before_the_first_frame_too(make_result: Callable[..., FrameResult]) -> None:
+    result = lost(make_result)
+    assert plain_line(result).startswith("camera lost  '0' stopped")
     for size in ((110, 40), (60, 20), (20, 5)):
-        assert "camera lost" in ESCAPES.sub("", render(moment, *size))
+        assert "camera lost" in ESCAPES.sub("", render(result, *size))
 
 
 def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
-    make_moment: Callable[..., Moment], capsys: pytest.CaptureFixture[str]
+    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_jsonlines() as view:
         for reason in ("gone", "gone", "gone, attempt 2", "gone, attempt 2"):
-            view.show(lost(make_moment, reason))
-        view.show(make_moment())
-        view.show(lost(make_moment, "gone, attempt 2"))
+            view.show(lost(make_result, reason))
+        view.show(make_result())
+        view.show(lost(make_result, "gone, attempt 2"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["state"], line["hint"]) for line in lines] == [
         ("camera lost", "gone"),
@@ -251,8 +255,8 @@ def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
     ]
 
 
-def test_the_temperature_is_told_where_it_is_known(make_moment: Callable[..., Moment]) -> None:
-    warm = make_moment(temperature_c=61.4)
+def test_the_temperature_is_told_where_it_is_known(make_result: Callable[..., FrameResult]) -> None:
+    warm = make_result(temperature_c=61.4)
     assert "61 C" in plain_line(warm)
     assert "61 °C" in render(warm, 110, 40)
 
@@ -288,49 +292,51 @@ class FakeScreen:
         monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
 
 
-def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]) -> None:
+def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]) -> None:
     FakeScreen(monkeypatch, "xq")
     with VIEWS["window"]() as view:
-        assert view.show(make_moment())
-        assert not view.show(make_moment())
+        assert view.show(make_result())
+        assert not view.show(make_result())
 
 
-def test_h_shows_the_heat_map(monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]) -> None:
+def test_h_shows_the_heat_map(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
+) -> None:
     screen = FakeScreen(monkeypatch, "h")
     with VIEWS["window"]() as view:
-        view.show(make_moment())
+        view.show(make_result())
     plain, hot = screen.shown
     assert not np.array_equal(plain, hot)
 
 
 def test_s_saves_the_picture(
     monkeypatch: pytest.MonkeyPatch,
-    make_moment: Callable[..., Moment],
-    make_reading: Callable[..., Reading],
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     screen = FakeScreen(monkeypatch, "s")
     with VIEWS["window"]() as view:
-        view.show(make_moment(reading=make_reading(number=42)))
+        view.show(make_result(classification=make_classification(number=42)))
     assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
 
 
 def test_space_freezes_until_space(
-    monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
 ) -> None:
     screen = FakeScreen(monkeypatch, " xx q")
     with VIEWS["window"]() as view:
-        assert view.show(make_moment())
+        assert view.show(make_result())
         assert screen.keys == [ord("q")], "the frozen picture waits for the second space"
-        assert not view.show(make_moment())
+        assert not view.show(make_result())
 
 
 def test_the_window_of_a_picture_stays_until_a_key(
-    monkeypatch: pytest.MonkeyPatch, make_moment: Callable[..., Moment]
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
 ) -> None:
     screen = FakeScreen(monkeypatch, "xxxq")
     with VIEWS["window"]() as view:
-        view.show(make_moment())
+        view.show(make_result())
         view.finish()
     assert screen.keys == []

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import Moment, Reading
+from dermedge.edge.pipeline import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web import board as board_module
 from dermedge.edge.views.web.board import Board
@@ -103,34 +103,36 @@ def test_a_name_that_is_not_the_loopback_s_is_refused(web: WebView) -> None:
         assert ask(web, "/state", headers={"Host": host})[0].status == 200
 
 
-def test_the_state_is_the_newest_moment_as_json(web: WebView, make_moment: Callable[..., Moment]) -> None:
-    assert json.loads(ask(web, "/state")[1]) == {"moment": None, "history": [], "heat_map": True}
-    web.show(make_moment(state=State.READING))
-    web.show(make_moment())
+def test_the_state_is_the_newest_moment_as_json(
+    web: WebView, make_result: Callable[..., FrameResult]
+) -> None:
+    assert json.loads(ask(web, "/state")[1]) == {"result": None, "history": [], "heat_map": True}
+    web.show(make_result(state=State.READING))
+    web.show(make_result())
     values = json.loads(ask(web, "/state")[1])
-    assert (values["moment"]["state"], values["moment"]["label"]) == ("answer", "nevus")
+    assert (values["result"]["state"], values["result"]["label"]) == ("answer", "nevus")
     [answer] = values["history"]
     assert (answer["label"], answer["probability"]) == ("nevus", 0.7)
 
 
-def test_a_viewer_sees_the_newest_picture(web: WebView, make_moment: Callable[..., Moment]) -> None:
+def test_a_viewer_sees_the_newest_picture(web: WebView, make_result: Callable[..., FrameResult]) -> None:
     viewer = Viewer(web)
-    web.show(make_moment())
+    web.show(make_result())
     assert viewer.picture().shape == (480, 640, 3)
     for number in range(50):
-        web.show(make_moment(state=State.CAMERA_LOST, reading=None, hint=str(number)))
+        web.show(make_result(state=State.CAMERA_LOST, classification=None, hint=str(number)))
     assert viewer.picture()[240, 320].max() < 70, "the pictures between are left out"
 
 
 def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
-    web: WebView, make_moment: Callable[..., Moment], monkeypatch: pytest.MonkeyPatch
+    web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[bool] = []
     real = board_module._jpeg
     monkeypatch.setattr(
-        board_module, "_jpeg", lambda moment, heat: encoded.append(heat) or real(moment, heat)
+        board_module, "_jpeg", lambda result, heat: encoded.append(heat) or real(result, heat)
     )
-    web.show(make_moment())
+    web.show(make_result())
     assert encoded == []
     for viewer in [Viewer(web) for _ in range(3)]:
         viewer.picture()
@@ -142,10 +144,10 @@ def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
     assert encoded == [False, True], "once a kind"
 
 
-def test_each_viewer_has_the_heat_map_or_not(web: WebView, make_moment: Callable[..., Moment]) -> None:
-    """The evidence of the moment lies in the upper left of what the network sees."""
+def test_each_viewer_has_the_heat_map_or_not(web: WebView, make_result: Callable[..., FrameResult]) -> None:
+    """The evidence of the result lies in the upper left of what the network sees."""
     plain, hot = Viewer(web), Viewer(web, heat=True)
-    web.show(make_moment())
+    web.show(make_result())
     plain_picture, hot_picture = plain.picture(), hot.picture()
     left, right = (slice(130, 180), slice(130, 180)), (slice(130, 180), slice(460, 510))
     assert plain_picture[left].std() < 4
@@ -153,20 +155,20 @@ def test_each_viewer_has_the_heat_map_or_not(web: WebView, make_moment: Callable
     assert np.abs(hot_picture[right].astype(int) - plain_picture[right]).mean() < 4
 
 
-def test_a_model_that_does_not_tell_where_has_no_heat_map(make_moment: Callable[..., Moment]) -> None:
+def test_a_model_that_does_not_tell_where_has_no_heat_map(make_result: Callable[..., FrameResult]) -> None:
     board = Board(FACTS, Path(), has_heat_map=False)
-    board.put(make_moment())
+    board.put(make_result())
     assert board.state()["heat_map"] is False
     assert board.picture(heat=True) is board.picture(heat=False)
 
 
 def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
-    web: WebView, make_reading: Callable[..., Reading], make_moment: Callable[..., Moment]
+    web: WebView, make_classification: Callable[..., Classification], make_result: Callable[..., FrameResult]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    reading = make_reading()
-    frame = type(reading.frame)(noise, 0, 0.0, "noise")
-    moment = make_moment(reading=None, frame=frame)
+    classification = make_classification()
+    frame = type(classification.frame)(noise, 0, 0.0, "noise")
+    result = make_result(classification=None, frame=frame)
     deaf, viewer = Viewer(web), Viewer(web)
     slowest_s, stop = 0.0, threading.Event()
 
@@ -180,7 +182,7 @@ def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
     deadline = time.monotonic() + 60
     while not stop.is_set() and time.monotonic() < deadline:
         started = time.monotonic()
-        web.show(moment)
+        web.show(result)
         slowest_s = max(slowest_s, time.monotonic() - started)
         time.sleep(0.01)
     watcher.join(10)
@@ -189,9 +191,9 @@ def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
     deaf.socket.close()
 
 
-def test_leaving_ends_the_server_although_someone_watches(make_moment: Callable[..., Moment]) -> None:
+def test_leaving_ends_the_server_although_someone_watches(make_result: Callable[..., FrameResult]) -> None:
     with WebView("127.0.0.1:0", FACTS, True) as view:
-        view.show(make_moment())
+        view.show(make_result())
         viewer = Viewer(view)
         viewer.picture()
     assert not any(thread.name == "web" for thread in threading.enumerate())
@@ -200,27 +202,27 @@ def test_leaving_ends_the_server_although_someone_watches(make_moment: Callable[
 
 
 def test_the_save_button_writes_the_picture_on_the_device(
-    web: WebView, make_moment: Callable[..., Moment], tmp_path: Path
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path
 ) -> None:
     own = {"X-Dermedge": "1"}
     assert ask(web, "/save", "POST", own)[0].status == 409
-    web.show(make_moment())
+    web.show(make_result())
     assert json.loads(ask(web, "/save", "POST", own)[1]) == {"saved": "dermedge-000007.png"}
     assert cv2.imread(str(tmp_path / "dermedge-000007.png")).shape == (480, 640, 3)
 
 
 def test_another_site_cannot_press_the_save_button(
-    web: WebView, make_moment: Callable[..., Moment], tmp_path: Path
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path
 ) -> None:
     """A form of another site can post, but not with a header of its own."""
-    web.show(make_moment())
+    web.show(make_result())
     assert ask(web, "/save", "POST")[0].status == 403
     assert ask(web, "/save")[0].status == 405
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_metrics_are_what_prometheus_reads(web: WebView, make_moment: Callable[..., Moment]) -> None:
-    web.show(make_moment(temperature_c=51.5))
+def test_the_metrics_are_what_prometheus_reads(web: WebView, make_result: Callable[..., FrameResult]) -> None:
+    web.show(make_result(temperature_c=51.5))
     response, text = ask(web, "/metrics")
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     line = re.compile(r"(# TYPE \w+ (gauge|counter)|\w+(\{(\w+=\"([^\"\\]|\\.)*\",?)+\})? [\d.e+-]+)")
@@ -238,8 +240,10 @@ def test_the_metrics_are_what_prometheus_reads(web: WebView, make_moment: Callab
         assert expected in text.splitlines()
 
 
-def test_without_the_token_nothing_is_shown(guarded: WebView, make_moment: Callable[..., Moment]) -> None:
-    guarded.show(make_moment())
+def test_without_the_token_nothing_is_shown(
+    guarded: WebView, make_result: Callable[..., FrameResult]
+) -> None:
+    guarded.show(make_result())
     for path in ("/", "/page.js", "/state", "/video.mjpg", "/metrics", "/?token=guessed", "/?token="):
         response, text = ask(guarded, path)
         assert response.status == 401, path
@@ -311,26 +315,28 @@ def test_a_port_that_is_taken_is_one_line(web: WebView) -> None:
 
 
 def test_a_short_flicker_is_one_line_of_the_history(
-    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
     monkeypatch.setattr(board_module.time, "monotonic", lambda: now)
     board = Board(FACTS, Path(), has_heat_map=True)
     for label, stay_s in (("nevus", 3), ("melanoma", 0.2), ("nevus", 0.3), ("melanoma", 5), ("nevus", 2)):
-        board.put(make_moment(reading=make_reading(label=label)))
+        board.put(make_result(classification=make_classification(label=label)))
         now += stay_s
-        board.put(make_moment(reading=make_reading(label=label)))
-    board.put(make_moment(state=State.SEARCHING, reading=None))
-    board.put(make_moment(reading=make_reading(label="nevus")))
+        board.put(make_result(classification=make_classification(label=label)))
+    board.put(make_result(state=State.SEARCHING, classification=None))
+    board.put(make_result(classification=make_classification(label="nevus")))
     labels = [one["label"] for one in board.state()["history"][::-1]]
     assert labels == ["nevus", "melanoma", "nevus", "nevus"]
 
 
 def test_the_history_is_bounded(
-    make_moment: Callable[..., Moment], make_reading: Callable[..., Reading]
+    make_result: Callable[..., FrameResult], make_classification: Callable[..., Classification]
 ) -> None:
     board = Board(FACTS, Path(), has_heat_map=True)
     for _ in range(3 * board_module.HISTORY):
-        board.put(make_moment())
-        board.put(make_moment(state=State.SEARCHING, reading=None))
+        board.put(make_result())
+        board.put(make_result(state=State.SEARCHING, classification=None))
     assert len(board.state()["history"]) == board_module.HISTORY

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web.server import WebView
 
@@ -27,15 +27,15 @@ VIRTUAL_MS = 3000
 
 
 @pytest.fixture
-def web(make_moment: Callable[..., Moment]) -> Iterator[WebView]:
+def web(make_result: Callable[..., FrameResult]) -> Iterator[WebView]:
     """A server that is shown an answer ten times a second."""
     stop = threading.Event()
     with WebView("127.0.0.1:0", {}, True) as view:
 
         def show() -> None:
-            view.show(make_moment(state=State.SEARCHING, reading=None))
+            view.show(make_result(state=State.SEARCHING, classification=None))
             while not stop.wait(0.1):
-                view.show(make_moment())
+                view.show(make_result())
 
         thread = threading.Thread(target=show)
         thread.start()
@@ -87,7 +87,7 @@ def test_the_live_picture_is_seen_at_the_size_of_a_phone_and_of_a_desk(
 def test_with_the_heat_map_the_live_picture_shows_where_the_evidence_lies(
     web: WebView, tmp_path: Path
 ) -> None:
-    """The evidence of the moments lies in the upper left, and is coloured; all else of it is grey."""
+    """The evidence of the results lies in the upper left, and is coloured; all else of it is grey."""
     shots = {}
     for hash_ in ("", "#hot"):
         shot = tmp_path / "shot.png"

@@ -1,4 +1,4 @@
-// From quantized outputs to calibrated probabilities, and from these to an answer: edge/decision.py again.
+// From quantized outputs to calibrated probabilities, and from these to an answer: edge/model/decision.py again.
 
 const HALF_STEP = 0.5 / 256;
 const sum = (values) => values.reduce((total, one) => total + one, 0);
@@ -53,7 +53,7 @@ export function predictionSet(probabilities, { labels, thresholds }) {
 
 const FULL_HEAT = 2;
 
-// 0 to 1 for each cell: where the evidence for a class lies; heat_map of edge/overlay.py.
+// 0 to 1 for each cell: where the evidence for a class lies; edge/model/heat_map.py.
 export function heatMap(levels, classes, winner, { scale, zero_point: zeroPoint }) {
   const cells = levels.length / classes;
   const lead = new Float32Array(cells);

@@ -1,4 +1,4 @@
-// The page: shows moments of the camera or of a photo, and asks the worker for them.
+// The page: shows results of the camera or of a photo, and asks the worker for them.
 
 import { Camera } from "./camera.js";
 import * as history from "./history.js";
@@ -23,7 +23,7 @@ function make(tag, text = "", className = "") {
   return made;
 }
 
-// "off", "live", "frozen" or "photo"; moments of an earlier mode come too late.
+// "off", "live", "frozen" or "photo"; results of an earlier mode come too late.
 let mode = "off";
 let generation = 0;
 let isBusy = false;
@@ -41,9 +41,9 @@ const worker = new Worker("worker.js");
 worker.onmessage = ({ data }) => {
   if (data.kind === "ready") ready(data.app);
   if (data.kind === "failed") fail(data.reason);
-  if (data.kind !== "moment") return;
+  if (data.kind !== "result") return;
   isBusy = false;
-  if (data.number === generation) show(data.moment, data.bitmap);
+  if (data.number === generation) show(data.result, data.bitmap);
   else data.bitmap?.close();
 };
 worker.onerror = () => fail("this browser cannot run the page: it needs Chrome 89, Firefox 114, Safari 16.4 or newer");
@@ -85,16 +85,16 @@ function say(title, hint) {
   if (text !== spoken) element("spoken").textContent = spoken = text;
 }
 
-function show(moment, bitmap) {
-  const { state, hint, reading, seen } = moment;
+function show(result, bitmap) {
+  const { state, hint, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
   // a blink: the answer stays, with the picture that it is of
-  const isBlink = isAnswered && !reading;
-  const answer = isBlink ? shown : isAnswered && reading;
+  const isBlink = isAnswered && !classification;
+  const answer = isBlink ? shown : isAnswered && classification;
   const notes = answer ? [answer.uncertain && "uncertain", answer.alert && `${answer.alert} alert`] : [];
   const title = answer ? `${answer.label} ${percent(answer.probabilities[answer.index])}` : state;
   say(title, [...notes, hint].filter(Boolean).join(", "));
-  if (seen) element("seen").style.setProperty("--share", seen.side / Math.min(seen.width, seen.height));
+  if (crop) element("crop").style.setProperty("--share", crop.side / Math.min(crop.width, crop.height));
   if (isBlink) {
     bitmap?.close();
     return;
@@ -102,37 +102,37 @@ function show(moment, bitmap) {
   shown = answer || null;
   picture?.close();
   picture = bitmap;
-  showBars(reading);
-  showHeat(reading);
+  showBars(classification);
+  showHeat(classification);
   element("keep").disabled = !shown;
   element("reticle").style.setProperty("--state", shown ? colourOf(shown.index) : "#fff");
 }
 
 // Takes the answer off the screen.
 function clear(state, hint) {
-  show({ state, hint, reading: null, seen: null }, null);
+  show({ state, hint, classification: null, crop: null }, null);
 }
 
-function showBars(reading) {
-  element("bars").hidden = !reading;
-  if (!reading) return;
+function showBars(classification) {
+  element("bars").hidden = !classification;
+  if (!classification) return;
   [...element("bars").children].forEach((row, index) => {
-    const share = reading.probabilities[index];
-    row.className = index === reading.index ? "chosen" : "";
+    const share = classification.probabilities[index];
+    row.className = index === classification.index ? "chosen" : "";
     row.children[1].value = share;
     row.children[2].textContent = percent(share);
   });
 }
 
-function showHeat(reading) {
+function showHeat(classification) {
   const heat = element("heat");
   const isWanted = element("where").getAttribute("aria-pressed") === "true";
-  element("where").disabled = !reading?.heat;
-  heat.hidden = !(isWanted && reading?.heat);
+  element("where").disabled = !classification?.heat;
+  heat.hidden = !(isWanted && classification?.heat);
   if (heat.hidden) return;
   const [height, width] = app.evidence.shape;
   const pixels = new ImageData(width, height);
-  reading.heat.forEach((warmth, cell) => {
+  classification.heat.forEach((warmth, cell) => {
     const place = warmth * (HEAT.length - 1);
     const low = Math.min(Math.floor(place), HEAT.length - 2);
     const mixed = HEAT[low].map((one, channel) => one + (place - low) * (HEAT[low + 1][channel] - one));

@@ -1,9 +1,9 @@
-// From pictures to moments, as edge/loop.py and edge/classifier.py do it.
+// From images to results, as edge/pipeline.py and edge/model/classifier.py do it.
 
 import { decide, heatMap, logitsOfOutputs, meanOverCells, softmax } from "./decision.js";
-import { seenSquare, toInput } from "./preprocess.js";
+import { cropSquare, toInput } from "./preprocess.js";
 import { LEAST_SIZE, QualityGate } from "./quality.js";
-import { HINTS, Machine } from "./states.js";
+import { HINTS, StateMachine } from "./states.js";
 
 export class Pipeline {
   // `app` is app.json, `run` what openNetwork gives.
@@ -15,35 +15,35 @@ export class Pipeline {
 
   // Forgets the pictures so far.
   reset() {
-    this.machine = new Machine();
+    this.machine = new StateMachine();
     this.gate = new QualityGate();
   }
 
   lost(reason) {
-    return { ...this.machine.lost(reason), seen: null, reading: null };
+    return { ...this.machine.lost(reason), crop: null, classification: null };
   }
 
-  // The moment of a live picture, an ImageData.
+  // The result of a live picture, an ImageData.
   async live(image, atS) {
     const prepared = this.#prepare(image);
     const defect = this.#defect(this.gate, image, prepared, atS);
-    if (defect) return { ...this.machine.defective(defect, atS), seen: this.#seen(image), reading: null };
+    if (defect) return { ...this.machine.defective(defect, atS), crop: this.#crop(image), classification: null };
     const answer = await this.#classify(prepared);
-    const reading = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
-    return { ...this.machine.good(stateOf(reading), atS), seen: this.#seen(image), reading };
+    const classification = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
+    return { ...this.machine.good(stateOf(classification), atS), crop: this.#crop(image), classification };
   }
 
-  // The moment of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
+  // The result of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
   async still(image) {
     const prepared = this.#prepare(image);
     const answer = await this.#classify(prepared);
-    const reading = this.#decide(answer, answer.probabilities);
+    const classification = this.#decide(answer, answer.probabilities);
     const defect = this.#defect(new QualityGate(), image, prepared, null);
-    return { state: stateOf(reading), hint: HINTS[defect] ?? "", seen: this.#seen(image), reading };
+    return { state: stateOf(classification), hint: HINTS[defect] ?? "", crop: this.#crop(image), classification };
   }
 
-  #seen({ width, height }) {
-    return { ...seenSquare(height, width, this.app.manifest.input_size), width, height };
+  #crop({ width, height }) {
+    return { ...cropSquare(height, width, this.app.manifest.input_size), width, height };
   }
 
   #prepare(image) {

@@ -8,7 +8,7 @@ const RED_BLUE = 0xff00ff;
 const GREEN = 0xff00;
 
 // The part of a picture that the network sees, in pixels.
-export function seenSquare(height, width, size) {
+export function cropSquare(height, width, size) {
   let side = Math.min(height, width);
   const halvings = Math.max(0, 31 - Math.clz32(Math.floor(side / size)));
   const halved = size * 2 ** halvings;
@@ -18,7 +18,7 @@ export function seenSquare(height, width, size) {
 
 // Uint8Array [size, size, 3] of an ImageData, or of what has its data, width and height.
 export function toInput({ data, width, height }, size) {
-  const { top, left, side } = seenSquare(height, width, size);
+  const { top, left, side } = cropSquare(height, width, size);
   const start = data.byteOffset + (top * width + left) * 4;
   if (side < 2 * size || start % 4) {
     // one type of array throughout, or the loops below are compiled for two

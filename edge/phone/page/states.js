@@ -50,7 +50,7 @@ class Smoother {
 }
 
 // Each method tells of one moment, and gives { state, hint }.
-export class Machine {
+export class StateMachine {
   constructor() {
     this.smoother = new Smoother();
     this.state = "searching";

@@ -48,14 +48,14 @@ self.onmessage = ({ data }) => {
 async function answer({ kind, number, bitmap, atS, reason }) {
   const pipeline = await opened;
   const started = performance.now();
-  let moment = null;
+  let result = null;
   if (kind === "reset") pipeline.reset();
-  if (kind === "lost") moment = pipeline.lost(reason);
-  if (kind === "live") moment = await pipeline.live(pixelsOf(bitmap), atS);
-  if (kind === "still") moment = await pipeline.still(pixelsOf(bitmap));
+  if (kind === "lost") result = pipeline.lost(reason);
+  if (kind === "live") result = await pipeline.live(pixelsOf(bitmap), atS);
+  if (kind === "still") result = await pipeline.still(pixelsOf(bitmap));
   const totalMs = performance.now() - started;
   if (kind === "still") bitmap.close();
-  // a live one goes back with the moment that is of it
+  // a live one goes back with the result that is of it
   const back = kind === "live" ? [bitmap] : [];
-  if (moment) postMessage({ kind: "moment", number, moment, bitmap: back[0] ?? null, totalMs }, back);
+  if (result) postMessage({ kind: "result", number, result, bitmap: back[0] ?? null, totalMs }, back);
 }

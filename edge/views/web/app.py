@@ -27,7 +27,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.views.web.board import Board, Picture
+from dermedge.edge.views.web.board import Board, EncodedFrame
 
 PAGE = Path(__file__).resolve().parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -138,7 +138,7 @@ async def stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
                 yield part(picture)
 
 
-def part(picture: Picture) -> bytes:
+def part(picture: EncodedFrame) -> bytes:
     """A picture as a part of a motion JPEG."""
     head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
     return head.encode() + picture.jpeg + b"\r\n"
@@ -146,7 +146,7 @@ def part(picture: Picture) -> bytes:
 
 @contextmanager
 def counted(board: Board) -> Iterator[None]:
-    """Counts a viewer as long as it is there."""
+    """FrameCounts a viewer as long as it is there."""
     board.count_viewer(1)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the web page shows: the newest moment, encoded once a kind for all viewers, and the last answers."""
+"""What the web page shows: the newest result, encoded once a kind for all viewers, and the last answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 import cv2
 
 from dermedge.edge.files import write_bytes
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
-from dermedge.edge.views.overlay import draw_moment, encode
+from dermedge.edge.views.overlay import encode, paint_result
 
 HISTORY = 50
 JPEG_QUALITY = 80
@@ -27,11 +27,11 @@ INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded moment.
+class EncodedFrame:
+    """An encoded result.
 
     Attributes:
-        number: counts the moments; the picture of a later one has a greater number.
+        number: counts the results; the picture of a later one has a greater number.
     """
 
     number: int
@@ -43,12 +43,12 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.picture: Picture | None = None
+        self.picture: EncodedFrame | None = None
         self.due_s = 0.0
 
 
 class Board:
-    """Takes moments from the loop, in no time, and gives them to as many threads as ask.
+    """Takes results from the loop, in no time, and gives them to as many threads as ask.
 
     Args:
         facts: of the run, for the metrics: the model's name and digest, the source...
@@ -56,7 +56,7 @@ class Board:
         has_heat_map: whether the model tells where its evidence lies.
 
     Attributes:
-        is_closed: whether the loop has ended, so that no viewer shall wait for a newer moment.
+        is_closed: whether the loop has ended, so that no viewer shall wait for a newer result.
     """
 
     def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
@@ -65,7 +65,7 @@ class Board:
         self._folder = folder
         self._lock = threading.Lock()
         self._number = 0
-        self._moment: Moment | None = None
+        self._moment: FrameResult | None = None
         self._plain, self._hot = _Encoder(), _Encoder()
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._is_answering = False
@@ -74,12 +74,12 @@ class Board:
         self._viewers = 0
         self.is_closed = False
 
-    def put(self, moment: Moment) -> None:
-        """Takes the newest moment; nothing is drawn or encoded here."""
+    def put(self, result: FrameResult) -> None:
+        """Takes the newest result; nothing is drawn or encoded here."""
         with self._lock:
             self._number += 1
-            self._moment = moment
-            self._remember(moment)
+            self._moment = result
+            self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
         """Whether `picture` has or makes another than the one of this number."""
@@ -89,17 +89,17 @@ class Board:
         return self._number != shown and time.monotonic() >= encoder.due_s
 
     def state(self) -> dict[str, Any]:
-        """The newest moment as the JSON lines have it, and the last answers, the newest first."""
+        """The newest result as the JSON lines have it, and the last answers, the newest first."""
         with self._lock:
-            moment, history = self._moment, list(self._history)
+            result, history = self._moment, list(self._history)
         return {
-            "moment": to_json(moment) if moment else None,
+            "result": to_json(result) if result else None,
             "history": history[::-1],
             "heat_map": self._has_heat_map,
         }
 
-    def picture(self, heat: bool) -> Picture | None:
-        """A moment as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
+    def picture(self, heat: bool) -> EncodedFrame | None:
+        """A result as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
 
         Whoever asks first encodes it, and the others wait for that.
 
@@ -110,11 +110,11 @@ class Board:
         with encoder.lock:
             now = time.monotonic()
             with self._lock:
-                number, moment = self._number, self._moment
+                number, result = self._number, self._moment
             is_new = encoder.picture is None or encoder.picture.number != number
-            if moment is not None and is_new and now >= encoder.due_s:
+            if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
-                encoder.picture = Picture(number, _jpeg(moment, encoder is self._hot))
+                encoder.picture = EncodedFrame(number, _jpeg(result, encoder is self._hot))
             return encoder.picture
 
     def save(self, heat: bool) -> str | None:
@@ -126,35 +126,37 @@ class Board:
         Raises:
             StorageError: it cannot be written.
         """
-        moment = self._moment
-        if moment is None or moment.frame is None:
+        result = self._moment
+        if result is None or result.frame is None:
             return None
-        path = self._folder / f"dermedge-{moment.frame.number:06d}.png"
-        write_bytes(path, encode(draw_moment(moment, heat and self._has_heat_map), path.suffix))
+        path = self._folder / f"dermedge-{result.frame.number:06d}.png"
+        write_bytes(path, encode(paint_result(result, heat and self._has_heat_map), path.suffix))
         return path.name
 
     def metrics(self) -> Iterator[str]:
         """Lines in the text format of Prometheus."""
-        moment = self._moment
+        result = self._moment
         yield from _metric("info", "gauge", [(self.facts, 1)])
         yield from _metric("viewers", "gauge", [({}, self._viewers)])
-        if moment is None:
+        if result is None:
             return
-        counts = moment.counts
-        yield from _metric("state", "gauge", [({"state": one}, int(one is moment.state)) for one in State])
+        counts = result.counts
+        yield from _metric("state", "gauge", [({"state": one}, int(one is result.state)) for one in State])
         yield from _metric("frames_classified_total", "counter", [({}, counts.classified)])
         yield from _metric("frames_dropped_total", "counter", [({}, counts.dropped)])
         yield from _metric("frames_repeated_total", "counter", [({}, counts.repeated)])
         yield from _metric("outages_total", "counter", [({}, counts.outages)])
         rejected = [({"defect": str(defect)}, count) for defect, count in sorted(counts.rejected.items())]
         yield from _metric("frames_rejected_total", "counter", rejected)
-        for name, value in (("fps", moment.fps), ("temperature_celsius", moment.temperature_c)):
+        for name, value in (("fps", result.fps), ("temperature_celsius", result.temperature_c)):
             if value is not None:
                 yield from _metric(name, "gauge", [({}, value)])
-        if moment.reading is not None:
-            timing = moment.reading.prediction.timing
+        if result.classification is not None:
+            timing = result.classification.prediction.timing
             yield from _metric("invoke_seconds", "gauge", [({}, timing.invoke_ms / 1000)])
-            yield from _metric("frame_age_seconds", "gauge", [({}, moment.reading.frame_age_ms / 1000)])
+            yield from _metric(
+                "frame_age_seconds", "gauge", [({}, result.classification.frame_age_ms / 1000)]
+            )
 
     def count_viewer(self, more: int) -> None:
         """One more viewer of the live picture, or one less."""
@@ -164,33 +166,33 @@ class Board:
     def _encoder(self, heat: bool) -> _Encoder:
         return self._hot if heat and self._has_heat_map else self._plain
 
-    def _remember(self, moment: Moment) -> None:
+    def _remember(self, result: FrameResult) -> None:
         """Puts an answer into the history; one that stood for less than `STAND_S` gives way to the next."""
-        reading = moment.reading
-        if reading is None and moment.state in ANSWERED:
+        classification = result.classification
+        if classification is None and result.state in ANSWERED:
             return  # a blink
-        if reading is None or moment.state not in ANSWERED:
+        if classification is None or result.state not in ANSWERED:
             self._is_answering = False
             return
         now = time.monotonic()
-        if self._is_answering and (reading.label == self._label or now - self._since_s < STAND_S):
+        if self._is_answering and (classification.label == self._label or now - self._since_s < STAND_S):
             self._history.pop()
-        if not self._is_answering or reading.label != self._label:
+        if not self._is_answering or classification.label != self._label:
             self._since_s = now
-        self._is_answering, self._label = True, reading.label
+        self._is_answering, self._label = True, classification.label
         self._history.append(
             {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "state": moment.state,
-                "label": reading.label,
-                "probability": round(reading.prediction.probability, 6),
-                "alert": reading.prediction.alert,
+                "state": result.state,
+                "label": classification.label,
+                "probability": round(classification.prediction.probability, 6),
+                "alert": classification.prediction.alert,
             }
         )
 
 
-def _jpeg(moment: Moment, heat: bool) -> bytes:
-    encoded: Any = cv2.imencode(".jpg", draw_moment(moment, heat), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(result: FrameResult, heat: bool) -> bytes:
+    encoded: Any = cv2.imencode(".jpg", paint_result(result, heat), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return encoded[1].tobytes()
 
 

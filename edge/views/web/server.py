@@ -14,7 +14,7 @@ from urllib.parse import quote
 import uvicorn
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import Moment
+from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
@@ -27,7 +27,7 @@ STOP_S = 2
 
 
 class WebView:
-    """Serves the moments that it is shown, from entry to exit.
+    """Serves the results that it is shown, from entry to exit.
 
     Bound to another address than the loopback, it asks for a token: that of the environment variable
     DERMEDGE_TOKEN, or a new one at each start.
@@ -76,8 +76,8 @@ class WebView:
         self._thread.join()
         self._socket.close()
 
-    def show(self, moment: Moment) -> bool:
-        self.board.put(moment)
+    def show(self, result: FrameResult) -> bool:
+        self.board.put(result)
         return True
 
     def finish(self) -> None:

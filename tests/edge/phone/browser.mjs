@@ -63,7 +63,7 @@ await page.addInitScript(({ across, down, side }) => {
     constructor(...given) {
       super(...given);
       this.addEventListener("message", ({ data }) => {
-        if (data.moment?.reading) globalThis.answered = globalThis.asked;
+        if (data.result?.classification) globalThis.answered = globalThis.asked;
       });
     }
 

@@ -1,5 +1,5 @@
 // Classifies pictures by the files of a built app, in Node. Argument: the app's folder. Standard input: the first
-// line is JSON, [{ height, width }], and their RGBA pixels follow. Standard output: JSON, one moment a picture.
+// line is JSON, [{ height, width }], and their RGBA pixels follow. Standard output: JSON, one result a picture.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,7 +10,7 @@ import { runInThisContext } from "node:vm";
 const folder = resolve(process.argv[2]);
 const file = (name) => resolve(folder, name);
 
-// Standard output is for the moments alone.
+// Standard output is for the results alone.
 console.debug = console.error;
 // What LiteRT.js looks for in a worker, and Emscripten in Node.
 globalThis.self = globalThis;
@@ -30,16 +30,16 @@ const pipeline = new Pipeline(app, run);
 
 const input = readFileSync(0);
 let at = input.indexOf("\n") + 1;
-const moments = [];
+const results = [];
 for (const { height, width } of JSON.parse(input.subarray(0, at))) {
   const data = input.subarray(at, at + height * width * 4);
   at += data.length;
-  const { state, hint, reading } = await pipeline.still({ data, height, width });
-  const { probabilities, evidence } = reading.levels;
-  moments.push({
-    state, hint, label: reading.label, alert: reading.alert, probabilities: reading.probabilities,
-    heat: reading.heat && [...reading.heat],
+  const { state, hint, classification } = await pipeline.still({ data, height, width });
+  const { probabilities, evidence } = classification.levels;
+  results.push({
+    state, hint, label: classification.label, alert: classification.alert, probabilities: classification.probabilities,
+    heat: classification.heat && [...classification.heat],
     levels: { probabilities: [...probabilities], evidence: evidence && [...evidence] },
   });
 }
-process.stdout.write(JSON.stringify(moments), () => process.exit(0));
+process.stdout.write(JSON.stringify(results), () => process.exit(0));

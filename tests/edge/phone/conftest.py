@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.phone.build import build_app
 from dermedge.edge.photos import find_pictures, read_picture
 
@@ -61,7 +61,7 @@ def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.ui
         try:
             folder = request.getfixturevalue("real_data")
         except pytest.skip.Exception:
-            return [draw(number) for number in range(PICTURES)]
+            return [golden_image(number) for number in range(IMAGE_COUNT)]
         paths = find_pictures(folder)
         return [read_picture(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 

@@ -7,8 +7,8 @@ import { test } from "node:test";
 
 import { decide, logitsOfOutputs, meanOverCells, predictionSet, softmax }
   from "../../../edge/phone/page/decision.js";
-import { seenSquare, toInput } from "../../../edge/phone/page/preprocess.js";
-import { Machine } from "../../../edge/phone/page/states.js";
+import { cropSquare, toInput } from "../../../edge/phone/page/preprocess.js";
+import { StateMachine } from "../../../edge/phone/page/states.js";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`../${name}_vectors.json`, import.meta.url)));
 
@@ -32,7 +32,7 @@ function pattern({ height, width, seed }) {
 
 for (const vector of read("preprocess")) {
   test(`${vector.height} x ${vector.width} to ${vector.size}`, () => {
-    const { top, left, side } = seenSquare(vector.height, vector.width, vector.size);
+    const { top, left, side } = cropSquare(vector.height, vector.width, vector.size);
     assert.deepEqual([top, left, side], vector.seen);
     const input = toInput(pattern(vector), vector.size);
     assert.equal(createHash("sha256").update(input).digest("hex"), vector.sha256);
@@ -49,7 +49,7 @@ for (const vector of read("decision")) {
 
 for (const { name, moments } of read("states")) {
   test(name, () => {
-    const machine = new Machine();
+    const machine = new StateMachine();
     for (const { state, hint, smoothed, ...moment } of moments) {
       let said;
       if (moment.lost) {

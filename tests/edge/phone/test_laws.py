@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import GRID, HINTS, QualityGate, judge
 
@@ -61,7 +61,7 @@ def test_the_quality_gate_measures_and_hints_what_python_s_does(
     node: str, make_lesion: Callable[..., Image], size: int
 ) -> None:
     rng = np.random.default_rng(3)
-    pictures: list[Stamped] = [(draw(number), None) for number in range(PICTURES)]
+    pictures: list[Stamped] = [(golden_image(number), None) for number in range(IMAGE_COUNT)]
     pictures += [(make_lesion(number, (320 + 9 * number, 240)), number / 20) for number in range(12)]
     pictures += [(make_lesion(number, (200 + 90 * number, 240)), 9 + number / 30) for number in range(3)]
     pictures += [(make_lesion(centre=(x, 240), radius=30), None) for x in (150, 490)]

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import PICTURES, draw
+from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.quality import HINTS, QualityGate
 from dermedge.edge.views.overlay import heat_map
 
@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 
 
 def classify(node: str, app: Path, pictures: Sequence[Image]) -> Iterator[dict[str, Any]]:
-    """The page's moments of BGR pictures."""
+    """The page's results of BGR pictures."""
     for start in range(0, len(pictures), AT_ONCE):
         some = pictures[start : start + AT_ONCE]
         heads = [{"height": one.shape[0], "width": one.shape[1]} for one in some]
@@ -46,21 +46,21 @@ def hold_against_python(node: str, app: Path, pictures: Sequence[Image]) -> None
     """Compares levels, probabilities, label, alert, hint and heat map."""
     gate = QualityGate()
     with Classifier(app / "model.tflite") as classifier:
-        for picture, moment in zip(pictures, classify(node, app, pictures), strict=True):
+        for picture, result in zip(pictures, classify(node, app, pictures), strict=True):
             defect = gate.check(classifier.preprocess(picture), None)
             prediction = classifier.predict(picture)
             for name, tensor in classifier.raw_outputs().items():
-                assert moment["levels"][name] == tensor.values.ravel().tolist()
-            assert moment["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
-            assert (moment["label"], moment["alert"]) == (prediction.label, prediction.alert)
-            assert moment["hint"] == (HINTS[defect] if defect else "")
+                assert result["levels"][name] == tensor.values.ravel().tolist()
+            assert result["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
+            assert (result["label"], result["alert"]) == (prediction.label, prediction.alert)
+            assert result["hint"] == (HINTS[defect] if defect else "")
             heat = heat_map(prediction)
             assert heat is not None
-            assert moment["heat"] == pytest.approx(heat.ravel().tolist(), abs=1e-5)
+            assert result["heat"] == pytest.approx(heat.ravel().tolist(), abs=1e-5)
 
 
 def test_drawn_pictures_give_the_same_levels(node: str, app: Path) -> None:
-    hold_against_python(node, app, [draw(number) for number in range(PICTURES)])
+    hold_against_python(node, app, [golden_image(number) for number in range(IMAGE_COUNT)])
 
 
 def test_200_real_photos_give_the_same_levels(

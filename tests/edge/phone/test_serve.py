@@ -21,7 +21,7 @@ from dermedge.edge.phone.serve import (
     AUTHORITY_PATH,
     LOOPBACK,
     Authority,
-    File,
+    ServedFile,
     load_files,
     make_context,
     make_server,
@@ -50,7 +50,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextmanager
-def running(files: Mapping[str, File], context: ssl.SSLContext | None = None) -> Iterator[int]:
+def running(files: Mapping[str, ServedFile], context: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of a server of these files."""
     with make_server(files, LOOPBACK, 0, context) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -81,7 +81,7 @@ export async function classify(pictures) {
     const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
     const answer = said();
     worker.postMessage({ kind: "still", number, bitmap }, [bitmap]);
-    const { label, levels } = (await answer).moment.reading;
+    const { label, levels } = (await answer).result.classification;
     const { probabilities, evidence } = levels;
     answers.push({ label, levels: { probabilities: [...probabilities], evidence: [...evidence] } });
   }

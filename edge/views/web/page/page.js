@@ -14,10 +14,10 @@ function make(tag, text, className) {
   return made;
 }
 
-function showBars(moment) {
-  const rows = Object.entries(moment.probabilities ?? {}).map(([label, share]) => {
-    const row = make("div", "", label === moment.label ? "bar chosen" : "bar");
-    const isLeft = moment.set?.includes(label);
+function showBars(result) {
+  const rows = Object.entries(result.probabilities ?? {}).map(([label, share]) => {
+    const row = make("div", "", label === result.label ? "bar chosen" : "bar");
+    const isLeft = result.set?.includes(label);
     const bar = make("progress");
     bar.value = share;
     bar.setAttribute("aria-label", label);
@@ -28,14 +28,14 @@ function showBars(moment) {
   element("bars").hidden = !rows.length;
 }
 
-function showFigures(moment) {
+function showFigures(result) {
   const figures = [
-    ["frames a second", moment.fps?.toFixed(1)],
-    ["frame age", moment.frame_age_ms && `${moment.frame_age_ms.toFixed(0)} ms`],
-    ["inference", moment.latency_ms && `${moment.latency_ms.invoke.toFixed(1)} ms`],
-    ["processor", moment.temperature_c && `${moment.temperature_c.toFixed(0)} °C`],
-    ["dropped", moment.dropped],
-    ["source", moment.source],
+    ["frames a second", result.fps?.toFixed(1)],
+    ["frame age", result.frame_age_ms && `${result.frame_age_ms.toFixed(0)} ms`],
+    ["inference", result.latency_ms && `${result.latency_ms.invoke.toFixed(1)} ms`],
+    ["processor", result.temperature_c && `${result.temperature_c.toFixed(0)} °C`],
+    ["dropped", result.dropped],
+    ["source", result.source],
   ].filter(([, value]) => value !== undefined && value !== null);
   element("figures").replaceChildren(
     ...figures.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
@@ -53,20 +53,20 @@ function showHistory(history) {
   element("none").hidden = history.length > 0;
 }
 
-function show({ moment, history, heat_map: hasHeatMap }) {
+function show({ result, history, heat_map: hasHeatMap }) {
   showHistory(history);
   element("heat").hidden = !hasHeatMap;
-  if (!moment) return;
-  const answered = ANSWERED.includes(moment.state) && moment.label;
+  if (!result) return;
+  const answered = ANSWERED.includes(result.state) && result.label;
   const notes = [];
-  if (answered && moment.uncertain && moment.label !== "uncertain") notes.push("uncertain");
-  if (answered && moment.alert) notes.push(`${moment.alert} alert`);
-  if (moment.set) notes.push("* not ruled out");
-  if (moment.hint) notes.push(moment.hint);
-  element("title").textContent = answered ? `${moment.label} ${percent(moment.probability)}` : moment.state;
+  if (answered && result.uncertain && result.label !== "uncertain") notes.push("uncertain");
+  if (answered && result.alert) notes.push(`${result.alert} alert`);
+  if (result.set) notes.push("* not ruled out");
+  if (result.hint) notes.push(result.hint);
+  element("title").textContent = answered ? `${result.label} ${percent(result.probability)}` : result.state;
   element("hint").textContent = notes.join(", ");
-  showBars(moment);
-  showFigures(moment);
+  showBars(result);
+  showFigures(result);
 }
 
 async function poll() {
