@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REPORT_EVERY_PHOTOS = 20
 
-Progress = Callable[[str], None]
+ShowProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def find_photos(
 
 
 def score(
-    classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: Progress | None = None
+    classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowProgress | None = None
 ) -> list[Accuracy]:
     """The scores of classifiers with common labels; every photo is decoded once and shown to all.
 

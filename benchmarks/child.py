@@ -102,6 +102,7 @@ def last_words(errors: str, status: int) -> str:
 
 def _answer(path: Path) -> None:
     function, arguments = pickle.load(sys.stdin.buffer)
+    outcome: tuple[object, tuple[type[DermedgeError], str] | None]
     try:
         outcome = function(*arguments), None
     except DermedgeError as error:

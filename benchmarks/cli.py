@@ -23,15 +23,15 @@ from dermedge.benchmarks.frames import (
     frames_of_pictures,
     frames_of_source,
 )
-from dermedge.benchmarks.latency import Latency, Progress, Rules, measure
+from dermedge.benchmarks.latency import Latency, RunLength, ShowProgress, measure
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import ColdStart, cold_start
 from dermedge.benchmarks.plot import check_plot, save_plot
 from dermedge.benchmarks.profile import Profile, profile
 from dermedge.benchmarks.progress import progress_cleared, show_progress
-from dermedge.benchmarks.report import Report, Row, save, to_json, to_text
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult, save, to_json, to_text
 from dermedge.benchmarks.verdict import faults_of_run
-from dermedge.benchmarks.whole_loop import LOOP_S, Loop, OpenSource, measure_loop, opener
+from dermedge.benchmarks.whole_loop import LOOP_S, LoopTimes, OpenSource, measure_loop, source_opener
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, read_labels, whole
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
@@ -42,12 +42,12 @@ from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
 from dermedge.edge.sources.camera import without_password
 
-DEFAULT_RULES = Rules()
+DEFAULT_RUN_LENGTH = RunLength()
 STOPPED = 130
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchmarkSettings:
     """What to measure, and how.
 
     Attributes:
@@ -73,14 +73,14 @@ class Settings:
     split: str | None = None
     max_photos: int | None = None
     source: str | None = None
-    rules: Rules = DEFAULT_RULES
+    run_length: RunLength = DEFAULT_RUN_LENGTH
     profile: bool = False
     tta: bool = False
     command: str = ""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class MeasurementInput:
     """What the models are shown: frames to be timed on, a source for the loop, and the scores on photos."""
 
     frames: Frames
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Report:
+def benchmark(settings: BenchmarkSettings, progress: ShowProgress = lambda text: None) -> BenchmarkReport:
     """Opens all models, scores them, lets them take turns, and starts each in a process of its own.
 
     Raises:
@@ -126,10 +126,10 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         scoring = classifiers[:: len(settings.num_threads)]
         shown = _pictures(settings, scoring, progress)
         progress("latency: warming up")
-        run = measure(classifiers, shown.frames, settings.rules, progress)
+        run = measure(classifiers, shown.frames, settings.run_length, progress)
         progress("energy")
         meter, energies = _energies(classifiers, shown.frames)
-        loop_s = min(LOOP_S, settings.rules.min_secs)
+        loop_s = min(LOOP_S, settings.run_length.min_secs)
         loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     # neither the start nor an op depends on test-time augmentation
     starts = {pair: _cold_start(*pair, runtime, progress) for pair in pairs}
@@ -149,7 +149,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
         )
         for one, latency, loop, energy in zip(classifiers, run.latencies, loops, energies, strict=True)
     )
-    return Report(
+    return BenchmarkReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=settings.command,
         machine=machine,
@@ -167,7 +167,7 @@ def benchmark(settings: Settings, progress: Progress = lambda text: None) -> Rep
     )
 
 
-def _open_all(settings: Settings, runtime: str, stack: ExitStack) -> list[Classifier]:
+def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
     """One classifier a row; those of a model and its augmentation, which differ in threads, lie together."""
     return [
         stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
@@ -195,7 +195,7 @@ def thread_counts(text: str) -> tuple[int, ...]:
     return counts
 
 
-def _write(report: Report, folder: Path | None, plot: Path | None) -> None:
+def _write(report: BenchmarkReport, folder: Path | None, plot: Path | None) -> None:
     written = save(report, folder) if folder else []
     if plot:
         save_plot(report, plot)
@@ -239,12 +239,12 @@ def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | 
     return meter.name, [*energy_mj(meter, classifiers, frames)]
 
 
-def _cold_start(model: Path, threads: int, runtime: str, progress: Progress) -> ColdStart:
+def _cold_start(model: Path, threads: int, runtime: str, progress: ShowProgress) -> ColdStart:
     progress(f"start and memory: {model.name}")
     return cold_start(model, threads, runtime)
 
 
-def _profile(model: Path, threads: int, runtime: str, progress: Progress) -> Profile:
+def _profile(model: Path, threads: int, runtime: str, progress: ShowProgress) -> Profile:
     progress(f"ops: {model.name}")
     return profile(model, threads, runtime)
 
@@ -254,13 +254,13 @@ def _row(
     classifier: Classifier,
     start: ColdStart,
     latency: Latency,
-    loop: Loop | None,
+    loop: LoopTimes | None,
     energy_mj: float | None,
     ops: Profile | None,
     accuracy: Accuracy | None,
-) -> Row:
+) -> ModelResult:
     """The figures of one model at one number of threads, with what its file tells."""
-    return Row(
+    return ModelResult(
         model=name,
         path=model_argument(classifier.path),
         sha256=digest(classifier.path),
@@ -277,11 +277,13 @@ def _row(
     )
 
 
-def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progress) -> Pictures:
+def _pictures(
+    settings: BenchmarkSettings, models: Sequence[Classifier], progress: ShowProgress
+) -> MeasurementInput:
     """Scores these classifiers where there is data, and gathers the frames for the latency."""
     if settings.data is None:
-        open_again, source = opener(settings.source, []), _named_source(settings)
-        return Pictures(*frames_of_source(settings.source), open_again, source, None, None)
+        open_again, source = source_opener(settings.source, []), _named_source(settings)
+        return MeasurementInput(*frames_of_source(settings.source), open_again, source, None, None)
     from dermedge.train.data.scoring import check_unlearned
 
     check_unlearned(settings.data, settings.split, models)
@@ -294,26 +296,26 @@ def _pictures(settings: Settings, models: Sequence[Classifier], progress: Progre
         origin = f"{len(frames)} photos of --data brought to {FRAME_WIDTH}x{FRAME_HEIGHT}"
     split = f", split {settings.split}" if settings.split else ""
     drawn = ", drawn evenly over the classes" if len(photos) == settings.max_photos else ""
-    return Pictures(
+    return MeasurementInput(
         frames,
         origin,
-        opener(settings.source, paths),
+        source_opener(settings.source, paths),
         _named_source(settings),
         score(models, photos, progress),
         f"{settings.data}{split}{drawn}",
     )
 
 
-def _named_source(settings: Settings) -> str:
+def _named_source(settings: BenchmarkSettings) -> str:
     """What the loop reads, as it may be shown."""
     return without_password(settings.source) if settings.source else "the photos of --data"
 
 
-def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
+def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
     """A long run of one model; what was measured is shown and kept after Ctrl-C too, with status 130."""
     [model], [threads] = settings.models, settings.num_threads
 
-    def keep(found: soak.Soak) -> None:
+    def keep(found: soak.SoakRun) -> None:
         if arguments.output:
             soak.save(found, arguments.output)
 
@@ -321,7 +323,7 @@ def _soak(settings: Settings, arguments: argparse.Namespace) -> int:
     with progress_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
         found = soak.soak(
             classifier,
-            opener(settings.source, []),
+            source_opener(settings.source, []),
             arguments.soak,
             _named_source(settings),
             settings.command,
@@ -362,7 +364,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
     )
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
-    _add_rules(parser)
+    _add_run_length(parser)
     parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
     parser.add_argument(
         "--tta",
@@ -387,23 +389,27 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _add_rules(parser: Parser) -> None:
+def _add_run_length(parser: Parser) -> None:
     """How long to measure."""
-    rules = DEFAULT_RULES
+    run_length = DEFAULT_RUN_LENGTH
     parser.add_argument(
         "--warmup-runs",
         type=whole,
-        default=rules.warmup_runs,
+        default=run_length.warmup_runs,
         help="rounds before measuring, at least: it goes on until the models are steady",
     )
-    parser.add_argument("--num-runs", type=positive_int, default=rules.num_runs, help="rounds, at least")
-    parser.add_argument("--min-secs", type=seconds, default=rules.min_secs, help="measure so long, at least")
-    parser.add_argument("--max-secs", type=seconds, default=rules.max_secs, help="begin no round after these")
+    parser.add_argument("--num-runs", type=positive_int, default=run_length.num_runs, help="rounds, at least")
+    parser.add_argument(
+        "--min-secs", type=seconds, default=run_length.min_secs, help="measure so long, at least"
+    )
+    parser.add_argument(
+        "--max-secs", type=seconds, default=run_length.max_secs, help="begin no round after these"
+    )
 
 
-def _settings(arguments: argparse.Namespace, command: str) -> Settings:
+def _settings(arguments: argparse.Namespace, command: str) -> BenchmarkSettings:
     labels = read_labels(arguments.labels)
-    return Settings(
+    return BenchmarkSettings(
         models=tuple(getattr(arguments, "models", (DEFAULT_MODEL,))),
         num_threads=arguments.num_threads,
         runtime=arguments.runtime,
@@ -412,7 +418,9 @@ def _settings(arguments: argparse.Namespace, command: str) -> Settings:
         split=arguments.split,
         max_photos=arguments.max_photos,
         source=arguments.source,
-        rules=Rules(arguments.warmup_runs, arguments.num_runs, arguments.min_secs, arguments.max_secs),
+        run_length=RunLength(
+            arguments.warmup_runs, arguments.num_runs, arguments.min_secs, arguments.max_secs
+        ),
         profile=arguments.profile,
         tta=arguments.tta,
         command=command,

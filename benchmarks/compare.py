@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.report import NOT_MEASURED, SCHEMA, Table
+from dermedge.benchmarks.report import NOT_MEASURED, SCHEMA, TextTable
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.cli.arguments import make_parser
 from dermedge.edge.errors import DataError
@@ -18,7 +18,7 @@ FASTER, SLOWER, SAME = "faster", "slower", "no difference beyond noise"
 
 
 @dataclass(frozen=True)
-class Change:
+class ModelChange:
     """One model at one number of threads, in two results.
 
     Attributes:
@@ -93,14 +93,14 @@ def read_results(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
     """The changes of the models that both results have, in the order of the first."""
     there = {(row["model"], row["num_threads"]): row for row in after["rows"]}
     pairs = ((row, there.get((row["model"], row["num_threads"]))) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]
 
 
-def to_text(changes: Sequence[Change]) -> str:
+def to_text(changes: Sequence[ModelChange]) -> str:
     """A table for the terminal."""
     head = ("model", "threads", "A ms", "B ms", "B / A", "at least", "at most", "verdict")
     rows = tuple(
@@ -121,16 +121,16 @@ def to_text(changes: Sequence[Change]) -> str:
         for change in {change.model: change for change in changes}.values()
         if change.accuracy != NOT_MEASURED
     ]
-    return "\n".join([Table(title, head, rows).to_text(), *dict.fromkeys(others), *scores])
+    return "\n".join([TextTable(title, head, rows).to_text(), *dict.fromkeys(others), *scores])
 
 
-def _change(before: dict[str, Any], after: dict[str, Any]) -> Change:
+def _change(before: dict[str, Any], after: dict[str, Any]) -> ModelChange:
     first, second = before["latency"]["total"], after["latency"]["total"]
     low, high = second["low"] / first["high"], second["high"] / first["low"]
     marks = {"A": before["mark"], "B": after["mark"]}
     doubts = [f"{name} is {mark}" for name, mark in marks.items() if mark != GOOD]
     verdict = FASTER if high < 1 else SLOWER if low > 1 else SAME
-    return Change(
+    return ModelChange(
         model=before["model"],
         num_threads=before["num_threads"],
         is_same_file=before["sha256"] == after["sha256"],

@@ -66,7 +66,7 @@ def busy_s(root: Path = Path("/")) -> float | None:
     return sum(int(fields[1 + at]) for at in BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
 
 
-class Company:
+class OtherProcesses:
     """Measures how many cores others, not our children that ended, have kept busy since it was made."""
 
     def __init__(self, root: Path = Path("/")) -> None:

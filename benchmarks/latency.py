@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.conditions import Company, Conditions, read_conditions
-from dermedge.edge.model.classifier import Prediction, Timing
+from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_conditions
+from dermedge.edge.model.prediction import Prediction, Timing
 
 REPORT_EVERY_ROUNDS = 10
 # The warm-up has ended when the medians of two windows that follow each other are so near, for every model.
@@ -40,7 +40,7 @@ LEAST_FOR_P999 = 1000
 MS_PER_S = 1e3
 NS_PER_MS = 1e6
 
-Progress = Callable[[str], None]
+ShowProgress = Callable[[str], None]
 Look = Callable[[], Conditions]
 
 
@@ -52,7 +52,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Rules:
+class RunLength:
     """How long to measure; names and meanings are those of LiteRT's benchmark tool.
 
     Attributes:
@@ -138,7 +138,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Rounds:
+class MeasuredRounds:
     """What was read in the measured rounds.
 
     Attributes:
@@ -203,8 +203,8 @@ def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
 def measure(
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
-    rules: Rules,
-    progress: Progress = lambda text: None,
+    run_length: RunLength,
+    progress: ShowProgress = lambda text: None,
     look: Look = read_conditions,
 ) -> Measurement:
     """Times the predictors in turn (A B A B …), each on every frame.
@@ -219,8 +219,8 @@ def measure(
     """
     before = look()
     with one_opencv_thread():
-        warmup_runs, is_steady = warm_up(predictors, frames, rules)
-        taken = take_rounds(predictors, frames, rules, progress, look)
+        warmup_runs, is_steady = warm_up(predictors, frames, run_length)
+        taken = take_rounds(predictors, frames, run_length, progress, look)
     return Measurement(
         latencies=tuple(
             latency(*one) for one in zip(zip(*taken.timings, strict=True), taken.cpu_ms, strict=True)
@@ -237,19 +237,19 @@ def measure(
 def take_rounds(
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
-    rules: Rules,
-    progress: Progress = lambda text: None,
+    run_length: RunLength,
+    progress: ShowProgress = lambda text: None,
     look: Look = read_conditions,
-) -> Rounds:
+) -> MeasuredRounds:
     """The measured rounds alone; the arguments are those of `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
     # NumPy waits until after the rounds: between them its code would be cold, and push the models' out
     stamps_ns: list[list[int]] = []
     walls_s: list[float] = []
-    company, began = Company(), perf_counter()
+    company, began = OtherProcesses(), perf_counter()
     looked = began
-    while _goes_on(len(rounds), (started := perf_counter()) - began, rules):
+    while _goes_on(len(rounds), (started := perf_counter()) - began, run_length):
         timings, stamps = _round(predictors, frames, len(rounds))
         rounds.append(timings)
         stamps_ns.append(stamps)
@@ -259,10 +259,10 @@ def take_rounds(
             _round(predictors, frames, len(rounds))  # fills the caches again
             looked = perf_counter()
         if len(rounds) % REPORT_EVERY_ROUNDS == 0:
-            progress(f"latency: run {len(rounds)} of {rules.num_runs} or more")
+            progress(f"latency: run {len(rounds)} of {run_length.num_runs} or more")
     secs = perf_counter() - began
     predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / MS_PER_S
-    return Rounds(
+    return MeasuredRounds(
         timings=rounds,
         cpu_ms=(np.diff(stamps_ns).mean(axis=0) / NS_PER_MS).tolist(),
         secs=secs,
@@ -273,7 +273,7 @@ def take_rounds(
 
 
 def warm_up(
-    predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], rules: Rules
+    predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], run_length: RunLength
 ) -> tuple[int, bool]:
     """Runs rounds until all predictors are steady; returns how many, and whether they were.
 
@@ -281,10 +281,10 @@ def warm_up(
     many rounds before. After MAX_WARMUP_S, or ``max_secs`` if that is less, it is given up.
     """
     totals: list[list[float]] = []
-    ends = perf_counter() + min(MAX_WARMUP_S, rules.max_secs)
+    ends = perf_counter() + min(MAX_WARMUP_S, run_length.max_secs)
     while True:
         totals.append([one.total_ms for one in _round(predictors, frames, len(totals))[0]])
-        if len(totals) >= rules.warmup_runs and len(totals) % STEADY_ROUNDS == 0 and _is_steady(totals):
+        if len(totals) >= run_length.warmup_runs and len(totals) % STEADY_ROUNDS == 0 and _is_steady(totals):
             return len(totals), True
         if perf_counter() >= ends:
             return len(totals), False
@@ -340,10 +340,10 @@ def _is_steady(totals: Sequence[Sequence[float]]) -> bool:
     return bool(np.all(np.abs(later - earlier) <= STEADY_WITHIN * earlier))
 
 
-def _goes_on(rounds: int, secs: float, rules: Rules) -> bool:
+def _goes_on(rounds: int, secs: float, run_length: RunLength) -> bool:
     if rounds == 0:
         return True
-    return secs < rules.max_secs and (rounds < rules.num_runs or secs < rules.min_secs)
+    return secs < run_length.max_secs and (rounds < run_length.num_runs or secs < run_length.min_secs)
 
 
 def _round(

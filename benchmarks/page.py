@@ -7,7 +7,7 @@ from html import escape
 from string import Template
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.report import Report, Row, Table, circumstances, tables
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult, TextTable, circumstances, tables
 from dermedge.benchmarks.verdict import GOOD
 
 BAR_HEIGHT, BAR_GAP, NAMES_WIDTH, PLOT_WIDTH = 14, 14, 260, 500
@@ -52,7 +52,7 @@ DOUBT = (
 )
 
 
-def to_html(report: Report) -> str:
+def to_html(report: BenchmarkReport) -> str:
     """The page, with the tables and circumstances of the terminal and a plot of the latencies."""
     return PAGE.substitute(
         date=escape(report.created[:10]),
@@ -64,7 +64,7 @@ def to_html(report: Report) -> str:
     )
 
 
-def latency_svg(rows: Sequence[Row]) -> str:
+def latency_svg(rows: Sequence[ModelResult]) -> str:
     """A bar for each row: to its median, and on to its 99th percentile."""
     scale = PLOT_WIDTH / max(row.latency.total.p99 for row in rows)
     step = BAR_HEIGHT + BAR_GAP
@@ -85,7 +85,7 @@ def latency_svg(rows: Sequence[Row]) -> str:
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(bars)}</svg>'
 
 
-def _table(table: Table) -> str:
+def _table(table: TextTable) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in table.rows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from dermedge.benchmarks.memory import BYTES_PER_MB
-from dermedge.benchmarks.report import Report, Row
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.edge.errors import MissingExtra, OptionError
 from dermedge.edge.files import write_beside
 
@@ -44,7 +44,7 @@ def check_plot(path: Path) -> None:
         raise OptionError(f"--plot is '{path}'; its name must end in {', '.join(SUFFIXES)}")
 
 
-def save_plot(report: Report, path: Path) -> None:
+def save_plot(report: BenchmarkReport, path: Path) -> None:
     """Draws what each model is worth against what it costs, and the Pareto front of both.
 
     Across: median end-to-end latency; up: balanced accuracy and, below, the sensitivity for melanoma, with
@@ -87,7 +87,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _panels(rows: Sequence[Row]) -> dict[str, list[Score | None]]:
+def _panels(rows: Sequence[ModelResult]) -> dict[str, list[Score | None]]:
     scored = [row.accuracy for row in rows]
     melanoma = [one.melanoma_sensitivity if one else None for one in scored]
     return {
@@ -96,7 +96,7 @@ def _panels(rows: Sequence[Row]) -> dict[str, list[Score | None]]:
     }
 
 
-def _draw(axes: Any, rows: Sequence[Row], scores: Sequence[Score | None]) -> None:
+def _draw(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]) -> None:
     """The points of one panel, where there is a score, with the front and the names."""
     points = {index: (rows[index].latency.total.median, score) for index, score in enumerate(scores) if score}
     indices = list(points)
@@ -140,7 +140,7 @@ def plain_axes(axes: Any, which: str = "major") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _write_names(axes: Any, rows: Sequence[Row], points: Mapping[int, tuple[float, Score]]) -> None:
+def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tuple[float, Score]]) -> None:
     """The models' names in a column right of the axes, each joined to its point by a thin line.
 
     Beside the points they would cover each other: good models are alike.

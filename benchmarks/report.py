@@ -20,7 +20,7 @@ from dermedge.benchmarks.machine import Machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, ColdStart
 from dermedge.benchmarks.profile import Profile
 from dermedge.benchmarks.verdict import faults_of_model, mark
-from dermedge.benchmarks.whole_loop import Loop
+from dermedge.benchmarks.whole_loop import LoopTimes
 from dermedge.edge.files import write_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ MAX_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelResult:
     """One model at one number of threads.
 
     Attributes:
@@ -68,14 +68,14 @@ class Row:
     num_threads: int
     start: ColdStart
     latency: Latency
-    loop: Loop | None
+    loop: LoopTimes | None
     energy_mj: float | None
     profile: Profile | None
     accuracy: Accuracy | None
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """All models of one run; at least one row.
 
     Attributes:
@@ -108,19 +108,19 @@ class Report:
     meter: str | None
     conditions: tuple[Conditions, ...]
     faults: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ModelResult, ...]
 
-    def invoke_ratio(self, row: Row) -> float:
+    def invoke_ratio(self, row: ModelResult) -> float:
         """The median invoke of a row relative to that of the first; both were measured in turn."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
-    def mark(self, row: Row) -> str:
+    def mark(self, row: ModelResult) -> str:
         """``good``, ``noisy`` or ``throttled``."""
         return mark([*self.faults, *faults_of_model(row.latency)])
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Cells as text; the first column is read from the left, the others from the right."""
 
     title: str
@@ -142,7 +142,7 @@ class Table:
         return "\n".join([self.title, "", *lines])
 
 
-def tables(report: Report) -> list[Table]:
+def tables(report: BenchmarkReport) -> list[TextTable]:
     """What a person wants to see side by side."""
     shown = [
         _latency_table(report),
@@ -156,19 +156,19 @@ def tables(report: Report) -> list[Table]:
     return [*shown, *([recall] if recall else []), *profiles]
 
 
-def to_text(report: Report) -> str:
+def to_text(report: BenchmarkReport) -> str:
     """The report for a terminal of TABLE_WIDTH columns."""
     lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in circumstances(report))
     return "\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)])
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: BenchmarkReport) -> str:
     """The report as a page."""
     parts = [f"# Benchmark, {report.created[:10]}", *(table.to_markdown() for table in tables(report))]
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in circumstances(report))]) + "\n"
 
 
-def to_json(report: Report) -> str:
+def to_json(report: BenchmarkReport) -> str:
     """All values, with the three that are derived, under a versioned schema; null is "not measured"."""
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
@@ -180,7 +180,7 @@ def to_json(report: Report) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: BenchmarkReport) -> str:
     """One line a row, units in the names of the columns; an empty cell is "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
@@ -195,11 +195,11 @@ def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def save(report: Report, folder: Path) -> list[Path]:
+def save(report: BenchmarkReport, folder: Path) -> list[Path]:
     """Writes results.csv, .html, .json and .md, each whole or not at all; raises StorageError."""
     from dermedge.benchmarks.page import to_html
 
-    writers: dict[str, Callable[[Report], str]] = {
+    writers: dict[str, Callable[[BenchmarkReport], str]] = {
         "results.csv": to_csv,
         "results.html": to_html,
         "results.json": to_json,
@@ -210,7 +210,7 @@ def save(report: Report, folder: Path) -> list[Path]:
     return [folder / name for name in writers]
 
 
-def circumstances(report: Report) -> list[str]:
+def circumstances(report: BenchmarkReport) -> list[str]:
     """What the figures hold for, a line each."""
     return [
         hardware(report.machine),
@@ -248,7 +248,7 @@ def measured(value: float | None, form: str) -> str:
     return NOT_MEASURED if value is None else format(value, form)
 
 
-def _state(report: Report) -> list[str]:
+def _state(report: BenchmarkReport) -> list[str]:
     """The machine before, during and after, a line."""
     before, *during, after = report.conditions
     load = report.machine.load
@@ -271,22 +271,22 @@ def _course(values: Sequence[float | None], unit: str) -> str | None:
     return f"{known[0]:.0f} ({min(known):.0f} to {max(known):.0f}) {known[-1]:.0f} {unit}"
 
 
-def _faults(report: Report) -> list[str]:
+def _faults(report: BenchmarkReport) -> list[str]:
     of_models = ((row, fault) for row in report.rows for fault in faults_of_model(row.latency))
     return [*report.faults, *(f"{_named(row)}, {fault}" for row, fault in of_models)]
 
 
-def _latency_table(report: Report) -> Table:
+def _latency_table(report: BenchmarkReport) -> TextTable:
     head = ("model", "threads", "median", "95 % interval", "p90", "p99", "p99.9", "ratio", "run")
     base = report.rows[0]
     title = (
         f"Warm latency end to end on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {base.latency.total.n}, "
         f"models in turn. ratio: median invoke to {base.model}'s. run: good, noisy or throttled."
     )
-    return Table(title, head, tuple(_latency_cells(report, row) for row in report.rows))
+    return TextTable(title, head, tuple(_latency_cells(report, row) for row in report.rows))
 
 
-def _latency_cells(report: Report, row: Row) -> tuple[str, ...]:
+def _latency_cells(report: BenchmarkReport, row: ModelResult) -> tuple[str, ...]:
     total = row.latency.total
     return (
         row.model,
@@ -301,7 +301,7 @@ def _latency_cells(report: Report, row: Row) -> tuple[str, ...]:
     )
 
 
-def _parts_table(report: Report) -> Table:
+def _parts_table(report: BenchmarkReport) -> TextTable:
     head = (
         "model",
         "threads",
@@ -318,10 +318,10 @@ def _parts_table(report: Report) -> Table:
         "Where it goes. pre, invoke, post: medians, ms. outside: (pre + post) / invoke. cpu ms: mean "
         "processor time of a frame, all threads."
     )
-    return Table(title, head, tuple(_parts_cells(row) for row in report.rows))
+    return TextTable(title, head, tuple(_parts_cells(row) for row in report.rows))
 
 
-def _parts_cells(row: Row) -> tuple[str, ...]:
+def _parts_cells(row: ModelResult) -> tuple[str, ...]:
     times = row.latency
     return (
         row.model,
@@ -337,7 +337,7 @@ def _parts_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _loop_table(report: Report) -> Table:
+def _loop_table(report: BenchmarkReport) -> TextTable:
     head = (
         "model",
         "threads",
@@ -355,10 +355,10 @@ def _loop_table(report: Report) -> Table:
         "The whole loop as `dermedge run` has it, on the source as it is, one model after the other, medians "
         "in ms. capture: wait and decoding. rest: quality gate, smoothing, handing over."
     )
-    return Table(title, head, tuple(_loop_cells(row) for row in report.rows))
+    return TextTable(title, head, tuple(_loop_cells(row) for row in report.rows))
 
 
-def _loop_cells(row: Row) -> tuple[str, ...]:
+def _loop_cells(row: ModelResult) -> tuple[str, ...]:
     first = (row.model, str(row.num_threads))
     loop = row.loop
     if loop is None:
@@ -374,7 +374,7 @@ def _loop_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _start_table(report: Report) -> Table:
+def _start_table(report: BenchmarkReport) -> TextTable:
     head = (
         "model",
         "threads",
@@ -389,10 +389,10 @@ def _start_table(report: Report) -> Table:
         f"Start, size and memory, median of {report.rows[0].start.starts} processes. "
         "peak and steady MB: of the whole process; model MB: the peak's share on top of the libraries."
     )
-    return Table(title, head, tuple(_start_cells(row) for row in report.rows))
+    return TextTable(title, head, tuple(_start_cells(row) for row in report.rows))
 
 
-def _start_cells(row: Row) -> tuple[str, ...]:
+def _start_cells(row: ModelResult) -> tuple[str, ...]:
     start = row.start
     return (
         row.model,
@@ -406,7 +406,7 @@ def _start_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _accuracy_table(report: Report) -> Table:
+def _accuracy_table(report: BenchmarkReport) -> TextTable:
     models = _first_rows(report)
     scored = models[0].accuracy
     of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
@@ -423,10 +423,10 @@ def _accuracy_table(report: Report) -> Table:
         )
         for row in models
     )
-    return Table(title, ("model", "accuracy", "balanced accuracy", "melanoma"), rows)
+    return TextTable(title, ("model", "accuracy", "balanced accuracy", "melanoma"), rows)
 
 
-def _recall_table(report: Report) -> Table | None:
+def _recall_table(report: BenchmarkReport) -> TextTable | None:
     """The classes down, the models across by their numbers; None without accuracy or with many classes."""
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
@@ -435,10 +435,10 @@ def _recall_table(report: Report) -> Table | None:
     numbers = tuple(str(number) for number in range(1, len(recalls) + 1))
     key = ", ".join(f"{number} = {row.model}" for number, row in zip(numbers, models, strict=True))
     rows = tuple((label, *(measured(recall[label], ".3f") for recall in recalls)) for label in recalls[0])
-    return Table(f"Recall of each class. {key}.", ("class", *numbers), rows)
+    return TextTable(f"Recall of each class. {key}.", ("class", *numbers), rows)
 
 
-def _profile_tables(row: Row, profile: Profile) -> list[Table]:
+def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
     """The kinds of ops, and the slowest ops; shares are of the sum of the parts."""
     of = _named(row)
     kinds = {
@@ -459,8 +459,8 @@ def _profile_tables(row: Row, profile: Profile) -> list[Table]:
         f"{unmeasured} of {len(profile.ops)} not measured."
     )
     return [
-        Table(title, PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
-        Table(
+        TextTable(title, PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
+        TextTable(
             f"The slowest ops of {of}: place, kind and output.", PROFILE_HEAD, _profile_rows(single, profile)
         ),
     ]
@@ -480,12 +480,12 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
     )
 
 
-def _first_rows(report: Report) -> list[Row]:
+def _first_rows(report: BenchmarkReport) -> list[ModelResult]:
     """One row a model: accuracy does not depend on the threads."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
 
 
-def _flat(report: Report, row: Row) -> dict[str, object]:
+def _flat(report: BenchmarkReport, row: ModelResult) -> dict[str, object]:
     times, start = row.latency, row.start
     values: dict[str, object] = {
         "model": row.model,
@@ -534,7 +534,7 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
     return values | {f"recall_{label}": value for label, value in recall.items()}
 
 
-def _named(row: Row) -> str:
+def _named(row: ModelResult) -> str:
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 

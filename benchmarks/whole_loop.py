@@ -15,7 +15,8 @@ from time import perf_counter
 from dermedge.benchmarks.latency import ShowProgress, Spread, one_opencv_thread, spread
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.pipeline import FrameResult, Pipeline, rate
+from dermedge.edge.pipeline import Pipeline, rate
+from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.photo_files import PhotoFiles

@@ -26,7 +26,7 @@ EVENLY, AS_THEY_COME = "evenly", "as they come"
 
 
 @dataclass(frozen=True)
-class Row:
+class CalibrationResult:
     """One choice, and what became of it on the validation photos.
 
     Attributes:
@@ -63,19 +63,19 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def measure(path: Path, counts: Sequence[int]) -> Iterator[Row]:
+def measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     """Every method with the middle count drawn evenly, every count, and photos as they come.
 
     Raises:
         DataError: the folder is no run, or its photos have gone.
     """
-    from dermedge.convert.load.conversion_input import subject_of_run
-    from dermedge.convert.pipeline import convert
-    from dermedge.convert.to_tflite.converter import INT8_PTQ, RECORDED, Form
+    from dermedge.convert.conversion import convert_to_form
+    from dermedge.convert.load.run import load_run
+    from dermedge.convert.to_tflite.form import INT8_PTQ, RECORDED, Form
     from dermedge.convert.to_tflite.ranges import METHODS
 
     run = RunFolder(path)
-    middle = subject_of_run(run, MIDDLE, progress=progress_line)
+    middle = load_run(run, MIDDLE, show_progress=progress_line)
     choices = [(MIDDLE, EVENLY, method) for method in (RECORDED, *METHODS)]
     choices += [(count, EVENLY, RECORDED) for count in counts if count != MIDDLE]
     choices.append((MIDDLE, AS_THEY_COME, RECORDED))
@@ -84,9 +84,9 @@ def measure(path: Path, counts: Sequence[int]) -> Iterator[Row]:
         if drawn == AS_THEY_COME:
             subject = replace(middle, calibration=_as_they_come(run, count))
         elif count != MIDDLE:
-            subject = subject_of_run(run, count)
-        made = convert(subject, Form(INT8_PTQ, ranges=method), 1.0)
-        yield Row(
+            subject = load_run(run, count)
+        made = convert_to_form(subject, Form(INT8_PTQ, ranges=method), 1.0)
+        yield CalibrationResult(
             len(subject.calibration),
             drawn,
             method,

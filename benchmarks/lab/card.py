@@ -13,7 +13,7 @@ from typing import Any
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
-from dermedge.benchmarks.report import NOT_MEASURED, Table
+from dermedge.benchmarks.report import NOT_MEASURED, TextTable
 from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
 
@@ -66,22 +66,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _figures(models: list[dict[str, Any]]) -> Table:
+def _figures(models: list[dict[str, Any]]) -> TextTable:
     rows = tuple(
         (title, *(_score(model["figures"][name]) for model in models)) for name, title in FIGURES.items()
     )
-    return Table("Test split:", ("", *(model["name"] for model in models)), rows)
+    return TextTable("Test split:", ("", *(model["name"] for model in models)), rows)
 
 
-def _classes(model: dict[str, Any]) -> Table:
+def _classes(model: dict[str, Any]) -> TextTable:
     rows = tuple(
         (label, *(_score(one[name]) for name in CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
     )
-    return Table(f"{model['name']} by class:", ("", "precision", "recall", "F1", "AUROC", "photos"), rows)
+    return TextTable(f"{model['name']} by class:", ("", "precision", "recall", "F1", "AUROC", "photos"), rows)
 
 
-def _sources(models: list[dict[str, Any]]) -> Table:
+def _sources(models: list[dict[str, Any]]) -> TextTable:
     head = [f"{model['name']}: {FIGURES[name]}" for model in models for name in SOURCE_FIGURES]
     rows = tuple(
         (
@@ -96,16 +96,16 @@ def _sources(models: list[dict[str, Any]]) -> Table:
         for source, found in models[0]["sources"].items()
         if found["figures"][SOURCE_FIGURES[0]] is not None
     )
-    return Table("By source:", ("", "photos", *head), rows)
+    return TextTable("By source:", ("", "photos", *head), rows)
 
 
-def _compared(comparisons: list[dict[str, Any]]) -> Table:
+def _compared(comparisons: list[dict[str, Any]]) -> TextTable:
     rows = []
     for one in comparisons:
         p = one["mcnemar"]["p_value"]
         alike, gain = _score(one["agreement"]), _score(one["balanced_accuracy_change"])
         rows.append((one["other"], alike, "< 0.001" if p < LEAST_P else f"{p:.3f}", gain))
-    return Table(
+    return TextTable(
         f"Others beside {comparisons[0]['first']}:",
         ("", "answered alike", "McNemar's p", "balanced accuracy, five classes, gained"),
         tuple(rows),

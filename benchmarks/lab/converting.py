@@ -97,7 +97,8 @@ def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
     from dermedge.convert.load.network import Network
     from dermedge.convert.load.normalization import NORMALIZATIONS
-    from dermedge.convert.to_tflite.converter import INT8_PTQ, Form, lower
+    from dermedge.convert.to_tflite.converter import to_tflite
+    from dermedge.convert.to_tflite.form import INT8_PTQ, Form
 
     def compute(pixels: Any) -> list[Any]:
         return [model(pixels, training=False)]
@@ -106,7 +107,7 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
     labels = tuple(map(str, range(CLASSES)))
     size = pictures[0].shape[0]
     network = Network("mobilenet_v2", size, labels, NORMALIZATIONS["dermedge"], compute, weights)
-    return lower(network, Form(INT8_PTQ), pictures)
+    return to_tflite(network, Form(INT8_PTQ), pictures)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -32,7 +32,7 @@ from dermedge import DISCLAIMER
 from dermedge.benchmarks.accuracy import find_photos, score
 from dermedge.benchmarks.arguments import check_different
 from dermedge.benchmarks.child import call_in_child
-from dermedge.benchmarks.conditions import Company
+from dermedge.benchmarks.conditions import OtherProcesses
 from dermedge.benchmarks.frames import Frames, frames_of_source
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.power_law import PowerLaw, fit
@@ -40,12 +40,12 @@ from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_n
 from dermedge.benchmarks.lab.synthetic_photos import HEIGHT, WIDTH, check_room, make_photos
 from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, first_start, second_start
 from dermedge.benchmarks.lab.training_costs import SIZE as TRAINING_SIZE
-from dermedge.benchmarks.latency import Latency, Rules, measure
+from dermedge.benchmarks.latency import Latency, RunLength, measure
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.plot import plain_axes
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import NOT_MEASURED, Table, csv_of
+from dermedge.benchmarks.report import NOT_MEASURED, TextTable, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import DataError, MissingExtra
@@ -58,7 +58,7 @@ EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
 SIZES = (96, 128, 160, 192, 224, 256)
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 SIZE, SMALL_SIZE = 192, 128
-RULES = Rules(num_runs=512, min_secs=10.0, max_secs=150.0)
+RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
 TRAINING_COUNTS = (256, 512, 1024, 2048)
 AUDIT_COUNTS = (500, 1000, 2000, 4000)
 PHOTO_COUNTS, PHOTOS_PER_EPOCH = (2000, 25000), 1024
@@ -93,7 +93,7 @@ COLOUR, FIT_COLOUR = "#0072b2", "#444444"
 
 
 @dataclass(frozen=True)
-class Point:
+class GrowthPoint:
     """One measurement.
 
     Attributes:
@@ -114,7 +114,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Growth:
+class GrowthResult:
     """What one command found.
 
     Attributes:
@@ -129,13 +129,13 @@ class Growth:
 
     name: str
     title: str
-    points: tuple[Point, ...]
+    points: tuple[GrowthPoint, ...]
     x_names: dict[str, str]
     notes: tuple[str, ...]
     fitted: bool = True
     from_zero: bool = False
 
-    def of(self, series: str) -> list[Point]:
+    def of(self, series: str) -> list[GrowthPoint]:
         """The points of one series."""
         return [point for point in self.points if point.series == series]
 
@@ -152,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
         if util.find_spec(package) is None:
             raise MissingExtra(package, extra)
     check_writable(options.output)
-    company = Company()
+    company = OtherProcesses()
     found = options.measure(options)
     others = company.cores()
     if others is not None and others > MAX_OTHERS_CORES:
@@ -166,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def latency(options: argparse.Namespace) -> Growth:
+def latency(options: argparse.Namespace) -> GrowthResult:
     """Networks of several sizes and widths, and numbers of threads, timed in turn."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
@@ -176,7 +176,7 @@ def latency(options: argparse.Namespace) -> Growth:
     wanted = dict.fromkeys(
         [*((shape, 1) for shape in (*sizes, *widths)), *((base, count) for count in cores)]
     )
-    times, bytes_of = _time_untrained(list(wanted), frames, options.rules)
+    times, bytes_of = _time_untrained(list(wanted), frames, options.run_length)
     varied: list[Varied] = [
         ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
         ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
@@ -190,11 +190,11 @@ def latency(options: argparse.Namespace) -> Growth:
         f"medians of {runs} runs, networks in turn, on {origin}",
     )
     title = "Latency and file size against input size, width and threads"
-    return Growth("latency", title, tuple(points), x_names, notes)
+    return GrowthResult("latency", title, tuple(points), x_names, notes)
 
 
 def _time_untrained(
-    wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, rules: Rules
+    wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, run_length: RunLength
 ) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
     """The times of networks at numbers of threads, all in turn, and the bytes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
@@ -203,7 +203,7 @@ def _time_untrained(
             show_progress(f"making {shape.name}")
             files[shape] = write_random_network(shape, Path(made))
         opened = [stack.enter_context(Classifier(files[shape], num_threads=count)) for shape, count in wanted]
-        measured = measure(opened, frames, rules, show_progress)
+        measured = measure(opened, frames, run_length, show_progress)
         times = dict(zip(wanted, measured.latencies, strict=True))
         return times, {shape: path.stat().st_size for shape, path in files.items()}
 
@@ -212,9 +212,9 @@ def _series_of(
     varied: Sequence[Varied],
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
-) -> tuple[list[Point], dict[str, str]]:
+) -> tuple[list[GrowthPoint], dict[str, str]]:
     """The points of all series, and what x is in each; threads make no difference to the size."""
-    points: list[Point] = []
+    points: list[GrowthPoint] = []
     x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
         for part, what in (("invoke", "inference"), ("total", "frame to decision")):
@@ -222,17 +222,17 @@ def _series_of(
             x_names[series] = x_name
             for x, shape, count in steps:
                 spread = getattr(times[shape, count], part)
-                points.append(Point(series, x, spread.median, spread.low, spread.high, "ms"))
+                points.append(GrowthPoint(series, x, spread.median, spread.low, spread.high, "ms"))
         if name != "threads":
             series = f"file size by {name}"
             x_names[series] = x_name
             for x, shape, _ in steps:
                 size_mb = bytes_of[shape] / BYTES_PER_MB
-                points.append(Point(series, x, size_mb, size_mb, size_mb, "MB"))
+                points.append(GrowthPoint(series, x, size_mb, size_mb, size_mb, "MB"))
     return points, x_names
 
 
-def training(options: argparse.Namespace) -> Growth:
+def training(options: argparse.Namespace) -> GrowthResult:
     """One epoch of training on more and more photos, without the start of TensorFlow and the first step."""
     import tf_keras as keras
 
@@ -275,16 +275,16 @@ def training(options: argparse.Namespace) -> Growth:
         began = perf_counter()
         model.fit(share_batches(batches, strategy), steps_per_epoch=len(batches), verbose=0)
         secs = perf_counter() - began
-        points.append(Point("an epoch by photos", len(batches) * BATCH, secs, secs, secs, "s"))
+        points.append(GrowthPoint("an epoch by photos", len(batches) * BATCH, secs, secs, secs, "s"))
     notes = (
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels, batches of {BATCH}, the float stage, augmentation "
         "included; one epoch each, in one process, without its start, decoding, first step and validation",
     )
     title = "Time of an epoch of training against the number of photos"
-    return Growth("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)
+    return GrowthResult("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)
 
 
-def audit(options: argparse.Namespace) -> Growth:
+def audit(options: argparse.Namespace) -> GrowthResult:
     """The audit of more and more photos, drawn at random from all."""
     from dermedge.train.data.audit import run_audit
 
@@ -302,16 +302,16 @@ def audit(options: argparse.Namespace) -> Growth:
             began = perf_counter()
             run_audit([Path(made)])
             secs = perf_counter() - began
-        points.append(Point("audit by photos", count, secs, secs, secs, "s"))
+        points.append(GrowthPoint("audit by photos", count, secs, secs, secs, "s"))
     notes = (
         f"`run_audit` on photos drawn from the {len(paths)} of --photos, once each, files in the "
         "page cache or not as it came; a power law leaves out what a start costs",
     )
     title = "Time of `dermedge data audit` against the number of photos"
-    return Growth("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
+    return GrowthResult("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
 
 
-def photos(options: argparse.Namespace) -> Growth:
+def photos(options: argparse.Namespace) -> GrowthResult:
     """A training on few and on many photos of a camera's size, made of real ones: only time may grow."""
     from dermedge.train.data.catalogue import NONE_OF_THESE
     from dermedge.train.data.scoring import labelled_photos
@@ -340,12 +340,12 @@ def photos(options: argparse.Namespace) -> Growth:
     )
     ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
     title = "Training on few and on many photos"
-    return Growth(
+    return GrowthResult(
         "photos", title, ordered, dict.fromkeys(PHOTO_SERIES, "photos"), notes, fitted=False, from_zero=True
     )
 
 
-def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[Point]:
+def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint]:
     """The series of ``PHOTO_SERIES`` for the photos in ``folder``."""
     show_progress(f"training on {count} photos")
     first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
@@ -357,7 +357,7 @@ def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[Point]:
         **{name: again[name] for name in ("start_s", "resumed_s")},
     }
     return [
-        Point(series, count, figures[name], figures[name], figures[name], unit)
+        GrowthPoint(series, count, figures[name], figures[name], figures[name], unit)
         for series, (name, unit) in PHOTO_SERIES.items()
     ]
 
@@ -374,7 +374,7 @@ def _told(what: str) -> Callable[[int, int], None]:
     return lambda done, total: show_progress(f"{what} {done} of {total}")
 
 
-def accuracy(options: argparse.Namespace) -> Growth:
+def accuracy(options: argparse.Namespace) -> GrowthResult:
     """Balanced accuracy and melanoma sensitivity of trained files against their input size."""
     check_different(options.models)
     with ExitStack() as stack:
@@ -391,17 +391,19 @@ def accuracy(options: argparse.Namespace) -> Growth:
         ]
         if told:
             x_names[series] = "side of the input, pixels"
-            points += [Point(series, size, one.value, one.low, one.high, "") for size, one in told]
+            points += [GrowthPoint(series, size, one.value, one.low, one.high, "") for size, one in told]
     names = ", ".join(f"{one.path.stem} ({one.input_size})" for one in opened)
     notes = (
         f"files: {names}",
         f"{scores[0].photos} photos of {scores[0].lesions} lesions, split {options.split}; 95 % intervals by "
         "bootstrap over lesions; a law is not fitted, since accuracy ends at 1",
     )
-    return Growth("accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False)
+    return GrowthResult(
+        "accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False
+    )
 
 
-def table(found: Growth) -> Table:
+def table(found: GrowthResult) -> TextTable:
     """One line a series: its law, where laws are fitted, and its ends."""
     rows = []
     for series in found.x_names:
@@ -412,7 +414,7 @@ def table(found: Growth) -> Table:
         rows.append((series, *(_law_cells(found.law(series)) if found.fitted else ()), *ends))
     law_head = ("exponent", "95 % interval", "R²") if found.fitted else ()
     meaning = " exponent: of the power law fitted to the logarithms." if found.fitted else ""
-    return Table(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
+    return TextTable(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
 
 
 def _figure(cost: float) -> str:
@@ -427,12 +429,12 @@ def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
     return f"{exponent:.2f}", f"[{low:.2f}, {high:.2f}]", f"{law.r_squared:.3f}"
 
 
-def to_csv(found: Growth) -> str:
+def to_csv(found: GrowthResult) -> str:
     """One line a point."""
-    return csv_of(list(Point.__dataclass_fields__), map(asdict, found.points))
+    return csv_of(list(GrowthPoint.__dataclass_fields__), map(asdict, found.points))
 
 
-def save(found: Growth, folder: Path) -> None:
+def save(found: GrowthResult, folder: Path) -> None:
     """Writes NAME.csv, NAME.md and NAME.png, each whole or not at all; raises StorageError."""
     write_text(folder / f"{found.name}.csv", to_csv(found))
     notes = "\n".join(f"- {note}" for note in found.notes)
@@ -441,7 +443,7 @@ def save(found: Growth, folder: Path) -> None:
     save_plot(found, folder / f"{found.name}.png")
 
 
-def save_plot(found: Growth, path: Path) -> None:
+def save_plot(found: GrowthResult, path: Path) -> None:
     """Draws each series in a panel of its own, with its law; raises StorageError."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -523,7 +525,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     one.add_argument("--arch", default=ARCHITECTURE, help="of the networks")
     one.add_argument("--sizes", type=_numbers(int), default=SIZES, help="sides of the input in pixels")
     one.add_argument("--widths", type=_numbers(float), default=WIDTHS, help="factors of the filters")
-    one.set_defaults(measure=latency, rules=RULES)
+    one.set_defaults(measure=latency, run_length=RUN_LENGTH)
     one = commands.add_parser("training", help="an epoch against the number of photos", allow_abbrev=False)
     one.add_argument("--data", type=Path, required=True, help="a catalogue.csv")
     one.add_argument("--counts", type=_numbers(int), default=TRAINING_COUNTS, help="numbers of photos")

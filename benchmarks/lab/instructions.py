@@ -27,7 +27,7 @@ from dermedge.benchmarks.lab.children.counted_inference import MARKS_A_RUN
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
 from dermedge.benchmarks.progress import clear_progress, show_progress
-from dermedge.benchmarks.report import Table, csv_of
+from dermedge.benchmarks.report import TextTable, csv_of
 from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import read_manifest
@@ -47,7 +47,7 @@ HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output bench
 
 
 @dataclass(frozen=True)
-class Subject:
+class CountedModel:
     """What is counted: a file, with a name for people and the form of its weights."""
 
     name: str
@@ -56,7 +56,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Count:
+class InstructionCount:
     """Instructions of one model on one thread of one processor, medians over all runs of all processes.
 
     Attributes:
@@ -86,8 +86,8 @@ def main(argv: Sequence[str]) -> int:
     make_board()
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
-        subjects = given(options.models) if options.models else shipped(Path(made))
-        counts = [count(subject, cpu, plugin, show_progress) for subject in subjects for cpu in CPUS]
+        models = given(options.models) if options.models else shipped(Path(made))
+        counts = [count(model, cpu, plugin, show_progress) for model in models for cpu in CPUS]
     clear_progress()
     table, notes = to_table(counts), circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
@@ -128,18 +128,18 @@ def build_plugin(folder: Path) -> Path:
     return plugin
 
 
-def given(models: Sequence[Path]) -> list[Subject]:
+def given(models: Sequence[Path]) -> list[CountedModel]:
     """The subjects of files."""
-    return [Subject(path.stem, _form(path), path) for path in models]
+    return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
-def shipped(folder: Path) -> list[Subject]:
+def shipped(folder: Path) -> list[CountedModel]:
     """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
-    subjects = []
+    models = []
     for name, path in SHIPPED.items():
         show_progress(f"making the float32 network like {name}")
-        subjects += [*given([path]), Subject(name, FLOAT32, write_random_network(shape_of(path), folder))]
-    return subjects
+        models += [*given([path]), CountedModel(name, FLOAT32, write_random_network(shape_of(path), folder))]
+    return models
 
 
 def shape_of(path: Path, kind: str = "float32") -> NetworkShape:
@@ -154,7 +154,9 @@ def shape_of(path: Path, kind: str = "float32") -> NetworkShape:
     return NetworkShape(manifest.architecture, manifest.input_size, 1.0, kind, len(manifest.labels))
 
 
-def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None) -> Count:
+def count(
+    model: CountedModel, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None
+) -> InstructionCount:
     """Runs a model under emulation, in PROCESSES processes one after the other.
 
     Raises:
@@ -162,12 +164,12 @@ def count(subject: Subject, cpu: str, plugin: Path, say: Callable[[str], None] =
     """
     runs: list[tuple[int, int, int]] = []
     for number in range(PROCESSES):
-        say(f"{subject.name}, {subject.form}, on {cpu}: process {number + 1} of {PROCESSES}")
-        runs += parts(_marks(subject.path, cpu, plugin))
+        say(f"{model.name}, {model.form}, on {cpu}: process {number + 1} of {PROCESSES}")
+        runs += parts(_marks(model.path, cpu, plugin))
     preprocess, invoke, predict = (tuple(part) for part in zip(*runs, strict=True))
-    return Count(
-        model=subject.name,
-        form=subject.form,
+    return InstructionCount(
+        model=model.name,
+        form=model.form,
         cpu=cpu,
         preprocess=round(median(preprocess)),
         invoke=round(median(invoke)),
@@ -184,7 +186,7 @@ def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
 
 
-def to_table(counts: Sequence[Count]) -> Table:
+def to_table(counts: Sequence[InstructionCount]) -> TextTable:
     """One line a model and processor, in millions."""
     head = ("model", "form", "processor", "preprocess", "invoke", "frame to decision", "spread")
     rows = tuple(
@@ -203,15 +205,15 @@ def to_table(counts: Sequence[Count]) -> Table:
         "Millions of arm64 instructions a frame of 640x480, one thread, counted under emulation; no times. "
         f"spread: greatest less least invoke of {counts[0].runs} in several processes, of the median."
     )
-    return Table(title, head, rows)
+    return TextTable(title, head, rows)
 
 
-def to_csv(counts: Sequence[Count]) -> str:
+def to_csv(counts: Sequence[InstructionCount]) -> str:
     """One line a count."""
-    return csv_of(list(Count.__dataclass_fields__), map(asdict, counts))
+    return csv_of(list(InstructionCount.__dataclass_fields__), map(asdict, counts))
 
 
-def circumstances(counts: Sequence[Count]) -> list[str]:
+def circumstances(counts: Sequence[InstructionCount]) -> list[str]:
     """What the figures hold for, a line each."""
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)

@@ -15,7 +15,7 @@ from dermedge.benchmarks.frames import GENERATED
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.progress import clear_progress
-from dermedge.benchmarks.report import TABLE_WIDTH, Table, hardware, software
+from dermedge.benchmarks.report import TABLE_WIDTH, TextTable, hardware, software
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import ModelError
 from dermedge.edge.files import check_writable, write_text
@@ -58,7 +58,7 @@ class LabReport:
 
     name: str
     origin: Circumstances
-    tables: tuple[Table, ...]
+    tables: tuple[TextTable, ...]
     lines: tuple[str, ...]
     values: dict[str, Any]
 

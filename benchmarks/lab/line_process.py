@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Timer
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from dermedge.benchmarks.child import last_words
 
@@ -37,7 +37,7 @@ class LineProcess:
         )
         self._input, self._output = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
 
-    def __enter__(self) -> LineProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -44,7 +44,8 @@ from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError, OptionError
 from dermedge.edge.files import write_bytes
-from dermedge.edge.model.classifier import Classifier, Prediction, Smooth
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.prediction import Crop, Outputs
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import QualityGate
@@ -136,12 +137,12 @@ class WatchedClassifier(Classifier):
     began_s = 0.0
     least_s = 0.0
 
-    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth | None = None) -> Prediction:
+    def infer(self, crop: Crop) -> Outputs:
         self.began_s = time.monotonic()
-        prediction = super().predict_preprocessed(preprocess_ms, smooth)
+        outputs = super().infer(crop)
         while time.monotonic() - self.began_s < self.least_s:
             pass
-        return prediction
+        return outputs
 
 
 def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
@@ -155,7 +156,7 @@ def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[N
         noise = (rng.normal(0, NOISE_LEVELS, image.shape) for _ in range(FRAMES))
         copies = [np.clip(image + one, 0, 255).astype(np.uint8) for one in noise]
         gate = QualityGate()
-        if not any(gate.check(classifier.preprocess(one), at / CAMERA_FPS) for at, one in enumerate(copies)):
+        if not any(gate.check(classifier.crop(one).image_rgb, at / CAMERA_FPS) for at, one in enumerate(copies)):
             return copies
     raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
 
@@ -169,7 +170,7 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
         for number in range(WARM_UP + settings.pairs):
             result = next(results)
             decided = stamp()
-            classifier.invoke()
+            classifier.interpreter.invoke()
             invoked = stamp()
             if result.classification is None:
                 raise OptionError(f"a frame was not worth an answer: {result.defect}")

@@ -21,7 +21,7 @@ from time import perf_counter
 import numpy as np
 
 from dermedge.benchmarks.child import run_program
-from dermedge.benchmarks.conditions import Company, read_conditions
+from dermedge.benchmarks.conditions import OtherProcesses, read_conditions
 from dermedge.benchmarks.frames import Frames, frames_of_source
 from dermedge.benchmarks.lab.cli import command_line
 from dermedge.benchmarks.lab.lab_report import (
@@ -35,15 +35,15 @@ from dermedge.benchmarks.lab.lab_report import (
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import (
     LOOK_EVERY_S,
-    Progress,
-    Rules,
+    RunLength,
+    ShowProgress,
     median_interval,
     one_opencv_thread,
     take_rounds,
     warm_up,
 )
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import Table
+from dermedge.benchmarks.report import TextTable
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError, MissingExtra
@@ -53,7 +53,7 @@ from dermedge.edge.model.runtime import choose_runtime
 TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 PAIRS = 24
 # Each run: short, so that drift falls on both of a pair.
-RULES = Rules(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
+RUN_LENGTH = RunLength(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
 TOOL_TIMEOUT_S = 120
 BLOCKS, BLOCK_FRAMES = 250, 16
 LOOKS = 20
@@ -61,7 +61,7 @@ MAX_APART, MAX_ADDED = 0.05, 0.01
 
 
 @dataclass(frozen=True)
-class Ratio:
+class RatioInterval:
     """The median of ratios of what ran in turn, and its 95 % interval."""
 
     median: float
@@ -77,16 +77,16 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ToolPair:
     """The inference's median, ms, as the tool and as dermedge measure it, one after the other."""
 
     tool_ms: float
     ours_ms: float
 
 
-def ratio_of(ratios: Sequence[float]) -> Ratio:
+def ratio_of(ratios: Sequence[float]) -> RatioInterval:
     """Of at least one, in the order in which they were taken."""
-    return Ratio(float(np.median(ratios)), *median_interval(ratios), len(ratios))
+    return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -96,12 +96,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check_options(arguments)
     if choose_runtime() != "litert":
-        raise MissingExtra("ai-edge-litert, whose tool it runs,", "edge")
+        raise MissingExtra("ai-edge-litert", note="whose tool it runs")
     frames, origin = frames_of_source(arguments.source)
-    company = Company()
+    company = OtherProcesses()
     added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_progress, BLOCKS)
     others = company.cores()
-    pairs: list[Pair] = []
+    pairs: list[ToolPair] = []
     failure = None
     try:
         while len(pairs) < arguments.pairs:
@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> Pair:
+def take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
     """One run of the tool and one of ours.
 
     Raises:
@@ -124,8 +124,8 @@ def take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -
     """
     if ours_first:
         ours_ms = _ours_ms(model, frames, num_threads)
-        return Pair(tool_ms(model, num_threads), ours_ms)
-    return Pair(tool_ms(model, num_threads), _ours_ms(model, frames, num_threads))
+        return ToolPair(tool_ms(model, num_threads), ours_ms)
+    return ToolPair(tool_ms(model, num_threads), _ours_ms(model, frames, num_threads))
 
 
 def tool_ms(model: Path, num_threads: int) -> float:
@@ -139,8 +139,8 @@ def tool_ms(model: Path, num_threads: int) -> float:
         options = {
             "model": model,
             "num_threads": num_threads,
-            "warmup_runs": RULES.warmup_runs,
-            "num_runs": RULES.num_runs,
+            "warmup_runs": RUN_LENGTH.warmup_runs,
+            "num_runs": RUN_LENGTH.num_runs,
             "result_json": result,
         }
         command = [sys.executable, "-m", TOOL, *(f"--{name}={value}" for name, value in options.items())]
@@ -149,33 +149,33 @@ def tool_ms(model: Path, num_threads: int) -> float:
 
 
 def added_by_measuring(
-    model: Path, frames: Frames, num_threads: int, progress: Progress, blocks: int
-) -> Ratio:
+    model: Path, frames: Frames, num_threads: int, progress: ShowProgress, blocks: int
+) -> RatioInterval:
     """What the measuring loop takes, by what a bare one takes for the same frames.
 
     It looks at the machine's conditions only every LOOK_EVERY_S, longer than a block takes; the share of that
     is added.
     """
-    rules = Rules(warmup_runs=0, num_runs=BLOCK_FRAMES, min_secs=0, max_secs=TOOL_TIMEOUT_S)
+    run_length = RunLength(warmup_runs=0, num_runs=BLOCK_FRAMES, min_secs=0, max_secs=TOOL_TIMEOUT_S)
     ratios = []
     with Classifier(model, num_threads=num_threads) as classifier, one_opencv_thread():
-        warm_up([classifier], frames, RULES)
+        warm_up([classifier], frames, RUN_LENGTH)
         for number in range(blocks):
             progress(f"block {number + 1} of {blocks}")
             if number % 2:
-                measuring_s = take_rounds([classifier], frames, rules).secs
+                measuring_s = take_rounds([classifier], frames, run_length).secs
                 bare_s = _bare_s(classifier, frames)
             else:
                 bare_s = _bare_s(classifier, frames)
-                measuring_s = take_rounds([classifier], frames, rules).secs
+                measuring_s = take_rounds([classifier], frames, run_length).secs
             ratios.append(measuring_s / bare_s)
     looking = _look_s() / LOOK_EVERY_S
     return ratio_of([one + looking for one in ratios])
 
 
 def to_report(
-    pairs: Sequence[Pair],
-    added: Ratio,
+    pairs: Sequence[ToolPair],
+    added: RatioInterval,
     origin: Circumstances,
     others_cores: float | None,
     failure: str | None,
@@ -207,11 +207,11 @@ def to_report(
         "others_cores": others_cores,
         "failure": failure,
     }
-    return LabReport("official", origin, (Table(title, head, rows),), lines, values)
+    return LabReport("official", origin, (TextTable(title, head, rows),), lines, values)
 
 
 def _ours_ms(model: Path, frames: Frames, num_threads: int) -> float:
-    return measure_in_new_process(model, frames, num_threads, RULES).latencies[0].invoke.median
+    return measure_in_new_process(model, frames, num_threads, RUN_LENGTH).latencies[0].invoke.median
 
 
 def _bare_s(classifier: Classifier, frames: Frames) -> float:
@@ -230,5 +230,5 @@ def _look_s() -> float:
     return float(np.median(taken))
 
 
-def _cells(ratio: Ratio) -> tuple[str, ...]:
+def _cells(ratio: RatioInterval) -> tuple[str, ...]:
     return f"{ratio.median:.4f}", f"[{ratio.low:.4f}, {ratio.high:.4f}]", str(ratio.n)

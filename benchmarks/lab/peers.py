@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.child import ROOT, run_program
-from dermedge.benchmarks.conditions import Company
+from dermedge.benchmarks.conditions import OtherProcesses
 from dermedge.benchmarks.frames import FRAMES, Frames, frames_of_source
 from dermedge.benchmarks.lab.cli import command_line
 from dermedge.benchmarks.lab.lab_report import (
@@ -36,10 +36,10 @@ from dermedge.benchmarks.lab.lab_report import (
     report_parser,
 )
 from dermedge.benchmarks.lab.line_process import LineProcess
-from dermedge.benchmarks.latency import NS_PER_MS, Progress, Spread, median_interval, spread
+from dermedge.benchmarks.latency import NS_PER_MS, ShowProgress, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import NOT_MEASURED, Table, measured
+from dermedge.benchmarks.report import NOT_MEASURED, TextTable, measured
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import ToolError
@@ -51,7 +51,7 @@ TFLITE = "the .tflite"
 
 
 @dataclass(frozen=True)
-class Way:
+class PeerSetup:
     """How a peer comes to run a model.
 
     Attributes:
@@ -70,17 +70,17 @@ class Way:
 
 
 PEERS = {
-    OURS: Way("device"),
-    LIMIT: Way("device"),
-    SAME_FILE: Way("device"),
-    BILINEAR: Way("device", "the .tflite on pictures whose resizing leaves pixels out"),
-    "litert-compiled-model": Way("device"),
-    "tensorflow": Way("tensorflow"),
-    "tflite-runtime": Way("device-tflite-runtime"),
-    "onnxruntime": Way("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", "tf2onnx"),
-    "mediapipe": Way("mediapipe", takes_threads=False),
-    "opencv-dnn": Way("device"),
-    "ultralytics": Way("ultralytics", takes_threads=False, is_large=True),
+    OURS: PeerSetup("device"),
+    LIMIT: PeerSetup("device"),
+    SAME_FILE: PeerSetup("device"),
+    BILINEAR: PeerSetup("device", "the .tflite on pictures whose resizing leaves pixels out"),
+    "litert-compiled-model": PeerSetup("device"),
+    "tensorflow": PeerSetup("tensorflow"),
+    "tflite-runtime": PeerSetup("device-tflite-runtime"),
+    "onnxruntime": PeerSetup("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", "tf2onnx"),
+    "mediapipe": PeerSetup("mediapipe", takes_threads=False),
+    "opencv-dnn": PeerSetup("device"),
+    "ultralytics": PeerSetup("ultralytics", takes_threads=False, is_large=True),
 }
 # The newest that tf2onnx writes well; with it come scales by channel.
 ONNX_OPSET = "17"
@@ -91,7 +91,7 @@ TURN_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerResult:
     """What one peer did.
 
     Attributes:
@@ -126,7 +126,7 @@ class Peer:
 
 
 @dataclass
-class Turns:
+class PeerAnswers:
     """What peers have answered so far: a list of turns each, and the failure of those that ended."""
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -175,7 +175,7 @@ def main(argv: Sequence[str]) -> int:
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
     pythons, missing = make_environments(arguments.all, show_progress)
-    company = Company()
+    company = OtherProcesses()
     peers = measure_peers(
         arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_progress
     )
@@ -187,7 +187,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def make_environments(large: bool, progress: Progress) -> tuple[dict[str, Path], dict[str, str]]:
+def make_environments(large: bool, progress: ShowProgress) -> tuple[dict[str, Path], dict[str, str]]:
     """The Pythons of all peers by the names of their locks, and why others are not there.
 
     Args:
@@ -215,8 +215,8 @@ def measure_peers(
     num_runs: int,
     pythons: Mapping[str, Path],
     missing: Mapping[str, str],
-    progress: Progress,
-) -> list[Peer]:
+    progress: ShowProgress,
+) -> list[PeerResult]:
     """Lets all peers that run take turns until each has ``num_runs`` times.
 
     What fails is left out and says why; what others have measured is kept, also when Ctrl-C ends it.
@@ -225,7 +225,7 @@ def measure_peers(
         pythons: of the environments, by lock.
         missing: why others are not there, by lock.
     """
-    found = Turns()
+    found = PeerAnswers()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         saved = folder / "frames.npy"
@@ -287,7 +287,7 @@ def make_environment(lock: str) -> Path:
     return python
 
 
-def to_report(peers: Sequence[Peer], origin: Circumstances, others_cores: float | None) -> LabReport:
+def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: float | None) -> LabReport:
     """A row for each peer that ran; below, who is ahead, and what failed and why."""
     head = (
         "peer",
@@ -310,10 +310,10 @@ def to_report(peers: Sequence[Peer], origin: Circumstances, others_cores: float 
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
-    return LabReport("peers", origin, (Table(title, head, rows),), lines, values)
+    return LabReport("peers", origin, (TextTable(title, head, rows),), lines, values)
 
 
-def _take_turn(workers: dict[str, PeerProcess], found: Turns) -> None:
+def _take_turn(workers: dict[str, PeerProcess], found: PeerAnswers) -> None:
     """One turn of each; a worker that fails is left out from then on."""
     for name, worker in list(workers.items()):
         try:
@@ -325,17 +325,17 @@ def _take_turn(workers: dict[str, PeerProcess], found: Turns) -> None:
 
 def _peer(
     name: str,
-    way: Way,
+    way: PeerSetup,
     counted: Mapping[str, Sequence[dict[str, Any]]],
     failure: str | None,
     python: Path | None,
-) -> Peer:
+) -> PeerResult:
     turns = counted.get(name)
     if not turns:
-        return Peer(name, way.form, failure or "it was stopped before its first turn")
+        return PeerResult(name, way.form, failure or "it was stopped before its first turn")
     ratio = _ratio(turns, counted.get(OURS, ()))
     peak = turns[-1]["peak_bytes"]
-    return Peer(
+    return PeerResult(
         name=name,
         form=way.form,
         failure=failure,
@@ -377,7 +377,7 @@ def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     return np.array(turns[-1]["probabilities"])
 
 
-def _remarks(peers: Sequence[Peer]) -> list[str]:
+def _remarks(peers: Sequence[PeerResult]) -> list[str]:
     """What failed, what was not the .tflite, and what used as many threads as it liked."""
     failed = [
         f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
@@ -400,7 +400,7 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
     return [f"{NOISY}: the peers and other processes kept {others_cores:.2f} cores busy; ratios hold"]
 
 
-def _standing(peers: Sequence[Peer]) -> list[str]:
+def _standing(peers: Sequence[PeerResult]) -> list[str]:
     """Whom dermedge is ahead of or behind, where the interval leaves no doubt."""
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
@@ -418,7 +418,7 @@ def _standing(peers: Sequence[Peer]) -> list[str]:
     return [*lines, *_outside_inference({peer.name: peer for peer in peers if peer.latency})]
 
 
-def _outside_inference(peers: Mapping[str, Peer]) -> list[str]:
+def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
     """What those with LIMIT's inference take on top of it."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
@@ -435,7 +435,7 @@ def _outside_inference(peers: Mapping[str, Peer]) -> list[str]:
     ]
 
 
-def _cells(peer: Peer, latency: Spread) -> tuple[str, ...]:
+def _cells(peer: PeerResult, latency: Spread) -> tuple[str, ...]:
     interval = None if peer.ratio is None else f"[{peer.ratio_low:.2f}, {peer.ratio_high:.2f}]"
     return (
         peer.name,

@@ -30,8 +30,8 @@ from dermedge.edge.quality import GRID, Defect, Measures, QualityGate, judge
 from dermedge.train.data.catalogue import read_catalogue
 from dermedge.train.evaluation.stress import blur, scale_light
 
-Frame = NDArray[np.uint8]
-Degrade = Callable[[Frame, np.random.Generator], Frame]
+Image = NDArray[np.uint8]
+Degrade = Callable[[Image, np.random.Generator], Image]
 
 # The photos as a camera of 640 x 480 sees their centre square.
 SIDE = 448
@@ -45,7 +45,7 @@ NO_LESION = ("not_a_lesion",)
 
 
 @dataclass(frozen=True)
-class Errors:
+class GateErrors:
     """How the gate judged one set of pictures.
 
     Attributes:
@@ -62,7 +62,7 @@ class Errors:
         return self.defects.total() / self.count
 
 
-def centre_square(image: Frame) -> Frame:
+def centre_square(image: Image) -> Image:
     """The centre square of a photo at `SIDE`."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -71,18 +71,18 @@ def centre_square(image: Frame) -> Frame:
     return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-def add_noise(image: Frame, rng: np.random.Generator) -> Frame:
+def add_noise(image: Image, rng: np.random.Generator) -> Image:
     """A sensor's noise of `NOISE_LEVELS`, as every frame of a camera has it."""
     noise = NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def through(degrade: Callable[..., Frame], severity: float, image: Frame, rng: np.random.Generator) -> Frame:
+def through(degrade: Callable[..., Image], severity: float, image: Image, rng: np.random.Generator) -> Image:
     """Degraded as for `evaluate --stress`, and then seen by a sensor."""
     return add_noise(degrade(image, severity, rng), rng)
 
 
-def add_glare(spots: int, image: Frame, rng: np.random.Generator) -> Frame:
+def add_glare(spots: int, image: Image, rng: np.random.Generator) -> Image:
     """White spots with soft edges of 2 to 6 % of the side about the middle."""
     image = image.copy()
     for _ in range(spots):
@@ -91,7 +91,7 @@ def add_glare(spots: int, image: Frame, rng: np.random.Generator) -> Frame:
     return cv2.GaussianBlur(image, (0, 0), 2)  # type: ignore[return-value]
 
 
-def place(scale: float, right: float, down: float, image: Frame, rng: np.random.Generator) -> Frame:
+def place(scale: float, right: float, down: float, image: Image, rng: np.random.Generator) -> Image:
     """The photo at a scale, moved by shares of the side, on skin of the colour of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
@@ -105,7 +105,7 @@ def place(scale: float, right: float, down: float, image: Frame, rng: np.random.
     return add_noise(np.clip(small * opacity + skin * (1 - opacity), 0, 255).astype(np.uint8), rng)
 
 
-def skin_alone(image: Frame, rng: np.random.Generator) -> Frame:
+def skin_alone(image: Image, rng: np.random.Generator) -> Image:
     """The corner of the photo, a fifth of its side, that varies least."""
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
@@ -131,7 +131,7 @@ DEGRADED: dict[str, Degrade] = {
 }
 
 
-def moving(shift: float, imgsz: int, image: Frame, rng: np.random.Generator) -> Measures:
+def moving(shift: float, imgsz: int, image: Image, rng: np.random.Generator) -> Measures:
     """Measures of the second of two frames between which a camera moved by a share of the side."""
     gate, preprocess = QualityGate(), Preprocessor(imgsz)
     side = round(SIDE * (1 - SWEEP))
@@ -144,7 +144,7 @@ def moving(shift: float, imgsz: int, image: Frame, rng: np.random.Generator) -> 
     return measures
 
 
-def measure(images: Sequence[Frame], imgsz: int, degrade: Degrade | None = None) -> list[Measures]:
+def measure(images: Sequence[Image], imgsz: int, degrade: Degrade | None = None) -> list[Measures]:
     """Measures of what a network of a size sees of pictures that stand alone.
 
     They are degraded where a way is given, the same way each time.
@@ -153,12 +153,12 @@ def measure(images: Sequence[Frame], imgsz: int, degrade: Degrade | None = None)
     return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
 
 
-def errors(measures: Sequence[Measures]) -> Errors:
+def errors(measures: Sequence[Measures]) -> GateErrors:
     """What the gate says of each."""
-    return Errors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
+    return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
-def draw_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[Frame]]:
+def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[Image]]:
     """Centre squares of photos of a split, as many of each source, the same ones each time.
 
     Raises:
@@ -203,15 +203,15 @@ def report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
     """The lines of both tables."""
     fit = [
         image
-        for name, images in draw_photos(catalogue, "train", per_source).items()
+        for name, images in sample_photos(catalogue, "train", per_source).items()
         for image in images
         if name not in NO_LESION
     ]
     yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {REJECTED:.1%}"
     for name, (threshold, found) in fitted(measure(fit, imgsz)).items():
         yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
-    drawn = draw_photos(catalogue, "val", per_source)
-    held_out = {name: images for name, images in drawn.items() if name not in NO_LESION}
+    sampled = sample_photos(catalogue, "val", per_source)
+    held_out = {name: images for name, images in sampled.items() if name not in NO_LESION}
     everything = [image for images in held_out.values() for image in images]
     yield f"{len(everything)} photos of val: rejected"
     for name, images in held_out.items():
@@ -225,11 +225,11 @@ def report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
     for name, degrade in DEGRADED.items():
         yield _line(name, errors(measure(everything, imgsz, degrade)))
     for name in NO_LESION:
-        if name in drawn:
-            yield _line(name, errors(measure(drawn[name], imgsz)))
+        if name in sampled:
+            yield _line(name, errors(measure(sampled[name], imgsz)))
 
 
-def _line(name: str, found: Errors) -> str:
+def _line(name: str, found: GateErrors) -> str:
     shares = ", ".join(f"{defect} {count / found.count:.1%}" for defect, count in found.defects.most_common())
     return f"  {name:<32}{found.rejected:>7.1%}  {shares}"
 
@@ -238,7 +238,7 @@ def _ends(side: int) -> tuple[slice, slice]:
     return slice(0, side), slice(SIDE - side, SIDE)
 
 
-def _minified(image: Frame, scale: float) -> Frame:
+def _minified(image: Image, scale: float) -> Image:
     """Blurred as much as a lens that makes it so much smaller would, so that the warp makes no moiré."""
     if scale > 0.8:
         return image

@@ -54,7 +54,8 @@ def write_random_network(shape: NetworkShape, folder: Path) -> Path:
     import tf_keras as keras
 
     from dermedge.convert.load.network import network_of
-    from dermedge.convert.to_tflite.converter import Form, lower
+    from dermedge.convert.to_tflite.converter import to_tflite
+    from dermedge.convert.to_tflite.form import Form
     from dermedge.train.fit.networks import build_network
 
     keras.utils.set_random_seed(0)
@@ -65,6 +66,6 @@ def write_random_network(shape: NetworkShape, folder: Path) -> Path:
     )
     network = network_of(model, shape.architecture, shape.size, labels)
     path = folder / f"{shape.name}.tflite"
-    write_bytes(path, lower(network, Form(shape.kind), list(pictures)))
+    write_bytes(path, to_tflite(network, Form(shape.kind), list(pictures)))
     keras.backend.clear_session()
     return path

@@ -15,7 +15,7 @@ from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
-from dermedge.benchmarks.report import NOT_MEASURED, Table
+from dermedge.benchmarks.report import NOT_MEASURED, TextTable
 from dermedge.edge.files import write_text
 
 README = ROOT / "README.md"
@@ -33,7 +33,7 @@ def table(folder: Path = MACHINES) -> str:
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
     rows = tuple(_cells(one, row) for one in results for row in one["rows"])
     title = "Frame to decision, end to end, on a 640x480 frame; models in turn."
-    return Table(title, HEAD, rows).to_markdown()
+    return TextTable(title, HEAD, rows).to_markdown()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.lab.cli import experiment_parser
-from dermedge.benchmarks.report import Table
+from dermedge.benchmarks.report import TextTable
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_text
@@ -65,7 +65,7 @@ def _as_it_is(rgb: NDArray[np.uint8], _rng: np.random.Generator) -> NDArray[np.u
 
 
 @dataclass(frozen=True)
-class Variant:
+class RecipeVariant:
     """What a row has otherwise than the recipe.
 
     Attributes:
@@ -82,37 +82,41 @@ class Variant:
 
 
 VARIANTS = {
-    BASE: Variant("the recipe: EfficientNet-Lite0 trunk, 128 pixels"),
-    "seed-1": Variant("another seed", {"seed": 1}),
-    "seed-2": Variant("a third seed", {"seed": 2}),
-    "160-pixels": Variant("160 pixels", {"size": 160}),
-    "192-pixels": Variant("192 pixels", {"size": 192}),
-    "224-pixels": Variant("224 pixels", {"size": 224}),
-    "mobilenet-v2": Variant("MobileNetV2", {"architecture": "mobilenet_v2"}),
-    "wider": Variant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
-    "evenly": Variant("classes drawn evenly", constants={"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
-    "as-they-come": Variant(
+    BASE: RecipeVariant("the recipe: EfficientNet-Lite0 trunk, 128 pixels"),
+    "seed-1": RecipeVariant("another seed", {"seed": 1}),
+    "seed-2": RecipeVariant("a third seed", {"seed": 2}),
+    "160-pixels": RecipeVariant("160 pixels", {"size": 160}),
+    "192-pixels": RecipeVariant("192 pixels", {"size": 192}),
+    "224-pixels": RecipeVariant("224 pixels", {"size": 224}),
+    "mobilenet-v2": RecipeVariant("MobileNetV2", {"architecture": "mobilenet_v2"}),
+    "wider": RecipeVariant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
+    "evenly": RecipeVariant(
+        "classes drawn evenly", constants={"dermedge.train.fit.batches.CLASS_POWER": 0.0}
+    ),
+    "as-they-come": RecipeVariant(
         "classes drawn as they come", constants={"dermedge.train.fit.batches.CLASS_POWER": 1.0}
     ),
-    "not-adjusted": Variant(
+    "not-adjusted": RecipeVariant(
         "logits not adjusted", constants={"dermedge.train.fit.training.adjusted_loss": _unadjusted}
     ),
     # Beta(a, a) of so small an a is 0 or 1
-    "not-blended": Variant("pictures not blended", constants={"dermedge.train.fit.batches.MIXUP": 1e-9}),
-    "sharp-labels": Variant(
+    "not-blended": RecipeVariant(
+        "pictures not blended", constants={"dermedge.train.fit.batches.MIXUP": 1e-9}
+    ),
+    "sharp-labels": RecipeVariant(
         "no label smoothing", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.0}
     ),
-    "smoother-labels": Variant(
+    "smoother-labels": RecipeVariant(
         "label smoothing 0.1", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.1}
     ),
-    "shades-of-gray": Variant(
+    "shades-of-gray": RecipeVariant(
         "shades of gray, every other picture", constants={"dermedge.train.fit.batches.augment": _half_gray}
     ),
-    "not-moved": Variant(
+    "not-moved": RecipeVariant(
         "neither turned, mirrored, zoomed nor shifted",
         constants={"dermedge.train.fit.augment._move": _as_it_is},
     ),
-    "milder-colours": Variant(
+    "milder-colours": RecipeVariant(
         "light and colours varied less",
         constants={
             "dermedge.train.fit.augment.EXPOSURE": (0.85, 1.1),
@@ -122,27 +126,27 @@ VARIANTS = {
             "dermedge.train.fit.augment.HUE_DEGREES": 2,
         },
     ),
-    "own-colours": Variant(
+    "own-colours": RecipeVariant(
         "light and colours as they are",
         constants={
             "dermedge.train.fit.augment._light": _as_it_is,
             "dermedge.train.fit.augment._colour": _as_it_is,
         },
     ),
-    "mild": Variant(
+    "mild": RecipeVariant(
         "no blur, hairs, patches, JPEG",
         constants={
             f"dermedge.train.fit.augment.{name}_SHARE": 0.0 for name in ("BLUR", "HAIR", "PATCH", "JPEG")
         },
     ),
-    "longer": Variant("twice the epochs", {"epochs": 2 * EPOCHS}),
-    "taught": Variant("taught by two other seeds", teachers=("seed-1", "seed-2")),
-    "taught-by-wider": Variant("taught by EfficientNet-Lite2", teachers=("wider",)),
+    "longer": RecipeVariant("twice the epochs", {"epochs": 2 * EPOCHS}),
+    "taught": RecipeVariant("taught by two other seeds", teachers=("seed-1", "seed-2")),
+    "taught-by-wider": RecipeVariant("taught by EfficientNet-Lite2", teachers=("wider",)),
 }
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainedVariant:
     """One training and its figures, as `dermedge.train.evaluation.scorecard.figures` names them: value, low, high."""
 
     name: str
@@ -211,11 +215,13 @@ def _train(name: str, options: argparse.Namespace) -> None:
             stack.enter_context(patch(constant, value))
         Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
     config = run.config()
-    row = Row(name, variant.what, config.epochs, config.photos_per_epoch, config.seed, _figures(run))
+    row = TrainedVariant(
+        name, variant.what, config.epochs, config.photos_per_epoch, config.seed, _figures(run)
+    )
     write_text(result, json.dumps(asdict(row), indent=1) + "\n")
 
 
-def _run(name: str, variant: Variant, options: argparse.Namespace) -> RunFolder:
+def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
     """The run of a row, made if it is not there."""
     from dermedge.train.cli.train import PRETRAINED_RATE
     from dermedge.train.data.build import build_catalogue
@@ -257,16 +263,16 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
     return {name: (scores[name].value, scores[name].low, scores[name].high) for name in SHOWN}
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path) -> list[TrainedVariant]:
     """The rows that are in a folder, in the order of `VARIANTS`; raises DataError where there are none."""
     there = [folder / f"{name}.json" for name in VARIANTS]
-    rows = [Row(**json.loads(path.read_text())) for path in there if path.is_file()]
+    rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
         raise DataError(f"no row is finished in '{folder}'")
     return rows
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[TrainedVariant]) -> str:
     """One line a row; every figure with the ends of its 95 % interval over lesions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -278,14 +284,14 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def to_table(rows: Sequence[Row]) -> Table:
+def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
     """For people, with the standard deviation over the seeds of the recipe below it."""
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in SEEDS]
     if len(seeds) > 1:
         spread = [np.std([row.figures[name][0] for row in seeds], ddof=1) for name in SHOWN]
         cells.append((f"standard deviation over {len(seeds)} seeds", "", *(f"{one:.4f}" for one in spread)))
-    return Table(
+    return TextTable(
         "Scored in float on the half that was not trained on.", ("row", "epochs", *HEAD), tuple(cells)
     )
 

@@ -26,9 +26,9 @@ from dermedge.benchmarks.lab.lab_report import (
     report_parser,
 )
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
-from dermedge.benchmarks.latency import Rules, Spread
+from dermedge.benchmarks.latency import RunLength, Spread
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import Table
+from dermedge.benchmarks.report import TextTable
 from dermedge.benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError
@@ -41,7 +41,7 @@ MAX_SECS = 2.0
 
 
 @dataclass(frozen=True)
-class Run:
+class RepeatedRun:
     """One run, of all those that are compared.
 
     Attributes:
@@ -58,7 +58,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RunAgreement:
     """Pairs of runs.
 
     Attributes:
@@ -81,11 +81,11 @@ class Agreement:
         return "met" if self.agreed >= BAR * self.promised else "missed"
 
 
-def agreement(runs: Sequence[Run]) -> Agreement:
+def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
     """How many pairs of runs agree."""
     pairs = list(combinations(runs, 2))
     good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
-    return Agreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
+    return RunAgreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,15 +98,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
-    rules = Rules(num_runs=1, min_secs=arguments.secs, max_secs=MAX_SECS * arguments.secs)
-    runs: list[Run] = []
+    run_length = RunLength(num_runs=1, min_secs=arguments.secs, max_secs=MAX_SECS * arguments.secs)
+    runs: list[RepeatedRun] = []
     failure = None
     try:
         while len(runs) < arguments.runs:
             show_progress(f"run {len(runs) + 1} of {arguments.runs}")
-            measured = measure_in_new_process(arguments.model, frames, arguments.num_threads, rules)
+            measured = measure_in_new_process(arguments.model, frames, arguments.num_threads, run_length)
             latency = measured.latencies[0]
-            runs.append(Run(latency.total, (*faults_of_run(measured), *faults_of_model(latency))))
+            runs.append(RepeatedRun(latency.total, (*faults_of_run(measured), *faults_of_model(latency))))
     except (DermedgeError, KeyboardInterrupt) as error:
         if len(runs) < 2:
             raise
@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def to_report(runs: Sequence[Run], origin: Circumstances, failure: str | None) -> LabReport:
+def to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
     """A row for each run, and how many pairs agree."""
     head = ("run", "median ms", "95 % interval", "half of it", "run is")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
@@ -138,15 +138,15 @@ def to_report(runs: Sequence[Run], origin: Circumstances, failure: str | None) -
         "failure": failure,
         "runs": [{**asdict(one), "mark": one.mark} for one in runs],
     }
-    return LabReport("repeat", origin, (Table(title, head, rows),), tuple(lines), values)
+    return LabReport("repeat", origin, (TextTable(title, head, rows),), tuple(lines), values)
 
 
-def _agree(pair: tuple[Run, Run]) -> bool:
+def _agree(pair: tuple[RepeatedRun, RepeatedRun]) -> bool:
     first, second = (one.total for one in pair)
     return first.low <= second.high and second.low <= first.high
 
 
-def _cells(number: int, one: Run) -> tuple[str, ...]:
+def _cells(number: int, one: RepeatedRun) -> tuple[str, ...]:
     total = one.total
     return (
         str(number),

@@ -16,9 +16,9 @@ from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import ColdStart
 from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.benchmarks.whole_loop import summarize
-from dermedge.edge.model.classifier import Prediction, Timing
 from dermedge.edge.model.decision import Decision
-from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult
+from dermedge.edge.model.prediction import Prediction, Timing
+from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 from dermedge.train.evaluation.metrics import Score

@@ -262,7 +262,7 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(
 
 def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> None:
     check = (
-        "import sys, dermedge; status = cli.main(sys.argv[1:]); "
+        "import sys; from dermedge import cli; status = cli.main(sys.argv[1:]); "
         "heavy = {'matplotlib', 'pandas', 'tensorflow', 'sklearn', 'tf_keras'} & set(sys.modules); "
         "sys.exit(status or len(heavy))"
     )

@@ -11,10 +11,10 @@ import pytest
 
 from dermedge import cli
 from dermedge.benchmarks.compare import compare
-from dermedge.benchmarks.report import Report, to_json
+from dermedge.benchmarks.report import BenchmarkReport, to_json
 
 
-def results(report: Report, factor: float = 1.0, mark: str = "good") -> dict[str, Any]:
+def results(report: BenchmarkReport, factor: float = 1.0, mark: str = "good") -> dict[str, Any]:
     """A result whose times are ``factor`` times the report's, and known to 1 %."""
     content: dict[str, Any] = json.loads(to_json(report))
     for row in content["rows"]:
@@ -35,7 +35,7 @@ def results(report: Report, factor: float = 1.0, mark: str = "good") -> dict[str
     ],
 )
 def test_a_difference_counts_where_the_intervals_are_apart(
-    report: Report, factor: float, verdict: str
+    report: BenchmarkReport, factor: float, verdict: str
 ) -> None:
     changes = compare(results(report), results(report, factor))
     assert [change.verdict for change in changes] == [verdict] * 2
@@ -43,12 +43,12 @@ def test_a_difference_counts_where_the_intervals_are_apart(
     assert changes[0].low < factor < changes[0].high
 
 
-def test_of_a_disturbed_run_nothing_is_concluded(report: Report) -> None:
+def test_of_a_disturbed_run_nothing_is_concluded(report: BenchmarkReport) -> None:
     [change, _] = compare(results(report), results(report, 2.0, mark="throttled"))
     assert change.verdict == "none: B is throttled"
 
 
-def test_only_what_both_measured_is_compared(report: Report) -> None:
+def test_only_what_both_measured_is_compared(report: BenchmarkReport) -> None:
     first = replace(report, rows=report.rows[:1])
     assert [change.model for change in compare(results(first), results(report))] == ["alpha"]
     more_threads = replace(report, rows=(replace(report.rows[0], num_threads=4),))
@@ -56,7 +56,7 @@ def test_only_what_both_measured_is_compared(report: Report) -> None:
 
 
 def test_the_command_tells_times_accuracy_and_another_file(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     after = results(report, 1.5)
     after["rows"][0]["sha256"] = "1" * 64
@@ -86,7 +86,11 @@ def test_the_command_tells_times_accuracy_and_another_file(
     ],
 )
 def test_a_file_that_is_no_result_is_one_line_and_status_2(
-    content: str | None, said: str, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str | None,
+    said: str,
+    report: BenchmarkReport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     good, other = tmp_path / "good.json", tmp_path / "other.json"
     good.write_text(to_json(report))

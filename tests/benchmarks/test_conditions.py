@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dermedge.benchmarks.conditions import Company, Conditions, busy_s, read_conditions
+from dermedge.benchmarks.conditions import Conditions, OtherProcesses, busy_s, read_conditions
 
 CPU0 = "sys/devices/system/cpu/cpu0"
 
@@ -47,7 +47,7 @@ def test_an_intel_processor_counts_how_often_it_was_slowed(tmp_path: Path) -> No
 def test_what_a_system_does_not_tell_is_none(tmp_path: Path) -> None:
     assert read_conditions(tmp_path, silent) == Conditions(None, None, None, None, None)
     assert busy_s(tmp_path) is None
-    assert Company(tmp_path).cores() is None
+    assert OtherProcesses(tmp_path).cores() is None
 
 
 def test_idle_and_waiting_time_is_no_work_and_stolen_time_is(

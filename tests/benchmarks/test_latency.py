@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.latency import (
     STEADY_ROUNDS,
-    Rules,
+    RunLength,
     latency,
     measure,
     median_interval,
@@ -24,15 +24,15 @@ from dermedge.benchmarks.latency import (
     warm_up,
 )
 from dermedge.benchmarks.verdict import faults_of_model
-from dermedge.edge.model.classifier import Prediction, Timing
 from dermedge.edge.model.decision import Decision
+from dermedge.edge.model.prediction import Prediction, Timing
 
 NOTHING_TOLD = Conditions(None, None, None, None, None)
 
 
-def rounds(number: int) -> Rules:
+def rounds(number: int) -> RunLength:
     """The shortest warm-up, and so many measured rounds."""
-    return Rules(warmup_runs=0, num_runs=number, min_secs=0, max_secs=60)
+    return RunLength(warmup_runs=0, num_runs=number, min_secs=0, max_secs=60)
 
 
 class FakePredictor:
@@ -185,15 +185,15 @@ def test_the_times_of_a_model_are_its_own_and_without_the_warm_up() -> None:
 
 def test_a_spent_time_limit_still_measures_one_round_of_all() -> None:
     calls: list[tuple[str, int]] = []
-    rules = Rules(max_secs=0)
-    found = measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(1), rules)
+    run_length = RunLength(max_secs=0)
+    found = measure([FakePredictor(name, calls) for name in "AB"], numbered_frames(1), run_length)
     assert [one.total.n for one in found.latencies] == [1, 1]
     assert (found.warmup_runs, found.is_steady) == (1, False)
 
 
 def test_it_goes_on_for_the_least_time_when_the_runs_are_done() -> None:
-    rules = Rules(warmup_runs=0, num_runs=1, min_secs=0.05, max_secs=60)
-    found = measure([FakePredictor("A", [])], numbered_frames(1), rules)
+    run_length = RunLength(warmup_runs=0, num_runs=1, min_secs=0.05, max_secs=60)
+    found = measure([FakePredictor("A", [])], numbered_frames(1), run_length)
     assert found.secs >= 0.05
     assert found.latencies[0].total.n > 1
 
@@ -209,7 +209,7 @@ def test_the_warm_up_ends_when_all_models_are_steady() -> None:
     models = [FakePredictor("A", []), Settling("B", [])]
     assert warm_up(models, numbered_frames(1), rounds(1)) == (5 * STEADY_ROUNDS, True)
     models = [FakePredictor("A", [])]
-    assert warm_up(models, numbered_frames(1), Rules(warmup_runs=200)) == (7 * STEADY_ROUNDS, True)
+    assert warm_up(models, numbered_frames(1), RunLength(warmup_runs=200)) == (7 * STEADY_ROUNDS, True)
 
 
 def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.MonkeyPatch) -> None:

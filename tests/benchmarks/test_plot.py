@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dermedge.benchmarks.plot import check_plot, pareto_front, save_plot, spread_out
-from dermedge.benchmarks.report import Report
+from dermedge.benchmarks.report import BenchmarkReport
 from dermedge.edge.errors import MissingExtra, OptionError
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_plot_is_written_whole_in_the_format_of_its_name(
-    report: Report, tmp_path: Path, suffix: str
+    report: BenchmarkReport, tmp_path: Path, suffix: str
 ) -> None:
     pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
     target = tmp_path / f"plot{suffix}"

@@ -11,7 +11,7 @@ import pytest
 
 from dermedge import cli
 from dermedge.benchmarks.profile import OpTime, Profile, cut, profile
-from dermedge.benchmarks.report import Report, to_text
+from dermedge.benchmarks.report import BenchmarkReport, to_text
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import read_graph
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
         profile(tmp_path / "text.tflite")
 
 
-def test_the_report_has_kinds_slowest_ops_and_how_the_parts_sum_up(report: Report) -> None:
+def test_the_report_has_kinds_slowest_ops_and_how_the_parts_sum_up(report: BenchmarkReport) -> None:
     ops = (
         OpTime(0, "CONV_2D", (1, 8, 8, 4), 6_000_000, 3.0),
         OpTime(1, "ADD", (1, 8, 8, 4), 0, 0.5),

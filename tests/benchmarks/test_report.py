@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from dermedge.benchmarks.report import SCHEMA, Report, save, to_csv, to_json, to_markdown, to_text
+from dermedge.benchmarks.report import SCHEMA, BenchmarkReport, save, to_csv, to_json, to_markdown, to_text
 from dermedge.edge.errors import StorageError
 
 
-def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: Report) -> None:
+def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: BenchmarkReport) -> None:
     lines = to_text(report).splitlines()
     assert max(map(len, lines)) <= 100
     assert any(line.startswith("a-") and "omega " in line for line in lines)
 
 
-def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: Report) -> None:
+def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: BenchmarkReport) -> None:
     text = to_text(report)
     assert "640x480" in text
     alphas = [line.split() for line in text.splitlines() if line.startswith("alpha ")]
@@ -31,7 +31,7 @@ def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: R
     assert "not a medical device" in text
 
 
-def test_what_was_not_measured_is_said_so(report: Report) -> None:
+def test_what_was_not_measured_is_said_so(report: BenchmarkReport) -> None:
     bare = replace(report, data=None, rows=tuple(replace(row, accuracy=None) for row in report.rows))
     text = to_text(bare)
     assert "photos: not measured" in text
@@ -43,7 +43,7 @@ def test_what_was_not_measured_is_said_so(report: Report) -> None:
     assert json.loads(to_json(bare))["rows"][0]["accuracy"] is None
 
 
-def test_the_whole_loop_is_told_with_its_parts_and_its_rate(report: Report) -> None:
+def test_the_whole_loop_is_told_with_its_parts_and_its_rate(report: BenchmarkReport) -> None:
     alphas = [line.split() for line in to_text(report).splitlines() if line.startswith("alpha ")]
     assert alphas[2][1:] == ["1", "50", "8.00", "8.00", "3.00", "0.50", "3.00", "0.50", "1.00", "0%"]
     row = next(csv.DictReader(io.StringIO(to_csv(report))))
@@ -54,14 +54,14 @@ def test_the_whole_loop_is_told_with_its_parts_and_its_rate(report: Report) -> N
     assert next(csv.DictReader(io.StringIO(to_csv(gone))))["loop_fps"] == ""
 
 
-def test_a_run_that_is_not_to_be_relied_on_says_so_and_why(report: Report) -> None:
+def test_a_run_that_is_not_to_be_relied_on_says_so_and_why(report: BenchmarkReport) -> None:
     text = to_text(replace(report, faults=("throttled: the clock fell from 2400 to 600 MHz",)))
     assert next(line for line in text.splitlines() if line.startswith("alpha ")).endswith(" throttled")
     assert "not to be relied on: throttled: the clock fell from 2400 to 600 MHz" in text
     assert "not to be relied on: alpha, 1 thread, noisy: " in text
 
 
-def test_the_state_of_the_machine_is_told_before_during_and_after(report: Report) -> None:
+def test_the_state_of_the_machine_is_told_before_during_and_after(report: BenchmarkReport) -> None:
     text = " ".join(to_text(report).split())
     assert "governor performance, clock 2400 (2400 to 2400) 2400 MHz, temperature 45 (45 to 61) 61 °C" in text
     assert "throttling none" in text
@@ -71,7 +71,7 @@ def test_the_state_of_the_machine_is_told_before_during_and_after(report: Report
     assert "energy: not measured" in text
 
 
-def test_csv_has_one_line_a_row_with_units_in_its_head(report: Report) -> None:
+def test_csv_has_one_line_a_row_with_units_in_its_head(report: BenchmarkReport) -> None:
     alpha, omega = csv.DictReader(io.StringIO(to_csv(report)))
     assert float(alpha["invoke_median_ms"]) == 4.0
     assert float(omega["invoke_ratio"]) == 2.0
@@ -80,14 +80,14 @@ def test_csv_has_one_line_a_row_with_units_in_its_head(report: Report) -> None:
     assert alpha["recall_dermatofibroma"] == omega["peak_mb"] == ""
 
 
-def test_pandas_reads_the_csv(report: Report) -> None:
+def test_pandas_reads_the_csv(report: BenchmarkReport) -> None:
     pandas = pytest.importorskip("pandas", reason="the device's environment has no pandas")
     frame = pandas.read_csv(io.StringIO(to_csv(report)))
     assert frame["total_p99_ms"].dtype == float
     assert frame["peak_mb"].isna().tolist() == [False, True]
 
 
-def test_json_holds_every_value_under_a_versioned_schema(report: Report) -> None:
+def test_json_holds_every_value_under_a_versioned_schema(report: BenchmarkReport) -> None:
     content = json.loads(to_json(report))
     assert content.pop("schema") == SCHEMA
     assert "not a medical device" in content.pop("disclaimer")
@@ -97,14 +97,14 @@ def test_json_holds_every_value_under_a_versioned_schema(report: Report) -> None
     assert content == json.loads(json.dumps(asdict(report)))
 
 
-def test_markdown_has_a_table_for_each_of_the_terminals(report: Report) -> None:
+def test_markdown_has_a_table_for_each_of_the_terminals(report: BenchmarkReport) -> None:
     text = to_markdown(report)
-    rules = [line for line in text.splitlines() if line.startswith("| ---")]
-    assert len(rules) == 6
+    run_length = [line for line in text.splitlines() if line.startswith("| ---")]
+    assert len(run_length) == 6
     assert "| melanoma | 0.900 | 0.900 |" in text
 
 
-def test_a_folder_gets_all_four_files_and_nothing_else(report: Report, tmp_path: Path) -> None:
+def test_a_folder_gets_all_four_files_and_nothing_else(report: BenchmarkReport, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "results"
     written = save(report, folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
@@ -116,7 +116,7 @@ def test_a_folder_gets_all_four_files_and_nothing_else(report: Report, tmp_path:
     ]
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(report: Report, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_one_line(report: BenchmarkReport, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         save(report, tmp_path / "file" / "results")

@@ -16,19 +16,21 @@ import dermedge.benchmarks.soak
 from dermedge import cli
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.machine import describe_machine
-from dermedge.benchmarks.soak import SERIES, Soak, Window, save_plot, to_text, window
+from dermedge.benchmarks.soak import SERIES, SoakRun, SoakWindow, save_plot, to_text, window
 from dermedge.edge.model.runtime import choose_runtime
 
 
 @pytest.fixture
-def found() -> Soak:
+def found() -> SoakRun:
     """Twenty windows in which memory grows by one MB each, and nothing else moves."""
     windows = tuple(
-        Window(30.0 * n + 15, 8.0 + 0.1 * (n % 3), 12.0, 100.0 - n % 2, 70.0 + n, None, None, 0.01, 3000, 30)
+        SoakWindow(
+            30.0 * n + 15, 8.0 + 0.1 * (n % 3), 12.0, 100.0 - n % 2, 70.0 + n, None, None, 0.01, 3000, 30
+        )
         for n in range(20)
     )
     machine = describe_machine(choose_runtime())
-    return Soak("2026-11-25", "dermedge", machine, "alpha", 1, "photos/", 10, 30.0, False, windows)
+    return SoakRun("2026-11-25", "dermedge", machine, "alpha", 1, "photos/", 10, 30.0, False, windows)
 
 
 def test_a_window_tells_of_all_frames_and_times_those_that_reached_the_network() -> None:
@@ -38,7 +40,7 @@ def test_a_window_tells_of_all_frames_and_times_those_that_reached_the_network()
     assert window([None], 0, 1, None, Conditions(*[None] * 5)).latency_ms is None
 
 
-def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: Soak) -> None:
+def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: SoakRun) -> None:
     lines = {line.split(",")[0].split("  ")[0]: line for line in to_text(found).splitlines()}
     assert lines["memory"].split()[-1] == "rises"
     assert lines["end to end"].endswith("none found")
@@ -46,13 +48,13 @@ def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: Soak) -> N
     assert "drift is below 0.0125" in " ".join(to_text(found).split())
 
 
-def test_others_on_the_machine_are_said(found: Soak) -> None:
+def test_others_on_the_machine_are_said(found: SoakRun) -> None:
     assert "not to be relied on" not in to_text(found)
     busy = replace(found, windows=tuple(replace(one, others_cores=0.8) for one in found.windows))
     assert "not to be relied on: noisy: other processes kept 0.80 cores busy" in to_text(busy)
 
 
-def test_the_plot_has_a_panel_a_series(found: Soak, tmp_path: Path) -> None:
+def test_the_plot_has_a_panel_a_series(found: SoakRun, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
     save_plot(found, tmp_path / "soak.svg")
     drawn = (tmp_path / "soak.svg").read_text()

@@ -9,7 +9,7 @@ import pytest
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.latency import Latency, Measurement, latency
 from dermedge.benchmarks.verdict import faults_of_model, faults_of_run, mark
-from dermedge.edge.model.classifier import Timing
+from dermedge.edge.model.prediction import Timing
 
 COOL = Conditions(45.0, 2400.0, "performance", (), 3)
 SLOW_CLOCK = replace(COOL, clock_mhz=1500.0)

@@ -12,8 +12,8 @@ import pytest
 
 from dermedge import Classifier
 from dermedge.benchmarks.whole_loop import EndlessSource, measure_loop, source_opener, summarize
-from dermedge.edge.pipeline import FrameResult
 from dermedge.edge.quality import Defect
+from dermedge.edge.results import FrameResult
 
 
 @pytest.fixture

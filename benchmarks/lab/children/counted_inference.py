@@ -35,9 +35,9 @@ def main(argv: Sequence[str]) -> int:
         mark()
         for _ in range(int(runs)):
             mark()
-            classifier.preprocess(frame)
+            classifier.crop(frame)
             mark()
-            classifier.invoke()
+            classifier.interpreter.invoke()
             mark()
             classifier.predict(frame)
             mark()

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Frame = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 # Of a uint8 [h, w, 3] BGR frame: nanoseconds, and a number a class, the greatest of the most probable one.
-Answer = Callable[[Frame], tuple[int, ArrayLike]]
+Answer = Callable[[Image], tuple[int, ArrayLike]]
 # Of a model and a number of threads.
 Peer = Callable[[str, int], Answer]
 
@@ -54,7 +54,7 @@ def shares(scores: ArrayLike) -> NDArray[np.float64]:
     return values / values.sum()
 
 
-def largest_square(frame_bgr: Frame) -> Frame:
+def largest_square(frame_bgr: Image) -> Image:
     """The centre of a frame, in its colours."""
     height, width = frame_bgr.shape[:2]
     cut = min(height, width)
@@ -62,16 +62,16 @@ def largest_square(frame_bgr: Frame) -> Frame:
     return frame_bgr[top : top + cut, left : left + cut]
 
 
-def centre_square(frame_bgr: Frame, side: int, interpolation: int = cv2.INTER_AREA) -> Frame:
+def centre_square(frame_bgr: Image, side: int, interpolation: int = cv2.INTER_AREA) -> Image:
     """The network's picture as careful examples make it, of all pixels: uint8 [side, side, 3] RGB."""
     resized = cv2.resize(largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def timed(decide: Callable[[Frame], tuple[Any, ArrayLike]]) -> Answer:
+def timed(decide: Callable[[Image], tuple[Any, ArrayLike]]) -> Answer:
     """Frame to decision, timed as a whole; ``decide`` gives the decision and what it was taken from."""
 
-    def answer(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def answer(frame_bgr: Image) -> tuple[int, ArrayLike]:
         started = perf_counter_ns()
         _, scores = decide(frame_bgr)
         return perf_counter_ns() - started, scores
@@ -89,7 +89,7 @@ def dermedge(model: str, threads: int) -> Answer:
 
     classifier = Classifier(model, num_threads=threads)
 
-    def decide(frame_bgr: Frame) -> tuple[str, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[str, ArrayLike]:
         prediction = classifier.predict(frame_bgr)
         return prediction.label, prediction.probabilities
 
@@ -101,7 +101,7 @@ def litert_invoke(model: str, threads: int) -> Answer:
 
     interpreter, side, given, wanted = _opened(Interpreter(model_path=model, num_threads=threads))
 
-    def answer(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def answer(frame_bgr: Image) -> tuple[int, ArrayLike]:
         interpreter.set_tensor(given, centre_square(frame_bgr, side)[None])
         started = perf_counter_ns()
         interpreter.invoke()
@@ -148,7 +148,7 @@ def litert_compiled_model(model: str, threads: int) -> Answer:
     place = [one["index"] for one in details].index(wanted)
     classes, dtype = int(details[place]["shape"][-1]), details[place]["dtype"]
 
-    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
         given[0].write(centre_square(frame_bgr, side)[None])
         compiled.run_by_index(0, given, results)
         return most_probable(results[place].read(classes, dtype))
@@ -164,7 +164,7 @@ def mediapipe(model: str, threads: int) -> Answer:
     options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=model))
     classifier = vision.ImageClassifier.create_from_options(options)
 
-    def decide(frame_bgr: Frame) -> tuple[int, list[Any]]:
+    def decide(frame_bgr: Image) -> tuple[int, list[Any]]:
         # what is not square, it would squash
         rgb = np.ascontiguousarray(cv2.cvtColor(largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
@@ -174,7 +174,7 @@ def mediapipe(model: str, threads: int) -> Answer:
 
     answer = timed(decide)
 
-    def in_order(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def in_order(frame_bgr: Image) -> tuple[int, ArrayLike]:
         ns, categories = answer(frame_bgr)
         return ns, [one.score for one in sorted(categories, key=lambda one: one.index)]  # type: ignore
 
@@ -191,7 +191,7 @@ def ultralytics(model: str, threads: int) -> Answer:
     _, side, _, _ = _opened(Interpreter(model_path=model))
     network = YOLO(model, task="classify")
 
-    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
         [found] = network.predict(frame_bgr, imgsz=side, device="cpu", verbose=False)
         return int(found.probs.top1), found.probs.data.numpy()
 
@@ -206,7 +206,7 @@ def opencv_dnn(model: str, threads: int) -> Answer:
     names = network.getUnconnectedOutLayersNames()
     cv2.setNumThreads(threads)
 
-    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
         picture = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
         network.setInput(picture)
         return most_probable(next(one for one in network.forward(names) if one.ndim == 2))
@@ -224,7 +224,7 @@ def onnxruntime(model: str, threads: int) -> Answer:
     [wanted] = [one.name for one in session.get_outputs() if len(one.shape) == 2]
     side = int(given.shape[1])
 
-    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
         [scores] = session.run([wanted], {given.name: centre_square(frame_bgr, side)[None]})
         return most_probable(scores)
 
@@ -249,7 +249,7 @@ PEERS: dict[str, Peer] = {
 def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> Answer:
     interpreter, side, given, wanted = _opened(opened)
 
-    def decide(frame_bgr: Frame) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
         interpreter.set_tensor(given, centre_square(frame_bgr, side, interpolation)[None])
         interpreter.invoke()
         return most_probable(interpreter.get_tensor(wanted))

@@ -15,20 +15,20 @@ pytest.importorskip("tensorflow", reason="the device's environment has no Tensor
 pytest.importorskip("matplotlib")
 import dermedge.benchmarks.lab.growth
 from dermedge import Classifier
-from dermedge.benchmarks.lab.growth import Growth, Point, main, table
+from dermedge.benchmarks.lab.growth import GrowthPoint, GrowthResult, main, table
 from dermedge.benchmarks.lab.synthetic_photos import make_photos
 from dermedge.benchmarks.lab.training_costs import start
-from dermedge.benchmarks.latency import Rules
+from dermedge.benchmarks.latency import RunLength
 from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
 from dermedge.edge.photos import read_picture
 from dermedge.train.data.duplicates import near_duplicates, read_prints
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.fit.run_folder import RunFolder
 
-TWICE = Growth(
+TWICE = GrowthResult(
     "made-up",
     "A made-up growth",
-    tuple(Point("time by size", x, 2.0 * x, 1.9 * x, 2.1 * x, "ms") for x in (1, 2, 4)),
+    tuple(GrowthPoint("time by size", x, 2.0 * x, 1.9 * x, 2.1 * x, "ms") for x in (1, 2, 4)),
     {"time by size": "size"},
     (),
 )
@@ -50,7 +50,7 @@ def test_the_table_tells_the_law_and_both_ends() -> None:
 def test_latency_is_measured_of_networks_that_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "RULES", Rules(1, 3, 0.01, 5))
+    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "RULES", RunLength(1, 3, 0.01, 5))
     monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SIZE", 32)
     monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SMALL_SIZE", 32)
     options = ["--source", "demo", "--arch", "cnn", "--sizes", "32,48", "--widths", "1,2"]

@@ -12,8 +12,8 @@ import pytest
 
 from dermedge.benchmarks.lab.instructions import (
     BOARD,
-    Count,
-    Subject,
+    CountedModel,
+    InstructionCount,
     build_plugin,
     count,
     parts,
@@ -29,7 +29,7 @@ def test_the_marks_own_instructions_are_in_no_count() -> None:
 
 
 def test_the_table_is_in_millions_and_says_that_it_tells_no_times() -> None:
-    one = Count("alpha", "int8-ptq", "cortex-a72", 1_876_000, 42_134_150, 44_116_000, 1.4e-5, 4)
+    one = InstructionCount("alpha", "int8-ptq", "cortex-a72", 1_876_000, 42_134_150, 44_116_000, 1.4e-5, 4)
     table = to_table([one])
     assert table.rows == (("alpha", "int8-ptq", "cortex-a72", "1.88", "42.13", "44.12", "1.4e-05"),)
     assert "no times" in table.title
@@ -44,7 +44,7 @@ def test_a_shipped_model_is_counted_alike_in_two_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = build_plugin(tmp_path)
-    found = count(Subject("fast", "int8", FAST_MODEL), "cortex-a76", plugin)
+    found = count(CountedModel("fast", "int8", FAST_MODEL), "cortex-a76", plugin)
     assert found.spread < 0.001
     # at least a hundredth of an instruction a multiply-accumulate, of which it has some 100 million
     assert 1_000_000 < found.invoke < found.predict < 1_000_000_000

@@ -12,7 +12,14 @@ import pytest
 import dermedge.benchmarks.lab.official
 from dermedge.benchmarks.frames import frames_of_source
 from dermedge.benchmarks.lab import cli as lab
-from dermedge.benchmarks.lab.official import RULES, Ratio, added_by_measuring, main, ratio_of, tool_ms
+from dermedge.benchmarks.lab.official import (
+    RUN_LENGTH,
+    RatioInterval,
+    added_by_measuring,
+    main,
+    ratio_of,
+    tool_ms,
+)
 from dermedge.edge.errors import ToolError
 
 
@@ -24,7 +31,9 @@ def litert() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        dermedge.benchmarks.lab.official, "RULES", replace(RULES, warmup_runs=1, num_runs=4, max_secs=0.2)
+        dermedge.benchmarks.lab.official,
+        "RULES",
+        replace(RUN_LENGTH, warmup_runs=1, num_runs=4, max_secs=0.2),
     )
     monkeypatch.setattr(dermedge.benchmarks.lab.official, "BLOCKS", 4)
 
@@ -45,9 +54,9 @@ def test_the_command_runs_the_real_tool_and_writes_both_ratios(
 
 
 def test_a_bar_is_met_missed_or_undecided_by_the_whole_interval() -> None:
-    assert Ratio(1.0, 0.96, 1.04, 9).verdict(0.95, 1.05) == "met"
-    assert Ratio(1.1, 1.06, 1.2, 9).verdict(0.95, 1.05) == "missed"
-    assert Ratio(1.0, 0.94, 1.04, 9).verdict(0.95, 1.05).startswith("undecided")
+    assert RatioInterval(1.0, 0.96, 1.04, 9).verdict(0.95, 1.05) == "met"
+    assert RatioInterval(1.1, 1.06, 1.2, 9).verdict(0.95, 1.05) == "missed"
+    assert RatioInterval(1.0, 0.94, 1.04, 9).verdict(0.95, 1.05).startswith("undecided")
 
 
 def test_the_measuring_is_compared_block_by_block_with_a_bare_loop(

@@ -23,7 +23,7 @@ from dermedge.benchmarks.lab.peers import (
     PEERS,
     ROOT,
     WARMUP_TURNS,
-    Peer,
+    PeerResult,
     make_environment,
     make_environments,
     measure_peers,
@@ -49,7 +49,9 @@ def origin(model_path: Path) -> Circumstances:
     )
 
 
-def peers_here(model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4) -> list[Peer]:
+def peers_here(
+    model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4
+) -> list[PeerResult]:
     """These peers on three frames in the environment of the tests; whose packages are absent fail there."""
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in names})
     return measure_peers(model, frames_of_source("demo")[0][:3], 1, runs, HERE, {}, quiet)
@@ -221,9 +223,9 @@ def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
 def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(
     origin: Circumstances,
 ) -> None:
-    def peer(name: str, ms: float, **values: Any) -> Peer:
+    def peer(name: str, ms: float, **values: Any) -> PeerResult:
         ratio = ms / 2
-        return Peer(
+        return PeerResult(
             name, PEERS[name].form, None, spread([ms] * 20), ratio, ratio, ratio, 0.75, 0.02, 1.5, **values
         )
 
@@ -233,7 +235,7 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
         peer("litert-bilinear", 1.9),
         peer("onnxruntime", 5.0),
         replace(peer("mediapipe", 3.0), ratio_low=0.9),
-        Peer("opencv-dnn", "the .tflite", "no such layer"),
+        PeerResult("opencv-dnn", "the .tflite", "no such layer"),
     ]
     sheet = to_report(peers, origin, 3.5)
     text = sheet.to_text()

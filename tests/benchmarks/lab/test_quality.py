@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dermedge.benchmarks.lab.quality import DEGRADED, SIDE, draw_photos, errors, main, measure, moving
+from dermedge.benchmarks.lab.quality import DEGRADED, SIDE, errors, main, measure, moving, sample_photos
 from dermedge.edge.errors import OptionError
 from dermedge.edge.quality import Defect
 
@@ -34,14 +34,14 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_photos_are_drawn_evenly_and_the_same_each_time(photos: Path) -> None:
-    first, again = draw_photos(photos, "val", 3), draw_photos(photos, "val", 3)
+    first, again = sample_photos(photos, "val", 3), sample_photos(photos, "val", 3)
     assert {name: len(images) for name, images in first.items()} == {"one": 3, "other": 3}
     assert all(np.array_equal(*pair) for pair in zip(first["one"], again["one"], strict=True))
     assert first["one"][0].shape == (SIDE, SIDE, 3)
 
 
 def test_good_photos_pass_and_each_grave_way_to_spoil_them_is_mostly_caught(photos: Path) -> None:
-    [images, _] = draw_photos(photos, "val", 4).values()
+    [images, _] = sample_photos(photos, "val", 4).values()
     assert errors(measure(images, 192)).rejected == 0
     grave = {name: degrade for name, degrade in DEGRADED.items() if name != "out of focus, 1 % of the side"}
     for name, degrade in grave.items():
@@ -49,7 +49,7 @@ def test_good_photos_pass_and_each_grave_way_to_spoil_them_is_mostly_caught(phot
 
 
 def test_a_sweep_is_motion_and_a_tremor_is_none(photos: Path) -> None:
-    [images, _] = draw_photos(photos, "val", 1).values()
+    [images, _] = sample_photos(photos, "val", 1).values()
     swept = errors([moving(0.03, 192, images[0], np.random.default_rng(0))])
     held = errors([moving(0.002, 192, images[0], np.random.default_rng(0))])
     assert (swept.defects, held.rejected) == ({Defect.MOVING: 1}, 0)

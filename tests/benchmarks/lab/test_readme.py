@@ -8,7 +8,7 @@ import pytest
 
 from dermedge.benchmarks.lab import card, readme
 from dermedge.benchmarks.lab.generated_sections import END, begin, replace_section
-from dermedge.benchmarks.report import Report, to_json
+from dermedge.benchmarks.report import BenchmarkReport, to_json
 from dermedge.edge.errors import DataError
 
 
@@ -22,7 +22,7 @@ def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
     assert replace_section(text, card.COMMAND, card.tables()) == text, f"run `{card.COMMAND}`"
 
 
-def test_each_machine_has_a_line_for_each_model(report: Report, tmp_path: Path) -> None:
+def test_each_machine_has_a_line_for_each_model(report: BenchmarkReport, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(to_json(report))
     (tmp_path / "two.json").write_text(to_json(report))
     lines = readme.table(tmp_path).splitlines()

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge.benchmarks.lab import recipe
-from dermedge.benchmarks.lab.recipe import VARIANTS, Variant, main
+from dermedge.benchmarks.lab.recipe import VARIANTS, RecipeVariant, main
 from dermedge.edge.errors import OptionError
 
 
@@ -32,10 +32,10 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
 ) -> None:
     small = {"architecture": "cnn", "size": 32, "weights": "none"}
     rows = {
-        "base": Variant("the recipe", small),
-        "seed-1": Variant("another seed", small | {"seed": 1}),
-        "evenly": Variant("evenly", small, {"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
-        "taught": Variant("taught", small, teachers=("base",)),
+        "base": RecipeVariant("the recipe", small),
+        "seed-1": RecipeVariant("another seed", small | {"seed": 1}),
+        "evenly": RecipeVariant("evenly", small, {"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
+        "taught": RecipeVariant("taught", small, teachers=("base",)),
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)
     command = [str(tmp_path / "out"), "--data", str(photos), "--epochs", "1", "--photos-per-epoch", "32"]

@@ -11,11 +11,11 @@ import pytest
 import dermedge.benchmarks.lab.repeat
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.lab import cli as lab
-from dermedge.benchmarks.lab.repeat import Agreement, Run, agreement, main
+from dermedge.benchmarks.lab.repeat import RepeatedRun, RunAgreement, agreement, main
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import Measurement, Spread, latency
 from dermedge.edge.errors import ModelError
-from dermedge.edge.model.classifier import Timing
+from dermedge.edge.model.prediction import Timing
 
 COOL = Conditions(None, None, None, None, None)
 MEASURED = Measurement(
@@ -23,9 +23,9 @@ MEASURED = Measurement(
 )
 
 
-def made_up(low: float, high: float, *faults: str) -> Run:
+def made_up(low: float, high: float, *faults: str) -> RepeatedRun:
     middle = (low + high) / 2
-    return Run(Spread(middle, low, high, high, high, None, 100), faults)
+    return RepeatedRun(Spread(middle, low, high, high, high, None, 100), faults)
 
 
 def test_pairs_agree_where_their_intervals_touch_and_noisy_runs_promise_nothing() -> None:
@@ -35,9 +35,9 @@ def test_pairs_agree_where_their_intervals_touch_and_noisy_runs_promise_nothing(
 
 
 def test_the_bar_is_nineteen_of_twenty_good_pairs() -> None:
-    assert Agreement(190, 100, 95, 95).verdict == "met"
-    assert Agreement(190, 100, 94, 190).verdict == "missed"
-    assert Agreement(190, 0, 0, 190).verdict.startswith("not tested")
+    assert RunAgreement(190, 100, 95, 95).verdict == "met"
+    assert RunAgreement(190, 100, 94, 190).verdict == "missed"
+    assert RunAgreement(190, 0, 0, 190).verdict.startswith("not tested")
 
 
 def test_the_command_measures_in_new_processes_and_writes_what_it_prints(
@@ -92,4 +92,4 @@ def test_a_model_that_does_not_run_is_one_line(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(b"no model")
     with pytest.raises(ModelError, match="damaged"):
-        measure_in_new_process(damaged, [], 1, dermedge.benchmarks.lab.repeat.Rules())
+        measure_in_new_process(damaged, [], 1, dermedge.benchmarks.lab.repeat.RunLength())
