@@ -14,20 +14,18 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.report import TextTable
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_text
+from dermedge.train.fit.recipe import Recipe
 
 if TYPE_CHECKING:
     from dermedge.train.fit.run_folder import RunFolder
@@ -35,50 +33,32 @@ if TYPE_CHECKING:
 BASE = "base"
 SEEDS = (BASE, "seed-1", "seed-2")
 HALVES = 2
+DEFAULT_RECIPE = Recipe()
 EPOCHS, PHOTOS_PER_EPOCH = 6, 3200
 SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "critical_auroc_all", "decline_auroc_other", "brier")
 HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
 
 
-def _unadjusted(_shares: NDArray[np.float32]) -> Any:
-    import tf_keras as keras
-
-    return keras.losses.CategoricalCrossentropy(from_logits=True)
-
-
-def _half_gray(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A variation of a picture whose light has been made white, half of the time.
-
-    Shades of gray: the light is the Minkowski mean of order 6 (Finlayson and Trezzi, 2004).
-    """
-    from dermedge.train.fit.augment import augment
-
-    if rng.random() < 0.5:
-        seen = rgb.astype(np.float32) + 1
-        light = (seen**6).mean(axis=(0, 1)) ** (1 / 6)
-        rgb = np.clip(seen * (light.mean() / light) - 1, 0, 255).astype(np.uint8)
-    return augment(rgb, rng)
-
-
-def _as_it_is(rgb: NDArray[np.uint8], _rng: np.random.Generator) -> NDArray[np.uint8]:
-    return rgb
-
-
 @dataclass(frozen=True)
 class RecipeVariant:
-    """What a row has otherwise than the recipe.
+    """What one row changes in the recipe.
 
     Attributes:
-        what: for people.
-        config: fields of `dermedge.train.fit.run_folder.Config`.
-        constants: names of the code -> what stands there while this row is trained.
-        teachers: other rows, which it learns from besides the labels.
+        what: the change, in words.
+        config: fields of `dermedge.train.fit.run_folder.Config` that differ.
+        recipe: what the run learns by.
+        teachers: other rows, whose networks it learns from besides the labels.
     """
 
     what: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe = DEFAULT_RECIPE
     teachers: tuple[str, ...] = ()
+
+
+def _augmented(**changes: Any) -> Recipe:
+    """The recipe with other values of its augmentation."""
+    return replace(DEFAULT_RECIPE, augmentation=replace(DEFAULT_RECIPE.augmentation, **changes))
 
 
 VARIANTS = {
@@ -91,53 +71,40 @@ VARIANTS = {
     "mobilenet-v2": RecipeVariant("MobileNetV2", {"architecture": "mobilenet_v2"}),
     "wider": RecipeVariant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
     "evenly": RecipeVariant(
-        "classes drawn evenly", constants={"dermedge.train.fit.batches.CLASS_POWER": 0.0}
+        "all classes sampled alike often", recipe=replace(DEFAULT_RECIPE, class_power=0.0)
     ),
     "as-they-come": RecipeVariant(
-        "classes drawn as they come", constants={"dermedge.train.fit.batches.CLASS_POWER": 1.0}
+        "classes sampled as often as they are among the photos",
+        recipe=replace(DEFAULT_RECIPE, class_power=1.0),
     ),
     "not-adjusted": RecipeVariant(
-        "logits not adjusted", constants={"dermedge.train.fit.training.adjusted_loss": _unadjusted}
+        "no logit adjustment", recipe=replace(DEFAULT_RECIPE, logit_adjustment=False)
     ),
-    # Beta(a, a) of so small an a is 0 or 1
-    "not-blended": RecipeVariant(
-        "pictures not blended", constants={"dermedge.train.fit.batches.MIXUP": 1e-9}
-    ),
-    "sharp-labels": RecipeVariant(
-        "no label smoothing", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.0}
-    ),
+    "not-blended": RecipeVariant("no mixup", recipe=replace(DEFAULT_RECIPE, mixup=0.0)),
+    "sharp-labels": RecipeVariant("no label smoothing", recipe=replace(DEFAULT_RECIPE, label_smoothing=0.0)),
     "smoother-labels": RecipeVariant(
-        "label smoothing 0.1", constants={"dermedge.train.fit.batches.LABEL_SMOOTHING": 0.1}
+        "label smoothing 0.1", recipe=replace(DEFAULT_RECIPE, label_smoothing=0.1)
     ),
     "shades-of-gray": RecipeVariant(
-        "shades of gray, every other picture", constants={"dermedge.train.fit.batches.augment": _half_gray}
+        "white balance by shades of gray in half of the images", recipe=_augmented(white_balance_share=0.5)
     ),
     "not-moved": RecipeVariant(
-        "neither turned, mirrored, zoomed nor shifted",
-        constants={"dermedge.train.fit.augment._move": _as_it_is},
+        "no rotation, mirroring, zoom or shift",
+        recipe=_augmented(rotation_degrees=(0, 0), zoom=(1, 1), shift=0, mirror_share=0),
     ),
     "milder-colours": RecipeVariant(
         "light and colours varied less",
-        constants={
-            "dermedge.train.fit.augment.EXPOSURE": (0.85, 1.1),
-            "dermedge.train.fit.augment.GAIN": 0.02,
-            "dermedge.train.fit.augment.CONTRAST": (0.9, 1.1),
-            "dermedge.train.fit.augment.SATURATION": (0.9, 1.1),
-            "dermedge.train.fit.augment.HUE_DEGREES": 2,
-        },
+        recipe=_augmented(
+            exposure=(0.85, 1.1), gain=0.02, contrast=(0.9, 1.1), saturation=(0.9, 1.1), hue_degrees=2
+        ),
     ),
     "own-colours": RecipeVariant(
-        "light and colours as they are",
-        constants={
-            "dermedge.train.fit.augment._light": _as_it_is,
-            "dermedge.train.fit.augment._colour": _as_it_is,
-        },
+        "light and colours not varied",
+        recipe=_augmented(exposure=(1, 1), gain=0, contrast=(1, 1), saturation=(1, 1), hue_degrees=0),
     ),
     "mild": RecipeVariant(
-        "no blur, hairs, patches, JPEG",
-        constants={
-            f"dermedge.train.fit.augment.{name}_SHARE": 0.0 for name in ("BLUR", "HAIR", "PATCH", "JPEG")
-        },
+        "no blur, hairs, patches or JPEG compression",
+        recipe=_augmented(blur_share=0, hair_share=0, patch_share=0, jpeg_share=0),
     ),
     "longer": RecipeVariant("twice the epochs", {"epochs": 2 * EPOCHS}),
     "taught": RecipeVariant("taught by two other seeds", teachers=("seed-1", "seed-2")),
@@ -210,10 +177,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
             f"the row '{name}' is taught by '{missing[0]}', which is not there yet: name it first"
         )
     run = _run(name, variant, options)
-    with ExitStack() as stack:
-        for constant, value in variant.constants.items():
-            stack.enter_context(patch(constant, value))
-        Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
+    Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
     config = run.config()
     row = TrainedVariant(
         name, variant.what, config.epochs, config.photos_per_epoch, config.seed, _figures(run)
@@ -251,6 +215,7 @@ def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunF
         data_digest=half.digest,
         command=f"python -m dermedge.benchmarks.lab recipe, row {name}",
         teachers=tuple(str(options.output / teacher) for teacher in variant.teachers),
+        recipe=variant.recipe,
     )
     run.create(replace(config, **variant.config), half)
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,8 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.shipped import SHIPPED, model_path
-from dermedge.train.data.catalogue import SPLITS, check_unlearned
+from dermedge.train.data.catalogue import SPLITS
+from dermedge.train.data.scoring import check_unlearned
 from dermedge.train.fit.run_folder import STAGES, RunFolder
 from dermedge.train.progress import progress_line
 
@@ -42,37 +44,44 @@ def parser() -> Parser:
     made.add_argument(
         "--stress-photos", type=positive_int, default=STRESS_PHOTOS, help="so many, evenly over the classes"
     )
+    made.add_argument(
+        "--critical",
+        metavar="CLASS",
+        help="name the class that must not be missed (default: that of the model's alert, else melanoma)",
+    )
     made.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
     add_runtime_options(made)
     return made
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores, prints a summary, and writes what was asked for."""
+    """Scores, prints a summary, and writes the reports; status 2 where a photo could not be decoded."""
     options = parser().parse_args(argv)
     if options.output:
         check_writable(options.output)
 
-    from dermedge.train.evaluation.evaluate import Evaluation, evaluate, subject_of_run, subjects_of
+    from dermedge.train.evaluation.evaluate import Evaluation, evaluate, model_of_run, models_of_files
     from dermedge.train.evaluation.report import save, to_text
 
     stress = options.stress_photos if options.stress else None
     with ExitStack() as stack:
         if any(model.is_dir() for model in options.models):
             run = _only_run(options)
-            subjects = [subject_of_run(run, options.stage)]
+            evaluated = [model_of_run(run, options.stage)]
             data, split = run.catalogue_path, options.split or "val"
         else:
             classifiers = _open_files(options, stack)
             data, split = options.data, options.split
             check_unlearned(data, split, classifiers)
-            subjects = subjects_of(classifiers)
-        evaluation: Evaluation = evaluate(subjects, data, split, stress, progress_line)
+            evaluated = models_of_files(classifiers)
+        evaluation: Evaluation = evaluate(evaluated, data, split, stress, options.critical, progress_line)
     print(to_text(evaluation))
     if options.output:
         written = save(evaluation, options.output, shlex.join(["dermedge", "evaluate", *argv]))
         print(f"\nwritten: {', '.join(repr(str(path)) for path in written)}")
-    return 0
+    for error in evaluation.unreadable:
+        print(f"dermedge: error: {error}", file=sys.stderr)
+    return 2 if evaluation.unreadable else 0
 
 
 def _only_run(options: argparse.Namespace) -> RunFolder:

@@ -11,24 +11,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import DataError, OptionError, PictureError
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.views.overlay import heat_map
-from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto, labelled_photos
-from dermedge.train.data.sampling import draw_evenly
+from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.sampling import sample_evenly
+from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
 from dermedge.train.data.tables import image_id_of
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
-    MELANOMA,
     Answers,
     Card,
     Comparison,
     Truth,
     compare,
+    critical_class,
     gain,
     make_card,
 )
@@ -40,7 +41,7 @@ CHUNK = 32
 MISTAKES_SHOWN = 8
 THUMBNAIL_PX, THUMBNAIL_QUALITY = 168, 82
 HEAT_OPACITY = 0.6
-CONFIDENT, MISSED = "most confident mistakes", "missed melanomas"
+CONFIDENT, MISSED = "most confident mistakes", "missed photos of the critical class"
 
 Frame = NDArray[np.uint8]
 # (done, total), of what its maker was told
@@ -49,7 +50,7 @@ MakeShow = Callable[[str], Show]
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A model that is scored.
 
     Attributes:
@@ -88,7 +89,7 @@ class Mistake:
         truth: its diagnosis.
         answer: of the model.
         probability: of the answer.
-        melanoma: p(melanoma), or None without that class.
+        critical: the probability of the critical class, or None without one.
         thumbnail: JPEG of the square that the network sees.
         heat: the same with the heat map over it, or None where the model tells none.
     """
@@ -99,7 +100,7 @@ class Mistake:
     truth: str
     answer: str
     probability: float
-    melanoma: float | None
+    critical: float | None
     thumbnail: bytes
     heat: bytes | None
 
@@ -141,6 +142,7 @@ class Evaluation:
     Attributes:
         data: the set, and the split of it.
         photos: in the order of the answers.
+        unreadable: why photos could not be decoded, which are not scored.
         truth: what they show.
         models: in the order they were given.
         comparisons: of the first model with each other.
@@ -150,6 +152,7 @@ class Evaluation:
 
     data: str
     photos: tuple[LabelledPhoto, ...]
+    unreadable: tuple[PictureError, ...]
     truth: Truth
     models: tuple[Scored, ...]
     comparisons: tuple[Comparison, ...]
@@ -157,8 +160,8 @@ class Evaluation:
     strained_photos: int
 
 
-def subjects_of(classifiers: Sequence[Classifier]) -> list[Subject]:
-    """The subjects of .tflite files, answered by the runtime of the device.
+def models_of_files(classifiers: Sequence[Classifier]) -> list[EvaluatedModel]:
+    """The models of .tflite files, answered by the runtime of the device.
 
     Raises:
         OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
@@ -170,12 +173,12 @@ def subjects_of(classifiers: Sequence[Classifier]) -> list[Subject]:
         raise OptionError(f"'{twice}' is given twice: give each model once")
     stems = [file.stem for file in files]
     return [
-        _file_subject(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
+        _model_of_file(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
         for classifier, file in zip(classifiers, files, strict=True)
     ]
 
 
-def _file_subject(classifier: Classifier, name: str) -> Subject:
+def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
     manifest = classifier.manifest
     # other labels may have been given than those that the manifest names
     given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
@@ -193,7 +196,7 @@ def _file_subject(classifier: Classifier, name: str) -> Subject:
             "network": manifest.architecture,
             "temperature": f"{manifest.temperature:g}",
         }
-    return Subject(
+    return EvaluatedModel(
         name,
         classifier.labels,
         none_label if none_label in classifier.labels else None,
@@ -218,7 +221,7 @@ def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any
     return renamed
 
 
-def subject_of_run(run: RunFolder, stage: str) -> Subject:
+def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
     """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
 
     Raises:
@@ -237,7 +240,7 @@ def subject_of_run(run: RunFolder, stage: str) -> Subject:
         pixels = np.stack([to_input(frame, config.size) for frame in frames])
         return predict_logits(network, pixels).astype(np.float64)
 
-    return Subject(
+    return EvaluatedModel(
         f"{run.path.name} ({stage})",
         config.classes,
         NONE_OF_THESE if NONE_OF_THESE in config.classes else None,
@@ -250,114 +253,145 @@ def subject_of_run(run: RunFolder, stage: str) -> Subject:
 
 
 def evaluate(
-    subjects: Sequence[Subject],
+    evaluated: Sequence[EvaluatedModel],
     data: Path,
     split: str | None,
     stress_photos: int | None = None,
+    critical: str | None = None,
     progress: MakeShow = lambda what: lambda done, total: None,
 ) -> Evaluation:
     """Scores models with common labels; every photo is decoded once and shown to all.
 
     Args:
-        subjects: one or more.
+        evaluated: one or more models.
         data: a folder with a folder per class, or a run's catalogue.csv.
         split: of a catalogue.
         stress_photos: on how many photos, drawn evenly over the classes, stress is measured; None for not.
+        critical: the class that must not be missed; None takes that of the first model's alert, or melanoma.
         progress: makes a callback of what is done.
 
     Raises:
         DataError: nothing to score, or classes that the models do not know.
-        OptionError: an unknown split.
-        PictureError: a photo cannot be decoded.
+        OptionError: an unknown split or critical class.
     """
-    first = subjects[0]
+    first = evaluated[0]
     photos = labelled_photos(data, first.labels, split)
-    truth = Truth.of(photos, first.labels, first.none_label)
-    logits = _logits(subjects, photos, lambda index, frame: frame, progress("scoring"))
-    answers = [one.answers(found) for one, found in zip(subjects, logits, strict=True)]
+    no_logits = np.empty((0, len(first.labels)))
+    critical = critical_class(first.labels, critical, [first.answers(no_logits)])
+    unreadable: list[PictureError] = []
+    logits, photos = _logits_of_readable(evaluated, photos, unreadable, progress("scoring"))
+    truth = Truth.of(photos, first.labels, first.none_label, critical)
+    answers = [one.answers(found) for one, found in zip(evaluated, logits, strict=True)]
     models = tuple(
         Scored(one.name, one.facts, found, make_card(truth, found), _mistakes(one, found, truth, photos))
-        for one, found in zip(subjects, answers, strict=True)
+        for one, found in zip(evaluated, answers, strict=True)
     )
     comparisons = tuple(
         compare((models[0].name, other.name), truth, models[0].answers, other.answers) for other in models[1:]
     )
-    strained = draw_evenly(photos, stress_photos) if stress_photos else []
+    strained = sample_evenly(photos, stress_photos) if stress_photos else []
     place = {photo: index for index, photo in enumerate(photos)}
     chosen = np.array([place[photo] for photo in strained], np.intp)
-    strains = _strains(subjects, answers, truth, photos, chosen, progress("stress")) if strained else ()
+    strains = _strains(evaluated, answers, truth, photos, chosen, progress("stress")) if strained else ()
     name = f"{data}, split {split}" if split else str(data)
-    return Evaluation(name, tuple(photos), truth, models, comparisons, tuple(strains), len(strained))
+    return Evaluation(
+        name, tuple(photos), tuple(unreadable), truth, models, comparisons, tuple(strains), len(strained)
+    )
 
 
-def _logits(
-    subjects: Sequence[Subject],
+def _logits_of_readable(
+    evaluated: Sequence[EvaluatedModel],
     photos: Sequence[LabelledPhoto],
-    change: Callable[[int, Frame], Frame],
+    unreadable: list[PictureError],
     show: Show,
-) -> list[Floats]:
-    """The logits [N, K] of each subject, of photos that were changed after decoding by (place, frame)."""
-    parts: list[list[Floats]] = [[] for _ in subjects]
+) -> tuple[list[Floats], list[LabelledPhoto]]:
+    """The logits [n, K] of each model, and the n photos that could be decoded; errors go into ``unreadable``.
+
+    Raises:
+        DataError: no photo can be decoded.
+    """
+    parts: list[list[Floats]] = [[] for _ in evaluated]
+    readable: list[LabelledPhoto] = []
     for start in range(0, len(photos), CHUNK):
-        chunk = photos[start : start + CHUNK]
-        frames = [change(start + index, read_picture(photo.path)) for index, photo in enumerate(chunk)]
-        for subject, part in zip(subjects, parts, strict=True):
-            part.append(subject.logits(frames))
-        show(start + len(chunk), len(photos))
+        frames = []
+        for photo in photos[start : start + CHUNK]:
+            try:
+                frames.append(read_picture(photo.path))
+                readable.append(photo)
+            except PictureError as error:
+                unreadable.append(error)
+        if frames:
+            for model, part in zip(evaluated, parts, strict=True):
+                part.append(model.logits(frames))
+        show(min(start + CHUNK, len(photos)), len(photos))
+    if not readable:
+        raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
+    return [np.concatenate(part) for part in parts], readable
+
+
+def _disturbed_logits(
+    evaluated: Sequence[EvaluatedModel], photos: Sequence[LabelledPhoto], name: str, step: int
+) -> list[Floats]:
+    """The logits [N, K] of each model, of photos under one perturbation at one of its severities."""
+    parts: list[list[Floats]] = [[] for _ in evaluated]
+    for start in range(0, len(photos), CHUNK):
+        frames = [
+            perturbed(read_picture(photo.path), name, step, index)
+            for index, photo in enumerate(photos[start : start + CHUNK], start)
+        ]
+        for model, part in zip(evaluated, parts, strict=True):
+            part.append(model.logits(frames))
     return [np.concatenate(part) for part in parts]
 
 
 def _strains(
-    subjects: Sequence[Subject],
+    evaluated: Sequence[EvaluatedModel],
     answers: Sequence[Answers],
     truth: Truth,
     photos: Sequence[LabelledPhoto],
     chosen: NDArray[np.intp],
     show: Show,
 ) -> list[Strain]:
-    """Every perturbation at every severity, for every subject, on the chosen photos."""
+    """Every perturbation at every severity, for every model, on the chosen photos."""
     part = truth.where(chosen)
     members = [photos[index] for index in chosen]
     draws = lesion_draws(part.groups.tolist())
     steps = [(name, step) for name, kind in PERTURBATIONS.items() for step in range(len(kind.severities))]
     strains = []
     for done, (name, step) in enumerate(steps, 1):
-        changed = _logits(
-            subjects,
-            members,
-            lambda index, frame, name=name, step=step: perturbed(frame, name, step, index),  # type: ignore[misc]
-            lambda done, total: None,
-        )
+        changed = _disturbed_logits(evaluated, members, name, step)
         kind = PERTURBATIONS[name]
-        for subject, before, logits in zip(subjects, answers, changed, strict=True):
-            untouched, touched = before.where(chosen), subject.answers(logits)
+        for model, before, logits in zip(evaluated, answers, changed, strict=True):
+            untouched, touched = before.where(chosen), model.answers(logits)
             flips = share_score(touched.index != untouched.index, np.ones(len(members), bool), part.lesions)
             severity = kind.unit.format(kind.severities[step])
-            strains.append(Strain(subject.name, name, severity, gain(part, untouched, touched, draws), flips))
+            strains.append(Strain(model.name, name, severity, gain(part, untouched, touched, draws), flips))
         show(done, len(steps))
     return strains
 
 
 def _mistakes(
-    subject: Subject, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
+    model: EvaluatedModel, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
 ) -> list[Mistake]:
-    """The photos with the greatest wrong confidence, and the melanomas that were least believed to be one."""
+    """The most confident wrong answers, and the missed photos of the critical class, least probable first."""
     wrong = np.flatnonzero(answers.index != truth.index)
     confidence = answers.probabilities[np.arange(len(photos)), answers.index]
     worst = [(CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
     worst = worst[:MISTAKES_SHOWN]
-    if MELANOMA in truth.labels:
-        melanoma = truth.labels.index(MELANOMA)
-        missed = wrong[truth.index[wrong] == melanoma]
-        order = np.argsort(answers.probabilities[missed, melanoma], kind="stable")
+    critical = truth.labels.index(truth.critical) if truth.critical else None
+    if critical is not None:
+        missed = wrong[truth.index[wrong] == critical]
+        order = np.argsort(answers.probabilities[missed, critical], kind="stable")
         worst += [(MISSED, index) for index in missed[order][:MISTAKES_SHOWN]]
-    return [_mistake(kind, subject, answers, int(index), photos[index]) for kind, index in worst]
+    return [_mistake(kind, model, answers, int(index), photos[index], critical) for kind, index in worst]
 
 
-def _mistake(kind: str, subject: Subject, answers: Answers, index: int, photo: LabelledPhoto) -> Mistake:
+def _mistake(
+    kind: str, model: EvaluatedModel, answers: Answers, index: int, photo: LabelledPhoto, critical: int | None
+) -> Mistake:
     frame = read_picture(photo.path)
     seen = np.ascontiguousarray(to_input(frame, THUMBNAIL_PX)[..., ::-1])
-    heat = subject.heat(frame)
+    heat = model.heat(frame)
     row, answer = answers.probabilities[index], answers.index[index]
     return Mistake(
         kind,
@@ -366,7 +400,7 @@ def _mistake(kind: str, subject: Subject, answers: Answers, index: int, photo: L
         photo.diagnosis,
         answers.labels[answer],
         float(row[answer]),
-        float(row[answers.labels.index(MELANOMA)]) if MELANOMA in answers.labels else None,
+        None if critical is None else float(row[critical]),
         _jpeg(seen),
         None if heat is None else _jpeg(_heated(seen, heat)),
     )

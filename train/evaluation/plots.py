@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,18 +119,15 @@ def risk_coverage_svg(curves: Sequence[Curve]) -> str:
         return as_svg(figure)
 
 
-def reliability_svg(before: Sequence[Bin], after: Sequence[Bin]) -> str:
-    """Mean confidence of each bin against its accuracy, at temperature 1 and at the manifest's.
+def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
+    """Mean confidence of each bin against its accuracy, a curve a name.
 
-    The area of a point tells how many photos are in its bin.
+    The area of a point shows how many photos are in its bin.
     """
     with rc_context(SVG_STYLE):
         figure, axes = _square("mean top probability", "share right")
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
-        for bins, name, colour in (
-            (before, "temperature 1", LINE_COLOURS[1]),
-            (after, "calibrated", LINE_COLOURS[0]),
-        ):
+        for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
             axes.plot(x, y, color=colour, linewidth=1.4, label=name)

@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dermedge import DISCLAIMER
 from dermedge.edge.files import write_text
-from dermedge.train.data.catalogue import LabelledPhoto
+from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation import plots
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
+from dermedge.train.evaluation.figures import GROUPS, SLICE_FIGURES, Figure, applicable
 from dermedge.train.evaluation.metrics import RESAMPLES, Bin, Score, risk_coverage, roc
 from dermedge.train.evaluation.plots import Curve
 from dermedge.train.evaluation.scorecard import (
-    FIGURE_GROUPS,
-    FIGURES,
-    MELANOMA,
     NAMED,
-    SOURCE_FIGURES,
     ClassCard,
     Comparison,
+    SliceCard,
+    Truth,
     kind_of,
+    needs_met,
 )
 from dermedge.train.pages import json_head, render
 
-SCHEMA = "dermedge-evaluation/2"
+SCHEMA = "dermedge-evaluation/3"
 NOT_MEASURED = "not measured"
 CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # Models side by side in the terminal.
@@ -39,6 +38,10 @@ COLUMNS = 3
 SCORE_WIDTH = 20
 # A confusion matrix of more classes stands in the JSON alone.
 MOST_CLASSES_SHOWN = 20
+# With fewer lesions, the interval of a recall is at least 0.35 wide even where all are right (Wilson).
+FEW_LESIONS = 8
+# Prediction sets that rarely leave a class out say nothing.
+MOST_FULL_SETS = 0.5
 
 
 def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
@@ -66,6 +69,8 @@ def to_json(evaluation: Evaluation, command: str) -> str:
         "resamples": RESAMPLES,
         "labels": evaluation.truth.labels,
         "none_label": evaluation.truth.none_label,
+        "critical": evaluation.truth.critical,
+        "unreadable": [str(one) for one in evaluation.unreadable],
         "diagnoses": [
             dict(zip(("diagnosis", "kind", "photos"), row, strict=True)) for row in _diagnoses(evaluation)
         ],
@@ -115,9 +120,9 @@ def _model_json(model: Scored) -> dict[str, Any]:
         "thresholds": model.answers.thresholds,
         "figures": _scores_json(card.figures),
         "classes": {label: _class_json(one) for label, one in card.classes.items()},
-        "sources": {
-            source: {"photos": one.photos, "lesions": one.lesions, "figures": _scores_json(one.figures)}
-            for source, one in card.sources.items()
+        "slices": {
+            name: {value: _slice_json(one) for value, one in values.items()}
+            for name, values in card.slices.items()
         },
         "confusion_matrix": card.matrix.tolist(),
         "reliability": {"before": _bins_json(card.bins_before), "after": _bins_json(card.bins)},
@@ -129,11 +134,15 @@ def _model_json(model: Scored) -> dict[str, Any]:
                 "truth": one.truth,
                 "answer": one.answer,
                 "probability": one.probability,
-                "melanoma": one.melanoma,
+                "critical": one.critical,
             }
             for one in model.mistakes
         ],
     }
+
+
+def _slice_json(one: SliceCard) -> dict[str, Any]:
+    return {"photos": one.photos, "lesions": one.lesions, "figures": _scores_json(one.figures)}
 
 
 def _class_json(one: ClassCard) -> dict[str, Any]:
@@ -163,17 +172,45 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
     }
 
 
+def shown_figures(evaluation: Evaluation) -> list[Figure]:
+    """The figures that have a meaning for these photos and models."""
+    return applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
+
+
+def cautions(evaluation: Evaluation) -> list[str]:
+    """What a reader must know before any figure: photos that are missing, classes too small, sets of everything."""
+    truth, found = evaluation.truth, []
+    if evaluation.unreadable:
+        found.append(f"photos that could not be decoded and are not scored: {len(evaluation.unreadable)}")
+    for index, label in enumerate(truth.labels):
+        lesions = len(set(truth.groups[truth.index == index]))
+        if not lesions:
+            found.append(f"no photo here shows '{label}'")
+        elif lesions < FEW_LESIONS:
+            found.append(f"'{label}' has {lesions} lesions here, too few to judge its recall")
+    for model in evaluation.models:
+        sets = model.answers.sets
+        if sets is not None and sets.all(axis=1).mean() > MOST_FULL_SETS:
+            found.append(
+                f"{model.name}: {sets.all(axis=1).mean():.0%} of its prediction sets hold all classes"
+            )
+    return found
+
+
 def to_text(evaluation: Evaluation) -> str:
     """The main figures for a terminal."""
     lesions = len(set(evaluation.truth.groups))
     blocks = [f"{evaluation.data}: {len(evaluation.photos)} photos of {lesions} lesions; [95 % intervals]"]
+    blocks += ["\n".join(f"caution: {text}" for text in cautions(evaluation))] if cautions(evaluation) else []
+    shown = shown_figures(evaluation)
+    critical = evaluation.truth.critical
     for start in range(0, len(evaluation.models), COLUMNS):
         models = evaluation.models[start : start + COLUMNS]
-        blocks.append(_figures_text(models))
+        blocks.append(_figures_text(models, shown, critical))
         blocks.append(_recalls_text(models))
     if len(evaluation.truth.labels) <= MOST_CLASSES_SHOWN:
         blocks += [_matrix_text(model) for model in evaluation.models]
-    blocks += [_sources_text(model) for model in evaluation.models]
+    blocks += [_slices_text(model, critical) for model in evaluation.models]
     blocks += [_comparison_text(one) for one in evaluation.comparisons]
     if evaluation.strains:
         blocks.append(_stress_text(evaluation))
@@ -189,12 +226,13 @@ def _heads(models: Sequence[Scored]) -> list[str]:
     return [m.name if len(m.name) <= SCORE_WIDTH else f"…{m.name[1 - SCORE_WIDTH :]}" for m in models]
 
 
-def _figures_text(models: Sequence[Scored]) -> str:
+def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
     """Those that at least one of the models has; the others are named below."""
-    width = max(len(title) for title, _ in FIGURES.values())
-    measured = [name for name in FIGURES if any(model.card.figures[name].measured for model in models)]
-    rows = [_row(FIGURES[name][0], width, [_cell(m.card.figures[name]) for m in models]) for name in measured]
-    missing = [FIGURES[name][0] for name in FIGURES if name not in measured]
+    titles = {one.name: one.titled(critical) for one in shown}
+    width = max(map(len, titles.values()))
+    measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
+    rows = [_row(titles[name], width, [_cell(m.card.figures[name]) for m in models]) for name in measured]
+    missing = [title for name, title in titles.items() if name not in measured]
     return "\n".join(
         [
             _row("", width, _heads(models)),
@@ -229,12 +267,17 @@ def _matrix_text(model: Scored) -> str:
     return "\n".join(lines)
 
 
-def _sources_text(model: Scored) -> str:
-    return "\n".join(
-        f"{model.name}, source {name} ({one.photos} photos): balanced accuracy "
-        f"{_cell(one.figures['balanced_accuracy'])}"
-        for name, one in model.card.sources.items()
-    )
+def _slices_text(model: Scored, critical: str | None) -> str:
+    """A row a source, a view or a group of people, with its balanced accuracy and the critical class's AUROC."""
+    titles = ["balanced accuracy", *([f"{critical} AUROC"] if critical else [])]
+    names = ["balanced_accuracy", *(["critical_auroc_named"] if critical else [])]
+    rows = [
+        (f"{name} {value} ({one.photos})", [_cell(one.figures[figure]) for figure in names])
+        for name, values in model.card.slices.items()
+        for value, one in values.items()
+    ]
+    width = max(len(model.name), *(len(head) for head, _ in rows))
+    return "\n".join([_row(model.name, width, titles), *(_row(head, width, cells) for head, cells in rows)])
 
 
 def _comparison_text(one: Comparison) -> str:
@@ -273,6 +316,7 @@ def _p_value(value: float) -> str:
 
 def to_html(evaluation: Evaluation, command: str) -> str:
     """The report as a page that needs no other file and no network."""
+    shown = shown_figures(evaluation)
     return render(
         "evaluation.html",
         {"data_uri": _data_uri, "p_value": _p_value},
@@ -282,20 +326,27 @@ def to_html(evaluation: Evaluation, command: str) -> str:
         lesions=len(set(evaluation.truth.groups)),
         resamples=RESAMPLES,
         diagnoses=_diagnoses(evaluation),
-        groups=FIGURE_GROUPS,
-        figures=FIGURES,
-        source_figures=SOURCE_FIGURES,
+        cautions=cautions(evaluation),
+        groups=_shown_groups(shown),
+        critical=evaluation.truth.critical,
+        slice_figures=[one for one in shown if one.name in SLICE_FIGURES],
         risk_coverage_svg=_risk_coverage_svg(evaluation),
         stress_svg=_stress_svg(evaluation) if evaluation.strains else "",
-        models=[_model_view(model, evaluation.truth.index) for model in evaluation.models],
+        models=[_model_view(model, evaluation.truth) for model in evaluation.models],
     )
+
+
+def _shown_groups(shown: Sequence[Figure]) -> dict[str, list[Figure]]:
+    """The groups of figures without those that do not apply."""
+    groups = {heading: [one for one in group if one in shown] for heading, group in GROUPS.items()}
+    return {heading: group for heading, group in groups.items() if group}
 
 
 def _data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def _model_view(model: Scored, truth: NDArray[np.int64]) -> dict[str, Any]:
+def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
     """What the template shows of one model beside the model itself."""
     kinds: dict[str, list[Mistake]] = {}
     for mistake in model.mistakes:
@@ -306,8 +357,18 @@ def _model_view(model: Scored, truth: NDArray[np.int64]) -> dict[str, Any]:
         "thresholds": _thresholds_text(model.answers.thresholds),
         "shares": shares.tolist() if len(shares) <= MOST_CLASSES_SHOWN else None,
         "roc_svg": _roc_svg(model, truth),
-        "reliability_svg": plots.reliability_svg(model.card.bins_before, model.card.bins),
+        "reliability_svg": plots.reliability_svg(_reliability_curves(model)),
         "mistakes": kinds,
+    }
+
+
+def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
+    """The bins at the manifest's temperature, and at 1 where that is another one."""
+    if model.answers.temperature == 1:
+        return {"top probability": model.card.bins}
+    return {
+        f"temperature {model.answers.temperature:.2f}": model.card.bins,
+        "temperature 1": model.card.bins_before,
     }
 
 
@@ -324,13 +385,13 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
     return "; ".join(parts) or "none, the most probable class is answered"
 
 
-def _roc_svg(model: Scored, truth: NDArray[np.int64]) -> str:
+def _roc_svg(model: Scored, truth: Truth) -> str:
     """One curve against the rest for every class that has photos, and others beside it."""
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:
-            x, y = roc(truth == index, model.answers.probabilities[:, index])
-            curves.append(Curve(f"{label} {one.auroc.value:.3f}", x, y, label == MELANOMA))
+            x, y = roc(truth.index == index, model.answers.probabilities[:, index])
+            curves.append(Curve(f"{label} {one.auroc.value:.3f}", x, y, label == truth.critical))
     return plots.roc_svg(curves) if curves else ""
 
 

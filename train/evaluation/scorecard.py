@@ -10,127 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.edge.errors import OptionError
 from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
-from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto
+from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.data.tables import DIAGNOSES
 from dermedge.train.evaluation import intervals, metrics
+from dermedge.train.evaluation.figures import (
+    ALERT,
+    CONFORMAL,
+    CRITICAL,
+    FIGURES,
+    NONE_CLASS,
+    SLICE_FIGURES,
+    TEMPERATURE,
+    UNCERTAIN,
+)
 from dermedge.train.evaluation.metrics import NOT_MEASURED, Bin, Bools, Floats, Score
+from dermedge.train.evaluation.slices import slice_values
 
+# The critical class where neither an option nor a model names another.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
 LESION_DIAGNOSES = frozenset(DIAGNOSES.values())
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
-
-# Heading -> name -> (title, definition), in the order of the report.
-FIGURE_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
-    "What is recognised": {
-        "balanced_accuracy": (
-            "balanced accuracy, all classes",
-            "The mean of the recalls of all classes that have photos, 'none of these' among them.",
-        ),
-        "balanced_accuracy_named": (
-            "balanced accuracy, lesion classes alone",
-            "Of the photos whose true class is not 'none of these': the mean recall where the answer is the "
-            "most probable of the lesion classes alone, so that nothing is declined.",
-        ),
-        "balanced_accuracy_end_to_end": (
-            "balanced accuracy, declined counts as wrong",
-            "Of the same photos: the mean recall where the answer is the model's own, so that a declined "
-            "lesion is a wrong answer.",
-        ),
-        "accuracy": ("accuracy", "The share of all photos whose class was answered."),
-        "macro_precision": (
-            "macro precision",
-            "The mean precision of all classes; 0 for one never answered.",
-        ),
-        "macro_recall": ("macro recall", "The mean recall of all classes; 0 for one without photos."),
-        "macro_f1": ("macro F1", "The mean F1 of all classes."),
-    },
-    "Melanoma": {
-        "melanoma_auroc_named": (
-            "melanoma AUROC, lesion classes",
-            "Of p(melanoma), for melanoma against the photos of the other lesion classes.",
-        ),
-        "melanoma_auroc_all": ("melanoma AUROC, all photos", "The same against all other photos."),
-        "melanoma_sensitivity_named": (
-            "melanoma sensitivity at 90 % specificity, lesion classes",
-            "The greatest share of melanomas above a threshold on p(melanoma) that at least 90 % of the "
-            "photos of the other lesion classes are below; the threshold is chosen on these very photos.",
-        ),
-        "melanoma_sensitivity_all": (
-            "melanoma sensitivity at 90 % specificity, all photos",
-            "The same against all other photos.",
-        ),
-    },
-    "What is declined": {
-        "declined_named": (
-            "declined: photos of the lesion classes",
-            "The share of the photos of lesion classes that are answered 'none of these'; lower is better.",
-        ),
-        "declined_other": (
-            "declined: other lesions",
-            "The share of the photos of lesions of no class of the model that are answered 'none of these'.",
-        ),
-        "declined_no_lesion": (
-            "declined: no lesion",
-            "The share of the photos of no lesion at all (clothing, hands) that are answered so.",
-        ),
-        "decline_auroc_other": (
-            "declining AUROC, other lesions",
-            "Of p(none of these), for other lesions against the photos of the lesion classes.",
-        ),
-        "decline_auroc_no_lesion": ("declining AUROC, no lesion", "The same for photos of no lesion."),
-    },
-    "Calibration": {
-        "calibration_error_before": (
-            "calibration error, temperature 1",
-            "Expected calibration error of the top probability, 15 equal bins, before the temperature.",
-        ),
-        "calibration_error": (
-            "calibration error",
-            "The same after the temperature of the model's manifest. Intervals of a calibration error lie "
-            "high: resampling adds to the unevenness of the bins.",
-        ),
-        "calibration_error_balanced_before": (
-            "calibration error, classes weighed alike, temperature 1",
-            "The same before the temperature, where the photos of each class weigh 1 together.",
-        ),
-        "calibration_error_balanced": ("calibration error, classes weighed alike", "The same after it."),
-        "brier_before": (
-            "Brier score, temperature 1",
-            "The mean squared distance of the probabilities from the truth, 0 to 2, before the temperature.",
-        ),
-        "brier": ("Brier score", "The same after the temperature."),
-    },
-    "Decisions by the thresholds of the manifest": {
-        "alert_sensitivity": (
-            "alert: sensitivity",
-            "The share of the alert's class whose probability reaches the manifest's threshold, whatever is "
-            "answered.",
-        ),
-        "alert_specificity": ("alert: specificity", "The share of all other photos that do not reach it."),
-        "uncertain": ("uncertain", "The share of all photos that are not declined and marked uncertain."),
-        "answered": ("answered", "The share of all photos that are neither declined nor uncertain."),
-        "risk_answered": (
-            "risk among the answered",
-            "The share of the answered photos whose answer is wrong.",
-        ),
-        "conformal_coverage": (
-            "prediction sets: coverage",
-            "The share of all photos whose true class is in the prediction set.",
-        ),
-        "conformal_size": ("prediction sets: size", "The mean number of classes in the set."),
-    },
-}
-FIGURES = {name: texts for group in FIGURE_GROUPS.values() for name, texts in group.items()}
-# What is shown of each source.
-SOURCE_FIGURES = (
-    "balanced_accuracy",
-    "balanced_accuracy_named",
-    "accuracy",
-    "melanoma_auroc_named",
-    "declined_named",
-)
 
 
 def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None) -> str:
@@ -149,27 +52,36 @@ class Truth:
     Attributes:
         labels: the classes of the models.
         none_label: the one that stands for "none of these", or None.
+        critical: the class that must not be missed, or None.
         index: int, the true class.
         groups: the lesion of each photo.
-        sources: the set each came from.
+        slices: what is sliced by, as in `dermedge.train.evaluation.slices` -> the value of each photo.
         kinds: as `kind_of` tells.
     """
 
     labels: tuple[str, ...]
     none_label: str | None
+    critical: str | None
     index: NDArray[np.int64]
     groups: NDArray[np.str_]
-    sources: NDArray[np.str_]
+    slices: dict[str, NDArray[np.str_]]
     kinds: NDArray[np.str_]
 
     @classmethod
-    def of(cls, photos: Sequence[LabelledPhoto], labels: Sequence[str], none_label: str | None) -> Truth:
+    def of(
+        cls,
+        photos: Sequence[LabelledPhoto],
+        labels: Sequence[str],
+        none_label: str | None,
+        critical: str | None = None,
+    ) -> Truth:
         return cls(
             tuple(labels),
             none_label,
+            critical,
             np.array([photo.label_index for photo in photos]),
             np.array([photo.group for photo in photos]),
-            np.array([photo.source for photo in photos]),
+            slice_values(photos),
             np.array([kind_of(photo, labels, none_label) for photo in photos]),
         )
 
@@ -179,7 +91,7 @@ class Truth:
             self,
             index=self.index[chosen],
             groups=self.groups[chosen],
-            sources=self.sources[chosen],
+            slices={name: values[chosen] for name, values in self.slices.items()},
             kinds=self.kinds[chosen],
         )
 
@@ -266,8 +178,8 @@ class ClassCard:
 
 
 @dataclass(frozen=True)
-class SourceCard:
-    """The figures on the photos of one source."""
+class SliceCard:
+    """The figures on one slice of the photos."""
 
     photos: int
     lesions: int
@@ -281,7 +193,7 @@ class Card:
     Attributes:
         figures: by the names of `FIGURES`.
         classes: label -> its figures.
-        sources: source -> its figures.
+        slices: what is sliced by -> value -> the figures of its photos.
         matrix: int64 [K, K], row truth, column answer.
         bins_before: of the reliability diagram at temperature 1.
         bins: of the one at the manifest's temperature.
@@ -289,7 +201,7 @@ class Card:
 
     figures: dict[str, Score]
     classes: dict[str, ClassCard]
-    sources: dict[str, SourceCard]
+    slices: dict[str, dict[str, SliceCard]]
     matrix: NDArray[np.int64]
     bins_before: list[Bin]
     bins: list[Bin]
@@ -298,33 +210,66 @@ class Card:
 def make_card(truth: Truth, answers: Answers) -> Card:
     """All figures of one model, with intervals over the lesions."""
     draws = metrics.lesion_draws(truth.groups.tolist())
-    sources = {
-        source: _source_card(truth.where(chosen), answers.where(chosen))
-        for source in np.unique(truth.sources).tolist()
-        if (chosen := truth.sources == source).any()
+    slices = {
+        name: {
+            value: _slice_card(truth.where(values == value), answers.where(values == value))
+            for value in np.unique(values).tolist()
+        }
+        for name, values in truth.slices.items()
     }
     return Card(
         figures(truth, answers, draws),
         _class_cards(truth, answers, draws),
-        sources,
+        slices,
         metrics.confusion_matrix(truth.index, answers.index, len(truth.labels)),
         metrics.reliability(*_top(answers.raw_probabilities, truth)),
         metrics.reliability(*_top(answers.probabilities, truth)),
     )
 
 
-def _source_card(truth: Truth, answers: Answers) -> SourceCard:
-    found = figures(truth, answers, metrics.lesion_draws(truth.groups.tolist()))
-    return SourceCard(
-        len(truth.index), len(set(truth.groups)), {name: found[name] for name in SOURCE_FIGURES}
-    )
+def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
+    found = {**_accuracies(truth, answers), **_critical_areas(truth, answers), **_declined(truth, answers)}
+    shown = {name: found.get(name, NOT_MEASURED) for name in SLICE_FIGURES}
+    return SliceCard(len(truth.index), len(set(truth.groups)), shown)
+
+
+def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
+    """What the data and at least one of the models have, of the needs of `Figure`."""
+    found = set()
+    if truth.none_index is not None:
+        found.add(NONE_CLASS)
+    if truth.critical is not None:
+        found.add(CRITICAL)
+    if any(one.temperature != 1 for one in models):
+        found.add(TEMPERATURE)
+    for need, threshold in ((ALERT, "alert"), (UNCERTAIN, "uncertain"), (CONFORMAL, "conformal")):
+        if any(threshold in one.thresholds for one in models):
+            found.add(need)
+    return found
+
+
+def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[Answers]) -> str | None:
+    """The class that must not be missed: the asked one, that of the first model's alert, or melanoma; or None.
+
+    Raises:
+        OptionError: the asked one is not a class.
+    """
+    if asked is not None:
+        if asked not in labels:
+            raise OptionError(f"--critical is '{asked}', which is not a class. Known: {', '.join(labels)}")
+        return asked
+    alert = models[0].thresholds.get("alert") if models else None
+    if alert:
+        return str(alert["label"])
+    return MELANOMA if MELANOMA in labels else None
 
 
 def figures(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
     """The figures of `FIGURES`; `NOT_MEASURED` where the photos or the model do not give one."""
     found = {
         **_accuracies(truth, answers),
-        **_melanoma(truth, answers, draws),
+        **_critical_areas(truth, answers),
+        **_critical_sensitivities(truth, answers, draws),
         **_declined(truth, answers),
         **_calibration(truth, answers, draws),
         **_thresholds(truth, answers, draws),
@@ -376,19 +321,30 @@ def _with_zeros(scores: Sequence[Score]) -> list[Score]:
     return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
-def _melanoma(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
-    if MELANOMA not in truth.labels:
+def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
+    """Among the named classes and among all: the photos, which of them are of the critical class, its probability."""
+    if truth.critical is None:
         return {}
-    index = truth.labels.index(MELANOMA)
+    index = truth.labels.index(truth.critical)
     positive, evidence = truth.index == index, answers.probabilities[:, index]
-    found = {}
-    for name, chosen in (("named", truth.kinds == NAMED), ("all", np.ones(len(positive), bool))):
-        part = positive[chosen], evidence[chosen], truth.lesions[chosen]
-        found[f"melanoma_auroc_{name}"] = intervals.area_score(*part)
-        found[f"melanoma_sensitivity_{name}"] = intervals.sensitivity_score(
-            SPECIFICITY, *part, draws[:, chosen]
+    parts = {"named": truth.kinds == NAMED, "all": np.ones(len(positive), bool)}
+    return {name: (chosen, positive[chosen], evidence[chosen]) for name, chosen in parts.items()}
+
+
+def _critical_areas(truth: Truth, answers: Answers) -> dict[str, Score]:
+    return {
+        f"critical_auroc_{name}": intervals.area_score(positive, evidence, truth.lesions[chosen])
+        for name, (chosen, positive, evidence) in _critical_parts(truth, answers).items()
+    }
+
+
+def _critical_sensitivities(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
+    return {
+        f"critical_sensitivity_{name}": intervals.sensitivity_score(
+            SPECIFICITY, positive, evidence, truth.lesions[chosen], draws[:, chosen]
         )
-    return found
+        for name, (chosen, positive, evidence) in _critical_parts(truth, answers).items()
+    }
 
 
 def _declined(truth: Truth, answers: Answers) -> dict[str, Score]:

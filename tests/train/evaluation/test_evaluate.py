@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -22,7 +23,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.train.evaluation import evaluate as evaluation_module
-from dermedge.train.evaluation.scorecard import FIGURES
+from dermedge.train.evaluation.figures import FIGURES
 
 THRESHOLDS = {
     "none": 0.4,
@@ -113,7 +114,7 @@ def test_the_shipped_model_is_scored_by_the_device_runtime_with_itself_under_thr
     photos = sorted(lesions.rglob("*.png"))
     assert sorted(read) == photos
     values, page = report(tmp_path / "out")
-    assert values["schema"] == "dermedge-evaluation/2"
+    assert values["schema"] == "dermedge-evaluation/3"
     assert values["photos"] == len(photos) == 36
     assert values["diagnoses"][2:] == [
         {"diagnosis": "clothing", "kind": "no lesion", "photos": 9},
@@ -192,7 +193,7 @@ def test_the_gallery_shows_the_most_confident_mistakes_and_the_least_believed_me
     missed = [one for one in mistakes if one["kind"] == "missed melanomas"]
     assert confident == sorted(confident, reverse=True)
     assert all(one["truth"] == "melanoma" != one["answer"] for one in missed)
-    assert [one["melanoma"] for one in missed] == sorted(one["melanoma"] for one in missed)
+    assert [one["critical"] for one in missed] == sorted(one["critical"] for one in missed)
 
 
 def test_a_foreign_model_is_scored_with_given_labels_and_without_a_class_for_none(
@@ -206,12 +207,54 @@ def test_a_foreign_model_is_scored_with_given_labels_and_without_a_class_for_non
     values, page = report(tmp_path / "out")
     figures = values["models"][0]["figures"]
     assert values["none_label"] is None
-    assert figures["declined_named"] is figures["melanoma_auroc_named"] is None
+    assert figures["declined_named"] is figures["critical_auroc_named"] is None
     assert figures["accuracy"]["value"] >= 0
-    assert "not measured" in page.text
     assert "<b>green</b>" in page.text
     assert "nan" not in page.text
-    assert "not measured: " in capsys.readouterr().out
+    # a class without photos has no recall; what cannot apply is not shown at all
+    assert "not measured" in page.text
+    said = capsys.readouterr().out
+    assert "caution: no photo here shows 'white'" in said
+    for text in (said, page.text):
+        assert not re.search("melanoma|declin|alert|prediction set|temperature 1", text, re.IGNORECASE)
+
+
+def test_the_critical_class_is_the_data_s(
+    model_path: Path, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign, labels = tmp_path / "foreign.tflite", tmp_path / "labels.txt"
+    foreign.write_bytes(strip(model_path.read_bytes()))
+    labels.write_text("brown\nred\nblue\ngreen\nwhite\n")
+    asked = (foreign, "--labels", labels, "--data", labelled_set, "--output", tmp_path, "--critical")
+    assert run(*asked, "red") == 0
+    assert "\nred AUROC " in capsys.readouterr().out
+    values, page = report(tmp_path)
+    assert values["critical"] == "red"
+    assert values["models"][0]["figures"]["critical_auroc_all"]["value"] >= 0
+    assert "missed photos of the critical class" in page.text.lower() or "red sensitivity" in page.text
+    assert run(*asked, "pink") == 2
+    assert "--critical is 'pink', which is not a class. Known: brown, red" in capsys.readouterr().err
+
+
+def test_a_photo_that_cannot_be_decoded_is_counted_and_the_others_are_scored(
+    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(lesions, data)
+    broken = sorted(data.rglob("*.png"))[5]
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert run(model_path, "--data", data, "--output", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert ": 35 photos of 35 lesions" in said.out
+    assert "caution: photos that could not be decoded and are not scored: 1" in said.out
+    assert str(broken) in said.err
+    values, _ = report(tmp_path / "out")
+    assert values["photos"] == 35
+    assert len(values["unreadable"]) == 1
+    for photo in data.rglob("*.png"):
+        photo.write_bytes(b"")
+    assert run(model_path, "--data", data) == 2
+    assert "none of the 36 photos can be decoded" in capsys.readouterr().err
 
 
 def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
@@ -285,5 +328,5 @@ def test_a_report_that_proves_not_to_be_writable_is_one_line_after_the_summary(
     monkeypatch.setattr("dermedge.train.cli.evaluate.check_writable", lambda folder: None)
     assert run(model_path, "--data", lesions, "--output", tmp_path / "file" / "out") == 2
     said = capsys.readouterr()
-    assert "balanced accuracy, all classes" in said.out
+    assert "balanced accuracy" in said.out
     assert re.fullmatch(r"dermedge: error: cannot write .*\n", said.err.splitlines()[-1] + "\n")

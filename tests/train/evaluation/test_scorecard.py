@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dermedge.train.data.catalogue import NONE_OF_THESE, LabelledPhoto
+from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation.figures import FIGURES
 from dermedge.train.evaluation.metrics import Score
 from dermedge.train.evaluation.scorecard import (
-    FIGURES,
     NO_LESION,
     NOT_TOLD,
     OTHER_LESION,
@@ -20,6 +21,7 @@ from dermedge.train.evaluation.scorecard import (
     compare,
     make_card,
 )
+from dermedge.train.evaluation.slices import age_band
 
 pytest.importorskip("sklearn")
 
@@ -51,7 +53,7 @@ def truth_of(diagnoses: list[str], labels: tuple[str, ...] = LABELS) -> Truth:
         )
         for number, name in enumerate(diagnoses)
     ]
-    return Truth.of(photos, labels, none_label)
+    return Truth.of(photos, labels, none_label, "melanoma" if "melanoma" in labels else None)
 
 
 def answers_of(rows: list[tuple[float, ...]], labels: tuple[str, ...] = LABELS, **thresholds: Any) -> Answers:
@@ -93,11 +95,11 @@ def test_what_is_declined_is_told_apart_by_what_it_is() -> None:
 
 def test_melanoma_is_ranked_among_the_lesion_classes_and_among_all() -> None:
     found = values(answers_of(ROWS))
-    assert found["melanoma_auroc_named"] == 1
+    assert found["critical_auroc_named"] == 1
     # of 24 pairs, 0.6 of the vascular lesion is above the two 0.3
-    assert found["melanoma_auroc_all"] == pytest.approx(22 / 24)
-    assert found["melanoma_sensitivity_named"] == 1
-    assert found["melanoma_sensitivity_all"] == 0.5
+    assert found["critical_auroc_all"] == pytest.approx(22 / 24)
+    assert found["critical_sensitivity_named"] == 1
+    assert found["critical_sensitivity_all"] == 0.5
 
 
 def test_thresholds_decline_alert_and_mark_as_the_device_does() -> None:
@@ -151,7 +153,7 @@ def test_figures_without_meaning_are_not_measured_and_the_others_are() -> None:
     card = make_card(truth, answers_of([(0.9, 0.1), (0.2, 0.8), (0.6, 0.4)], labels))
     measured = {name for name, score in card.figures.items() if score.measured}
     assert {
-        name for name in FIGURES if name.split("_")[0] in ("melanoma", "declined", "decline", "alert")
+        name for name in FIGURES if name.split("_")[0] in ("critical", "declined", "decline", "alert")
     } & measured == set()
     assert {"accuracy", "balanced_accuracy", "balanced_accuracy_named", "brier"} <= measured
     assert card.figures["balanced_accuracy"] == card.figures["balanced_accuracy_named"]
@@ -166,9 +168,53 @@ def test_photos_of_one_class_alone_have_no_area_and_no_crash() -> None:
 
 
 def test_each_source_has_its_own_figures() -> None:
-    sources = make_card(TRUTH, answers_of(ROWS)).sources
+    sources = make_card(TRUTH, answers_of(ROWS)).slices["source"]
     assert {name: one.photos for name, one in sources.items()} == {"first": 5, "second": 5}
     assert sources["second"].figures["accuracy"].value == pytest.approx(4 / 5)
+
+
+def test_groups_of_people_have_their_own_figures_and_unknown_is_a_group() -> None:
+    people = (("34", "female", "1"), ("", "male", ""), ("71", "male", "5"), ("29", "", "5"))
+    photos = [
+        LabelledPhoto(
+            Path(f"{number}.jpg"), 0, f"lesion {number}", "one", "melanoma", age=age, sex=sex, skin_tone=tone
+        )
+        for number, (age, sex, tone) in enumerate(people)
+    ]
+    truth = Truth.of(photos, LABELS, NONE_OF_THESE, "melanoma")
+    slices = make_card(truth, answers_of(ROWS[:4])).slices
+    assert list(slices) == ["source", "age", "sex", "skin tone"]
+    assert {value: one.photos for value, one in slices["age"].items()} == {
+        "30 to 49": 1,
+        "70 and over": 1,
+        "not known": 1,
+        "under 30": 1,
+    }
+    assert {value: one.photos for value, one in slices["sex"].items()} == {
+        "female": 1,
+        "male": 2,
+        "not known": 1,
+    }
+    # of the two men's melanomas, none is answered so
+    assert slices["sex"]["male"].figures["accuracy"].value == 0
+    assert slices["skin tone"]["5, very light"].figures["accuracy"].value == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [
+        ("0", "under 30"),
+        ("29", "under 30"),
+        ("30", "30 to 49"),
+        ("49", "30 to 49"),
+        ("50", "50 to 69"),
+        ("69", "50 to 69"),
+        ("70", "70 and over"),
+        ("", ""),
+    ],
+)
+def test_an_age_is_in_the_band_that_begins_at_it(age: str, band: str) -> None:
+    assert age_band(age) == band
 
 
 def test_two_models_are_compared_photo_by_photo() -> None:

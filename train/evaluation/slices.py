@@ -1,0 +1,58 @@
+"""The parts of a set of photos that are scored by themselves: sources, views, and groups of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.train.data.scoring import LabelledPhoto
+
+__all__ = ["NOT_KNOWN", "SLICES", "SOURCE", "age_band", "slice_values"]
+
+NOT_KNOWN = "not known"
+SOURCE = "source"
+# Upper ends of the age bands, in years, exclusive.
+_AGE_ENDS = (30, 50, 70)
+_TONES = ("very dark", "dark", "brown", "intermediate", "light", "very light")
+
+
+def age_band(age: str) -> str:
+    """The band of an age in whole years: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``."""
+    if not age:
+        return ""
+    years = int(age)
+    if years < _AGE_ENDS[0]:
+        return f"under {_AGE_ENDS[0]}"
+    for start, end in pairwise(_AGE_ENDS):
+        if years < end:
+            return f"{start} to {end - 1}"
+    return f"{_AGE_ENDS[-1]} and over"
+
+
+def _skin_tone(tone: str) -> str:
+    return f"{tone}, {_TONES[int(tone)]}" if tone else ""
+
+
+# What is sliced by -> the value of a photo, empty where it is not known.
+SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
+    SOURCE: lambda photo: photo.source,
+    "view": lambda photo: photo.view,
+    "age": lambda photo: age_band(photo.age),
+    "sex": lambda photo: photo.sex,
+    "body site": lambda photo: photo.site,
+    "skin tone": lambda photo: _skin_tone(photo.skin_tone),
+    "Fitzpatrick type": lambda photo: photo.fitzpatrick,
+}
+
+
+def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
+    """What is sliced by -> the value of each photo; what is known of no photo is left out, but for the source."""
+    values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
+    return {
+        name: np.array([value or NOT_KNOWN for value in column])
+        for name, column in values.items()
+        if any(column) or name == SOURCE
+    }
