@@ -1,66 +1,103 @@
-# Needs Python 3.11 and a registry of Python packages; `make` tells what there is.
+# Needs Python 3.11, 3.12 or 3.13 and a registry of Python packages; `make` lists the targets.
 # Each environment is built from its lock, and again only when the lock has changed.
 
-PYTHON ?= $(or $(shell for name in python3.11 python3 python3.13 python3.12; do \
-	$$name -c '' 2>/dev/null && echo $$name && break; done),python3)
 DEMO_SECS ?= 20
 SIZE_LIMIT_MB = 400
-UV = uv>=0.13.9,<0.14
+UV = uv>=0.13.9
 
-ENVIRONMENTS = .venv .venv-device .venv-tflite-runtime
+# Tests that run at the same time.
+JOBS ?= 2
+PYTEST = -m pytest -n $(JOBS) --dist loadscope
+
+TRAINING_PYTHONS = 3.11 3.12 3.13
+DEVICE_PYTHONS = $(TRAINING_PYTHONS) 3.14
+
+# $(1) versions: the first Python on this machine that is one of these, `python3` before others, pyenv's after those on
+# the PATH.
+find_python = $(shell for python in python3 $(foreach version,$(1),python$(version) \
+	$(wildcard $(PYENV_ROOT)/versions/$(version).*/bin/python$(version))); do \
+	$$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(1)".split())' 2>/dev/null && \
+	echo $$python && break; done)
+PYTHON ?= $(or $(call find_python,$(TRAINING_PYTHONS)),python3)
+# tflite-runtime has no wheel for another version.
+PYTHON_OF_TFLITE_RUNTIME := $(call find_python,3.11)
+# A Python that trains, and is another version than that of .venv.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+SECOND_PYTHON := $(call find_python,$(filter-out $(VERSION),$(TRAINING_PYTHONS)))
+
+ENVIRONMENTS = .venv .venv-second .venv-device .venv-tflite-runtime
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
-# The phone app is built where Node.js is, and holds its levels against LiteRT's alone.
-DEVICE_TESTS = tests/edge tests/benchmarks --ignore=tests/edge/phone
-# Emulation is slow: what depends on the processor, without drawn scenes, heat maps and a hundred cases a law.
-ARM64_TESTS = $(addprefix tests/edge/test_,shipped.py preprocess.py decision.py states.py sources.py predict_cli.py) \
-	tests/edge/test_golden.py::test_the_pictures_are_the_same_on_every_machine \
-	-m 'not hypothesis' -k 'not demo and not explain and not photo'
+
+# The training part, the phone app and the laboratory are tested with TensorFlow alone.
+DEVICE_TESTS = tests/edge tests/benchmarks --ignore=tests/edge/phone --ignore=tests/benchmarks/lab -m runtime
+# Emulation is slow: these tests depend on the processor.
+ARM64_TESTS = tests/edge -m arm64
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-full test-device test-tflite-runtime test-phone test-arm64 lint size lock clean
+.PHONY: help demo test test-fast test-full test-second-python test-device test-tflite-runtime test-phone test-lab \
+	test-arm64 lint size lock clean
 
-help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv-device/installed  ## classify generated pictures live: no camera, no data, no TensorFlow; saves demo.png
+demo: .venv-device/installed  ## classify generated scenes live: no camera, no data, no TensorFlow; saves demo.png
 	.venv-device/bin/dermedge run --source demo --max-secs $(DEMO_SECS) --save demo.png
 
-test: test-full test-device test-tflite-runtime  ## all tests, then those of the device part in its two environments
+test: test-full test-second-python test-device test-tflite-runtime  ## run all tests but those of phone, laboratory and arm64
 
-test-full: .venv/installed .venv-mediapipe/locked  ## all tests, with TensorFlow, and MediaPipe beside it
-	.venv/bin/python -m pytest tests
+test-fast: .venv/installed  ## run the unit tests that need no TensorFlow: two minutes
+	.venv/bin/python $(PYTEST) tests -m 'not slow' --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
 
-test-device: .venv-device/tools  ## the device part with LiteRT, without TensorFlow
-	PYTHONPATH="$(CURDIR)/.venv-device/tools" .venv-device/bin/python -m pytest $(DEVICE_TESTS)
+test-full: .venv/installed .venv-mediapipe/locked  ## run all tests of the product with TensorFlow
+	.venv/bin/python $(PYTEST) tests --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
 
-test-tflite-runtime: .venv-tflite-runtime/tools  ## the device part with tflite-runtime and NumPy 1
-	PYTHONPATH="$(CURDIR)/.venv-tflite-runtime/tools" .venv-tflite-runtime/bin/python -m pytest $(DEVICE_TESTS)
+ifneq ($(SECOND_PYTHON),)
+test-second-python: .venv-second/installed  ## train, fine-tune, convert and predict on a second version of Python
+	.venv-second/bin/python -m pytest tests/test_end_to_end.py
+else
+test-second-python:
+	@echo 'no second Python of $(TRAINING_PYTHONS): the end-to-end test runs on $(VERSION) alone'
+endif
 
-test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## the phone app in Node, Chromium, Firefox and WebKit
-	.venv/bin/python -m pytest tests/edge/phone
+test-device: .venv-device/tools  ## run what depends on the runtime with LiteRT, without TensorFlow
+	PYTHONPATH="$(CURDIR)/.venv-device/tools" .venv-device/bin/python $(PYTEST) $(DEVICE_TESTS)
 
-test-arm64: .venv-arm64/installed  ## the device part on an emulated Raspberry Pi 4 and 5, where Debian's qemu can be had
+ifneq ($(PYTHON_OF_TFLITE_RUNTIME),)
+test-tflite-runtime: .venv-tflite-runtime/tools  ## run the same with tflite-runtime and NumPy 1
+	PYTHONPATH="$(CURDIR)/.venv-tflite-runtime/tools" .venv-tflite-runtime/bin/python $(PYTEST) $(DEVICE_TESTS)
+else
+test-tflite-runtime:
+	@echo 'no Python 3.11: tflite-runtime has no wheel for another version, and its tests are left out'
+endif
+
+test-phone: .venv/installed tests/edge/phone/node_modules/.package-lock.json  ## test the phone app in Node, Chromium, Firefox and WebKit
+	.venv/bin/python $(PYTEST) tests/edge/phone
+
+test-lab: .venv/installed  ## test the experiments of benchmarks/lab
+	.venv/bin/python $(PYTEST) tests/benchmarks/lab
+
+test-arm64: .venv-arm64/installed  ## test the device part on an emulated Raspberry Pi 4 and 5, where Debian's qemu is available
 	@for cpu in cortex-a72 cortex-a76; do \
 		if [ -x .venv-arm64/python ]; then echo "emulating $$cpu"; \
-		QEMU_CPU=$$cpu .venv-arm64/python -m pytest -q -p no:cacheprovider $(ARM64_TESTS) || exit 1; fi; done
+		QEMU_CPU=$$cpu .venv-arm64/python -m pytest -q -p no:cacheprovider -p no:xdist $(ARM64_TESTS) || exit 1; fi; done
 
-lint: .venv/installed  ## style, types, and which folder may import which
+lint: .venv/installed  ## check style, types, and which folder imports which
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-size: .venv-device/installed  ## what the device part takes on disk; fails above the limit
+size: .venv-device/installed  ## print the size of the device part on disk; fails above the limit
 	@.venv-device/bin/python -V
 	@size=$$(du -sm --exclude=.venv-device/tools .venv-device | cut -f1); \
 	echo "device part with its environment: $$size MB (limit $(SIZE_LIMIT_MB))"; test $$size -lt $(SIZE_LIMIT_MB)
 
 lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=--upgrade takes newer versions
-	$(call lock,pyproject.toml --extra edge,device)
-	$(call lock,pyproject.toml --extra edge-tflite-runtime,device-tflite-runtime)
+	$(call lock,pyproject.toml,device)
+	$(call lock,pyproject.toml --extra tflite-runtime,device-tflite-runtime,ai-edge-litert)
 	$(call lock,pyproject.toml --extra dev,dev)
-	$(call lock,pyproject.toml --extra test $(addprefix --no-emit-package ,numpy opencv-python-headless),test)
+	$(call lock,pyproject.toml --extra test,test,numpy opencv-python-headless ai-edge-litert)
 	$(call lock,--group mediapipe,mediapipe)
 	$(call lock,--group onnxruntime,onnxruntime)
 	$(call lock,--group tensorflow,tensorflow)
@@ -70,35 +107,40 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-# $(1) what to resolve, $(2) lock: one version of each package for all Pythons and processors, with hashes.
+# $(1) what to resolve, $(2) lock, $(3) packages that it leaves out with all that they need: one version of each
+# package for all Pythons and processors, with hashes.
 define lock
-.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+printf '%s\n' $(3) | .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	$(1) $(LOCK_OPTIONS) --output-file locks/$(2).txt
+	$(1) --excludes /dev/stdin $(LOCK_OPTIONS) --output-file locks/$(2).txt
 endef
 
-# $(1) the Pythons that will do: a new environment in the folder of the target, from the lock that it depends on.
+# $(1) a Python, $(2) the versions that will do: a new environment in the folder of the target, from the lock that it
+# depends on.
 define environment
-@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; v in "$(1)".split() or sys.exit( \
-	"$(@D) needs Python $(1); $(PYTHON) is %s. Name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
-@echo "$(@D): installing $< with $(PYTHON); the first time takes a minute or two"
+@$(1) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; v in "$(2)".split() or sys.exit( \
+	"$(@D) needs Python $(2); $(1) is %s. Name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
+@echo "$(@D): installing $< with $(1); the first time takes a minute or two"
 @rm -rf $(@D)
-@$(PYTHON) -m venv $(@D)
+@$(1) -m venv $(@D)
 @$(@D)/bin/python $(PIP_INSTALL) --require-hashes -r $<
 @touch $@
 endef
 
 .venv/locked: locks/dev.txt
-	$(call environment,3.11)
+	$(call environment,$(PYTHON),$(TRAINING_PYTHONS))
+
+.venv-second/locked: locks/dev.txt
+	$(call environment,$(SECOND_PYTHON),$(TRAINING_PYTHONS))
 
 .venv-device/locked: locks/device.txt
-	$(call environment,3.11 3.12 3.13)
+	$(call environment,$(PYTHON),$(DEVICE_PYTHONS))
 
 .venv-tflite-runtime/locked: locks/device-tflite-runtime.txt
-	$(call environment,3.11)
+	$(call environment,$(PYTHON_OF_TFLITE_RUNTIME),3.11)
 
 .venv-mediapipe/locked: locks/mediapipe.txt
-	$(call environment,3.11)
+	$(call environment,$(PYTHON),$(TRAINING_PYTHONS))
 
 .venv-lock/installed: Makefile
 	$(PYTHON) -m venv --clear .venv-lock

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from dermedge import DISCLAIMER, __version__
@@ -14,46 +15,54 @@ from dermedge import DISCLAIMER, __version__
 VERBS = {
     "data": (
         "dermedge.train.cli.data",
-        "audit labelled photos, or put them into one table with honest splits",
+        "audit labelled photos, or write them into one table with splits by lesion",
     ),
-    "train": ("dermedge.train.cli.train", "fit a classifier on labelled photos, then fine-tune it for int8"),
+    "train": (
+        "dermedge.train.cli.train",
+        "train a classifier on labelled photos, then fine-tune it for int8",
+    ),
     "evaluate": (
         "dermedge.train.cli.evaluate",
         "score .tflite files or a run on labelled photos, with a report",
     ),
-    "convert": ("dermedge.convert.cli", "turn a run into one .tflite that describes itself"),
-    "predict": ("dermedge.edge.cli.predict", "classify pictures and folders"),
+    "convert": ("dermedge.convert.cli", "convert a run to one .tflite that describes itself"),
+    "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
     "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
-    "inspect": ("dermedge.edge.cli.inspect", "what a .tflite is: tensors, operators, precision, manifest"),
-    "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and show it to one"),
+    "inspect": (
+        "dermedge.edge.cli.inspect",
+        "describe a .tflite file: tensors, operators, precision, manifest",
+    ),
+    "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and serve it"),
     "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),
-    "benchmark": ("dermedge.benchmarks.cli", "accuracy, latency and memory of .tflite files side by side"),
+    "benchmark": ("dermedge.benchmarks.cli", "measure accuracy, latency and memory of .tflite files"),
 }
 
-# package -> the extra that installs it
-EXTRAS = {
-    "tensorflow": "train",
-    "tf_keras": "train",
-    "tensorflow_model_optimization": "train",
-    "scipy": "train",
-    "imagehash": "train",
-    "PIL": "train",
-    "sklearn": "train",
-    "jinja2": "train",
-    "flatbuffers": "train",
-    "ai_edge_litert": "edge",
-    "starlette": "serve",
-    "uvicorn": "serve",
-    "segno": "phone",
-    "trustme": "phone",
-    "matplotlib": "benchmark",
+# module -> (the package that holds it, the extra that installs that; None for what dermedge always needs)
+PACKAGES = {
+    "ai_edge_litert": ("ai-edge-litert", None),
+    "cv2": ("opencv-python-headless", None),
+    "numpy": ("numpy", None),
+    "PIL": ("pillow", "train"),
+    "flatbuffers": ("flatbuffers", "train"),
+    "imagehash": ("imagehash", "train"),
+    "jinja2": ("jinja2", "train"),
+    "scipy": ("scipy", "train"),
+    "sklearn": ("scikit-learn", "train"),
+    "tensorflow": ("tensorflow", "train"),
+    "tensorflow_model_optimization": ("tensorflow-model-optimization", "train"),
+    "tf_keras": ("tf-keras", "train"),
+    "matplotlib": ("matplotlib", "benchmark"),
+    "segno": ("segno", "phone"),
+    "trustme": ("trustme", "phone"),
+    "starlette": ("starlette", "serve"),
+    "uvicorn": ("uvicorn", "serve"),
 }
 
 
 def usage() -> str:
     """The overview of the verbs."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    how = "usage: dermedge VERB [options]      (dermedge VERB --help tells the options)"
+    how = "usage: dermedge VERB [options]      (`dermedge VERB --help` lists the options)"
     return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"
 
 
@@ -61,11 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status: 0 or 1, 2 for what a person can mend, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        return run_command(lambda: _say(usage()))
+        return run_command(lambda: _print(usage()))
     if arguments[0] in ("-V", "--version"):
-        return run_command(lambda: _say(f"dermedge {__version__}"))
+        return run_command(lambda: _print(f"dermedge {__version__}"))
     if arguments[0] not in VERBS:
-        return fail(f"unknown verb '{arguments[0]}'. Known: {', '.join(VERBS)}")
+        return fail(_unknown(arguments[0]))
     module = VERBS[arguments[0]][0]
     return run_command(lambda: import_module(module).main(arguments[1:]))
 
@@ -86,7 +95,13 @@ def fail(message: str) -> int:
     return 2
 
 
-def _say(text: str) -> int:
+def _unknown(verb: str) -> str:
+    nearest = get_close_matches(verb, VERBS, n=1)
+    meant = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown verb '{verb}'.{meant} Known: {', '.join(VERBS)}"
+
+
+def _print(text: str) -> int:
     print(text)
     return 0
 
@@ -108,10 +123,10 @@ def _run(command: Callable[[], int]) -> int:
     except DermedgeError as error:
         return fail(str(error))
     except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in EXTRAS:
+        module = (error.name or "").split(".")[0]
+        if module not in PACKAGES:
             raise
-        return fail(str(MissingExtra(package, EXTRAS[package])))
+        return fail(str(MissingExtra(*PACKAGES[module])))
     except BrokenPipeError:
         # the reader of our output has gone, as with `| head`
         _give_output_up()

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import DermedgeError
+from dermedge.edge.installation import pip_command, this_installation
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
-PYTHONS = ((3, 11), (3, 12), (3, 13))
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # The newest that has a wheel of tflite-runtime.
 TFLITE_PYTHON = (3, 11)
 OPENCV_PACKAGES = (
@@ -85,7 +86,7 @@ def check_python(
     """Whether the runtimes have wheels for this Python."""
     text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
     if python not in PYTHONS:
-        return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12 or 3.13")
+        return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12, 3.13 or 3.14")
     if not is_64_bit and python > TFLITE_PYTHON:
         return Finding(
             "python",
@@ -104,19 +105,20 @@ def check_numpy(load: Load = import_module) -> Finding:
     try:
         return Finding("numpy", OK, load("numpy").__version__)
     except ImportError as error:
-        cure = "pip install --force-reinstall 'numpy>=1.26,<2.5'"
+        cure = pip_command("install", "--force-reinstall", "numpy>=1.26")
         return Finding("numpy", FAULT, _first_line(error), cure)
 
 
 def check_opencv(load: Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
     """Whether OpenCV can be imported, is there once, and can open windows."""
     installed = [name for name in OPENCV_PACKAGES if (versions or _version)(name)]
-    one_of_them = f"pip uninstall -y {' '.join(installed)}; pip install opencv-python-headless"
+    one = pip_command("install", "opencv-python-headless")
+    one_of_them = f"{pip_command('uninstall', '-y', *installed)}; {one}"
     try:
         cv2 = load("cv2")
     except ImportError as error:
         # the build with windows needs libGL, which a system without a desktop lacks
-        cure = one_of_them if installed else "pip install opencv-python-headless"
+        cure = one_of_them if installed else one
         return Finding("opencv", FAULT, _first_line(error), cure)
     gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     windows = gui.group(1) if gui else "NONE"
@@ -141,10 +143,11 @@ def check_runtime(
     text = f"{RUNTIME_PACKAGES[name]} {_version(RUNTIME_PACKAGES[name]) or ''}".strip()
     try:
         if name == "tflite-runtime" and int(load("numpy").__version__.split(".")[0]) >= 2:
-            return Finding("runtime", FAULT, f"{text} was built for NumPy 1", "pip install 'numpy>=1.26,<2'")
+            cure = pip_command("install", "numpy<2")
+            return Finding("runtime", FAULT, f"{text} was built for NumPy 1", cure)
         load(RUNTIMES[name])
     except (ImportError, AttributeError) as error:
-        cure = f"pip install --force-reinstall {RUNTIME_PACKAGES[name]}"
+        cure = pip_command("install", "--force-reinstall", RUNTIME_PACKAGES[name])
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
     if name == "tflite-runtime":
         cure = _runtime_cure(python, is_64_bit) if is_64_bit else "none for 32 bits: a 64-bit system"
@@ -197,7 +200,9 @@ def check_picamera2(
     except (ImportError, ValueError, AttributeError) as error:
         # Debian's simplejpeg was built for NumPy 1 and says so in many ways
         cure = (
-            "pip install 'numpy>=1.26,<2'" if "numpy" in str(error) else "sudo apt install python3-picamera2"
+            pip_command("install", "numpy<2")
+            if "numpy" in str(error)
+            else "sudo apt install python3-picamera2"
         )
         return Finding("picamera2", WARNING, _first_line(error), cure)
     again = "python3 -m venv --clear --system-site-packages"
@@ -274,15 +279,17 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
         told = f"{told}; {replayed.other_class} have another most probable class"
     if not replayed.same_pixels:
         told = "; ".join(filter(None, ["the preprocessing makes other pictures here", told]))
-        cure = "pip install --force-reinstall 'opencv-python-headless>=4.11,<5.1'"
+        cure = pip_command("install", "--force-reinstall", "opencv-python-headless>=4.11")
         return Finding(check, FAULT, told, cure)
     if not replayed.is_xnnpack:
         told = f"{told}; these are the outputs of {name}'s kernels without XNNPACK"
-        return Finding(check, WARNING, told, "use ai-edge-litert: pip install 'dermedge[edge]', on 64 bits")
+        cure = f"use ai-edge-litert, on 64 bits: {pip_command('install', 'ai-edge-litert')}"
+        return Finding(check, WARNING, told, cure)
     made_with = tools.get("ai-edge-litert")
     if made_with == _version("ai-edge-litert"):
         return Finding(check, FAULT, told, "copy the file again, or convert it again")
-    return Finding(check, FAULT, told, f"pip install ai-edge-litert{f'=={made_with}' if made_with else ''}")
+    package = f"ai-edge-litert=={made_with}" if made_with else "ai-edge-litert"
+    return Finding(check, FAULT, told, pip_command("install", package))
 
 
 def ask_firmware(what: str) -> str | None:
@@ -298,10 +305,11 @@ def ask_firmware(what: str) -> str | None:
 
 def _runtime_cure(python: tuple[int, int], is_64_bit: bool) -> str:
     if is_64_bit:
-        return "pip install 'dermedge[edge]'"
+        return pip_command("install", "ai-edge-litert")
+    command = this_installation().command_for("tflite-runtime")
     if python <= TFLITE_PYTHON:
-        return "pip install 'dermedge[edge-tflite-runtime]'"
-    return "make an environment with Python 3.11, and there: pip install 'dermedge[edge-tflite-runtime]'"
+        return command
+    return f"make an environment with Python 3.11, and install dermedge there as with: {command}"
 
 
 def _version(package: str) -> str | None:

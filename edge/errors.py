@@ -13,6 +13,10 @@ DermedgeError
 └── MissingExtra   a part of dermedge whose packages are not installed
 """
 
+from __future__ import annotations
+
+from dermedge.edge.installation import install_hint
+
 
 class DermedgeError(Exception):
     """Base of all; its text says what was wrong, the value received, and the cure."""
@@ -55,7 +59,15 @@ class WorkerError(DermedgeError):
 
 
 class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
-    """Packages of an optional part are absent."""
+    """A package is not installed.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this command needs {package}; install it with: pip install 'dermedge[{extra}]'")
+    Args:
+        package: its name.
+        extra: the extra of dermedge that brings it; None for one that dermedge always needs.
+        note: what it is needed for, where the command does not tell.
+        cure: what to do, where more than its installation helps.
+    """
+
+    def __init__(self, package: str, extra: str | None = None, note: str = "", cure: str = "") -> None:
+        needed = f"{package}, {note}" if note else package
+        super().__init__(f"this command needs {needed}; {cure or install_hint(package, extra)}")

@@ -156,11 +156,8 @@ def tflite_schema() -> Any:
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
-        raise MissingExtra(
-            "ai-edge-litert, which brings the schema of .tflite files (where it has no wheel, run this on "
-            "another machine)",
-            "edge",
-        ) from error
+        note = "which brings the schema of .tflite files (where it has no wheel, run this on another machine)"
+        raise MissingExtra("ai-edge-litert", note=note) from error
     return schema_py_generated
 
 

@@ -47,8 +47,10 @@ def choose_runtime(name: str = "auto") -> str:
     if name in there:
         return name
     if name == "tflite-runtime":
-        raise MissingExtra("tflite-runtime (Python 3.11 and NumPy 1 only)", "edge-tflite-runtime")
-    raise MissingExtra("ai-edge-litert", "edge")
+        raise MissingExtra("tflite-runtime", "tflite-runtime")
+    if sys.maxsize > 2**32:
+        raise MissingExtra("ai-edge-litert")
+    raise MissingExtra("tflite-runtime", "tflite-runtime", "the only runtime for 32 bits")
 
 
 def open_interpreter(

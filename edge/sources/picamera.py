@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import MissingExtra, SourceError
+from dermedge.edge.installation import this_installation
 from dermedge.edge.sources.camera import SETTLE_S, CameraMode
 from dermedge.edge.sources.capture import READ_TIMEOUT_S
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
@@ -120,9 +121,13 @@ def _import_picamera2() -> Any:
     try:
         from picamera2 import Picamera2
     except ImportError as error:
-        raise MissingExtra(
-            "picamera2 (on Raspberry Pi OS: `apt install python3-picamera2`, and a virtual environment made "
-            "with --system-site-packages)",
-            "pi",
-        ) from error
+        raise MissingExtra("picamera2", "pi", cure=_cure()) from error
     return Picamera2
+
+
+def _cure() -> str:
+    return (
+        "on Raspberry Pi OS: sudo apt install python3-picamera2, and make the virtual environment with "
+        "--system-site-packages; only where you built libcamera yourself: "
+        f"{this_installation().command_for('pi')}"
+    )

@@ -24,6 +24,7 @@ from dermedge.edge.doctor import (
     check_temperature,
     check_throttling,
 )
+from dermedge.edge.installation import pip_command
 from dermedge.edge.model.manifest import attach, read_manifest
 
 
@@ -54,8 +55,8 @@ def opencv_of(gui: str) -> SimpleNamespace:
     [
         ((3, 11), True, OK, ""),
         ((3, 13), True, OK, ""),
-        ((3, 14), True, FAULT, "Python 3.11, 3.12 or 3.13"),
-        ((3, 10), True, FAULT, "Python 3.11, 3.12 or 3.13"),
+        ((3, 15), True, FAULT, "Python 3.11, 3.12, 3.13 or 3.14"),
+        ((3, 10), True, FAULT, "Python 3.11, 3.12, 3.13 or 3.14"),
         ((3, 11), False, WARNING, "64-bit system"),
         ((3, 12), False, FAULT, "Python 3.11"),
     ],
@@ -73,7 +74,7 @@ def test_a_numpy_that_cannot_be_imported_is_a_fault() -> None:
     assert check_numpy(loads(numpy=numpy_of("2.4.6"))).text == "2.4.6"
     finding = check_numpy(loads(numpy=ImportError("libopenblas.so: no such file\nmore lines")))
     assert (finding.status, finding.text) == (FAULT, "libopenblas.so: no such file")
-    assert "pip install --force-reinstall 'numpy" in finding.cure
+    assert finding.cure == pip_command("install", "--force-reinstall", "numpy>=1.26")
 
 
 @pytest.mark.parametrize(("gui", "said"), [("NONE", "without windows"), ("QT5", "windows by QT5")])
@@ -87,9 +88,8 @@ def test_two_opencvs_are_told_with_the_commands_that_leave_one() -> None:
     versions = {"opencv-python-headless": "5", "opencv-python": "4"}.get
     finding = check_opencv(loads(cv2=opencv_of("NONE")), versions)
     assert finding.status == WARNING
-    assert finding.cure == (
-        "pip uninstall -y opencv-python-headless opencv-python; pip install opencv-python-headless"
-    )
+    uninstall = pip_command("uninstall", "-y", "opencv-python-headless", "opencv-python")
+    assert finding.cure == f"{uninstall}; {pip_command('install', 'opencv-python-headless')}"
 
 
 def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> None:
@@ -97,8 +97,9 @@ def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> N
     finding = check_opencv(broken, {"opencv-python": "5"}.get)
     assert finding.status == FAULT
     assert "libGL" in finding.text
-    assert finding.cure == "pip uninstall -y opencv-python; pip install opencv-python-headless"
-    assert check_opencv(loads(), {}.get).cure == "pip install opencv-python-headless"
+    install = pip_command("install", "opencv-python-headless")
+    assert finding.cure == f"{pip_command('uninstall', '-y', 'opencv-python')}; {install}"
+    assert check_opencv(loads(), {}.get).cure == install
 
 
 @pytest.mark.parametrize(
@@ -112,20 +113,20 @@ def test_an_opencv_without_libgl_is_a_fault_and_the_headless_one_the_cure() -> N
             "GLIBC",
             "ai-edge-litert",
         ),
-        ([], {}, FAULT, "no TFLite runtime", "dermedge[edge]"),
+        ([], {}, FAULT, "no TFLite runtime", pip_command("install", "ai-edge-litert")),
         (
             ["tflite-runtime"],
             {"numpy": numpy_of("2.4.6"), "tflite_runtime": object()},
             FAULT,
             "NumPy 1",
-            "pip install 'numpy>=1.26,<2'",
+            pip_command("install", "numpy<2"),
         ),
         (
             ["tflite-runtime"],
             {"numpy": numpy_of("1.26.4"), "tflite_runtime": object()},
             WARNING,
             "without XNNPACK",
-            "dermedge[edge]",
+            pip_command("install", "ai-edge-litert"),
         ),
     ],
 )
@@ -139,7 +140,7 @@ def test_the_runtime_and_its_traps(
 
 
 def test_where_there_is_no_wheel_of_litert_the_older_runtime_and_its_python_are_named() -> None:
-    assert "edge-tflite-runtime" in check_runtime([], loads(), (3, 11), is_64_bit=False).cure
+    assert "[tflite-runtime]" in check_runtime([], loads(), (3, 11), is_64_bit=False).cure
     assert "Python 3.11" in check_runtime([], loads(), (3, 13), is_64_bit=False).cure
 
 
@@ -203,7 +204,7 @@ def test_an_environment_that_does_not_see_the_systems_picamera2_is_told_how_to(
 def test_a_picamera2_that_meets_another_numpy_than_it_was_built_for_is_told(raspberry: Path) -> None:
     broken = ValueError("numpy.dtype size changed, may indicate binary incompatibility")
     finding = check_picamera2(raspberry, loads(picamera2=broken))
-    assert (finding.status, finding.cure) == (WARNING, "pip install 'numpy>=1.26,<2'")
+    assert (finding.status, finding.cure) == (WARNING, pip_command("install", "numpy<2"))
     no_libcamera = ModuleNotFoundError("No module named 'libcamera'", name="libcamera")
     assert "apt install" in check_picamera2(raspberry, loads(picamera2=no_libcamera)).cure
 

@@ -152,7 +152,7 @@ def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tm
 
 def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'dermedge\[benchmark\]'"):
+    with pytest.raises(MissingExtra, match=r"install.*\[benchmark\]'"):
         main(["audit", "photos", "--output", "out"])
 
 

@@ -1,0 +1,144 @@
+"""How dermedge was installed, and the commands that add packages to that installation.
+
+This module imports the standard library alone, so that `dermedge doctor` and error messages can use it anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import dermedge
+
+__all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_installation"]
+
+# package -> the versions of Python that it has wheels for, where these are fewer than those of the device part
+PYTHONS = {
+    "tensorflow": ((3, 11), (3, 12), (3, 13)),
+    "tf-keras": ((3, 11), (3, 12), (3, 13)),
+    "tensorflow-model-optimization": ((3, 11), (3, 12), (3, 13)),
+    "tflite-runtime": ((3, 11),),
+}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An environment that holds dermedge.
+
+    Attributes:
+        python: path of its Python.
+        manager: ``pipx`` or ``uv tool`` where one of them made the environment; else ``pip``, or ``uv pip`` where
+            the environment has no pip.
+        origin: the folder, wheel, source archive or address that dermedge was installed from; None where that is
+            not known or no longer there.
+        is_editable: whether the code runs from the folder ``origin``.
+        requirements: what dermedge and its extras need, as ``Requires-Dist`` of the metadata says it.
+    """
+
+    python: str
+    manager: str = "pip"
+    origin: str | None = None
+    is_editable: bool = False
+    requirements: tuple[str, ...] = field(default=(), repr=False)
+
+    def command_for(self, extra: str) -> str:
+        """A shell command that adds the packages of an extra.
+
+        It names what dermedge was installed from, or else the packages; never the bare name, which may be a
+        stranger's package in an index.
+        """
+        packages = [] if self.origin else self._packages(extra)
+        if self.manager == "pipx" and packages:
+            return _shell(["pipx", "inject", "dermedge", *packages])
+        if packages or self.manager not in ("pipx", "uv tool"):
+            return self.pip("install", *(packages or self._target(extra)))
+        return _shell([*self.manager.split(), "install", "--force", *self._target(extra)])
+
+    def pip(self, command: str, *arguments: str) -> str:
+        """A shell command that runs ``pip`` for this environment."""
+        if self.manager.startswith("uv"):
+            return _shell(["uv", "pip", command, "--python", self.python, *arguments])
+        return _shell([self.python, "-m", "pip", command, *arguments])
+
+    def _target(self, extra: str) -> list[str]:
+        origin = self.origin or f"dermedge-{dermedge.__version__}-py3-none-any.whl"
+        target = f"dermedge[{extra}] @ {origin}" if "://" in origin else f"{origin}[{extra}]"
+        return ["--editable", target] if self.is_editable else [target]
+
+    def _packages(self, extra: str) -> list[str]:
+        ending = f'extra == "{extra}"'
+        needed = [one.removesuffix(ending) for one in self.requirements if one.endswith(ending)]
+        return [one.removesuffix(" and ").rstrip("; ") for one in needed]
+
+
+@cache
+def this_installation() -> Installation:
+    """The environment that runs this code."""
+    prefix, root = Path(sys.prefix), Path(dermedge.__file__).resolve().parents[1]
+    manager = "pip" if find_spec("pip") else "uv pip"
+    if (prefix / "pipx_metadata.json").is_file():
+        manager = "pipx"
+    elif (prefix / "uv-receipt.toml").is_file():
+        manager = "uv tool"
+    if (root / "pyproject.toml").is_file():
+        return Installation(sys.executable, manager, str(root), is_editable=True)
+    try:
+        distribution = Distribution.from_name("dermedge")
+    except PackageNotFoundError:
+        return Installation(sys.executable, manager)
+    origin = read_origin(distribution.read_text("direct_url.json"))
+    return Installation(sys.executable, manager, origin, requirements=tuple(distribution.requires or ()))
+
+
+def read_origin(direct_url: str | None) -> str | None:
+    """What a package was installed from, as its direct_url.json says: a path that exists, or an address for pip.
+
+    The file's format is specified by PEP 610.
+    """
+    if not direct_url:
+        return None
+    record = json.loads(direct_url)
+    url = urlsplit(record["url"])
+    if url.scheme == "file":
+        path = Path(url2pathname(url.path))
+        return str(path) if path.exists() else None
+    version_control = record.get("vcs_info")
+    if version_control:
+        return f"{version_control['vcs']}+{record['url']}@{version_control['commit_id']}"
+    return str(record["url"])
+
+
+def pip_command(command: str, *arguments: str) -> str:
+    """A shell command that runs ``pip`` for the environment of this code."""
+    return this_installation().pip(command, *arguments)
+
+
+def install_hint(package: str, extra: str | None) -> str:
+    """What to do about a package that cannot be imported, as a clause: a command, or another Python.
+
+    Args:
+        package: the missing package.
+        extra: the extra that brings it; None for one that dermedge always needs.
+    """
+    installation = this_installation()
+    command = installation.command_for(extra) if extra else installation.pip("install", package)
+    pythons = PYTHONS.get(package)
+    if not pythons or sys.version_info[:2] in pythons:
+        return f"install it with: {command}"
+    versions = " or ".join(f"{major}.{minor}" for major, minor in pythons)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"it has no wheel for Python {here}: install dermedge with [{extra}] for Python {versions}"
+
+
+def _shell(command: list[str]) -> str:
+    return shlex.join(command) if os.name == "posix" else subprocess.list2cmdline(command)

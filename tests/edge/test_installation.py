@@ -1,0 +1,105 @@
+"""The command that a hint names fits how dermedge was installed, and never names it alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge import installation
+from dermedge.edge.errors import MissingExtra
+from dermedge.edge.installation import Installation, install_hint, read_origin
+
+PYTHON = "/venv/bin/python"
+REQUIREMENTS = (
+    "numpy>=1.26",
+    'starlette>=1.0; extra == "serve"',
+    'uvicorn>=0.40; python_version < "3.14" and extra == "serve"',
+    'segno>=1.6; extra == "phone"',
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "command"),
+    [
+        (Installation(PYTHON, origin="/src/my app"), f"{PYTHON} -m pip install '/src/my app[serve]'"),
+        (
+            Installation(PYTHON, origin="/src", is_editable=True),
+            f"{PYTHON} -m pip install --editable '/src[serve]'",
+        ),
+        (
+            Installation(PYTHON, origin="/d/dermedge-1-py3-none-any.whl"),
+            f"{PYTHON} -m pip install '/d/dermedge-1-py3-none-any.whl[serve]'",
+        ),
+        (
+            Installation(PYTHON, origin="git+https://host/dermedge@abc"),
+            f"{PYTHON} -m pip install 'dermedge[serve] @ git+https://host/dermedge@abc'",
+        ),
+        (
+            Installation(PYTHON, requirements=REQUIREMENTS),
+            f"{PYTHON} -m pip install 'starlette>=1.0' 'uvicorn>=0.40; python_version < \"3.14\"'",
+        ),
+        (
+            Installation(PYTHON, "uv pip", "/src"),
+            f"uv pip install --python {PYTHON} '/src[serve]'",
+        ),
+        (Installation(PYTHON, "pipx", "/src"), "pipx install --force '/src[serve]'"),
+        (
+            Installation(PYTHON, "pipx", requirements=REQUIREMENTS[:2]),
+            "pipx inject dermedge 'starlette>=1.0'",
+        ),
+        (
+            Installation(PYTHON, "uv tool", "/src", is_editable=True),
+            "uv tool install --force --editable '/src[serve]'",
+        ),
+        (
+            Installation(PYTHON, "uv tool", requirements=REQUIREMENTS[:2]),
+            f"uv pip install --python {PYTHON} 'starlette>=1.0'",
+        ),
+    ],
+)
+def test_an_extra_is_added_as_dermedge_was_installed(made: Installation, command: str) -> None:
+    assert made.command_for("serve") == command
+
+
+def test_without_a_record_of_its_source_a_wheel_is_named_and_no_package_of_an_index() -> None:
+    assert Installation(PYTHON).command_for("serve").endswith("-py3-none-any.whl[serve]'")
+
+
+@pytest.mark.parametrize(
+    ("record", "origin"),
+    [
+        ({"url": "file://{there}", "dir_info": {}}, "{there}"),
+        ({"url": "file://{there}/gone.whl", "archive_info": {}}, None),
+        ({"url": "https://host/d-1.whl", "archive_info": {}}, "https://host/d-1.whl"),
+        (
+            {"url": "https://host/d.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "git+https://host/d.git@abc",
+        ),
+    ],
+)
+def test_the_source_is_what_pip_recorded_if_it_is_still_there(
+    record: dict[str, object], origin: str | None, tmp_path: Path
+) -> None:
+    text = json.dumps(record).replace("{there}", str(tmp_path))
+    assert read_origin(text) == (origin and origin.replace("{there}", str(tmp_path)))
+
+
+def test_what_came_from_an_index_has_no_source() -> None:
+    assert read_origin(None) is None
+
+
+def test_where_a_package_has_no_wheel_the_hint_names_the_versions_of_python_that_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = sys.version_info[:2]
+    monkeypatch.setitem(installation.PYTHONS, "tensorflow", ((2, 6), (2, 7)))
+    hint = install_hint("tensorflow", "train")
+    assert f"no wheel for Python {here[0]}.{here[1]}" in hint
+    assert "[train] for Python 2.6 or 2.7" in hint
+
+
+def test_a_missing_package_that_dermedge_always_needs_is_installed_by_its_own_name() -> None:
+    assert "pip install ai-edge-litert" in str(MissingExtra("ai-edge-litert")).replace(" --python", "")
