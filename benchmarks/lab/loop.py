@@ -156,7 +156,9 @@ def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[N
         noise = (rng.normal(0, NOISE_LEVELS, image.shape) for _ in range(FRAMES))
         copies = [np.clip(image + one, 0, 255).astype(np.uint8) for one in noise]
         gate = QualityGate()
-        if not any(gate.check(classifier.crop(one).image_rgb, at / CAMERA_FPS) for at, one in enumerate(copies)):
+        if not any(
+            gate.check(classifier.crop(one).image_rgb, at / CAMERA_FPS) for at, one in enumerate(copies)
+        ):
             return copies
     raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
 

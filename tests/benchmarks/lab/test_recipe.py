@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ pytest.importorskip("tensorflow")
 from dermedge.benchmarks.lab import recipe
 from dermedge.benchmarks.lab.recipe import VARIANTS, RecipeVariant, main
 from dermedge.edge.errors import OptionError
+from dermedge.train.fit.recipe import Recipe
+from dermedge.train.fit.run_folder import Config, RunFolder
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     rows = {
         "base": RecipeVariant("the recipe", small),
         "seed-1": RecipeVariant("another seed", small | {"seed": 1}),
-        "evenly": RecipeVariant("evenly", small, {"dermedge.train.fit.batches.CLASS_POWER": 0.0}),
+        "evenly": RecipeVariant("evenly", small, Recipe(class_power=0.0)),
         "taught": RecipeVariant("taught", small, teachers=("base",)),
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)
@@ -49,6 +52,8 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     assert "standard deviation over 2 seeds" in table
     lines = (tmp_path / "out" / "experiments.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["row", "base", "seed-1", "evenly", "taught"]
+    assert RunFolder(tmp_path / "out" / "evenly").config().recipe == Recipe(class_power=0.0)
+    assert RunFolder(tmp_path / "out" / "base").config().recipe == Recipe()
     trained = json.loads((tmp_path / "out" / "taught" / "config.json").read_text())
     assert trained["teachers"] == [str(tmp_path / "out" / "base")]
     low, value, high = (
@@ -65,20 +70,10 @@ def test_an_unknown_row_and_a_start_that_is_not_there_are_one_line(tmp_path: Pat
         main([*command, "--weights", "cnn=absent.h5"])
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_what_a_row_puts_in_place_of_the_recipe_is_there(name: str) -> None:
-    import importlib
-
-    for constant in VARIANTS[name].constants:
-        module, _, attribute = constant.rpartition(".")
-        assert hasattr(importlib.import_module(module), attribute)
-    assert set(VARIANTS[name].teachers) <= set(VARIANTS)
-
-
-def test_shades_of_gray_takes_a_tint_out_half_of_the_time() -> None:
-    tinted = np.full((32, 32, 3), (200, 120, 80), np.uint8)
-    spread = [
-        float(np.ptp(recipe._half_gray(tinted, np.random.default_rng(seed)).mean(axis=(0, 1))))
-        for seed in range(24)
-    ]
-    assert 4 <= sum(one < 45 for one in spread) <= 20
+def test_every_row_differs_from_the_recipe_and_from_every_other() -> None:
+    assert VARIANTS["base"] == RecipeVariant(VARIANTS["base"].what)
+    changes = [(dict(one.config), one.recipe, one.teachers) for one in VARIANTS.values()]
+    assert all(one not in changes[:at] for at, one in enumerate(changes))
+    for variant in VARIANTS.values():
+        assert set(variant.config) <= {one.name for one in fields(Config)}
+        assert set(variant.teachers) <= set(VARIANTS)
