@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.report import NOT_MEASURED, SCHEMA, TextTable
+from dermedge.benchmarks.report import SCHEMA
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.cli.arguments import make_parser
 from dermedge.edge.errors import DataError
+from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference beyond noise"
 

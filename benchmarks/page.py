@@ -7,8 +7,9 @@ from html import escape
 from string import Template
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.report import BenchmarkReport, ModelResult, TextTable, circumstances, tables
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult, circumstances, tables
 from dermedge.benchmarks.verdict import GOOD
+from dermedge.edge.text_table import TextTable
 
 BAR_HEIGHT, BAR_GAP, NAMES_WIDTH, PLOT_WIDTH = 14, 14, 260, 500
 PAGE = Template("""<!DOCTYPE html>

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +20,12 @@ from dermedge.benchmarks.profile import Profile
 from dermedge.benchmarks.verdict import faults_of_model, mark
 from dermedge.benchmarks.whole_loop import LoopTimes
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import NOT_MEASURED, TABLE_WIDTH, TextTable, csv_of, measured
 
 if TYPE_CHECKING:
     from dermedge.train.evaluation.metrics import Score
 
 SCHEMA = "dermedge-benchmark/2"
-NOT_MEASURED = "not measured"
-TABLE_WIDTH = 100
-MIN_NAME_WIDTH = 12
-GAP = "  "
 PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
 SLOWEST_OPS = 10
 PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
@@ -119,29 +114,6 @@ class BenchmarkReport:
         return mark([*self.faults, *faults_of_model(row.latency)])
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """Cells as text; the first column is read from the left, the others from the right."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def to_text(self) -> str:
-        """Aligned lines of at most TABLE_WIDTH characters, for which names are shortened in their middle."""
-        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
-        others = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
-        widths[0] = min(widths[0], max(MIN_NAME_WIDTH, TABLE_WIDTH - others))
-        lines = [_line(cells, widths) for cells in (self.head, *self.rows)]
-        return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
-
-    def to_markdown(self) -> str:
-        """A table as GitHub draws it."""
-        rule = ("---", *["---:"] * (len(self.head) - 1))
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
-        return "\n".join([self.title, "", *lines])
-
-
 def tables(report: BenchmarkReport) -> list[TextTable]:
     """What a person wants to see side by side."""
     shown = [
@@ -184,15 +156,6 @@ def to_csv(report: BenchmarkReport) -> str:
     """One line a row, units in the names of the columns; an empty cell is "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
-
-
-def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with a head, which pandas reads; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def save(report: BenchmarkReport, folder: Path) -> list[Path]:
@@ -241,11 +204,6 @@ def software(machine: Machine) -> str:
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}"
     )
-
-
-def measured(value: float | None, form: str) -> str:
-    """The number as text, or that it was not measured."""
-    return NOT_MEASURED if value is None else format(value, form)
 
 
 def _state(report: BenchmarkReport) -> list[str]:
@@ -536,20 +494,6 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
 
 def _named(row: ModelResult) -> str:
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = _shorten(cells[0], widths[0]).ljust(widths[0])
-    others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return GAP.join([first, *others])
-
-
-def _shorten(text: str, width: int) -> str:
-    """The text with its middle left out where it is longer than ``width``; names differ at their ends."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) * 2 // 3
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 def _score(score: Score | None) -> str:

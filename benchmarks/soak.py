@@ -20,11 +20,11 @@ from dermedge.benchmarks.latency import ShowProgress, one_opencv_thread
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
 from dermedge.benchmarks.plot import plain_axes
-from dermedge.benchmarks.report import NOT_MEASURED, TextTable, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
 SCHEMA = "dermedge-soak/1"
 # As many windows as the time has, but none longer or shorter than these.

@@ -13,9 +13,9 @@ from typing import Any
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
-from dermedge.benchmarks.report import NOT_MEASURED, TextTable
 from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
+from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
 CARD = ROOT / "models" / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"

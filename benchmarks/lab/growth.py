@@ -45,7 +45,6 @@ from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.plot import plain_axes
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import NOT_MEASURED, TextTable, csv_of
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import DataError, MissingExtra
@@ -53,6 +52,7 @@ from dermedge.edge.files import check_writable, write_beside, write_text
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.preprocess import to_input
+from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
 EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
 SIZES = (96, 128, 160, 192, 224, 256)

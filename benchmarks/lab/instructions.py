@@ -27,11 +27,11 @@ from dermedge.benchmarks.lab.children.counted_inference import MARKS_A_RUN
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
 from dermedge.benchmarks.progress import clear_progress, show_progress
-from dermedge.benchmarks.report import TextTable, csv_of
 from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.text_table import TextTable, csv_of
 
 BOARD = ROOT / ".venv-arm64"
 PLUGIN = Path(__file__).with_name("count_instructions.c")

@@ -15,13 +15,14 @@ from dermedge.benchmarks.frames import GENERATED
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.progress import clear_progress
-from dermedge.benchmarks.report import TABLE_WIDTH, TextTable, hardware, software
+from dermedge.benchmarks.report import hardware, software
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import ModelError
 from dermedge.edge.files import check_writable, write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.text_table import TABLE_WIDTH, TextTable
 
 
 @dataclass(frozen=True)

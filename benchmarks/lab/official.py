@@ -43,12 +43,12 @@ from dermedge.benchmarks.latency import (
     warm_up,
 )
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import TextTable
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError, MissingExtra
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.text_table import TextTable
 
 TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 PAIRS = 24

@@ -39,11 +39,11 @@ from dermedge.benchmarks.lab.line_process import LineProcess
 from dermedge.benchmarks.latency import NS_PER_MS, ShowProgress, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import NOT_MEASURED, TextTable, measured
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import ToolError
 from dermedge.edge.model.tuning import cache_folder
+from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
 OURS, LIMIT, SAME_FILE = "dermedge", "litert-invoke", "litert"
 BILINEAR = "litert-bilinear"

@@ -15,8 +15,8 @@ from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
-from dermedge.benchmarks.report import NOT_MEASURED, TextTable
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
 README = ROOT / "README.md"
 MACHINES = ROOT / "benchmarks" / "results" / "machines"

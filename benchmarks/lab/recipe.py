@@ -10,8 +10,6 @@ was stopped goes on where it was, and one that is there is not trained again: ro
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dermedge.benchmarks.lab.cli import experiment_parser
-from dermedge.benchmarks.report import TextTable
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import TextTable, csv_of
 from dermedge.train.fit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -239,14 +237,14 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
     """One line a row; every figure with the ends of its 95 % interval over lesions."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
-    writer.writerow(["row", "what", "epochs", "photos_per_epoch", "seed", *ends])
+    columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
+    columns += [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
+    lines = []
     for row in rows:
-        values = [f"{value:.4f}" for name in SHOWN for value in row.figures[name]]
-        writer.writerow([row.name, row.what, row.epochs, row.photos_per_epoch, row.seed, *values])
-    return text.getvalue()
+        settings = [row.name, row.what, row.epochs, row.photos_per_epoch, row.seed]
+        figures = [f"{value:.4f}" for name in SHOWN for value in row.figures[name]]
+        lines.append(dict(zip(columns, [*settings, *figures], strict=True)))
+    return csv_of(columns, lines)
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:

@@ -28,10 +28,10 @@ from dermedge.benchmarks.lab.lab_report import (
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import RunLength, Spread
 from dermedge.benchmarks.progress import show_progress
-from dermedge.benchmarks.report import TextTable
 from dermedge.benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError
+from dermedge.edge.text_table import TextTable
 
 BAR = 19 / 20
 RUNS = 20

@@ -1,0 +1,69 @@
+"""Tables as text for a terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["NOT_MEASURED", "TABLE_WIDTH", "TextTable", "csv_of", "measured"]
+
+NOT_MEASURED = "not measured"
+TABLE_WIDTH = 100
+
+_MIN_NAME_WIDTH = 12
+_GAP = "  "
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as text under a title; the first column is aligned to the left, the others to the right."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def to_text(self) -> str:
+        """Aligned lines. Where they would exceed TABLE_WIDTH, the first column is shortened in its middle."""
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
+        others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
+        widths[0] = min(widths[0], max(_MIN_NAME_WIDTH, TABLE_WIDTH - others))
+        lines = [_line(cells, widths) for cells in (self.head, *self.rows)]
+        return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, below its title."""
+        rule = ("---", *["---:"] * (len(self.head) - 1))
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
+        return "\n".join([self.title, "", *lines])
+
+
+def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """CSV with a head, which pandas reads; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def measured(value: float | None, form: str) -> str:
+    """The number in a format, or "not measured" for None."""
+    return NOT_MEASURED if value is None else format(value, form)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = _shorten(cells[0], widths[0]).ljust(widths[0])
+    others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return _GAP.join([first, *others])
+
+
+def _shorten(text: str, width: int) -> str:
+    """The text with its middle left out where it is longer than ``width``; names differ at their ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
