@@ -18,7 +18,8 @@ from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import find_pictures
-from dermedge.edge.pipeline import Classification, classify_frames
+from dermedge.edge.pipeline import classify_frames
+from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.overlay import encode, paint_classification, set_line
 

@@ -31,7 +31,8 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
 from dermedge.edge.photos import SUFFIXES
-from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult, Pipeline
+from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS

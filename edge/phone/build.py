@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import ModelError, StorageError, ToolError
 from dermedge.edge.files import storage_error
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import golden_image
 from dermedge.edge.model.manifest import Manifest, digest
 
 HERE = Path(__file__).resolve().parent
@@ -99,7 +100,7 @@ def describe(model: Path) -> dict[str, Any]:
         manifest = classifier.manifest
         if manifest is None:
             raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
-        outputs = classifier.raw_outputs()
+        outputs = classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()
         ):

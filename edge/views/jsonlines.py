@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from dermedge.edge.pipeline import Classification, FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 
 

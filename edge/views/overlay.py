@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.model.classifier import Prediction
-from dermedge.edge.pipeline import UNCERTAIN, Classification, FrameResult
+from dermedge.edge.model.prediction import Prediction
+from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import ANSWERED, State
 

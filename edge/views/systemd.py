@@ -7,7 +7,7 @@ import socket
 import time
 from types import TracebackType
 
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"

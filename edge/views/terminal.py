@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.pipeline import Classification, FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.views.overlay import (
     DISCLAIMER,
     colour_of,

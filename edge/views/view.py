@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 
 
 class View(Protocol):

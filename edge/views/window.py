@@ -15,7 +15,7 @@ import cv2
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import write_bytes
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.views.overlay import encode, paint_result
 
 TITLE = "dermedge"

@@ -10,25 +10,21 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
-from dermedge.convert.accept.parity import (
-    calibrated,
-    calibration_scores,
-    check_input,
-    compare,
-    device_logits,
-    fit_temperature,
-)
-from dermedge.convert.calibrate.logit_adjustment import fit_adjustment
+from dermedge.convert.accept.parity import compare
+from dermedge.convert.calibrate.logit_adjustment import fit_strength
+from dermedge.convert.calibrate.temperature import calibrated, calibration_scores, fit_temperature
+from dermedge.convert.device import check_input, device_logits
 from dermedge.convert.load.network import network_of
-from dermedge.convert.to_tflite.converter import INT8_PTQ, Form, input_ends, lower
-from dermedge.convert.to_tflite.share_buffers import share_vectors
+from dermedge.convert.to_tflite.converter import input_ends, to_tflite
+from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+from dermedge.convert.to_tflite.share_buffers import share_buffers
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import normalize, to_input
-from dermedge.train.fit.batches import drawn_shares
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.sampling import class_shares
 from dermedge.train.fit.training import trained_network
 
 OPTIONS = {
@@ -56,7 +52,7 @@ def adjustment(manifest: Manifest, run: Path) -> np.ndarray:
     """float32 [K]: what the file adds to the logits of the run's network."""
     training = [photo for photo in RunFolder(run).photos() if photo.split == "train"]
     strength: float = manifest.metrics["logit_adjustment"]
-    return -strength * np.log(drawn_shares(training, manifest.labels))
+    return -strength * np.log(class_shares(training, manifest.labels))
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -98,7 +94,7 @@ def test_a_refitted_run_decides_as_the_run_that_has_not_learned_the_photos(
     report = json.loads((refitted.with_name("refitted-report") / "report.json").read_text())
     page = (refitted.with_name("refitted-report") / "report.html").read_text()
     assert report["manifest"]["metrics"]["validated_by"] == str(trained_run)
-    assert "the same recipe without them, converted alike" in page
+    assert "the same recipe trained without them" in page
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "benchmark"])
@@ -120,7 +116,7 @@ def test_a_refit_waits_for_the_run_that_tells_its_thresholds(
     config = json.loads((run / "config.json").read_text()) | {"validated": str(unfinished)}
     (run / "config.json").write_text(json.dumps(config))
     assert cli.main(["convert", str(run), "--int8"]) == 2
-    assert f"'{unfinished}', which tells the thresholds of" in capsys.readouterr().err
+    assert f"'{unfinished}', which fits the thresholds of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -131,7 +127,7 @@ def test_every_file_takes_pixels_and_tells_what_it_is(
         manifest = classifier.manifest
         assert manifest is not None
         assert classifier.labels == ("blue", "brown", "red")
-        assert classifier.raw_outputs().keys() == {"probabilities", "evidence"}
+        assert classifier.raw_outputs(np.zeros((32, 32, 3), np.uint8)).keys() == {"probabilities", "evidence"}
     assert manifest.quantization == kind
     assert manifest.architecture == "cnn"
     assert manifest.none_label is None
@@ -198,7 +194,7 @@ def test_an_int8_file_has_no_float_tensor_and_at_most_three_tenths_of_the_size(
 ) -> None:
     for kind in ("int8-ptq", "int8-qat"):
         with Classifier(converted[kind]) as classifier:
-            details = classifier._interpreter.get_tensor_details()  # type: ignore[attr-defined]
+            details = classifier.interpreter.get_tensor_details()  # type: ignore[attr-defined]
             assert not [one["name"] for one in details if one["dtype"] == np.float32]
         assert converted[kind].stat().st_size <= 0.3 * converted["float32"].stat().st_size
 
@@ -242,7 +238,7 @@ def test_a_plain_classifier_is_left_without_evidence(trained_run: Path, tmp_path
     ]
     assert cli.main(command) == 0
     with Classifier(target) as classifier:
-        assert classifier.raw_outputs().keys() == {"probabilities"}
+        assert classifier.raw_outputs(np.zeros((32, 32, 3), np.uint8)).keys() == {"probabilities"}
         assert classifier.manifest is not None
         assert classifier.manifest.licence == "CC0"
 
@@ -251,7 +247,7 @@ def test_sharing_vectors_changes_no_answer_and_keeps_the_buffers_aligned(convert
     from ai_edge_litert import schema_py_generated as schema
 
     model = strip(converted["int8-ptq"].read_bytes())
-    assert share_vectors(model) == model
+    assert share_buffers(model) == model
     root = schema.Model.GetRootAs(model)
     filled = [b for b in map(root.Buffers, range(root.BuffersLength())) if b.DataLength()]
     offsets = [one._tab.Vector(one._tab.Offset(4)) for one in filled]
@@ -264,11 +260,11 @@ def test_the_input_takes_real_pixels_whatever_its_type(trained_run: Path, tmp_pa
     network = network_of(trained_network(RunFolder(trained_run), "float"), "cnn", 32, ("a", "b", "c"))
     dark = np.random.default_rng(0).integers(0, 90, (4, 32, 32, 3), dtype=np.uint8)
     path, form = tmp_path / "dark.tflite", Form(INT8_PTQ, io)
-    path.write_bytes(attach(lower(network, form, list(dark)), Manifest(network.labels, 32, INT8_PTQ)))
-    check_input(path, 32, input_ends(network, form))
+    path.write_bytes(attach(to_tflite(network, form, list(dark)), Manifest(network.labels, 32, INT8_PTQ)))
     bright = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     with Classifier(path) as classifier:
-        assert np.dtype(classifier._input["dtype"]).name == io
+        check_input(classifier, 32, input_ends(network, form))
+        assert classifier.input_dtype.name == io
         device, _ = device_logits(classifier, bright)
     assert compare(network.logits(bright), device).max_logit_difference < TOLERANCE["int8-ptq"]
 
@@ -276,9 +272,9 @@ def test_the_input_takes_real_pixels_whatever_its_type(trained_run: Path, tmp_pa
 def test_an_input_that_would_misread_pixels_is_refused(trained_run: Path, tmp_path: Path) -> None:
     network = network_of(trained_network(RunFolder(trained_run), "float"), "cnn", 32, ("a", "b", "c"))
     path = tmp_path / "model.tflite"
-    path.write_bytes(lower(network, Form(INT8_PTQ), [np.zeros((32, 32, 3), np.uint8)]))
-    with pytest.raises(ModelError, match="misread"):
-        check_input(path, 32, (0.0, 255.0))
+    path.write_bytes(to_tflite(network, Form(INT8_PTQ), [np.zeros((32, 32, 3), np.uint8)]))
+    with Classifier(path, labels=network.labels) as classifier, pytest.raises(ModelError, match="misread"):
+        check_input(classifier, 32, (0.0, 255.0))
 
 
 def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> None:
@@ -290,15 +286,15 @@ def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> 
     assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
 
 
-def test_the_fitted_adjustment_gives_rare_classes_what_they_lack() -> None:
+def test_the_fitted_logit_adjustment_is_the_part_of_the_imbalance_that_is_left() -> None:
     rng = np.random.default_rng(0)
     shares = np.array([0.6, 0.3, 0.1])
     balanced = rng.normal(0, 2, (30_000, 3))
     truth = (calibrated(balanced, 1.0).cumsum(axis=1) < rng.random((30_000, 1))).sum(axis=1)
-    lacking = 1.6 * (balanced + 0.4 * np.log(shares))
-    assert fit_adjustment(lacking, truth, shares) == pytest.approx(1.6 * 0.4, abs=0.05)
-    assert fit_adjustment(balanced, truth, shares) == pytest.approx(0, abs=0.05)
-    assert fit_adjustment(lacking, truth, np.full(3, 1 / 3)) == 0
+    biased = 1.6 * (balanced + 0.4 * np.log(shares))
+    assert fit_strength(biased, truth, shares) == pytest.approx(1.6 * 0.4, abs=0.05)
+    assert fit_strength(balanced, truth, shares) == pytest.approx(0, abs=0.05)
+    assert fit_strength(biased, truth, np.full(3, 1 / 3)) == 0
 
 
 def test_scaling_by_the_fitted_temperature_calibrates() -> None:
@@ -318,14 +314,14 @@ def test_scaling_by_the_fitted_temperature_calibrates() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "--int8"], "is no run folder"),
-        (["RUN", "--int8", "--data", "x"], "--data is for a Keras file"),
+        (["nowhere", "--int8"], "is not a run folder"),
+        (["RUN", "--int8", "--data", "x"], "--data is for a Keras classifier"),
         (["RUN", "--int8", "--critical", "x"], "--critical is 'x'. Known: blue, brown, red"),
-        (["RUN", "--int8", "--max-drop", "-1"], "'-1' is not a number of points"),
+        (["RUN", "--int8", "--max-drop", "-1"], "'-1' is not a number of percentage points"),
         (["RUN", "--float16", "--float-layers", "2"], "--float-layers is for --int8"),
-        (["RUN", "--int8", "--method", "ptq", "--float-layers", "x"], "no layer is called so"),
+        (["RUN", "--int8", "--method", "ptq", "--float-layers", "x"], "no layer has that name"),
         (["x.keras", "--int8", "--data", "y"], "there is no model 'x.keras'"),
-        (["RUN", "--int16x8", "--io", "int8"], "--int16x8 has uint8 or float32 inputs"),
+        (["RUN", "--int16x8", "--io", "int8"], "--int16x8 has no int8 input"),
         (["RUN"], "--int8"),
         (["RUN", "--int8", "--int4"], "--int4"),
         (["RUN", "--int8", "--calibration-photos", "0"], "'0' is not a whole number"),

@@ -17,10 +17,12 @@ import tensorflow as tf
 import tf_keras as keras2
 
 from dermedge import cli
-from dermedge.convert.accept.parity import check_input, compare, device_logits
+from dermedge.convert.accept.parity import compare
+from dermedge.convert.device import check_input, device_logits
 from dermedge.convert.load.keras_file import choose_normalization, open_keras
 from dermedge.convert.load.normalization import NORMALIZATIONS
-from dermedge.convert.to_tflite.converter import FLOAT32, INT8_PTQ, Form, input_ends, lower
+from dermedge.convert.to_tflite.converter import input_ends, to_tflite
+from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach
@@ -111,7 +113,7 @@ def test_a_classifier_of_any_form_is_converted_by_the_command_line(
     paths = sorted(labelled_set.rglob("*.png"))
     with Classifier(target) as classifier:
         assert classifier.labels == LABELS
-        assert ("evidence" in classifier.raw_outputs()) == gives_logits
+        assert ("evidence" in classifier.raw_outputs(np.zeros((32, 32, 3), np.uint8))) == gives_logits
         assert classifier.thresholds["alert"]["label"] == "red"
         answers = [classifier.predict(read_picture(path)).label == path.parent.name for path in paths]
     assert np.mean(answers) > 0.9
@@ -154,10 +156,10 @@ def test_every_normalization_is_inside_the_file(
     network, form = file.network(LABELS, NORMALIZATIONS[normalization]), Form(kind)
     pixels = blobs[0]
     path = tmp_path / "model.tflite"
-    model = lower(network, form, list(pixels[::3]))
+    model = to_tflite(network, form, list(pixels[::3]))
     path.write_bytes(attach(model, Manifest(LABELS, SIZE, kind)))
-    check_input(path, SIZE, input_ends(network, form))
     with Classifier(path) as classifier:
+        check_input(classifier, SIZE, input_ends(network, form))
         device, _ = device_logits(classifier, pixels)
     reference = network.logits(pixels)
     parity = compare(reference, device)
@@ -210,9 +212,9 @@ def test_networks_that_nobody_here_wrote_answer_as_in_keras(tmp_path: Path, name
     for kind in (FLOAT32, INT8_PTQ):
         form = Form(kind)
         path = tmp_path / f"{kind}.tflite"
-        path.write_bytes(attach(lower(network, form, list(pixels)), Manifest(labels, size, kind)))
-        check_input(path, size, input_ends(network, form))
+        path.write_bytes(attach(to_tflite(network, form, list(pixels)), Manifest(labels, size, kind)))
         with Classifier(path) as classifier:
+            check_input(classifier, size, input_ends(network, form))
             device, _ = device_logits(classifier, pixels)
         if kind == FLOAT32:
             # of random weights the logits are small: what counts is how they differ
@@ -234,10 +236,10 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
     ("what", "message"),
     [
         ("damaged", "cannot read the Keras model"),
-        ("weights", "holds weights and no model"),
-        ("regression", "is no classifier: it has an output of"),
-        ("two outputs", "is no classifier: it has 2 outputs"),
-        ("grey", "not square colour pictures"),
+        ("weights", "holds only weights"),
+        ("regression", "is not a classifier: it has an output of"),
+        ("two outputs", "is not a classifier: it has 2 outputs"),
+        ("grey", "not square colour images"),
         ("custom", "cannot read the Keras model"),
     ],
 )

@@ -18,9 +18,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from dermedge.convert.load.network import network_of
-from dermedge.convert.to_tflite.converter import FLOAT32, INT8_PTQ, Form, lower
+from dermedge.convert.to_tflite.converter import to_tflite
+from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
 from dermedge.convert.to_tflite.metadata import normalization, with_metadata
-from dermedge.convert.to_tflite.share_buffers import pack, share_vectors
+from dermedge.convert.to_tflite.share_buffers import pack, share_buffers
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import find_pictures, read_picture
@@ -105,9 +106,8 @@ def levels_of(model: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     with Classifier(model) as classifier:
         rows = []
         for picture in pixels:
-            classifier.preprocess(np.ascontiguousarray(picture[..., ::-1]))
-            classifier.invoke()
-            rows.append(classifier.raw_outputs()["probabilities"].dequantize())
+            outputs = classifier.raw_outputs(np.ascontiguousarray(picture[..., ::-1]))
+            rows.append(outputs["probabilities"].dequantize())
     return np.array(rows, np.float64)
 
 
@@ -150,7 +150,7 @@ def test_the_first_output_is_the_probabilities_and_no_answer_changes(
     described: Path, model_path: Path, pixels: NDArray[np.uint8]
 ) -> None:
     with Classifier(described) as classifier:
-        details = classifier._interpreter.get_output_details()
+        details = classifier.interpreter.get_output_details()
     assert [len(one["shape"]) for one in details] == [2, 4]
     assert np.array_equal(levels_of(described, pixels), levels_of(model_path, pixels))
 
@@ -158,7 +158,7 @@ def test_the_first_output_is_the_probabilities_and_no_answer_changes(
 def test_adding_again_replaces_and_equal_inputs_give_equal_bytes(described: Path, shipped: Manifest) -> None:
     once = described.read_bytes()
     assert attach(with_metadata(once, shipped), shipped) == once
-    assert share_vectors(strip(once)) == strip(once), "vectors are shared already"
+    assert share_buffers(strip(once)) == strip(once), "vectors are shared already"
 
 
 def test_metadata_cost_little_over_a_kilobyte(described: Path, model_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_mediapipe_sees_what_the_network_was_trained_on(
     pixels = np.stack([to_input(read_picture(path), config.size) for path in find_pictures(labelled_set)])
     manifest = Manifest(labels=config.classes, input_size=config.size, quantization=kind)
     network = network_of(trained_network(run, "float"), "cnn", config.size, config.classes)
-    model = with_metadata(lower(network, Form(kind), list(pixels[::3])), manifest)
+    model = with_metadata(to_tflite(network, Form(kind), list(pixels[::3])), manifest)
     path = tmp_path / "blobs.tflite"
     path.write_bytes(attach(model, manifest))
     ours = levels_of(path, pixels)

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermedge.edge.model.classifier import Classifier, Prediction, Smooth, Tensor, Timing
+from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.decision import Decision
 from dermedge.edge.model.golden import DRAWING, IMAGE_COUNT, answers, golden_image
 from dermedge.edge.model.manifest import attach, read_manifest
-from dermedge.edge.pipeline import Classification, FrameCounts, FrameResult
-from dermedge.edge.preprocess import to_input
+from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
+from dermedge.edge.preprocess import crop_square, to_input
 from dermedge.edge.quality import Defect
+from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import Arrival, LatestFrame
 from dermedge.edge.states import State
@@ -91,13 +92,19 @@ class StubClassifier:
     def __init__(self, before: Callable[[], Any] = lambda: None) -> None:
         self._before = before
 
-    def preprocess(self, frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return to_input(frame_bgr, self.input_size)
+    def crop(self, frame_bgr: NDArray[np.uint8]) -> Crop:
+        square = crop_square(*frame_bgr.shape[:2], self.input_size)
+        return Crop(to_input(frame_bgr, self.input_size), square, 1.5)
 
-    def predict_preprocessed(self, preprocess_ms: float, smooth: Smooth) -> Prediction:
+    def infer(self, crop: Crop) -> Outputs:
         self._before()
         prediction = a_prediction()
-        return replace(prediction, probabilities=smooth(prediction.probabilities))
+        return Outputs(
+            prediction.probabilities, prediction.logits, prediction.evidence_levels, prediction.timing
+        )
+
+    def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
+        return replace(a_prediction(), probabilities=probabilities)
 
 
 def a_prediction() -> Prediction:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import ModelError, OptionError
-from dermedge.edge.model.classifier import Classifier, Tensor
+from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import attach, read_manifest, strip
+from dermedge.edge.model.prediction import Tensor
 
 FRAME = np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -35,7 +36,7 @@ def test_the_manifests_temperature_calibrates_the_probabilities(model_path: Path
 def test_the_networks_own_softmax_agrees_within_its_steps(model_path: Path) -> None:
     with Classifier(model_path) as classifier:
         logits = np.array(classifier.predict(FRAME).logits)
-        own = classifier.raw_outputs()["probabilities"].dequantize()
+        own = classifier.raw_outputs(FRAME)["probabilities"].dequantize()
     softmax = np.exp(logits - logits.max())
     assert np.abs(own - softmax / softmax.sum()).max() < 0.03
 
@@ -49,9 +50,11 @@ def test_equal_frames_give_equal_predictions_whatever_came_between(model_path: P
 
 def test_colours_are_not_swapped(model_path: Path) -> None:
     with Classifier(model_path) as classifier:
-        classifier.preprocess(np.full((50, 50, 3), (200, 100, 0), np.uint8))
-        seen = classifier._interpreter.tensor(classifier._input["index"])()[0]
-        assert (seen == (0, 100, 200)).all()
+        crop = classifier.crop(np.full((50, 50, 3), (200, 100, 0), np.uint8))
+        assert (crop.image_rgb == (0, 100, 200)).all()
+        classifier.infer(crop)
+        [details] = classifier.interpreter.get_input_details()
+        assert (classifier.interpreter.tensor(details["index"])()[0] == (0, 100, 200)).all()
 
 
 def test_a_model_without_manifest_runs_with_given_labels_and_with_numbers(
@@ -142,8 +145,8 @@ def test_the_time_of_all_four_inferences_is_told(model_path: Path, monkeypatch: 
     with Classifier(model_path, tta=True) as classifier:
         monkeypatch.setattr("dermedge.edge.model.classifier.perf_counter_ns", lambda: next(clock))
         timing = classifier.predict(FRAME).timing
-    assert (timing.preprocess_ms, timing.invoke_ms, timing.postprocess_ms) == (1, 4, 4)
-    assert timing.total_ms == next(clock) / 1e6 - 2, "all, but from the preprocessing to the inference"
+    assert (timing.preprocess_ms, timing.invoke_ms, timing.postprocess_ms) == (2, 4, 5)
+    assert timing.total_ms == next(clock) / 1e6 - 3, "all, but what lies between the three steps"
 
 
 def test_tta_keeps_the_evidence_of_the_picture_itself(model_path: Path) -> None:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from dermedge import cli
 from dermedge.edge.cli import run as run_cli
 from dermedge.edge.errors import SourceLost
-from dermedge.edge.pipeline import FrameResult, Pipeline
+from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.capture import as_bgr
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 from dermedge.edge.sources.latest import LatestFrame, Outage

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.pipeline import UNCERTAIN, Classification, Pipeline, classify_frames, rate
+from dermedge.edge.model.prediction import Crop
+from dermedge.edge.pipeline import Pipeline, classify_frames, rate
+from dermedge.edge.results import UNCERTAIN, Classification
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.states import Smoother
@@ -117,14 +119,14 @@ def test_a_frame_that_comes_while_another_is_made_ready_takes_its_place(
     first, later = threading.Event(), threading.Event()
     first.set()
     source, stub = camera(2, gates=[first, later]), classifier()
-    make_ready = stub.preprocess
+    make_ready = stub.crop
 
-    def preprocess(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop(frame_bgr: NDArray[np.uint8]) -> Crop:
         later.set()
         assert source.ended.wait(5)
         return make_ready(frame_bgr)
 
-    monkeypatch.setattr(stub, "preprocess", preprocess)
+    monkeypatch.setattr(stub, "crop", crop)
     with Pipeline(source, stub, gated=False) as results:
         classifications = [result.classification for result in results]
     assert [

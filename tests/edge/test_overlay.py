@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dermedge.edge.pipeline import UNCERTAIN, Classification, FrameResult
+from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.overlay import (
     LEGIBLE_SIZE,

@@ -84,7 +84,7 @@ def test_kept_buffers_do_not_leak_into_the_next_frame() -> None:
 
 @settings(max_examples=200)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 512))
-def test_the_seen_square_is_centred_inside_the_frame_and_nearly_all_of_it(
+def test_the_crop_is_centred_inside_the_frame_and_nearly_all_of_it(
     height: int, width: int, size: int
 ) -> None:
     top, left, side = crop_square(height, width, size)

@@ -15,7 +15,7 @@ import pytest
 
 import dermedge
 from dermedge.edge.errors import StorageError
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views import record
 from dermedge.edge.views.record import LINES_NAME, RecordView, mend
@@ -85,7 +85,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from dermedge.edge.views import record
-from dermedge.edge.pipeline import FrameCounts, FrameResult
+from dermedge.edge.results import FrameCounts, FrameResult
 from dermedge.edge.states import State
 
 with record.RecordView(Path(sys.argv[1]), {}, 100) as view:

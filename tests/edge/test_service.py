@@ -16,7 +16,7 @@ import pytest
 
 import dermedge.edge
 from dermedge.edge.cli import run as run_cli
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.latest import SILENT_S
 from dermedge.edge.states import State
 from dermedge.edge.views import systemd as service

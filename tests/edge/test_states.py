@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import find_pictures, read_picture
-from dermedge.edge.pipeline import FrameResult, Pipeline
+from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import HINTS, Defect, QualityGate
+from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import (
     ANSWERED,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import Classification, FrameResult
 from dermedge.edge.quality import Defect
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.terminal import TerminalView, half_blocks, plain_line, render

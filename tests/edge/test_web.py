@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import Classification, FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web import board as board_module
 from dermedge.edge.views.web.board import Board

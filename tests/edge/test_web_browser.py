@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web.server import WebView
 

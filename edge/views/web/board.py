@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 
 from dermedge.edge.files import write_bytes
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.overlay import encode, paint_result

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import uvicorn
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.pipeline import FrameResult
+from dermedge.edge.results import FrameResult
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board

@@ -148,8 +148,9 @@ def hold_levels(app: Path, pictures: list[Path]) -> Callable[[list[dict[str, Any
     def hold(answers: list[dict[str, Any]]) -> None:
         with Classifier(app / "model.tflite") as classifier:
             for path, answer in zip(pictures, answers, strict=True):
-                assert answer["label"] == classifier.predict(read_picture(path)).label
-                for name, tensor in classifier.raw_outputs().items():
+                image = read_picture(path)
+                assert answer["label"] == classifier.predict(image).label
+                for name, tensor in classifier.raw_outputs(image).items():
                     assert answer["levels"][name] == tensor.values.ravel().tolist()
 
     return hold

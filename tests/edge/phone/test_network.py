@@ -47,9 +47,9 @@ def hold_against_python(node: str, app: Path, pictures: Sequence[Image]) -> None
     gate = QualityGate()
     with Classifier(app / "model.tflite") as classifier:
         for picture, result in zip(pictures, classify(node, app, pictures), strict=True):
-            defect = gate.check(classifier.preprocess(picture), None)
+            defect = gate.check(classifier.crop(picture).image_rgb, None)
             prediction = classifier.predict(picture)
-            for name, tensor in classifier.raw_outputs().items():
+            for name, tensor in classifier.raw_outputs(picture).items():
                 assert result["levels"][name] == tensor.values.ravel().tolist()
             assert result["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
             assert (result["label"], result["alert"]) == (prediction.label, prediction.alert)

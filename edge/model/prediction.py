@@ -1,0 +1,134 @@
+"""What the steps of a prediction hand on: the crop, the network's outputs, and the prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.model.decision import Decision
+
+__all__ = ["Crop", "Outputs", "Prediction", "Tensor", "Timing"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the steps of one prediction took, in milliseconds.
+
+    Attributes:
+        preprocess_ms: from the frame to the input tensor.
+        invoke_ms: the network; with test-time augmentation, the sum of its four inferences.
+        postprocess_ms: from the output tensors to the decision.
+    """
+
+    preprocess_ms: float
+    invoke_ms: float
+    postprocess_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        return self.preprocess_ms + self.invoke_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An output tensor with its quantization.
+
+    Attributes:
+        values: uint8, int8 or float32, without the batch dimension.
+        scale: of the quantization; 0 for floats.
+        zero_point: of the quantization.
+    """
+
+    values: NDArray[Any]
+    scale: float
+    zero_point: int
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """(q - zero point) * scale in float32; floats pass through."""
+        values = self.values.astype(np.float32)
+        return (values - np.float32(self.zero_point)) * np.float32(self.scale) if self.scale else values
+
+    def mean_over_cells(self) -> tuple[float, ...]:
+        """The dequantized mean of a [h, w, K] tensor over h and w: K numbers."""
+        classes = self.values.shape[-1]
+        if self.values.dtype != np.uint8:
+            return tuple(self.dequantize().reshape(-1, classes).mean(axis=0).tolist())
+        levels = self.values.tobytes()
+        cells = len(levels) // classes
+        return tuple(
+            (sum(levels[index::classes]) / cells - self.zero_point) * self.scale for index in range(classes)
+        )
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The region of a frame that the network sees, at the network's size.
+
+    Attributes:
+        image_rgb: uint8 [S, S, 3], 0 to 255, red first.
+        square: top, left and side of the region in pixels of the frame.
+        took_ms: how long the preprocessing took.
+    """
+
+    image_rgb: NDArray[np.uint8]
+    square: tuple[int, int, int]
+    took_ms: float
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network computed for one crop.
+
+    Attributes:
+        probabilities: one for each class, calibrated with the manifest's temperature; their sum is 1.
+        logits: one for each class, before the temperature.
+        evidence_levels: the evidence as the network left it, or None if the model has none.
+        timing: from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
+    """
+
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    evidence_levels: Tensor | None
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model answers for one frame.
+
+    Attributes:
+        label: the answered class.
+        decision: how the answer was chosen.
+        alert: the class whose alert is on, whatever the label is, or None.
+        probabilities: one for each class, sum 1; the ones that were decided on, so smoothed over time where
+            frames follow each other.
+        logits: one for each class, of this frame alone, before the temperature.
+        timing: of this prediction.
+        evidence_levels: the evidence as the network left it, or None if the model has none.
+    """
+
+    label: str
+    decision: Decision
+    alert: str | None
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    timing: Timing
+    evidence_levels: Tensor | None
+
+    @property
+    def index(self) -> int:
+        """The index of the answered class."""
+        return self.decision.index
+
+    @property
+    def probability(self) -> float:
+        """The probability of the answered class."""
+        return self.probabilities[self.decision.index]
+
+    @property
+    def evidence(self) -> NDArray[np.float32] | None:
+        """float32 [h, w, K] whose mean over h and w is the logits, or None."""
+        return self.evidence_levels.dequantize() if self.evidence_levels else None

@@ -1,0 +1,108 @@
+"""What the loop hands to the views: one result for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dermedge.edge.model.prediction import Prediction
+from dermedge.edge.quality import Defect
+from dermedge.edge.sources.frame import Frame
+from dermedge.edge.states import State
+
+__all__ = ["UNCERTAIN", "Classification", "FrameCounts", "FrameResult"]
+
+# The label of a classification below the confidence that was asked for.
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer for one frame, smoothed over the frames just before it.
+
+    Attributes:
+        frame: the classified frame.
+        prediction: of the frame; its probabilities, label, decision and alert are smoothed over time.
+        labels: the model's classes, in the order of the prediction's probabilities.
+        label: the class to show: the answered one, or ``uncertain`` below the confidence asked for.
+        prediction_set: the classes that are not ruled out; None if the set was not asked for.
+        crop: the region that the network sees: top, left and side in pixels of the frame.
+        dropped: how many frames of a live source nobody saw so far.
+        capture_ms: how long the source took for the frame: waiting, transfer, decoding.
+        frame_age_ms: from the frame's arrival to the decision, including the wait for the classifier.
+        fps: frames a second over the last frames, or None at the first.
+    """
+
+    frame: Frame
+    prediction: Prediction
+    labels: tuple[str, ...]
+    label: str
+    prediction_set: tuple[str, ...] | None
+    crop: tuple[int, int, int]
+    dropped: int
+    capture_ms: float
+    frame_age_ms: float
+    fps: float | None
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the answer is below the model's own threshold or the confidence asked for."""
+        return self.prediction.decision.uncertain or self.label == UNCERTAIN
+
+    @property
+    def end_to_end_ms(self) -> float:
+        """From the start of the read that brought the frame to the decision."""
+        return self.capture_ms + self.frame_age_ms
+
+    @property
+    def answer(self) -> State:
+        """The state that this answer leads to once it has settled."""
+        if self.is_uncertain:
+            return State.UNCERTAIN
+        return State.NONE if self.prediction.decision.declined else State.ANSWER
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """What became of the frames of a source so far.
+
+    Attributes:
+        classified: by the network.
+        rejected: by the quality gate, for each defect that occurred.
+        dropped: frames of a live source that a newer frame replaced.
+        repeated: frames left out because they equalled the one before.
+        outages: how often a live source was lost.
+    """
+
+    classified: int = 0
+    rejected: Mapping[Defect, int] = field(default_factory=dict)
+    dropped: int = 0
+    repeated: int = 0
+    outages: int = 0
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What the device shows after one frame, or while its camera is lost.
+
+    Attributes:
+        state: of the state machine.
+        hint: what the user can do, or why the camera is lost; empty if there is nothing to do.
+        frame: the newest frame, even while the camera is lost; None before the first.
+        crop: the region of it that the network sees: top, left and side in pixels; None without a frame.
+        classification: of this frame; None if the quality gate rejected it, or the camera is lost.
+        defect: why the quality gate rejected the frame, or None.
+        counts: what became of the frames so far.
+        fps: frames a second over the last frames, or None at the first.
+        temperature_c: of the processor, in °C, or None if this machine does not tell.
+    """
+
+    state: State
+    hint: str
+    frame: Frame | None
+    crop: tuple[int, int, int] | None
+    classification: Classification | None
+    defect: Defect | None
+    counts: FrameCounts
+    fps: float | None
+    temperature_c: float | None
