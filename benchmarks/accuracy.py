@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.benchmarks.progress import ShowProgress
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.photos import read_picture
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from dermedge.train.evaluation.metrics import Score
 
 REPORT_EVERY_PHOTOS = 20
-
-ShowProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

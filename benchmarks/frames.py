@@ -1,9 +1,8 @@
-"""What the models are shown while they are timed: frames as a camera delivers them."""
+"""The frames that models are shown while they are timed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -16,9 +15,20 @@ from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.open import open_source
 
-# What a Raspberry Pi camera or webcam is usually asked for.
+__all__ = [
+    "FRAMES",
+    "FRAME_HEIGHT",
+    "FRAME_WIDTH",
+    "GENERATED",
+    "Frames",
+    "camera_frame",
+    "frames_of_photos",
+    "frames_of_source",
+]
+
+# The size that a Raspberry Pi camera or webcam is usually asked for.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# Shown in turn: enough that a frame has left the first caches when it comes again, as a camera's has.
+# Enough that a frame has left the first caches when it is shown again, like a new frame of a camera.
 FRAMES = 16
 GENERATED = "demo"
 
@@ -28,11 +38,11 @@ Frames = list[NDArray[np.uint8]]
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     """At most FRAMES frames of a source, and their origin in words.
 
-    Of a folder, pictures spread evenly over it; of all else, the first frames.
+    A folder gives photos spread evenly over it; any other source gives its first frames.
 
     Args:
-        spec: as `open_source` takes it; nothing stands for a source, since no picture ships,
-            and drawn ones are taken only where they are named.
+        spec: as `open_source` takes it. None is an error: no photo ships, and generated frames are used only
+            where they are asked for by name.
 
     Raises:
         OptionError: there is no source.
@@ -40,46 +50,46 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     """
     if spec is None:
         raise OptionError(
-            "nothing to show to the models: give photos with --data or --source (a picture, a folder, a "
-            f"video, a camera), or take drawn frames with --source {GENERATED}"
+            "there is nothing to show to the models: give photos with --data or --source (a photo, a folder, "
+            f"a video, a camera), or use generated frames with --source {GENERATED}"
         )
-    shape = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
+    size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
     if Path(spec).is_dir() and (paths := find_pictures(Path(spec))):
-        frames = frames_of_pictures(paths)
-        return frames, f"{len(frames)} of {len(paths)} pictures of --source brought to {shape}"
-    with closing(open_source(spec)) as source:
+        frames = frames_of_photos(paths)
+        return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
+    with open_source(spec) as source:
         frames = [camera_frame(frame.image_bgr) for frame in islice(iter(source.read, None), FRAMES)]
     if spec == GENERATED:
-        return frames, f"{len(frames)} generated frames of {shape}, not photos"
-    return frames, f"{len(frames)} frames of '{without_password(spec)}' brought to {shape}"
+        return frames, f"{len(frames)} generated frames of {size}, not photos"
+    return frames, f"{len(frames)} frames of '{without_password(spec)}' resized to {size}"
 
 
-def frames_of_pictures(paths: Sequence[Path]) -> Frames:
-    """At most FRAMES frames of pictures, spread evenly over them.
+def frames_of_photos(paths: Sequence[Path]) -> Frames:
+    """At most FRAMES frames, of photos spread evenly over ``paths``.
 
     Raises:
-        PictureError: one cannot be read.
+        PictureError: a photo cannot be read.
     """
-    chosen = np.linspace(0, len(paths) - 1, min(FRAMES, len(paths)), dtype=int)
-    return [camera_frame(read_picture(paths[at])) for at in chosen]
+    places = np.linspace(0, len(paths) - 1, min(FRAMES, len(paths)), dtype=int)
+    return [camera_frame(read_picture(paths[at])) for at in places]
 
 
-def camera_frame(picture_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture as a camera of 640x480 pixels would deliver it.
+def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image as a camera of 640x480 pixels would deliver it.
 
-    The largest centred part of the frame's shape, 4:3, is cut out and enlarged or reduced to fill the
-    frame; no border is added. Only times are taken on it, never accuracy.
+    The largest centred part of 4:3 is cut out and resized to the frame; no border is added. Only times are
+    measured on it, never accuracy.
 
     Args:
-        picture_bgr: uint8 [h, w, 3] of any size.
+        image_bgr: uint8 [h, w, 3] of any size.
 
     Returns:
         uint8 [480, 640, 3], contiguous.
     """
-    height, width = picture_bgr.shape[:2]
+    height, width = image_bgr.shape[:2]
     cut_width = max(1, min(width, height * FRAME_WIDTH // FRAME_HEIGHT))
     cut_height = max(1, min(height, width * FRAME_HEIGHT // FRAME_WIDTH))
     left, top = (width - cut_width) // 2, (height - cut_height) // 2
-    cut = picture_bgr[top : top + cut_height, left : left + cut_width]
+    cut = image_bgr[top : top + cut_height, left : left + cut_width]
     way = cv2.INTER_AREA if cut_width > FRAME_WIDTH else cv2.INTER_LINEAR
     return cv2.resize(cut, (FRAME_WIDTH, FRAME_HEIGHT), interpolation=way)  # type: ignore[return-value]

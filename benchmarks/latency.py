@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_conditions
+from dermedge.benchmarks.progress import ShowProgress
 from dermedge.edge.model.prediction import Prediction, Timing
 
 REPORT_EVERY_ROUNDS = 10
@@ -40,7 +41,6 @@ LEAST_FOR_P999 = 1000
 MS_PER_S = 1e3
 NS_PER_MS = 1e6
 
-ShowProgress = Callable[[str], None]
 Look = Callable[[], Conditions]
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_conditions
 from dermedge.benchmarks.drift import Drift, drift_of
-from dermedge.benchmarks.latency import ShowProgress, one_opencv_thread
+from dermedge.benchmarks.latency import one_opencv_thread
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
 from dermedge.benchmarks.plot import plain_axes
+from dermedge.benchmarks.progress import ShowProgress
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from dermedge.benchmarks.latency import ShowProgress, Spread, one_opencv_thread, spread
+from dermedge.benchmarks.latency import Spread, one_opencv_thread, spread
+from dermedge.benchmarks.progress import ShowProgress
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import Pipeline, rate

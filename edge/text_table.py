@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NOT_MEASURED", "TABLE_WIDTH", "TextTable", "csv_of", "measured"]
+__all__ = ["NOT_MEASURED", "TABLE_WIDTH", "TextTable", "aligned_lines", "csv_of", "measured"]
 
 NOT_MEASURED = "not measured"
 TABLE_WIDTH = 100
@@ -28,10 +28,7 @@ class TextTable:
 
     def to_text(self) -> str:
         """Aligned lines. Where they would exceed TABLE_WIDTH, the first column is shortened in its middle."""
-        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
-        others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
-        widths[0] = min(widths[0], max(_MIN_NAME_WIDTH, TABLE_WIDTH - others))
-        lines = [_line(cells, widths) for cells in (self.head, *self.rows)]
+        lines = aligned_lines([self.head, *self.rows], TABLE_WIDTH)
         return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
 
     def to_markdown(self) -> str:
@@ -39,6 +36,20 @@ class TextTable:
         rule = ("---", *["---:"] * (len(self.head) - 1))
         lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
         return "\n".join([self.title, "", *lines])
+
+
+def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -> list[str]:
+    """Rows of equally many cells as lines; the first column is aligned to the left, the others to the right.
+
+    Args:
+        rows: at least one.
+        max_width: characters that a line may have; the first column is shortened in its middle to fit.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if max_width is not None:
+        others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
+        widths[0] = min(widths[0], max(_MIN_NAME_WIDTH, max_width - others))
+    return [_line(cells, widths) for cells in rows]
 
 
 def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:

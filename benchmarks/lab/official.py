@@ -36,13 +36,12 @@ from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import (
     LOOK_EVERY_S,
     RunLength,
-    ShowProgress,
     median_interval,
     one_opencv_thread,
     take_rounds,
     warm_up,
 )
-from dermedge.benchmarks.progress import show_progress
+from dermedge.benchmarks.progress import ShowProgress, show_progress
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError, MissingExtra

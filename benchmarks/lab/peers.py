@@ -36,9 +36,9 @@ from dermedge.benchmarks.lab.lab_report import (
     report_parser,
 )
 from dermedge.benchmarks.lab.line_process import LineProcess
-from dermedge.benchmarks.latency import NS_PER_MS, ShowProgress, Spread, median_interval, spread
+from dermedge.benchmarks.latency import NS_PER_MS, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
-from dermedge.benchmarks.progress import show_progress
+from dermedge.benchmarks.progress import ShowProgress, show_progress
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import ToolError

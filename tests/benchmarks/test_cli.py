@@ -19,8 +19,11 @@ import pytest
 
 import dermedge.benchmarks.accuracy
 import dermedge.benchmarks.cli
+import dermedge.benchmarks.side_by_side
 from dermedge import Classifier, cli
-from dermedge.benchmarks.cli import short_names, thread_counts
+from dermedge.benchmarks.arguments import thread_counts
+from dermedge.benchmarks.memory import start_here
+from dermedge.benchmarks.side_by_side import short_names
 from dermedge.edge.model.runtime import choose_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +31,13 @@ NEEDS_VERIFYING_RUNTIME = pytest.mark.skipif(
     choose_runtime() == "tflite-runtime", reason="tflite-runtime 2.14 dies of a truncated file (SIGSEGV)"
 )
 QUICK = ["--warmup-runs", "1", "--num-runs", "3", "--min-secs", "0.001", "--max-secs", "0.5"]
-DRAWN = ["--source", "demo"]
+DEMO = ["--source", "demo"]
+
+
+@pytest.fixture(autouse=True)
+def start_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures the cold start here; test_memory measures it in processes of its own, which takes seconds."""
+    monkeypatch.setattr(dermedge.benchmarks.side_by_side, "cold_start", start_here)
 
 
 @pytest.fixture
@@ -49,7 +58,7 @@ def foreign_model() -> Path:
 
 @pytest.fixture
 def photos(model_path: Path, tmp_path: Path) -> Path:
-    """Four pictures in each of two folders that are named as classes of the model."""
+    """Four photos in each of two folders that are named as classes of the model."""
     random = np.random.default_rng(0)
     with Classifier(model_path) as classifier:
         labels = classifier.labels[:2]
@@ -69,7 +78,7 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert cli.main(["benchmark", *arguments, *QUICK]) == 0
     text = capsys.readouterr().out
     assert "8 photos of 8 lesions" in text
-    assert "8 photos of --data brought to 640x480" in text
+    assert "8 photos of --data resized to 640x480" in text
     with (out / "results.csv").open() as handle:
         first, second = csv.DictReader(handle)
     assert first["model"] == model_path.stem
@@ -89,13 +98,13 @@ def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
     model_path: Path, second_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[Path] = []
-    original = dermedge.benchmarks.cli.score
+    original = dermedge.benchmarks.side_by_side.score
 
     def noting(classifiers: list[Classifier], *others: Any) -> Any:
         scored.extend(classifier.path for classifier in classifiers)
         return original(classifiers, *others)
 
-    monkeypatch.setattr(dermedge.benchmarks.cli, "score", noting)
+    monkeypatch.setattr(dermedge.benchmarks.side_by_side, "score", noting)
     both = [str(model_path), str(second_model)]
     arguments = [*both, "--data", str(photos), "--num-threads", "1,2", *QUICK]
     assert cli.main(["benchmark", *arguments]) == 0
@@ -103,22 +112,22 @@ def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
 
 
 def test_without_data_accuracy_is_not_measured(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["benchmark", str(model_path), *DRAWN, *QUICK]) == 0
+    assert cli.main(["benchmark", str(model_path), *DEMO, *QUICK]) == 0
     text = capsys.readouterr().out
     assert "generated frames of 640x480, not photos" in text
     assert "photos: not measured" in text
 
 
-def test_pictures_of_a_folder_are_shown_in_place_of_labelled_ones(
+def test_photos_of_a_source_are_shown_in_place_of_labelled_ones(
     model_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["benchmark", str(model_path), "--source", str(photos), *QUICK]) == 0
     text = capsys.readouterr().out
-    assert "8 of 8 pictures of --source brought to 640x480" in text
+    assert "8 of 8 photos of --source resized to 640x480" in text
     assert "photos: not measured" in text
 
 
-def test_drawn_frames_are_taken_only_where_they_are_named(
+def test_generated_frames_are_taken_only_where_they_are_named(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["benchmark", str(model_path), *QUICK]) == 2
@@ -128,7 +137,7 @@ def test_drawn_frames_are_taken_only_where_they_are_named(
 def test_json_on_standard_output_has_a_row_for_each_number_of_threads(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *DRAWN, *QUICK]) == 0
+    assert cli.main(["benchmark", str(model_path), "--num-threads", "1,2", "--json", *DEMO, *QUICK]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["num_threads"] for row in content["rows"]] == [1, 2]
     assert content["command"].startswith("dermedge benchmark ")
@@ -139,7 +148,7 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
     model_path: Path, foreign_model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = [str(foreign_model), str(model_path)]
-    assert cli.main(["benchmark", *both, *DRAWN, *QUICK]) == 0
+    assert cli.main(["benchmark", *both, *DEMO, *QUICK]) == 0
     assert "not stated" in capsys.readouterr().out
     assert cli.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
     assert "other classes" in capsys.readouterr().err
@@ -182,7 +191,7 @@ def test_a_mistake_is_one_line_and_status_2(
     names = {name: str(tmp_path / f"{name}.tflite") for name in ("text", "truncated", "link")}
     filled = [one.format(model=model_path, folder=tmp_path, **names) for one in arguments]
     before = sorted(tmp_path.rglob("*"))
-    assert cli.main(["benchmark", *DRAWN, *QUICK, *filled]) == 2
+    assert cli.main(["benchmark", *DEMO, *QUICK, *filled]) == 2
     captured = capfd.readouterr()
     lines = [line for line in captured.err.splitlines() if not line.startswith("INFO:")]
     assert len(lines) == 1
@@ -196,7 +205,7 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(dermedge.benchmarks.cli, "check_writable", lambda folder: None)
-    assert cli.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DRAWN, *QUICK]) == 2
+    assert cli.main(["benchmark", str(model_path), "--output", str(tmp_path / "file"), *DEMO, *QUICK]) == 2
     captured = capsys.readouterr()
     assert "Warm latency" in captured.out
     assert "cannot write" in captured.err
@@ -208,13 +217,13 @@ def test_tta_is_a_row_of_its_own_that_is_timed_and_scored_so(
     seen: dict[str, list[tuple[bool, int]]] = {}
 
     def watched(name: str) -> None:
-        real = getattr(dermedge.benchmarks.cli, name)
+        real = getattr(dermedge.benchmarks.side_by_side, name)
 
         def call(classifiers: Sequence[Classifier], *arguments: Any) -> Any:
             seen[name] = [(one.tta, one.num_threads) for one in classifiers]
             return real(classifiers, *arguments)
 
-        monkeypatch.setattr(dermedge.benchmarks.cli, name, call)
+        monkeypatch.setattr(dermedge.benchmarks.side_by_side, name, call)
 
     watched("measure")
     watched("score")
@@ -267,7 +276,7 @@ def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> N
         "sys.exit(status or len(heavy))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check, "benchmark", str(model_path.resolve()), *DRAWN, *QUICK],
+        [sys.executable, "-c", check, "benchmark", str(model_path.resolve()), *DEMO, *QUICK],
         cwd=ROOT,
         capture_output=True,
         check=False,

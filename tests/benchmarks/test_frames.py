@@ -37,7 +37,7 @@ def test_of_a_folder_pictures_are_spread_over_all(tmp_path: Path) -> None:
     levels = [int(frame[0, 0, 0]) for frame in frames]
     assert (len(levels), levels[0], levels[-1]) == (FRAMES, 0, 2 * FRAMES - 1)
     assert levels == sorted(set(levels))
-    assert origin == "16 of 32 pictures of --source brought to 640x480"
+    assert origin == "16 of 32 photos of --source resized to 640x480"
 
 
 def test_drawn_frames_are_named_as_what_they_are() -> None:
