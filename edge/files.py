@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,6 +73,28 @@ def write_beside(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside ``folder``, which takes its name when the block succeeds.
+
+    When the block fails, nothing is left behind.
+
+    Raises:
+        StorageError: ``folder`` exists, or something cannot be written.
+    """
+    if folder.exists():
+        raise StorageError(f"'{folder}' exists already; name a new folder, or remove it")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

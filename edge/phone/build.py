@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import ModelError, StorageError, ToolError
-from dermedge.edge.files import storage_error
+from dermedge.edge.errors import ModelError, ToolError
+from dermedge.edge.files import whole_folder
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import golden_image
 from dermedge.edge.model.manifest import Manifest, digest
@@ -151,28 +148,6 @@ def fetch_litert(folder: Path) -> None:
         for source, name in LITERT.items():
             content = (Path(scratch) / "node_modules" / "@litertjs" / source).read_bytes()
             (folder / name).write_bytes(content.replace(BARE_IMPORT, PATH_IMPORT))
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``folder``, which takes its name when the block succeeds.
-
-    When the block fails, nothing is left behind.
-
-    Raises:
-        StorageError: ``folder`` exists, or something cannot be written.
-    """
-    if folder.exists():
-        raise StorageError(f"'{folder}' exists already; name a new folder, or remove it")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        part.rename(folder)
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def draw_icon(size: int, radius: float) -> NDArray[np.uint8]:

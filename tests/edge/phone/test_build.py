@@ -11,8 +11,9 @@ import cv2
 import pytest
 
 from dermedge import cli
+from dermedge.edge.files import whole_folder
 from dermedge.edge.model.manifest import digest, strip
-from dermedge.edge.phone.build import PAGE, whole_folder
+from dermedge.edge.phone.build import PAGE
 
 FIRST_LOAD_LIMIT = 6_000_000
 PAGE_SCRIPT_LIMIT = 60_000
