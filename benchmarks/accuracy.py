@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dermedge.train.data.scoring import LabelledPhoto
     from dermedge.train.evaluation.metrics import Score
 
+__all__ = ["REPORT_EVERY_PHOTOS", "Accuracy", "accuracy_of", "find_photos", "score"]
+
 REPORT_EVERY_PHOTOS = 20
 
 

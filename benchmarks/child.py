@@ -19,7 +19,7 @@ __all__ = ["ROOT", "call_in_child", "last_words", "run_program", "with_our_packa
 # The folder that holds the package `dermedge`.
 ROOT = Path(dermedge.__file__).resolve().parents[1]
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 def run_program(
@@ -62,7 +62,7 @@ def run_program(
     return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
 
 
-def call_in_child(function: Callable[..., Result], *arguments: object) -> Result:
+def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Result:
     """Calls a function in a new Python process, and returns what it returns.
 
     Args:
@@ -86,7 +86,7 @@ def call_in_child(function: Callable[..., Result], *arguments: object) -> Result
         kind, text = error
         # not by its constructor, which may take something else than the text
         raise kind.__new__(kind, text)
-    returned: Result = result
+    returned: _Result = result
     return returned
 
 

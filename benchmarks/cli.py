@@ -32,7 +32,7 @@ from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 __all__ = ["main"]
 
-STOPPED = 130
+_STOPPED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +115,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
         soak.save_plot(found, arguments.plot)
         written.append(arguments.plot)
     _tell_written(written)
-    return STOPPED if found.stopped else 0
+    return _STOPPED if found.stopped else 0
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

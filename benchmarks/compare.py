@@ -15,7 +15,9 @@ from dermedge.edge.cli.arguments import make_parser
 from dermedge.edge.errors import DataError
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
-FASTER, SLOWER, SAME = "faster", "slower", "no difference beyond noise"
+__all__ = ["ModelChange", "compare", "main", "read_results"]
+
+_FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(
             "\n".join(
-                [to_text(changes), "", *_circumstances("A", before), *_circumstances("B", after), DISCLAIMER]
+                [_to_text(changes), "", *_circumstances("A", before), *_circumstances("B", after), DISCLAIMER]
             )
         )
     return 0
@@ -101,7 +103,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
     return [_change(first, second) for first, second in pairs if second]
 
 
-def to_text(changes: Sequence[ModelChange]) -> str:
+def _to_text(changes: Sequence[ModelChange]) -> str:
     """A table for the terminal."""
     head = ("model", "threads", "A ms", "B ms", "B / A", "at least", "at most", "verdict")
     rows = tuple(
@@ -130,7 +132,7 @@ def _change(before: dict[str, Any], after: dict[str, Any]) -> ModelChange:
     low, high = second["low"] / first["high"], second["high"] / first["low"]
     marks = {"A": before["mark"], "B": after["mark"]}
     doubts = [f"{name} is {mark}" for name, mark in marks.items() if mark != GOOD]
-    verdict = FASTER if high < 1 else SLOWER if low > 1 else SAME
+    verdict = _FASTER if high < 1 else _SLOWER if low > 1 else _SAME
     return ModelChange(
         model=before["model"],
         num_threads=before["num_threads"],
@@ -150,7 +152,7 @@ def _accuracy(before: dict[str, Any] | None, after: dict[str, Any] | None) -> st
         return NOT_MEASURED
     first, second = before["balanced_accuracy"], after["balanced_accuracy"]
     apart = second["low"] > first["high"] or second["high"] < first["low"]
-    verdict = ("better" if second["value"] > first["value"] else "worse") if apart else SAME
+    verdict = ("better" if second["value"] > first["value"] else "worse") if apart else _SAME
     return f"{first['value']:.3f} and {second['value']:.3f}: {verdict}"
 
 

@@ -10,10 +10,22 @@ from pathlib import Path
 
 from dermedge.edge.doctor import THROTTLING, ask_firmware
 
+__all__ = [
+    "KHZ_PER_MHZ",
+    "MILLI",
+    "Ask",
+    "Conditions",
+    "OtherProcesses",
+    "busy_s",
+    "read_conditions",
+    "read_number",
+    "read_text",
+]
+
 KHZ_PER_MHZ = 1000
 MILLI = 1000
 # Of the first line of /proc/stat, after its name: user, nice, system, idle, iowait, irq, softirq, steal.
-BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
+_BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
 
 Ask = Callable[[str], str | None]
 
@@ -61,9 +73,9 @@ def busy_s(root: Path = Path("/")) -> float | None:
     Time that another guest of the same host took away (steal) counts as work: it was not ours.
     """
     fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
-    if len(fields) <= max(BUSY_FIELDS) + 1 or fields[0] != "cpu":
+    if len(fields) <= max(_BUSY_FIELDS) + 1 or fields[0] != "cpu":
         return None
-    return sum(int(fields[1 + at]) for at in BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
+    return sum(int(fields[1 + at]) for at in _BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
 
 
 class OtherProcesses:

@@ -9,10 +9,12 @@ from math import erfc, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["LEAST_WINDOWS", "Drift", "drift_of"]
+
 # Two-sided, at 95 %.
-Z = 1.959964
+_Z = 1.959964
 LEAST_WINDOWS = 8
-MOST_CORRELATION = 0.95
+_MOST_CORRELATION = 0.95
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
     # Sen's interval: the slopes whose ranks are so far from the middle
-    reach = Z * deviation
+    reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1
     span = float(t[-1] - t[0])
@@ -87,5 +89,5 @@ def _autocorrelation(residuals: NDArray[np.float64]) -> float:
     if power == 0:
         return 1.0
     raw = float(centred[:-1] @ centred[1:]) / power
-    r = min(max((n * raw + 2) / (n - 4), 0.0), MOST_CORRELATION)
+    r = min(max((n * raw + 2) / (n - 4), 0.0), _MOST_CORRELATION)
     return (1 + r) / (1 - r)

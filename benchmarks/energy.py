@@ -22,9 +22,11 @@ from dermedge.benchmarks.conditions import Ask, read_number, read_text
 from dermedge.benchmarks.latency import Predictor, one_opencv_thread
 from dermedge.edge.doctor import ask_firmware
 
-BLOCKS, BLOCK_S = 4, 1.0
-SAMPLE_EVERY_S = 0.05
-MICRO, MILLI = 1e-6, 1e-3
+__all__ = ["Meter", "Pmic", "Rapl", "energy_mj", "find_meter", "rails_watts"]
+
+_BLOCKS, _BLOCK_S = 4, 1.0
+_SAMPLE_EVERY_S = 0.05
+_MICRO, _MILLI = 1e-6, 1e-3
 
 
 class Meter(Protocol):
@@ -53,7 +55,7 @@ class Rapl:
             taken = (read_number(domain / "energy_uj") or 0) - (start or 0)
             # the counter starts again at 0
             used_uj += taken if taken >= 0 else taken + (read_number(domain / "max_energy_range_uj") or 0)
-        return used_uj * MICRO
+        return used_uj * _MICRO
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Pmic:
         def sample() -> None:
             while True:
                 watts.append(rails_watts(self.ask("pmic_read_adc") or ""))
-                if done.wait(SAMPLE_EVERY_S):
+                if done.wait(_SAMPLE_EVERY_S):
                     return
 
         sampling = threading.Thread(target=sample)
@@ -108,15 +110,15 @@ def energy_mj(
     meter: Meter,
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
-    block_s: float = BLOCK_S,
+    block_s: float = _BLOCK_S,
 ) -> list[float]:
     """The energy of one frame in millijoules, for each predictor; BLOCKS blocks of ``block_s``, in turn."""
     joules, counts = np.zeros(len(predictors)), np.zeros(len(predictors), int)
     with one_opencv_thread():
-        for _ in range(BLOCKS):
+        for _ in range(_BLOCKS):
             for place, predictor in enumerate(predictors):
                 joules[place] += meter.joules(_block(predictor, frames, block_s, place, counts))
-    return (joules / counts / MILLI).tolist()
+    return (joules / counts / _MILLI).tolist()
 
 
 def _block(

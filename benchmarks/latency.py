@@ -21,27 +21,48 @@ from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_cond
 from dermedge.benchmarks.progress import ShowProgress
 from dermedge.edge.model.prediction import Prediction, Timing
 
-REPORT_EVERY_ROUNDS = 10
+__all__ = [
+    "LOOK_EVERY_S",
+    "NS_PER_MS",
+    "STEADY_ROUNDS",
+    "STEADY_WITHIN",
+    "Latency",
+    "MeasuredRounds",
+    "Measurement",
+    "Predictor",
+    "RunLength",
+    "Spread",
+    "latency",
+    "measure",
+    "median_interval",
+    "one_opencv_thread",
+    "spread",
+    "take_rounds",
+    "warm_up",
+]
+
+_REPORT_EVERY_ROUNDS = 10
 # The warm-up has ended when the medians of two windows that follow each other are so near, for every model.
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
-MAX_WARMUP_S = 30.0
+_MAX_WARMUP_S = 30.0
 # How often the machine's conditions are looked at; the round after it is not counted.
 LOOK_EVERY_S = 2.0
 # Neighbouring times resemble each other, so that blocks of them are drawn.
-BLOCK_ROUNDS = 32
-DRAWS = 1000
-INTERVAL = (2.5, 97.5)
-Z_95 = 1.96
+_BLOCK_ROUNDS = 32
+_DRAWS = 1000
+_SAMPLED_AT_ONCE = 1 << 20
+_INTERVAL = (2.5, 97.5)
+_Z_95 = 1.96
 # A run is cut into so many windows, for what changes slowly; shorter ones than this tell nothing.
-WINDOWS = (2, 4, 8, 16)
-LEAST_WINDOW = 8
+_WINDOWS = (2, 4, 8, 16)
+_LEAST_WINDOW = 8
 # Of fewer times, the 99.9th percentile would only be about the greatest.
-LEAST_FOR_P999 = 1000
-MS_PER_S = 1e3
+_LEAST_FOR_P999 = 1000
+_MS_PER_S = 1e3
 NS_PER_MS = 1e6
 
-Look = Callable[[], Conditions]
+_Look = Callable[[], Conditions]
 
 
 class Predictor(Protocol):
@@ -163,7 +184,7 @@ def spread(times_ms: Sequence[float]) -> Spread:
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
     low, high = median_interval(times_ms)
     return Spread(
-        median, low, high, p90, p99, p999 if len(times_ms) >= LEAST_FOR_P999 else None, len(times_ms)
+        median, low, high, p90, p99, p999 if len(times_ms) >= _LEAST_FOR_P999 else None, len(times_ms)
     )
 
 
@@ -178,7 +199,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)
-    wander = Z_95 * max((_wander(times, count) for count in WINDOWS), default=0.0)
+    wander = _Z_95 * max((_wander(times, count) for count in _WINDOWS), default=0.0)
     low, high = (
         middle - float(np.hypot(middle - low, wander)),
         middle + float(np.hypot(high - middle, wander)),
@@ -205,7 +226,7 @@ def measure(
     frames: Sequence[NDArray[np.uint8]],
     run_length: RunLength,
     progress: ShowProgress = lambda text: None,
-    look: Look = read_conditions,
+    look: _Look = read_conditions,
 ) -> Measurement:
     """Times the predictors in turn (A B A B …), each on every frame.
 
@@ -239,7 +260,7 @@ def take_rounds(
     frames: Sequence[NDArray[np.uint8]],
     run_length: RunLength,
     progress: ShowProgress = lambda text: None,
-    look: Look = read_conditions,
+    look: _Look = read_conditions,
 ) -> MeasuredRounds:
     """The measured rounds alone; the arguments are those of `measure`."""
     rounds: list[list[Timing]] = []
@@ -258,10 +279,10 @@ def take_rounds(
             conditions.append(look())
             _round(predictors, frames, len(rounds))  # fills the caches again
             looked = perf_counter()
-        if len(rounds) % REPORT_EVERY_ROUNDS == 0:
+        if len(rounds) % _REPORT_EVERY_ROUNDS == 0:
             progress(f"latency: run {len(rounds)} of {run_length.num_runs} or more")
     secs = perf_counter() - began
-    predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / MS_PER_S
+    predicting_s = np.array([sum(one.total_ms for one in timings) for timings in rounds]) / _MS_PER_S
     return MeasuredRounds(
         timings=rounds,
         cpu_ms=(np.diff(stamps_ns).mean(axis=0) / NS_PER_MS).tolist(),
@@ -281,7 +302,7 @@ def warm_up(
     many rounds before. After MAX_WARMUP_S, or ``max_secs`` if that is less, it is given up.
     """
     totals: list[list[float]] = []
-    ends = perf_counter() + min(MAX_WARMUP_S, run_length.max_secs)
+    ends = perf_counter() + min(_MAX_WARMUP_S, run_length.max_secs)
     while True:
         totals.append([one.total_ms for one in _round(predictors, frames, len(totals))[0]])
         if len(totals) >= run_length.warmup_runs and len(totals) % STEADY_ROUNDS == 0 and _is_steady(totals):
@@ -306,15 +327,33 @@ def one_opencv_thread() -> Iterator[None]:
 
 
 def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
-    block = min(BLOCK_ROUNDS, max(1, len(times) // 4))
-    offsets, blocks = np.arange(block), -(-len(times) // block)
+    block = min(_BLOCK_ROUNDS, max(1, len(times) // 4))
+    blocks = -(-len(times) // block)
     random = np.random.default_rng(0)
-    medians = [
-        np.median(times[(random.integers(0, len(times), (blocks, 1)) + offsets).ravel() % len(times)])
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(medians, INTERVAL).tolist()
+    # at once as many samples as fit into some megabytes
+    samples = max(1, min(_DRAWS, _SAMPLED_AT_ONCE // (blocks * block)))
+    medians = np.concatenate(
+        [
+            _medians_of_blocks(times, random.integers(0, len(times), (count, blocks, 1)), block)
+            for count in _parts(_DRAWS, samples)
+        ]
+    )
+    low, high = np.percentile(medians, _INTERVAL).tolist()
     return low, high
+
+
+def _medians_of_blocks(
+    times: NDArray[np.float64], starts: NDArray[np.int64], block: int
+) -> NDArray[np.float64]:
+    """The median of each sample, [samples], of blocks that begin at ``starts``, [samples, blocks, 1]."""
+    places = (starts + np.arange(block)).reshape(len(starts), -1) % len(times)
+    medians: NDArray[np.float64] = np.median(times[places], axis=1)
+    return medians
+
+
+def _parts(total: int, size: int) -> list[int]:
+    """The total in parts of ``size``, of which the last may be smaller."""
+    return [min(size, total - begun) for begun in range(0, total, size)]
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
@@ -324,7 +363,7 @@ def _wander(times: NDArray[np.float64], count: int) -> float:
     below and above the middle of a window.
     """
     length = len(times) // count
-    if length < LEAST_WINDOW:
+    if length < _LEAST_WINDOW:
         return 0.0
     windows = np.sort(times[: count * length].reshape(count, length), axis=1)
     middle, step = (length - 1) / 2, length**0.5 / 2

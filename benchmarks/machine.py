@@ -14,8 +14,10 @@ import numpy as np
 
 from dermedge.benchmarks.conditions import KHZ_PER_MHZ, MILLI, read_text
 
+__all__ = ["Machine", "describe_machine"]
+
 # The instructions that decide how fast the kernels of XNNPACK are, as Linux spells them on x86 and ARM.
-FEATURES = (
+_FEATURES = (
     "avx2",
     "fma",
     "avx512f",
@@ -29,9 +31,9 @@ FEATURES = (
     "i8mm",
     "sve",
 )
-PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
-BYTES_PER_KIB = 1024
-BYTES_PER_MB = 1e6
+_PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+_BYTES_PER_KIB = 1024
+_BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,12 @@ def _usable_cores() -> int:
 
 def _features(cpuinfo: str) -> tuple[str, ...]:
     flags = (_field(cpuinfo, "flags") or _field(cpuinfo, "Features") or "").split()
-    return tuple(name for name in FEATURES if name in flags)
+    return tuple(name for name in _FEATURES if name in flags)
 
 
 def _memory_mb(meminfo: str) -> int | None:
     found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
-    return round(int(found.group(1)) * BYTES_PER_KIB / BYTES_PER_MB) if found else None
+    return round(int(found.group(1)) * _BYTES_PER_KIB / _BYTES_PER_MB) if found else None
 
 
 def _clock_mhz(khz: str | None, cpuinfo: str) -> float | None:
@@ -149,6 +151,6 @@ def _system(os_release: str) -> str:
 
 def _runtime(name: str) -> str:
     try:
-        return f"{PACKAGES[name]} {version(PACKAGES[name])}"
+        return f"{_PACKAGES[name]} {version(_PACKAGES[name])}"
     except PackageNotFoundError:
-        return PACKAGES[name]
+        return _PACKAGES[name]

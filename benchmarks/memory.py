@@ -30,10 +30,10 @@ __all__ = [
     "start_here",
 ]
 
-STARTS = 3
+_STARTS = 3
 # After the first, memory still grows a little; after these it does not.
-PREDICTIONS = 5
-BYTES_PER_KIB = 1024
+_PREDICTIONS = 5
+_BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6
 
 
@@ -59,7 +59,9 @@ class ColdStart:
     starts: int
 
 
-def cold_start(model: Path | str, num_threads: int, runtime: str = "auto", starts: int = STARTS) -> ColdStart:
+def cold_start(
+    model: Path | str, num_threads: int, runtime: str = "auto", starts: int = _STARTS
+) -> ColdStart:
     """Starts ``starts`` processes one after the other and returns the medians.
 
     Raises:
@@ -86,7 +88,7 @@ def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> Co
     import_module(RUNTIMES[choose_runtime(runtime)])
     before = resident_peak_bytes()
     with Classifier(model, num_threads=num_threads, runtime=runtime) as classifier:
-        first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(PREDICTIONS)]
+        first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(_PREDICTIONS)]
         after, steady = resident_peak_bytes(), resident_bytes()
         return ColdStart(
             load_ms=classifier.load_ms,
@@ -117,7 +119,7 @@ def _status_bytes(status: Path, field: str) -> int | None:
         found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found.group(1)) * BYTES_PER_KIB if found else None
+    return int(found.group(1)) * _BYTES_PER_KIB if found else None
 
 
 def _rusage_peak_bytes() -> int | None:
@@ -126,7 +128,7 @@ def _rusage_peak_bytes() -> int | None:
     except ModuleNotFoundError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * BYTES_PER_KIB
+    return peak if sys.platform == "darwin" else peak * _BYTES_PER_KIB
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -11,8 +11,10 @@ from dermedge.benchmarks.report import BenchmarkReport, ModelResult, circumstanc
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.text_table import TextTable
 
-BAR_HEIGHT, BAR_GAP, NAMES_WIDTH, PLOT_WIDTH = 14, 14, 260, 500
-PAGE = Template("""<!DOCTYPE html>
+__all__ = ["latency_svg", "to_html"]
+
+_BAR_HEIGHT, _BAR_GAP, _NAMES_WIDTH, _PLOT_WIDTH = 14, 14, 260, 500
+_PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -48,17 +50,17 @@ $circumstances
 </body>
 </html>
 """)
-DOUBT = (
+_DOUBT = (
     '<p class="warning">Figures marked noisy or throttled are not to be relied on; the reasons are below.</p>'
 )
 
 
 def to_html(report: BenchmarkReport) -> str:
     """The page, with the tables and circumstances of the terminal and a plot of the latencies."""
-    return PAGE.substitute(
+    return _PAGE.substitute(
         date=escape(report.created[:10]),
         disclaimer=escape(DISCLAIMER),
-        doubt="" if all(report.mark(row) == GOOD for row in report.rows) else DOUBT,
+        doubt="" if all(report.mark(row) == GOOD for row in report.rows) else _DOUBT,
         plot=latency_svg(report.rows),
         tables="\n".join(map(_table, tables(report))),
         circumstances="\n".join(f"<li>{escape(line)}</li>" for line in circumstances(report)),
@@ -67,21 +69,21 @@ def to_html(report: BenchmarkReport) -> str:
 
 def latency_svg(rows: Sequence[ModelResult]) -> str:
     """A bar for each row: to its median, and on to its 99th percentile."""
-    scale = PLOT_WIDTH / max(row.latency.total.p99 for row in rows)
-    step = BAR_HEIGHT + BAR_GAP
-    width, height = NAMES_WIDTH + PLOT_WIDTH + 70, step * len(rows)
+    scale = _PLOT_WIDTH / max(row.latency.total.p99 for row in rows)
+    step = _BAR_HEIGHT + _BAR_GAP
+    width, height = _NAMES_WIDTH + _PLOT_WIDTH + 70, step * len(rows)
     bars = []
     for number, row in enumerate(rows):
         total, top = row.latency.total, number * step
-        middle = top + BAR_HEIGHT - 3
+        middle = top + _BAR_HEIGHT - 3
         name = f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
         bars.append(
-            f'<text x="{NAMES_WIDTH - 8}" y="{middle}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="{NAMES_WIDTH}" y="{top}" width="{total.p99 * scale:.1f}" height="{BAR_HEIGHT}" '
+            f'<text x="{_NAMES_WIDTH - 8}" y="{middle}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{_NAMES_WIDTH}" y="{top}" width="{total.p99 * scale:.1f}" height="{_BAR_HEIGHT}" '
             'fill="#2f8fd0" fill-opacity=".35"/>'
-            f'<rect x="{NAMES_WIDTH}" y="{top}" width="{total.median * scale:.1f}" height="{BAR_HEIGHT}" '
+            f'<rect x="{_NAMES_WIDTH}" y="{top}" width="{total.median * scale:.1f}" height="{_BAR_HEIGHT}" '
             'fill="#2f8fd0"/>'
-            f'<text x="{NAMES_WIDTH + total.p99 * scale + 6:.1f}" y="{middle}">{total.median:.2f}</text>'
+            f'<text x="{_NAMES_WIDTH + total.p99 * scale + 6:.1f}" y="{middle}">{total.median:.2f}</text>'
         )
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(bars)}</svg>'
 

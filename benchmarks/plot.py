@@ -17,18 +17,20 @@ from dermedge.edge.files import write_beside
 if TYPE_CHECKING:
     from dermedge.train.evaluation.metrics import Score
 
-SUFFIXES = (".png", ".svg", ".pdf")
-WIDTH_INCHES, PANEL_INCHES = 8.0, 4.2
-DPI = 150
+__all__ = ["check_plot", "pareto_front", "plain_axes", "save_plot", "spread_out"]
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+_WIDTH_INCHES, _PANEL_INCHES = 8.0, 4.2
+_DPI = 150
 # Area of a marker in square points for a file of one MB.
-AREA_PER_MB = 60
+_AREA_PER_MB = 60
 # Where the slowest takes so many times as long as the fastest, the others would lie in one corner.
-LOGARITHMIC_FROM = 8
-MIN_AREA = 25
+_LOGARITHMIC_FROM = 8
+_MIN_AREA = 25
 # Between two names, as a share of the height of the axes.
-NAME_SPACING = 0.07
+_NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def check_plot(path: Path) -> None:
@@ -40,8 +42,8 @@ def check_plot(path: Path) -> None:
     """
     if util.find_spec("matplotlib") is None:
         raise MissingExtra("matplotlib", "benchmark")
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"--plot is '{path}'; its name must end in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise OptionError(f"--plot is '{path}'; its name must end in {', '.join(_SUFFIXES)}")
 
 
 def save_plot(report: BenchmarkReport, path: Path) -> None:
@@ -57,7 +59,7 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = {title: scores for title, scores in _panels(report.rows).items() if any(scores)}
-    figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES * len(panels)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH_INCHES, _PANEL_INCHES * len(panels)), dpi=_DPI, layout="constrained")
     for axes, (title, scores) in zip(
         figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
     ):
@@ -103,9 +105,9 @@ def _draw(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]
     plain = [(latency_ms, score.value) for latency_ms, score in points.values()]
     front = [indices[at] for at in pareto_front(plain)]
     for index, (latency_ms, score) in points.items():
-        colour = COLOURS[index % len(COLOURS)]
+        colour = _COLOURS[index % len(_COLOURS)]
         axes.plot([latency_ms] * 2, [score.low, score.high], color=colour, linewidth=1.5, alpha=0.6)
-        area = max(MIN_AREA, AREA_PER_MB * rows[index].size_bytes / BYTES_PER_MB)
+        area = max(_MIN_AREA, _AREA_PER_MB * rows[index].size_bytes / BYTES_PER_MB)
         fill = colour if index in front else "white"
         axes.scatter(latency_ms, score.value, area, fill, edgecolors=colour, linewidths=1.4, zorder=3)
     steps = [points[index] for index in front]
@@ -120,7 +122,7 @@ def _draw(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]
     from matplotlib.ticker import LogLocator
 
     fastest, slowest = (choose(latency_ms for latency_ms, _ in points.values()) for choose in (min, max))
-    if slowest > LOGARITHMIC_FROM * fastest:
+    if slowest > _LOGARITHMIC_FROM * fastest:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -149,7 +151,7 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
     order = sorted(points, key=lambda index: points[index][1].value)
     wanted = [(points[index][1].value - bottom) / (top - bottom) for index in order]
     several = len({row.num_threads for row in rows}) > 1
-    spacing = min(NAME_SPACING, 1 / len(order))
+    spacing = min(_NAME_SPACING, 1 / len(order))
     for index, height in zip(order, spread_out(wanted, spacing), strict=True):
         row, (latency_ms, score) = rows[index], points[index]
         threads = f", {row.num_threads} threads" if several else ""
@@ -159,12 +161,12 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
             (latency_ms, score.value),
             xytext=(1.02, height),
             textcoords="axes fraction",
-            color=COLOURS[index % len(COLOURS)],
+            color=_COLOURS[index % len(_COLOURS)],
             fontsize=8,
             verticalalignment="center",
             arrowprops={
                 "arrowstyle": "-",
-                "color": COLOURS[index % len(COLOURS)],
+                "color": _COLOURS[index % len(_COLOURS)],
                 "alpha": 0.3,
                 "relpos": (0, 0.5),
             },

@@ -23,11 +23,13 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import read_graph, tflite_schema
 from dermedge.edge.model.runtime import Interpreter, open_interpreter
 
-WARMUP_ROUNDS = 5
+__all__ = ["MAX_ROUNDS", "OpTime", "Profile", "cut", "profile"]
+
+_WARMUP_ROUNDS = 5
 MAX_ROUNDS = 200
-MAX_SECS = 10.0
-NS_PER_MS = 1e6
-CONSTANT_BUFFER = 0
+_MAX_SECS = 10.0
+_NS_PER_MS = 1e6
+_CONSTANT_BUFFER = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Profile:
         return sum(op.ms or 0.0 for op in self.ops)
 
 
-def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: float = MAX_SECS) -> Profile:
+def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: float = _MAX_SECS) -> Profile:
     """Times every op of a model, and the model.
 
     Raises:
@@ -125,14 +127,14 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
         if at >= 0  # -1: left out
     )
     place = {at: new for new, at in enumerate(indices)}
-    tensors, buffers = [], [copy(root.buffers[CONSTANT_BUFFER])]
+    tensors, buffers = [], [copy(root.buffers[_CONSTANT_BUFFER])]
     for at in indices:
         tensor = copy(graph.tensors[at])
         if _is_constant(root, at):
             buffers.append(root.buffers[tensor.buffer])
             tensor.buffer = len(buffers) - 1
         else:
-            tensor.buffer = CONSTANT_BUFFER
+            tensor.buffer = _CONSTANT_BUFFER
         tensors.append(tensor)
     part, single = copy(root), copy(graph)
     single.tensors = tensors
@@ -181,12 +183,12 @@ def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> 
     """Milliseconds, [rounds][interpreters]; at least one round, and 0 for None."""
     rounds: list[list[float]] = []
     ends = perf_counter() + max_secs
-    while not rounds or (len(rounds) < WARMUP_ROUNDS + MAX_ROUNDS and perf_counter() < ends):
+    while not rounds or (len(rounds) < _WARMUP_ROUNDS + MAX_ROUNDS and perf_counter() < ends):
         rounds.append([_invoke_ms(one) if one else 0.0 for one in interpreters])
-    return rounds[WARMUP_ROUNDS:] or rounds
+    return rounds[_WARMUP_ROUNDS:] or rounds
 
 
 def _invoke_ms(interpreter: Interpreter) -> float:
     started = perf_counter_ns()
     interpreter.invoke()
-    return (perf_counter_ns() - started) / NS_PER_MS
+    return (perf_counter_ns() - started) / _NS_PER_MS

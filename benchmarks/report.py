@@ -25,13 +25,28 @@ from dermedge.edge.text_table import NOT_MEASURED, TABLE_WIDTH, TextTable, csv_o
 if TYPE_CHECKING:
     from dermedge.train.evaluation.metrics import Score
 
+__all__ = [
+    "SCHEMA",
+    "BenchmarkReport",
+    "ModelResult",
+    "circumstances",
+    "hardware",
+    "save",
+    "software",
+    "tables",
+    "to_csv",
+    "to_json",
+    "to_markdown",
+    "to_text",
+]
+
 SCHEMA = "dermedge-benchmark/2"
-PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
-SLOWEST_OPS = 10
-PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
-MACS_PER_MMAC = 1e6
+_PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
+_SLOWEST_OPS = 10
+_PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
+_MACS_PER_MMAC = 1e6
 # Above this many, recall by class stands in the CSV and JSON only.
-MAX_CLASSES_SHOWN = 20
+_MAX_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -388,7 +403,7 @@ def _recall_table(report: BenchmarkReport) -> TextTable | None:
     """The classes down, the models across by their numbers; None without accuracy or with many classes."""
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
-    if not recalls or len(recalls[0]) > MAX_CLASSES_SHOWN:
+    if not recalls or len(recalls[0]) > _MAX_CLASSES_SHOWN:
         return None
     numbers = tuple(str(number) for number in range(1, len(recalls) + 1))
     key = ", ".join(f"{number} = {row.model}" for number, row in zip(numbers, models, strict=True))
@@ -407,7 +422,7 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
         (f"{kind} x {len(ops)}", sum(op.macs for op in ops), sum(op.ms or 0.0 for op in ops))
         for kind, ops in kinds.items()
     ]
-    slowest = sorted(profile.ops, key=lambda op: op.ms or 0.0, reverse=True)[:SLOWEST_OPS]
+    slowest = sorted(profile.ops, key=lambda op: op.ms or 0.0, reverse=True)[:_SLOWEST_OPS]
     single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
     unmeasured = sum(op.ms is None for op in profile.ops)
     title = (
@@ -417,9 +432,9 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
         f"{unmeasured} of {len(profile.ops)} not measured."
     )
     return [
-        TextTable(title, PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
+        TextTable(title, _PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
         TextTable(
-            f"The slowest ops of {of}: place, kind and output.", PROFILE_HEAD, _profile_rows(single, profile)
+            f"The slowest ops of {of}: place, kind and output.", _PROFILE_HEAD, _profile_rows(single, profile)
         ),
     ]
 
@@ -431,8 +446,8 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
             name,
             f"{ms:.3f}",
             f"{ms / profile.parts_ms:.1%}",
-            f"{macs / MACS_PER_MMAC:.2f}",
-            f"{macs / MACS_PER_MMAC / ms:.1f}" if macs and ms else "-",
+            f"{macs / _MACS_PER_MMAC:.2f}",
+            f"{macs / _MACS_PER_MMAC / ms:.1f}" if macs and ms else "-",
         )
         for name, macs, ms in times
     )
@@ -460,7 +475,7 @@ def _flat(report: BenchmarkReport, row: ModelResult) -> dict[str, object]:
     }
     for part in ("total", "preprocess", "invoke", "postprocess"):
         found = getattr(times, part)
-        values |= {f"{part}_{name}_ms": getattr(found, name) for name in PERCENTILES}
+        values |= {f"{part}_{name}_ms": getattr(found, name) for name in _PERCENTILES}
     values |= {
         f"loop_{part}_ms": row.loop and getattr(row.loop, part).median
         for part in ("capture", "preprocess", "invoke", "postprocess", "rest", "end_to_end")

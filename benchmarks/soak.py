@@ -27,13 +27,27 @@ from dermedge.edge.files import write_beside, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
-SCHEMA = "dermedge-soak/1"
+__all__ = [
+    "MAX_WINDOW_S",
+    "MIN_WINDOW_S",
+    "SERIES",
+    "SoakRun",
+    "SoakWindow",
+    "save",
+    "save_plot",
+    "soak",
+    "to_json",
+    "to_text",
+    "window",
+]
+
+_SCHEMA = "dermedge-soak/1"
 # As many windows as the time has, but none longer or shorter than these.
-WINDOWS = 60
+_WINDOWS = 60
 MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
-S_PER_MINUTE = 60.0
+_S_PER_MINUTE = 60.0
 # Of 5 % over the four series that are tested.
-ALPHA = 0.05 / 4
+_ALPHA = 0.05 / 4
 # field of Window -> (what it is called, unit)
 SERIES = {
     "latency_ms": ("end to end, median", "ms"),
@@ -41,9 +55,9 @@ SERIES = {
     "memory_mb": ("memory", "MB"),
     "temperature_c": ("temperature", "°C"),
 }
-SIZE_INCHES = (8.0, 9.0)
-DPI = 130
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
+_SIZE_INCHES = (8.0, 9.0)
+_DPI = 130
+_COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 
 
 @dataclass(frozen=True)
@@ -135,7 +149,7 @@ def soak(
     Raises:
         SourceError, PictureError: the source cannot be read.
     """
-    window_s = min(max(minutes * S_PER_MINUTE / WINDOWS, MIN_WINDOW_S), MAX_WINDOW_S)
+    window_s = min(max(minutes * _S_PER_MINUTE / _WINDOWS, MIN_WINDOW_S), MAX_WINDOW_S)
     found = SoakRun(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -153,8 +167,8 @@ def soak(
             for made, end_s in running:
                 found = replace(found, windows=(*found.windows, made))
                 keep(found)
-                progress(f"soak: {end_s / S_PER_MINUTE:.1f} of {minutes:g} minutes")
-                if end_s >= minutes * S_PER_MINUTE:
+                progress(f"soak: {end_s / _S_PER_MINUTE:.1f} of {minutes:g} minutes")
+                if end_s >= minutes * _S_PER_MINUTE:
                     return found
     except KeyboardInterrupt:
         return replace(found, stopped=True)
@@ -209,23 +223,23 @@ def to_json(found: SoakRun) -> str:
     """All windows, and the drifts that follow from them; null is "not measured"."""
     drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
     content: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "disclaimer": DISCLAIMER,
         **asdict(found),
-        "alpha": ALPHA,
+        "alpha": _ALPHA,
         "drifts": drifts,
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def to_csv(found: SoakRun) -> str:
+def _to_csv(found: SoakRun) -> str:
     """One line a window; an empty cell is "not measured"."""
     return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 
 def save(found: SoakRun, folder: Path) -> list[Path]:
     """Writes soak.csv and soak.json, each whole or not at all; raises StorageError."""
-    writers = {"soak.csv": to_csv, "soak.json": to_json}
+    writers = {"soak.csv": _to_csv, "soak.json": to_json}
     for name, writer in writers.items():
         write_text(folder / name, writer(found))
     return [folder / name for name in writers]
@@ -235,10 +249,10 @@ def save_plot(found: SoakRun, path: Path) -> None:
     """Draws the series over time, one below the other, with their trends; raises StorageError."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     panels = figure.subplots(len(SERIES), 1, sharex=True)
-    for axes, colour, (name, (title, unit)) in zip(panels, COLOURS, SERIES.items(), strict=True):
-        told = [(one.at_s / S_PER_MINUTE, getattr(one, name)) for one in found.windows]
+    for axes, colour, (name, (title, unit)) in zip(panels, _COLOURS, SERIES.items(), strict=True):
+        told = [(one.at_s / _S_PER_MINUTE, getattr(one, name)) for one in found.windows]
         told = [(minute, value) for minute, value in told if value is not None]
         axes.set_ylabel(unit)
         plain_axes(axes)
@@ -290,7 +304,7 @@ def _table(found: SoakRun) -> TextTable:
     title = (
         f"The whole loop of {found.model} for {_minutes(found):.1f} minutes: {frames} frames, "
         f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the time. p: "
-        f"Mann-Kendall's test for autocorrelated series; a drift is below {ALPHA:g}, 0.05 over four series."
+        f"Mann-Kendall's test for autocorrelated series; a drift is below {_ALPHA:g}, 0.05 over four series."
     )
     return TextTable(title, head, tuple(rows))
 
@@ -313,11 +327,11 @@ def _circumstances(found: SoakRun) -> list[str]:
 
 
 def _minutes(found: SoakRun) -> float:
-    return len(found.windows) * found.window_s / S_PER_MINUTE
+    return len(found.windows) * found.window_s / _S_PER_MINUTE
 
 
 def _direction(drift: Drift) -> str:
-    if drift.p_value >= ALPHA:
+    if drift.p_value >= _ALPHA:
         return "none found"
     return "rises" if drift.change > 0 else "falls"
 

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from dermedge.benchmarks.conditions import Conditions
 from dermedge.benchmarks.latency import STEADY_ROUNDS, STEADY_WITHIN, Latency, Measurement
 
+__all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_run", "mark"]
+
 # Noisy, by the run: others may take so many cores, and the warm-up must have become steady.
 MAX_OTHERS_CORES = 0.1
 # Noisy, by the model, each as a share of its median: half the interval of the median, the drift from the
 # first half to the second, and how far the 90th percentile is above the median.
-MAX_HALF_INTERVAL = 0.02
-MAX_DRIFT = 0.05
-MAX_TAIL = 0.25
+_MAX_HALF_INTERVAL = 0.02
+_MAX_DRIFT = 0.05
+_MAX_TAIL = 0.25
 # Throttled: the clock fell, while measuring, below this share of the highest that was seen meanwhile.
-LEAST_CLOCK = 0.9
+_LEAST_CLOCK = 0.9
 
-GOOD, NOISY, THROTTLED = "good", "noisy", "throttled"
+GOOD, NOISY, _THROTTLED = "good", "noisy", "throttled"
 
 
 def faults_of_run(run: Measurement) -> list[str]:
     """Why no figure of a run may be taken as good, each beginning with ``noisy`` or ``throttled``."""
-    found = [f"{THROTTLED}: {reason}" for reason in _throttled(run.conditions)]
+    found = [f"{_THROTTLED}: {reason}" for reason in _throttled(run.conditions)]
     if run.others_cores is not None and run.others_cores > MAX_OTHERS_CORES:
         found.append(f"{NOISY}: other processes kept {run.others_cores:.2f} cores busy")
     if not run.is_steady:
@@ -39,19 +41,19 @@ def faults_of_model(latency: Latency) -> list[str]:
     half_interval = (total.high - total.low) / 2 / total.median
     tail = total.p90 / total.median - 1
     found = []
-    if half_interval > MAX_HALF_INTERVAL:
+    if half_interval > _MAX_HALF_INTERVAL:
         found.append(f"{NOISY}: its median is known only to {half_interval:.1%}")
-    if abs(latency.drift) > MAX_DRIFT:
+    if abs(latency.drift) > _MAX_DRIFT:
         found.append(f"{NOISY}: its second half took {latency.drift:+.0%}")
-    if tail > MAX_TAIL:
+    if tail > _MAX_TAIL:
         found.append(f"{NOISY}: its 90th percentile is {tail:.0%} above the median")
     return found
 
 
 def mark(faults: Sequence[str]) -> str:
     """One word for a model, of its faults and those of the run."""
-    if any(fault.startswith(THROTTLED) for fault in faults):
-        return THROTTLED
+    if any(fault.startswith(_THROTTLED) for fault in faults):
+        return _THROTTLED
     return NOISY if faults else GOOD
 
 
@@ -63,6 +65,6 @@ def _throttled(conditions: Sequence[Conditions]) -> list[str]:
     if events and max(events) > min(events):
         found.append(f"the processor was slowed for heat {max(events) - min(events)} times")
     clocks = [one.clock_mhz for one in conditions[1:-1] if one.clock_mhz is not None]
-    if clocks and min(clocks) < LEAST_CLOCK * max(clocks):
+    if clocks and min(clocks) < _LEAST_CLOCK * max(clocks):
         found.append(f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
     return found

@@ -22,6 +22,18 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.photo_files import PhotoFiles
 
+__all__ = [
+    "LOOP_S",
+    "WARMUP_RESULTS",
+    "EndlessSource",
+    "LoopTimes",
+    "OpenSource",
+    "measure_loop",
+    "results",
+    "source_opener",
+    "summarize",
+]
+
 # Of each model.
 LOOP_S = 3.0
 WARMUP_RESULTS = 8

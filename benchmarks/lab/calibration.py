@@ -20,9 +20,11 @@ from dermedge.edge.cli.arguments import positive_int
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.progress import progress_line
 
-COUNTS = (20, 200, 500)
-MIDDLE = 200
-EVENLY, AS_THEY_COME = "evenly", "as they come"
+__all__ = ["CalibrationResult", "main"]
+
+_COUNTS = (20, 200, 500)
+_MIDDLE = 200
+_EVENLY, _AS_THEY_COME = "evenly", "as they come"
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ def main(argv: Sequence[str]) -> int:
     """Prints a Markdown table."""
     parser = experiment_parser("calibration", "Calibration choices of int8, measured against each other.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a folder of dermedge train")
-    parser.add_argument("--counts", type=positive_int, nargs="+", default=COUNTS, help="calibration photos")
+    parser.add_argument("--counts", type=positive_int, nargs="+", default=_COUNTS, help="calibration photos")
     options = parser.parse_args(argv)
     print("| photos | drawn | ranges | same class as float | logits apart | balanced accuracy |")
     print("| ---: | --- | --- | ---: | ---: | ---: |")
-    for row in measure(options.run, options.counts):
+    for row in _measure(options.run, options.counts):
         print(
             f"| {row.photos} | {row.drawn} | {row.ranges} | {row.agreement:.1%} | {row.logits_apart:.3f} "
             f"| {row.balanced_accuracy:.3f} |",
@@ -63,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
+def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     """Every method with the middle count drawn evenly, every count, and photos as they come.
 
     Raises:
@@ -75,15 +77,15 @@ def measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     from dermedge.convert.to_tflite.ranges import METHODS
 
     run = RunFolder(path)
-    middle = load_run(run, MIDDLE, show_progress=progress_line)
-    choices = [(MIDDLE, EVENLY, method) for method in (RECORDED, *METHODS)]
-    choices += [(count, EVENLY, RECORDED) for count in counts if count != MIDDLE]
-    choices.append((MIDDLE, AS_THEY_COME, RECORDED))
+    middle = load_run(run, _MIDDLE, show_progress=progress_line)
+    choices = [(_MIDDLE, _EVENLY, method) for method in (RECORDED, *METHODS)]
+    choices += [(count, _EVENLY, RECORDED) for count in counts if count != _MIDDLE]
+    choices.append((_MIDDLE, _AS_THEY_COME, RECORDED))
     for count, drawn, method in choices:
         subject = middle
-        if drawn == AS_THEY_COME:
+        if drawn == _AS_THEY_COME:
             subject = replace(middle, calibration=_as_they_come(run, count))
-        elif count != MIDDLE:
+        elif count != _MIDDLE:
             subject = load_run(run, count)
         made = convert_to_form(subject, Form(INT8_PTQ, ranges=method), 1.0)
         yield CalibrationResult(

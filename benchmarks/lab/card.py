@@ -17,11 +17,13 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
+__all__ = ["CARD", "COMMAND", "main", "tables"]
+
 CARD = ROOT / "models" / "README.md"
-RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
+_RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
 COMMAND = command_line("card", [])
 # Name, as `dermedge.train.evaluation.scorecard.FIGURES` has it -> what the card calls it.
-FIGURES = {
+_FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
     "balanced_accuracy": "balanced accuracy, five classes, as it answers",
     "accuracy": "accuracy, five classes",
@@ -40,12 +42,12 @@ FIGURES = {
     "conformal_coverage": "prediction sets for 90 %: coverage",
     "conformal_size": "prediction sets: classes",
 }
-CLASS_FIGURES = ("precision", "recall", "f1", "auroc")
-LEAST_P = 0.001
-SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
+_CLASS_FIGURES = ("precision", "recall", "f1", "auroc")
+_LEAST_P = 0.001
+_SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
 
 
-def tables(path: Path = RESULTS) -> str:
+def tables(path: Path = _RESULTS) -> str:
     """Markdown: all models beside each other, then the classes and the sources of those that ship."""
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]
@@ -68,21 +70,21 @@ def main(argv: Sequence[str]) -> int:
 
 def _figures(models: list[dict[str, Any]]) -> TextTable:
     rows = tuple(
-        (title, *(_score(model["figures"][name]) for model in models)) for name, title in FIGURES.items()
+        (title, *(_score(model["figures"][name]) for model in models)) for name, title in _FIGURES.items()
     )
     return TextTable("Test split:", ("", *(model["name"] for model in models)), rows)
 
 
 def _classes(model: dict[str, Any]) -> TextTable:
     rows = tuple(
-        (label, *(_score(one[name]) for name in CLASS_FIGURES), str(one["photos"]))
+        (label, *(_score(one[name]) for name in _CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
     )
     return TextTable(f"{model['name']} by class:", ("", "precision", "recall", "F1", "AUROC", "photos"), rows)
 
 
 def _sources(models: list[dict[str, Any]]) -> TextTable:
-    head = [f"{model['name']}: {FIGURES[name]}" for model in models for name in SOURCE_FIGURES]
+    head = [f"{model['name']}: {_FIGURES[name]}" for model in models for name in _SOURCE_FIGURES]
     rows = tuple(
         (
             source,
@@ -90,11 +92,11 @@ def _sources(models: list[dict[str, Any]]) -> TextTable:
             *(
                 _score(model["sources"][source]["figures"][name])
                 for model in models
-                for name in SOURCE_FIGURES
+                for name in _SOURCE_FIGURES
             ),
         )
         for source, found in models[0]["sources"].items()
-        if found["figures"][SOURCE_FIGURES[0]] is not None
+        if found["figures"][_SOURCE_FIGURES[0]] is not None
     )
     return TextTable("By source:", ("", "photos", *head), rows)
 
@@ -104,7 +106,7 @@ def _compared(comparisons: list[dict[str, Any]]) -> TextTable:
     for one in comparisons:
         p = one["mcnemar"]["p_value"]
         alike, gain = _score(one["agreement"]), _score(one["balanced_accuracy_change"])
-        rows.append((one["other"], alike, "< 0.001" if p < LEAST_P else f"{p:.3f}", gain))
+        rows.append((one["other"], alike, "< 0.001" if p < _LEAST_P else f"{p:.3f}", gain))
     return TextTable(
         f"Others beside {comparisons[0]['first']}:",
         ("", "answered alike", "McNemar's p", "balanced accuracy, five classes, gained"),

@@ -24,8 +24,10 @@ from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_peak_bytes
 from dermedge.edge.cli.arguments import positive_int
 
+__all__ = ["BARE", "OURS", "ConversionCost", "convert_once", "main"]
+
 BARE, OURS = "bare TFLiteConverter", "dermedge"
-CLASSES = 5
+_CLASSES = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def convert_once(who: str, size: int, count: int) -> ConversionCost:
 
     import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
 
-    model = keras.applications.MobileNetV2(input_shape=(size, size, 3), weights=None, classes=CLASSES)
+    model = keras.applications.MobileNetV2(input_shape=(size, size, 3), weights=None, classes=_CLASSES)
     pictures = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     started = perf_counter()
     made = _bare(tf, model, pictures) if who == BARE else _ours(tf, model, pictures)
@@ -104,7 +106,7 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
         return [model(pixels, training=False)]
 
     weights = {variable.name: variable for variable in model.weights}
-    labels = tuple(map(str, range(CLASSES)))
+    labels = tuple(map(str, range(_CLASSES)))
     size = pictures[0].shape[0]
     network = Network("mobilenet_v2", size, labels, NORMALIZATIONS["dermedge"], compute, weights)
     return to_tflite(network, Form(INT8_PTQ), pictures)

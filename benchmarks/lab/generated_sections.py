@@ -6,6 +6,8 @@ import re
 
 from dermedge.edge.errors import DataError
 
+__all__ = ["END", "begin", "replace_section"]
+
 END = "<!-- end -->"
 
 

@@ -54,14 +54,29 @@ from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
-EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
-SIZES = (96, 128, 160, 192, 224, 256)
-WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
+__all__ = [
+    "PHOTO_SERIES",
+    "SIZE",
+    "SMALL_SIZE",
+    "GrowthPoint",
+    "GrowthResult",
+    "accuracy",
+    "audit",
+    "latency",
+    "main",
+    "photos",
+    "table",
+    "training",
+]
+
+_EXTRAS = {"matplotlib": "benchmark", "tensorflow": "train"}
+_SIZES = (96, 128, 160, 192, 224, 256)
+_WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 SIZE, SMALL_SIZE = 192, 128
-RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
-TRAINING_COUNTS = (256, 512, 1024, 2048)
-AUDIT_COUNTS = (500, 1000, 2000, 4000)
-PHOTO_COUNTS, PHOTOS_PER_EPOCH = (2000, 25000), 1024
+_RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
+_TRAINING_COUNTS = (256, 512, 1024, 2048)
+_AUDIT_COUNTS = (500, 1000, 2000, 4000)
+_PHOTO_COUNTS, _PHOTOS_PER_EPOCH = (2000, 25000), 1024
 # Series of ``photos`` -> the figure of `many_photos` that it is, and its unit.
 PHOTO_SERIES = {
     "reading all photos for the catalogue": ("reading_s", "s"),
@@ -77,19 +92,19 @@ PHOTO_SERIES = {
     "cache on disk": ("cache_mb", "MB"),
 }
 # Of a photo: its decoded picture, and its texture while copies are looked for.
-CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
-BYTES_PER_KB = 1e3
-PANEL_INCHES = 4.4
-DPI = 130
+_CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
+_BYTES_PER_KB = 1e3
+_PANEL_INCHES = 4.4
+_DPI = 130
 # Above and below the points, a factor.
-ROOM = 1.15
-SCORES = {
+_ROOM = 1.15
+_SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
 # What varies, what x is, and of each step x, the network and its threads.
-Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
-COLOUR, FIT_COLOUR = "#0072b2", "#444444"
+_Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
+_COLOUR, _FIT_COLOUR = "#0072b2", "#444444"
 
 
 @dataclass(frozen=True)
@@ -148,7 +163,7 @@ class GrowthResult:
 def main(argv: Sequence[str]) -> int:
     """Measures, writes and prints; returns the exit status."""
     options = _parse(argv)
-    for package, extra in EXTRAS.items():
+    for package, extra in _EXTRAS.items():
         if util.find_spec(package) is None:
             raise MissingExtra(package, extra)
     check_writable(options.output)
@@ -161,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
         )
     found = replace(found, notes=(*found.notes, _machine(), DISCLAIMER))
     show_progress("")
-    save(found, options.output)
+    _save(found, options.output)
     print("\n".join(["", table(found).to_text(), "", *found.notes]))
     return 0
 
@@ -177,7 +192,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
         [*((shape, 1) for shape in (*sizes, *widths)), *((base, count) for count in cores)]
     )
     times, bytes_of = _time_untrained(list(wanted), frames, options.run_length)
-    varied: list[Varied] = [
+    varied: list[_Varied] = [
         ("input size", "side of the input, pixels", [(shape.size, shape, 1) for shape in sizes]),
         ("width", "factor of the filters", [(shape.width, shape, 1) for shape in widths]),
         ("threads", "threads", [(count, base, count) for count in cores]),
@@ -209,7 +224,7 @@ def _time_untrained(
 
 
 def _series_of(
-    varied: Sequence[Varied],
+    varied: Sequence[_Varied],
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
@@ -286,12 +301,12 @@ def training(options: argparse.Namespace) -> GrowthResult:
 
 def audit(options: argparse.Namespace) -> GrowthResult:
     """The audit of more and more photos, drawn at random from all."""
-    from dermedge.train.data.audit import run_audit
+    from dermedge.train.data.audit.run import run_audit
 
     paths = find_pictures(options.photos) if options.photos.is_dir() else []
     if not paths:
         raise DataError(f"there is no picture in '{options.photos}'")
-    asked = options.counts or [*(count for count in AUDIT_COUNTS if count < len(paths)), len(paths)]
+    asked = options.counts or [*(count for count in _AUDIT_COUNTS if count < len(paths)), len(paths)]
     counts = _counts(asked, len(paths), str(options.photos))
     order = np.random.default_rng(0).permutation(len(paths))
     points = []
@@ -321,7 +336,7 @@ def photos(options: argparse.Namespace) -> GrowthResult:
     options.output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".photos-", dir=options.output) as made:
         all_photos = Path(made) / "photos"
-        check_room(originals, counts[-1], CACHED_BYTES, Path(made))
+        check_room(originals, counts[-1], _CACHED_BYTES, Path(made))
         paths = make_photos(originals, all_photos, counts[-1], _told("making photo"))
         points = []
         for count in counts:
@@ -329,7 +344,7 @@ def photos(options: argparse.Namespace) -> GrowthResult:
             _link(paths[:count], all_photos, folder / "photos")
             points += _starts(folder, count, options.photos_per_epoch)
             rmtree(folder)
-        size_kb = sum(path.stat().st_size for path in paths) / len(paths) / BYTES_PER_KB
+        size_kb = sum(path.stat().st_size for path in paths) / len(paths) / _BYTES_PER_KB
     notes = (
         f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones as "
         "`benchmarks/made_photos.py` tells, each its own lesion; the first ones of more are the fewer",
@@ -385,7 +400,7 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
         sizes = [classifier.input_size for classifier in opened]
     points, x_names = [], {}
     for name in ("balanced_accuracy", "melanoma_sensitivity"):
-        series = f"{SCORES[name]} by input size"
+        series = f"{_SCORES[name]} by input size"
         told = [
             (size, found) for size, one in zip(sizes, scores, strict=True) if (found := getattr(one, name))
         ]
@@ -429,48 +444,48 @@ def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
     return f"{exponent:.2f}", f"[{low:.2f}, {high:.2f}]", f"{law.r_squared:.3f}"
 
 
-def to_csv(found: GrowthResult) -> str:
+def _to_csv(found: GrowthResult) -> str:
     """One line a point."""
     return csv_of(list(GrowthPoint.__dataclass_fields__), map(asdict, found.points))
 
 
-def save(found: GrowthResult, folder: Path) -> None:
+def _save(found: GrowthResult, folder: Path) -> None:
     """Writes NAME.csv, NAME.md and NAME.png, each whole or not at all; raises StorageError."""
-    write_text(folder / f"{found.name}.csv", to_csv(found))
+    write_text(folder / f"{found.name}.csv", _to_csv(found))
     notes = "\n".join(f"- {note}" for note in found.notes)
     page = [f"# {found.title}", table(found).to_markdown(), notes, f"![{found.title}]({found.name}.png)"]
     write_text(folder / f"{found.name}.md", "\n\n".join(page) + "\n")
-    save_plot(found, folder / f"{found.name}.png")
+    _save_plot(found, folder / f"{found.name}.png")
 
 
-def save_plot(found: GrowthResult, path: Path) -> None:
+def _save_plot(found: GrowthResult, path: Path) -> None:
     """Draws each series in a panel of its own, with its law; raises StorageError."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     columns = min(2, len(found.x_names))
     rows = -(-len(found.x_names) // columns)
-    size = (PANEL_INCHES * columns, 0.75 * PANEL_INCHES * rows + 0.4)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    size = (_PANEL_INCHES * columns, 0.75 * _PANEL_INCHES * rows + 0.4)
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (series, x_name) in zip(panels, found.x_names.items(), strict=False):
         points, law = found.of(series), found.law(series)
         x = [point.x for point in points]
         for point in points:
-            axes.plot([point.x] * 2, [point.low, point.high], color=COLOUR, linewidth=1.5, alpha=0.6)
-        axes.plot(x, [point.cost for point in points], "o", color=COLOUR, markersize=5)
+            axes.plot([point.x] * 2, [point.low, point.high], color=_COLOUR, linewidth=1.5, alpha=0.6)
+        axes.plot(x, [point.cost for point in points], "o", color=_COLOUR, markersize=5)
         if found.fitted:
             axes.set(xscale="log", yscale="log")
             axes.yaxis.set_major_locator(MaxNLocator(5))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
             # what hardly varies is drawn as such
-            axes.set_ylim(min(one.low for one in points) / ROOM, max(one.high for one in points) * ROOM)
+            axes.set_ylim(min(one.low for one in points) / _ROOM, max(one.high for one in points) * _ROOM)
         elif found.from_zero:
-            axes.set_ylim(0, max(one.high for one in points) * ROOM)
+            axes.set_ylim(0, max(one.high for one in points) * _ROOM)
         if law:
             line = np.geomspace(x[0], x[-1], 50)
-            axes.plot(line, [law(at) for at in line], "--", color=FIT_COLOUR, linewidth=1)
+            axes.plot(line, [law(at) for at in line], "--", color=_FIT_COLOUR, linewidth=1)
         axes.set_xticks(x, [f"{at:g}" for at in x])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.tick_params(labelsize=7, which="both")
@@ -523,12 +538,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)
     one.add_argument("--source", help="what to show: photos, a video, a camera, or demo")
     one.add_argument("--arch", default=ARCHITECTURE, help="of the networks")
-    one.add_argument("--sizes", type=_numbers(int), default=SIZES, help="sides of the input in pixels")
-    one.add_argument("--widths", type=_numbers(float), default=WIDTHS, help="factors of the filters")
-    one.set_defaults(measure=latency, run_length=RUN_LENGTH)
+    one.add_argument("--sizes", type=_numbers(int), default=_SIZES, help="sides of the input in pixels")
+    one.add_argument("--widths", type=_numbers(float), default=_WIDTHS, help="factors of the filters")
+    one.set_defaults(measure=latency, run_length=_RUN_LENGTH)
     one = commands.add_parser("training", help="an epoch against the number of photos", allow_abbrev=False)
     one.add_argument("--data", type=Path, required=True, help="a catalogue.csv")
-    one.add_argument("--counts", type=_numbers(int), default=TRAINING_COUNTS, help="numbers of photos")
+    one.add_argument("--counts", type=_numbers(int), default=_TRAINING_COUNTS, help="numbers of photos")
     one.set_defaults(measure=training)
     one = commands.add_parser("audit", help="against the number of photos", allow_abbrev=False)
     one.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder of photos")
@@ -536,9 +551,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     one.set_defaults(measure=audit)
     one = commands.add_parser("photos", help="a training on few and on many photos", allow_abbrev=False)
     one.add_argument("photos", type=Path, metavar="PHOTOS", help="labelled ones, to make more of")
-    one.add_argument("--counts", type=_numbers(int), default=PHOTO_COUNTS, help="numbers of photos")
+    one.add_argument("--counts", type=_numbers(int), default=_PHOTO_COUNTS, help="numbers of photos")
     one.add_argument(
-        "--photos-per-epoch", type=positive_int, default=PHOTOS_PER_EPOCH, help="the same for all counts"
+        "--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="the same for all counts"
     )
     one.set_defaults(measure=photos)
     one = commands.add_parser("accuracy", help="of trained files against input size", allow_abbrev=False)

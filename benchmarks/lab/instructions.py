@@ -33,17 +33,29 @@ from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.edge.text_table import TextTable, csv_of
 
+__all__ = [
+    "BOARD",
+    "CountedModel",
+    "InstructionCount",
+    "build_plugin",
+    "count",
+    "main",
+    "parts",
+    "to_csv",
+    "to_table",
+]
+
 BOARD = ROOT / ".venv-arm64"
-PLUGIN = Path(__file__).with_name("count_instructions.c")
-CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
+_PLUGIN = Path(__file__).with_name("count_instructions.c")
+_CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 # Of one process; each model is counted in two of them.
-RUNS = 2
-PROCESSES = 2
-TIMEOUT_S = 300
-MILLION = 1e6
-MARK = re.compile(r"^executed (\d+)$", re.MULTILINE)
-FLOAT32 = "float32, untrained"
-HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output benchmarks/results/arm64-instructions`."
+_RUNS = 2
+_PROCESSES = 2
+_TIMEOUT_S = 300
+_MILLION = 1e6
+_MARK = re.compile(r"^executed (\d+)$", re.MULTILINE)
+_FLOAT32 = "float32, untrained"
+_HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output benchmarks/results/arm64-instructions`."
 
 
 @dataclass(frozen=True)
@@ -83,19 +95,19 @@ class InstructionCount:
 def main(argv: Sequence[str]) -> int:
     """Counts, prints, and writes what was asked for; returns the exit status."""
     options = _parse(argv)
-    make_board()
+    _make_board()
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
-        models = given(options.models) if options.models else shipped(Path(made))
-        counts = [count(model, cpu, plugin, show_progress) for model in models for cpu in CPUS]
+        models = _given(options.models) if options.models else _shipped(Path(made))
+        counts = [count(model, cpu, plugin, show_progress) for model in models for cpu in _CPUS]
     clear_progress()
-    table, notes = to_table(counts), circumstances(counts)
+    table, notes = to_table(counts), _circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
     if options.output:
         write_text(options.output / "instructions.csv", to_csv(counts))
         page = [
             "# Instructions an inference on arm64",
-            HOW,
+            _HOW,
             table.to_markdown(),
             "\n".join(f"- {line}" for line in notes),
         ]
@@ -103,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def make_board() -> None:
+def _make_board() -> None:
     """Makes the emulated Python where it is missing or older than its locks.
 
     Raises:
@@ -123,26 +135,29 @@ def build_plugin(folder: Path) -> Path:
         ToolError: there is no C compiler.
     """
     plugin = folder / "count_instructions.so"
-    command = ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(plugin), str(PLUGIN)]
-    run_program(command, f"cc, the C compiler, on '{PLUGIN.name}'")
+    command = ["cc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(plugin), str(_PLUGIN)]
+    run_program(command, f"cc, the C compiler, on '{_PLUGIN.name}'")
     return plugin
 
 
-def given(models: Sequence[Path]) -> list[CountedModel]:
+def _given(models: Sequence[Path]) -> list[CountedModel]:
     """The subjects of files."""
     return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
-def shipped(folder: Path) -> list[CountedModel]:
+def _shipped(folder: Path) -> list[CountedModel]:
     """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
     models = []
     for name, path in SHIPPED.items():
         show_progress(f"making the float32 network like {name}")
-        models += [*given([path]), CountedModel(name, FLOAT32, write_random_network(shape_of(path), folder))]
+        models += [
+            *_given([path]),
+            CountedModel(name, _FLOAT32, write_random_network(_shape_of(path), folder)),
+        ]
     return models
 
 
-def shape_of(path: Path, kind: str = "float32") -> NetworkShape:
+def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
     """The shape of the network in one of our files, in another form.
 
     Raises:
@@ -163,8 +178,8 @@ def count(
         ToolError: it does not run there.
     """
     runs: list[tuple[int, int, int]] = []
-    for number in range(PROCESSES):
-        say(f"{model.name}, {model.form}, on {cpu}: process {number + 1} of {PROCESSES}")
+    for number in range(_PROCESSES):
+        say(f"{model.name}, {model.form}, on {cpu}: process {number + 1} of {_PROCESSES}")
         runs += parts(_marks(model.path, cpu, plugin))
     preprocess, invoke, predict = (tuple(part) for part in zip(*runs, strict=True))
     return InstructionCount(
@@ -194,9 +209,9 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
             one.model,
             one.form,
             one.cpu,
-            f"{one.preprocess / MILLION:.2f}",
-            f"{one.invoke / MILLION:.2f}",
-            f"{one.predict / MILLION:.2f}",
+            f"{one.preprocess / _MILLION:.2f}",
+            f"{one.invoke / _MILLION:.2f}",
+            f"{one.predict / _MILLION:.2f}",
             f"{one.spread:.1e}",
         )
         for one in counts
@@ -213,16 +228,16 @@ def to_csv(counts: Sequence[InstructionCount]) -> str:
     return csv_of(list(InstructionCount.__dataclass_fields__), map(asdict, counts))
 
 
-def circumstances(counts: Sequence[InstructionCount]) -> list[str]:
+def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
     """What the figures hold for, a line each."""
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [
-        f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in CPUS.items())}; "
+        f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in _CPUS.items())}; "
         f"ai-edge-litert {runtime[1] if runtime else 'of locks/device.txt'}; {datetime.now(UTC):%Y-%m-%d}",
         "instructions, not milliseconds of a Raspberry Pi: those are not measured",
     ]
-    if any(one.form == FLOAT32 for one in counts):
+    if any(one.form == _FLOAT32 for one in counts):
         lines.append(
             "the float32 networks are of the same architecture and size as the int8 ones, with weights that "
             "nobody trained; no instruction of an inference depends on what they are"
@@ -243,13 +258,13 @@ def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
         "-m",
         "dermedge.benchmarks.lab.children.counted_inference",
         str(model.resolve()),
-        str(RUNS),
+        str(_RUNS),
     ]
     done = run_program(
-        command, f"'{model}' under emulation of {cpu}", environment=environment, timeout_s=TIMEOUT_S
+        command, f"'{model}' under emulation of {cpu}", environment=environment, timeout_s=_TIMEOUT_S
     )
-    marks = [int(found) for found in MARK.findall(done.stderr)]
-    if len(marks) != 2 + MARKS_A_RUN * RUNS:
+    marks = [int(found) for found in _MARK.findall(done.stderr)]
+    if len(marks) != 2 + MARKS_A_RUN * _RUNS:
         raise ToolError(f"'{model}' under emulation of {cpu}: {last_words(done.stderr, done.returncode)}")
     return marks
 

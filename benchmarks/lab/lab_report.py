@@ -24,6 +24,8 @@ from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from dermedge.edge.text_table import TABLE_WIDTH, TextTable
 
+__all__ = ["Circumstances", "LabReport", "check_options", "circumstances_of", "deliver", "report_parser"]
+
 
 @dataclass(frozen=True)
 class Circumstances:

@@ -55,21 +55,23 @@ from dermedge.edge.views.overlay import encode
 if TYPE_CHECKING:
     from dermedge.edge.views.web.server import WebView
 
-CAMERA_FPS = 30.0
-NOISE_LEVELS = 2.0
-VIEWERS = 3
+__all__ = ["PARTS", "LoopSettings", "age", "main", "overhead", "watching"]
+
+_CAMERA_FPS = 30.0
+_NOISE_LEVELS = 2.0
+_VIEWERS = 3
 # A network that is slower than the camera takes so many of its intervals.
-SLOW_INTERVALS = 2.5
-WARM_UP = 50
-STARTS = 5
-START_TIMEOUT_S = 60.0
-MS_PER_S = 1000
+_SLOW_INTERVALS = 2.5
+_WARM_UP = 50
+_STARTS = 5
+_START_TIMEOUT_S = 60.0
+_MS_PER_S = 1000
 # The bars of each part.
-MAX_RATIO = 1.15
-MAX_AGE_INTERVALS = 1.0
-MAX_VIEWERS_COST = 0.10
-MAX_GROWTH = 0.02
-MAX_START_S = 1.0
+_MAX_RATIO = 1.15
+_MAX_AGE_INTERVALS = 1.0
+_MAX_VIEWERS_COST = 0.10
+_MAX_GROWTH = 0.02
+_MAX_START_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,12 @@ class LoopSettings:
     frames: int
 
 
-def stamp() -> NDArray[np.float64]:
+def _stamp() -> NDArray[np.float64]:
     """Now, in milliseconds, by the clock and by the processor time of this thread."""
-    return MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
+    return _MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
 
 
-class ReplayedFrames(FrameSource):
+class _ReplayedFrames(FrameSource):
     """Frames shown in turn: at once, or as a camera of so many a second brings them.
 
     Attributes:
@@ -105,7 +107,7 @@ class ReplayedFrames(FrameSource):
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
         self.is_live = fps is not None
-        self.in_hand = stamp()
+        self.in_hand = _stamp()
         self._frames = frames
         self._interval_s = 1 / fps if fps else 0.0
         self._due_s = time.monotonic()
@@ -118,15 +120,15 @@ class ReplayedFrames(FrameSource):
         image = self._frames[self._number % len(self._frames)]
         self._number += 1
         now = time.monotonic()
-        self.in_hand = stamp()
+        self.in_hand = _stamp()
         return Frame(
-            image, self._number, now, "replay", at_s=now if self.is_live else self._number / CAMERA_FPS
+            image, self._number, now, "replay", at_s=now if self.is_live else self._number / _CAMERA_FPS
         )
 
     def close(self) -> None: ...
 
 
-class WatchedClassifier(Classifier):
+class _WatchedClassifier(Classifier):
     """A classifier that remembers when its inference began, and may take longer than it needs.
 
     Attributes:
@@ -145,7 +147,7 @@ class WatchedClassifier(Classifier):
         return outputs
 
 
-def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
+def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
     """`FRAMES` noisy copies of the first frame of a source that passes the quality gate.
 
     Raises:
@@ -153,11 +155,11 @@ def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[N
     """
     rng = np.random.default_rng(0)
     for image in frames_of_source(source)[0]:
-        noise = (rng.normal(0, NOISE_LEVELS, image.shape) for _ in range(FRAMES))
+        noise = (rng.normal(0, _NOISE_LEVELS, image.shape) for _ in range(FRAMES))
         copies = [np.clip(image + one, 0, 255).astype(np.uint8) for one in noise]
         gate = QualityGate()
         if not any(
-            gate.check(classifier.crop(one).image_rgb, at / CAMERA_FPS) for at, one in enumerate(copies)
+            gate.check(classifier.crop(one).image_rgb, at / _CAMERA_FPS) for at, one in enumerate(copies)
         ):
             return copies
     raise OptionError(f"no frame of '{source}' is worth an answer; give other photos with --source")
@@ -165,18 +167,18 @@ def frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[N
 
 def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """A line for the time, and one for the processor time."""
-    source = ReplayedFrames(frames)
+    source = _ReplayedFrames(frames)
     whole: list[NDArray[np.float64]] = []
     bare: list[NDArray[np.float64]] = []
     with Classifier(settings.model) as classifier, Pipeline(source, classifier) as results:
-        for number in range(WARM_UP + settings.pairs):
+        for number in range(_WARM_UP + settings.pairs):
             result = next(results)
-            decided = stamp()
+            decided = _stamp()
             classifier.interpreter.invoke()
-            invoked = stamp()
+            invoked = _stamp()
             if result.classification is None:
                 raise OptionError(f"a frame was not worth an answer: {result.defect}")
-            if number >= WARM_UP:
+            if number >= _WARM_UP:
                 whole.append(decided - source.in_hand)
                 bare.append(invoked - decided)
     for words, one, other in zip(
@@ -188,52 +190,52 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
         yield (
             f"overhead, {words}: frame in hand to decision {np.median(one):.2f} ms, bare invoke "
             f"{np.median(other):.2f} ms: {found:.3f} times ({low:.3f} to {high:.3f}), {len(ratios)} pairs; "
-            f"{_held(found <= MAX_RATIO)} {MAX_RATIO:g}"
+            f"{_held(found <= _MAX_RATIO)} {_MAX_RATIO:g}"
         )
 
 
 def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """A line for each speed of the network."""
-    for words, least_s in (("as it is", 0.0), ("slower than the camera", SLOW_INTERVALS / CAMERA_FPS)):
+    for words, least_s in (("as it is", 0.0), ("slower than the camera", _SLOW_INTERVALS / _CAMERA_FPS)):
         ages: list[float] = []
-        with WatchedClassifier(settings.model) as classifier:
+        with _WatchedClassifier(settings.model) as classifier:
             classifier.least_s = least_s
-            with Pipeline(ReplayedFrames(frames, CAMERA_FPS), classifier) as results:
+            with Pipeline(_ReplayedFrames(frames, _CAMERA_FPS), classifier) as results:
                 until = time.monotonic() + settings.secs
                 while time.monotonic() < until:
                     result = next(results)
                     if result.classification is not None:
                         ages.append(
-                            (classifier.began_s - result.classification.frame.captured_at) * CAMERA_FPS
+                            (classifier.began_s - result.classification.frame.captured_at) * _CAMERA_FPS
                         )
         median, p99, most = np.percentile(ages, (50, 99, 100))
         yield (
             f"age: network {words}: median {median:.2f}, p99 {p99:.2f}, most {most:.2f} intervals of a "
-            f"camera of {CAMERA_FPS:g} a second, {len(ages)} frames, {result.counts.dropped} dropped; "
-            f"{_held(most <= MAX_AGE_INTERVALS)} {MAX_AGE_INTERVALS:g}"
+            f"camera of {_CAMERA_FPS:g} a second, {len(ages)} frames, {result.counts.dropped} dropped; "
+            f"{_held(most <= _MAX_AGE_INTERVALS)} {_MAX_AGE_INTERVALS:g}"
         )
 
 
-def viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     ratios = []
     with _served(settings.model, frames) as (results, web):
         _rate(results, web, settings.secs)
         for _ in range(settings.periods):
             alone = _rate(results, web, settings.secs)
-            with watching(web.port, VIEWERS):
+            with watching(web.port, _VIEWERS):
                 watched = _rate(results, web, settings.secs)
             ratios.append(alone / watched - 1)
     low, high = median_interval(ratios)
     found = float(np.median(ratios))
     yield (
-        f"viewers: {VIEWERS} of the live picture cost {found:+.1%} ({low:+.1%} to {high:+.1%}) of the time "
+        f"viewers: {_VIEWERS} of the live picture cost {found:+.1%} ({low:+.1%} to {high:+.1%}) of the time "
         f"of a frame, {len(ratios)} pairs of periods of {settings.secs:g} s; "
-        f"{_held(found <= MAX_VIEWERS_COST)} {MAX_VIEWERS_COST:.0%}"
+        f"{_held(found <= _MAX_VIEWERS_COST)} {_MAX_VIEWERS_COST:.0%}"
     )
 
 
-def memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     resident: list[int] = []
     with _served(settings.model, frames) as (results, web), watching(web.port, 1):
@@ -249,32 +251,32 @@ def memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Itera
     yield (
         f"memory: {before / BYTES_PER_MB:.1f} MB after {settings.frames // 10} frames, "
         f"{after / BYTES_PER_MB:.1f} MB after {settings.frames}: {growth:+.2%}; "
-        f"{_held(growth <= MAX_GROWTH)} {MAX_GROWTH:.0%}"
+        f"{_held(growth <= _MAX_GROWTH)} {_MAX_GROWTH:.0%}"
     )
 
 
-def start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
+def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "frame.png"
         write_bytes(picture, encode(frames[0], picture.suffix))
-        times_s = [_start_s(settings.model, picture) for _ in range(STARTS)]
+        times_s = [_start_s(settings.model, picture) for _ in range(_STARTS)]
     with Classifier(settings.model) as classifier:
-        load_s = classifier.load_ms / MS_PER_S
+        load_s = classifier.load_ms / _MS_PER_S
     found = float(np.median(times_s)) - load_s
     yield (
         f"start: {found:.2f} s from the start of the process to the first answer, and {load_s:.3f} s to load "
-        f"the model, median of {STARTS}; {_held(found <= MAX_START_S)} {MAX_START_S:g} s"
+        f"the model, median of {_STARTS}; {_held(found <= _MAX_START_S)} {_MAX_START_S:g} s"
     )
 
 
-Part = Callable[[LoopSettings, Sequence[NDArray[np.uint8]]], Iterator[str]]
-PARTS: dict[str, Part] = {
+_Part = Callable[[LoopSettings, Sequence[NDArray[np.uint8]]], Iterator[str]]
+PARTS: dict[str, _Part] = {
     "overhead": overhead,
     "age": age,
-    "viewers": viewers,
-    "memory": memory,
-    "start": start,
+    "viewers": _viewers,
+    "memory": _memory,
+    "start": _start,
 }
 
 
@@ -286,7 +288,7 @@ def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[
     with ExitStack() as stack:
         classifier = stack.enter_context(Classifier(model))
         web = stack.enter_context(WebView("127.0.0.1:0", {}, classifier.has_heat_map))
-        yield stack.enter_context(Pipeline(ReplayedFrames(frames), classifier)), web
+        yield stack.enter_context(Pipeline(_ReplayedFrames(frames), classifier)), web
 
 
 @contextmanager
@@ -318,7 +320,7 @@ def _start_s(model: Path, picture: Path) -> float:
     command = [sys.executable, "-m", "dermedge", "run", "--source", str(picture), "--model", str(model)]
     began = time.monotonic()
     with LineProcess([*command, "--json", "--num-threads", "1"], with_our_packages()) as process:
-        line = process.read_line(START_TIMEOUT_S)
+        line = process.read_line(_START_TIMEOUT_S)
         taken_s = time.monotonic() - began
     if not line or json.loads(line)["label"] is None:
         raise DermedgeError("the process gave no answer")
@@ -329,11 +331,11 @@ def _held(is_held: bool) -> str:
     return "held: at most" if is_held else "MISSED: at most"
 
 
-def report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
+def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
     """The lines of the parts, with the machine before and what disturbed them after."""
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
-        frames = frames_worth_an_answer(source, classifier)
+        frames = _frames_worth_an_answer(source, classifier)
     yield f"{settings.model.stem} on {machine.cpu}, {machine.cores} cores, {machine.runtime}, one thread"
     for name in parts:
         company = OtherProcesses()
@@ -346,7 +348,7 @@ def report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> 
             yield f"  {NOISY}: other processes kept {others:.2f} cores busy"
 
 
-def parts_of(text: str) -> list[str]:
+def _parts_of(text: str) -> list[str]:
     """An argparse type: names of `PARTS` with commas between them."""
     names = text.split(",")
     if unknown := [name for name in names if name not in PARTS]:
@@ -360,7 +362,7 @@ def main(argv: Sequence[str]) -> int:
     if {"viewers", "memory"} & set(options.parts):
         import dermedge.edge.views.web.server  # noqa: F401 - a package that lacks is told of before minutes of measuring
     settings = LoopSettings(options.model, options.pairs, options.secs, options.periods, options.frames)
-    for line in report(settings, options.source, options.parts):
+    for line in _report(settings, options.source, options.parts):
         print(line, flush=True)
     return 0
 
@@ -369,7 +371,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser("loop", "Measure what the live loop costs beside the network.")
     parser.add_argument("--source", help="a folder of photos, a picture, a video or a camera")
     parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="a .tflite file")
-    parser.add_argument("--parts", type=parts_of, default=",".join(PARTS), help="which of them")
+    parser.add_argument("--parts", type=_parts_of, default=",".join(PARTS), help="which of them")
     parser.add_argument("--pairs", type=positive_int, default=2000, help="of the overhead")
     parser.add_argument("--secs", type=positive_int, default=10, help="of a condition or a period")
     parser.add_argument("--periods", type=positive_int, default=12, help="pairs of periods of the viewers")

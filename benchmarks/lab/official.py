@@ -49,14 +49,25 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.text_table import TextTable
 
-TOOL = "ai_edge_litert.tools.benchmark_litert_model"
-PAIRS = 24
+__all__ = [
+    "BLOCKS",
+    "RUN_LENGTH",
+    "RatioInterval",
+    "ToolPair",
+    "added_by_measuring",
+    "main",
+    "ratio_of",
+    "tool_ms",
+]
+
+_TOOL = "ai_edge_litert.tools.benchmark_litert_model"
+_PAIRS = 24
 # Each run: short, so that drift falls on both of a pair.
 RUN_LENGTH = RunLength(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
-TOOL_TIMEOUT_S = 120
-BLOCKS, BLOCK_FRAMES = 250, 16
-LOOKS = 20
-MAX_APART, MAX_ADDED = 0.05, 0.01
+_TOOL_TIMEOUT_S = 120
+BLOCKS, _BLOCK_FRAMES = 250, 16
+_LOOKS = 20
+_MAX_APART, _MAX_ADDED = 0.05, 0.01
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ def ratio_of(ratios: Sequence[float]) -> RatioInterval:
 def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     parser = report_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
-    parser.add_argument("--pairs", type=positive_int, default=PAIRS, help="runs of each, in turn")
+    parser.add_argument("--pairs", type=positive_int, default=_PAIRS, help="runs of each, in turn")
     arguments = parser.parse_args(argv)
     check_options(arguments)
     if choose_runtime() != "litert":
@@ -105,17 +116,19 @@ def main(argv: Sequence[str]) -> int:
     try:
         while len(pairs) < arguments.pairs:
             show_progress(f"pair {len(pairs) + 1} of {arguments.pairs}")
-            pairs.append(take_pair(arguments.model, frames, arguments.num_threads, len(pairs) % 2 == 1))
+            pairs.append(_take_pair(arguments.model, frames, arguments.num_threads, len(pairs) % 2 == 1))
     except (DermedgeError, KeyboardInterrupt) as error:
         if not pairs:
             raise
         failure = str(error) or "stopped"
     command = command_line("official", argv)
-    deliver(to_report(pairs, added, circumstances_of(arguments, command, origin), others, failure), arguments)
+    deliver(
+        _to_report(pairs, added, circumstances_of(arguments, command, origin), others, failure), arguments
+    )
     return 0
 
 
-def take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
+def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
     """One run of the tool and one of ours.
 
     Raises:
@@ -142,8 +155,8 @@ def tool_ms(model: Path, num_threads: int) -> float:
             "num_runs": RUN_LENGTH.num_runs,
             "result_json": result,
         }
-        command = [sys.executable, "-m", TOOL, *(f"--{name}={value}" for name, value in options.items())]
-        run_program(command, f"litert-benchmark on '{model}'", timeout_s=TOOL_TIMEOUT_S)
+        command = [sys.executable, "-m", _TOOL, *(f"--{name}={value}" for name, value in options.items())]
+        run_program(command, f"litert-benchmark on '{model}'", timeout_s=_TOOL_TIMEOUT_S)
         return float(json.loads(result.read_text())["latency"]["median_ms"])
 
 
@@ -155,7 +168,7 @@ def added_by_measuring(
     It looks at the machine's conditions only every LOOK_EVERY_S, longer than a block takes; the share of that
     is added.
     """
-    run_length = RunLength(warmup_runs=0, num_runs=BLOCK_FRAMES, min_secs=0, max_secs=TOOL_TIMEOUT_S)
+    run_length = RunLength(warmup_runs=0, num_runs=_BLOCK_FRAMES, min_secs=0, max_secs=_TOOL_TIMEOUT_S)
     ratios = []
     with Classifier(model, num_threads=num_threads) as classifier, one_opencv_thread():
         warm_up([classifier], frames, RUN_LENGTH)
@@ -172,7 +185,7 @@ def added_by_measuring(
     return ratio_of([one + looking for one in ratios])
 
 
-def to_report(
+def _to_report(
     pairs: Sequence[ToolPair],
     added: RatioInterval,
     origin: Circumstances,
@@ -181,13 +194,13 @@ def to_report(
 ) -> LabReport:
     """The two ratios, and whether the bars are met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
-    apart, over = beside.verdict(1 - MAX_APART, 1 + MAX_APART), added.verdict(0, 1 + MAX_ADDED)
+    apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (
         float(np.median([getattr(pair, name) for pair in pairs])) for name in ("ours_ms", "tool_ms")
     )
     rows = (
-        ("inference, to litert-benchmark's", *_cells(beside), f"within {MAX_APART:.0%}", apart),
-        ("measuring loop, to a bare one", *_cells(added), f"below {1 + MAX_ADDED:.2f}", over),
+        ("inference, to litert-benchmark's", *_cells(beside), f"within {_MAX_APART:.0%}", apart),
+        ("measuring loop, to a bare one", *_cells(added), f"below {1 + _MAX_ADDED:.2f}", over),
     )
     head = ("what", "ratio", "95 % interval", "n", "bar", "bar is")
     title = (
@@ -215,14 +228,14 @@ def _ours_ms(model: Path, frames: Frames, num_threads: int) -> float:
 
 def _bare_s(classifier: Classifier, frames: Frames) -> float:
     started = perf_counter()
-    for number in range(BLOCK_FRAMES):
+    for number in range(_BLOCK_FRAMES):
         classifier.predict(frames[number % len(frames)])
     return perf_counter() - started
 
 
 def _look_s() -> float:
     taken = []
-    for _ in range(LOOKS):
+    for _ in range(_LOOKS):
         started = perf_counter()
         read_conditions()
         taken.append(perf_counter() - started)

@@ -45,9 +45,26 @@ from dermedge.edge.errors import ToolError
 from dermedge.edge.model.tuning import cache_folder
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
-OURS, LIMIT, SAME_FILE = "dermedge", "litert-invoke", "litert"
-BILINEAR = "litert-bilinear"
-TFLITE = "the .tflite"
+__all__ = [
+    "LIMIT",
+    "OURS",
+    "PEERS",
+    "TURN_TIMEOUT_S",
+    "WARMUP_TURNS",
+    "PeerAnswers",
+    "PeerProcess",
+    "PeerResult",
+    "PeerSetup",
+    "main",
+    "make_environment",
+    "make_environments",
+    "measure_peers",
+    "to_report",
+]
+
+OURS, LIMIT, _SAME_FILE = "dermedge", "litert-invoke", "litert"
+_BILINEAR = "litert-bilinear"
+_TFLITE = "the .tflite"
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class PeerSetup:
     """
 
     lock: str
-    form: str = TFLITE
+    form: str = _TFLITE
     converter: str | None = None
     takes_threads: bool = True
     is_large: bool = False
@@ -72,8 +89,8 @@ class PeerSetup:
 PEERS = {
     OURS: PeerSetup("device"),
     LIMIT: PeerSetup("device"),
-    SAME_FILE: PeerSetup("device"),
-    BILINEAR: PeerSetup("device", "the .tflite on pictures whose resizing leaves pixels out"),
+    _SAME_FILE: PeerSetup("device"),
+    _BILINEAR: PeerSetup("device", "the .tflite on pictures whose resizing leaves pixels out"),
     "litert-compiled-model": PeerSetup("device"),
     "tensorflow": PeerSetup("tensorflow"),
     "tflite-runtime": PeerSetup("device-tflite-runtime"),
@@ -83,8 +100,8 @@ PEERS = {
     "ultralytics": PeerSetup("ultralytics", takes_threads=False, is_large=True),
 }
 # The newest that tf2onnx writes well; with it come scales by channel.
-ONNX_OPSET = "17"
-NUM_RUNS = 1024
+_ONNX_OPSET = "17"
+_NUM_RUNS = 1024
 WARMUP_TURNS = 4
 # A peer that has not answered for so long hangs.
 TURN_TIMEOUT_S = 120.0
@@ -166,7 +183,7 @@ def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     parser = report_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
     parser.add_argument(
-        "--num-runs", type=positive_int, default=NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
+        "--num-runs", type=positive_int, default=_NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
     )
     parser.add_argument(
         "--all", action="store_true", help="also ultralytics, whose environment takes gigabytes"
@@ -237,7 +254,7 @@ def measure_peers(
                 for lock in filter(None, (way.lock, way.converter)):
                     if lock in missing:
                         raise ToolError(missing[lock])
-                file = to_onnx(model, folder, pythons[way.converter]) if way.converter else model
+                file = _to_onnx(model, folder, pythons[way.converter]) if way.converter else model
                 workers[name] = stack.enter_context(
                     PeerProcess(name, pythons[way.lock], file, saved, num_threads)
                 )
@@ -254,14 +271,14 @@ def measure_peers(
     ]
 
 
-def to_onnx(model: Path, folder: Path, python: Path) -> Path:
+def _to_onnx(model: Path, folder: Path, python: Path) -> Path:
     """The model as tf2onnx converts it, quantized as it is, in a new file in ``folder``.
 
     Raises:
         ToolError: it cannot be converted; the message is tf2onnx's own.
     """
     made = folder / f"{model.stem}.onnx"
-    convert = [str(python), "-m", "tf2onnx.convert", "--opset", ONNX_OPSET]
+    convert = [str(python), "-m", "tf2onnx.convert", "--opset", _ONNX_OPSET]
     run_program([*convert, "--tflite", str(model), "--output", str(made)], "tf2onnx")
     return made
 
@@ -306,7 +323,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
     title = (
         f"Frame to decision, ms, {origin.model}, {threads}, n = {runs}, peers in turn; {LIMIT}: the "
         f"inference alone. ratio: to dermedge, turn by turn. off by: the greatest difference of a "
-        f"probability from {SAME_FILE}'s. disk MB: of the environment."
+        f"probability from {_SAME_FILE}'s. disk MB: of the environment."
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
     lines = (*_standing(peers), *_remarks(peers), *_doubts(others_cores, origin.num_threads))
@@ -344,7 +361,7 @@ def _peer(
         ratio_low=ratio and ratio[1],
         ratio_high=ratio and ratio[2],
         agreement=_agreement(turns, counted.get(OURS)),
-        furthest=None if name == OURS else _furthest(turns, counted.get(SAME_FILE)),
+        furthest=None if name == OURS else _furthest(turns, counted.get(_SAME_FILE)),
         cores=float(np.mean([turn["cores"] for turn in turns])),
         peak_mb=peak and peak / BYTES_PER_MB,
         install_mb=_size_mb(python.parent.parent) if python else None,
@@ -384,7 +401,7 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
         for peer in peers
         if peer.failure
     ]
-    forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != TFLITE and peer.latency]
+    forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != _TFLITE and peer.latency]
     free = [
         f"{peer.name} takes no number of threads; it kept {peer.cores:.1f} cores busy"
         for peer in peers
@@ -426,7 +443,7 @@ def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
     medians = {name: peer.latency.median for name, peer in peers.items() if peer.latency}
     parts = [
         f"{name} {medians[name] - medians[LIMIT]:.2f}"
-        for name in (OURS, SAME_FILE, BILINEAR)
+        for name in (OURS, _SAME_FILE, _BILINEAR)
         if name in medians
     ]
     return [

@@ -35,13 +35,15 @@ from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import OptionError, ToolError
 from dermedge.edge.phone.serve import LOOPBACK, FileHandler, ServedFile, load_files, make_file, make_server
 
-PAGE = Path(__file__).resolve().parent / "phone_page"
-TIMEOUT_S = 300
-END_TIMEOUT_S = 10
+__all__ = ["main"]
+
+_PAGE = Path(__file__).resolve().parent / "phone_page"
+_TIMEOUT_S = 300
+_END_TIMEOUT_S = 10
 # Of the first answers, which warm the browser up.
-WARMUP = 32
+_WARMUP = 32
 # A browser that shows nothing, as a fresh user who asks nobody anything; by the family of its name.
-ARGUMENTS = {
+_ARGUMENTS = {
     "chrom": (
         "--headless",
         "--no-sandbox",
@@ -55,7 +57,7 @@ ARGUMENTS = {
 }
 
 
-def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
+def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
     """What the server answers: the app, the page that measures, and its frames; and their origin in words.
 
     Raises:
@@ -67,14 +69,14 @@ def files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, Serv
     names = [f"frames/{number}.png" for number in range(len(frames))]
     for name, frame in zip(names, frames, strict=True):
         files[f"/{name}"] = make_file(cv2.imencode(".png", frame)[1].tobytes(), ".png")
-    for path in PAGE.iterdir():
+    for path in _PAGE.iterdir():
         files[f"/{path.name}"] = make_file(path.read_bytes(), path.suffix)
     work = json.dumps({"frames": names, "rounds": rounds})
     return {**files, "/work.json": make_file(work.encode(), ".json")}, origin
 
 
 @contextmanager
-def serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
+def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
     """The port of a server of these files, and what is sent to it."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
 
@@ -90,21 +92,21 @@ def serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dic
         server.shutdown()
 
 
-def command_of(browser: str) -> tuple[str, ...]:
+def _command_of(browser: str) -> tuple[str, ...]:
     """A browser's program and arguments, in which "{profile}" stands for a folder.
 
     Raises:
         OptionError: there is no such browser, or it is none of those that are known.
     """
     program = shutil.which(browser)
-    family = next((one for one in ARGUMENTS if one in Path(browser).name), None)
+    family = next((one for one in _ARGUMENTS if one in Path(browser).name), None)
     if program is None or family is None:
         raise OptionError(f"'{browser}' is no Chromium and no Firefox here; name one with --browser")
-    return (program, *ARGUMENTS[family])
+    return (program, *_ARGUMENTS[family])
 
 
 @contextmanager
-def browsing(command: Sequence[str], address: str) -> Iterator[None]:
+def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
     """A browser without a screen, and without a past, that shows an address."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [one.format(profile=profile) for one in command]
@@ -113,26 +115,26 @@ def browsing(command: Sequence[str], address: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(END_TIMEOUT_S)
+            process.wait(_END_TIMEOUT_S)
 
 
-def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterator[str]:
+def _measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterator[str]:
     """The report's lines.
 
     Raises:
-        OptionError, SourceError, PictureError: as `command_of` and `files_of`.
+        OptionError, SourceError, PictureError: as `_command_of` and `_files_of`.
         ToolError: the browser was silent, or what it ran failed.
     """
-    command = command_of(browser)
-    files, origin = files_of(app, source, rounds)
-    with serving(files) as (port, results), browsing(command, f"http://localhost:{port}/measure.html"):
+    command = _command_of(browser)
+    files, origin = _files_of(app, source, rounds)
+    with _serving(files) as (port, results), _browsing(command, f"http://localhost:{port}/measure.html"):
         try:
-            result = results.get(timeout=TIMEOUT_S)
+            result = results.get(timeout=_TIMEOUT_S)
         except queue.Empty as error:
-            raise ToolError(f"'{browser}' measured nothing within {TIMEOUT_S} s; name another") from error
+            raise ToolError(f"'{browser}' measured nothing within {_TIMEOUT_S} s; name another") from error
     if "error" in result:
         raise ToolError(f"'{browser}' could not measure: {result['error']}")
-    answers = [times for times in result["times"] if times][WARMUP:]
+    answers = [times for times in result["times"] if times][_WARMUP:]
     if not answers:
         raise ToolError("hardly a frame passed the quality gate; give photos of lesions, or more --rounds")
     manifest = json.loads(files["/app.json"].content)["manifest"]
@@ -153,7 +155,7 @@ def measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterato
 def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
-    for line in measure(options.app, options.source, options.browser, options.rounds):
+    for line in _measure(options.app, options.source, options.browser, options.rounds):
         print(line, flush=True)
     return 0
 

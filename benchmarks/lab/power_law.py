@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+__all__ = ["PowerLaw", "fit"]
+
 # Two points always lie on a line, and tell nothing of how far off others would be.
-LEAST_POINTS = 3
+_LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class PowerLaw:
 
 def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:
     """The power law of positive costs at positive, different ``x``; None of fewer than LEAST_POINTS."""
-    if len(x) < LEAST_POINTS:
+    if len(x) < _LEAST_POINTS:
         return None
     from scipy.stats import linregress, t
 

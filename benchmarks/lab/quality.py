@@ -30,18 +30,20 @@ from dermedge.edge.quality import GRID, Defect, Measures, QualityGate, judge
 from dermedge.train.data.catalogue import read_catalogue
 from dermedge.train.evaluation.stress import blur, scale_light
 
-Image = NDArray[np.uint8]
-Degrade = Callable[[Image, np.random.Generator], Image]
+__all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "moving", "sample_photos"]
+
+_Image = NDArray[np.uint8]
+_Degrade = Callable[[_Image, np.random.Generator], _Image]
 
 # The photos as a camera of 640 x 480 sees their centre square.
 SIDE = 448
-NOISE_LEVELS = 3.0
-CAMERA_FPS = 30
+_NOISE_LEVELS = 3.0
+_CAMERA_FPS = 30
 # A hand that holds still, and one that does not: shares of the side between two frames.
-TREMOR, SWEEP = 0.002, 0.03
+_TREMOR, _SWEEP = 0.002, 0.03
 # The share of the photos as they are that one measure alone may reject.
-REJECTED = 0.005
-NO_LESION = ("not_a_lesion",)
+_REJECTED = 0.005
+_NO_LESION = ("not_a_lesion",)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class GateErrors:
         return self.defects.total() / self.count
 
 
-def centre_square(image: Image) -> Image:
+def _centre_square(image: _Image) -> _Image:
     """The centre square of a photo at `SIDE`."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -71,18 +73,20 @@ def centre_square(image: Image) -> Image:
     return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-def add_noise(image: Image, rng: np.random.Generator) -> Image:
-    """A sensor's noise of `NOISE_LEVELS`, as every frame of a camera has it."""
-    noise = NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
+def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
+    """A sensor's noise of `_NOISE_LEVELS`, as every frame of a camera has it."""
+    noise = _NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def through(degrade: Callable[..., Image], severity: float, image: Image, rng: np.random.Generator) -> Image:
+def _through(
+    degrade: Callable[..., _Image], severity: float, image: _Image, rng: np.random.Generator
+) -> _Image:
     """Degraded as for `evaluate --stress`, and then seen by a sensor."""
-    return add_noise(degrade(image, severity, rng), rng)
+    return _add_noise(degrade(image, severity, rng), rng)
 
 
-def add_glare(spots: int, image: Image, rng: np.random.Generator) -> Image:
+def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
     """White spots with soft edges of 2 to 6 % of the side about the middle."""
     image = image.copy()
     for _ in range(spots):
@@ -91,7 +95,7 @@ def add_glare(spots: int, image: Image, rng: np.random.Generator) -> Image:
     return cv2.GaussianBlur(image, (0, 0), 2)  # type: ignore[return-value]
 
 
-def place(scale: float, right: float, down: float, image: Image, rng: np.random.Generator) -> Image:
+def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
     """The photo at a scale, moved by shares of the side, on skin of the colour of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
@@ -102,49 +106,49 @@ def place(scale: float, right: float, down: float, image: Image, rng: np.random.
     cv2.rectangle(inside, (12, 12), (SIDE - 13, SIDE - 13), 1.0, -1)
     opacity = cv2.GaussianBlur(cv2.warpAffine(inside, moved, (SIDE, SIDE)), (0, 0), 6)[..., None]
     small = cv2.warpAffine(_minified(image, scale), moved, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-    return add_noise(np.clip(small * opacity + skin * (1 - opacity), 0, 255).astype(np.uint8), rng)
+    return _add_noise(np.clip(small * opacity + skin * (1 - opacity), 0, 255).astype(np.uint8), rng)
 
 
-def skin_alone(image: Image, rng: np.random.Generator) -> Image:
+def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
     """The corner of the photo, a fifth of its side, that varies least."""
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
     plain = min(corners, key=lambda corner: float(corner.std()))
-    return add_noise(np.asarray(cv2.resize(plain, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)), rng)
+    return _add_noise(np.asarray(cv2.resize(plain, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)), rng)
 
 
-DEGRADED: dict[str, Degrade] = {
-    "out of focus, 1 % of the side": partial(through, blur, 10),
-    "out of focus, 2 %": partial(through, blur, 20),
-    "out of focus, 4 %": partial(through, blur, 40),
-    "light x 0.3": partial(through, scale_light, 0.3),
-    "light x 0.15": partial(through, scale_light, 0.15),
-    "light x 2": partial(through, scale_light, 2.0),
-    "light x 3": partial(through, scale_light, 3.0),
-    "glare, 3 spots": partial(add_glare, 3),
-    "glare, 8 spots": partial(add_glare, 8),
-    "lesion at a quarter of its size": partial(place, 0.25, 0.0, 0.0),
-    "lesion at a seventh": partial(place, 0.15, 0.0, 0.0),
-    "lesion far off centre": partial(place, 0.5, 0.36, 0.0),
-    "lesion half outside": partial(place, 0.9, 0.5, 0.0),
-    "skin without a lesion": skin_alone,
+DEGRADED: dict[str, _Degrade] = {
+    "out of focus, 1 % of the side": partial(_through, blur, 10),
+    "out of focus, 2 %": partial(_through, blur, 20),
+    "out of focus, 4 %": partial(_through, blur, 40),
+    "light x 0.3": partial(_through, scale_light, 0.3),
+    "light x 0.15": partial(_through, scale_light, 0.15),
+    "light x 2": partial(_through, scale_light, 2.0),
+    "light x 3": partial(_through, scale_light, 3.0),
+    "glare, 3 spots": partial(_add_glare, 3),
+    "glare, 8 spots": partial(_add_glare, 8),
+    "lesion at a quarter of its size": partial(_place, 0.25, 0.0, 0.0),
+    "lesion at a seventh": partial(_place, 0.15, 0.0, 0.0),
+    "lesion far off centre": partial(_place, 0.5, 0.36, 0.0),
+    "lesion half outside": partial(_place, 0.9, 0.5, 0.0),
+    "skin without a lesion": _skin_alone,
 }
 
 
-def moving(shift: float, imgsz: int, image: Image, rng: np.random.Generator) -> Measures:
+def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
     """Measures of the second of two frames between which a camera moved by a share of the side."""
     gate, preprocess = QualityGate(), Preprocessor(imgsz)
-    side = round(SIDE * (1 - SWEEP))
+    side = round(SIDE * (1 - _SWEEP))
     angle = rng.uniform(0, np.pi / 2)
     step = np.round(shift * SIDE * np.array([np.cos(angle), np.sin(angle)])).astype(int)
     for number in range(2):
         x, y = number * step
-        seen = add_noise(image[y : y + side, x : x + side], rng)
-        measures = gate.measure(preprocess(seen), number / CAMERA_FPS)
+        seen = _add_noise(image[y : y + side, x : x + side], rng)
+        measures = gate.measure(preprocess(seen), number / _CAMERA_FPS)
     return measures
 
 
-def measure(images: Sequence[Image], imgsz: int, degrade: Degrade | None = None) -> list[Measures]:
+def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = None) -> list[Measures]:
     """Measures of what a network of a size sees of pictures that stand alone.
 
     They are degraded where a way is given, the same way each time.
@@ -158,7 +162,7 @@ def errors(measures: Sequence[Measures]) -> GateErrors:
     return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
-def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[Image]]:
+def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[_Image]]:
     """Centre squares of photos of a split, as many of each source, the same ones each time.
 
     Raises:
@@ -174,18 +178,18 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
         raise OptionError(f"'{catalogue}' has no photo of the split {split}")
     rng = np.random.default_rng(0)
     return {
-        source: [centre_square(read_picture(Path(path))) for path in rng.permutation(found)[:per_source]]
+        source: [_centre_square(read_picture(Path(path))) for path in rng.permutation(found)[:per_source]]
         for source, found in sorted(paths.items())
     }
 
 
-def fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
+def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
     """Threshold in the code and quantile of photos as they are, by the name of the threshold."""
 
     def quantile(name: str, share: float) -> float:
         return float(np.quantile([getattr(one, name) for one in measures], share))
 
-    low, high = REJECTED, 1 - REJECTED
+    low, high = _REJECTED, 1 - _REJECTED
     return {
         "MIN_LIGHT": (quality.MIN_LIGHT, quantile("light", low)),
         "MAX_CLIPPED": (quality.MAX_CLIPPED, quantile("clipped", high)),
@@ -199,32 +203,32 @@ def fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
     }
 
 
-def report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
+def _report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
     """The lines of both tables."""
     fit = [
         image
         for name, images in sample_photos(catalogue, "train", per_source).items()
         for image in images
-        if name not in NO_LESION
+        if name not in _NO_LESION
     ]
-    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {REJECTED:.1%}"
-    for name, (threshold, found) in fitted(measure(fit, imgsz)).items():
+    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {_REJECTED:.1%}"
+    for name, (threshold, found) in _fitted(measure(fit, imgsz)).items():
         yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
     sampled = sample_photos(catalogue, "val", per_source)
-    held_out = {name: images for name, images in sampled.items() if name not in NO_LESION}
+    held_out = {name: images for name, images in sampled.items() if name not in _NO_LESION}
     everything = [image for images in held_out.values() for image in images]
     yield f"{len(everything)} photos of val: rejected"
     for name, images in held_out.items():
         yield _line(f"as they are: {name}", errors(measure(images, imgsz)))
     yield _line("as they are: all", errors(measure(everything, imgsz)))
-    yield _line("with a sensor's noise", errors(measure(everything, imgsz, add_noise)))
-    for words, shift in (("a steady hand", TREMOR), ("a moving hand", SWEEP)):
+    yield _line("with a sensor's noise", errors(measure(everything, imgsz, _add_noise)))
+    for words, shift in (("a steady hand", _TREMOR), ("a moving hand", _SWEEP)):
         rng = np.random.default_rng(0)
         found_of = errors([moving(shift, imgsz, one, rng) for one in everything])
         yield _line(f"{words}, {shift:.1%} a frame", found_of)
     for name, degrade in DEGRADED.items():
         yield _line(name, errors(measure(everything, imgsz, degrade)))
-    for name in NO_LESION:
+    for name in _NO_LESION:
         if name in sampled:
             yield _line(name, errors(measure(sampled[name], imgsz)))
 
@@ -238,7 +242,7 @@ def _ends(side: int) -> tuple[slice, slice]:
     return slice(0, side), slice(SIDE - side, SIDE)
 
 
-def _minified(image: Image, scale: float) -> Image:
+def _minified(image: _Image, scale: float) -> _Image:
     """Blurred as much as a lens that makes it so much smaller would, so that the warp makes no moiré."""
     if scale > 0.8:
         return image
@@ -248,7 +252,7 @@ def _minified(image: Image, scale: float) -> Image:
 def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
-    for line in report(options.data, options.imgsz, options.per_source):
+    for line in _report(options.data, options.imgsz, options.per_source):
         print(line, flush=True)
     return 0
 

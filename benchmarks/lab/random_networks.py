@@ -15,7 +15,9 @@ import numpy as np
 from dermedge.edge.errors import MissingExtra
 from dermedge.edge.files import write_bytes
 
-CALIBRATION_PICTURES = 8
+__all__ = ["NetworkShape", "write_random_network"]
+
+_CALIBRATION_PICTURES = 8
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def write_random_network(shape: NetworkShape, folder: Path) -> Path:
     model = build_network(shape.architecture, shape.size, shape.classes, width=shape.width)
     labels = tuple(f"class {index}" for index in range(shape.classes))
     pictures = np.random.default_rng(0).integers(
-        0, 256, (CALIBRATION_PICTURES, shape.size, shape.size, 3), np.uint8
+        0, 256, (_CALIBRATION_PICTURES, shape.size, shape.size, 3), np.uint8
     )
     network = network_of(model, shape.architecture, shape.size, labels)
     path = folder / f"{shape.name}.tflite"

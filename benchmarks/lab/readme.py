@@ -18,13 +18,15 @@ from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.edge.files import write_text
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
+__all__ = ["COMMAND", "README", "main", "table"]
+
 README = ROOT / "README.md"
-MACHINES = ROOT / "benchmarks" / "results" / "machines"
+_MACHINES = ROOT / "benchmarks" / "results" / "machines"
 COMMAND = command_line("readme", [])
-HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
+_HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
 
 
-def table(folder: Path = MACHINES) -> str:
+def table(folder: Path = _MACHINES) -> str:
     """The table of all machines as Markdown, in the order of their files' names.
 
     Raises:
@@ -33,7 +35,7 @@ def table(folder: Path = MACHINES) -> str:
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
     rows = tuple(_cells(one, row) for one in results for row in one["rows"])
     title = "Frame to decision, end to end, on a 640x480 frame; models in turn."
-    return TextTable(title, HEAD, rows).to_markdown()
+    return TextTable(title, _HEAD, rows).to_markdown()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -28,13 +28,21 @@ from dermedge.train.fit.recipe import Recipe
 if TYPE_CHECKING:
     from dermedge.train.fit.run_folder import RunFolder
 
-BASE = "base"
-SEEDS = (BASE, "seed-1", "seed-2")
-HALVES = 2
-DEFAULT_RECIPE = Recipe()
-EPOCHS, PHOTOS_PER_EPOCH = 6, 3200
-SHOWN = ("balanced_accuracy_named", "balanced_accuracy", "critical_auroc_all", "decline_auroc_other", "brier")
-HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
+__all__ = ["VARIANTS", "RecipeVariant", "TrainedVariant", "main", "read_rows", "to_csv", "to_table"]
+
+_BASE = "base"
+_SEEDS = (_BASE, "seed-1", "seed-2")
+_HALVES = 2
+_DEFAULT_RECIPE = Recipe()
+_EPOCHS, _PHOTOS_PER_EPOCH = 6, 3200
+_SHOWN = (
+    "balanced_accuracy_named",
+    "balanced_accuracy",
+    "critical_auroc_all",
+    "decline_auroc_other",
+    "brier",
+)
+_HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC", "declining AUROC", "Brier")
 
 
 @dataclass(frozen=True)
@@ -50,17 +58,17 @@ class RecipeVariant:
 
     what: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Recipe = DEFAULT_RECIPE
+    recipe: Recipe = _DEFAULT_RECIPE
     teachers: tuple[str, ...] = ()
 
 
 def _augmented(**changes: Any) -> Recipe:
     """The recipe with other values of its augmentation."""
-    return replace(DEFAULT_RECIPE, augmentation=replace(DEFAULT_RECIPE.augmentation, **changes))
+    return replace(_DEFAULT_RECIPE, augmentation=replace(_DEFAULT_RECIPE.augmentation, **changes))
 
 
 VARIANTS = {
-    BASE: RecipeVariant("the recipe: EfficientNet-Lite0 trunk, 128 pixels"),
+    _BASE: RecipeVariant("the recipe: EfficientNet-Lite0 trunk, 128 pixels"),
     "seed-1": RecipeVariant("another seed", {"seed": 1}),
     "seed-2": RecipeVariant("a third seed", {"seed": 2}),
     "160-pixels": RecipeVariant("160 pixels", {"size": 160}),
@@ -69,19 +77,19 @@ VARIANTS = {
     "mobilenet-v2": RecipeVariant("MobileNetV2", {"architecture": "mobilenet_v2"}),
     "wider": RecipeVariant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
     "evenly": RecipeVariant(
-        "all classes sampled alike often", recipe=replace(DEFAULT_RECIPE, class_power=0.0)
+        "all classes sampled alike often", recipe=replace(_DEFAULT_RECIPE, class_power=0.0)
     ),
     "as-they-come": RecipeVariant(
         "classes sampled as often as they are among the photos",
-        recipe=replace(DEFAULT_RECIPE, class_power=1.0),
+        recipe=replace(_DEFAULT_RECIPE, class_power=1.0),
     ),
     "not-adjusted": RecipeVariant(
-        "no logit adjustment", recipe=replace(DEFAULT_RECIPE, logit_adjustment=False)
+        "no logit adjustment", recipe=replace(_DEFAULT_RECIPE, logit_adjustment=False)
     ),
-    "not-blended": RecipeVariant("no mixup", recipe=replace(DEFAULT_RECIPE, mixup=0.0)),
-    "sharp-labels": RecipeVariant("no label smoothing", recipe=replace(DEFAULT_RECIPE, label_smoothing=0.0)),
+    "not-blended": RecipeVariant("no mixup", recipe=replace(_DEFAULT_RECIPE, mixup=0.0)),
+    "sharp-labels": RecipeVariant("no label smoothing", recipe=replace(_DEFAULT_RECIPE, label_smoothing=0.0)),
     "smoother-labels": RecipeVariant(
-        "label smoothing 0.1", recipe=replace(DEFAULT_RECIPE, label_smoothing=0.1)
+        "label smoothing 0.1", recipe=replace(_DEFAULT_RECIPE, label_smoothing=0.1)
     ),
     "shades-of-gray": RecipeVariant(
         "white balance by shades of gray in half of the images", recipe=_augmented(white_balance_share=0.5)
@@ -104,7 +112,7 @@ VARIANTS = {
         "no blur, hairs, patches or JPEG compression",
         recipe=_augmented(blur_share=0, hair_share=0, patch_share=0, jpeg_share=0),
     ),
-    "longer": RecipeVariant("twice the epochs", {"epochs": 2 * EPOCHS}),
+    "longer": RecipeVariant("twice the epochs", {"epochs": 2 * _EPOCHS}),
     "taught": RecipeVariant("taught by two other seeds", teachers=("seed-1", "seed-2")),
     "taught-by-wider": RecipeVariant("taught by EfficientNet-Lite2", teachers=("wider",)),
 }
@@ -146,8 +154,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="what networks start with; imagenet for others",
     )
     parser.add_argument("--rows", nargs="*", default=list(VARIANTS), metavar="NAME", help="which to train")
-    parser.add_argument("--epochs", type=positive_int, default=EPOCHS, help="of a row")
-    parser.add_argument("--photos-per-epoch", type=positive_int, default=PHOTOS_PER_EPOCH, help="of a row")
+    parser.add_argument("--epochs", type=positive_int, default=_EPOCHS, help="of a row")
+    parser.add_argument("--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="of a row")
     options = parser.parse_args(argv)
     for name in options.rows:
         if name not in VARIANTS:
@@ -195,7 +203,7 @@ def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunF
     if run.path.exists():
         return run
     catalogue = build_catalogue(options.data, progress=progress_line("reading the photos"), cache=run.cache)
-    half = replace(catalogue, photos=with_fold(catalogue.photos, 0, HALVES, catalogue.seed))
+    half = replace(catalogue, photos=with_fold(catalogue.photos, 0, _HALVES, catalogue.seed))
     architecture = variant.config.get("architecture", "efficientnet_lite0_trunk")
     config = Config(
         architecture=architecture,
@@ -223,7 +231,7 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
     from dermedge.train.fit.folds import pooled_figures
 
     scores, _ = pooled_figures([run])
-    return {name: (scores[name].value, scores[name].low, scores[name].high) for name in SHOWN}
+    return {name: (scores[name].value, scores[name].low, scores[name].high) for name in _SHOWN}
 
 
 def read_rows(folder: Path) -> list[TrainedVariant]:
@@ -238,24 +246,24 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
     """One line a row; every figure with the ends of its 95 % interval over lesions."""
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
-    columns += [f"{name}{end}" for name in SHOWN for end in ("", "_low", "_high")]
+    columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []
     for row in rows:
         settings = [row.name, row.what, row.epochs, row.photos_per_epoch, row.seed]
-        figures = [f"{value:.4f}" for name in SHOWN for value in row.figures[name]]
+        figures = [f"{value:.4f}" for name in _SHOWN for value in row.figures[name]]
         lines.append(dict(zip(columns, [*settings, *figures], strict=True)))
     return csv_of(columns, lines)
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
     """For people, with the standard deviation over the seeds of the recipe below it."""
-    cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in SHOWN)) for row in rows]
-    seeds = [row for row in rows if row.name in SEEDS]
+    cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
+    seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:
-        spread = [np.std([row.figures[name][0] for row in seeds], ddof=1) for name in SHOWN]
+        spread = [np.std([row.figures[name][0] for row in seeds], ddof=1) for name in _SHOWN]
         cells.append((f"standard deviation over {len(seeds)} seeds", "", *(f"{one:.4f}" for one in spread)))
     return TextTable(
-        "Scored in float on the half that was not trained on.", ("row", "epochs", *HEAD), tuple(cells)
+        "Scored in float on the half that was not trained on.", ("row", "epochs", *_HEAD), tuple(cells)
     )
 
 

@@ -33,11 +33,13 @@ from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError
 from dermedge.edge.text_table import TextTable
 
-BAR = 19 / 20
-RUNS = 20
-SECS = 5.0
+__all__ = ["RepeatedRun", "RunAgreement", "agreement", "main"]
+
+_BAR = 19 / 20
+_RUNS = 20
+_SECS = 5.0
 # The warm-up and the measurement may take so many times --secs, each.
-MAX_SECS = 2.0
+_MAX_SECS = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class RunAgreement:
         """Whether the bar is met."""
         if not self.promised:
             return "not tested: fewer than two runs were good"
-        return "met" if self.agreed >= BAR * self.promised else "missed"
+        return "met" if self.agreed >= _BAR * self.promised else "missed"
 
 
 def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
@@ -92,13 +94,13 @@ def main(argv: Sequence[str]) -> int:
     """Measures, prints, and writes what was asked for; returns the exit status."""
     parser = report_parser("repeat", "Whether runs on this machine agree within their own intervals.")
     parser.add_argument(
-        "--runs", type=positive_int, default=RUNS, help="how many, each in a process of its own"
+        "--runs", type=positive_int, default=_RUNS, help="how many, each in a process of its own"
     )
-    parser.add_argument("--secs", type=seconds, default=SECS, help="measure so long in each, at least")
+    parser.add_argument("--secs", type=seconds, default=_SECS, help="measure so long in each, at least")
     arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
-    run_length = RunLength(num_runs=1, min_secs=arguments.secs, max_secs=MAX_SECS * arguments.secs)
+    run_length = RunLength(num_runs=1, min_secs=arguments.secs, max_secs=_MAX_SECS * arguments.secs)
     runs: list[RepeatedRun] = []
     failure = None
     try:
@@ -112,11 +114,11 @@ def main(argv: Sequence[str]) -> int:
             raise
         failure = str(error) or "stopped"
     command = command_line("repeat", argv)
-    deliver(to_report(runs, circumstances_of(arguments, command, origin), failure), arguments)
+    deliver(_to_report(runs, circumstances_of(arguments, command, origin), failure), arguments)
     return 0
 
 
-def to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
+def _to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
     """A row for each run, and how many pairs agree."""
     head = ("run", "median ms", "95 % interval", "half of it", "run is")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))

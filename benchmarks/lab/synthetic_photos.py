@@ -24,15 +24,17 @@ from dermedge.edge.photos import read_picture
 if TYPE_CHECKING:
     from dermedge.train.data.scoring import LabelledPhoto
 
+__all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
+
 WIDTH, HEIGHT = 600, 450
 # Of the largest centred part of 4:3 that a photo has.
-PART = (0.5, 0.9)
+_PART = (0.5, 0.9)
 # Grey levels, standard deviation.
-GRAIN = 3.0
+_GRAIN = 3.0
 # Photos made to learn how large they are, and what their size is multiplied with to be on the safe side.
-TRIED, SAFETY = 24, 1.2
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
-THREADS = 2
+_TRIED, _SAFETY = 24, 1.2
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
+_THREADS = 2
 
 
 def make_photos(
@@ -57,7 +59,7 @@ def make_photos(
         original = originals[order[number // len(originals)][number % len(originals)]]
         path = folder / original.source / original.diagnosis / f"{number:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), vary(read_picture(original.path), rng), JPEG):
+        if not cv2.imwrite(str(path), _vary(read_picture(original.path), rng), _JPEG):
             raise StorageError(f"cannot write '{path}'")
         return path
 
@@ -77,9 +79,9 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
         StorageError: it does not.
     """
     with TemporaryDirectory(dir=folder) as made:
-        tried = make_photos(originals, Path(made), min(count, TRIED))
+        tried = make_photos(originals, Path(made), min(count, _TRIED))
         photo_bytes = sum(path.stat().st_size for path in tried) / len(tried)
-    needed, free = count * (photo_bytes * SAFETY + more_bytes), disk_usage(folder).free
+    needed, free = count * (photo_bytes * _SAFETY + more_bytes), disk_usage(folder).free
     if free < needed:
         raise StorageError(
             f"{count} photos and what is made of them take {needed / BYTES_PER_MB:.0f} MB, and the disk of "
@@ -87,10 +89,10 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
         )
 
 
-def vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A part of a uint8 [height, width, 3] photo as another one, uint8 [450, 600, 3]."""
     height, width = photo_bgr.shape[:2]
-    scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*PART)
+    scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*_PART)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), scale)
     matrix[:, 2] += (WIDTH - width) / 2, (HEIGHT - height) / 2
     if rng.random() < 0.5:
@@ -102,5 +104,5 @@ def vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     # OpenCV draws noise faster than NumPy, in each thread by a generator of its own
     cv2.setRNGSeed(int(rng.integers(2**31)))
     grain = np.empty(varied.shape, np.int16)
-    cv2.randn(grain, (0, 0, 0), (GRAIN, GRAIN, GRAIN))  # type: ignore[call-overload]
+    cv2.randn(grain, (0, 0, 0), (_GRAIN, _GRAIN, _GRAIN))  # type: ignore[call-overload]
     return cv2.add(varied, grain, dtype=cv2.CV_8U)  # type: ignore[return-value]

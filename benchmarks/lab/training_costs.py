@@ -19,7 +19,7 @@ ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
 __all__ = ["ARCHITECTURE", "BATCH", "SIZE", "TrainingFigures", "first_start", "second_start"]
 
 # The first step of the first epoch traces the graph; the second is timed.
-EPOCHS = 2
+_EPOCHS = 2
 
 TrainingFigures = dict[str, float]
 
@@ -105,7 +105,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
         classes=catalogue.classes,
         size=SIZE,
         weights="none",
-        epochs=EPOCHS,
+        epochs=_EPOCHS,
         qat_epochs=0,
         photos_per_epoch=photos_per_epoch,
         batch_size=BATCH,

@@ -18,8 +18,10 @@ from dermedge.benchmarks.latency import one_opencv_thread
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import golden_image
 
+__all__ = ["MARKS_A_RUN", "main"]
+
 # The first inference prepares; no more, because the emulation of floats is slow.
-WARMUP_RUNS = 1
+_WARMUP_RUNS = 1
 MARKS_A_RUN = 4
 
 
@@ -28,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     model, runs = argv
     frame = camera_frame(golden_image(0))
     with one_opencv_thread(), Classifier(model) as classifier:
-        for _ in range(WARMUP_RUNS):
+        for _ in range(_WARMUP_RUNS):
             classifier.predict(frame)
         mark = os.getppid
         mark()

@@ -19,11 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Image = NDArray[np.uint8]
+__all__ = ["PEERS", "centre_square", "main", "shares"]
+
+_Image = NDArray[np.uint8]
 # Of a uint8 [h, w, 3] BGR frame: nanoseconds, and a number a class, the greatest of the most probable one.
-Answer = Callable[[Image], tuple[int, ArrayLike]]
+_Answer = Callable[[_Image], tuple[int, ArrayLike]]
 # Of a model and a number of threads.
-Peer = Callable[[str, int], Answer]
+_Peer = Callable[[str, int], _Answer]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +56,7 @@ def shares(scores: ArrayLike) -> NDArray[np.float64]:
     return values / values.sum()
 
 
-def largest_square(frame_bgr: Image) -> Image:
+def _largest_square(frame_bgr: _Image) -> _Image:
     """The centre of a frame, in its colours."""
     height, width = frame_bgr.shape[:2]
     cut = min(height, width)
@@ -62,16 +64,16 @@ def largest_square(frame_bgr: Image) -> Image:
     return frame_bgr[top : top + cut, left : left + cut]
 
 
-def centre_square(frame_bgr: Image, side: int, interpolation: int = cv2.INTER_AREA) -> Image:
+def centre_square(frame_bgr: _Image, side: int, interpolation: int = cv2.INTER_AREA) -> _Image:
     """The network's picture as careful examples make it, of all pixels: uint8 [side, side, 3] RGB."""
-    resized = cv2.resize(largest_square(frame_bgr), (side, side), interpolation=interpolation)
+    resized = cv2.resize(_largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def timed(decide: Callable[[Image], tuple[Any, ArrayLike]]) -> Answer:
+def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
     """Frame to decision, timed as a whole; ``decide`` gives the decision and what it was taken from."""
 
-    def answer(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         started = perf_counter_ns()
         _, scores = decide(frame_bgr)
         return perf_counter_ns() - started, scores
@@ -79,29 +81,29 @@ def timed(decide: Callable[[Image], tuple[Any, ArrayLike]]) -> Answer:
     return answer
 
 
-def most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
+def _most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
     """The decision of a peer that gives an array."""
     return int(np.argmax(scores)), scores
 
 
-def dermedge(model: str, threads: int) -> Answer:
+def _dermedge(model: str, threads: int) -> _Answer:
     from dermedge.edge.model.classifier import Classifier
 
     classifier = Classifier(model, num_threads=threads)
 
-    def decide(frame_bgr: Image) -> tuple[str, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[str, ArrayLike]:
         prediction = classifier.predict(frame_bgr)
         return prediction.label, prediction.probabilities
 
-    return timed(decide)
+    return _timed(decide)
 
 
-def litert_invoke(model: str, threads: int) -> Answer:
+def _litert_invoke(model: str, threads: int) -> _Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter, side, given, wanted = _opened(Interpreter(model_path=model, num_threads=threads))
 
-    def answer(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         interpreter.set_tensor(given, centre_square(frame_bgr, side)[None])
         started = perf_counter_ns()
         interpreter.invoke()
@@ -110,32 +112,32 @@ def litert_invoke(model: str, threads: int) -> Answer:
     return answer
 
 
-def litert(model: str, threads: int) -> Answer:
+def _litert(model: str, threads: int) -> _Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads))
 
 
-def litert_bilinear(model: str, threads: int) -> Answer:
+def _litert_bilinear(model: str, threads: int) -> _Answer:
     """With the fastest resizing, which looks at four pixels for each that it makes, and leaves others out."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
 
 
-def tflite_runtime(model: str, threads: int) -> Answer:
+def _tflite_runtime(model: str, threads: int) -> _Answer:
     from tflite_runtime.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads))
 
 
-def tensorflow(model: str, threads: int) -> Answer:
+def _tensorflow(model: str, threads: int) -> _Answer:
     import tensorflow as tf
 
     return _interpreter_answer(tf.lite.Interpreter(model_path=model, num_threads=threads))
 
 
-def litert_compiled_model(model: str, threads: int) -> Answer:
+def _litert_compiled_model(model: str, threads: int) -> _Answer:
     from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
     from ai_edge_litert.interpreter import Interpreter
 
@@ -148,15 +150,15 @@ def litert_compiled_model(model: str, threads: int) -> Answer:
     place = [one["index"] for one in details].index(wanted)
     classes, dtype = int(details[place]["shape"][-1]), details[place]["dtype"]
 
-    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         given[0].write(centre_square(frame_bgr, side)[None])
         compiled.run_by_index(0, given, results)
-        return most_probable(results[place].read(classes, dtype))
+        return _most_probable(results[place].read(classes, dtype))
 
-    return timed(decide)
+    return _timed(decide)
 
 
-def mediapipe(model: str, threads: int) -> Answer:
+def _mediapipe(model: str, threads: int) -> _Answer:
     """It resizes by itself, and chooses its threads by itself."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
@@ -164,24 +166,24 @@ def mediapipe(model: str, threads: int) -> Answer:
     options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=model))
     classifier = vision.ImageClassifier.create_from_options(options)
 
-    def decide(frame_bgr: Image) -> tuple[int, list[Any]]:
+    def decide(frame_bgr: _Image) -> tuple[int, list[Any]]:
         # what is not square, it would squash
-        rgb = np.ascontiguousarray(cv2.cvtColor(largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
+        rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
         # the heads come in the file's order; a heat map has more numbers than classes
         head = min(found.classifications, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
 
-    answer = timed(decide)
+    answer = _timed(decide)
 
-    def in_order(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def in_order(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         ns, categories = answer(frame_bgr)
         return ns, [one.score for one in sorted(categories, key=lambda one: one.index)]  # type: ignore
 
     return in_order
 
 
-def ultralytics(model: str, threads: int) -> Answer:
+def _ultralytics(model: str, threads: int) -> _Answer:
     """It resizes by itself, and chooses its threads by itself."""
     # it would install what it misses, and ask its makers for news
     os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
@@ -191,14 +193,14 @@ def ultralytics(model: str, threads: int) -> Answer:
     _, side, _, _ = _opened(Interpreter(model_path=model))
     network = YOLO(model, task="classify")
 
-    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         [found] = network.predict(frame_bgr, imgsz=side, device="cpu", verbose=False)
         return int(found.probs.top1), found.probs.data.numpy()
 
-    return timed(decide)
+    return _timed(decide)
 
 
-def opencv_dnn(model: str, threads: int) -> Answer:
+def _opencv_dnn(model: str, threads: int) -> _Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     _, side, _, _ = _opened(Interpreter(model_path=model))
@@ -206,15 +208,15 @@ def opencv_dnn(model: str, threads: int) -> Answer:
     names = network.getUnconnectedOutLayersNames()
     cv2.setNumThreads(threads)
 
-    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         picture = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
         network.setInput(picture)
-        return most_probable(next(one for one in network.forward(names) if one.ndim == 2))
+        return _most_probable(next(one for one in network.forward(names) if one.ndim == 2))
 
-    return timed(decide)
+    return _timed(decide)
 
 
-def onnxruntime(model: str, threads: int) -> Answer:
+def _onnxruntime(model: str, threads: int) -> _Answer:
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
@@ -224,37 +226,37 @@ def onnxruntime(model: str, threads: int) -> Answer:
     [wanted] = [one.name for one in session.get_outputs() if len(one.shape) == 2]
     side = int(given.shape[1])
 
-    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         [scores] = session.run([wanted], {given.name: centre_square(frame_bgr, side)[None]})
-        return most_probable(scores)
+        return _most_probable(scores)
 
-    return timed(decide)
+    return _timed(decide)
 
 
-PEERS: dict[str, Peer] = {
-    "dermedge": dermedge,
-    "litert-invoke": litert_invoke,
-    "litert": litert,
-    "litert-bilinear": litert_bilinear,
-    "litert-compiled-model": litert_compiled_model,
-    "tensorflow": tensorflow,
-    "tflite-runtime": tflite_runtime,
-    "onnxruntime": onnxruntime,
-    "mediapipe": mediapipe,
-    "opencv-dnn": opencv_dnn,
-    "ultralytics": ultralytics,
+PEERS: dict[str, _Peer] = {
+    "dermedge": _dermedge,
+    "litert-invoke": _litert_invoke,
+    "litert": _litert,
+    "litert-bilinear": _litert_bilinear,
+    "litert-compiled-model": _litert_compiled_model,
+    "tensorflow": _tensorflow,
+    "tflite-runtime": _tflite_runtime,
+    "onnxruntime": _onnxruntime,
+    "mediapipe": _mediapipe,
+    "opencv-dnn": _opencv_dnn,
+    "ultralytics": _ultralytics,
 }
 
 
-def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> Answer:
+def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _Answer:
     interpreter, side, given, wanted = _opened(opened)
 
-    def decide(frame_bgr: Image) -> tuple[int, ArrayLike]:
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         interpreter.set_tensor(given, centre_square(frame_bgr, side, interpolation)[None])
         interpreter.invoke()
-        return most_probable(interpreter.get_tensor(wanted))
+        return _most_probable(interpreter.get_tensor(wanted))
 
-    return timed(decide)
+    return _timed(decide)
 
 
 def _opened(interpreter: Any) -> tuple[Any, int, int, int]:

@@ -10,7 +10,9 @@ import socket
 import sys
 from collections.abc import Sequence
 
-CHUNK_BYTES = 1 << 16
+__all__ = ["main"]
+
+_CHUNK_BYTES = 1 << 16
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
                     print(*taken.values())
                     return 0
                 assert isinstance(key.fileobj, socket.socket)
-                taken[key.fileobj] += len(key.fileobj.recv(CHUNK_BYTES))
+                taken[key.fileobj] += len(key.fileobj.recv(_CHUNK_BYTES))
 
 
 if __name__ == "__main__":
