@@ -1,210 +1,131 @@
-"""One conversion: the file, its manifest and its proof, as one value."""
+"""A conversion from a trained classifier to a delivered .tflite, in five stages.
+
+1. load: read the network, its calibration photos and its proof set (`dermedge.convert.load`).
+2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`).
+3. calibrate: fit temperature and thresholds to the file's own answers (`dermedge.convert.calibrate`).
+4. accept: compare the file with its float network (`dermedge.convert.accept`).
+5. report: write what was tried, what was lost, and why (`dermedge.convert.report`).
+
+Stages 2 to 4 run once per form: `dermedge.convert.conversion` calls them, and `dermedge.convert.search` chooses
+the forms.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
+from dermedge.convert.load.keras_classifier import load_keras
+from dermedge.convert.load.run import load_run
+from dermedge.convert.report.report import save_report
+from dermedge.convert.request import SEARCH, ConversionRequest, check_request
+from dermedge.convert.search import SearchResult, int8_forms, mixed_form, search_forms, try_forms
+from dermedge.convert.to_tflite.form import Form
+from dermedge.edge.errors import OptionError, StorageError
+from dermedge.train.fit.run_folder import RunFolder
 
-from dermedge.convert.accept.acceptance import ProofSet, Verdict, judge
-from dermedge.convert.accept.layer_errors import LayerError, compare_layers
-from dermedge.convert.accept.parity import (
-    Parity,
-    calibrated,
-    calibration_scores,
-    check_input,
-    compare,
-    device_logits,
-    fit_temperature,
-    parity_json,
-)
-from dermedge.convert.calibrate.thresholds import decision_scores, fit_thresholds
-from dermedge.convert.load.conversion_input import Subject, Told
-from dermedge.convert.load.network import Network
-from dermedge.convert.to_tflite.converter import (
-    INT8_MIXED,
-    INT8_PTQ,
-    INT8_QAT,
-    Form,
-    calibrate,
-    calibration_inputs,
-    input_ends,
-    lower,
-)
-from dermedge.convert.to_tflite.metadata import with_metadata
-from dermedge.edge.errors import StorageError
-from dermedge.edge.files import write_bytes
-from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import record
-from dermedge.edge.model.manifest import Manifest, attach
-
-# Enough to tell which layer loses; a layer has thousands of activations a picture.
-EXPLAINED_PICTURES = 12
-DEVICE_THREADS = 2
-# Decimals of a correction of logits: float32 sums of two machines may differ in the sixth, bytes shall not.
-CORRECTION_DECIMALS = 4
+__all__ = ["Delivery", "convert_model"]
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What one conversion made.
+class Delivery:
+    """The result of a conversion.
 
     Attributes:
-        form: what was asked for.
-        model: the whole .tflite with its manifest.
-        manifest: of the file.
-        parity: the file beside the Keras model that it was lowered from, on the proof set.
-        verdict: the file beside the float network.
-        invoke_ms: the median time of one inference on this machine, while it was proven.
+        result: the forms that were tried, and the best one.
+        target: the .tflite, which exists only if the best one was accepted.
+        page: the page of the report.
     """
 
-    form: Form
-    model: bytes
-    manifest: Manifest
-    parity: Parity
-    verdict: Verdict
-    invoke_ms: float
-
-    def save(self, path: Path) -> None:
-        """Writes the file, whole or not at all.
-
-        Raises:
-            StorageError: there is one already, or it cannot be written.
-        """
-        if path.exists():
-            raise StorageError(f"'{path}' exists already; delete it, or name another with --output")
-        write_bytes(path, self.model)
+    result: SearchResult
+    target: Path
+    page: Path
 
 
-def convert(
-    subject: Subject,
-    form: Form,
-    max_drop: float,
-    progress: Told = lambda what: lambda done, total: None,
-) -> Conversion:
-    """Converts, and runs the result on the whole proof set beside the float network.
-
-    Temperature and thresholds are fitted on what the converted file itself says of these photos. A network
-    that has learned from them gets those of the run that tells what its recipe is worth, converted alike, and
-    must pass its proof as that one must.
+def convert_model(
+    request: ConversionRequest,
+    show_progress: ShowProgress = lambda what: lambda done, total: None,
+    log: Callable[[str], None] = print,
+) -> Delivery:
+    """Convert a model, write its report, and write the file if it was accepted.
 
     Args:
-        subject: what is converted.
-        form: into what.
-        max_drop: as `judge` takes it.
-        progress: for a text, a callback (done, total).
+        request: what to convert, and to what.
+        show_progress: for a task's name, a callback (done, total).
+        log: called with one line per form, if several are tried.
 
     Raises:
-        ModelError: the converter, or the device runtime, refuses the model.
+        OptionError, StorageError: as in `check_request`.
+        ModelError: the model cannot be read, or the converter or the device runtime refuses it.
+        DataError: photos are missing, too few, or of other classes.
     """
-    stand_in = convert(subject.validated, form, max_drop, progress) if subject.validated else None
-    proof = subject.proof
-    network = _network(subject, form)
-    manifest = replace(subject.manifest, quantization=form.kind)
-    model = _lowered(subject, network, form, manifest)
-    with _written(attach(model, manifest)) as path:
-        check_input(path, subject.manifest.input_size, input_ends(network, form))
-        with Classifier(path, num_threads=DEVICE_THREADS) as classifier:
-            device, invoke_ms = device_logits(classifier, proof.pixels, progress(f"proving {form.name}"))
-        golden = record(path)
-    reference = proof.reference if network is subject.network else network.logits(proof.pixels)
-    parity = compare(reference, device)
-    verdict = judge(proof, device, max_drop)
-    decision = stand_in.manifest if stand_in else _with_decision(manifest, proof, device)
-    if stand_in:
-        # the file's own, on photos that its network has learned, is shown where it alone refuses it
-        verdict = verdict if stand_in.verdict.passed and not verdict.passed else stand_in.verdict
-    manifest = replace(
-        manifest,
-        temperature=decision.temperature,
-        thresholds=decision.thresholds,
-        metrics=decision.metrics | manifest.metrics,
-        parity=parity_json(parity),
-        golden=golden,
-    )
-    return Conversion(form, attach(model, manifest), manifest, parity, verdict, invoke_ms)
+    check_request(request)
+    source = _load(request, show_progress)
+    result = _convert(source, request, show_progress, log)
+    page = save_report(result, source, request)
+    if result.delivered:
+        _save(result, request)
+    return Delivery(result, request.target, page)
 
 
-def better(conversions: Sequence[Conversion]) -> Conversion:
-    """Of files that are as fast: one that passed its proof, and of these the one that is right most often.
-
-    Right is the most probable class on the proof set, classes weighed alike. The manifest of the chosen one
-    also tells that figure of all: ``val_balanced_accuracy_argmax_of``, form -> figure.
-    """
-    key = "val_balanced_accuracy_argmax"
-    best = max(conversions, key=lambda one: (one.verdict.passed, one.manifest.metrics[key]))
-    if len(conversions) == 1:
-        return best
-    figures = {one.form.name: one.manifest.metrics[key] for one in conversions}
-    manifest = replace(best.manifest, metrics=best.manifest.metrics | {f"{key}_of": figures})
-    return replace(best, model=attach(best.model, manifest), manifest=manifest)
-
-
-def explain(subject: Subject, conversion: Conversion) -> list[LayerError]:
-    """What each layer of an 8- or 16-bit file loses, on some of the calibration pictures.
-
-    Layers are known by the names of their tensors; in a fine-tuned network few keep the float network's. The
-    own error of the last one holds what `_lowered` took out of the evidence.
-    """
-    pictures = subject.calibration[:EXPLAINED_PICTURES]
-    form = conversion.form
-    in_float = calibrate(subject.network, form, pictures)
-    inputs = list(calibration_inputs(subject.network, form, pictures))
-    return compare_layers(in_float, conversion.model, inputs)
-
-
-def _with_decision(manifest: Manifest, proof: ProofSet, device: NDArray[np.floating]) -> Manifest:
-    """The manifest with the temperature and thresholds that a file's [n, K] logits of the proof ask for."""
-    temperature = fit_temperature(device, proof.truth)
-    decided = (calibrated(device, temperature), proof.truth, proof.labels, proof.none_label)
-    thresholds = fit_thresholds(*decided, proof.critical)
-    scores = calibration_scores(device, proof.truth, temperature) | decision_scores(*decided, thresholds)
-    return replace(
-        manifest,
-        temperature=temperature,
-        thresholds=thresholds,
-        metrics={"val_photos": len(proof.truth), **scores},
+def _load(request: ConversionRequest, show_progress: ShowProgress) -> ConversionInput:
+    """Stage 1."""
+    if request.is_run:
+        return load_run(
+            RunFolder(request.model),
+            request.calibration_photos,
+            evidence=request.evidence,
+            licence=request.licence,
+            critical=request.critical,
+            show_progress=show_progress,
+        )
+    assert request.data is not None, "check_request has refused it"
+    return load_keras(
+        request.model,
+        request.data,
+        request.command,
+        request.calibration_photos,
+        labels=request.labels,
+        size=request.size,
+        normalization=request.normalization,
+        licence=request.licence,
+        critical=request.critical,
     )
 
 
-def _lowered(subject: Subject, network: Network, form: Form, manifest: Manifest) -> bytes:
-    """The .tflite without its manifest; with a heat map, without what rounding adds to its logits.
-
-    Calibrated rounding moves each logit by some amount on average, and so takes answers from one class for
-    another. What the calibration pictures show of that is taken from the evidence: bias correction, Nagel et
-    al., "Data-Free Quantization through Weight Equalization and Bias Correction", 2019, of the last layer.
-    """
-    model = with_metadata(lower(network, form, subject.calibration), manifest)
-    if form.kind not in (INT8_PTQ, INT8_MIXED):
-        return model
-    pictures = np.stack(subject.calibration)
-    with (
-        _written(attach(model, manifest)) as path,
-        Classifier(path, num_threads=DEVICE_THREADS) as classifier,
-    ):
-        if not classifier.has_heat_map:
-            return model
-        device, _ = device_logits(classifier, pictures)
-    lost = (network.logits(pictures) - device).mean(axis=0)
-    correction = np.round(lost - lost.mean(), CORRECTION_DECIMALS).astype(np.float32)
-    return with_metadata(lower(network.shifted(correction), form, subject.calibration), manifest)
+def _convert(
+    source: ConversionInput,
+    request: ConversionRequest,
+    show_progress: ShowProgress,
+    log: Callable[[str], None],
+) -> SearchResult:
+    """Stages 2 to 4, for one form or several."""
+    if request.aim == SEARCH:
+        return search_forms(source, request.io, request.max_drop, show_progress, log)
+    return try_forms(source, _forms(source, request), request.max_drop, show_progress, log)
 
 
-@contextmanager
-def _written(model: bytes) -> Iterator[Path]:
-    """A file of these bytes for the device runtime, gone after the block."""
-    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        path = Path(folder) / "converted.tflite"
-        write_bytes(path, model)
-        yield path
+def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
+    """The forms that the request asks for; the best of them is delivered."""
+    if request.aim != "int8":
+        return [Form(request.aim, request.io)]
+    if request.method == "qat" and not source.quantization_aware:
+        raise OptionError(
+            f"'{request.model}' has no QAT stage; train it with --qat-epochs, or use --method ptq"
+        )
+    if request.float_layers:
+        (ptq,) = int8_forms(source, request.io, "ptq", request.ranges)
+        return [mixed_form(source, ptq, request.float_layers)]
+    return int8_forms(source, request.io, request.method, request.ranges)
 
 
-def _network(subject: Subject, form: Form) -> Network:
-    if form.kind == INT8_QAT and subject.quantization_aware:
-        return subject.quantization_aware()
-    return subject.network
+def _save(result: SearchResult, request: ConversionRequest) -> None:
+    """Write the file; without it, the report must not stay either."""
+    try:
+        result.best.save(request.target)
+    except StorageError:
+        shutil.rmtree(request.report_folder)
+        raise

@@ -1,30 +1,32 @@
-"""The forms that are tried one after another until one passes its proof, the fastest kind first."""
+"""Try several forms of a file, the fastest kind first, and choose the best accepted one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dermedge.convert.accept.layer_errors import LayerError, worst_layers
-from dermedge.convert.load.conversion_input import Subject, Told
-from dermedge.convert.pipeline import Conversion, better, convert, explain
-from dermedge.convert.to_tflite.converter import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.convert.conversion import Conversion, better, convert_to_form, explain
+from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
+from dermedge.convert.to_tflite.form import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
 from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError, OptionError
 
-# Layers that stay in float, in turn; with more, float16 is as fast and surer.
-FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)
-NAMED_AT_MOST = 5
+__all__ = ["ConversionAttempt", "SearchResult", "int8_forms", "mixed_form", "search_forms", "try_forms"]
+
+# Numbers of layers in float, tried in turn; with more of them, float16 is as fast and more accurate.
+_FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)
+_LAYERS_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ConversionAttempt:
     """One form that was tried.
 
     Attributes:
-        form: which.
-        conversion: what came of it, or None where the converter refused it.
-        refusal: why it did, or empty.
+        form: the form.
+        conversion: the file, or None if the converter or the runtime refused it.
+        refusal: the reason for that, or empty.
     """
 
     form: Form
@@ -32,126 +34,160 @@ class Attempt:
     refusal: str = ""
 
     @property
-    def passed(self) -> bool:
-        return self.conversion is not None and self.conversion.verdict.passed
+    def accepted(self) -> bool:
+        """Whether there is a file and it was accepted."""
+        return self.conversion is not None and self.conversion.acceptance.passed
 
     @property
     def line(self) -> str:
-        """For people: what was tried, and what became of it."""
+        """The form and its result in one line for people."""
         if self.conversion is None:
-            return f"{self.form.name}: not to be had: {self.refusal}"
-        if self.passed:
-            return f"{self.form.name}: passed, {self.conversion.invoke_ms:.2f} ms"
-        failed = self.conversion.verdict.failed
+            return f"{self.form.name}: cannot be made: {self.refusal}"
+        if self.accepted:
+            return f"{self.form.name}: accepted, {self.conversion.invoke_ms:.2f} ms"
+        failed = self.conversion.acceptance.failed
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         return f"{self.form.name}: refused, {failed[0].line}{more}"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was tried, which of it is delivered, and where it loses.
+class SearchResult:
+    """All forms that were tried, and the best one.
 
     Attributes:
-        attempts: in the order of the trials.
-        chosen: the best; it is delivered if its verdict says so.
-        layers: what each layer of the chosen file loses, or of the int8 one that led to it; empty for floats.
+        attempts: the attempts in the order in which they were made.
+        best: the best file; it is delivered if it was accepted.
+        layers: the loss of each layer of that file; empty for float files.
     """
 
-    attempts: tuple[Attempt, ...]
-    chosen: Conversion
+    attempts: tuple[ConversionAttempt, ...]
+    best: Conversion
     layers: tuple[LayerError, ...]
 
     @property
     def delivered(self) -> bool:
-        return self.chosen.verdict.passed
+        """Whether the best file was accepted."""
+        return self.best.acceptance.passed
+
+
+def int8_forms(
+    source: ConversionInput, io: str, method: str = "auto", ranges: str | None = None
+) -> list[Form]:
+    """The int8 forms of a method: ``qat``, ``ptq``, or ``auto`` for both where there is a QAT stage."""
+    ptq = Form(INT8_PTQ, io) if ranges is None else Form(INT8_PTQ, io, ranges)
+    qat = [Form(INT8_QAT, io)] if source.quantization_aware and method != "ptq" else []
+    return [*qat, *([ptq] if method != "qat" else [])]
 
 
 def try_forms(
-    subject: Subject,
-    forms: list[Form],
+    source: ConversionInput,
+    forms: Sequence[Form],
     max_drop: float,
-    progress: Told,
-    say: Callable[[str], None] = print,
-) -> Outcome:
-    """Converts into each of some forms that are as fast, and chooses the `better`; tells each of rivals.
+    show_progress: ShowProgress,
+    log: Callable[[str], None] = print,
+) -> SearchResult:
+    """Convert to each of some forms that are equally fast, and choose the `better` one.
+
+    Args:
+        source: the classifier and its photos.
+        forms: the forms.
+        max_drop: the loss that is accepted, as in `accept`.
+        show_progress: for a task's name, a callback (done, total).
+        log: called with one line per form, if there are several.
 
     Raises:
         ModelError: none of them can be made.
     """
     attempts = []
     for form in forms:
-        attempts.append(_attempt(subject, form, max_drop, progress))
+        attempts.append(_attempt(source, form, max_drop, show_progress))
         if len(forms) > 1:
-            say(attempts[-1].line)
-    return _outcome(subject, attempts)
+            log(attempts[-1].line)
+    return _result(source, attempts)
 
 
-def climb(
-    subject: Subject, io: str, max_drop: float, progress: Told, say: Callable[[str], None] = print
-) -> Outcome:
-    """Tries int8, then what is slower or larger, and chooses the fastest that passes its proof.
+def search_forms(
+    source: ConversionInput,
+    io: str,
+    max_drop: float,
+    show_progress: ShowProgress,
+    log: Callable[[str], None] = print,
+) -> SearchResult:
+    """Try int8 first, then slower or larger forms, and choose the fastest accepted one.
 
-    In turn: int8 by fine-tuning and by calibration; int8 with ranges by other methods. Where none of these
-    passes: int8 with its worst layers in float, more and more of them, until one passes; 16-bit activations;
-    and half-precision weights. Of these the one whose inference took least on this machine is chosen.
-
-    Args:
-        subject: what is converted.
-        io: as in `Form`.
-        max_drop: as `judge` takes it.
-        progress: for a text, a callback (done, total).
-        say: called with a line for each form.
-    """
-    attempts: list[Attempt] = []
-
-    def passes(form: Form) -> bool:
-        attempts.append(_attempt(subject, form, max_drop, progress))
-        say(attempts[-1].line)
-        return attempts[-1].passed
-
-    plain = Form(INT8_PTQ, io)
-    tuned = [Form(INT8_QAT, io)] if subject.quantization_aware else []
-    others = [Form(INT8_PTQ, io, method) for method in METHODS]
-    for forms in ([*tuned, plain], others):
-        # all of them: they are as fast, and the better one is delivered
-        passed = [passes(form) for form in forms]
-        if any(passed):
-            return _outcome(subject, attempts)
-    made = next((one.conversion for one in attempts if one.form == plain), None)
-    layers = explain(subject, made) if made else []
-    for count in FLOAT_LAYERS:
-        names = worst_layers(layers, count)
-        if len(names) < count or passes(_mixed(plain, names)):
-            break
-    for form in (Form(INT16X8, io), Form(FLOAT16, io)):
-        passes(form)
-    return _outcome(subject, attempts)
-
-
-def mixed_form(subject: Subject, form: Form, wanted: str) -> Form:
-    """The form of int8 by calibration with layers in float.
+    First int8 by QAT and by PTQ, then PTQ with other ranges. If none of these is accepted: int8 with its worst
+    layers in float, more and more of them, until one is accepted; then 16-bit activations and float16. Of
+    these, the form with the fastest inference on this machine is chosen.
 
     Args:
-        subject: what is converted.
-        form: all of it in int8.
-        wanted: how many, the worst ones, or the names of their output tensors with commas between.
+        source: the classifier and its photos.
+        io: dtype of the input, as in `Form`.
+        max_drop: the loss that is accepted, as in `accept`.
+        show_progress: for a task's name, a callback (done, total).
+        log: called with one line per form.
 
     Raises:
-        OptionError: there are fewer layers, or none is called so.
+        ModelError: no form can be made.
     """
-    layers = explain(subject, convert(subject, form, 1.0))
-    known = [layer.name for layer in layers]
-    if wanted.isdecimal():
-        names = worst_layers(layers, int(wanted))
-        if len(names) < int(wanted):
-            raise OptionError(f"--float-layers is {wanted}, and there are {len(names)} layers to choose from")
+    attempts: list[ConversionAttempt] = []
+
+    def try_form(form: Form) -> bool:
+        attempts.append(_attempt(source, form, max_drop, show_progress))
+        log(attempts[-1].line)
+        return attempts[-1].accepted
+
+    for forms in (int8_forms(source, io), [Form(INT8_PTQ, io, method) for method in METHODS]):
+        # All of them are tried: they are equally fast, and the better one is delivered.
+        accepted = [try_form(form) for form in forms]
+        if any(accepted):
+            return _result(source, attempts)
+    for form in _forms_with_float_layers(source, attempts, io):
+        if try_form(form):
+            break
+    for form in (Form(INT16X8, io), Form(FLOAT16, io)):
+        try_form(form)
+    return _result(source, attempts)
+
+
+def _forms_with_float_layers(
+    source: ConversionInput, attempts: Sequence[ConversionAttempt], io: str
+) -> Iterator[Form]:
+    """Forms with more and more of the worst layers of the plain int8 file in float."""
+    plain = Form(INT8_PTQ, io)
+    made = next((one.conversion for one in attempts if one.form == plain), None)
+    worst = worst_layers(explain(source, made), max(_FLOAT_LAYERS)) if made else []
+    for count in _FLOAT_LAYERS:
+        if count <= len(worst):
+            yield _mixed(plain, worst[:count])
+
+
+def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
+    """An int8 form with some layers in float.
+
+    Args:
+        source: the classifier and its photos.
+        form: the form with all layers in int8.
+        float_layers: the number of layers, the worst first, or the names of their output tensors, separated
+            by commas.
+
+    Raises:
+        OptionError: there are fewer layers, or none has such a name.
+    """
+    layers = explain(source, convert_to_form(source, form, 1.0))
+    if float_layers.isdecimal():
+        names = worst_layers(layers, int(float_layers))
+        if len(names) < int(float_layers):
+            raise OptionError(
+                f"--float-layers is {float_layers}, and there are {len(names)} layers to choose from"
+            )
         return _mixed(form, names)
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    known = {layer.name for layer in layers}
+    names = [name.strip() for name in float_layers.split(",") if name.strip()]
     unknown = next((name for name in names if name not in known), None)
     if unknown or not names:
         raise OptionError(
-            f"--float-layers names '{unknown or wanted}', and no layer is called so; "
-            f"the worst are: {', '.join(worst_layers(layers, NAMED_AT_MOST))}"
+            f"--float-layers names '{unknown or float_layers}', but no layer has that name; "
+            f"the worst are: {', '.join(worst_layers(layers, _LAYERS_NAMED))}"
         )
     return _mixed(form, names)
 
@@ -160,27 +196,26 @@ def _mixed(form: Form, names: Sequence[str]) -> Form:
     return replace(form, kind=INT8_MIXED, float_layers=tuple(names))
 
 
-def _attempt(subject: Subject, form: Form, max_drop: float, progress: Told) -> Attempt:
+def _attempt(
+    source: ConversionInput, form: Form, max_drop: float, show_progress: ShowProgress
+) -> ConversionAttempt:
     try:
-        return Attempt(form, convert(subject, form, max_drop, progress))
+        return ConversionAttempt(form, convert_to_form(source, form, max_drop, show_progress))
     except ModelError as error:
-        return Attempt(form, None, str(error))
+        return ConversionAttempt(form, None, str(error))
 
 
-def _outcome(subject: Subject, attempts: list[Attempt]) -> Outcome:
+def _result(source: ConversionInput, attempts: list[ConversionAttempt]) -> SearchResult:
     made = [one.conversion for one in attempts if one.conversion]
     if not made:
         raise ModelError(attempts[0].refusal)
-    passed = [one for one in made if one.verdict.passed]
-    chosen = _fastest(passed) if passed else better(made)
-    return Outcome(tuple(attempts), chosen, tuple(_layers(subject, chosen)))
+    accepted = [one for one in made if one.acceptance.passed]
+    best = _fastest(accepted) if accepted else better(made)
+    layers = explain(source, best) if best.form.kind.startswith("int") else []
+    return SearchResult(tuple(attempts), best, tuple(layers))
 
 
-def _fastest(passed: list[Conversion]) -> Conversion:
-    """Files of wholly int8 networks are as fast: the better one; else the one whose inference took least."""
-    whole = [one for one in passed if one.form.kind in (INT8_QAT, INT8_PTQ)]
-    return better(whole) if whole else min(passed, key=lambda one: one.invoke_ms)
-
-
-def _layers(subject: Subject, chosen: Conversion) -> list[LayerError]:
-    return explain(subject, chosen) if chosen.form.kind.startswith("int") else []
+def _fastest(accepted: list[Conversion]) -> Conversion:
+    """Wholly int8 files are equally fast, so the better one; else the file with the fastest inference."""
+    whole = [one for one in accepted if one.form.kind in (INT8_QAT, INT8_PTQ)]
+    return better(whole) if whole else min(accepted, key=lambda one: one.invoke_ms)

@@ -1,4 +1,4 @@
-"""Why a quantized file differs from its float one: the error of every op, and what to do about it."""
+"""Measure the quantization error of every operator of a file."""
 
 from __future__ import annotations
 
@@ -11,71 +11,58 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dermedge.convert.to_tflite.graph import NUM_THREADS, KeepingInterpreter, Op, ops_of, read_model
-from dermedge.convert.to_tflite.ranges import name_of
+from dermedge.convert.to_tflite.graph import NUM_THREADS, KeepingInterpreter, Op, name_of, ops_of, read_model
 from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import DataError
-from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STYLE, as_svg
 
-# Their noise adds up in absolute terms; that of all others is taken to, relative to the signal.
-ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
-# These give an output of the network its type, and its name.
-CASTS = {"QUANTIZE", "DEQUANTIZE"}
-GATES = {"HARD_SWISH", "MUL", "LOGISTIC"}
+__all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
-# A scale is collapsed that leaves fewer steps to all that is seen, or less of it within reach.
-FEWEST_STEPS = 4
-LEAST_REACH = 1 / 16
-DTYPES: dict[int, np.dtype[Any]] = {
+# The noise of these adds up in absolute terms; that of all other operators, relative to the signal.
+_ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
+# These give an output of the network its dtype and its name.
+_CASTS = {"QUANTIZE", "DEQUANTIZE"}
+# A scale is collapsed if it leaves fewer steps to the values, or less of their span within the range.
+_FEWEST_STEPS = 4
+_LEAST_REACH = 1 / 16
+_DTYPES: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
     schema.TensorType.UINT8: np.dtype(np.uint8),
     schema.TensorType.INT8: np.dtype(np.int8),
     schema.TensorType.INT16: np.dtype(np.int16),
 }
 
-# What is told of a layer from there on.
-MUCH_SATURATED = 0.01
-MANY_CHANNELS = 0.05
-# Greatest value by root mean square; 4 to 5 for a normal distribution.
-STRETCHED = 25
-NAMED = 5
-# What has no error at all is drawn there.
-MOST_DB = 80
-
 
 @dataclass(frozen=True)
 class LayerError:
-    """What quantization did to the result of one op, over all pictures.
+    """The error of the result of one operator, over all images.
 
-    With y the float network's result, q the quantized network's, dequantized, and f(x) what the float op
-    makes of the dequantized inputs that the quantized op got:
+    y is the float network's result, q the dequantized result of the quantized network, and f(x) the result of
+    the float operator for the dequantized inputs of the quantized operator.
 
     Attributes:
-        name: of the tensor, in both files.
-        kind: of the op in the float file, as the schema calls it (``CONV_2D``).
-        inputs: the names of the activations that it reads.
+        name: name of the tensor, in both files.
+        kind: operator in the float file, as the schema names it (``CONV_2D``).
+        inputs: names of the activations that it reads.
         sqnr_db: signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (q - y)^2).
-        introduced: the op's own error, by weights, rounding and range: sum (q - f(x))^2 / sum y^2. An input
-            that the quantized file does not have is the float one.
-        contribution: the part of ``introduced`` that is estimated to reach the network's outputs, by how much
-            of the noise of its inputs each op on the way was seen to pass on.
-        low: the least y.
-        high: the greatest y.
-        rms: the root of the mean y^2.
-        scale: of the quantization; 0 in float.
-        zero_point: of the quantization.
+        introduced: the operator's own error from weights, rounding and range: sum (q - f(x))^2 / sum y^2. An
+            input that the quantized file lacks is taken from the float network.
+        contribution: estimate of the part of ``introduced`` that reaches the network's outputs, from the
+            noise that each later operator was measured to pass on.
+        low: smallest y.
+        high: largest y.
+        rms: root mean square of y.
+        scale: quantization scale; 0 in float.
+        zero_point: quantization zero point.
         channels: size of the last axis.
-        dead_channels: those constant over all pictures and places in float.
-        lost_channels: those constant in the quantized network only.
-        saturated: the share of y that lies beyond the range of the integers by more than half a step.
-        in_float: whether the op was left in float.
-        collapsed: whether the scale leaves almost nothing of the values: fewer than `FEWEST_STEPS` steps,
-            or less than `LEAST_REACH` of their span.
-        delegated: whether XNNPACK, which runs int8 fast on a device, takes the op.
+        dead_channels: channels that are constant over all images and positions in float.
+        lost_channels: channels that are constant in the quantized network only.
+        saturated: share of y that lies more than half a step beyond the range of the integers.
+        in_float: whether the operator stayed in float.
+        collapsed: whether the scale leaves fewer than 4 steps to the values, or less than a sixteenth of
+            their span.
+        delegated: whether XNNPACK, which runs int8 fast on a device, takes the operator.
     """
 
     name: str
@@ -103,10 +90,10 @@ class Quantized:
     """A tensor of a quantized file.
 
     Attributes:
-        index: where its values are.
-        dtype: of its values.
-        scale: 0 for floats.
-        zero_point: 0 for floats.
+        index: its index in the graph.
+        dtype: dtype of its values.
+        scale: quantization scale; 0 for floats.
+        zero_point: quantization zero point; 0 for floats.
     """
 
     index: int
@@ -116,17 +103,17 @@ class Quantized:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the greatest value that the integers stand for."""
+        """The real values of the smallest and the largest integer."""
         info = np.iinfo(self.dtype)
         return (info.min - self.zero_point) * self.scale, (info.max - self.zero_point) * self.scale
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """(q - zero point) * scale in float64; floats pass through."""
+        """(q - zero point) * scale in float64; floats are only widened."""
         wide = values.astype(np.float64)
         return (wide - self.zero_point) * self.scale if self.scale else wide
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Scaled, rounded, clipped and cast; without a scale, cast alone: floats, or whole pixels."""
+        """Scale, round, clip and cast; without a scale (floats, or whole pixels) only cast."""
         if not self.scale:
             return values.astype(self.dtype)
         info = np.iinfo(self.dtype)
@@ -135,7 +122,7 @@ class Quantized:
 
 
 class _Power:
-    """Of y and of q - y, summed over the pictures; names as in `LayerError`."""
+    """Sums of squares of y and of q - y over the images; symbols as in `LayerError`."""
 
     def __init__(self) -> None:
         self.signal = self.noise = 0.0
@@ -146,13 +133,13 @@ class _Power:
 
 
 class _Sums(_Power):
-    """Of one op's result over the pictures; names as in `LayerError`."""
+    """Sums over the images for one operator's result; symbols as in `LayerError`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.own = self.passed = 0.0
         self.values = self.places = self.beyond = 0
-        # [2, channels], the least and the greatest
+        # [2, channels]: smallest and largest values.
         self.float_ends = np.array([[inf], [-inf]])
         self.quantized_ends = np.array([[inf], [-inf]])
 
@@ -171,21 +158,21 @@ class _Sums(_Power):
 
 
 def compare_layers(
-    float_model: bytes, quantized_model: bytes, pictures: Sequence[NDArray[np.float32]]
+    float_model: bytes, quantized_model: bytes, images: Sequence[NDArray[np.float32]]
 ) -> list[LayerError]:
-    """The error of every op whose result is in both files by the same name, in the order in which they run.
+    """Measure each operator whose result has the same name in both files, in the order in which they run.
 
     Args:
-        float_model: a float .tflite, such as the calibrated one.
-        quantized_model: what the converter made of it; its input may be uint8, int8 or float32.
-        pictures: float32 [1, s, s, 3], normalized; for the quantized file they are quantized as its input is.
+        float_model: a float .tflite, such as that of `record_ranges`.
+        quantized_model: the quantized file; its input may be uint8, int8 or float32.
+        images: float32 [1, s, s, 3], normalized; they are quantized for the quantized file.
 
     Raises:
-        DataError: no pictures.
+        DataError: there are no images.
         ModelError: the runtime refuses a file.
     """
-    if not pictures:
-        raise DataError("there are no pictures to compare the layers on; give at least one")
+    if not images:
+        raise DataError("there are no images to compare the layers on; give at least one")
     model = read_model(float_model)
     ops, tensors = ops_of(model), model.subgraphs[0].tensors
     results = _results(read_model(quantized_model))
@@ -195,53 +182,49 @@ def compare_layers(
         for index in op.outputs[:1]
         if (key := _key(tensors[index])) in results
     }
-    sums, arriving = _run_side_by_side(float_model, quantized_model, matched, pictures)
+    sums, arriving = _run_side_by_side(float_model, quantized_model, matched, images)
     influence = _influence(ops, sums, arriving, [int(index) for index in model.subgraphs[0].outputs])
-    taken = delegated_results(quantized_model)
-    layers = []
-    for op in ops:
-        if (index := op.outputs[0]) in matched:
-            inputs = tuple(name_of(tensors[at]) for at in op.inputs)
-            tensor, one = matched[index], sums[index]
-            layers.append(
-                _layer_error(name_of(tensors[index]), op.kind, inputs, tensor, one, influence[index], taken)
-            )
-    return layers
+    delegated = delegated_results(quantized_model)
+    return [
+        _layer_error(op, tensors, matched[index], sums[index], influence[index], delegated)
+        for op in ops
+        if (index := op.outputs[0]) in matched
+    ]
 
 
 def _run_side_by_side(
     float_model: bytes,
     quantized_model: bytes,
     matched: dict[int, Quantized],
-    pictures: Sequence[NDArray[np.float32]],
+    images: Sequence[NDArray[np.float32]],
 ) -> tuple[dict[int, _Sums], dict[int, _Power]]:
-    """Sums of each op's result, and of each activation that ops read, by their index in the float file.
+    """Sums for each operator's result and for each activation that is read, by their index in the float file.
 
     Args:
-        float_model: as `compare_layers` takes it.
-        quantized_model: likewise.
-        matched: index in the float file -> the same op's result in the quantized one.
-        pictures: likewise.
+        float_model: as in `compare_layers`.
+        quantized_model: as in `compare_layers`.
+        matched: index in the float file -> the result of the same operator in the quantized file.
+        images: as in `compare_layers`.
     """
-    model, small = read_model(float_model), read_model(quantized_model)
-    image = int(model.subgraphs[0].inputs[0])
-    pixels = _quantized(small, int(small.subgraphs[0].inputs[0]))
-    taken_apart, copies = _take_apart(model)
-    whole, parts = KeepingInterpreter(float_model), KeepingInterpreter(taken_apart)
+    model, quantized_graph = read_model(float_model), read_model(quantized_model)
+    input_index = int(model.subgraphs[0].inputs[0])
+    pixels = _quantized(quantized_graph, int(quantized_graph.subgraphs[0].inputs[0]))
+    cut_apart, copies = _cut_apart(model)
+    whole, parts = KeepingInterpreter(float_model), KeepingInterpreter(cut_apart)
     quantized = KeepingInterpreter(quantized_model)
     sums = {index: _Sums() for index in matched}
     arriving = {index: _Power() for index in copies}
-    for picture in pictures:
-        whole.run({image: picture})
-        quantized.run({pixels.index: pixels.quantize(picture)})
-        given = {}
+    for image in images:
+        whole.run({input_index: image})
+        quantized.run({pixels.index: pixels.quantize(image)})
+        inputs = {}
         for index, copied in copies.items():
             y = whole.values(index)
-            tensor = pixels if index == image else matched.get(index)
+            tensor = pixels if index == input_index else matched.get(index)
             x = y if tensor is None else tensor.dequantize(quantized.values(tensor.index))
             arriving[index].add(y, x)
-            given[copied] = x.astype(y.dtype)
-        parts.run(given)
+            inputs[copied] = x.astype(y.dtype)
+        parts.run(inputs)
         for index, tensor in matched.items():
             q = tensor.dequantize(quantized.values(tensor.index))
             sums[index].add_result(whole.values(index), q, parts.values(index), tensor)
@@ -249,27 +232,27 @@ def _run_side_by_side(
 
 
 def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
-    """The names of the ops to leave in float first, the worst first, at most that many.
+    """The names of the operators to leave in float, the worst first, at most ``count``.
 
-    By ``contribution``. An op in float still hands a rounded result to one in int8; so each is followed by
-    the ops that read it.
+    They are ordered by ``contribution``. An operator in float still passes a rounded result to one in int8,
+    so each is followed by the operators that read it.
     """
     readers: dict[str, list[str]] = {}
     for layer in layers:
         for name in layer.inputs:
             readers.setdefault(name, []).append(layer.name)
     by_contribution = sorted(layers, key=lambda layer: layer.contribution, reverse=True)
-    chosen: dict[str, None] = {}
+    names: dict[str, None] = {}
     for layer in by_contribution:
         if layer.contribution > 0 and not layer.in_float:
-            chosen.update(dict.fromkeys([layer.name, *readers.get(layer.name, [])]))
-    return list(chosen)[:count]
+            names.update(dict.fromkeys([layer.name, *readers.get(layer.name, [])]))
+    return list(names)[:count]
 
 
 def delegated_results(model: bytes) -> set[int]:
-    """The indices of the tensors that XNNPACK computes; none where it refuses the file.
+    """The indices of the tensors that XNNPACK computes; empty if it refuses the file.
 
-    The interpreter tells only what a delegate reads and writes: what it does lies between.
+    The interpreter reports only what a delegate reads and writes; the tensors between are found by the graph.
     """
     by_output = {output: op for op in ops_of(read_model(model)) for output in op.outputs}
     try:
@@ -290,116 +273,9 @@ def delegated_results(model: bytes) -> set[int]:
     return taken
 
 
-def short_name(name: str) -> str:
-    """The layer in the name of a tensor: without the model, the op, and the ops that were fused into it."""
-    parts = name.split(";")[0].split("/")
-    return "/".join(parts[1:-1] or parts)
-
-
-def layers_svg(layers: Sequence[LayerError]) -> str:
-    """The signal-to-noise ratio after each op and of its own error alone; the worst are named."""
-    with rc_context(SVG_STYLE):
-        figure = Figure(figsize=(10, 4.4), layout="constrained")
-        axes = figure.subplots()
-        places = range(len(layers))
-        after = [_drawn(layer.sqnr_db) for layer in layers]
-        own = [_drawn(_decibels(1, layer.introduced)) for layer in layers]
-        axes.plot(places, own, "o", color=LINE_COLOURS[1], markersize=3, label="own error of the op alone")
-        axes.plot(places, after, color=LINE_COLOURS[0], linewidth=1.4, label="after the op")
-        in_float = [place for place in places if layers[place].in_float]
-        axes.plot(
-            in_float, [after[at] for at in in_float], "s", color=INK, fillstyle="none", label="left in float"
-        )
-        worst = sorted(places, key=lambda at: layers[at].contribution, reverse=True)[:NAMED]
-        for number, at in enumerate((at for at in worst if layers[at].contribution > 0), 1):
-            told = f"{number}  {layers[at].kind}  {short_name(layers[at].name)}"
-            axes.plot([at], [own[at]], "o", color=EMPHASIS, markersize=6, label=told)
-            axes.annotate(str(number), (at, own[at]), (5, -3), textcoords="offset points", color=EMPHASIS)
-        axes.set(xlabel="op, in the order in which they run", ylabel="signal to quantization noise, dB")
-        axes.grid(axis="y")
-        figure.legend(loc="outside lower left", ncols=2)
-        return as_svg(figure)
-
-
-def advice(layers: Sequence[LayerError]) -> list[str]:
-    """What loses most and what to do about it, a sentence or two each, the most important first."""
-    rounded = [layer for layer in layers if not layer.in_float]
-    if not rounded:
-        return ["every op is in float: nothing is lost to int8"]
-    total = sum(layer.contribution for layer in rounded)
-    lines = [
-        f"{short_name(layer.name)} ({layer.kind}) makes {layer.contribution / total:.0%} of the error at the "
-        f"output, and after it the signal is {layer.sqnr_db:.0f} dB above the noise: {_cure(layer)}"
-        for layer in sorted(rounded, key=lambda layer: layer.contribution, reverse=True)[:NAMED]
-        if layer.contribution > 0
-    ]
-    for what, found, cure in (
-        (
-            "a collapsed scale, which leaves almost nothing of their values",
-            [layer for layer in rounded if layer.collapsed],
-            "calibrate on photos like those that the network will see, by percentile or mse",
-        ),
-        (
-            "values beyond their range",
-            [layer for layer in rounded if layer.saturated > MUCH_SATURATED],
-            "calibrate by min-max, or on more photos",
-        ),
-        (
-            "channels that int8 made constant",
-            [layer for layer in rounded if layer.lost_channels > MANY_CHANNELS * layer.channels],
-            "equalize the channels, or fine-tune quantization-aware",
-        ),
-        (
-            "channels that are constant in float already",
-            [layer for layer in layers if layer.dead_channels > MANY_CHANNELS * layer.channels],
-            "a smaller network would say the same; they cost time and no accuracy",
-        ),
-        (
-            "float arithmetic left",
-            [layer for layer in layers if layer.in_float],
-            "they are slower on a device, and the file is larger",
-        ),
-        (
-            "no place in the XNNPACK delegate",
-            # it never takes a softmax, which costs nothing for a few classes
-            [layer for layer in layers if not layer.delegated and layer.kind != "SOFTMAX"],
-            "they run on the slow kernels; where these are all ops, the delegate refuses the file",
-        ),
-    ):
-        if found:
-            named = ", ".join(short_name(layer.name) for layer in found[:NAMED])
-            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-            lines.append(f"{len(found)} of {len(layers)} ops have {what} ({named}{more}): {cure}")
-    return lines
-
-
-def _cure(layer: LayerError) -> str:
-    """What to do about a layer, by what is conspicuous about it."""
-    peak = max(-layer.low, layer.high)
-    if layer.collapsed:
-        return "its scale fits other values than these; calibrate on photos like these, by percentile or mse"
-    if layer.saturated > MUCH_SATURATED:
-        beyond = f"{layer.saturated:.1%} of its values lie beyond its range"
-        return f"{beyond}; calibrate by min-max, or on more photos"
-    if peak > STRETCHED * layer.rms:
-        return (
-            f"its greatest value is {peak / layer.rms:.0f} times the usual one and takes the others' steps; "
-            "calibrate by percentile or mse"
-        )
-    if layer.lost_channels > MANY_CHANNELS * layer.channels:
-        return (
-            f"{layer.lost_channels} of its {layer.channels} channels became constant, too small for the one "
-            "scale of all; equalize them, or fine-tune quantization-aware"
-        )
-    if layer.kind in GATES:
-        return "gates (hard-swish, squeeze-excite) are hard on int8; leave it in float, or train with ReLU6"
-    return "fine-tune quantization-aware, or leave it in float"
-
-
 def _layer_error(
-    name: str,
-    kind: str,
-    inputs: tuple[str, ...],
+    op: Op,
+    tensors: Sequence[schema.TensorT],
     tensor: Quantized,
     sums: _Sums,
     influence: float,
@@ -407,14 +283,14 @@ def _layer_error(
 ) -> LayerError:
     low, high = float(sums.float_ends[0].min()), float(sums.float_ends[1].max())
     introduced = _ratio(sums.own, sums.signal)
-    seen_often = sums.places > 1
-    dead = (sums.float_ends[0] == sums.float_ends[1]) & seen_often
-    constant = (sums.quantized_ends[0] == sums.quantized_ends[1]) & seen_often
+    repeated = sums.places > 1
+    dead = (sums.float_ends[0] == sums.float_ends[1]) & repeated
+    constant = (sums.quantized_ends[0] == sums.quantized_ends[1]) & repeated
     return LayerError(
-        name=name,
-        kind=kind,
-        inputs=inputs,
-        sqnr_db=_decibels(sums.signal, sums.noise),
+        name=name_of(tensors[op.outputs[0]]),
+        kind=op.kind,
+        inputs=tuple(name_of(tensors[index]) for index in op.inputs),
+        sqnr_db=decibels(sums.signal, sums.noise),
         introduced=introduced,
         contribution=introduced * influence,
         low=low,
@@ -434,13 +310,13 @@ def _layer_error(
 
 def _is_collapsed(low: float, high: float, tensor: Quantized) -> bool:
     within = min(high, tensor.ends[1]) - max(low, tensor.ends[0])
-    return low < high and within < max(FEWEST_STEPS * tensor.scale, (high - low) * LEAST_REACH)
+    return low < high and within < max(_FEWEST_STEPS * tensor.scale, (high - low) * _LEAST_REACH)
 
 
 def _influence(
     ops: Sequence[Op], sums: dict[int, _Sums], arriving: dict[int, _Power], outputs: Sequence[int]
 ) -> dict[int, float]:
-    """By tensor, the part of its noise, relative to its signal, that reaches the outputs; their sum."""
+    """Index of a tensor -> the part of its relative noise that reaches the outputs, summed over them."""
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
     for op in reversed(ops):
@@ -450,7 +326,7 @@ def _influence(
         for index in op.inputs:
             if result is None or not noise:
                 gain = 1.0
-            elif op.kind in ADDITIVE:
+            elif op.kind in _ADDITIVE:
                 gain = _ratio(arriving[index].signal, result.signal)
             else:
                 gain = _ratio(result.passed, result.signal) / noise
@@ -458,10 +334,11 @@ def _influence(
     return influence
 
 
-def _take_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
-    """The network with every op cut from those before it, and where each activation is given to its readers.
+def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
+    """Cut every operator from those before it, so that one run computes f(x) of all with any inputs.
 
-    One run then computes f(x) of all ops, each from inputs of one's choice.
+    Returns:
+        The cut network, and for each activation the index of the input from which its readers now read.
     """
     ops = ops_of(model)
     apart = copy(model)
@@ -483,24 +360,24 @@ def _take_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 
 
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
-    """By name and shape, the result of each op; of a cast what it was before, as the op itself gave it."""
+    """The result of each operator, by name and shape; the result of a cast is its input."""
     tensors = model.subgraphs[0].tensors
     results = {}
     for op in ops_of(model):
-        source = op.inputs if op.kind in CASTS else op.outputs
-        if source and tensors[source[0]].type in DTYPES:
+        source = op.inputs if op.kind in _CASTS else op.outputs
+        if source and tensors[source[0]].type in _DTYPES:
             results[_key(tensors[op.outputs[0]])] = _quantized(model, source[0])
     return results
 
 
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
-    """What a tensor is recognized by in another file: names alone can be given anew."""
+    """Name and shape, which identify a tensor in another file; a name alone may be reused."""
     return name_of(tensor), tuple(int(size) for size in tensor.shape)
 
 
 def _quantized(model: schema.ModelT, index: int) -> Quantized:
     tensor = model.subgraphs[0].tensors[index]
-    dtype = DTYPES[tensor.type]
+    dtype = _DTYPES[tensor.type]
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None:
         return Quantized(index, dtype, 0.0, 0)
@@ -515,14 +392,10 @@ def _widened(ends: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _ratio(part: float, whole: float) -> float:
-    """Of powers; 0 where there is no signal that noise could be told relative to."""
+    """The ratio of two powers; 0 if there is no signal."""
     return part / whole if whole else 0.0
 
 
-def _decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), infinite without noise."""
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise); infinite without noise."""
     return 10 * log10(signal / noise) if signal and noise else (-inf if noise else inf)
-
-
-def _drawn(decibels: float) -> float:
-    return min(max(decibels, -MOST_DB), MOST_DB)

@@ -1,1 +1,1 @@
-"""Stage 3: fit logit adjustment, temperature and thresholds on validation photos."""
+"""Stage 3: fit temperature and thresholds to the answers of the converted file, and logit adjustment."""

@@ -1,71 +1,73 @@
-"""What a network that has learned rare classes by heart denies unseen photos of them, given back."""
+"""Logit adjustment: correct the class imbalance that training has left in the logits.
+
+Training adds the logarithm of each class's share once (`dermedge.train.fit.training`), so that the logits speak
+as if all classes were equally frequent. But the few photos of a rare class are seen most often and are
+overfitted, so that the network predicts the class too rarely on held-out photos. A part of the logarithm is
+therefore subtracted once more: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from dermedge.convert.accept.parity import cross_entropy, fit_temperature
+from dermedge.convert.calibrate.temperature import cross_entropy, fit_temperature
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
+
+__all__ = ["LogitAdjustment", "adjustment_amounts", "fit_adjustment", "fit_strength"]
 
 
 @dataclass(frozen=True)
-class Adjustment:
-    """What is added to the logits of a run.
+class LogitAdjustment:
+    """The amounts that are added to the logits of a run.
 
     Attributes:
-        amounts: float32 [K], one a class; their mean is 0.
-        metrics: for the manifest: how strong it is, and the balanced accuracy of the float network on
-            validation by the most probable class, with it and without.
+        amounts: float32 [K], one per class, with mean 0.
+        metrics: for the manifest: the strength, and the balanced accuracy of the float network on validation
+            by the most probable class, with the adjustment and without it.
     """
 
     amounts: NDArray[np.float32]
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
 
 
-def adjustment_of(
+def fit_adjustment(
     logits: NDArray[np.float32], truth: NDArray[np.int64], shares: NDArray[np.float32]
-) -> Adjustment:
-    """The adjustment that float32 [n, K] logits ask for; arguments as those of `fit_adjustment`."""
-    strength = fit_adjustment(logits, truth, shares)
+) -> LogitAdjustment:
+    """The adjustment with the strength of `fit_strength`, which takes the same arguments."""
+    strength = fit_strength(logits, truth, shares)
     amounts = adjustment_amounts(strength, shares)
-
-    def score(of: NDArray[np.float32]) -> float:
-        return round(balanced_accuracy(confusion_matrix(truth, of.argmax(axis=1), len(shares))), 4)
-
-    return Adjustment(
+    return LogitAdjustment(
         amounts,
         {
             "logit_adjustment": strength,
-            "val_float_balanced_accuracy": score(logits + amounts),
-            "val_float_balanced_accuracy_unadjusted": score(logits),
+            "val_float_balanced_accuracy": _score(logits + amounts, truth),
+            "val_float_balanced_accuracy_unadjusted": _score(logits, truth),
         },
     )
 
 
 def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [K], of mean 0: what takes this much of the logarithm of its share from each logit."""
+    """float32 [K]: minus the strength times the logarithm of each class's share, shifted to mean 0."""
     return (strength * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
 
 
-def fit_adjustment(
+def fit_strength(
     logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
 ) -> float:
-    """How much of the logarithm of its share each logit is still to lose: 0 to 1.
+    """The part of the logarithm of its share, 0 to 1, that is still to be subtracted from each logit.
 
-    Training adds that logarithm once (`train.fit.training.adjusted_loss`), so that logits speak as if classes were
-    alike often. But the few photos of a rare class are seen most often, and learned by heart: of photos that
-    were not seen, too few are given to it. This is the strength of least cross-entropy with classes weighed
-    alike, at the temperature that is best with it; more of Menon et al., "Long-Tail Learning via Logit
-    Adjustment", 2021, equation 9.
+    It is the strength with the least cross-entropy, with classes weighted equally, at the temperature that
+    fits best with it.
 
     Args:
-        logits: float [n, K], of photos that were not trained on.
+        logits: float [n, K], of held-out photos.
         truth: int [n].
-        shares: float [K], of what was drawn in training; alike, they leave nothing to adjust.
+        shares: float [K], share of each class in the photos sampled for training; equal shares give 0.
     """
     if np.allclose(shares, shares[0]):
         return 0.0
@@ -76,3 +78,8 @@ def fit_adjustment(
         return cross_entropy(adjusted / fit_temperature(adjusted, truth, weights), truth, weights)
 
     return round(float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x), 2)
+
+
+def _score(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:
+    matrix = confusion_matrix(truth, logits.argmax(axis=1), logits.shape[1])
+    return round(balanced_accuracy(matrix), 4)

@@ -1,4 +1,4 @@
-"""Any Keras classifier as a network to convert: .keras and .h5 files of Keras 2 and 3, and SavedModels."""
+"""Read Keras classifiers: .keras and .h5 files of Keras 2 and 3, and SavedModels."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ from dermedge.convert.load.normalization import FOREIGN, NORMALIZATIONS, Normali
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 
-FORMS = ".keras, .h5 or a SavedModel folder"
-KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-# Layers that turn pixels into what the network wants; a network that has one takes pixels.
-PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
-SOFTMAX = "softmax"
-# How much better than chance a network must be, in balanced accuracy, to be proven.
-MARGIN = 0.1
-REASON_CHARACTERS = 200
+__all__ = ["KerasFile", "choose_normalization", "is_keras_file", "open_keras"]
+
+_FORMS = ".keras, .h5 or a SavedModel folder"
+_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+# A network with one of these layers takes pixel values.
+_PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
+_SOFTMAX = "softmax"
+# The least margin over chance, in balanced accuracy, at which photos can prove a network.
+_MARGIN = 0.1
+_REASON_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A classifier as it lies in a file.
+    """A classifier read from a file.
 
     Attributes:
-        path: of the file or folder.
+        path: path of the file or folder.
         size: side of its input in pixels.
         classes: number of its outputs.
         compute: as `Network.compute`.
         weights: as `Network.weights`.
-        takes_pixels: whether a layer of it normalizes; None where that cannot be seen.
+        takes_pixels: whether one of its layers normalizes; None if that cannot be seen.
     """
 
     path: Path
@@ -53,27 +55,28 @@ class KerasFile:
     takes_pixels: bool | None
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> Network:
+        """The network with labels for its outputs and the normalization that it expects."""
         return Network(self.path.stem, self.size, labels, normalization, self.compute, self.weights)
 
 
 def is_keras_file(path: Path) -> bool:
     """Whether a path is a Keras file or a SavedModel."""
-    return path.suffix.lower() in KERAS_SUFFIXES or (path / "saved_model.pb").is_file()
+    return path.suffix.lower() in _KERAS_SUFFIXES or (path / "saved_model.pb").is_file()
 
 
 def open_keras(path: Path, size: int | None = None) -> KerasFile:
-    """Reads a Keras file or a SavedModel.
+    """Read a Keras file or a SavedModel.
 
     Args:
-        path: of it.
+        path: path of the file or folder.
         size: side of the input in pixels, for a network that takes any.
 
     Raises:
-        ModelError: it cannot be read, or is no picture classifier.
-        OptionError: the size is not that of its input, or it takes any and none was given.
+        ModelError: it cannot be read, or is not an image classifier.
+        OptionError: the size is not that of its input, or it takes any size and none was given.
     """
     if not path.exists():
-        raise ModelError(f"there is no model '{path}'; give a run folder, {FORMS}")
+        raise ModelError(f"there is no model '{path}'; give a run folder, {_FORMS}")
     try:
         if path.is_dir():
             return _from_saved_model(path, size)
@@ -92,24 +95,24 @@ def open_keras(path: Path, size: int | None = None) -> KerasFile:
     ) as error:
         raise ModelError(
             f"cannot read the Keras model '{path}': {_reason(error)}; "
-            "one with layers of your own is read as a SavedModel"
+            "if it has custom layers, export it as a SavedModel"
         ) from error
 
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:REASON_CHARACTERS].rstrip(".") if lines else type(error).__name__
+    return lines[0][:_REASON_CHARACTERS].rstrip(".") if lines else type(error).__name__
 
 
 def _keras_for(path: Path) -> ModuleType:
-    """The Keras that wrote a file: tf_keras for version 2, keras for 3."""
+    """The package for a file: tf_keras for Keras 2, keras for Keras 3."""
     if path.suffix.lower() == ".keras":
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
     else:
         with h5py.File(path) as file:
             if "model_config" not in file.attrs:
-                raise ValueError("it holds weights and no model; save the whole model")
+                raise ValueError("it holds only weights; save the whole model")
             version = str(file.attrs.get("keras_version", "2"))
     if int(version.split(".")[0]) < 3:
         return import_module("tf_keras")
@@ -120,11 +123,11 @@ def _keras_for(path: Path) -> ModuleType:
 def _from_model(path: Path, model: Any, size: int | None) -> KerasFile:
     size = _input_size(path, [tuple(one.shape) for one in model.inputs], size)
 
-    def answer(pictures: tf.Tensor) -> Any:
-        return model(pictures, training=False)
+    def answer(images: tf.Tensor) -> Any:
+        return model(images, training=False)
 
-    takes_pixels = any(type(layer).__name__ in PREPROCESSING_LAYERS for layer in _layers(model))
-    ends_in_softmax = _take_softmax_off(model, answer, size)
+    takes_pixels = any(type(layer).__name__ in _PREPROCESSING_LAYERS for layer in _layers(model))
+    ends_in_softmax = _remove_softmax(model, answer, size)
     weights = {getattr(variable, "path", variable.name): variable for variable in model.weights}
     return _keras_file(path, size, answer, weights, takes_pixels, ends_in_softmax)
 
@@ -138,9 +141,9 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     size = _input_size(path, [tuple(one.shape) for one in inputs.values()], size)
     name = next(iter(inputs))
 
-    def answer(pictures: tf.Tensor, owner: Any = loaded) -> Any:
-        # the signature alone does not keep its variables alive
-        answers = list(owner.signatures["serving_default"](**{name: pictures}).values())
+    def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
+        # The signature alone does not keep its variables alive.
+        answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 
     weights = {variable.name: variable for variable in signature.variables if variable.dtype.is_floating}
@@ -155,24 +158,26 @@ def _keras_file(
     takes_pixels: bool | None,
     gives_logits: bool,
 ) -> KerasFile:
-    seen = answer(_noise(size))
-    shape = tuple(getattr(seen, "shape", ()))
+    output = answer(_noise(size))
+    shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 2 or shape[1] < 2:
-        told = f"{len(seen)} outputs" if isinstance(seen, list | dict) else f"an output of {list(shape)}"
-        raise ModelError(f"'{path}' is no classifier: it has {told}, not one number a class, [n, K]")
-    gives_logits = gives_logits or not _are_probabilities(np.asarray(seen))
+        found = f"{len(output)} outputs" if isinstance(output, list | dict) else f"an output of {list(shape)}"
+        raise ModelError(
+            f"'{path}' is not a classifier: it has {found} in place of one number per class, [n, K]"
+        )
+    gives_logits = gives_logits or not _are_probabilities(np.asarray(output))
 
-    def compute(pictures: tf.Tensor) -> list[tf.Tensor]:
-        said = answer(pictures)
+    def compute(images: tf.Tensor) -> list[tf.Tensor]:
+        answers = answer(images)
         if not gives_logits:
-            return [said]
-        return [tf.nn.softmax(said), tf.reshape(said, (-1, 1, 1, shape[1]))]
+            return [answers]
+        return [tf.nn.softmax(answers), tf.reshape(answers, (-1, 1, 1, shape[1]))]
 
     return KerasFile(path, size, int(shape[1]), compute, weights, takes_pixels)
 
 
 def _noise(size: int) -> tf.Tensor:
-    """float32 [4, size, size, 3] of 0 to 1, to see what a network answers."""
+    """float32 [4, size, size, 3] noise of 0 to 1, to look at a network's output."""
     return tf.constant(np.random.default_rng(0).random((4, size, size, 3), np.float32))
 
 
@@ -183,31 +188,31 @@ def _are_probabilities(rows: NDArray[np.floating]) -> bool:
 def _input_size(path: Path, shapes: list[tuple[int | None, ...]], size: int | None) -> int:
     shape = shapes[0]
     if len(shapes) != 1 or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
-        told = ", ".join(str(list(one)) for one in shapes)
-        raise ModelError(f"'{path}' takes {told}, not square colour pictures, [n, S, S, 3]")
+        found = ", ".join(str(list(one)) for one in shapes)
+        raise ModelError(f"'{path}' takes {found}, not square colour images, [n, S, S, 3]")
     if shape[1] is None and size is None:
-        raise OptionError(f"'{path}' takes pictures of any size; choose one with --imgsz")
+        raise OptionError(f"'{path}' takes images of any size; choose one with --imgsz")
     if shape[1] is not None and size not in (None, shape[1]):
-        raise OptionError(f"--imgsz is {size}, and '{path}' takes {shape[1]} pixels")
+        raise OptionError(f"--imgsz is {size}, but '{path}' takes {shape[1]} pixels")
     return int(shape[1] or size)  # type: ignore[arg-type]
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    """All layers, also those of models within the model."""
+    """Yield all layers, also those of nested models."""
     for layer in model.layers:
         yield layer
         if hasattr(layer, "layers"):
             yield from _layers(layer)
 
 
-def _take_softmax_off(model: Any, answer: Callable[[tf.Tensor], Any], size: int) -> bool:
-    """Makes a model give logits where its last layer ends in a softmax; tells whether it did.
+def _remove_softmax(model: Any, answer: Callable[[tf.Tensor], Any], size: int) -> bool:
+    """Remove the softmax of the last layer, so that a model gives logits; return whether it had one.
 
-    Decisions are taken from logits, because a uint8 probability knows only steps of 1/256.
+    Decisions need logits, because a uint8 probability has only 256 levels.
     """
     *_, last = _layers(model)
     before = answer(_noise(size))
-    if getattr(getattr(last, "activation", None), "__name__", "") == SOFTMAX:
+    if getattr(getattr(last, "activation", None), "__name__", "") == _SOFTMAX:
         kept, last.activation = last.activation, tf.identity
         if _is_softmax_of(before, answer(_noise(size))):
             return True
@@ -227,19 +232,18 @@ def _is_softmax_of(probabilities: Any, logits: Any) -> bool:
 def choose_normalization(
     file: KerasFile, asked: str, pixels: NDArray[np.uint8], truth: NDArray[np.int64]
 ) -> Normalization:
-    """What a network wants its pixels turned into.
+    """Choose the normalization that a network expects.
 
     Args:
-        file: of the network.
-        asked: a name of NORMALIZATIONS, or ``auto``: ``pixels`` where a layer of it normalizes, else the one
-            under which it is right about most of the labelled photos, every class weighed alike.
-        pixels: uint8 [n, s, s, 3] RGB photos that it is not proven on.
+        file: the network.
+        asked: a name in `NORMALIZATIONS`, or ``auto``: ``pixels`` if one of its layers normalizes, else the
+            one with the highest balanced accuracy on labelled photos.
+        pixels: uint8 [n, s, s, 3] RGB photos that are not in the proof set.
         truth: int [n], their classes.
 
     Raises:
-        OptionError: an unknown name.
-        DataError: with it, or with any of those that were tried, it is hardly better than chance: proven on
-            such photos, every file would pass.
+        OptionError: the name is unknown.
+        DataError: the balanced accuracy is hardly better than chance; any file would pass on such photos.
     """
     if asked not in ("auto", *NORMALIZATIONS):
         raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")
@@ -250,10 +254,10 @@ def choose_normalization(
         answers = file.network(labels, NORMALIZATIONS[name]).logits(pixels).argmax(axis=1)
         figures[name] = balanced_accuracy(confusion_matrix(truth, answers, file.classes))
     best = max(figures, key=figures.__getitem__)
-    if figures[best] < 1 / len(np.unique(truth)) + MARGIN:
-        told = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+    if figures[best] < 1 / len(np.unique(truth)) + _MARGIN:
+        found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
             f"'{file.path}' is hardly better than chance on these photos: balanced accuracy by normalization "
-            f"{told}; name the right --normalization, and the classes in the right order with --labels"
+            f"{found}; give the right --normalization, and the classes in the right order with --labels"
         )
     return NORMALIZATIONS[best]

@@ -1,7 +1,7 @@
-"""A .tflite run on the plain kernels with every activation kept, and the ops of its graph.
+"""The operators of a .tflite, and an interpreter that keeps every activation.
 
-Delegates fuse ops and keep nothing between them, so they are left out here; the device's own runtime may
-therefore differ from these values by a few levels of int8.
+Delegates fuse operators and keep nothing between them, so the interpreter runs without them. The device's
+own runtime may differ from these values by a few int8 levels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError
 
-OP_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+__all__ = ["NUM_THREADS", "KeepingInterpreter", "Op", "name_of", "ops_of", "read_model"]
+
 NUM_THREADS = 2
+_OP_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Op:
     """One operator of a graph.
 
     Attributes:
-        kind: as the schema calls it, ``CONV_2D``.
-        inputs: indices of the tensors that it reads, without constants and absent ones.
+        kind: as the schema names it, ``CONV_2D``.
+        inputs: indices of the activations that it reads; constants and absent inputs are left out.
         outputs: indices of the tensors that it writes.
     """
 
@@ -40,6 +42,11 @@ def read_model(model: bytes) -> schema.ModelT:
     return schema.ModelT.InitFromPackedBuf(model, 0)
 
 
+def name_of(tensor: schema.TensorT) -> str:
+    """The name of a tensor as text."""
+    return tensor.name.decode()
+
+
 def ops_of(model: schema.ModelT) -> list[Op]:
     """The operators of the first subgraph in the order in which they run."""
     graph = model.subgraphs[0]
@@ -49,14 +56,14 @@ def ops_of(model: schema.ModelT) -> list[Op]:
         code = model.operatorCodes[operator.opcodeIndex]
         inputs = tuple(int(index) for index in operator.inputs if int(index) in written)
         outputs = tuple(int(index) for index in operator.outputs)
-        # an old file knows only the older of the two fields
-        ops.append(Op(OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], inputs, outputs))
+        # An old file has only the older of the two fields.
+        ops.append(Op(_OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], inputs, outputs))
         written.update(outputs)
     return ops
 
 
 class KeepingInterpreter:
-    """An interpreter of one input that keeps every activation. Not for use from several threads at once.
+    """An interpreter with one input that keeps every activation. Do not share one between threads.
 
     Raises:
         ModelError: the runtime refuses the model.
@@ -75,11 +82,11 @@ class KeepingInterpreter:
             raise ModelError(f"the runtime refuses this model: {str(error).splitlines()[0]}") from error
 
     def run(self, inputs: dict[int, NDArray[Any]]) -> None:
-        """Runs the network on arrays by the index of their input tensor."""
+        """Run the network on arrays, keyed by the index of their input tensor."""
         for index, values in inputs.items():
             self._interpreter.set_tensor(index, values)
         self._interpreter.invoke()
 
     def values(self, index: int) -> NDArray[Any]:
-        """A copy of a tensor as the last run left it."""
+        """A copy of a tensor after the last run."""
         return np.array(self._interpreter.tensor(index)())

@@ -1,7 +1,7 @@
-"""TFLite Metadata in the flatbuffer, by which MediaPipe, Netron and code generators know inputs and labels.
+"""Write TFLite Metadata, from which MediaPipe, Netron and code generators read inputs and labels.
 
-Written are the tables that an image classifier needs, by the slots of their fields in metadata_schema.fbs,
-schema version 1.5.0, of TensorFlow Lite Support and MediaPipe; nothing that came after its version 1.0.0.
+It holds the tables that an image classifier needs. Fields are written by their slots in metadata_schema.fbs,
+schema version 1.5.0, of TensorFlow Lite Support and MediaPipe; no field is newer than version 1.0.0.
 """
 
 from __future__ import annotations
@@ -17,30 +17,32 @@ from dermedge import DISCLAIMER
 from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.model.manifest import LABELS_NAME, Manifest, strip
 
-METADATA_NAME = "TFLITE_METADATA"
-METADATA_IDENTIFIER = b"M001"
-PARSER_VERSION = "1.0.0"
-# Of the schema's enumerations and unions.
-FEATURE_PROPERTIES, IMAGE_PROPERTIES = 1, 2
-RGB = 1
-NORMALIZATION_OPTIONS = 1
-TENSOR_AXIS_LABELS = 2
-# An int8 input holds the pixel less this.
-INT8_OFFSET = 128
+__all__ = ["metadata", "normalization", "with_metadata"]
+
+_METADATA_NAME = "TFLITE_METADATA"
+_METADATA_IDENTIFIER = b"M001"
+_PARSER_VERSION = "1.0.0"
+# Values of the schema's enumerations and unions.
+_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
+_RGB = 1
+_NORMALIZATION_OPTIONS = 1
+_TENSOR_AXIS_LABELS = 2
+# An int8 input holds the pixel minus this.
+_INT8_OFFSET = 128
 
 
 def with_metadata(model: bytes, manifest: Manifest) -> bytes:
-    """The model with its metadata, in place of any that was there, and the probabilities as first output.
+    """Write the metadata, replacing any, and make the probabilities the first output.
 
-    The labels themselves lie in the zip that `dermedge.edge.model.manifest.attach` appends: attach after this.
+    The labels are in the zip that `dermedge.edge.model.manifest.attach` appends: attach it afterwards.
 
     Args:
-        model: a .tflite of the model-file contract, whose input takes real pixels.
-        manifest: of which the labels, the architecture, the size and the licence are used.
+        model: a .tflite whose input takes pixel values.
+        manifest: its labels, architecture, size and licence are written.
     """
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
-    # MediaPipe makes a head of each output, and its users read the first
+    # MediaPipe reports each output, and its users read the first.
     by_rank = sorted(graph.outputs, key=lambda index: len(graph.tensors[index].shape))
     graph.outputs = np.array(by_rank, np.int32)
     outputs = [graph.tensors[index] for index in by_rank]
@@ -50,12 +52,12 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 
 
 def metadata(pixels: Any, outputs: Sequence[Any], manifest: Manifest) -> bytes:
-    """The flatbuffer that METADATA_NAME stands for.
+    """The metadata as a flatbuffer.
 
     Args:
-        pixels: the model's input as a `TensorT` of the schema.
-        outputs: its outputs: those of rank 2 are the probabilities, others the evidence.
-        manifest: of the model.
+        pixels: the input tensor, a schema ``TensorT``.
+        outputs: the output tensors; rank 2 is the probabilities, any other rank the evidence.
+        manifest: manifest of the model.
     """
     builder = flatbuffers.Builder(1024)
     labels = _table(
@@ -64,44 +66,46 @@ def metadata(pixels: Any, outputs: Sequence[Any], manifest: Manifest) -> bytes:
             0: _text(builder, LABELS_NAME),
             1: _text(builder, "The classes, one a line, in the outputs' order."),
         },
-        {2: TENSOR_AXIS_LABELS},
+        {2: _TENSOR_AXIS_LABELS},
     )
-    told = [
+    described = [
         _probabilities(builder, labels, manifest) if len(one.shape) == 2 else _evidence(builder)
         for one in outputs
     ]
-    subgraph = _table(builder, {2: _vector(builder, [_pixels(builder, pixels)]), 3: _vector(builder, told)})
+    subgraph = _table(
+        builder, {2: _vector(builder, [_pixels(builder, pixels)]), 3: _vector(builder, described)}
+    )
     fields = {
         0: _text(builder, f"dermedge {manifest.architecture} {manifest.input_size}"),
         1: _text(builder, f"Classifies pictures. {DISCLAIMER}"),
         3: _vector(builder, [subgraph]),
-        7: _text(builder, PARSER_VERSION),
+        7: _text(builder, _PARSER_VERSION),
     }
     if manifest.licence:
         fields[5] = _text(builder, manifest.licence)
-    builder.Finish(_table(builder, fields), METADATA_IDENTIFIER)
+    builder.Finish(_table(builder, fields), _METADATA_IDENTIFIER)
     return bytes(builder.Output())
 
 
 def normalization(pixels: Any) -> tuple[float, float]:
-    """Mean and standard deviation by which a pixel of 0 to 255 enters the network: (p - mean) / std.
+    """Mean and standard deviation of the normalization of a pixel p of 0 to 255: (p - mean) / std.
 
-    For a quantized input it is that of the float network, as the schema demands; quantizing the result
-    gives the pixel back. MediaPipe leaves it aside for a uint8 input and hands over the pixels as they are.
-    An input that is not quantized takes real pixels and normalizes inside.
+    For a quantized input these are the float network's, as the schema demands: quantizing the normalized
+    pixel gives the pixel back. MediaPipe ignores them for a uint8 input and passes the pixels on. An input
+    that is not quantized takes pixel values and normalizes inside.
     """
     quantization = pixels.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
         return 0.0, 1.0
-    offset = INT8_OFFSET if pixels.type == schema.TensorType.INT8 else 0
+    offset = _INT8_OFFSET if pixels.type == schema.TensorType.INT8 else 0
     return float(quantization.zeroPoint[0]) + offset, round(1 / float(quantization.scale[0]), 4)
 
 
 def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
     mean, std = normalization(tensor)
     normalized = _table(builder, {0: _floats(builder, [mean]), 1: _floats(builder, [std])})
-    unit = _table(builder, {1: normalized}, {0: NORMALIZATION_OPTIONS})
-    content = _table(builder, {1: _table(builder, {}, {0: RGB})}, {0: IMAGE_PROPERTIES})
+    unit = _table(builder, {1: normalized}, {0: _NORMALIZATION_OPTIONS})
+    content = _table(builder, {1: _table(builder, {}, {0: _RGB})}, {0: _IMAGE_PROPERTIES})
     range_of_pixels = _table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
     return _table(
         builder,
@@ -116,7 +120,7 @@ def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
 
 
 def _probabilities(builder: flatbuffers.Builder, labels: int, manifest: Manifest) -> int:
-    # Netron shows descriptions, and no label files
+    # Netron shows descriptions, but no label files.
     classes = ", ".join(manifest.labels)
     return _table(
         builder,
@@ -141,13 +145,13 @@ def _evidence(builder: flatbuffers.Builder) -> int:
 
 
 def _feature(builder: flatbuffers.Builder) -> int:
-    return _table(builder, {1: _table(builder, {})}, {0: FEATURE_PROPERTIES})
+    return _table(builder, {1: _table(builder, {})}, {0: _FEATURE_PROPERTIES})
 
 
 def _table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """A table of these slots: offsets of what was written before, and bytes."""
+    """A table with these slots: offsets of objects written before, and single bytes."""
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)
     for slot, offset in offsets.items():
@@ -173,12 +177,12 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 
 
 def _buffer(root: Any) -> Any:
-    """The buffer of the metadata's entry in a `ModelT`; both are added where there are none."""
+    """The buffer of the metadata entry of a ``ModelT``; both are added where missing."""
     for entry in root.metadata or []:
-        if entry.name == METADATA_NAME.encode():
+        if entry.name == _METADATA_NAME.encode():
             return root.buffers[entry.buffer]
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    entry.name, entry.buffer = METADATA_NAME, len(root.buffers)
+    entry.name, entry.buffer = _METADATA_NAME, len(root.buffers)
     root.metadata = [*(root.metadata or []), entry]
     root.buffers.append(buffer)
     return buffer

@@ -1,7 +1,7 @@
-"""The same .tflite in fewer bytes: equal vectors are stored once.
+"""Make a .tflite smaller without changing what it computes: store equal vectors once.
 
-Per-channel quantization stores a zero point of 8 bytes for every channel of every weight and bias, and all
-of them are 0: a tenth of an int8 MobileNetV2. A flatbuffer may point to one vector from many places.
+Per-channel quantization stores an 8-byte zero point for every channel of every weight and bias, and all of
+them are 0: a tenth of an int8 MobileNetV2. A flatbuffer may point to one vector from many places.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-FILE_IDENTIFIER = b"TFL3"
-# The schema's force_align of a tensor's data, which the generated Python code does not keep.
-BUFFER_ALIGNMENT = 16
+__all__ = ["pack", "share_buffers"]
+
+_FILE_IDENTIFIER = b"TFL3"
+# The schema's force_align of tensor data, which the generated Python code does not keep.
+_BUFFER_ALIGNMENT = 16
 
 
 class _SharingBuilder(flatbuffers.Builder):
@@ -28,18 +30,18 @@ class _SharingBuilder(flatbuffers.Builder):
     def CreateNumpyVector(self, x: NDArray[np.generic]) -> int:  # noqa: N802 - overrides flatbuffers
         key = (x.dtype.str, x.tobytes())
         if key not in self._vectors:
-            self.Prep(BUFFER_ALIGNMENT, x.nbytes)
+            self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
             self._vectors[key] = super().CreateNumpyVector(x)
         return self._vectors[key]
 
 
-def share_vectors(model: bytes) -> bytes:
-    """The model with its equal vectors shared; it computes the same."""
+def share_buffers(model: bytes) -> bytes:
+    """The same .tflite with equal vectors stored once."""
     return pack(schema.ModelT.InitFromPackedBuf(model, 0))
 
 
 def pack(model: Any) -> bytes:
-    """The bytes of a `ModelT` of the schema, each distinct vector once, aligned for the runtime."""
+    """The bytes of a schema ``ModelT``, with equal vectors stored once and aligned for the runtime."""
     builder = _SharingBuilder(1024)
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
     return bytes(builder.Output())

@@ -13,15 +13,9 @@ pytest.importorskip("tensorflow")
 import tensorflow as tf
 import tf_keras as keras
 
-from dermedge.convert.accept.layer_errors import (
-    LayerError,
-    Quantized,
-    advice,
-    compare_layers,
-    layers_svg,
-    short_name,
-    worst_layers,
-)
+from dermedge.convert.accept.layer_errors import LayerError, Quantized, compare_layers, worst_layers
+from dermedge.convert.report.layer_advice import advice, short_name
+from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.to_tflite.ranges import choose_ranges, with_ranges
 from dermedge.edge.errors import DataError
 
@@ -91,7 +85,7 @@ def test_a_float_file_beside_itself_has_no_error(calibrated: bytes, pictures: Pi
         assert (layer.sqnr_db, layer.introduced, layer.contribution) == (inf, 0, 0)
         assert layer.in_float
     assert worst_layers(layers, 3) == []
-    assert advice(layers) == ["every op is in float: nothing is lost to int8"]
+    assert advice(layers) == ["every operator is in float: nothing is lost to int8"]
 
 
 def test_every_op_of_a_sound_network_is_compared_and_none_is_conspicuous(layers: list[LayerError]) -> None:
@@ -125,7 +119,7 @@ def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
     assert behind.introduced < 0.01 * worst.introduced
     told = advice(found)
     assert short_name(name) in told[0]
-    assert "its scale fits other values than these" in told[0]
+    assert "its scale does not fit its values" in told[0]
     assert any("collapsed scale" in line and short_name(name) in line for line in told)
 
 
@@ -177,7 +171,7 @@ def test_an_op_that_the_delegate_refuses_is_told(
         "CONV_2D": True,
         "HARD_SWISH": False,
     }.items()
-    assert [line for line in advice(layers) if line.startswith("1 of 4 ops have no place in the XNNPACK")]
+    assert [line for line in advice(layers) if line.startswith("1 of 4 operators do not run in XNNPACK")]
 
 
 def test_the_plot_is_one_svg_element_that_names_the_worst(layers: list[LayerError]) -> None:

@@ -1,4 +1,4 @@
-"""What is refused is not delivered, and the ladder finds the fastest form that passes."""
+"""A refused file is not delivered, and the search finds the fastest form that is accepted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import keras
 
 from dermedge import cli
 from dermedge.convert.accept.layer_errors import worst_layers
-from dermedge.convert.load.conversion_input import Subject, subject_of_run
-from dermedge.convert.pipeline import convert, explain
-from dermedge.convert.search import climb, mixed_form, try_forms
-from dermedge.convert.to_tflite.converter import (
+from dermedge.convert.conversion import convert_to_form, explain
+from dermedge.convert.load.conversion_input import ConversionInput
+from dermedge.convert.load.run import load_run
+from dermedge.convert.search import mixed_form, search_forms, try_forms
+from dermedge.convert.to_tflite.form import (
     CALIBRATED_KINDS,
     FLOAT16,
     INT8_MIXED,
@@ -44,17 +45,17 @@ def silent(what: str):
 
 
 @pytest.fixture(scope="module")
-def subject(trained_run: Path) -> Subject:
+def source(trained_run: Path) -> ConversionInput:
     """The run, proven on all of its photos."""
-    return subject_of_run(RunFolder(trained_run), 30)
+    return load_run(RunFolder(trained_run), 30)
 
 
 @pytest.fixture
-def misled(subject: Subject) -> Subject:
-    """The same without a twin, calibrated on grey pictures, so that no int8 file of it is right."""
+def misled(source: ConversionInput) -> ConversionInput:
+    """The same without a twin, calibrated on grey images, so that no int8 file of it is right."""
     rng = np.random.default_rng(0)
     grey = [rng.integers(124, 132, (32, 32, 3), dtype=np.uint8) for _ in range(20)]
-    return replace(subject, calibration=grey, quantization_aware=None)
+    return replace(source, calibration=grey, quantization_aware=None)
 
 
 def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
@@ -65,11 +66,11 @@ def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
     command = ["convert", str(trained_run), "--int8", "--method", "ptq", "--ranges", "mse"]
     capsys.readouterr()
     assert cli.main([*command, "--output", str(target)]) == 3
-    told = capsys.readouterr()
-    (refused,) = [line for line in told.err.splitlines() if line.startswith("dermedge: refused")]
+    printed = capsys.readouterr()
+    (refused,) = [line for line in printed.err.splitlines() if line.startswith("dermedge: refused")]
     assert "lost" in refused
     assert "worst layers: " in refused
-    assert "try --ladder" in refused
+    assert "try --search" in refused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model-report"]
     report = json.loads((tmp_path / "model-report" / "report.json").read_text())
     assert report["delivered"] is False
@@ -106,73 +107,73 @@ def test_a_file_that_cannot_be_written_leaves_no_report(
 
 @pytest.mark.parametrize("itself", [True, False])
 def test_a_refitted_network_passes_where_it_does_and_the_run_that_stands_for_it_does(
-    subject: Subject, misled: Subject, itself: bool
+    source: ConversionInput, misled: ConversionInput, itself: bool
 ) -> None:
-    refitted = replace(misled, validated=subject) if itself else replace(subject, validated=misled)
-    assert convert(replace(subject, validated=subject), Form(INT8_PTQ), ONE_POINT).verdict.passed
-    assert not convert(refitted, Form(INT8_PTQ), ONE_POINT).verdict.passed
+    refitted = replace(misled, validated_by=source) if itself else replace(source, validated_by=misled)
+    assert convert_to_form(replace(source, validated_by=source), Form(INT8_PTQ), ONE_POINT).acceptance.passed
+    assert not convert_to_form(refitted, Form(INT8_PTQ), ONE_POINT).acceptance.passed
 
 
-def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(subject: Subject) -> None:
-    told: list[str] = []
-    outcome = try_forms(subject, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent, told.append)
-    assert told == [one.line for one in outcome.attempts]
-    assert all("passed" in line for line in told)
+def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(source: ConversionInput) -> None:
+    lines: list[str] = []
+    result = try_forms(source, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent, lines.append)
+    assert lines == [one.line for one in result.attempts]
+    assert all(": accepted, " in line for line in lines)
     figures = {
         one.form.kind: one.conversion.manifest.metrics["val_balanced_accuracy_argmax"]
-        for one in outcome.attempts
+        for one in result.attempts
         if one.conversion
     }
-    assert outcome.delivered
-    assert figures[outcome.chosen.form.kind] == max(figures.values())
-    assert outcome.chosen.manifest.metrics["val_balanced_accuracy_argmax_of"] == figures
+    assert result.delivered
+    assert figures[result.best.form.kind] == max(figures.values())
+    assert result.best.manifest.metrics["val_balanced_accuracy_argmax_of"] == figures
 
 
-def test_the_ladder_ends_with_int8_where_that_passes(subject: Subject) -> None:
-    told: list[str] = []
-    outcome = climb(subject, "uint8", ONE_POINT, silent, told.append)
-    assert outcome.delivered
-    assert {one.form for one in outcome.attempts} == {Form(INT8_QAT), Form(INT8_PTQ)}
-    assert len(told) == 2
-    assert all("passed" in line for line in told)
+def test_the_search_ends_with_int8_if_that_is_accepted(source: ConversionInput) -> None:
+    lines: list[str] = []
+    result = search_forms(source, "uint8", ONE_POINT, silent, lines.append)
+    assert result.delivered
+    assert {one.form for one in result.attempts} == {Form(INT8_QAT), Form(INT8_PTQ)}
+    assert len(lines) == 2
+    assert all(": accepted, " in line for line in lines)
 
 
-def test_the_ladder_goes_on_to_the_fastest_that_passes(misled: Subject) -> None:
-    told: list[str] = []
-    outcome = climb(misled, "uint8", ONE_POINT, silent, told.append)
-    tried = [one.form.kind for one in outcome.attempts]
+def test_the_search_goes_on_to_the_fastest_accepted_form(misled: ConversionInput) -> None:
+    lines: list[str] = []
+    result = search_forms(misled, "uint8", ONE_POINT, silent, lines.append)
+    tried = [one.form.kind for one in result.attempts]
     assert tried[: 1 + len(METHODS)] == [INT8_PTQ] * (1 + len(METHODS))
     assert tried[-3:] == [INT8_MIXED, INT16X8, FLOAT16]
-    passed = [one.conversion for one in outcome.attempts if one.passed and one.conversion]
-    assert outcome.delivered
-    assert outcome.chosen.form.kind not in (INT8_PTQ, INT8_QAT)
-    assert outcome.chosen.invoke_ms == min(one.invoke_ms for one in passed)
-    assert "refused, " in told[0]
-    assert "points" in told[0]
+    passed = [one.conversion for one in result.attempts if one.accepted and one.conversion]
+    assert result.delivered
+    assert result.best.form.kind not in (INT8_PTQ, INT8_QAT)
+    assert result.best.invoke_ms == min(one.invoke_ms for one in passed)
+    assert "refused, " in lines[0]
+    assert "points" in lines[0]
 
 
-def test_named_and_worst_layers_stay_in_float(subject: Subject, tmp_path: Path) -> None:
-    layers = explain(subject, convert(subject, Form(INT8_PTQ), ONE_POINT))
+def test_named_and_worst_layers_stay_in_float(source: ConversionInput, tmp_path: Path) -> None:
+    layers = explain(source, convert_to_form(source, Form(INT8_PTQ), ONE_POINT))
     worst = worst_layers(layers, 2)
-    by_count = mixed_form(subject, Form(INT8_PTQ), "2")
+    by_count = mixed_form(source, Form(INT8_PTQ), "2")
     assert by_count == Form(INT8_MIXED, float_layers=tuple(worst))
-    assert mixed_form(subject, Form(INT8_PTQ), ",".join(worst)) == by_count
-    made = convert(subject, by_count, ONE_POINT)
-    assert worst[0] in {layer.name for layer in explain(subject, made) if layer.in_float}
+    assert mixed_form(source, Form(INT8_PTQ), ",".join(worst)) == by_count
+    made = convert_to_form(source, by_count, ONE_POINT)
+    assert worst[0] in {layer.name for layer in explain(source, made) if layer.in_float}
     path = tmp_path / "mixed.tflite"
     made.save(path)
     assert read_manifest(path).quantization == INT8_MIXED
     with Classifier(path) as classifier:
         assert classifier.input_quantization[0] > 0
-    with pytest.raises(OptionError, match="no layer is called so; the worst are"):
-        mixed_form(subject, Form(INT8_PTQ), "nothing")
+    with pytest.raises(OptionError, match="no layer has that name; the worst are"):
+        mixed_form(source, Form(INT8_PTQ), "nothing")
     with pytest.raises(OptionError, match="layers to choose from"):
-        mixed_form(subject, Form(INT8_PTQ), "900")
+        mixed_form(source, Form(INT8_PTQ), "900")
 
 
-def test_a_fine_tuned_file_is_explained_by_the_layers_that_keep_their_names(subject: Subject) -> None:
-    made = convert(subject, Form(INT8_QAT), ONE_POINT)
-    layers = explain(subject, made)
+def test_a_fine_tuned_file_is_explained_by_the_layers_that_keep_their_names(source: ConversionInput) -> None:
+    made = convert_to_form(source, Form(INT8_QAT), ONE_POINT)
+    layers = explain(source, made)
     assert layers
     assert all(layer.name for layer in layers)
 
@@ -239,4 +240,4 @@ def test_every_form_is_made_proven_and_reported_by_the_command_line(
         calibrated = classifier.manifest.quantization in CALIBRATED_KINDS
     report = tmp_path / "model-report"
     assert json.loads((report / "report.json").read_text())["delivered"]
-    assert ("nothing: no need of it" in (report / "report.html").read_text()) == (not calibrated)
+    assert ("no photos: this form needs none" in (report / "report.html").read_text()) == (not calibrated)

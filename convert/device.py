@@ -1,0 +1,129 @@
+"""Run a converted file with the runtime that runs on the device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.files import write_bytes
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.golden import record
+
+__all__ = ["DeviceRun", "check_input", "device_logits", "open_on_device", "run_on_device"]
+
+_NUM_THREADS = 2
+_HIGHEST_PIXEL = 255
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """The answers of a file on a set of images.
+
+    Attributes:
+        logits: float64 [n, K].
+        invoke_ms: median milliseconds of an inference on this machine.
+        golden: the golden answers for the manifest.
+    """
+
+    logits: NDArray[np.float64]
+    invoke_ms: float
+    golden: dict[str, Any]
+
+
+def run_on_device(
+    model: bytes,
+    images: NDArray[np.uint8],
+    input_ends: tuple[float, float],
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> DeviceRun:
+    """Check the input of a .tflite and run it on images.
+
+    Args:
+        model: the .tflite with its manifest.
+        images: uint8 [n, s, s, 3] RGB, of the network's size s.
+        input_ends: the real values of the pixels 0 and 255 at a quantized input.
+        show: progress, called with the images done and their total.
+
+    Raises:
+        ModelError: the runtime refuses the file, or its input does not take pixel values of that size.
+    """
+    with _written(model) as path:
+        with Classifier(path, num_threads=_NUM_THREADS) as classifier:
+            check_input(classifier, images.shape[1], input_ends)
+            logits, invoke_ms = device_logits(classifier, images, show)
+        return DeviceRun(logits, invoke_ms, record(path))
+
+
+@contextmanager
+def open_on_device(model: bytes) -> Iterator[Classifier]:
+    """Open the bytes of a .tflite as a Classifier.
+
+    Raises:
+        ModelError: the runtime refuses the file.
+    """
+    with _written(model) as path, Classifier(path, num_threads=_NUM_THREADS) as classifier:
+        yield classifier
+
+
+def device_logits(
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[NDArray[np.float64], float]:
+    """Run a classifier on uint8 [n, s, s, 3] RGB images of its own input size.
+
+    Returns:
+        float64 [n, K] logits, and the median milliseconds of an inference.
+    """
+    logits, invoke_ms = [], []
+    for done, image in enumerate(images, 1):
+        # The classifier takes BGR, as a camera gives it.
+        prediction = classifier.predict(np.ascontiguousarray(image[..., ::-1]))
+        logits.append(prediction.logits)
+        invoke_ms.append(prediction.timing.invoke_ms)
+        show(done, len(images))
+    return np.array(logits), float(np.median(invoke_ms))
+
+
+def check_input(classifier: Classifier, size: int, input_ends: tuple[float, float]) -> None:
+    """Check that the input takes pixel values of the network's size.
+
+    Args:
+        classifier: the converted file.
+        size: side of the network's input in pixels.
+        input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
+
+    Raises:
+        ModelError: it does not; a camera's frame would look brighter, darker or larger than it is.
+    """
+    if classifier.input_size != size:
+        raise ModelError(
+            f"the converted input has {classifier.input_size} pixels a side, and the network's has {size}"
+        )
+    scale, zero_point = classifier.input_quantization
+    if not scale:
+        return
+    low, high = ((classifier.least_input + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
+    # A zero point is a whole number, so it is off by at most half a step.
+    if max(abs(low - input_ends[0]), abs(high - input_ends[1])) > 0.51 * scale:
+        raise ModelError(
+            f"the converted input reads the pixels 0 and 255 as {low:.4f} and {high:.4f}, "
+            f"not as {input_ends[0]:.4f} and {input_ends[1]:.4f}: pixels would be misread"
+        )
+
+
+@contextmanager
+def _written(model: bytes) -> Iterator[Path]:
+    """A temporary file of these bytes."""
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        path = Path(folder) / "converted.tflite"
+        write_bytes(path, model)
+        yield path

@@ -1,0 +1,168 @@
+"""Load a run folder of `dermedge train` for conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from dermedge.convert.calibrate.logit_adjustment import LogitAdjustment, adjustment_amounts, fit_adjustment
+from dermedge.convert.load.conversion_input import (
+    ConversionInput,
+    ShowProgress,
+    draft_manifest,
+    make_proof_set,
+)
+from dermedge.convert.load.network import Network, network_of
+from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.fit.batches import predict_logits
+from dermedge.train.fit.networks import add_to_logits
+from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_evenly
+from dermedge.train.fit.training import trained_network
+
+__all__ = ["load_run"]
+
+
+@dataclass(frozen=True)
+class _RunPhotos:
+    """The photos of a run, decoded: uint8 [n, s, s, 3] RGB."""
+
+    training: list[Photo]
+    training_pixels: NDArray[np.uint8]
+    held_out: list[Photo]
+    held_out_pixels: NDArray[np.uint8]
+
+
+def load_run(
+    run: RunFolder,
+    calibration_photos: int = 200,
+    evidence: bool = True,
+    licence: str | None = None,
+    critical: str | None = None,
+    show_progress: ShowProgress = lambda what: lambda done, total: None,
+) -> ConversionInput:
+    """Load a run folder: its training photos calibrate, its validation photos prove.
+
+    Logit adjustment is fitted here, because it changes the weights that are converted. A network that was
+    retrained on train and validation is proven on the validation photos of the run that validated its recipe,
+    and takes over that run's adjustment.
+
+    Args:
+        run: folder of `dermedge train`.
+        calibration_photos: number of calibration photos.
+        evidence: whether the evidence, which the heat map shows, is an output.
+        licence: licence of the weights, for the manifest.
+        critical: the class whose misses weigh most; melanoma by default, if it is a class.
+        show_progress: for a task's name, a callback (done, total).
+
+    Raises:
+        DataError: weights or photos are missing.
+        OptionError: no class has the name of the critical one.
+    """
+    config = run.config()
+    trained = trained_network(run, "float")
+    validating_run = _validating_run(run) if config.validated else None
+    validated_by = None
+    if validating_run:
+        validated_by = load_run(
+            validating_run, calibration_photos, evidence, licence, critical, show_progress
+        )
+    photos = _read_photos(run, validating_run or run, show_progress)
+    truth, logits = (
+        label_indices(photos.held_out, config.classes),
+        predict_logits(trained, photos.held_out_pixels),
+    )
+    shares = class_shares(photos.training, config.classes, config.recipe)
+    adjustment = _adjustment(validated_by, config.validated, logits, truth, shares)
+    proof = make_proof_set(
+        photos.held_out_pixels,
+        truth,
+        [photo.group for photo in photos.held_out],
+        config.classes,
+        logits + adjustment.amounts,
+        critical,
+    )
+    manifest = draft_manifest(config.classes, config.size, config.architecture, config.command, licence)
+    return ConversionInput(
+        _build_network(run, "float", adjustment.amounts, evidence),
+        _quantization_aware(run, adjustment.amounts, evidence),
+        _calibration_images(photos, calibration_photos, config.seed),
+        proof,
+        replace(manifest, data_digest=config.data_digest, metrics=adjustment.metrics),
+        validated_by,
+    )
+
+
+def _validating_run(run: RunFolder) -> RunFolder:
+    """The run by the same recipe that was trained without the validation photos."""
+    validating = RunFolder(Path(run.config().validated))
+    if not validating.progress().finished:
+        raise DataError(
+            f"'{validating.path}', which fits the thresholds of '{run.path}', is not finished; "
+            f"train --resume '{validating.path}'"
+        )
+    return validating
+
+
+def _read_photos(run: RunFolder, validating_run: RunFolder, show_progress: ShowProgress) -> _RunPhotos:
+    training = [photo for photo in run.photos() if photo.split == "train"]
+    held_out = [photo for photo in validating_run.photos() if photo.split == "val"]
+    show = show_progress(f"decoding {len(training) + len(held_out)} photos")
+    size = run.config().size
+    return _RunPhotos(
+        training,
+        cached_pixels(_existing_paths(training), size, run.cache, show),
+        held_out,
+        cached_pixels(_existing_paths(held_out), size, run.cache, show),
+    )
+
+
+def _existing_paths(photos: Sequence[Photo]) -> list[Path]:
+    paths = [Path(photo.path) for photo in photos]
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing:
+        raise DataError(f"the photo '{missing}' of this run is missing")
+    return paths
+
+
+def _calibration_images(photos: _RunPhotos, count: int, seed: int) -> list[NDArray[np.uint8]]:
+    count = min(count, len(photos.training))
+    indices = sample_evenly(photos.training, count, np.random.default_rng(seed))
+    return [np.asarray(photos.training_pixels[index]) for index in indices]
+
+
+def _adjustment(
+    validated_by: ConversionInput | None,
+    validated_path: str,
+    logits: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    shares: NDArray[np.float32],
+) -> LogitAdjustment:
+    """The logit adjustment of the run, or that of the run that validated its recipe."""
+    if validated_by is None:
+        return fit_adjustment(logits, truth, shares)
+    metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": validated_path}
+    return LogitAdjustment(adjustment_amounts(metrics["logit_adjustment"], shares), metrics)
+
+
+def _quantization_aware(run: RunFolder, amounts: NDArray[np.float32], evidence: bool) -> Any:
+    if not run.weights_path("qat").is_file():
+        return None
+    return lambda: _build_network(run, "qat", amounts, evidence)
+
+
+def _build_network(run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool) -> Network:
+    config = run.config()
+    # Layers are named by counting, and the file holds their names: equal conversions shall give equal bytes.
+    keras.backend.clear_session()
+    trained = trained_network(run, stage)
+    add_to_logits(trained, amounts)
+    return network_of(trained, config.architecture, config.size, config.classes, evidence)

@@ -1,0 +1,128 @@
+"""Say which layers of a quantized file lose most, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dermedge.convert.accept.layer_errors import LayerError
+
+__all__ = ["advice", "short_name"]
+
+# Operators that are hard on int8: hard-swish and the gates of squeeze-and-excite.
+_INT8_WEAK = {"HARD_SWISH", "MUL", "LOGISTIC"}
+# Share of saturated values, and of lost or dead channels, above which a layer is mentioned.
+_MUCH_SATURATED = 0.01
+_MANY_CHANNELS = 0.05
+# Largest value over root mean square; it is 4 to 5 for a normal distribution.
+_STRETCHED = 25
+_LAYERS_NAMED = 5
+
+
+class _Fault(NamedTuple):
+    """Layers that share a fault, with the fault and its cure in words."""
+
+    layers: list[LayerError]
+    fault: str
+    cure: str
+
+
+def short_name(name: str) -> str:
+    """The layer in the name of a tensor, without the model, the operator and the operators fused into it."""
+    parts = name.split(";")[0].split("/")
+    return "/".join(parts[1:-1] or parts)
+
+
+def advice(layers: Sequence[LayerError]) -> list[str]:
+    """One or two sentences on each layer that loses most and on each fault, the most important first."""
+    quantized = [layer for layer in layers if not layer.in_float]
+    if not quantized:
+        return ["every operator is in float: nothing is lost to int8"]
+    total = sum(layer.contribution for layer in quantized)
+    by_contribution = sorted(quantized, key=lambda layer: layer.contribution, reverse=True)
+    worst = [layer for layer in by_contribution[:_LAYERS_NAMED] if layer.contribution > 0]
+    faults = (*_range_faults(quantized), *_other_faults(layers))
+    return [
+        *(_line_of_layer(layer, layer.contribution / total) for layer in worst),
+        *(_line_of_fault(one, len(layers)) for one in faults if one.layers),
+    ]
+
+
+def _line_of_layer(layer: LayerError, share: float) -> str:
+    return (
+        f"{short_name(layer.name)} ({layer.kind}) causes {share:.0%} of the error at the output; after it the "
+        f"signal is {layer.sqnr_db:.0f} dB above the noise: {_cure(layer)}"
+    )
+
+
+def _line_of_fault(fault: _Fault, operators: int) -> str:
+    named = ", ".join(short_name(layer.name) for layer in fault.layers[:_LAYERS_NAMED])
+    more = len(fault.layers) - _LAYERS_NAMED
+    named += f" and {more} more" if more > 0 else ""
+    return f"{len(fault.layers)} of {operators} operators {fault.fault} ({named}): {fault.cure}"
+
+
+def _range_faults(quantized: Sequence[LayerError]) -> list[_Fault]:
+    return [
+        _Fault(
+            [layer for layer in quantized if layer.collapsed],
+            "have a collapsed scale, which rounds most of their values away",
+            "calibrate on photos like those that the network will see, with --ranges percentile or mse",
+        ),
+        _Fault(
+            [layer for layer in quantized if layer.saturated > _MUCH_SATURATED],
+            "have values beyond their range",
+            "calibrate with --ranges min-max, or on more photos",
+        ),
+        _Fault(
+            [layer for layer in quantized if layer.lost_channels > _MANY_CHANNELS * layer.channels],
+            "have channels that int8 made constant",
+            "equalize the channels, or fine-tune quantization-aware",
+        ),
+    ]
+
+
+def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
+    return [
+        _Fault(
+            [layer for layer in layers if layer.dead_channels > _MANY_CHANNELS * layer.channels],
+            "have channels that are already constant in float",
+            "a smaller network would do; such channels cost time and no accuracy",
+        ),
+        _Fault(
+            [layer for layer in layers if layer.in_float],
+            "stay in float",
+            "they run slower on a device and make the file larger",
+        ),
+        _Fault(
+            # XNNPACK never takes a softmax, which costs nothing for a few classes.
+            [layer for layer in layers if not layer.delegated and layer.kind != "SOFTMAX"],
+            "do not run in XNNPACK",
+            "they use the slow kernels; if these are all operators, XNNPACK refuses the file",
+        ),
+    ]
+
+
+def _cure(layer: LayerError) -> str:
+    """The cure for a layer, by its most conspicuous fault."""
+    peak = max(-layer.low, layer.high)
+    if layer.collapsed:
+        return "its scale does not fit its values; calibrate on photos like these, with --ranges percentile or mse"
+    if layer.saturated > _MUCH_SATURATED:
+        return (
+            f"{layer.saturated:.1%} of its values lie beyond its range; calibrate with --ranges min-max, "
+            "or on more photos"
+        )
+    if peak > _STRETCHED * layer.rms:
+        return (
+            f"its largest value is {peak / layer.rms:.0f} times the usual one, which makes the steps coarse; "
+            "calibrate with --ranges percentile or mse"
+        )
+    if layer.lost_channels > _MANY_CHANNELS * layer.channels:
+        return (
+            f"{layer.lost_channels} of its {layer.channels} channels became constant, too small for the common "
+            "scale; equalize the channels, or fine-tune quantization-aware"
+        )
+    if layer.kind in _INT8_WEAK:
+        return "hard-swish and squeeze-and-excite lose much in int8; leave it in float, or train with ReLU6"
+    return "fine-tune quantization-aware, or leave it in float"

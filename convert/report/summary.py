@@ -1,0 +1,101 @@
+"""Say in a few lines of text what a conversion made and what it lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dermedge.convert.accept.layer_errors import worst_layers
+from dermedge.convert.search import SearchResult
+from dermedge.edge.model.manifest import Manifest
+
+__all__ = ["decision_lines", "refusal", "summary"]
+
+# Status of a check -> the mark before its line.
+_MARKS = {"passed": "ok", "refused": "REFUSED", "not measured": "-"}
+_LAYERS_NAMED = 3
+
+
+def summary(result: SearchResult) -> str:
+    """The best file: its size, its parity, its decisions and its checks."""
+    best, parity = result.best, result.best.parity
+    lines = []
+    if "val_balanced_accuracy_argmax_of" in best.manifest.metrics:
+        figures = best.manifest.metrics["val_balanced_accuracy_argmax_of"]
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        lines.append(f"balanced accuracy on the proof set by the most probable class: {listed}")
+    lines += [
+        f"{best.form.name}: {len(best.model) / 1e6:.2f} MB",
+        f"compared with its Keras model on {parity.photos} photos, by the device runtime: same class "
+        f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
+        f"{parity.max_logit_difference:.3f} at most",
+        *decision_lines(best.manifest),
+        "compared with the float network:",
+        *(f"  {_MARKS[check.status]:<7} {check.line}" for check in best.acceptance.checks),
+    ]
+    return "\n".join(lines)
+
+
+def refusal(result: SearchResult, has_searched: bool) -> str:
+    """One line: the largest loss, the layers that cause it, and the cure."""
+    worst = worst_layers(list(result.layers), _LAYERS_NAMED) if result.layers else []
+    layers = f"; worst layers: {', '.join(worst)}" if worst else ""
+    cure = "allow more with --max-drop, or train longer"
+    if not has_searched:
+        cure = "try --search, or allow more with --max-drop"
+    return f"dermedge: refused: {result.best.acceptance.failed[0].line}{layers}; nothing is delivered: {cure}"
+
+
+def decision_lines(manifest: Manifest) -> list[str]:
+    """What temperature and thresholds achieve on the validation photos that they were fitted on."""
+    metrics, thresholds = manifest.metrics, manifest.thresholds
+    return [
+        *_network_lines(metrics),
+        f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f} by the decision, "
+        f"{metrics['val_balanced_accuracy_argmax']:.3f} by the most probable class",
+        f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, "
+        f"{metrics['val_ece_unscaled']:.3f} without it",
+        *_threshold_lines(manifest),
+        f"prediction sets for {thresholds['conformal']['coverage']:.0%}: {metrics['val_set_coverage']:.1%} "
+        f"hold the true class, with {metrics['val_set_size']:.2f} classes on average",
+    ]
+
+
+def _network_lines(metrics: dict[str, Any]) -> list[str]:
+    lines = []
+    if "validated_by" in metrics:
+        lines.append(
+            "the network was trained on the validation photos too: temperature, thresholds and their figures "
+            f"come from '{metrics['validated_by']}', the same recipe trained without them"
+        )
+    if metrics.get("logit_adjustment"):
+        lines.append(
+            f"logit adjustment {metrics['logit_adjustment']:.2f}: balanced accuracy in float "
+            f"{metrics['val_float_balanced_accuracy']:.3f}, "
+            f"{metrics['val_float_balanced_accuracy_unadjusted']:.3f} without it"
+        )
+    return lines
+
+
+def _threshold_lines(manifest: Manifest) -> list[str]:
+    metrics, thresholds = manifest.metrics, manifest.thresholds
+    lines = []
+    if "none" in thresholds:
+        others = metrics.get("val_none_declined")
+        lines.append(
+            f"declined from p({manifest.none_label}) >= {thresholds['none']:.4f}: "
+            f"{metrics['val_declined']:.1%} of the named classes"
+            + ("" if others is None else f", {others:.1%} of other photos")
+        )
+    if "alert" in thresholds:
+        alert = thresholds["alert"]
+        lines.append(
+            f"alert from p({alert['label']}) >= {alert['threshold']:.4f}: sensitivity "
+            f"{metrics['val_alert_sensitivity']:.1%}, specificity {metrics['val_alert_specificity']:.1%}"
+        )
+    if "uncertain" in thresholds:
+        lines.append(
+            f"uncertain below {thresholds['uncertain']:.4f}: {metrics['val_uncertain']:.1%} of the answered "
+            f"photos; balanced error {metrics['val_risk']:.3f}, of the certain ones "
+            f"{metrics['val_risk_certain']:.3f}"
+        )
+    return lines

@@ -1,0 +1,128 @@
+"""What a conversion is asked to make: the request, and the checks that need no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermedge.convert.to_tflite.form import RECORDED
+from dermedge.edge.errors import OptionError, StorageError
+from dermedge.edge.files import check_writable
+from dermedge.train.fit.run_folder import RunFolder
+
+__all__ = ["AIMS", "SEARCH", "ConversionRequest", "check_request"]
+
+SEARCH = "search"
+# A form, or the search for the fastest accepted form.
+AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH)
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """A conversion that was asked for.
+
+    Attributes:
+        model: a run folder, or a Keras classifier: a .keras or .h5 file, or a SavedModel folder.
+        aim: one of `AIMS`.
+        output: the .tflite to write; by default beside the model, with the aim in its name.
+        report: the folder to write the report to; by default beside the .tflite.
+        command: command line, for manifest and report.
+        method: for int8: ``qat``, ``ptq`` or ``auto``, which tries both and delivers the better one.
+        ranges: for PTQ: how activation ranges are chosen, as in `Form`.
+        float_layers: for int8: how many of the worst layers, or which, stay in float; as in `mixed_form`.
+        io: dtype of the input: ``uint8``, ``int8`` or ``float32``.
+        max_drop: the loss that each figure may have, as a share.
+        critical: the class whose misses weigh most; melanoma by default, if it is a class.
+        calibration_photos: number of calibration photos.
+        data: for a Keras classifier: the photos, as in `load_keras`.
+        labels: for a Keras classifier: the labels of its outputs.
+        size: for a Keras classifier: side of its input in pixels, if it takes any.
+        normalization: for a Keras classifier: the normalization, as in `choose_normalization`.
+        evidence: for a run: whether the evidence, which the heat map shows, is an output.
+        licence: licence of the weights, for the manifest.
+    """
+
+    model: Path
+    aim: str
+    output: Path | None = None
+    report: Path | None = None
+    command: str = ""
+    method: str = "auto"
+    ranges: str = RECORDED
+    float_layers: str | None = None
+    io: str = "uint8"
+    max_drop: float = 0.01
+    critical: str | None = None
+    calibration_photos: int = 200
+    data: Path | None = None
+    labels: Sequence[str] | None = None
+    size: int | None = None
+    normalization: str = "auto"
+    evidence: bool = True
+    licence: str | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the model is a run folder; any other path is a Keras classifier."""
+        return self.model.is_dir() and not (self.model / "saved_model.pb").is_file()
+
+    @property
+    def target(self) -> Path:
+        """The .tflite to write."""
+        if self.output:
+            return self.output
+        if self.is_run:
+            config = RunFolder(self.model).config()
+            return self.model / f"{config.architecture}-{config.size}-{self.aim}.tflite"
+        return self.model.with_name(f"{self.model.stem}-{self.aim}.tflite")
+
+    @property
+    def report_folder(self) -> Path:
+        """The folder to write the report to."""
+        return self.report or self.target.with_name(f"{self.target.stem}-report")
+
+
+def check_request(request: ConversionRequest) -> None:
+    """Check before any long work that the options fit together and the results can be written.
+
+    Raises:
+        OptionError: two options do not fit together, or one is missing.
+        StorageError: the file or the report exists already, or cannot be written.
+        DataError: the run folder cannot be read.
+    """
+    _check_model_options(request)
+    _check_int8_options(request)
+    for path, option in ((request.target, "--output"), (request.report_folder, "--report")):
+        if path.exists():
+            raise StorageError(f"'{path}' exists already; delete it, or name another with {option}")
+        check_writable(path.parent)
+
+
+def _check_model_options(request: ConversionRequest) -> None:
+    if request.is_run:
+        for_keras = {
+            "--data": request.data is not None,
+            "--labels": request.labels is not None,
+            "--imgsz": request.size is not None,
+            "--normalization": request.normalization != "auto",
+        }
+        used = next((option for option, is_given in for_keras.items() if is_given), None)
+        if used:
+            raise OptionError(f"{used} is for a Keras classifier; the run '{request.model}' has its own")
+    elif request.data is None:
+        raise OptionError(
+            f"'{request.model}' is not a run folder of dermedge train; a Keras classifier needs --data, "
+            "a folder per class or a catalogue.csv, to calibrate and prove it"
+        )
+
+
+def _check_int8_options(request: ConversionRequest) -> None:
+    if request.float_layers and request.aim != "int8":
+        raise OptionError("--float-layers is for --int8")
+    if request.float_layers and request.method == "qat":
+        raise OptionError("--float-layers needs calibrated ranges: use --method ptq")
+    if request.method == "qat" and not request.is_run:
+        raise OptionError(
+            "--method qat needs a run with a QAT stage; use --method ptq for a Keras classifier"
+        )

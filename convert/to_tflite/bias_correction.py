@@ -1,0 +1,67 @@
+"""Bias correction: remove the mean shift that int8 rounding adds to each logit.
+
+Rounding shifts each logit by some amount on average, which turns answers from one class to another. The mean
+shift on the calibration images is subtracted from the last layer (Nagel et al., "Data-Free Quantization through
+Weight Equalization and Bias Correction", 2019, applied to the last layer alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.convert.device import device_logits, open_on_device
+from dermedge.convert.load.network import Network
+from dermedge.convert.to_tflite.converter import to_tflite
+from dermedge.convert.to_tflite.form import PTQ_KINDS, Form
+from dermedge.convert.to_tflite.metadata import with_metadata
+from dermedge.edge.model.manifest import Manifest, attach
+
+__all__ = ["mean_shift", "to_corrected_tflite"]
+
+# float32 sums differ between machines in the sixth decimal; equal conversions shall give equal bytes.
+_DECIMALS = 4
+
+
+def to_corrected_tflite(
+    network: Network, form: Form, images: Sequence[NDArray[np.uint8]], manifest: Manifest
+) -> bytes:
+    """Convert a network, and for `PTQ_KINDS` convert it again with its mean shift removed.
+
+    A network without evidence output has no layer to correct and is converted once.
+
+    Args:
+        network: its quantization-aware twin for ``int8-qat``.
+        form: the form of the file.
+        images: uint8 [s, s, 3] RGB calibration images.
+        manifest: its labels, architecture, size and licence are written as TFLite Metadata.
+
+    Returns:
+        The .tflite with its metadata and without its manifest.
+
+    Raises:
+        ModelError: the converter or the device runtime refuses the network.
+    """
+    model = with_metadata(to_tflite(network, form, images), manifest)
+    if form.kind not in PTQ_KINDS:
+        return model
+    shift = mean_shift(network, attach(model, manifest), np.stack(images))
+    if shift is None:
+        return model
+    return with_metadata(to_tflite(network.with_logits_moved(-shift), form, images), manifest)
+
+
+def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """float32 [K]: what a .tflite adds to the network's logits on average over uint8 [n, s, s, 3] RGB images.
+
+    The mean over the classes is 0, because a constant on all logits changes no probability. None where the
+    file has no evidence output.
+    """
+    with open_on_device(model) as classifier:
+        if not classifier.has_heat_map:
+            return None
+        on_device, _ = device_logits(classifier, images)
+    shift = (on_device - network.logits(images)).mean(axis=0)
+    return np.round(shift - shift.mean(), _DECIMALS).astype(np.float32)

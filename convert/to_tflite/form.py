@@ -1,0 +1,59 @@
+"""The forms of a .tflite: number types of weights, activations and input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "CALIBRATED_KINDS",
+    "DYNAMIC",
+    "FLOAT16",
+    "FLOAT32",
+    "INT8_MIXED",
+    "INT8_PTQ",
+    "INT8_QAT",
+    "INT16X8",
+    "KINDS",
+    "PTQ_KINDS",
+    "RECORDED",
+    "Form",
+]
+
+FLOAT32, FLOAT16, DYNAMIC, INT16X8 = "float32", "float16", "dynamic", "int16x8"
+INT8_PTQ, INT8_QAT, INT8_MIXED = "int8-ptq", "int8-qat", "int8-mixed"
+KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED)
+# int8 by post-training quantization, wholly or in part.
+PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
+# Kinds whose activation ranges come from calibration images.
+CALIBRATED_KINDS = (INT16X8, *PTQ_KINDS)
+# The activation ranges that TensorFlow's converter records.
+RECORDED = "recorded"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of a .tflite.
+
+    Attributes:
+        kind: one of `KINDS`.
+        io: dtype of the input: ``uint8``, ``int8`` or ``float32``. The outputs of an int8 network have the
+            same dtype. The input always takes pixel values: 0 to 255, or these minus 128 for ``int8``.
+        ranges: how activation ranges are chosen, for the kinds in `PTQ_KINDS`: `RECORDED`, or a name in
+            `dermedge.convert.to_tflite.ranges.METHODS`.
+        float_layers: output tensors of the operations that stay in float, for ``int8-mixed``.
+    """
+
+    kind: str
+    io: str = "uint8"
+    ranges: str = RECORDED
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The kind with what differs from the usual, for people: ``int8-ptq, ranges by mse``."""
+        parts = [self.kind]
+        if self.ranges != RECORDED:
+            parts.append(f"ranges by {self.ranges}")
+        if self.float_layers:
+            parts.append(f"{len(self.float_layers)} layers in float")
+        return ", ".join(parts)
