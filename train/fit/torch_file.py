@@ -1,0 +1,123 @@
+"""Reads the tensors of a PyTorch weights file without PyTorch, and without running code that the file holds.
+
+The format is the one that `torch.save` wrote before version 1.6: five pickles (magic number, version, system, the
+state, the keys of its storages), and then each storage as its int64 length and its raw little-endian values.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import DataError
+
+__all__ = ["read_torch_file"]
+
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
+_DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8"}
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """A block of values that tensors are views of; its values stand at the end of the file."""
+
+    key: str
+    dtype: np.dtype[Any]
+    length: int
+
+
+@dataclass(frozen=True)
+class _View:
+    """A tensor: its storage, the offset of its first value there, its shape, and its strides in values."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a state dictionary, by name.
+
+    Raises:
+        DataError: the file is missing, damaged, of another format, or names code other than that of tensors.
+    """
+    try:
+        with path.open("rb") as handle:
+            return _read(handle)
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise DataError(f"'{path}' is not a PyTorch weights file that can be read: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise DataError(f"'{path}' is refused: {error}") from error
+
+
+def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
+    if (_TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()) != (_MAGIC, _VERSION):
+        raise ValueError("it does not begin as one")
+    if _TensorUnpickler(handle).load().get("little_endian") is not True:
+        raise ValueError("its values are not little-endian")
+    state, keys = _TensorUnpickler(handle).load(), _TensorUnpickler(handle).load()
+    views = {str(name): view for name, view in state.items() if isinstance(view, _View)}
+    storages = {view.storage.key: view.storage for view in views.values()}
+    values = {key: _read_storage(handle, storages[key]) for key in keys}
+    return {name: _tensor(view, values[view.storage.key]) for name, view in views.items()}
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Knows the few names that a state dictionary needs; none of them does more than make a record."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name of the file stands for; raises UnpicklingError for all but the known ones."""
+        if module == "torch" and name in _DTYPES:
+            return np.dtype(_DTYPES[name])
+        known: Mapping[tuple[str, str], Callable[..., Any]] = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _view,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it names '{module}.{name}', which weights do not need")
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """The storage that a tensor refers to."""
+        kind, dtype, key, _device, length, _parent = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise ValueError(f"it refers to '{kind}'")
+        return _Storage(str(key), dtype, int(length))
+
+
+def _view(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_rest: Any
+) -> _View:
+    return _View(storage, offset, shape, strides)
+
+
+def _read_storage(handle: BinaryIO, storage: _Storage) -> NDArray[Any]:
+    length = int.from_bytes(handle.read(8), "little")
+    if length != storage.length:
+        raise ValueError(f"a storage has {length} values in place of {storage.length}")
+    values = np.frombuffer(handle.read(length * storage.dtype.itemsize), storage.dtype)
+    if len(values) != length:
+        raise ValueError("it is cut short")
+    return values
+
+
+def _tensor(view: _View, values: NDArray[Any]) -> NDArray[Any]:
+    """A copy of the values that a view names; raises ValueError where some lie outside of the storage."""
+    numbers = (view.offset, *view.shape, *view.strides)
+    if len(view.shape) != len(view.strides) or not all(isinstance(one, int) and one >= 0 for one in numbers):
+        raise ValueError("a tensor has a wrong shape")
+    last = view.offset + sum(
+        (size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)
+    )
+    if 0 not in view.shape and last >= len(values):
+        raise ValueError("a tensor is larger than its storage")
+    strides = [stride * values.itemsize for stride in view.strides]
+    return np.lib.stride_tricks.as_strided(values[view.offset :], view.shape, strides).copy()
