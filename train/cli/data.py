@@ -10,8 +10,13 @@ from pathlib import Path
 from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_file, write_text
-from dermedge.train.cli.train import class_names, print_catalogue
-from dermedge.train.data.catalogue import build_catalogue
+from dermedge.train.cli.catalogue_options import (
+    add_catalogue_options,
+    add_labels_option,
+    catalogue_arguments,
+    print_catalogue,
+)
+from dermedge.train.data.build import build_catalogue
 from dermedge.train.progress import progress_line
 
 PATHS_HELP = "folders of photos, and the publishers' tables"
@@ -28,6 +33,7 @@ def parser() -> Parser:
     audit.add_argument(
         "--reference", type=Path, nargs="+", default=[], metavar="TABLE", help="tables to hold labels against"
     )
+    add_labels_option(audit)
     audit.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
     audit.add_argument(
         "--html", type=Path, metavar="PAGE", help="write a page with pictures: a .html file, or its folder"
@@ -49,9 +55,7 @@ def parser() -> Parser:
         metavar="CSV",
         help="the table; its digest goes beside it, .json",
     )
-    catalogue.add_argument(
-        "--classes", help="names with commas between; photos of others are 'none of these'"
-    )
+    add_catalogue_options(catalogue)
     catalogue.add_argument("--seed", type=int, default=0, help="of the split; default 0")
     return made
 
@@ -66,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
 
 def audit(options: argparse.Namespace, command: str) -> int:
     """Prints the findings, and writes them where asked."""
-    from dermedge.train.data.audit import run_audit
-    from dermedge.train.data.audit_report import to_html, to_json, to_text
+    from dermedge.train.data.audit.report import to_html, to_json, to_text
+    from dermedge.train.data.audit.run import run_audit
 
     page = options.html
     if page and page.suffix.lower() not in (".html", ".htm"):
@@ -75,7 +79,12 @@ def audit(options: argparse.Namespace, command: str) -> int:
     for target in filter(None, (options.json, page)):
         check_file(target)
     found = run_audit(
-        options.paths, options.reference, progress_line("reading the photos"), progress_line("comparing them")
+        options.paths,
+        options.reference,
+        progress_line("reading the photos"),
+        progress_line("comparing them"),
+        options.labels_from,
+        print,
     )
     contents = {options.json: to_json(found, command)} if options.json else {}
     if page:
@@ -93,7 +102,11 @@ def catalogue(options: argparse.Namespace) -> int:
         raise OptionError(f"--output is '{options.output}'; its name must end in .csv")
     check_file(options.output)
     made = build_catalogue(
-        options.paths, class_names(options.classes), options.seed, progress_line("reading the photos")
+        options.paths,
+        seed=options.seed,
+        progress=progress_line("reading the photos"),
+        say=print,
+        **catalogue_arguments(options),
     )
     made.save(options.output)
     write_text(options.output.with_suffix(".json"), made.to_json())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import numpy as np
 
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, positive_number, whole
 from dermedge.edge.errors import OptionError
+from dermedge.train.cli.catalogue_options import add_catalogue_options, catalogue_arguments, print_catalogue
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.data.splits import with_source_tested, with_validation_learned
@@ -67,7 +67,7 @@ def _add_network_options(made: Parser) -> None:
         "several, with the same --seed, to go on from the mean of their weights",
     )
     made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
-    made.add_argument("--classes", help="names with commas between; photos of others are 'none of these'")
+    add_catalogue_options(made)
 
 
 def _add_stage_options(made: Parser) -> None:
@@ -170,11 +170,6 @@ def train_all(path: Path, strategy: tf.distribute.Strategy) -> None:
         report_folds(path, folds)
 
 
-def class_names(text: str | None) -> list[str] | None:
-    """The names of --classes, or None without it."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else None
-
-
 def output_path(options: argparse.Namespace) -> Path:
     """The run folder to make, which is not there yet."""
     path: Path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -241,10 +236,11 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
     catalogue = build_catalogue(
         options.data,
-        class_names(options.classes),
-        options.seed,
-        progress_line("reading the photos"),
-        RunFolder(path).cache,
+        seed=options.seed,
+        progress=progress_line("reading the photos"),
+        cache=RunFolder(path).cache,
+        say=print,
+        **catalogue_arguments(options),
     )
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
@@ -274,19 +270,6 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     else:
         RunFolder(path).create(config, catalogue)
     return path
-
-
-def print_catalogue(catalogue: Catalogue) -> None:
-    """Photos by class and split, and what was left out."""
-    counts = Counter((photo.label, photo.split) for photo in catalogue.photos)
-    width = max(map(len, catalogue.classes))
-    print(f"{'photos':<{width}}  train    val   test")
-    for name in catalogue.classes:
-        print(
-            f"{name:<{width}} {counts[name, 'train']:>6} {counts[name, 'val']:>6} {counts[name, 'test']:>6}"
-        )
-    for why, count in catalogue.left_out.items():
-        print(f"left out: {count} ({why})")
 
 
 def assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:

@@ -1,10 +1,16 @@
-"""Finds, labels, groups and splits photos: from folders and tables to a catalogue."""
+"""Finds, labels, groups and splits photos: from folders and tables to a catalogue.
+
+Labels come from the publishers' tables by image id where one knows it, else from the folder's name. Photos of one
+lesion or person, and duplicates of one photo, join a group whatever they are called. A photo whose duplicate has
+another label is left out, and so is a lesion of two labels; the rest of a group stays, so that one wrong pair of
+duplicates costs two photos and not two lesions.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +24,12 @@ from dermedge.train.data.catalogue import (
     is_catalogue,
     read_catalogue,
 )
-from dermedge.train.data.folders import find_places
-from dermedge.train.data.splits import split_by_group
-from dermedge.train.data.tables import diagnosis_of, read_tables
+from dermedge.train.data.classes import choose_classes, mapping_lines
+from dermedge.train.data.diagnoses import compatible
+from dermedge.train.data.groups import lowest_linked, sets_of_equal
+from dermedge.train.data.labelling import FOLDERS_TOO, NO_LABEL, TABLE_SILENT, LabelledFiles, label_files
+from dermedge.train.data.layout import AUTO
+from dermedge.train.data.splits import split_by_group, with_parts_kept
 
 # the search for duplicates is imported where it is called: to score a catalogue, no ImageHash is needed
 if TYPE_CHECKING:
@@ -28,10 +37,28 @@ if TYPE_CHECKING:
 
 __all__ = ["build_catalogue"]
 
-NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
-UNREADABLE = "the file is no picture that can be decoded"
-CONTRADICTING_COPY = "label contradicts a copy of the same picture"
+UNREADABLE = "the file is not a photo that can be decoded"
+CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
+LEAKED = "its lesion, person or duplicate is in a part that is held out"
+_DIGEST_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Photos that have classes, and the names that each shares with others of its group."""
+
+    photos: list[Photo]
+    links: list[tuple[str, ...]]
+    parts: list[str]
+
+    def without(self, left_out: Mapping[int, str]) -> _Draft:
+        kept = [index for index in range(len(self.photos)) if index not in left_out]
+        return _Draft(
+            [self.photos[index] for index in kept],
+            [self.links[index] for index in kept],
+            [self.parts[index] for index in kept],
+        )
 
 
 def build_catalogue(
@@ -40,152 +67,179 @@ def build_catalogue(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cache: Path | None = None,
+    *,
+    labels_from: str = AUTO,
+    groups_from: str = FOLDERS_TOO,
+    keep_parts: bool = False,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Catalogue:
     """Finds, labels, groups and splits the photos below ``paths``.
 
     Args:
-        paths: folders with a folder per class, folders or files of the publishers' tables, and files of
-            earlier catalogues, whose photos and lesions keep their splits; these alone are taken as they are.
-        classes: the classes to learn; photos of anything else become "none of these". Without it, the
-            four lesions of dermedge where all four are there, else every folder's own name.
+        paths: folders of photos, files of tables, and earlier catalogues, whose photos and lesions keep their
+            splits; earlier catalogues alone are taken as they are.
+        classes: as `choose_classes` takes them.
         seed: of the split.
         progress: called with (steps done, steps in all).
-        cache: a folder where the copies among the photos are kept, not to be looked for again.
+        cache: a folder where the duplicates among the photos are kept, not to be searched again.
+        labels_from: a value of `LABEL_SOURCES`.
+        groups_from: a value of `GROUP_SOURCES`.
+        keep_parts: whether the parts that folders or a split column state become the splits.
+        say: called with each line on how the data were understood, before the photos are read.
 
     Raises:
-        DataError: no photos, no classes, fewer than two, or too few photos of one.
-        OptionError: a class was asked for that no photo shows.
+        DataError: no photos, no classes, fewer than two, or too few photos of one; or folders or tables that
+            cannot be understood.
+        OptionError: a class was asked for that no photo shows, or a table was named that is not understood.
     """
-    from dermedge.train.data.duplicate_cache import find_duplicates
-
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     earlier = [photo for table in tables for photo in read_catalogue(table)]
     if tables and set(tables) == set(paths):
         return _as_catalogued(earlier, classes, seed)
-    found, left_out = _label([path for path in paths if path not in tables])
-    copies = find_duplicates([Path(photo.path) for photo in found], cache, progress)
-    grouped = _join_copies(found, copies)
-    bad = _contradictions(found, copies) | dict.fromkeys(copies.unreadable, UNREADABLE)
-    left_out.update(bad.values())
-    consistent = [photo for index, photo in enumerate(grouped) if index not in bad]
-    labelled, order = _with_labels(consistent, classes)
-    _check_sizes(labelled, order)
-    split = split_by_group(labelled, seed, earlier)
-    return Catalogue(split, order, {why: n for why, n in left_out.items() if n}, seed)
+    if tables and keep_parts:
+        raise OptionError("--keep-parts does not go with an earlier catalogue, whose splits are kept already")
+    files = label_files([path for path in paths if path not in tables], labels_from, groups_from)
+    for line in files.account:
+        say(line)
+    left_out = Counter(files.skipped)
+    draft = _labelled(files, left_out)
+    draft, order = _with_classes(draft, classes, left_out)
+    for line in mapping_lines(draft.photos, order):
+        say(line)
+    draft = _grouped(draft, cache, progress, left_out)
+    _check_sizes(draft.photos, order, draft.links)
+    if keep_parts:
+        photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
+        left_out[LEAKED] += leaked
+    else:
+        names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
+        photos = split_by_group(draft.photos, seed, earlier, names)
+    return Catalogue(photos, order, {why: count for why, count in left_out.items() if count}, seed)
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
     """Photos that have their groups and splits, under the labels that they have or under ``classes``."""
-    if classes:
-        labelled, order = _with_labels(photos, classes)
-    else:
-        there = sorted({photo.label for photo in photos})
-        labelled, order = list(photos), (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
-        order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
     if not photos:
         raise DataError("the catalogue has no photos: make it again with dermedge data catalogue")
-    _check_sizes(labelled, order)
-    return Catalogue(tuple(sorted(labelled, key=lambda photo: photo.path)), order, {}, seed)
-
-
-def _with_labels(
-    photos: Sequence[Photo], classes: Sequence[str] | None
-) -> tuple[list[Photo], tuple[str, ...]]:
-    """The photos with the class that each is trained as, and the classes in the order of the outputs."""
-    names = _choose_classes(photos, classes)
-    labelled = [replace(p, label=p.diagnosis if p.diagnosis in names else NONE_OF_THESE) for p in photos]
-    others = any(photo.label == NONE_OF_THESE for photo in labelled)
-    return labelled, (*names, NONE_OF_THESE) if others and NONE_OF_THESE not in names else names
-
-
-def _label(paths: Sequence[Path]) -> tuple[list[Photo], Counter[str]]:
-    places, tables = find_places(paths)
-    known = read_tables(tables, named=paths)
-    photos: list[Photo] = []
     left_out: Counter[str] = Counter()
-    for place in places:
-        if not is_utf8(place.path):
-            left_out[NOT_UTF8] += 1
-            continue
-        image_id = known.image_id(place)
-        in_table = image_id in known.diagnoses
-        diagnosis = known.diagnosis(image_id) if in_table else diagnosis_of(place.folder)
-        if diagnosis is None:
-            why = "its table does not tell its diagnosis" if in_table else "no table and no folder names it"
-            left_out[why] += 1
-            continue
-        lesion = known.lesion(image_id) or ""
-        photos.append(
-            Photo(str(place.path), image_id, lesion, lesion or image_id, diagnosis, "", place.source)
+    if classes:
+        draft = _Draft(list(photos), [()] * len(photos), [""] * len(photos))
+        draft, order = _with_classes(draft, classes, left_out)
+        photos = draft.photos
+    else:
+        there = sorted({photo.label for photo in photos})
+        order = (*LESION_CLASSES, *(name for name in there if name != NONE_OF_THESE))
+        order = tuple(name for name in dict.fromkeys((*order, NONE_OF_THESE)) if name in there)
+    _check_sizes(photos, order)
+    return Catalogue(tuple(sorted(photos, key=lambda photo: photo.path)), order, dict(left_out), seed)
+
+
+def _labelled(files: LabelledFiles, left_out: Counter[str]) -> _Draft:
+    """The photos that have a diagnosis; counts the others; raises DataError where none has one."""
+    draft = _Draft(list(files.photos), list(files.links), list(files.parts))
+    without = {
+        index: TABLE_SILENT if files.in_table[index] else NO_LABEL
+        for index, photo in enumerate(files.photos)
+        if not photo.diagnosis
+    }
+    left_out.update(without.values())
+    if len(without) == len(files.photos):
+        reasons = ", ".join(f"{count:,} ({why})" for why, count in Counter(without.values()).items())
+        raise DataError(
+            f"none of {len(files.photos):,} photos has a label: {reasons}. The folders {files.folders_seen} name no "
+            "class; give the table that does (path,label or a publisher's), or say which folder does with "
+            "--labels-from folder or parent"
         )
-    return photos, left_out
+    return draft.without(without)
 
 
-def is_utf8(path: Path) -> bool:
-    """Whether a path can be written into a table and read from it again."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _with_classes(
+    draft: _Draft, classes: Sequence[str] | None, left_out: Counter[str]
+) -> tuple[_Draft, tuple[str, ...]]:
+    """The photos with their classes, less those whose label leaves the class open; and the classes' order."""
+    chosen = choose_classes(draft.photos, classes)
+    unclear = {
+        index: f"'{photo.original_label}' leaves open which of the classes it is"
+        for index, (photo, label) in enumerate(zip(draft.photos, chosen.labels, strict=True))
+        if label is None
+    }
+    left_out.update(unclear.values())
+    photos = [
+        replace(photo, label=label or "") for photo, label in zip(draft.photos, chosen.labels, strict=True)
+    ]
+    return replace(draft, photos=photos).without(unclear), chosen.names
 
 
-def _join_copies(photos: list[Photo], copies: Duplicates) -> list[Photo]:
-    """The photos with one group for all that shows one lesion or is a copy of such a photo."""
-    from dermedge.train.data.duplicates import join
+def _grouped(
+    draft: _Draft, cache: Path | None, progress: Callable[[int, int], None], left_out: Counter[str]
+) -> _Draft:
+    """The photos in their groups, less those that cannot be read and those whose labels contradict one another."""
+    from dermedge.train.data.duplicate_cache import find_duplicates
 
-    links = [(match.first, match.second) for match in copies.near]
-    for sets in (_sets([photo.group for photo in photos]), _sets([photo.image_id for photo in photos])):
-        links += [(members[0], other) for members in sets for other in members[1:]]
-    links += [(members[0], other) for members in copies.equal for other in members[1:]]
-    joined = join(len(photos), links)
+    found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
+    bad = _contradictions(draft, found) | dict.fromkeys(found.unreadable, UNREADABLE)
+    left_out.update(bad.values())
+    photos = [
+        replace(photo, digest=digest[:_DIGEST_LENGTH])
+        for photo, digest in zip(_joined(draft, found), found.digests, strict=True)
+    ]
+    return replace(draft, photos=photos).without(bad)
+
+
+def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
+    """The photos with one group for all that share a name, and for the duplicates of these."""
+    pairs = [(match.first, match.second) for match in duplicates.near]
+    for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
+        pairs += [(members[0], other) for other in members[1:]]
+    roots = lowest_linked(len(draft.photos), pairs)
     names: dict[int, str] = {}
-    for photo, root in zip(photos, joined, strict=True):
+    for photo, root in zip(draft.photos, roots, strict=True):
         names[root] = min(names.get(root, photo.group), photo.group)
-    return [replace(photo, group=names[root]) for photo, root in zip(photos, joined, strict=True)]
+    return [replace(photo, group=names[root]) for photo, root in zip(draft.photos, roots, strict=True)]
 
 
-def _sets(keys: list[str]) -> list[list[int]]:
-    """The indices that have a key in common, for every key."""
-    sets: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        sets[key].append(index)
-    return list(sets.values())
+def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
+    """The photos of one group or image id, by the names that they have themselves."""
+    return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
-def _contradictions(photos: list[Photo], copies: Duplicates) -> dict[int, str]:
-    """Photo -> why its label cannot be trusted; ``photos`` have the groups of before the copies joined."""
+def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
+    """Photo -> why its label cannot be trusted."""
     bad: dict[int, str] = {}
-    one_picture = [*copies.equal, *_sets([photo.image_id for photo in photos])]
-    one_picture += [[match.first, match.second] for match in copies.near]
-    for members in one_picture:
-        if len({photos[index].diagnosis for index in members}) > 1:
-            bad |= dict.fromkeys(members, CONTRADICTING_COPY)
-    for members in _sets([photo.group for photo in photos]):
+    one_photo = [*duplicates.equal, *sets_of_equal([{photo.image_id} for photo in draft.photos])]
+    one_photo += [[match.first, match.second] for match in duplicates.near]
+    for members in one_photo:
+        if _contradict([draft.photos[index] for index in members]):
+            bad |= dict.fromkeys(members, CONTRADICTING_DUPLICATE)
+    for members in sets_of_equal([{photo.lesion_id} - {""} for photo in draft.photos]):
         trusted = [index for index in members if index not in bad]
-        if len({photos[index].diagnosis for index in trusted}) > 1:
+        if _contradict([draft.photos[index] for index in trusted]):
             bad |= dict.fromkeys(trusted, CONTRADICTING_LESION)
     return bad
 
 
-def _choose_classes(photos: Sequence[Photo], classes: Sequence[str] | None) -> tuple[str, ...]:
-    there = sorted({photo.diagnosis for photo in photos})
-    if classes is None:
-        classes = LESION_CLASSES if set(LESION_CLASSES) <= set(there) else there
-    for name in classes:
-        if name not in there and name != NONE_OF_THESE:
-            raise OptionError(f"no photo shows the class '{name}'. There are: {', '.join(there)}")
-    if len(set(classes)) < 2:
-        raise DataError(f"a classifier needs two classes or more; found: {', '.join(there) or 'none'}")
-    return tuple(dict.fromkeys(classes))
+def _contradict(photos: Sequence[Photo]) -> bool:
+    """Whether photos of one lesion have classes or diagnoses that cannot be of one lesion."""
+    if len({photo.label for photo in photos}) > 1:
+        return True
+    diagnoses = sorted({photo.diagnosis for photo in photos})
+    return any(not compatible(one, other) for one in diagnoses for other in diagnoses)
 
 
-def _check_sizes(photos: list[Photo], classes: Sequence[str]) -> None:
+def _check_sizes(
+    photos: Sequence[Photo], classes: Sequence[str], links: Sequence[tuple[str, ...]] = ()
+) -> None:
     for name in classes:
         members = [photo for photo in photos if photo.label == name]
         groups = len({photo.group for photo in members})
         if groups < MIN_GROUPS:
+            in_folders = any(link.startswith("folder ") for names in links for link in names)
+            hint = (
+                "; the folders below the class folders are kept whole, --groups-from table lets splits cut them"
+                if in_folders and len(members) >= MIN_GROUPS
+                else ""
+            )
             raise DataError(
-                f"class '{name}' has {len(members)} photos of {groups} lesions; "
-                f"{MIN_GROUPS} lesions or more are needed to train, validate and test"
+                f"class '{name}' has {len(members)} photos in {groups} groups (lesions or persons); "
+                f"{MIN_GROUPS} groups or more are needed to train, validate and test{hint}"
             )

@@ -1,7 +1,7 @@
-"""Which files of a set are copies of one another, looked for once and kept until a file changes.
+"""Which photos of a set are duplicates, searched once and kept until a file changes.
 
-To look means to read every file and compare it with every other: minutes for tens of thousands of photos,
-which each further training on them would spend again.
+The search reads every file and compares it with every other: minutes for tens of thousands of photos, which
+each further training on them would spend again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dermedge.train.data import duplicates
 from dermedge.train.data.duplicates import Match, equal_files, near_duplicates, read_prints
 from dermedge.train.data.pixels import files_key
 
+__all__ = ["Duplicates", "find_duplicates"]
+
 
 @dataclass(frozen=True)
 class Duplicates:
@@ -29,11 +31,13 @@ class Duplicates:
         equal: the files of equal bytes, each set of two or more.
         near: all pairs that show one picture.
         unreadable: file -> why it cannot be read or decoded.
+        digests: SHA-256 of each file's bytes, in hexadecimal; empty where it cannot be read.
     """
 
     equal: list[list[int]]
     near: list[Match]
     unreadable: dict[int, str]
+    digests: list[str]
 
 
 def find_duplicates(
@@ -41,10 +45,10 @@ def find_duplicates(
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Duplicates:
-    """The copies among ``paths``.
+    """The duplicates among ``paths``.
 
     Args:
-        paths: of pictures.
+        paths: of photos.
         cache: a folder, where what was found is kept and found again.
         progress: called with (steps done, steps in all); reading the files is the first half.
 
@@ -52,21 +56,21 @@ def find_duplicates(
         StorageError: the cache cannot be written.
     """
     if not cache:
-        return _look(paths, None, progress)
-    kept = cache / f"copies-{files_key(paths, *_method())}.json"
-    copies = _read(kept)
-    if copies is None:
-        copies = _look(paths, cache, progress)
-        write_text(kept, json.dumps(asdict(copies)) + "\n")
+        return _search(paths, None, progress)
+    kept = cache / f"duplicates-{files_key(paths, *_method())}.json"
+    found = _read(kept)
+    if found is None:
+        found = _search(paths, cache, progress)
+        write_text(kept, json.dumps(asdict(found)) + "\n")
     else:
         progress(2 * len(paths), 2 * len(paths))
-    return copies
+    return found
 
 
-def _look(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int, int], None]) -> Duplicates:
+def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int, int], None]) -> Duplicates:
     prints = read_prints(paths, lambda done, total: progress(done, 2 * total), scratch)
     near = near_duplicates(prints, lambda done, total: progress(total + done, 2 * total))
-    return Duplicates(equal_files(prints), near, prints.unreadable)
+    return Duplicates(equal_files(prints), near, prints.unreadable, list(prints.digests))
 
 
 def _method() -> tuple[str, ...]:
@@ -80,6 +84,7 @@ def _read(kept: Path) -> Duplicates | None:
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         near = [Match(**match) for match in content["near"]]
-        return Duplicates(content["equal"], near, {int(at): why for at, why in content["unreadable"].items()})
+        unreadable = {int(at): why for at, why in content["unreadable"].items()}
+        return Duplicates(content["equal"], near, unreadable, content["digests"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

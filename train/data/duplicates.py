@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -258,22 +258,6 @@ def equal_files(prints: Prints) -> list[list[int]]:
         if digest:
             sets[digest].append(index)
     return [members for members in sets.values() if len(members) > 1]
-
-
-def join(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """The lowest index that each of ``count`` items is linked to, over any number of links."""
-    parent = list(range(count))
-
-    def find(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for one, other in links:
-        a, b = find(one), find(other)
-        parent[max(a, b)] = min(a, b)
-    return [find(item) for item in range(count)]
 
 
 def near_duplicates(

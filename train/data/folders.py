@@ -1,82 +1,154 @@
-"""Where photos lie below the folders that a person gives, and what that says of them."""
+"""The photos and tables below the folders that a person gives, and what is skipped on the way.
+
+Links are followed, once each. Hidden folders and files, and those that systems make for themselves, are no data.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dermedge.edge.errors import DataError
-from dermedge.edge.photos import find_pictures
+from dermedge.edge.photos import is_picture
+from dermedge.train.data.folder_names import is_system_folder, says_mask
 
-# The names of folders that hold one part of a set -> the part.
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-# Folders whose names say nothing of the photos in them.
-PLAIN_FOLDERS = ("images", "image", "photos", "data", *PARTS)
+__all__ = ["FilesFound", "FoundPhoto", "find_files"]
+
+HIDDEN = "in a hidden or system folder, or hidden itself"
+MASK = "a segmentation mask of another photo"
+NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
+_TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
+# What systems leave beside files; not worth a line.
+_SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+_MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
 
 
 @dataclass(frozen=True)
-class Place:
-    """One picture file and what its place says.
+class FoundPhoto:
+    """A photo file.
 
     Attributes:
-        path: of the file.
-        name: where it lies below the folder that was given, with that folder's name: ``set/cat/1.jpg``.
-        source: the set: the folder below the given one, or the given one if that holds the classes.
-        folder: the name of its class folder, or None if the folder's name is no class.
-        part: train, val or test, where a folder on the way says so.
+        path: absolute path.
+        root: absolute path of the folder that was given.
+        folders: names of the folders between the two.
     """
 
     path: Path
-    name: str
-    source: str
-    folder: str | None
-    part: str | None
+    root: Path
+    folders: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Where it lies, from the name of the folder that was given: ``set/cat/1.jpg``."""
+        return "/".join((self.root.name, *self.folders, self.path.name))
 
 
-def find_places(paths: Sequence[Path]) -> tuple[list[Place], list[Path]]:
-    """All pictures below ``paths``, each once, and all files that may be tables.
+@dataclass(frozen=True)
+class FilesFound:
+    """What lies below the folders that were given.
+
+    Attributes:
+        photos: each once, in the order of the folders given and then of their paths.
+        tables: files that may be tables, absolute paths.
+        skipped: reason -> number of files that are not read.
+    """
+
+    photos: tuple[FoundPhoto, ...]
+    tables: tuple[Path, ...]
+    skipped: Counter[str]
+
+
+def find_files(paths: Sequence[Path]) -> FilesFound:
+    """All photos and tables below ``paths``; a path that is a file is taken as a table.
 
     Raises:
-        DataError: a path does not exist, or there is no picture.
+        DataError: a path does not exist, a folder cannot be read, or there is no photo.
     """
-    places: dict[str, Place] = {}
-    tables: list[Path] = []
-    for root in paths:
-        if not root.exists():
-            raise DataError(f"there is no '{root}'")
-        if root.is_dir():
-            tables += sorted(root.rglob("*.csv"))
-            for path in find_pictures(root):
-                places.setdefault(os.path.abspath(path), _place(root, path))
-        else:
-            tables.append(root)
-    if not places:
-        raise DataError(f"no pictures in {', '.join(map(str, paths))}; give a folder with a folder per class")
-    return list(places.values()), tables
+    photos: dict[Path, FoundPhoto] = {}
+    tables: dict[Path, None] = {}
+    skipped: Counter[str] = Counter()
+    for given in paths:
+        if not given.exists():
+            raise DataError(f"there is no '{given}'")
+    for given in paths:
+        root = Path(os.path.abspath(given))
+        if root.is_file():
+            tables[root] = None
+            continue
+        for path in _walk(root, skipped, ()):
+            folders = path.relative_to(root).parts[:-1]
+            if path.suffix.lower() in _TABLE_SUFFIXES:
+                tables[path] = None
+            elif not is_picture(path):
+                skipped[f"not a photo that can be read: '{path.suffix.lower() or 'no suffix'}'"] += 1
+            elif not _is_utf8(path):
+                skipped[NOT_UTF8] += 1
+            else:
+                photos.setdefault(path, FoundPhoto(path, root, folders))
+    kept = _without_masks(list(photos.values()), skipped)
+    if not kept:
+        raise DataError(f"no photos in {', '.join(map(str, paths))}{_seen_instead(skipped)}")
+    return FilesFound(tuple(kept), tuple(tables), skipped)
 
 
-def _place(root: Path, path: Path) -> Place:
-    top = root.resolve()
-    relative = path.relative_to(root)
-    folders = relative.parts[:-1]
-    parts = [PARTS[name.lower()] for name in (top.name, *folders) if name.lower() in PARTS]
-    named = [name for name in folders if name.lower() not in PARTS]
-    whole = top.parent.name if top.name.lower() in PARTS else top.name
-    is_class = folders and folders[-1].lower() not in PLAIN_FOLDERS
-    return Place(
-        path=path,
-        name=f"{top.name}/{relative.as_posix()}",
-        source=named[0] if len(named) > 1 else whole,
-        folder=folders[-1] if is_class else None,
-        part=parts[-1] if parts else None,
-    )
+def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterator[Path]:
+    """The files below a folder, in the order of their paths; raises DataError where it cannot be read."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_dir():
+                if is_system_folder(entry.name):
+                    skipped[HIDDEN] += sum(map(is_picture, path.rglob("*")))
+                else:
+                    yield from _walk(path, skipped, (*above, real))
+            elif entry.is_symlink() and not path.exists():
+                raise DataError(f"the link '{path}' leads to nothing; mend or delete it")
+            elif not entry.name.startswith("."):
+                if entry.name.lower() not in _SYSTEM_FILES:
+                    yield path
+            elif entry.name.lower() not in _SYSTEM_FILES:
+                skipped[HIDDEN] += 1
+    except OSError as error:
+        raise DataError(f"cannot read the folder '{folder}': {error.strerror or error}") from error
+
+
+def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
+    """The photos less the segmentation masks of photos among them; the name of a file or its folder tells."""
+    candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
+    others = {photo.path.stem for photo in photos if photo.path not in candidates}
+    masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}
+    if masks:
+        skipped[MASK] += len(masks)
+    return [photo for photo in photos if photo.path not in masks]
+
+
+def _mask_of(photo: FoundPhoto) -> str | None:
+    """The stem of the photo that a file is the mask of, by its name or its folder's; None if neither says so."""
+    stem = photo.path.stem
+    for ending in _MASK_ENDINGS:
+        if stem.lower().endswith(ending):
+            return stem[: -len(ending)]
+    return stem if any(map(says_mask, photo.folders)) else None
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a path can be written into a table and read from it again."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _seen_instead(skipped: Counter[str]) -> str:
+    """What was skipped, for a set in which nothing else was found."""
+    if not skipped:
+        return "; give a folder with a folder per class"
+    return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items())

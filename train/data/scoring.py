@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.data.build import _label
 from dermedge.train.data.catalogue import NONE_OF_THESE, SPLITS, Catalogue, Photo, read_catalogue
+from dermedge.train.data.classes import label_under
+from dermedge.train.data.labelling import label_files
+from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import with_validation_learned
 
 if TYPE_CHECKING:
@@ -73,13 +75,16 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
             )
 
 
-def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None) -> list[LabelledPhoto]:
+def labelled_photos(
+    data: Path, labels: Sequence[str], split: str | None = None, labels_from: str = AUTO
+) -> list[LabelledPhoto]:
     """The photos to score a classifier on.
 
     Args:
         data: a ``catalogue.csv`` of a run, or a folder with a folder per class.
         labels: the classifier's classes; folders with other names count as "none of these" where it has it.
         split: train, val or test, for a catalogue only.
+        labels_from: a value of `LABEL_SOURCES`, for a folder only.
 
     Raises:
         DataError: nothing to score, or photos of classes that the classifier does not know.
@@ -92,17 +97,23 @@ def labelled_photos(data: Path, labels: Sequence[str], split: str | None = None)
     else:
         if split is not None:
             raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
-        photos = [replace(photo, label=photo.diagnosis) for photo in _label([data])[0]]
+        photos = _under_labels(label_files([data], labels_from).photos, labels)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
-    strangers = sorted({photo.label for photo in photos} - set(index))
+    strangers = sorted({photo.original_label or photo.label for photo in photos if photo.label not in index})
     if strangers:
         raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
     if not photos:
         where = f", split {split}" if split else ""
         raise DataError(f"no labelled photos in '{data}'{where}")
     return [_for_scoring(photo, index[photo.label]) for photo in photos]
+
+
+def _under_labels(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
+    """The photos that have a diagnosis, under the labels of a model, less those that may be of several of them."""
+    under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
+    return [replace(photo, label=label) for photo, label in under if label is not None]
 
 
 def _for_scoring(photo: Photo, label_index: int) -> LabelledPhoto:

@@ -5,26 +5,44 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import MIN_GROUPS, SPLITS, Photo
 
-__all__ = ["find_leaks", "split_by_group", "with_fold", "with_source_tested", "with_validation_learned"]
+__all__ = [
+    "find_leaks",
+    "split_by_group",
+    "with_fold",
+    "with_parts_kept",
+    "with_source_tested",
+    "with_validation_learned",
+]
 
 _SPLIT_SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
 
 
-def split_by_group(photos: Iterable[Photo], seed: int, earlier: Iterable[Photo] = ()) -> tuple[Photo, ...]:
+def split_by_group(
+    photos: Iterable[Photo],
+    seed: int,
+    earlier: Iterable[Photo] = (),
+    names: Mapping[str, Iterable[str]] | None = None,
+) -> tuple[Photo, ...]:
     """Gives every photo its split: whole groups, stratified by class and source.
 
     A group with a photo or lesion of ``earlier`` keeps the split of that; of several, the most held out.
     Within each stratum the others are taken in the order of a hash of the seed and their name, each into the
     split that then lacks most of its share, so that the same photos always give the same split.
+
+    Args:
+        photos: with their groups.
+        seed: of the order.
+        earlier: photos that have splits.
+        names: path of a photo -> further names of its lesion or person, under which ``earlier`` may know it.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
-    kept = _kept_splits(photos, earlier)
+    kept = _kept_splits(photos, earlier, names or {})
     strata: dict[tuple[str, str], set[str]] = defaultdict(set)
     for group, stratum in _strata(photos).items():
         strata[stratum].add(group)
@@ -38,24 +56,27 @@ def split_by_group(photos: Iterable[Photo], seed: int, earlier: Iterable[Photo] 
     return tuple(replace(photo, split=split_of[photo.group]) for photo in photos)
 
 
-def _kept_splits(photos: Iterable[Photo], earlier: Iterable[Photo]) -> dict[str, str]:
-    """Group -> its split, where ``earlier`` knows the path, the id or the lesion of one of its photos."""
-    known: dict[tuple[str, str], str] = {}
+def _kept_splits(
+    photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
+) -> dict[str, str]:
+    """Group -> its split, where ``earlier`` knows the path, bytes, id, lesion or person of one of its photos."""
+    known: dict[str, str] = {}
     for photo in earlier:
         for key in _identities(photo):
             known[key] = max(photo.split, known.get(key, photo.split), key=SPLITS.index)
     kept: dict[str, str] = {}
     for photo in photos:
-        for key in _identities(photo):
+        for key in (*_identities(photo), *names.get(photo.path, ())):
             if key in known:
                 kept[photo.group] = max(known[key], kept.get(photo.group, known[key]), key=SPLITS.index)
     return kept
 
 
-def _identities(photo: Photo) -> list[tuple[str, str]]:
-    """What tells that two rows of tables show the same."""
-    named = [("photo", os.path.abspath(photo.path)), ("image", photo.image_id), ("lesion", photo.lesion_id)]
-    return [key for key in named if key[1]]
+def _identities(photo: Photo) -> set[str]:
+    """The names by which two rows of tables show the same photo, lesion or person."""
+    return {os.path.abspath(photo.path), photo.image_id, photo.lesion_id, photo.patient_id, photo.digest} - {
+        ""
+    }
 
 
 def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
@@ -133,6 +154,54 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
 def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
     """The photos with those of the validation split in training; the test split stays."""
     return tuple(replace(photo, split="train") if photo.split == "val" else photo for photo in photos)
+
+
+def with_parts_kept(
+    photos: Sequence[Photo], parts: Sequence[str], seed: int
+) -> tuple[tuple[Photo, ...], int]:
+    """The photos in the parts that their publisher made, and how many of them were left out.
+
+    A group in several parts stays in the most held-out one; its photos in the others are left out. A part that
+    does not exist is cut from train, by group and class.
+
+    Args:
+        photos: with their groups.
+        parts: train, val or test for each photo.
+        seed: of the cut.
+
+    Raises:
+        DataError: a photo has no part, or an unknown one; or there is no train part.
+    """
+    for photo, part in zip(photos, parts, strict=True):
+        if part not in SPLITS:
+            stated = f"has the split '{part}'" if part else "has no split"
+            raise DataError(
+                f"--keep-parts: '{photo.path}' {stated}. Known: {', '.join(SPLITS)}, as folders or in a split column"
+            )
+    held_out: dict[str, str] = {}
+    for photo, part in zip(photos, parts, strict=True):
+        held_out[photo.group] = max(part, held_out.get(photo.group, part), key=SPLITS.index)
+    kept = [
+        replace(photo, split=part)
+        for photo, part in zip(photos, parts, strict=True)
+        if part == held_out[photo.group]
+    ]
+    missing = [name for name in ("val", "test") if name not in set(parts)]
+    if "train" not in set(parts):
+        raise DataError(f"--keep-parts: there is no train part, only {', '.join(sorted(set(parts)))}")
+    return _with_missing_parts(kept, missing, seed), len(photos) - len(kept)
+
+
+def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
+    """The photos in the order of their paths, with the missing parts cut from train."""
+    cut = split_by_group((photo for photo in photos if photo.split == "train"), seed)
+    taken = {photo.group: photo.split for photo in cut if photo.split in missing}
+    return tuple(
+        sorted(
+            (replace(photo, split=taken.get(photo.group, photo.split)) for photo in photos),
+            key=lambda photo: photo.path,
+        )
+    )
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:

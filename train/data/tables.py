@@ -1,175 +1,451 @@
-"""The publishers' own tables: what each image id shows, and which lesion it shows.
+"""What tables say of photos: joins every table that is understood to the photos that it names.
 
-Known by their columns, whatever the file is called:
-- HAM10000: ``lesion_id, image_id, dx``.
-- ISIC 2019 ground truth: ``image`` and one column a diagnosis, SCC among them, one-hot.
-- ISIC 2018 task 3 ground truth: the same with AKIEC in place of AK and SCC.
-- ISIC 2019 metadata: ``image, lesion_id``.
+A cell names a photo by a published id, which is one photo in whatever folder and size it lies, or by its path or
+file name. Where several tables tell the diagnosis of one photo, the one of the lowest rank is believed
+(`dermedge.train.data.table_formats`), and a name that leaves the diagnosis open yields to one that tells it.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.data.folders import Place
+from dermedge.train.data import people
+from dermedge.train.data.diagnoses import LESION_DIAGNOSES, compatible, diagnosis_of, possible_diagnoses
+from dermedge.train.data.folder_names import part_of
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.photo_names import bare_id, published_id
+from dermedge.train.data.table_files import TableText, read_table_text, spreadsheet_text
+from dermedge.train.data.table_formats import (
+    FORMATS,
+    HEADERLESS,
+    ONE_HOT,
+    OWN,
+    OWN_COLUMNS,
+    TableFormat,
+    format_of,
+)
 
-# Codes of the publishers and names of the web's folders -> the diagnosis.
-DIAGNOSES = {
-    "mel": "melanoma",
-    "melanoma": "melanoma",
-    "nv": "nevus",
-    "nevus": "nevus",
-    "nevus pigmentosus": "nevus",
-    "melanocytic nevus": "nevus",
-    "df": "dermatofibroma",
-    "dermatofibroma": "dermatofibroma",
-    "scc": "squamous cell carcinoma",
-    "squamous cell carcinoma": "squamous cell carcinoma",
-    "bcc": "basal cell carcinoma",
-    "basal cell carcinoma": "basal cell carcinoma",
-    "ak": "actinic keratosis",
-    "actinic keratosis": "actinic keratosis",
-    "bkl": "benign keratosis",
-    "pigmented benign keratosis": "benign keratosis",
-    "seborrheic keratosis": "benign keratosis",
-    "vasc": "vascular lesion",
-    "vascular lesion": "vascular lesion",
+__all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
+
+# A table whose columns are not understood names photos at hand if so many of the photos, or of its first rows, are
+# named in it.
+_NAMING_SHARE = 0.1
+_ROWS_LOOKED_AT = 2000
+# Ids that publishers give to lesions and persons, and which mean the same in every table.
+_SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
+_PEOPLE = {
+    "age": people.age_of,
+    "sex": people.sex_of,
+    "site": people.site_of,
+    "skin_tone": people.skin_tone_of,
+    "fitzpatrick": people.fitzpatrick_of,
+    "view": people.view_of,
+    "source": str.strip,
 }
-
-# Ids of the ISIC archive.
-ARCHIVE_ID = re.compile(r"ISIC_\d{7}")
-
-# ISIC 2018's AKIEC, HAM10000's akiec: actinic keratosis or squamous cell carcinoma, it does not say which.
-AMBIGUOUS = "akiec"
-UNKNOWN = "unk"
-
-# The more a table is trusted, the lower its number: ISIC 2019 tells AK from SCC.
-ISIC_2019, ISIC_2018, HAM10000 = range(3)
 
 
 @dataclass
-class Tables:
-    """What the tables say of image ids.
+class PhotoFacts:
+    """What the tables say of one photo. What they do not tell is an empty string.
 
     Attributes:
-        diagnoses: image id -> (trust, diagnosis); the diagnosis is None where it is ambiguous.
-        lesions: image id -> (trust, lesion id), lower is trusted more; HAM10000 comes before ISIC 2019.
-        files: the tables that were read.
+        original_label: the diagnosis as its table writes it.
+        diagnosis: the name that all sets share; None where the table does not tell it.
+        table: the file that the diagnosis is from; None where no table has a row for it.
+        contradicted: whether another table tells an incompatible diagnosis.
+        groups: names of lesions, persons and groups, each of which no split may cut.
+        lesion_id: the first of the lesion's names.
+        patient_id: the person's.
+        part: train, val or test, as a split column says.
+        people: age, sex, site, skin_tone, fitzpatrick, view, source.
     """
 
-    diagnoses: dict[str, tuple[int, str | None]] = field(default_factory=dict)
-    lesions: dict[str, tuple[int, str]] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-
-    def diagnosis(self, image_id: str) -> str | None:
-        return self.diagnoses[image_id][1]
-
-    def image_id(self, place: Place) -> str:
-        """The publisher's id of a file, which names one picture wherever it lies, else its place.
-
-        A name like IMG_0001 is given to many pictures.
-        """
-        image_id = image_id_of(place.path.stem)
-        if image_id in self.diagnoses or image_id in self.lesions or ARCHIVE_ID.fullmatch(image_id):
-            return image_id
-        return place.name.removesuffix(place.path.suffix)
-
-    def lesion(self, image_id: str) -> str | None:
-        return self.lesions[image_id][1] if image_id in self.lesions else None
+    original_label: str = ""
+    diagnosis: str | None = None
+    table: Path | None = None
+    contradicted: bool = False
+    groups: dict[str, None] = field(default_factory=dict)
+    lesion_id: str = ""
+    patient_id: str = ""
+    part: str = ""
+    people: dict[str, str] = field(default_factory=dict)
 
 
-def image_id_of(text: str) -> str:
-    """The bare id of a file name's stem or a table's cell: ISIC 2019 marks some as ``_downsampled``."""
-    return text.strip().removesuffix("_downsampled")
+@dataclass(frozen=True)
+class TableAccount:
+    """How one table was understood.
+
+    Attributes:
+        path: of the file.
+        format: its name, or empty where it is not understood.
+        photos: how many photos it names.
+        labelled: how many photos have their diagnosis from it.
+        facts: what else it tells.
+        rows: how many it has.
+        note: why it is not read, or empty.
+    """
+
+    path: Path
+    format: str
+    photos: int = 0
+    labelled: int = 0
+    facts: tuple[str, ...] = ()
+    rows: int = 0
+    note: str = ""
 
 
-def diagnosis_of(folder: str | None) -> str | None:
-    """What the name of a class folder says: the diagnosis where it is known, else the name itself."""
-    return folder and DIAGNOSES.get(folder.lower().replace("_", " "), folder)
+@dataclass(frozen=True)
+class Tables:
+    """What all tables say.
+
+    Attributes:
+        facts: index of a photo -> what is said of it, for the photos that a table names.
+        accounts: of each file, in the order of reading.
+    """
+
+    facts: Mapping[int, PhotoFacts]
+    accounts: tuple[TableAccount, ...]
 
 
-def read_tables(paths: Iterable[Path], named: Collection[Path] = ()) -> Tables:
-    """Joins all tables among ``paths`` that are known by their columns; others are ignored.
+def read_tables(
+    paths: Iterable[Path],
+    photos: Sequence[FoundPhoto],
+    named: Collection[Path] = (),
+    unread_allowed: bool = False,
+) -> Tables:
+    """Joins all tables among ``paths`` that are understood to ``photos``.
 
     Args:
         paths: of files that may be tables.
-        named: those of them that a person named, and which are not ignored.
+        photos: as `find_files` finds them.
+        named: those of the files that a person named, which must be understood.
+        unread_allowed: whether a table that is not understood may name photos that no other table labels.
 
     Raises:
-        DataError: a known table has a row that cannot be read.
-        OptionError: a file of ``named`` is no table that is known.
+        DataError: a row cannot be read, or names several photos; or a table that is not understood names photos.
+        OptionError: a file of ``named`` is not understood.
     """
-    tables = Tables()
+    joined = _Joined(photos)
+    understood: list[tuple[TableText, TableFormat]] = []
+    unread: list[tuple[Path, str, frozenset[int]]] = []
     for path in paths:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as handle:
-                columns = _read_table(tables, handle)
-        except UnicodeDecodeError as error:
-            raise DataError(f"cannot read the table '{path}': it is not UTF-8; save it as that") from error
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read the table '{path}': {error}") from error
-        if columns is None:
-            tables.files.append(path)
-        elif path in named:
-            raise OptionError(
-                f"'{path}' is no table of HAM10000, ISIC 2018 or ISIC 2019: its columns are '{columns}'"
+        text, problem = _open(path)
+        known = _format(text) if text else None
+        if text and known:
+            understood.append((text, known))
+            continue
+        if path in named:
+            raise OptionError(f"'{path}' {problem or _not_understood(text)}")
+        named_photos = joined.names.named_in(text) if text else joined.names.named_in_spreadsheet(path)
+        unread.append((path, problem or _not_understood(text), named_photos))
+    # tables of lesions last: those of photos tell which lesion a photo shows
+    for text, known in sorted(understood, key=lambda pair: not pair[1].image):
+        joined.take(text, known)
+    for path, why, named_photos in unread:
+        unlabelled = [index for index in named_photos if not joined.has_label(index)]
+        if unlabelled and not unread_allowed:
+            raise DataError(
+                f"'{path}' names {len(named_photos)} of the photos, but {why}. Rename its columns (path,label), "
+                "save it as CSV, or ignore it with --labels-from folder"
             )
-    return tables
+        note = f"names {len(named_photos)} photos, but {why}" if named_photos else why
+        joined.accounts.append(TableAccount(path, "", len(named_photos), note=note))
+    deciding = Counter(facts.table for facts in joined.facts.values() if facts.diagnosis is not None)
+    accounts = [replace(account, labelled=deciding[account.path]) for account in joined.accounts]
+    return Tables(dict(joined.facts), tuple(accounts))
 
 
-def _read_table(tables: Tables, handle: TextIO) -> str | None:
-    """Takes what a table says; where its columns are not known, those.
-
-    Raises:
-        ValueError: a row cannot be read.
-    """
-    # a row that is too short has empty cells
-    reader = csv.DictReader(handle, restval="")
+def _open(path: Path) -> tuple[TableText | None, str]:
+    """The text of a table, or None and why it cannot be read."""
+    if path.suffix.lower() in (".xlsx", ".xls"):
+        return None, "is an Excel file; save it as CSV"
     try:
-        columns = list(reader.fieldnames or ())
-        return None if _take_table(tables, set(columns), reader) else ",".join(columns)
-    except UnicodeDecodeError:
-        raise
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from error
+        return read_table_text(path), ""
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read: {error}"
 
 
-def _take_table(tables: Tables, columns: set[str], rows: Iterable[dict[str, str]]) -> bool:
-    if {"lesion_id", "image_id", "dx"} <= columns:
-        for row in rows:
-            image = image_id_of(row["image_id"])
-            _keep(tables.diagnoses, image, HAM10000, _canonical(row["dx"]))
-            _keep(tables.lesions, image, 0, row["lesion_id"])
-    elif {"image", "MEL", "NV"} <= columns:
-        trust = ISIC_2019 if "SCC" in columns else ISIC_2018
-        for row in rows:
-            hot = [name for name in columns - {"image"} if float(row[name]) >= 0.5]
-            diagnosis = _canonical(hot[0]) if len(hot) == 1 else None
-            _keep(tables.diagnoses, image_id_of(row["image"]), trust, diagnosis)
-    elif {"image", "lesion_id"} <= columns:
-        for row in rows:
-            if row["lesion_id"]:
-                _keep(tables.lesions, image_id_of(row["image"]), 1, row["lesion_id"])
-    else:
+def _format(text: TableText) -> TableFormat | None:
+    if not text.has_header:
+        return HEADERLESS
+    if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
+        names = text.header[1:]
+        return TableFormat(
+            ONE_HOT.name,
+            ONE_HOT.required,
+            image=ONE_HOT.image,
+            one_hot=dict(zip(_columns_of(text)[1:], names, strict=True)),
+            rank=ONE_HOT.rank,
+        )
+    return format_of(text.columns)
+
+
+def _columns_of(text: TableText) -> list[str]:
+    first = next(iter(text.rows()), (0, {}))[1]
+    return list(first)
+
+
+def _all_zero_or_one(text: TableText) -> bool:
+    try:
+        return all(
+            cell in ("0", "1", "0.0", "1.0")
+            for _, row in text.rows()
+            for column, cell in row.items()
+            if column not in ONE_HOT.required
+        )
+    except ValueError:
+        return False
+
+
+def _not_understood(text: TableText | None) -> str:
+    header = ", ".join(text.header[:8]) if text else ""
+    expected = "a column for the photo ({}, …) and one for its class ({}, …)".format(
+        ", ".join(OWN_COLUMNS["image"].split()[:3]), ", ".join(OWN_COLUMNS["label"].split()[:3])
+    )
+    publishers = ", ".join(dict.fromkeys(known.name.split(" ")[0] for known in FORMATS))
+    return f"its columns are not understood: '{header}'. Expected: {expected}, or a table of {publishers} or Roboflow"
+
+
+class _PhotoIndex:
+    """Finds the photos that a cell of a table names."""
+
+    def __init__(self, photos: Sequence[FoundPhoto]) -> None:
+        self._photos = photos
+        self._by_id: dict[str, list[int]] = defaultdict(list)
+        self._by_file: dict[str, list[int]] = defaultdict(list)
+        self._by_stem: dict[str, list[int]] = defaultdict(list)
+        for index, photo in enumerate(photos):
+            if found := published_id(photo.path.stem):
+                self._by_id[found].append(index)
+            self._by_file[photo.path.name.lower()].append(index)
+            self._by_stem[bare_id(photo.path.name).lower()].append(index)
+
+    def find(self, cell: str, table: Path) -> list[int]:
+        """The photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
+        if found := published_id(bare_id(cell)):
+            return self._by_id.get(found, [])
+        parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
+        if not parts:
+            return []
+        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower(), [])
+        below = [index for index in found_files if self._ends_with(index, parts[:-1])] or found_files
+        beside = [index for index in below if table.parent in self._photos[index].path.parents]
+        return beside or below
+
+    def named_in(self, text: TableText) -> frozenset[int]:
+        """The photos that the first rows of a table name in any of its cells, where they are many of either."""
+        named: set[int] = set()
+        rows = 0
+        try:
+            for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False):
+                rows += 1
+                for cell in row.values():
+                    named.update(self.find(cell, text.path) if cell and not _is_number(cell) else ())
+        except ValueError:
+            pass
+        enough = len(named) >= _NAMING_SHARE * min(rows, len(self._photos))
+        return frozenset(named) if enough else frozenset()
+
+    def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
+        """The photos whose names stand in an .xlsx file, where they are many."""
+        words = (
+            set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
+            if path.suffix == ".xlsx"
+            else set()
+        )
+        named = {
+            index
+            for index, photo in enumerate(self._photos)
+            if photo.path.name.lower() in words
+            or (photo.path.stem.lower() in words and not photo.path.stem.isdigit())
+        }
+        return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
+
+    def _ends_with(self, index: int, folders: Sequence[str]) -> bool:
+        own = [part.lower() for part in self._photos[index].path.parts[:-1]]
+        return own[len(own) - len(folders) :] == list(folders)
+
+
+class _Joined:
+    """The facts of all tables so far."""
+
+    def __init__(self, photos: Sequence[FoundPhoto]) -> None:
+        self.photos = photos
+        self.names = _PhotoIndex(photos)
+        self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
+        self.accounts: list[TableAccount] = []
+        self._ranks: dict[int, tuple[bool, int]] = {}
+
+    def has_label(self, index: int) -> bool:
+        return index in self.facts and self.facts[index].diagnosis is not None
+
+    def take(self, text: TableText, known: TableFormat) -> None:
+        """Joins one table; raises DataError."""
+        named: set[int] = set()
+        told: Counter[str] = Counter()
+        lesions = self._photos_by_lesion() if not known.image else {}
+        rows = 0
+        try:
+            for line, row in text.rows():
+                rows += 1
+                try:
+                    found = self._photos_of(text.path, row, known, lesions)
+                    for index in found:
+                        self._take_row(index, text.path, row, known, told)
+                except ValueError as error:
+                    raise ValueError(f"line {line}: {error}") from error
+                named.update(found)
+        except ValueError as error:
+            raise DataError(f"cannot read the table '{text.path}': {error}") from error
+        account = TableAccount(text.path, known.name, len(named), 0, tuple(told), rows)
+        self.accounts.append(account)
+
+    def _photos_by_lesion(self) -> dict[str, list[int]]:
+        members: dict[str, list[int]] = defaultdict(list)
+        for index, facts in self.facts.items():
+            for name in facts.groups:
+                members[name].append(index)
+        return members
+
+    def _photos_of(
+        self, path: Path, row: Mapping[str, str], known: TableFormat, lesions: Mapping[str, list[int]]
+    ) -> list[int]:
+        if not known.image:
+            return list(lesions.get(_first(row, known.lesion), ()))
+        cell = _first(row, known.image)
+        found = self.names.find(cell, path) if cell else []
+        if len(found) > 1 and not published_id(bare_id(cell)):
+            shown = ", ".join(f"'{self.photos[index].name}'" for index in found[:2])
+            raise ValueError(f"'{cell}' names {len(found)} photos, {shown}; write their folders too")
+        return found
+
+    def _take_row(
+        self,
+        index: int,
+        path: Path,
+        row: Mapping[str, str],
+        known: TableFormat,
+        told: Counter[str],
+    ) -> None:
+        facts = self.facts[index]
+        label = _label_of(row, known)
+        if _has_label_columns(known):
+            self._take_label(index, path, label, known)
+        for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
+            if value := _first(row, columns):
+                shared = value if name == "patient" else known.lesion_space + value
+                facts.groups.setdefault(shared)
+                told[_present(row, columns)] += 1
+                if name == "lesion":
+                    facts.lesion_id = facts.lesion_id or shared
+                else:
+                    facts.patient_id = facts.patient_id or value
+        if known.same_photo and (other := _first(row, (known.same_photo,))):
+            self._join_photo(index, other, path)
+        self._take_people(facts, row, known, told)
+        if known is OWN:
+            _take_own_groups(facts, path, row, told)
+
+    def _take_label(self, index: int, path: Path, label: str, known: TableFormat) -> None:
+        diagnosis = diagnosis_of(label) if label else None
+        if known.closed and (diagnosis or label) and diagnosis not in LESION_DIAGNOSES:
+            raise ValueError(f"unknown diagnosis '{label}'")
+        if known.closed and not label:
+            raise ValueError("no diagnosis")
+        facts = self.facts[index]
+        if diagnosis is None:
+            facts.table = facts.table or path
+            return
+        if facts.diagnosis is not None and not compatible(facts.diagnosis, diagnosis):
+            facts.contradicted = True
+        rank = (len(possible_diagnoses(diagnosis)) > 1, known.rank)
+        if index not in self._ranks or rank < self._ranks[index]:
+            self._ranks[index] = rank
+            facts.original_label, facts.diagnosis, facts.table = label, diagnosis, path
+
+    def _join_photo(self, index: int, other: str, path: Path) -> None:
+        name = f"photo {bare_id(other)}"
+        self.facts[index].groups.setdefault(name)
+        for found in self.names.find(other, path):
+            self.facts[found].groups.setdefault(name)
+
+    def _take_people(
+        self, facts: PhotoFacts, row: Mapping[str, str], known: TableFormat, told: Counter[str]
+    ) -> None:
+        for fact, columns in known.people.items():
+            if fact == "split":
+                facts.part = facts.part or _part(row, columns)
+                continue
+            for column in columns:
+                value = _PEOPLE[fact](row.get(column, ""))
+                if value:
+                    facts.people.setdefault(fact, value)
+                    told[column] += 1
+                    break
+        if known.view:
+            facts.people.setdefault("view", known.view)
+
+
+def _take_own_groups(facts: PhotoFacts, path: Path, row: Mapping[str, str], told: Counter[str]) -> None:
+    """The groups of a person's own table; their names count within that table, except those of publishers."""
+    for column in OWN_COLUMNS["group"].split():
+        value = row.get(column, "")
+        if not value:
+            continue
+        name = value if _SHARED_ID.fullmatch(value) else f"{path.stem} {column} {value}"
+        facts.groups.setdefault(name)
+        told[column] += 1
+        if column.startswith("lesion"):
+            facts.lesion_id = facts.lesion_id or name
+        elif column.startswith(("patient", "subject", "person")):
+            facts.patient_id = facts.patient_id or name
+
+
+def _has_label_columns(known: TableFormat) -> bool:
+    return bool(known.labels or known.one_hot)
+
+
+def _label_of(row: Mapping[str, str], known: TableFormat) -> str:
+    """The diagnosis of a row as it is written; empty where it tells none, or several; raises ValueError."""
+    if known.one_hot:
+        hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
+        return hot[0] if len(hot) == 1 else known.otherwise if not hot else ""
+    told = [row[column] for column in known.labels if row.get(column)]
+    return next((label for label in told if diagnosis_of(label) is not None), "")
+
+
+def _is_hot(row: Mapping[str, str], column: str) -> bool:
+    cell = row[column]
+    if not cell:
+        raise ValueError(f"the column '{column}' is empty")
+    try:
+        return float(cell.replace(",", ".")) >= 0.5
+    except ValueError as error:
+        raise ValueError(f"'{cell}' in the column '{column}' is not a number") from error
+
+
+def _first(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    return next((row[column] for column in columns if row.get(column)), "")
+
+
+def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    return next(column for column in columns if row.get(column))
+
+
+def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    """The split that a row states, as train, val or test, or as it is written."""
+    cell = _first(row, columns)
+    return part_of(cell) or cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
         return False
     return True
-
-
-def _canonical(code: str) -> str | None:
-    code = code.strip().lower()
-    if code in (AMBIGUOUS, UNKNOWN):
-        return None
-    if code not in DIAGNOSES:
-        raise ValueError(f"unknown diagnosis '{code}'")
-    return DIAGNOSES[code]
-
-
-def _keep(into: dict[str, tuple[int, Any]], image: str, trust: int, value: Any) -> None:
-    if image not in into or trust < into[image][0]:
-        into[image] = (trust, value)

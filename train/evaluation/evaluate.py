@@ -18,9 +18,9 @@ from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.views.overlay import heat_map
 from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
-from dermedge.train.data.tables import image_id_of
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
@@ -395,7 +395,7 @@ def _mistake(
     row, answer = answers.probabilities[index], answers.index[index]
     return Mistake(
         kind,
-        image_id_of(photo.path.stem),
+        bare_id(photo.path.stem),
         photo.source,
         photo.diagnosis,
         answers.labels[answer],

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
 from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.diagnoses import LESION_DIAGNOSES
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.data.tables import DIAGNOSES
 from dermedge.train.evaluation import intervals, metrics
 from dermedge.train.evaluation.figures import (
     ALERT,
@@ -32,7 +32,6 @@ from dermedge.train.evaluation.slices import slice_values
 # The critical class where neither an option nor a model names another.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
-LESION_DIAGNOSES = frozenset(DIAGNOSES.values())
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 import dermedge
 from dermedge import cli
-from dermedge.train.data.audit import Audit, run_audit
-from dermedge.train.data.audit_checks import Finding
-from dermedge.train.data.audit_report import to_html, to_json, to_text
+from dermedge.train.data.audit.findings import AuditFinding
+from dermedge.train.data.audit.report import to_html, to_json, to_text
+from dermedge.train.data.audit.run import Audit, run_audit
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -37,12 +37,12 @@ def save(path: Path, photo: NDArray[np.uint8]) -> Path:
     return path
 
 
-def by_kind(audit: Audit) -> dict[str, Finding]:
+def by_kind(audit: Audit) -> dict[str, AuditFinding]:
     return {finding.kind: finding for finding in audit.findings}
 
 
-def names(audit: Audit, finding: Finding, case: int = 0) -> list[str]:
-    return [audit.files[index].name for index in finding.examples[case].files]
+def names(audit: Audit, finding: AuditFinding, case: int = 0) -> list[str]:
+    return [audit.photos[index].name for index in finding.examples[case].files]
 
 
 def test_nothing_is_found_where_nothing_is_wrong(clean_set: Path) -> None:

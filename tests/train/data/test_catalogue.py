@@ -18,8 +18,8 @@ from dermedge.train.data.catalogue import NONE_OF_THESE, Photo, read_catalogue
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.data.splits import find_leaks, split_by_group, with_fold, with_source_tested
 
-HAM = "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,akiec\nL3,ISIC_4,akiec\n"
-ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_3_downsampled,0,0,0,0,0,0,0,1,0\n"
+HAM = "lesion_id,image_id,dx\nL1,ISIC_0000001,mel\nL1,ISIC_0000002,mel\nL2,ISIC_0000003,akiec\nL3,ISIC_0000004,akiec\n"
+ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_0000003_downsampled,0,0,0,0,0,0,0,1,0\n"
 
 
 def put(path: Path, content: str) -> Path:
@@ -65,16 +65,16 @@ def test_the_four_lesions_are_learned_and_all_else_is_none_of_these(tmp_path: Pa
 def test_a_table_goes_before_the_folder_and_the_newer_table_before_the_older(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"melanoma": 6, "squamous cell carcinoma": 6})
     for number in (1, 2, 3, 4):
-        put_picture(root / "nevus" / f"ISIC_{number}.jpg", f"photo {number}")
+        put_picture(root / "nevus" / f"ISIC_{number:07}.jpg", f"photo {number}")
     put(root / "ham.csv", HAM)
     put(root / "isic2019.csv", ISIC_2019)
     catalogue = build_catalogue([root], ["melanoma", "squamous cell carcinoma"])
     found = {photo.image_id: photo for photo in catalogue.photos}
-    assert found["ISIC_1"].label == "melanoma"
-    assert found["ISIC_1"].group == found["ISIC_2"].group
-    assert found["ISIC_3"].label == "squamous cell carcinoma"
-    assert "ISIC_4" not in found
-    assert catalogue.left_out == {"its table does not tell its diagnosis": 1}
+    assert found["ISIC_0000001"].label == "melanoma"
+    assert found["ISIC_0000001"].group == found["ISIC_0000002"].group
+    assert found["ISIC_0000003"].label == "squamous cell carcinoma"
+    assert "ISIC_0000004" not in found
+    assert catalogue.left_out == {"'akiec' leaves open which of the classes it is": 1}
 
 
 def groups_by_name(root: Path) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_one_picture_under_two_labels_is_left_out(tmp_path: Path, size: int) -> 
     put_picture(root / "dog" / "copy.jpg", "cat 0", size)
     catalogue = build_catalogue([root])
     assert len(catalogue.photos) == 15
-    assert catalogue.left_out == {"label contradicts a copy of the same picture": 2}
+    assert catalogue.left_out == {"label contradicts a duplicate of the same photo": 2}
 
 
 def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     put(root / "ham.csv", "\n".join(["lesion_id,image_id,dx", *rows]))
     put_picture(root / "nv" / "nv0.jpg", "mel 0")
     catalogue = build_catalogue([root])
-    assert catalogue.left_out == {"label contradicts a copy of the same picture": 2}
+    assert catalogue.left_out == {"label contradicts a duplicate of the same photo": 2}
     # it may be one lesion after all: they stay together
-    lesions = [p for p in catalogue.photos if p.image_id in ("mel1", "mel4", "nv1", "nv4")]
+    lesions = [p for p in catalogue.photos if Path(p.path).stem in ("mel1", "mel4", "nv1", "nv4")]
     assert len(lesions) == 4
     assert len({(photo.group, photo.split) for photo in lesions}) == 1
 
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path) -> None:
     put(root / "dog" / "broken.jpg", "no picture either")
     catalogue = build_catalogue([root])
     assert len(catalogue.photos) == 16
-    assert catalogue.left_out == {"the file is no picture that can be decoded": 2}
+    assert catalogue.left_out == {"the file is not a photo that can be decoded": 2}
 
 
 def test_the_same_photos_give_the_same_catalogue_wherever_they_lie(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_catalogue_of_the_first_version_is_read(tmp_path: Path) -> None:
     [
         ({"cat": 9, "dog": 2}, "class 'dog' has 2 photos"),
         ({"cat": 9}, "two classes or more"),
-        ({}, "no pictures in"),
+        ({}, "no photos in"),
     ],
 )
 def test_a_set_that_cannot_be_learned_is_refused(
@@ -348,7 +348,7 @@ def test_a_set_that_cannot_be_learned_is_refused(
 
 def test_photos_in_no_class_folder_are_counted_and_refused(tmp_path: Path) -> None:
     put_picture(tmp_path / "set" / "images" / "a.jpg", "a")
-    with pytest.raises(DataError, match="two classes or more; found: none"):
+    with pytest.raises(DataError, match=r"none of 1 photos has a label.*--labels-from"):
         build_catalogue([tmp_path / "set"])
 
 
@@ -383,14 +383,18 @@ def test_the_photos_of_a_split_are_scored_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"lesion_id,image_id,dx\nL1,ISIC_1,plague\n", "line 2: unknown diagnosis 'plague'"),
-        (b"lesion_id,image_id,dx\nL1,ISIC_1,nv\nL1,ISIC_2\n", "line 3: unknown diagnosis ''"),
-        (b"image,MEL,NV,SCC\nISIC_1,1,0\n", "line 2: could not convert string to float: ''"),
-        (b"lesion_id,image_id,dx\ncaf\xe9,ISIC_1,nv\n", "it is not UTF-8; save it as that"),
+        (b"lesion_id,image_id,dx\nL1,ISIC_0000001,plague\n", "line 2: unknown diagnosis 'plague'"),
+        (b"lesion_id,image_id,dx\nL1,ISIC_0000001,nv\nL1,ISIC_0000002\n", "line 3: no diagnosis"),
+        (
+            b"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0\n",
+            "line 2: the column 'vasc' is empty",
+        ),
     ],
 )
 def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
     root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
+    for number in (1, 2):
+        put_picture(root / "images" / f"ISIC_{number:07}.png", f"photo {number}")
     (root / "ham.csv").write_bytes(content)
     with pytest.raises(DataError, match=rf"ham\.csv.*{message}"):
         build_catalogue([root])

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import StorageError
 from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.train.data import duplicates
-from dermedge.train.data.duplicates import Match, Prints, equal_files, join, near_duplicates, read_prints
+from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
+from dermedge.train.data.groups import lowest_linked
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -158,7 +159,7 @@ def test_textures_that_cannot_be_written_are_one_line(tmp_path: Path, lesion: Dr
 
 
 def test_links_join_over_any_number_of_steps() -> None:
-    assert join(6, [(5, 4), (1, 2), (4, 2)]) == [0, 1, 1, 3, 1, 1]
+    assert lowest_linked(6, [(5, 4), (1, 2), (4, 2)]) == [0, 1, 1, 3, 1, 1]
 
 
 def real_ids(paths: list[Path], metadata: Path) -> tuple[list[str], list[str]]:

@@ -14,8 +14,8 @@ import cv2
 from dermedge import DISCLAIMER
 from dermedge.edge.errors import PictureError
 from dermedge.edge.photos import read_picture
-from dermedge.train.data.audit import Audit
-from dermedge.train.data.audit_checks import SEVERITIES, Finding, plural
+from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding, plural
+from dermedge.train.data.audit.run import Audit
 from dermedge.train.pages import json_head, render
 
 SCHEMA = "dermedge-audit/1"
@@ -52,12 +52,12 @@ def summary(audit: Audit) -> str:
     """2 errors, 1 warning, 0 notes in 7,871 files."""
     counts = Counter(finding.severity for finding in audit.findings)
     found = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
-    return f"{found} in {plural(len(audit.files), 'file')}"
+    return f"{found} in {plural(len(audit.photos), 'file')}"
 
 
 def _sets_text(audit: Audit) -> str:
     classes = _classes(audit)
-    sources = sorted({file.source for file in audit.files})
+    sources = sorted({file.source for file in audit.photos})
     width = max(map(len, [*classes, "sizes"]))
     columns = {source: max(9, len(source)) for source in sources}
     lines = [f"{'':<{width}}  " + "  ".join(f"{source:>{columns[source]}}" for source in sources)]
@@ -67,10 +67,11 @@ def _sets_text(audit: Audit) -> str:
     for source in sources:
         lines.append(f"{source}: {plural(_files_of(audit, source), 'file')}, {_sizes(audit, source)}")
     tables = ", ".join(table.name for table in audit.tables) or "none"
-    return "\n".join([*lines, f"publishers' tables: {tables}"])
+    skipped = [f"not looked at: {count:,} ({why})" for why, count in audit.skipped.items()]
+    return "\n".join([*lines, f"tables: {tables}", *skipped])
 
 
-def _finding_text(number: int, finding: Finding, audit: Audit) -> str:
+def _finding_text(number: int, finding: AuditFinding, audit: Audit) -> str:
     lines = [f"{number:>2}. {finding.title}"]
     counted = any(count > 1 for _, count in finding.breakdown)
     for where, count in finding.breakdown[:TEXT_LINES]:
@@ -78,7 +79,7 @@ def _finding_text(number: int, finding: Finding, audit: Audit) -> str:
     if len(finding.breakdown) > TEXT_LINES:
         lines.append(f"      and {len(finding.breakdown) - TEXT_LINES} more")
     for example in finding.examples[:TEXT_EXAMPLES]:
-        first, *others = (audit.files[index].name for index in example.files)
+        first, *others = (audit.photos[index].name for index in example.files)
         lines += [f"    e.g. {first}", *(f"         {name}" for name in others)]
         lines[-1] += f"   ({example.detail})"
     lines += textwrap.wrap(
@@ -90,17 +91,17 @@ def _finding_text(number: int, finding: Finding, audit: Audit) -> str:
 def _classes(audit: Audit) -> dict[str, Counter[str]]:
     """Class -> source -> files, the largest class first; the best label that is known."""
     classes: dict[str, Counter[str]] = {}
-    for file in audit.files:
+    for file in audit.photos:
         classes.setdefault(file.truth or "(no label)", Counter())[file.source] += 1
     return dict(sorted(classes.items(), key=lambda item: (-item[1].total(), item[0])))
 
 
 def _files_of(audit: Audit, source: str) -> int:
-    return sum(file.source == source for file in audit.files)
+    return sum(file.source == source for file in audit.photos)
 
 
 def _sizes(audit: Audit, source: str) -> str:
-    sizes = Counter(file.size for file in audit.files if file.source == source and not file.problem)
+    sizes = Counter(file.size for file in audit.photos if file.source == source and not file.problem)
     named = [f"{size} ({count:,})" for size, count in sizes.most_common(MOST_SIZES)]
     others = [f"{len(sizes) - MOST_SIZES} other sizes"] if len(sizes) > MOST_SIZES else []
     return ", ".join([*named, *others]) or "none can be decoded"
@@ -108,11 +109,13 @@ def _sizes(audit: Audit, source: str) -> str:
 
 def to_json(audit: Audit, command: str) -> str:
     """Everything as indented JSON of schema `SCHEMA`; files are named in full."""
-    sources = sorted({file.source for file in audit.files})
+    sources = sorted({file.source for file in audit.photos})
     values = {
         **json_head(SCHEMA, command),
-        "files": len(audit.files),
+        "files": len(audit.photos),
         "tables": [str(table) for table in audit.tables],
+        "understood": list(audit.account),
+        "not_looked_at": audit.skipped,
         "sources": {source: _files_of(audit, source) for source in sources},
         "classes": {label: dict(sorted(counts.items())) for label, counts in _classes(audit).items()},
         "findings": [
@@ -126,7 +129,7 @@ def to_json(audit: Audit, command: str) -> str:
                 "advice": finding.advice,
                 "cases": [
                     {
-                        "files": [str(audit.files[index].path) for index in example.files],
+                        "files": [str(audit.photos[index].path) for index in example.files],
                         "detail": example.detail,
                     }
                     for example in finding.examples
@@ -140,7 +143,7 @@ def to_json(audit: Audit, command: str) -> str:
 
 def to_html(audit: Audit, command: str) -> str:
     """The report as a page that needs no other file and no network, with the pictures of the first cases."""
-    sources = sorted({file.source for file in audit.files})
+    sources = sorted({file.source for file in audit.photos})
     return render(
         "audit.html",
         summary=summary(audit),
@@ -155,7 +158,7 @@ def to_html(audit: Audit, command: str) -> str:
     )
 
 
-def _finding_view(finding: Finding, audit: Audit) -> dict[str, Any]:
+def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
     """What the template shows of a finding beside the finding itself."""
     examples = [
         {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
@@ -172,7 +175,7 @@ def _finding_view(finding: Finding, audit: Audit) -> dict[str, Any]:
 
 
 def _picture_view(audit: Audit, index: int) -> dict[str, str]:
-    file = audit.files[index]
+    file = audit.photos[index]
     return {
         "name": file.name,
         "folder": file.folder,

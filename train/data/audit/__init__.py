@@ -1,0 +1,1 @@
+"""What is wrong with labelled photos before anything is learned from them: checks, findings and their report."""

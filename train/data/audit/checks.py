@@ -1,0 +1,53 @@
+"""All checks of an audit, in the order of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dermedge.train.data.audit.balance_checks import check_imbalance, check_one_source
+from dermedge.train.data.audit.file_checks import (
+    check_one_id_two_pictures,
+    check_plain,
+    check_tiny,
+    check_unreadable,
+)
+from dermedge.train.data.audit.findings import AuditFinding
+from dermedge.train.data.audit.label_checks import (
+    check_against_the_table,
+    check_lesion_of_two_diagnoses,
+    check_two_labels,
+    check_unlabelled,
+)
+from dermedge.train.data.audit.leak_checks import (
+    check_across_sources,
+    check_copies_in_one_place,
+    check_lesion_across_sources,
+    check_lesion_across_splits,
+    check_picture_across_splits,
+)
+from dermedge.train.data.audit.material import AuditMaterial
+from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, check_squashed
+
+__all__ = ["CHECKS"]
+
+# The order within a severity.
+CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
+    check_two_labels,
+    check_against_the_table,
+    check_lesion_of_two_diagnoses,
+    check_picture_across_splits,
+    check_lesion_across_splits,
+    check_unreadable,
+    check_one_id_two_pictures,
+    check_across_sources,
+    check_lesion_across_sources,
+    check_squashed,
+    check_copies_in_one_place,
+    check_tiny,
+    check_plain,
+    check_one_source,
+    check_imbalance,
+    check_cut,
+    check_all_square,
+    check_unlabelled,
+)

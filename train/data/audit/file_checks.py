@@ -1,0 +1,89 @@
+"""Files that cannot be decoded, are too small or plain, or do not show what their id says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from dermedge.train.data.audit.findings import (
+    ERROR,
+    WARNING,
+    AuditFinding,
+    DefectCase,
+    finding_of,
+)
+from dermedge.train.data.audit.material import (
+    AuditMaterial,
+)
+
+__all__ = ["check_one_id_two_pictures", "check_plain", "check_tiny", "check_unreadable"]
+
+# The smaller side, in pixels: below, a lesion has no structure left to see.
+_TINY_SIDE = 64
+
+
+def check_unreadable(material: AuditMaterial) -> AuditFinding | None:
+    return finding_of(
+        "unreadable",
+        ERROR,
+        "that cannot be decoded",
+        (
+            DefectCase(file.problem.partition(" (")[0], (index,), file.problem, index)
+            for index, file in enumerate(material.photos)
+            if file.problem
+        ),
+        "Fetch them again or delete them; 'dermedge data catalogue' leaves them out.",
+        "file",
+    )
+
+
+def check_one_id_two_pictures(material: AuditMaterial) -> AuditFinding | None:
+    def cases() -> Iterator[DefectCase]:
+        for members in material.same_photo:
+            for one, other in combinations(members, 2):
+                a, b = material.photos[one], material.photos[other]
+                alike = (one, other) in material.matches or material.equal(one, other)
+                if a.image_id == b.image_id and not alike and not (a.problem or b.problem):
+                    where = " and ".join(sorted({a.source, b.source}))
+                    yield DefectCase(where, (one, other), f"{a.image_id}: the pixels differ", a.image_id)
+                    break
+
+    return finding_of(
+        "one id, two pictures",
+        WARNING,
+        "given to files that do not look alike",
+        cases(),
+        "Look at them: a renamed file takes another picture's label and lesion from the tables.",
+        "id",
+    )
+
+
+def check_tiny(material: AuditMaterial) -> AuditFinding | None:
+    return finding_of(
+        "tiny",
+        WARNING,
+        f"with a side below {_TINY_SIDE} pixels",
+        (
+            DefectCase(f"{file.size} in {file.source}", (index,), file.size, index)
+            for index, file in enumerate(material.photos)
+            if 0 < min(file.width, file.height) < _TINY_SIDE
+        ),
+        "Find the originals: little of a lesion's structure is left in these.",
+        "picture",
+    )
+
+
+def check_plain(material: AuditMaterial) -> AuditFinding | None:
+    textured = material.prints.textured[:, 0]
+    return finding_of(
+        "plain",
+        WARNING,
+        "without any structure, plain or black",
+        (
+            DefectCase(f"{file.label or 'no label'} in {file.source}", (index,), file.size, index)
+            for index, file in enumerate(material.photos)
+            if not file.problem and not textured[index]
+        ),
+        "Delete them if a camera or a conversion failed.",
+        "picture",
+    )

@@ -1,0 +1,125 @@
+"""A kind of defect with its cases, counted and ordered."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "ERROR",
+    "NOTE",
+    "SEVERITIES",
+    "WARNING",
+    "AuditFinding",
+    "DefectCase",
+    "FindingExample",
+    "finding_of",
+    "plural",
+]
+
+ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class FindingExample:
+    """Files that show a finding.
+
+    Attributes:
+        files: one, or two that belong together, as indices into `Audit.files`.
+        detail: what is to be seen.
+    """
+
+    files: tuple[int, ...]
+    detail: str
+
+
+@dataclass(frozen=True)
+class AuditFinding:
+    """One kind of defect.
+
+    Attributes:
+        kind: a short name for programs.
+        severity: error, warning or note.
+        title: a sentence with the count.
+        count: of what the title counts.
+        files: how many files are concerned.
+        breakdown: where it lies, most frequent first: (what, how many).
+        advice: what to do.
+        examples: all cases that have files to look at, one of every line of the breakdown in turn.
+    """
+
+    kind: str
+    severity: str
+    title: str
+    count: int
+    files: int
+    breakdown: tuple[tuple[str, int], ...]
+    advice: str
+    examples: tuple[FindingExample, ...]
+
+
+@dataclass(frozen=True)
+class DefectCase:
+    """One instance of a defect, before they are counted.
+
+    Attributes:
+        where: what the breakdown counts it under.
+        files: that show it; none where a whole class is meant.
+        detail: what is to be seen.
+        subject: the picture, lesion or id that is counted once, however many cases it has.
+    """
+
+    where: str
+    files: tuple[int, ...]
+    detail: str
+    subject: str | int
+
+
+def plural(count: int, noun: str) -> str:
+    """1 file, 2,000 files, 3 classes."""
+    if count != 1:
+        noun += "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}"
+
+
+def finding_of(
+    kind: str,
+    severity: str,
+    title: str,
+    cases: Iterable[DefectCase],
+    advice: str,
+    noun: str,
+    line: Callable[[str], str] = lambda where: where,
+) -> AuditFinding | None:
+    """The finding of its cases, or None without any.
+
+    Args:
+        kind: a short name.
+        severity: of `SEVERITIES`.
+        title: how the sentence goes on after "12 pictures".
+        cases: in the order of their files.
+        advice: what to do.
+        noun: what a subject is.
+        line: what the breakdown says of a ``where``.
+    """
+    cases = list(cases)
+    if not cases:
+        return None
+    groups: dict[str, list[DefectCase]] = defaultdict(list)
+    for case in cases:
+        groups[case.where].append(case)
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    turns = max(map(len, groups.values()))
+    shown = [members[turn] for turn in range(turns) for _, members in ordered if turn < len(members)]
+    count = len({case.subject for case in cases})
+    return AuditFinding(
+        kind=kind,
+        severity=severity,
+        title=f"{plural(count, noun)} {title}",
+        count=count,
+        files=len({file for case in cases for file in case.files}),
+        breakdown=tuple((line(where), len(members)) for where, members in ordered),
+        advice=advice,
+        examples=tuple(FindingExample(case.files, case.detail) for case in shown if case.files),
+    )

@@ -1,0 +1,133 @@
+"""Photos and lesions in two splits or two sets, and duplicates."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+
+from dermedge.train.data.audit.findings import (
+    ERROR,
+    WARNING,
+    AuditFinding,
+    DefectCase,
+    finding_of,
+)
+from dermedge.train.data.audit.material import (
+    AuditedPhoto,
+    AuditMaterial,
+    lesion_cases,
+    photo_pairs,
+    two_values,
+    with_equal_bytes,
+)
+
+__all__ = [
+    "check_across_sources",
+    "check_copies_in_one_place",
+    "check_lesion_across_sources",
+    "check_lesion_across_splits",
+    "check_picture_across_splits",
+]
+
+
+_LEAK_ADVICE = (
+    "Scores on this split are too good to be true. Ignore the folders' split and cut anew by lesion: "
+    "'dermedge data catalogue' does."
+)
+
+
+def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
+    """The two parts of one set that two files lie in, or empty if it is one part, or two sets."""
+    if one.source != other.source or not one.part or not other.part or one.part == other.part:
+        return ""
+    return f"{' and '.join(sorted((one.part, other.part)))} of {one.source}"
+
+
+def check_picture_across_splits(material: AuditMaterial) -> AuditFinding | None:
+    def cases() -> Iterator[DefectCase]:
+        for members in material.same_photo:
+            pairs = sorted(combinations(members, 2), key=lambda pair: not material.equal(*pair))
+            for one, other in pairs:
+                where = _parts(material.photos[one], material.photos[other])
+                if where:
+                    yield DefectCase(where, (one, other), material.likeness(one, other), members[0])
+                    break
+
+    found = list(cases())
+    return finding_of(
+        "one picture, two splits",
+        ERROR,
+        "in two splits of one set",
+        found,
+        _LEAK_ADVICE,
+        "picture",
+        with_equal_bytes(material, found),
+    )
+
+
+def check_lesion_across_splits(material: AuditMaterial) -> AuditFinding | None:
+    return finding_of(
+        "one lesion, two splits",
+        ERROR,
+        "with different photos in two splits of one set",
+        lesion_cases(material, _parts),
+        _LEAK_ADVICE,
+        "lesion",
+    )
+
+
+def check_across_sources(material: AuditMaterial) -> AuditFinding | None:
+    same_id: Counter[str] = Counter()
+    cases: list[DefectCase] = []
+    for sources, pairs in photo_pairs(material, lambda file: file.source):
+        where = " and ".join(sources)
+        ids = [(material.photos[one].image_id, material.photos[other].image_id) for one, other in pairs]
+        same_id[where] += any(one == other for one, other in ids)
+        one, other = pairs[0]
+        cases.append(DefectCase(where, (one, other), material.likeness(one, other), material.first_of[one]))
+    return finding_of(
+        "one picture, two sets",
+        WARNING,
+        "in two sets",
+        cases,
+        "Never train on one set and test on the other as it is. 'dermedge data catalogue' keeps all "
+        "copies of a picture in one split.",
+        "picture",
+        lambda where: f"{where} ({same_id[where]:,} under the same id)",
+    )
+
+
+def check_lesion_across_sources(material: AuditMaterial) -> AuditFinding | None:
+    return finding_of(
+        "one lesion, two sets",
+        WARNING,
+        "with different photos in two sets",
+        lesion_cases(material, lambda one, other: two_values(one.source, other.source)),
+        "Give the publishers' tables to 'dermedge data catalogue', which keeps a lesion in one split.",
+        "lesion",
+    )
+
+
+def check_copies_in_one_place(material: AuditMaterial) -> AuditFinding | None:
+    cases: list[DefectCase] = []
+    for members in material.same_photo:
+        places: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        for index in members:
+            file = material.photos[index]
+            places[file.source, file.part, file.diagnosis].append(index)
+        for (source, _, label), (first, *copies) in places.items():
+            where = f"{label or 'no label'} in {source}"
+            cases += [
+                DefectCase(where, (first, copy), material.likeness(first, copy), copy) for copy in copies
+            ]
+    return finding_of(
+        "copies",
+        WARNING,
+        "that copy another of the same set and class",
+        cases,
+        "They count twice in training and in every score. Delete the copies, or keep them in one split, as "
+        "'dermedge data catalogue' does.",
+        "file",
+        with_equal_bytes(material, cases),
+    )

@@ -1,0 +1,97 @@
+"""Looks for what is wrong with labelled photos before anything is learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermedge.train.data.audit.checks import CHECKS
+from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding
+from dermedge.train.data.audit.material import AuditedPhoto, AuditMaterial
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
+from dermedge.train.data.groups import lowest_linked, sets_of_equal
+from dermedge.train.data.labelling import LabelledFiles, label_files
+from dermedge.train.data.layout import AUTO
+
+__all__ = ["Audit", "run_audit"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was looked at and what was found.
+
+    Attributes:
+        photos: in the order of their paths.
+        tables: the tables that were understood.
+        findings: the gravest first.
+        account: lines that tell how folders and tables were understood.
+        skipped: reason -> number of files that were found and not looked at.
+    """
+
+    photos: tuple[AuditedPhoto, ...]
+    tables: tuple[Path, ...]
+    findings: tuple[AuditFinding, ...]
+    account: tuple[str, ...]
+    skipped: dict[str, int]
+
+
+def run_audit(
+    paths: Sequence[Path],
+    references: Sequence[Path] = (),
+    reading: Callable[[int, int], None] = lambda done, total: None,
+    comparing: Callable[[int, int], None] = lambda done, total: None,
+    labels_from: str = AUTO,
+    say: Callable[[str], object] = lambda line: None,
+) -> Audit:
+    """Looks at all photos below ``paths``.
+
+    Args:
+        paths: folders of photos, in class folders or not, and tables.
+        references: more tables to hold the labels against.
+        reading: called with (files read, files to read).
+        comparing: called with (files compared, files to compare).
+        labels_from: a value of `LABEL_SOURCES`.
+        say: called with each line on how the data were understood, before the photos are read.
+
+    Raises:
+        DataError: a path does not exist, there is no photo, or folders or tables cannot be understood.
+        OptionError: a reference, or a file among the paths, is not a table that is understood.
+    """
+    files = label_files(paths, labels_from, references=references)
+    for line in files.account:
+        say(line)
+    prints = read_prints([Path(photo.path) for photo in files.photos], reading)
+    photos = tuple(_audited(files, index, photo, prints) for index, photo in enumerate(files.photos))
+    material = _material(photos, prints, near_duplicates(prints, comparing))
+    findings = [finding for check in CHECKS for finding in [check(material)] if finding]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Audit(photos, files.tables, tuple(findings), files.account, dict(files.skipped))
+
+
+def _audited(files: LabelledFiles, index: int, photo: Photo, prints: Prints) -> AuditedPhoto:
+    width, height = map(int, prints.sizes[index])
+    return AuditedPhoto(
+        path=Path(photo.path),
+        name=files.names[index],
+        image_id=photo.image_id,
+        lesion_id=photo.lesion_id,
+        source=photo.source,
+        part=files.parts[index],
+        folder=files.folder_labels[index],
+        reference=files.table_labels[index],
+        width=width,
+        height=height,
+        problem=prints.unreadable.get(index, ""),
+    )
+
+
+def _material(photos: tuple[AuditedPhoto, ...], prints: Prints, matches: list[Match]) -> AuditMaterial:
+    links = [(match.first, match.second) for match in matches]
+    for members in (*sets_of_equal([{photo.image_id} for photo in photos]), *equal_files(prints)):
+        links += [(members[0], other) for other in members[1:]]
+    first_of = lowest_linked(len(photos), links)
+    same_photo = tuple(map(tuple, sets_of_equal([{first} for first in first_of])))
+    by_pair = {(match.first, match.second): match for match in matches}
+    return AuditMaterial(photos, prints, by_pair, same_photo, tuple(first_of))

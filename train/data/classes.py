@@ -1,0 +1,116 @@
+"""Which classes are learned, and which class each photo is trained as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
+from dermedge.train.data.diagnoses import class_of, is_open, normal_name, own_name, possible_diagnoses
+
+__all__ = ["ALL", "ClassesChosen", "choose_classes", "label_under", "mapping_lines"]
+
+# What --classes takes to keep every label as a class.
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class ClassesChosen:
+    """The photos with their classes.
+
+    Attributes:
+        labels: for each photo its class; None where its label leaves open which class it belongs to.
+        names: of the classes, in the order of the network's outputs.
+    """
+
+    labels: tuple[str | None, ...]
+    names: tuple[str, ...]
+
+
+def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> ClassesChosen:
+    """The classes to learn, and each photo's.
+
+    Args:
+        photos: with their diagnoses and original labels.
+        requested: names of classes; each may be a diagnosis, or what a table or folder calls it. All other photos
+            become "none of these". With ["all"], every label is a class. Without it, the four lesions of dermedge
+            where all four are there, else every diagnosis.
+
+    Raises:
+        OptionError: no photo shows a class that was asked for.
+        DataError: fewer than two classes.
+    """
+    names = _names(photos, requested)
+    labels = [label_under(photo, names) for photo in photos]
+    present = set(labels)
+    for name in names:
+        if name not in present and name != NONE_OF_THESE:
+            raise OptionError(
+                f"no photo shows the class '{name}'. There are: {', '.join(_known_names(photos))}"
+            )
+    if NONE_OF_THESE in present and NONE_OF_THESE not in names:
+        names = (*names, NONE_OF_THESE)
+    if len(names) < 2 or (requested is None and names == (NONE_OF_THESE,)):
+        found = ", ".join(names) or "none"
+        raise DataError(f"a classifier needs two classes or more; found: {found}")
+    return ClassesChosen(tuple(labels), names)
+
+
+def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
+    """What became which class, one line a class: the labels of tables and folders with their counts."""
+    mapped: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for photo in photos:
+        mapped[photo.label][photo.original_label] += 1
+    if all(set(labels) == {name} for name, labels in mapped.items()):
+        return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
+    return [
+        f"class '{name}', {labels.total():,} photos: "
+        + ", ".join(f"{label} {count:,}" for label, count in labels.most_common())
+        for name, labels in mapped.items()
+    ]
+
+
+def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[str, ...]:
+    if requested is None:
+        there = {class_of(photo.diagnosis) for photo in photos}
+        return LESION_CLASSES if set(LESION_CLASSES) <= there else tuple(sorted(there))
+    if list(requested) == [ALL]:
+        return tuple(sorted({own_name(photo.original_label) for photo in photos}))
+    return tuple(dict.fromkeys(requested))
+
+
+def label_under(photo: Photo, names: Sequence[str]) -> str | None:
+    """The class of a photo among ``names``: the first of the photo's names that is one, from its own to the widest.
+
+    Returns:
+        "none of these" where no name fits; None where the photo's label leaves open whether one does.
+    """
+    by_normal_name = _by_normal_name(tuple(names))
+    called = (
+        photo.original_label,
+        own_name(photo.original_label),
+        photo.diagnosis,
+        class_of(photo.diagnosis),
+    )
+    for name in called:
+        if (normal := normal_name(name)) in by_normal_name:
+            return by_normal_name[normal]
+    may_be = {class_of(name) for name in possible_diagnoses(photo.diagnosis)}
+    return None if is_open(photo.diagnosis) and not may_be.isdisjoint(by_normal_name) else NONE_OF_THESE
+
+
+@lru_cache
+def _by_normal_name(names: tuple[str, ...]) -> dict[str, str]:
+    return {normal_name(name): name for name in names}
+
+
+def _known_names(photos: Iterable[Photo]) -> list[str]:
+    """All names by which a class of these photos can be asked for."""
+    photos = list(photos)
+    own = {own_name(photo.original_label) for photo in photos} | {photo.original_label for photo in photos}
+    return sorted(
+        own | {photo.diagnosis for photo in photos} | {class_of(photo.diagnosis) for photo in photos}
+    )

@@ -1,0 +1,226 @@
+"""The names of diagnoses: what publishers and folders write, and the diagnosis that it means.
+
+Eight diagnoses are classes of the shipped models. Finer names (melanoma in situ, Reed nevus) belong to one of
+them. A keratoacanthoma counts as squamous cell carcinoma, as in MILK10k's own classes, but keeps its own name as
+diagnosis, so that it can be scored apart. Some names leave open which diagnosis they mean (HAM10000's akiec, a bare
+"malignant"); `possible_diagnoses` tells what they may be.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "LESION_DIAGNOSES",
+    "NAMED_CLASSES",
+    "class_of",
+    "compatible",
+    "diagnosis_of",
+    "is_known",
+    "is_open",
+    "normal_name",
+    "own_name",
+    "possible_diagnoses",
+]
+
+MELANOMA, NEVUS, FIBROMA = "melanoma", "nevus", "dermatofibroma"
+SQUAMOUS, BASAL, ACTINIC = "squamous cell carcinoma", "basal cell carcinoma", "actinic keratosis"
+KERATOSIS, VASCULAR, ACANTHOMA = "benign keratosis", "vascular lesion", "keratoacanthoma"
+# The classes of lesions that the shipped models name, in the order of DESIGN.md and the models' cards.
+NAMED_CLASSES = (MELANOMA, FIBROMA, NEVUS, SQUAMOUS, BASAL, ACTINIC, KERATOSIS, VASCULAR)
+
+# Diagnosis -> the names that mean it, in the normal form of `normal_name`. Finer names of melanoma
+# and nevus need not be listed: see `_FINER`.
+_NAMES = {
+    MELANOMA: (
+        "mel",
+        "malignant melanoma",
+        "lentigo maligna melanoma",
+        "lentigo maligna",
+        "malignant melanocytic proliferations (melanoma)",
+    ),
+    NEVUS: (
+        "nv",
+        "nev",
+        "mole",
+        "moles",
+        "naevus",
+        "nevi",
+        "melanocytic nevus",
+        "melanocytic nevi",
+        "melanocytic naevus",
+        "common nevus",
+        "atypical nevus",
+        "dysplastic nevus",
+        "blue nevus",
+        "spitz nevus",
+        "reed nevus",
+        "congenital nevus",
+    ),
+    FIBROMA: ("df", "dermatofibromas"),
+    SQUAMOUS: (
+        "scc",
+        "squamous cell carcinoma, invasive",
+        "squamous cell carcinoma, nos",
+        "squamous cell carcinoma in situ",
+        "squamous cell carcinoma in situ, bowens disease",
+        "squamous cell carcinoma in situ, bowen's disease",
+        "bowen's disease",
+        "bowens disease",
+        "bowen disease",
+    ),
+    ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma",),
+    BASAL: ("bcc", "basal cell carcinoma, nos"),
+    ACTINIC: ("ak", "ack", "solar or actinic keratosis", "solar keratosis", "actinic keratoses"),
+    KERATOSIS: (
+        "bkl",
+        "sek",
+        "sk",
+        "pbk",
+        "pigmented benign keratosis",
+        "benign keratosis-like lesions",
+        "benign keratosis like lesions",
+        "seborrheic keratosis",
+        "seborrhoeic keratosis",
+        "seborrheic keratoses",
+        "lichen planus like keratosis",
+        "lichenoid keratosis",
+        "lichen planus-like keratosis",
+        "solar lentigo",
+    ),
+    VASCULAR: (
+        "vasc",
+        "vascular lesions",
+        "vascular",
+        "hemangioma",
+        "haemangioma",
+        "hemangioma, hobnail",
+        "angioma",
+        "angiokeratoma",
+        "pyogenic granuloma",
+        "benign soft tissue proliferations - vascular",
+    ),
+}
+# A name that leaves it open -> the diagnoses that it may mean.
+_OPEN = {
+    "akiec": (ACTINIC, SQUAMOUS),
+    "actinic keratoses and intraepithelial carcinoma": (ACTINIC, SQUAMOUS),
+    "benign": (NEVUS, FIBROMA, KERATOSIS, VASCULAR),
+    "malignant": (MELANOMA, SQUAMOUS, BASAL, ACANTHOMA),
+    "indeterminate": (ACTINIC, MELANOMA, NEVUS),
+    "benign melanocytic proliferations": (NEVUS,),
+    "indeterminate melanocytic proliferations": (MELANOMA, NEVUS),
+    "atypical melanocytic proliferation": (MELANOMA, NEVUS),
+    "atypical spitz tumor": (MELANOMA, NEVUS),
+    "benign epidermal proliferations": (KERATOSIS,),
+    "indeterminate epidermal proliferations": (ACTINIC,),
+    "malignant epidermal proliferations": (SQUAMOUS, ACANTHOMA),
+    "malignant adnexal epithelial proliferations - follicular": (BASAL,),
+    "benign soft tissue proliferations - fibro-histiocytic": (FIBROMA,),
+    "collision - at least one malignant proliferation": (MELANOMA, SQUAMOUS, BASAL, ACANTHOMA),
+    "collision - only benign proliferations": (NEVUS, FIBROMA, KERATOSIS, VASCULAR),
+    "lentigo nos": (KERATOSIS, NEVUS),
+}
+# Lesions of the skin outside the named classes, in the normal form.
+_OTHER_LESIONS = (
+    "angiofibroma or fibrous papule",
+    "benign - other",
+    "cafe-au-lait macule",
+    "clear cell acanthoma",
+    "exogenous",
+    "infundibular or epidermal cyst",
+    "inflammatory or infectious diseases",
+    "ink-spot lentigo",
+    "juvenile xanthogranuloma",
+    "lentigo simplex",
+    "mastocytosis",
+    "molluscum",
+    "mucosal melanotic macule",
+    "neurofibroma",
+    "porokeratosis",
+    "scar",
+    "sebaceous hyperplasia",
+    "supernumerary nipple",
+    "trichoblastoma",
+    "verruca",
+)
+# Codes -> the name they stand for, where a set is to keep its own names.
+_CODES = {
+    "mel": MELANOMA,
+    "nv": NEVUS,
+    "nev": NEVUS,
+    "df": FIBROMA,
+    "scc": SQUAMOUS,
+    "bcc": BASAL,
+    "ak": ACTINIC,
+    "ack": ACTINIC,
+    "bkl": KERATOSIS,
+    "sek": "seborrheic keratosis",
+    "vasc": VASCULAR,
+}
+_DIAGNOSES = {name: diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
+# Names by which a table says that it does not know.
+_UNKNOWN = frozenset({"", "unk", "unknown", "n/a", "na", "nan", "none"})
+# Melanoma in situ; Nevus, Reed; but not "melanoma negative".
+_FINER = re.compile(
+    r"(melanoma|nevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus| images?)"
+)
+
+# What `diagnosis_of` returns for a lesion of the skin, as opposed to a shirt or a hand.
+LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
+
+
+def normal_name(name: str) -> str:
+    """A name in lower case, with single spaces for underscores and runs of spaces."""
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def diagnosis_of(name: str | None) -> str | None:
+    """The diagnosis that a publisher's code or a folder's name means.
+
+    Returns:
+        The name that all sets share, where it is known; the normal name of a lesion of no named class or of an
+        open name such as akiec; else the name as it is, without spaces around it. None where it says unknown.
+    """
+    normal = normal_name(name or "")
+    if name is None or normal in _UNKNOWN:
+        return None
+    known = _DIAGNOSES.get(normal)
+    if known is None and (finer := _FINER.fullmatch(normal)):
+        known = finer[1]
+    if known is None and normal in LESION_DIAGNOSES:
+        known = normal
+    return known or name.strip()
+
+
+def own_name(original: str) -> str:
+    """The name of a class that keeps what a table or folder calls it; codes are written out."""
+    normal = normal_name(original)
+    return _CODES.get(normal, normal if is_known(normal) else original)
+
+
+def is_open(diagnosis: str) -> bool:
+    """Whether a diagnosis leaves open which class it belongs to."""
+    return diagnosis in _OPEN
+
+
+def is_known(name: str) -> bool:
+    """Whether a name is a diagnosis, or benign, malignant and the like."""
+    return diagnosis_of(name) in LESION_DIAGNOSES
+
+
+def class_of(diagnosis: str) -> str:
+    """The class of a diagnosis: itself, and squamous cell carcinoma for a keratoacanthoma."""
+    return SQUAMOUS if diagnosis == ACANTHOMA else diagnosis
+
+
+def possible_diagnoses(diagnosis: str) -> frozenset[str]:
+    """What a diagnosis may mean: itself, or several where its name leaves it open."""
+    return frozenset(_OPEN.get(diagnosis, (diagnosis,)))
+
+
+def compatible(one: str, other: str) -> bool:
+    """Whether two diagnoses can be of one lesion: one may leave open what the other tells."""
+    return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
+        class_of(name) for name in possible_diagnoses(other)
+    )

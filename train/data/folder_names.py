@@ -1,0 +1,133 @@
+"""What the name of a folder says of the photos in it: a part of a set, a mere container, a person, a date."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+
+from dermedge.train.data.diagnoses import is_known
+
+__all__ = ["FolderKind", "folder_kind", "is_system_folder", "part_of", "says_mask"]
+
+# A name that holds one part of a set -> the part.
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "eval": "val",
+    "test": "test",
+    "testing": "test",
+}
+# Words of names that say nothing of what the photos show.
+_PLAIN = frozenset(
+    {
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "photos",
+        "photo",
+        "pictures",
+        "pics",
+        "pic",
+        "data",
+        "dataset",
+        "datasets",
+    }
+    | {"set", "input", "inputs", "part", "parts", "files", "jpeg", "jpg", "png", "raw", "resized", "original"}
+    | {"originals", "all", "batch", "folder", "split", "splits", "dermoscopic", "cropped"}
+)
+# Words of publishers' names, which stand beside the plain ones: HAM10000_images_part_1, ISIC_2019_Training_Input.
+_PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
+_SYSTEM = frozenset(
+    {
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "__macosx",
+        "__pycache__",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "node_modules",
+        "@recently-snapshot",
+    }
+)
+_MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
+_PERSONS = re.compile(
+    r"(patients?|pat|person|subjects?|subj|participant|volunteer|cases?|lesions?|les|visits?|sessions?|days?|weeks?|"
+    r"exams?|study|series|moles?|id|p|s)[ -]*\d+.*|(il|ham|isic) \d{4,}.*"
+)
+_DATE = re.compile(
+    r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"
+    r"(\d{1,2} )?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|"
+    r"nov(ember)?|dec(ember)?)( ?\d{1,4})?( (19|20)\d\d)?"
+)
+
+
+class FolderKind(Enum):
+    """What a folder is by its name alone."""
+
+    PART = "part of a set"
+    PLAIN = "container"
+    GROUP = "person, lesion or visit"
+    DATE = "date"
+    DIAGNOSIS = "diagnosis"
+    NAME = "any other name"
+
+
+@lru_cache(maxsize=65536)
+def folder_kind(name: str) -> FolderKind:
+    """The kind of a folder's name."""
+    words = _words(name)
+    text = " ".join(words)
+    if part_of(name):
+        return FolderKind.PART
+    if is_known(name):
+        return FolderKind.DIAGNOSIS
+    if _is_plain(words):
+        return FolderKind.PLAIN
+    if _PERSONS.fullmatch(text):
+        return FolderKind.GROUP
+    return FolderKind.DATE if _DATE.fullmatch(text) else FolderKind.NAME
+
+
+@lru_cache(maxsize=65536)
+def part_of(name: str) -> str | None:
+    """Train, val or test, where a folder's name says that it holds that part of a set and nothing else."""
+    words = [re.sub(r"\d{4}$", "", word) for word in _words(name)]
+    parts = {_PARTS[word] for word in words if word in _PARTS}
+    others = [word for word in words if word not in _PARTS]
+    return (
+        parts.pop()
+        if len(parts) == 1 and (not others or _is_plain(others) or _all_publishers(others))
+        else None
+    )
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder is hidden, or made by a system for itself."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def says_mask(name: str) -> bool:
+    """Whether the name of a folder or a file speaks of masks or segmentations."""
+    return bool(_MASKS.search(" ".join(_words(name))))
+
+
+def _words(name: str) -> list[str]:
+    return re.sub(r"[^a-z0-9]+", " ", name.lower()).split()
+
+
+def _is_plain(words: list[str]) -> bool:
+    """Whether words say nothing of the photos: at least one of `_PLAIN`, and numbers and publishers beside it."""
+    plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
+    others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]
+    return any(plain) and all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in others)
+
+
+def _all_publishers(words: list[str]) -> bool:
+    return all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in words)

@@ -1,0 +1,36 @@
+"""Which photos belong together: those of one lesion or person, and duplicates of one photo."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+__all__ = ["lowest_linked", "sets_of_equal"]
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+    """The lowest index that each of ``count`` items is linked to, over any number of links."""
+    parent = list(range(count))
+
+    def find(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for one, other in links:
+        a, b = find(one), find(other)
+        parent[max(a, b)] = min(a, b)
+    return [find(item) for item in range(count)]
+
+
+def sets_of_equal(keys: Sequence[Iterable[Key]]) -> list[list[int]]:
+    """The indices of the items that have a key in common, for every key that two or more have."""
+    members: dict[Key, list[int]] = defaultdict(list)
+    for index, of_one in enumerate(keys):
+        for key in of_one:
+            members[key].append(index)
+    return [indices for indices in members.values() if len(indices) > 1]

@@ -1,0 +1,215 @@
+"""The law by which folders are read: which folder is the class of a photo, which its set, which its group.
+
+1. The class is the first folder below the set's root. Parts (train, val, test) and containers whose names say
+   nothing (images, part_1) are passed over. Names of persons (patient_07) and dates (may, 2021-05) are no classes.
+2. Folders below the class are groups, which no split may cut.
+3. The set's root is the folder that was given. It is a folder below it where that folder alone holds everything,
+   or holds parts (``kaggle9/Train/nevus``), or holds photos that a table labels (``ham10000/images``): then the
+   given folder is a collection of sets.
+4. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
+   ``nevus/clinic`` has groups below classes. Where they do not, the reading stops and names both.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermedge.edge.errors import DataError
+from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
+from dermedge.train.data.folders import FoundPhoto
+
+__all__ = ["LABEL_SOURCES", "Placement", "read_layout"]
+
+# What --labels-from takes.
+AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
+_CLASS_KINDS = (FolderKind.DIAGNOSIS, FolderKind.NAME)
+_SHOWN_NAMES = 6
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What the folders of a photo say.
+
+    Attributes:
+        source: the set.
+        part: train, val or test, or empty.
+        class_name: of the folder that is its class, or empty.
+        group: a name for the folder whose photos belong together, or empty.
+    """
+
+    source: str
+    part: str
+    class_name: str
+    group: str
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The folders of one photo below the root: those that may be classes, and where a part stands among them."""
+
+    names: tuple[str, ...]
+    part: str
+    before_part: int
+
+
+def read_layout(
+    photos: Sequence[FoundPhoto], in_table: Sequence[bool], labels_from: str = AUTO
+) -> list[Placement]:
+    """Reads the folders of photos by the law above.
+
+    Args:
+        photos: as `find_files` finds them.
+        in_table: for each photo, whether a table tells its label.
+        labels_from: auto; table; folder: the class is the first folder; parent: it is the one that holds the photo.
+
+    Raises:
+        DataError: the folders can be read in two ways.
+    """
+    by_root: dict[Path, list[int]] = defaultdict(list)
+    for index, photo in enumerate(photos):
+        by_root[photo.root].append(index)
+    placements: dict[int, Placement] = {}
+    for root, members in by_root.items():
+        chains = [_chain(root, photos[index].folders) for index in members]
+        labelled = [in_table[index] for index in members]
+        depths = _class_depths(root, chains, labelled, labels_from)
+        for index, chain, depth in zip(members, chains, depths, strict=True):
+            placements[index] = _placement(root, photos[index].folders, chain, depth, labels_from)
+    return [placements[index] for index in range(len(photos))]
+
+
+def _chain(root: Path, folders: Sequence[str]) -> _Chain:
+    names: list[str] = []
+    part, before_part = part_of(root.name) or "", 0
+    for name in folders:
+        kind = folder_kind(name)
+        if kind is FolderKind.PART:
+            part, before_part = part_of(name) or "", len(names)
+        elif kind in _CLASS_KINDS:
+            names.append(name)
+    return _Chain(tuple(names), part, before_part)
+
+
+def _class_depths(
+    root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
+) -> list[int]:
+    """For each photo, how many of its chain's names stand above its class."""
+    if labels_from == PARENT:
+        return [max(0, len(chain.names) - 1) for chain in chains]
+    common = int(_have_one_first_name(chains))
+    below = [_Chain(chain.names[common:], chain.part, max(0, chain.before_part - common)) for chain in chains]
+    if labels_from == FOLDER:
+        return [common] * len(chains)
+    sets = _sets_of_a_collection(below, in_table)
+    if sets:
+        return [common + int(chain.names[:1] != () and chain.names[0] in sets) for chain in below]
+    second = _second_is_the_class(root, [c for c, known in zip(below, in_table, strict=True) if not known])
+    return [common + int(second and len(chain.names) > 1) for chain in below]
+
+
+def _have_one_first_name(chains: Sequence[_Chain]) -> bool:
+    """Whether one folder holds everything and classes below it."""
+    return len({chain.names[:1] for chain in chains}) == 1 and all(len(chain.names) > 1 for chain in chains)
+
+
+def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) -> frozenset[str]:
+    """The first folders that are sets of their own; none where the root is one set."""
+    members: dict[str, list[tuple[_Chain, bool]]] = defaultdict(list)
+    for chain, known in zip(chains, in_table, strict=True):
+        if chain.names:
+            members[chain.names[0]].append((chain, known))
+    unknown_names = [name for name in members if folder_kind(name) is FolderKind.NAME]
+    with_parts = {
+        name
+        for name in unknown_names
+        if any(c.before_part and c.names[c.before_part :] for c, _ in members[name])
+    }
+    tabled = {
+        name for name in unknown_names if all(known and len(c.names) == 1 for c, known in members[name])
+    }
+    if not with_parts and not tabled:
+        return frozenset()
+    deep = {name for name in unknown_names if all(len(chain.names) > 1 for chain, _ in members[name])}
+    return frozenset(with_parts | tabled | deep)
+
+
+def _holds_parts_of_classes(chain: _Chain) -> bool:
+    """Whether a part stands between the first folder and another that may be the class."""
+    return chain.before_part == 1 and len(chain.names) > 1
+
+
+def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
+    """Whether the second folder is the class and the first a set; raises DataError where nothing tells."""
+    parents: dict[str, set[str]] = defaultdict(set)
+    for chain in chains:
+        if len(chain.names) > 1:
+            parents[chain.names[1]].add(chain.names[0])
+    if not parents:
+        return False
+    firsts = {first for above in parents.values() for first in above}
+    direct = {chain.names[0] for chain in chains if len(chain.names) == 1}
+    known_firsts = {name for name in firsts if folder_kind(name) is FolderKind.DIAGNOSIS}
+    known_seconds = {name for name in parents if folder_kind(name) is FolderKind.DIAGNOSIS}
+    if not known_firsts and (known_seconds == set(parents) or direct & set(parents)):
+        return True
+    if known_firsts == firsts and not known_seconds:
+        return False
+    recurring = sum(len(above) > 1 for above in parents.values())
+    if known_seconds or 2 * recurring > len(parents):
+        raise DataError(_two_readings(root, firsts | direct, set(parents)))
+    return False
+
+
+def _two_readings(root: Path, firsts: set[str], seconds: set[str]) -> str:
+    return (
+        f"the folders of '{root}' can be read in two ways. Either the first folder is the class "
+        f"({_some(firsts)}) and the folders in it are groups: --labels-from folder. Or the folder that holds the "
+        f"photos is the class ({_some(seconds)}): --labels-from parent"
+    )
+
+
+def _some(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:_SHOWN_NAMES])
+    return f"{shown}, …" if len(names) > _SHOWN_NAMES else shown
+
+
+def _placement(root: Path, folders: Sequence[str], chain: _Chain, depth: int, labels_from: str) -> Placement:
+    names = chain.names
+    class_name = names[depth] if depth < len(names) else ""
+    if labels_from in (FOLDER, PARENT) and not class_name:
+        class_name = _insisted(folders, labels_from)
+    elif not class_name and not names and folder_kind(root.name) is FolderKind.DIAGNOSIS:
+        # the folder that was given is itself the folder of a class
+        class_name = root.name
+    source = names[depth - 1] if 0 < depth <= len(names) and class_name else _set_name(root)
+    if not class_name and len(names) == 1:
+        source = names[0]
+    return Placement(source, chain.part, class_name, _group(root, folders, class_name))
+
+
+def _insisted(folders: Sequence[str], labels_from: str) -> str:
+    """The class where somebody says which folder it is, though its name is that of a person, date or container."""
+    kinds = [name for name in folders if not part_of(name)]
+    if not kinds:
+        return ""
+    return kinds[0] if labels_from == FOLDER else kinds[-1]
+
+
+def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
+    """The person's folder wherever it stands, else the first folder below the class; empty without either."""
+    for name in folders:
+        if name != class_name and folder_kind(name) is FolderKind.GROUP:
+            return f"{root.name}/{name}"
+    below = folders[folders.index(class_name) + 1 :] if class_name in folders else ()
+    for name in below:
+        if folder_kind(name) not in (FolderKind.PART, FolderKind.PLAIN):
+            return f"{root.name}/{class_name}/{name}"
+    return ""
+
+
+def _set_name(root: Path) -> str:
+    """The name of the given folder; of the one above it where that is a part."""
+    return root.parent.name if part_of(root.name) else root.name

@@ -1,0 +1,45 @@
+"""What the name of a photo's file says: the publisher's id, and the photo that it was made from."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
+
+# Ids of the ISIC archive and of PAD-UFES-20, which name one photo wherever it lies.
+PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
+_PHOTO_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|gif|heic|heif|avif|jfif|jp2|mpo)$", re.IGNORECASE)
+# What export and augmentation tools append to the name of the photo they change. Roboflow: NAME_jpg.rf.HASH;
+# Augmentor: CLASS_original_NAME.jpg_UUID.
+_ROBOFLOW = re.compile(r"^(.+?)(_(?:jpe?g|png|bmp|webp))?\.rf\.[0-9A-Za-z]+$", re.IGNORECASE)
+_AUGMENTOR = re.compile(r"^.*_original_(.+?)\.(?:jpe?g|png|bmp)_[0-9a-f-]{36}$", re.IGNORECASE)
+_CHANGED = re.compile(
+    r"^(.+?)[ _.-](?:aug(?:mented|mentation)?|rot(?:ated|ate)?|[hv]?flip(?:ped)?|mirror(?:ed)?|bright(?:er|ened)?|"
+    r"crop(?:ped)?|blur(?:red)?|noise|zoom(?:ed)?|shift(?:ed)?)[ _.-]?\d*(?:[ _.-]\d+)*$",
+    re.IGNORECASE,
+)
+
+
+def bare_id(text: str) -> str:
+    """The id in a table's cell or in a file's stem: without folders, suffix, and ISIC 2019's ``_downsampled``."""
+    name = text.strip().replace("\\", "/").rpartition("/")[2]
+    return _PHOTO_SUFFIX.sub("", name).removesuffix("_downsampled")
+
+
+def is_photo_name(text: str) -> bool:
+    """Whether a cell of a table is the name of a photo file, or a published id."""
+    return bool(_PHOTO_SUFFIX.search(text.strip()) or PUBLISHED_ID.fullmatch(text.strip()))
+
+
+def published_id(stem: str) -> str | None:
+    """The publisher's id in a file's stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``."""
+    found = PUBLISHED_ID.search(stem)
+    return found[0] if found else None
+
+
+def base_stem(stem: str) -> str:
+    """The stem of the photo that a file was made from, as its name tells; its own where it tells nothing."""
+    for pattern in (_ROBOFLOW, _AUGMENTOR, _CHANGED):
+        if found := pattern.match(stem):
+            return found[1]
+    return stem

@@ -1,0 +1,118 @@
+"""Reads table files as people have them: with commas, semicolons or tabs, saved by Excel, in any usual encoding."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermedge.train.data.photo_names import is_photo_name
+
+__all__ = ["TableText", "read_table_text", "spreadsheet_text"]
+
+_DELIMITERS = ",;\t|"
+_BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@dataclass(frozen=True)
+class TableText:
+    """A table of text cells.
+
+    Attributes:
+        path: of the file.
+        header: names of the columns as they are written; ``0, 1, …`` where the first line is data already.
+        text: of the lines below the header.
+        first_line: number of the first of these lines, from 1.
+        delimiter: between cells.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    text: str
+    first_line: int
+    delimiter: str
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The names of the columns in lower case."""
+        return frozenset(map(_normal, self.header))
+
+    @property
+    def has_header(self) -> bool:
+        return self.header[:1] != ("0",)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yields (line number, column in lower case -> cell); a short row has empty cells.
+
+        Raises:
+            ValueError: a row cannot be read; the message names its line.
+        """
+        names = [_normal(name) for name in self.header]
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise ValueError(f"line {self.first_line + reader.line_num}: {error}") from error
+            if cells is None:
+                return
+            if any(cells):
+                padded = [cell.strip() for cell in cells] + [""] * len(names)
+                yield self.first_line + reader.line_num - 1, dict(zip(names, padded, strict=False))
+
+
+def read_table_text(path: Path) -> TableText:
+    """A .csv or .tsv file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is empty, or not text.
+    """
+    content = path.read_bytes()
+    if b"\0" in content[:1024] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("it is not text")
+    text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
+    skipped = 0
+    delimiter = None
+    if text[:4].lower() == "sep=" and len(text) > 4:
+        # Excel's own line, which names the delimiter
+        delimiter = text[4]
+        text, skipped = text.partition("\n")[2], 1
+    first, _, rest = text.partition("\n")
+    if not first.strip():
+        raise ValueError("its first line is empty")
+    delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
+    header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    if len(header) > 1 and is_photo_name(header[0]):
+        return TableText(path, tuple(map(str, range(len(header)))), text, skipped + 1, delimiter)
+    return TableText(path, tuple(header), rest, skipped + 2, delimiter)
+
+
+def spreadsheet_text(path: Path) -> str:
+    """All text of an .xlsx file's cells in one piece, to see whether it names photos; empty where there is none."""
+    try:
+        with zipfile.ZipFile(path) as package:
+            parts = [
+                name for name in package.namelist() if name.endswith(("sharedStrings.xml", "sheet1.xml"))
+            ]
+            return "\n".join(package.read(name).decode("utf-8", "replace") for name in parts)
+    except (OSError, zipfile.BadZipFile):
+        return ""
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        # what Excel writes in western Europe and America
+        return content.decode("cp1252", "replace")
+
+
+def _normal(name: str) -> str:
+    return " ".join(name.strip().strip("\ufeff").lower().split()).replace(" ", "_")

@@ -1,0 +1,298 @@
+"""The tables of publishers, each known by its columns, whatever its file is called.
+
+The names of the columns are those of the files that the publishers hand out:
+- HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the
+  ISIC archive's export: read from the files themselves.
+- ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
+  seborrheic_keratosis; all others are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
+  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5) and Roboflow's ``_classes.csv``
+  (filename and a column a class): as the challenge's pages describe them and public code reads them.
+
+Columns are compared without regard to case and spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dermedge.train.data.people import CLOSE_UP, DERMOSCOPIC
+
+__all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableFormat", "format_of"]
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """What the columns of one kind of table mean. Several columns for one fact: the first that is not empty counts.
+
+    Attributes:
+        name: of the publisher or challenge.
+        required: columns that identify it.
+        absent: columns that it does not have.
+        image: columns with the id or file name of the photo; none where the rows are of lesions.
+        labels: columns with the diagnosis, the finest first.
+        one_hot: columns of which one is 1 -> the diagnosis.
+        otherwise: the diagnosis where none of ``one_hot`` is 1.
+        closed: whether a diagnosis that is not known is a damaged row.
+        lesion: columns with the id of the lesion.
+        lesion_space: distinguishes ids of lesions that are plain numbers from those of other tables.
+        patient: columns with the id of the person.
+        same_photo: a column with the id of another file of the same photo.
+        people: fact of `Photo` -> its columns.
+        view: of all its photos, where it has no column for it.
+        rank: of its labels; a lower one is believed before a higher one.
+    """
+
+    name: str
+    required: frozenset[str]
+    absent: frozenset[str] = frozenset()
+    image: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    one_hot: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str = ""
+    closed: bool = False
+    lesion: tuple[str, ...] = ()
+    lesion_space: str = ""
+    patient: tuple[str, ...] = ()
+    same_photo: str = ""
+    people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    view: str = ""
+    rank: int = 50
+
+
+_DIAGNOSIS_CODES = ("mel", "nv", "bcc", "ak", "akiec", "bkl", "df", "vasc", "scc", "unk")
+_MILK_CODES = {
+    "akiec": "akiec",
+    "bcc": "bcc",
+    "ben_oth": "benign - other",
+    "bkl": "bkl",
+    "df": "df",
+    "inf": "inflammatory or infectious diseases",
+    "mal_oth": "malignant",
+    "mel": "mel",
+    "nv": "nv",
+    "sccka": "squamous cell carcinoma",
+    "vasc": "vasc",
+}
+_ARCHIVE_PEOPLE = {
+    "age": ("age_approx", "age_approximate", "age"),
+    "sex": ("sex",),
+    "site": ("anatom_site_special", "anatom_site_general", "anatom_site_general_challenge"),
+    "fitzpatrick": ("fitzpatrick_skin_type",),
+    "view": ("image_type",),
+}
+_ONE_ISIC_IMAGE = ("image", "image_name", "image_id", "isic_id")
+
+
+def _columns(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# The first that fits counts.
+FORMATS = (
+    TableFormat(
+        "HAM10000",
+        _columns("lesion_id image_id dx"),
+        image=("image_id",),
+        labels=("dx",),
+        closed=True,
+        lesion=("lesion_id",),
+        people={"age": ("age",), "sex": ("sex",), "site": ("localization",)},
+        view=DERMOSCOPIC,
+        rank=40,
+    ),
+    TableFormat(
+        "MILK10k lesions",
+        _columns("lesion_id akiec bcc sccka"),
+        lesion=("lesion_id",),
+        one_hot=_MILK_CODES,
+        rank=45,
+    ),
+    TableFormat(
+        "MILK10k diagnoses",
+        _columns("isic_id diagnosis_full"),
+        image=("isic_id",),
+        labels=("diagnosis_full",),
+        rank=10,
+    ),
+    TableFormat(
+        "MILK10k photos",
+        _columns("isic_id lesion_id skin_tone_class image_type"),
+        image=("isic_id",),
+        lesion=("lesion_id",),
+        people=_ARCHIVE_PEOPLE | {"site": ("site",), "skin_tone": ("skin_tone_class",)},
+    ),
+    TableFormat(
+        "PAD-UFES-20",
+        _columns("patient_id lesion_id img_id diagnostic"),
+        image=("img_id",),
+        labels=("diagnostic",),
+        closed=True,
+        lesion=("lesion_id",),
+        lesion_space="PAD-UFES-20 lesion ",
+        patient=("patient_id",),
+        people={
+            "age": ("age",),
+            "sex": ("gender",),
+            "site": ("region",),
+            "fitzpatrick": ("fitspatrick", "fitzpatrick"),
+        },
+        view=CLOSE_UP,
+        rank=30,
+    ),
+    TableFormat(
+        "ISIC 2019 ground truth",
+        _columns("image mel nv bcc ak bkl df vasc scc"),
+        image=("image",),
+        one_hot=dict(zip(_DIAGNOSIS_CODES, _DIAGNOSIS_CODES, strict=True)),
+        view=DERMOSCOPIC,
+        rank=15,
+    ),
+    TableFormat(
+        "ISIC 2018 ground truth",
+        _columns("image mel nv bcc akiec bkl df vasc"),
+        image=("image",),
+        one_hot=dict(zip(_DIAGNOSIS_CODES, _DIAGNOSIS_CODES, strict=True)),
+        view=DERMOSCOPIC,
+        rank=35,
+    ),
+    TableFormat(
+        "ISIC 2017 ground truth",
+        _columns("image_id melanoma seborrheic_keratosis"),
+        image=("image_id",),
+        one_hot={"melanoma": "melanoma", "seborrheic_keratosis": "seborrheic keratosis"},
+        otherwise="nevus",
+        view=DERMOSCOPIC,
+        rank=36,
+    ),
+    TableFormat(
+        "ISIC 2020 duplicates",
+        _columns("image_name_1 image_name_2"),
+        image=("image_name_1",),
+        same_photo="image_name_2",
+    ),
+    TableFormat(
+        "ISIC 2024",
+        _columns("isic_id iddx_full iddx_1"),
+        image=("isic_id",),
+        labels=("iddx_5", "iddx_4", "iddx_3", "iddx_2", "iddx_1"),
+        lesion=("lesion_id",),
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+        rank=20,
+    ),
+    TableFormat(
+        "ISIC archive",
+        _columns("isic_id diagnosis_1"),
+        image=("isic_id",),
+        labels=(
+            "diagnosis_5",
+            "diagnosis_4",
+            "diagnosis_3",
+            "diagnosis_2",
+            "diagnosis_1",
+            "diagnosis",
+            "benign_malignant",
+        ),
+        lesion=("lesion_id",),
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+        rank=20,
+    ),
+    TableFormat(
+        "ISIC 2024 ground truth",
+        _columns("isic_id malignant"),
+        image=("isic_id",),
+        one_hot={"malignant": "malignant"},
+        otherwise="benign",
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+        rank=48,
+    ),
+    TableFormat(
+        "ISIC 2024",
+        _columns("isic_id target patient_id"),
+        image=("isic_id",),
+        one_hot={"target": "malignant"},
+        otherwise="benign",
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+        rank=48,
+    ),
+    TableFormat(
+        "ISIC challenge",
+        _columns("benign_malignant"),
+        image=_ONE_ISIC_IMAGE,
+        labels=("diagnosis", "benign_malignant"),
+        lesion=("lesion_id",),
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+        rank=25,
+    ),
+    TableFormat(
+        "ISIC metadata",
+        _columns("age_approx"),
+        absent=_columns("label class target diagnosis dx"),
+        image=_ONE_ISIC_IMAGE,
+        lesion=("lesion_id",),
+        patient=("patient_id",),
+        people=_ARCHIVE_PEOPLE,
+    ),
+    TableFormat(
+        "ISIC 2017 metadata",
+        _columns("image_id age_approximate sex"),
+        image=("image_id",),
+        people=_ARCHIVE_PEOPLE,
+    ),
+    TableFormat(
+        "ISIC 2018 lesion groupings",
+        _columns("image lesion_id diagnosis_confirm_type"),
+        image=("image",),
+        lesion=("lesion_id",),
+    ),
+)
+
+# A table without a header: a file name or id, and the label.
+HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), labels=("1",), rank=47)
+# filename and one column a class; the columns are read from the table itself.
+ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
+
+# A person's own table: fact -> the usual names of its column.
+OWN_COLUMNS = {
+    "image": (
+        "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
+        "photo img image_id img_id photo_id isic_id picture"
+    ),
+    "label": "label labels class class_name classname class_label category diagnosis dx diagnostic target",
+    "group": "group group_id lesion lesion_id patient patient_id subject subject_id person case case_id",
+    "split": "split set part partition subset phase",
+    "source": "source dataset origin collection",
+    "age": "age age_approx age_years",
+    "sex": "sex gender",
+    "site": "site body_site localization location anatom_site_general region",
+    "skin_tone": "skin_tone skin_tone_class",
+    "fitzpatrick": "fitzpatrick fitspatrick fitzpatrick_skin_type fitzpatrick_scale skin_type",
+    "view": "view image_type modality",
+}
+_OWN = {fact: tuple(names.split()) for fact, names in OWN_COLUMNS.items()}
+OWN = TableFormat(
+    "your own table",
+    frozenset(),
+    image=_OWN["image"],
+    labels=_OWN["label"],
+    people={fact: names for fact, names in _OWN.items() if fact not in ("image", "label", "group")},
+    rank=0,
+)
+
+
+def format_of(columns: frozenset[str]) -> TableFormat | None:
+    """The format of a table with these columns, in lower case; None where no format fits.
+
+    A table that fits no publisher's is a person's own if it has a column for the photo and one for another fact.
+    """
+    for known in FORMATS:
+        has_image = not known.image or not columns.isdisjoint(known.image)
+        if columns >= known.required and has_image and columns.isdisjoint(known.absent):
+            return known
+    facts = {fact for fact, names in _OWN.items() if not columns.isdisjoint(names)}
+    return OWN if "image" in facts and len(facts) > 1 else None
