@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.progress import ShowProgress
+from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.photos import read_picture
 
@@ -68,7 +68,7 @@ def find_photos(
 
 
 def score(
-    classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowProgress | None = None
+    classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
 ) -> list[Accuracy]:
     """The scores of classifiers with common labels; every photo is decoded once and shown to all.
 

@@ -13,7 +13,6 @@ from dermedge.benchmarks.arguments import seconds, thread_counts
 from dermedge.benchmarks.frames import GENERATED, frames_of_source
 from dermedge.benchmarks.latency import RunLength
 from dermedge.benchmarks.plot import check_plot, save_plot
-from dermedge.benchmarks.progress import progress_cleared, show_progress
 from dermedge.benchmarks.report import BenchmarkReport, save, to_json, to_text
 from dermedge.benchmarks.side_by_side import (
     DEFAULT_RUN_LENGTH,
@@ -21,6 +20,7 @@ from dermedge.benchmarks.side_by_side import (
     benchmark,
     named_source,
 )
+from dermedge.benchmarks.status_line import show_status, status_cleared
 from dermedge.benchmarks.whole_loop import source_opener
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, read_labels, whole
 from dermedge.edge.errors import OptionError
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["dermedge", "benchmark", *given])
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
-    with progress_cleared():
-        report = benchmark(_settings(arguments, command), show_progress)
+    with status_cleared():
+        report = benchmark(_settings(arguments, command), show_status)
     try:
         _write(report, arguments.output, arguments.plot)
     finally:  # what took minutes is shown, even where it cannot be written
@@ -99,7 +99,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
             soak.save(found, arguments.output)
 
     runtime = choose_runtime(settings.runtime)
-    with progress_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
+    with status_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
         found = soak.soak(
             classifier,
             source_opener(settings.source, []),
@@ -107,7 +107,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
             named_source(settings.source),
             settings.command,
             keep,
-            show_progress,
+            show_status,
         )
     print(soak.to_json(found) if arguments.json else soak.to_text(found))
     written = soak.save(found, arguments.output) if arguments.output else []

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.conditions import Conditions, OtherProcesses, read_conditions
-from dermedge.benchmarks.progress import ShowProgress
+from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.edge.model.prediction import Prediction, Timing
 
 __all__ = [
@@ -225,7 +225,7 @@ def measure(
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
     run_length: RunLength,
-    progress: ShowProgress = lambda text: None,
+    progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> Measurement:
     """Times the predictors in turn (A B A B …), each on every frame.
@@ -259,7 +259,7 @@ def take_rounds(
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
     run_length: RunLength,
-    progress: ShowProgress = lambda text: None,
+    progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> MeasuredRounds:
     """The measured rounds alone; the arguments are those of `measure`."""

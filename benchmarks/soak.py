@@ -20,7 +20,7 @@ from dermedge.benchmarks.latency import one_opencv_thread
 from dermedge.benchmarks.machine import Machine, describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_bytes
 from dermedge.benchmarks.plot import plain_axes
-from dermedge.benchmarks.progress import ShowProgress
+from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.benchmarks.whole_loop import WARMUP_RESULTS, OpenSource, results
 from dermedge.edge.files import write_beside, write_text
@@ -133,7 +133,7 @@ def soak(
     source: str,
     command: str,
     keep: Callable[[SoakRun], None],
-    progress: ShowProgress = lambda text: None,
+    progress: ShowStatus = lambda text: None,
 ) -> SoakRun:
     """Runs the loop for so long; Ctrl-C ends it early, and what was measured is returned.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from dermedge.benchmarks.latency import Spread, one_opencv_thread, spread
-from dermedge.benchmarks.progress import ShowProgress
+from dermedge.benchmarks.status_line import ShowStatus
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import Pipeline, rate
@@ -114,7 +114,7 @@ def results(
 
 
 def measure_loop(
-    open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowProgress = lambda text: None
+    open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowStatus = lambda text: None
 ) -> LoopTimes | None:
     """Runs the loop for so long, and at least two frames; as `summarize`.
 

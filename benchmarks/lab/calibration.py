@@ -77,7 +77,7 @@ def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     from dermedge.convert.to_tflite.ranges import METHODS
 
     run = RunFolder(path)
-    middle = load_run(run, _MIDDLE, show_status=progress_line)
+    middle = load_run(run, _MIDDLE, show_progress=progress_line)
     choices = [(_MIDDLE, _EVENLY, method) for method in (RECORDED, *METHODS)]
     choices += [(count, _EVENLY, RECORDED) for count in counts if count != _MIDDLE]
     choices.append((_MIDDLE, _AS_THEY_COME, RECORDED))

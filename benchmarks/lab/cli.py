@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from dermedge import cli
-from dermedge.benchmarks.progress import progress_cleared
+from dermedge.benchmarks.status_line import status_cleared
 from dermedge.edge.cli.arguments import Parser, make_parser
 
 __all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"]
@@ -71,7 +71,7 @@ def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
     """The command, after which the line of progress is empty, so that an error starts at the margin."""
 
     def run() -> int:
-        with progress_cleared():
+        with status_cleared():
             return command()
 
     return run

@@ -44,7 +44,7 @@ from dermedge.benchmarks.latency import Latency, RunLength, measure
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.plot import plain_axes
-from dermedge.benchmarks.progress import show_progress
+from dermedge.benchmarks.status_line import show_status
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import DataError, MissingExtra
@@ -175,7 +175,7 @@ def main(argv: Sequence[str]) -> int:
             found, notes=(*found.notes, f"not to be relied on: {NOISY}: others kept {others:.2f} cores busy")
         )
     found = replace(found, notes=(*found.notes, _machine(), DISCLAIMER))
-    show_progress("")
+    show_status("")
     _save(found, options.output)
     print("\n".join(["", table(found).to_text(), "", *found.notes]))
     return 0
@@ -215,10 +215,10 @@ def _time_untrained(
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
-            show_progress(f"making {shape.name}")
+            show_status(f"making {shape.name}")
             files[shape] = write_random_network(shape, Path(made))
         opened = [stack.enter_context(Classifier(files[shape], num_threads=count)) for shape, count in wanted]
-        measured = measure(opened, frames, run_length, show_progress)
+        measured = measure(opened, frames, run_length, show_status)
         times = dict(zip(wanted, measured.latencies, strict=True))
         return times, {shape: path.stat().st_size for shape, path in files.items()}
 
@@ -266,7 +266,7 @@ def training(options: argparse.Namespace) -> GrowthResult:
     chosen = [photos[index] for index in order]
     pixels = np.empty((len(chosen), TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
     for place, photo in enumerate(chosen):
-        show_progress(f"decoding photo {place + 1} of {len(chosen)}")
+        show_status(f"decoding photo {place + 1} of {len(chosen)}")
         pixels[place] = to_input(read_picture(Path(photo.path)), TRAINING_SIZE)
     classes = sorted({photo.label for photo in photos})
     model = build_network(ARCHITECTURE, TRAINING_SIZE, len(classes))
@@ -286,7 +286,7 @@ def training(options: argparse.Namespace) -> GrowthResult:
         if not compiled:
             model.compile(keras.optimizers.AdamW(1e-5), adjusted_loss(batches.shares), metrics=["accuracy"])
             compiled = True
-        show_progress(f"an epoch of {count} photos")
+        show_status(f"an epoch of {count} photos")
         began = perf_counter()
         model.fit(share_batches(batches, strategy), steps_per_epoch=len(batches), verbose=0)
         secs = perf_counter() - began
@@ -313,7 +313,7 @@ def audit(options: argparse.Namespace) -> GrowthResult:
     for count in counts:
         with TemporaryDirectory() as made:
             _link([paths[index] for index in order[:count]], options.photos, Path(made))
-            show_progress(f"auditing {count} photos")
+            show_status(f"auditing {count} photos")
             began = perf_counter()
             run_audit([Path(made)])
             secs = perf_counter() - began
@@ -362,9 +362,9 @@ def photos(options: argparse.Namespace) -> GrowthResult:
 
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint]:
     """The series of ``PHOTO_SERIES`` for the photos in ``folder``."""
-    show_progress(f"training on {count} photos")
+    show_status(f"training on {count} photos")
     first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
-    show_progress(f"starting again on {count} photos")
+    show_status(f"starting again on {count} photos")
     again = call_in_child(second_start, folder / "photos", folder / "again", photos_per_epoch)
     figures = {
         **first,
@@ -386,7 +386,7 @@ def _link(paths: Sequence[Path], root: Path, folder: Path) -> None:
 
 
 def _told(what: str) -> Callable[[int, int], None]:
-    return lambda done, total: show_progress(f"{what} {done} of {total}")
+    return lambda done, total: show_status(f"{what} {done} of {total}")
 
 
 def accuracy(options: argparse.Namespace) -> GrowthResult:
@@ -396,7 +396,7 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
         opened = [stack.enter_context(Classifier(path)) for path in options.models]
         opened.sort(key=lambda classifier: classifier.input_size)
         photos = find_photos(options.data, common_labels(opened), options.split, options.max_photos)
-        scores = score(opened, photos, show_progress)
+        scores = score(opened, photos, show_status)
         sizes = [classifier.input_size for classifier in opened]
     points, x_names = [], {}
     for name in ("balanced_accuracy", "melanoma_sensitivity"):

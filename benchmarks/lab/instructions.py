@@ -26,7 +26,7 @@ from dermedge.benchmarks.child import ROOT, last_words, run_program
 from dermedge.benchmarks.lab.children.counted_inference import MARKS_A_RUN
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
-from dermedge.benchmarks.progress import clear_progress, show_progress
+from dermedge.benchmarks.status_line import clear_status, show_status
 from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import read_manifest
@@ -99,8 +99,8 @@ def main(argv: Sequence[str]) -> int:
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
         models = _given(options.models) if options.models else _shipped(Path(made))
-        counts = [count(model, cpu, plugin, show_progress) for model in models for cpu in _CPUS]
-    clear_progress()
+        counts = [count(model, cpu, plugin, show_status) for model in models for cpu in _CPUS]
+    clear_status()
     table, notes = to_table(counts), _circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
     if options.output:
@@ -149,7 +149,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
     """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
     models = []
     for name, path in SHIPPED.items():
-        show_progress(f"making the float32 network like {name}")
+        show_status(f"making the float32 network like {name}")
         models += [
             *_given([path]),
             CountedModel(name, _FLOAT32, write_random_network(_shape_of(path), folder)),

@@ -14,8 +14,8 @@ from dermedge import DISCLAIMER
 from dermedge.benchmarks.frames import GENERATED
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.machine import Machine, describe_machine
-from dermedge.benchmarks.progress import clear_progress
 from dermedge.benchmarks.report import hardware, software
+from dermedge.benchmarks.status_line import clear_status
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import ModelError
 from dermedge.edge.files import check_writable, write_text
@@ -127,7 +127,7 @@ def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -
 
 def deliver(sheet: LabReport, arguments: argparse.Namespace) -> None:
     """Writes NAME.json and NAME.md into --output, and prints what --json says; raises StorageError."""
-    clear_progress()
+    clear_status()
     try:
         if arguments.output:
             write_text(arguments.output / f"{sheet.name}.json", sheet.to_json())

@@ -47,10 +47,10 @@ from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Outputs
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
+from dermedge.edge.photos import encode_image
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import QualityGate
 from dermedge.edge.sources.frame import Frame, FrameSource
-from dermedge.edge.views.overlay import encode
 
 if TYPE_CHECKING:
     from dermedge.edge.views.web.server import WebView
@@ -259,7 +259,7 @@ def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Itera
     """The line of the part."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "frame.png"
-        write_bytes(picture, encode(frames[0], picture.suffix))
+        write_bytes(picture, encode_image(frames[0], picture.suffix))
         times_s = [_start_s(settings.model, picture) for _ in range(_STARTS)]
     with Classifier(settings.model) as classifier:
         load_s = classifier.load_ms / _MS_PER_S

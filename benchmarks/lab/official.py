@@ -41,7 +41,7 @@ from dermedge.benchmarks.latency import (
     take_rounds,
     warm_up,
 )
-from dermedge.benchmarks.progress import ShowProgress, show_progress
+from dermedge.benchmarks.status_line import ShowStatus, show_status
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError, MissingExtra
@@ -109,13 +109,13 @@ def main(argv: Sequence[str]) -> int:
         raise MissingExtra("ai-edge-litert", note="whose tool it runs")
     frames, origin = frames_of_source(arguments.source)
     company = OtherProcesses()
-    added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_progress, BLOCKS)
+    added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_status, BLOCKS)
     others = company.cores()
     pairs: list[ToolPair] = []
     failure = None
     try:
         while len(pairs) < arguments.pairs:
-            show_progress(f"pair {len(pairs) + 1} of {arguments.pairs}")
+            show_status(f"pair {len(pairs) + 1} of {arguments.pairs}")
             pairs.append(_take_pair(arguments.model, frames, arguments.num_threads, len(pairs) % 2 == 1))
     except (DermedgeError, KeyboardInterrupt) as error:
         if not pairs:
@@ -161,7 +161,7 @@ def tool_ms(model: Path, num_threads: int) -> float:
 
 
 def added_by_measuring(
-    model: Path, frames: Frames, num_threads: int, progress: ShowProgress, blocks: int
+    model: Path, frames: Frames, num_threads: int, progress: ShowStatus, blocks: int
 ) -> RatioInterval:
     """What the measuring loop takes, by what a bare one takes for the same frames.
 

@@ -38,7 +38,7 @@ from dermedge.benchmarks.lab.lab_report import (
 from dermedge.benchmarks.lab.line_process import LineProcess
 from dermedge.benchmarks.latency import NS_PER_MS, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
-from dermedge.benchmarks.progress import ShowProgress, show_progress
+from dermedge.benchmarks.status_line import ShowStatus, show_status
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import ToolError
@@ -191,10 +191,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
-    pythons, missing = make_environments(arguments.all, show_progress)
+    pythons, missing = make_environments(arguments.all, show_status)
     company = OtherProcesses()
     peers = measure_peers(
-        arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_progress
+        arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_status
     )
     others = company.cores()
     if not any(peer.latency for peer in peers):
@@ -204,7 +204,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def make_environments(large: bool, progress: ShowProgress) -> tuple[dict[str, Path], dict[str, str]]:
+def make_environments(large: bool, progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
     """The Pythons of all peers by the names of their locks, and why others are not there.
 
     Args:
@@ -232,7 +232,7 @@ def measure_peers(
     num_runs: int,
     pythons: Mapping[str, Path],
     missing: Mapping[str, str],
-    progress: ShowProgress,
+    progress: ShowStatus,
 ) -> list[PeerResult]:
     """Lets all peers that run take turns until each has ``num_runs`` times.
 

@@ -27,7 +27,7 @@ from dermedge.benchmarks.lab.lab_report import (
 )
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import RunLength, Spread
-from dermedge.benchmarks.progress import show_progress
+from dermedge.benchmarks.status_line import show_status
 from dermedge.benchmarks.verdict import GOOD, faults_of_model, faults_of_run, mark
 from dermedge.edge.cli.arguments import positive_int
 from dermedge.edge.errors import DermedgeError
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     failure = None
     try:
         while len(runs) < arguments.runs:
-            show_progress(f"run {len(runs) + 1} of {arguments.runs}")
+            show_status(f"run {len(runs) + 1} of {arguments.runs}")
             measured = measure_in_new_process(arguments.model, frames, arguments.num_threads, run_length)
             latency = measured.latencies[0]
             runs.append(RepeatedRun(latency.total, (*faults_of_run(measured), *faults_of_model(latency))))

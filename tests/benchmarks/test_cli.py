@@ -260,7 +260,7 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(
         if text.startswith(phase):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(dermedge.benchmarks.cli, "show_progress", press)
+    monkeypatch.setattr(dermedge.benchmarks.cli, "show_status", press)
     monkeypatch.setattr(dermedge.benchmarks.accuracy, "REPORT_EVERY_PHOTOS", 1)
     before = sorted(tmp_path.rglob("*"))
     arguments = [str(model_path), "--data", str(photos), "--output", str(tmp_path / "out"), *QUICK]

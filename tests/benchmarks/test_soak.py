@@ -79,7 +79,7 @@ def test_a_soak_is_kept_window_by_window_and_after_ctrl_c(
 
     monkeypatch.setattr(dermedge.benchmarks.soak, "MIN_WINDOW_S", 0.01)
     monkeypatch.setattr(dermedge.benchmarks.soak, "MAX_WINDOW_S", 0.05)
-    monkeypatch.setattr(dermedge.benchmarks.cli, "show_progress", press)
+    monkeypatch.setattr(dermedge.benchmarks.cli, "show_status", press)
     arguments = [str(model_path), "--source", "demo", "--soak", "5", "--output", str(tmp_path / "out")]
     assert cli.main(["benchmark", *arguments]) == 130
     assert "stopped after" in capsys.readouterr().out

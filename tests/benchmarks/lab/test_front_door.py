@@ -13,7 +13,7 @@ import pytest
 
 import dermedge.benchmarks.lab
 from dermedge.benchmarks.lab.cli import EXPERIMENTS, main
-from dermedge.benchmarks.progress import show_progress
+from dermedge.benchmarks.status_line import show_status
 from dermedge.edge.errors import OptionError
 
 FOLDER = Path(dermedge.benchmarks.lab.__path__[0])
@@ -109,7 +109,7 @@ def test_the_line_of_progress_is_gone_before_an_error(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     def fails() -> int:
-        show_progress("half of it")
+        show_status("half of it")
         raise OptionError("no such thing")
 
     as_experiment(fails)

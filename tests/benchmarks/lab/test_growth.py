@@ -15,9 +15,10 @@ pytest.importorskip("tensorflow", reason="the device's environment has no Tensor
 pytest.importorskip("matplotlib")
 import dermedge.benchmarks.lab.growth
 from dermedge import Classifier
+from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.lab.growth import GrowthPoint, GrowthResult, main, table
 from dermedge.benchmarks.lab.synthetic_photos import make_photos
-from dermedge.benchmarks.lab.training_costs import start
+from dermedge.benchmarks.lab.training_costs import first_start
 from dermedge.benchmarks.latency import RunLength
 from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
 from dermedge.edge.photos import read_picture
@@ -50,7 +51,7 @@ def test_the_table_tells_the_law_and_both_ends() -> None:
 def test_latency_is_measured_of_networks_that_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "RULES", RunLength(1, 3, 0.01, 5))
+    monkeypatch.setattr(dermedge.benchmarks.lab.growth, "_RUN_LENGTH", RunLength(1, 3, 0.01, 5))
     monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SIZE", 32)
     monkeypatch.setattr(dermedge.benchmarks.lab.growth, "SMALL_SIZE", 32)
     options = ["--source", "demo", "--arch", "cnn", "--sizes", "32,48", "--widths", "1,2"]
@@ -110,11 +111,11 @@ def test_photos_that_the_disk_does_not_hold_are_not_made(
 def test_a_training_that_is_stopped_leaves_no_photos(
     labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(which: str, photos: Path, run: Path, photos_per_epoch: int) -> None:
+    def stop(function: object, photos: Path, run: Path, photos_per_epoch: int) -> None:
         assert len(list(photos.rglob("*.jpg"))) == 40
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dermedge.benchmarks.lab.growth.start", stop)
+    monkeypatch.setattr("dermedge.benchmarks.lab.growth.call_in_child", stop)
     with pytest.raises(KeyboardInterrupt):
         main(["photos", str(labelled_set), "--counts", "40", "--output", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +123,7 @@ def test_a_training_that_is_stopped_leaves_no_photos(
 
 def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no .*nowhere"):
-        start("first", tmp_path / "nowhere", tmp_path / "run", 64)
+        call_in_child(first_start, tmp_path / "nowhere", tmp_path / "run", 64)
 
 
 def test_made_photos_are_of_a_camera_and_all_different(real_data: Path, tmp_path: Path) -> None:

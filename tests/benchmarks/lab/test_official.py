@@ -32,7 +32,7 @@ def litert() -> None:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         dermedge.benchmarks.lab.official,
-        "RULES",
+        "RUN_LENGTH",
         replace(RUN_LENGTH, warmup_runs=1, num_runs=4, max_secs=0.2),
     )
     monkeypatch.setattr(dermedge.benchmarks.lab.official, "BLOCKS", 4)

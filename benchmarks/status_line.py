@@ -1,4 +1,4 @@
-"""One line on the terminal that tells how far a measurement is."""
+"""A line on the terminal that tells what is being measured."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["ShowProgress", "clear_progress", "progress_cleared", "show_progress"]
+__all__ = ["ShowStatus", "clear_status", "show_status", "status_cleared"]
 
-ShowProgress = Callable[[str], None]
+ShowStatus = Callable[[str], None]
 
 _WIDTH = 78
 
 
-def show_progress(text: str) -> None:
+def show_status(text: str) -> None:
     """Writes one line on standard error over the line before; silent where this is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r{text:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
 
 
-def clear_progress() -> None:
-    """Empties the line of `show_progress`."""
+def clear_status() -> None:
+    """Empties the line of `show_status`."""
     if sys.stderr.isatty():
         print("\r" + " " * _WIDTH, end="\r", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress_cleared() -> Iterator[None]:
-    """Empties the line of `show_progress` when the block ends, also by an error."""
+def status_cleared() -> Iterator[None]:
+    """Empties the line of `show_status` when the block ends, also by an error."""
     try:
         yield
     finally:
-        clear_progress()
+        clear_status()

@@ -1,0 +1,256 @@
+"""All measurements of some models: loaded together, timed in turn, scored on the same photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dermedge.benchmarks.accuracy import Accuracy, find_photos, score
+from dermedge.benchmarks.arguments import check_different
+from dermedge.benchmarks.energy import energy_mj, find_meter
+from dermedge.benchmarks.frames import (
+    FRAME_HEIGHT,
+    FRAME_WIDTH,
+    Frames,
+    frames_of_photos,
+    frames_of_source,
+)
+from dermedge.benchmarks.latency import Measurement, RunLength, measure
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.memory import ColdStart, cold_start
+from dermedge.benchmarks.profile import Profile, profile
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult
+from dermedge.benchmarks.status_line import ShowStatus
+from dermedge.benchmarks.verdict import faults_of_run
+from dermedge.benchmarks.whole_loop import LOOP_S, LoopTimes, OpenSource, measure_loop, source_opener
+from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.model.shipped import model_argument
+from dermedge.edge.sources.camera import without_password
+
+__all__ = ["DEFAULT_RUN_LENGTH", "BenchmarkSettings", "benchmark", "named_source", "short_names"]
+
+DEFAULT_RUN_LENGTH = RunLength()
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What to measure, and how.
+
+    Attributes:
+        models: .tflite files, all different.
+        num_threads: numbers of threads; each model is measured with each of them.
+        runtime: ``auto``, ``litert`` or ``tflite-runtime``.
+        labels: class names for files without a manifest.
+        data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
+        split: val or test, for a catalogue.
+        max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
+        source: what the latency is measured on, as `open_source` takes it; None takes ``data``.
+        run_length: how long to measure.
+        profile: whether to time each op too.
+        tta: whether to measure each model a second time with test-time augmentation.
+        command: the command line, to be written into the report.
+    """
+
+    models: tuple[Path, ...]
+    num_threads: tuple[int, ...] = (1,)
+    runtime: str = "auto"
+    labels: tuple[str, ...] | None = None
+    data: Path | None = None
+    split: str | None = None
+    max_photos: int | None = None
+    source: str | None = None
+    run_length: RunLength = DEFAULT_RUN_LENGTH
+    profile: bool = False
+    tta: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What the models are shown.
+
+    Attributes:
+        frames: to be timed on.
+        frames_origin: in words.
+        open_again: opens the source of the whole loop.
+        scores: one for each classifier that was scored; None without labelled photos.
+        data: the labelled photos in words; None without them.
+    """
+
+    frames: Frames
+    frames_origin: str
+    open_again: OpenSource
+    scores: list[Accuracy] | None
+    data: str | None
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What was measured of all classifiers, one of each list for each of them."""
+
+    run: Measurement
+    meter: str | None
+    energies: list[float | None]
+    loops: list[LoopTimes | None]
+    starts: list[ColdStart]
+    profiles: list[Profile | None]
+    accuracies: list[Accuracy | None]
+
+
+def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: None) -> BenchmarkReport:
+    """Scores all models, times them in turn, and starts each in processes of its own.
+
+    Raises:
+        DermedgeError: a file, option or photo cannot be used; most is found before anything is measured.
+    """
+    check_different(settings.models)
+    runtime = choose_runtime(settings.runtime)
+    machine = describe_machine(runtime)
+    with ExitStack() as stack:
+        progress("loading the models")
+        classifiers = _open_all(settings, runtime, stack)
+        shown = _find_input(settings, classifiers[:: len(settings.num_threads)], progress)
+        figures = _measure_all(settings, classifiers, shown, runtime, progress)
+    run = figures.run
+    return BenchmarkReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=settings.command,
+        machine=machine,
+        frames=shown.frames_origin,
+        source=named_source(settings.source),
+        data=shown.data,
+        warmup_runs=run.warmup_runs,
+        secs=run.secs,
+        harness=run.harness,
+        others_cores=run.others_cores,
+        meter=figures.meter,
+        conditions=run.conditions,
+        faults=tuple(faults_of_run(run)),
+        rows=tuple(_results(settings, classifiers, figures)),
+    )
+
+
+def short_names(models: Sequence[Path]) -> list[str]:
+    """The files' names without .tflite, with as many of their folders as tell equal names apart."""
+    plain = [model.resolve().with_suffix("") for model in models]
+    for depth in range(1, max(len(path.parts) for path in plain)):
+        names = ["/".join(path.parts[-depth:]) for path in plain]
+        if len(set(names)) == len(names):
+            return names
+    return [str(model) for model in models]
+
+
+def named_source(source: str | None) -> str:
+    """The source of the whole loop in words, without a password."""
+    return without_password(source) if source else "the photos of --data"
+
+
+def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
+    """Every model, with and without augmentation where asked for, each at all its numbers of threads."""
+    return [
+        stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
+        for model in settings.models
+        for tta in ((False, True) if settings.tta else (False,))
+        for threads in settings.num_threads
+    ]
+
+
+def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progress: ShowStatus) -> _Input:
+    """Gathers the frames, and scores these classifiers where there are labelled photos."""
+    if settings.data is None:
+        frames, origin = frames_of_source(settings.source)
+        return _Input(frames, origin, source_opener(settings.source, []), None, None)
+    from dermedge.train.data.scoring import check_unlearned
+
+    check_unlearned(settings.data, settings.split, scored)
+    photos = find_photos(settings.data, common_labels(scored), settings.split, settings.max_photos)
+    paths = [photo.path for photo in photos]
+    if settings.source:
+        frames, origin = frames_of_source(settings.source)
+    else:
+        frames = frames_of_photos(paths)
+        origin = f"{len(frames)} photos of --data resized to {FRAME_WIDTH}x{FRAME_HEIGHT}"
+    split = f", split {settings.split}" if settings.split else ""
+    sampled = ", sampled evenly over the classes" if len(photos) == settings.max_photos else ""
+    return _Input(
+        frames,
+        origin,
+        source_opener(settings.source, paths),
+        score(scored, photos, progress),
+        f"{settings.data}{split}{sampled}",
+    )
+
+
+def _measure_all(
+    settings: BenchmarkSettings,
+    classifiers: Sequence[Classifier],
+    shown: _Input,
+    runtime: str,
+    progress: ShowStatus,
+) -> _Figures:
+    progress("latency: warming up")
+    run = measure(classifiers, shown.frames, settings.run_length, progress)
+    progress("energy")
+    meter, energies = _energies(classifiers, shown.frames)
+    loop_s = min(LOOP_S, settings.run_length.min_secs)
+    loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
+    # neither the start nor an op depends on test-time augmentation
+    pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
+    starts = {pair: _cold_start(*pair, runtime, progress) for pair in pairs}
+    profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
+    scored = classifiers[:: len(settings.num_threads)]
+    scores = {(one.path, one.tta): found for one, found in zip(scored, shown.scores or [], strict=False)}
+    return _Figures(
+        run=run,
+        meter=meter,
+        energies=energies,
+        loops=loops,
+        starts=[starts[one.path, one.num_threads] for one in classifiers],
+        profiles=[profiles.get((one.path, one.num_threads)) for one in classifiers],
+        accuracies=[scores.get((one.path, one.tta)) for one in classifiers],
+    )
+
+
+def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[float | None]]:
+    """The name of the machine's meter, and millijoules per frame of each; None without a meter."""
+    meter = find_meter()
+    if meter is None:
+        return None, [None] * len(classifiers)
+    return meter.name, [*energy_mj(meter, classifiers, frames)]
+
+
+def _cold_start(model: Path, threads: int, runtime: str, progress: ShowStatus) -> ColdStart:
+    progress(f"start and memory: {model.name}")
+    return cold_start(model, threads, runtime)
+
+
+def _profile(model: Path, threads: int, runtime: str, progress: ShowStatus) -> Profile:
+    progress(f"ops: {model.name}")
+    return profile(model, threads, runtime)
+
+
+def _results(
+    settings: BenchmarkSettings, classifiers: Sequence[Classifier], figures: _Figures
+) -> Iterator[ModelResult]:
+    names = dict(zip(settings.models, short_names(settings.models), strict=True))
+    for at, one in enumerate(classifiers):
+        yield ModelResult(
+            model=f"{names[one.path]} --tta" if one.tta else names[one.path],
+            path=model_argument(one.path),
+            sha256=digest(one.path),
+            size_bytes=one.path.stat().st_size,
+            quantization=one.manifest.quantization if one.manifest else None,
+            input_size=one.input_size,
+            num_threads=one.num_threads,
+            start=figures.starts[at],
+            latency=figures.run.latencies[at],
+            loop=figures.loops[at],
+            energy_mj=figures.energies[at],
+            profile=figures.profiles[at],
+            accuracy=figures.accuracies[at],
+        )
