@@ -1,14 +1,17 @@
-"""Finding and reading pictures."""
+"""Finds, reads and encodes photos."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import PictureError
+
+__all__ = ["SUFFIXES", "encode_image", "find_pictures", "is_picture", "read_picture"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -37,3 +40,16 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
     if frame is None:
         raise PictureError(f"'{path}' is not a picture that can be decoded ({content.size} bytes)")
     return frame  # type: ignore[return-value]
+
+
+def encode_image(image_bgr: NDArray[np.uint8], suffix: str, jpeg_quality: int = 95) -> bytes:
+    """The content of an image file.
+
+    Args:
+        image_bgr: uint8 [height, width, 3], 0 to 255, blue first.
+        suffix: names the format, such as ``.png``.
+        jpeg_quality: 0 to 100; other formats ignore it.
+    """
+    settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    encoded: Any = cv2.imencode(suffix, image_bgr, settings)
+    return encoded[1].tobytes()

@@ -17,11 +17,12 @@ from dermedge.edge.cli.arguments import add_model_options, add_sets_option, make
 from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.photos import find_pictures
+from dermedge.edge.photos import encode_image, find_pictures
 from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
-from dermedge.edge.views.overlay import encode, paint_classification, set_line
+from dermedge.edge.views.paint import paint_classification
+from dermedge.edge.views.text import set_line
 
 EXPLAINED_SUFFIX = ".explained.png"
 
@@ -88,7 +89,7 @@ def explain(classifications: Iterable[Classification], folder: Path) -> Iterator
     """Writes each annotated picture with its heat map into ``folder``, and passes the classification on."""
     for classification in classifications:
         name = Path(classification.frame.name).name + EXPLAINED_SUFFIX
-        write_bytes(folder / name, encode(paint_classification(classification, heat=True), ".png"))
+        write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
         yield classification
 
 

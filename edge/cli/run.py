@@ -30,17 +30,19 @@ from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
-from dermedge.edge.photos import SUFFIXES
+from dermedge.edge.photos import SUFFIXES, encode_image
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS
 from dermedge.edge.sources.open import KNOWN, open_source
-from dermedge.edge.views.overlay import encode, notes_line, paint_classification, set_line
+from dermedge.edge.views.open import VIEWS, open_jsonlines
+from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.record import RecordView
 from dermedge.edge.views.systemd import ServiceView, is_service
-from dermedge.edge.views.view import VIEWS, Several, View, open_jsonlines
+from dermedge.edge.views.text import notes_line, set_line
+from dermedge.edge.views.view import Several, View
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 
 # The summary's medians are those of the last so many classifications: five minutes of 30 a second.
@@ -247,7 +249,7 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
         return
     print(summary(session, session.last), file=stream)
     if save is not None:
-        write_bytes(save, encode(paint_classification(session.best), save.suffix))
+        write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
         print(f"saved {save}", file=stream)
 
 

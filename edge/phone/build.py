@@ -20,6 +20,7 @@ from dermedge.edge.files import whole_folder
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import golden_image
 from dermedge.edge.model.manifest import Manifest, digest
+from dermedge.edge.photos import encode_image
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "page"
@@ -76,7 +77,7 @@ def build_app(model: Path, folder: Path) -> Build:
         shutil.copyfile(HERE / "licences.txt", part / "licences.txt")
         fetch_litert(part / "litert")
         for name, (size, radius) in ICONS.items():
-            (part / name).write_bytes(cv2.imencode(".png", draw_icon(size, radius))[1].tobytes())
+            (part / name).write_bytes(encode_image(paint_icon(size, radius), ".png"))
         app["sha256"] = {name: digest(part / name) for name in (MODEL, WASM)}
         (part / "app.json").write_text(json.dumps(app, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
@@ -150,7 +151,7 @@ def fetch_litert(folder: Path) -> None:
             (folder / name).write_bytes(content.replace(BARE_IMPORT, PATH_IMPORT))
 
 
-def draw_icon(size: int, radius: float) -> NDArray[np.uint8]:
+def paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
     """A lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
     icon = np.full((size, size, 3), SKIN, np.uint8)
     middle = (size // 2, size // 2)

@@ -20,10 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
-
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error, write_bytes, write_text
+from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
@@ -118,8 +117,7 @@ class RecordView:
         if result.frame is None:
             return None
         path = self.path / f"{result.frame.number:06d}.jpg"
-        encoded: Any = cv2.imencode(".jpg", result.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        content = encoded[1].tobytes()
+        content = encode_image(result.frame.image_bgr, path.suffix, JPEG_QUALITY)
         write_bytes(path, content)
         _sync_folder(self.path)
         self._room -= len(content)

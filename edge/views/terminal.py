@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.results import Classification, FrameResult
-from dermedge.edge.views.overlay import (
+from dermedge.edge.views.colours import colour_of
+from dermedge.edge.views.text import (
     DISCLAIMER,
-    colour_of,
     hint_line,
     latency_line,
     name_line,

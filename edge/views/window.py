@@ -15,8 +15,9 @@ import cv2
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import write_bytes
+from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
-from dermedge.edge.views.overlay import encode, paint_result
+from dermedge.edge.views.paint import paint_result
 
 TITLE = "dermedge"
 KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
@@ -95,6 +96,6 @@ class WindowView:
             self._redraw(result)
         elif key == ord("s") and result.frame is not None:
             path = Path(f"dermedge-{result.frame.number:06d}.png")
-            write_bytes(path, encode(paint_result(result, self._heat), path.suffix))
+            write_bytes(path, encode_image(paint_result(result, self._heat), path.suffix))
             print(f"saved {path}")
         return key not in QUIT_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

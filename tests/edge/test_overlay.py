@@ -8,17 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.photos import encode_image
 from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.states import State
-from dermedge.edge.views.overlay import (
-    LEGIBLE_SIZE,
-    encode,
-    heat_map,
-    notes_line,
-    paint_classification,
-    paint_result,
-    rows_that_fit,
-)
+from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_result
+from dermedge.edge.views.text import notes_line, rows_that_fit
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
@@ -119,7 +114,7 @@ def test_many_classes_fit_on_a_small_screen(make_classification: Callable[..., C
 def test_a_picture_is_encoded_as_its_suffix_says(
     suffix: str, magic: bytes, make_classification: Callable[..., Classification]
 ) -> None:
-    assert encode(paint_classification(make_classification()), suffix).startswith(magic)
+    assert encode_image(paint_classification(make_classification()), suffix).startswith(magic)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])

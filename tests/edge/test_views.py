@@ -17,8 +17,8 @@ from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
+from dermedge.edge.views.open import VIEWS, open_best, open_jsonlines, open_terminal
 from dermedge.edge.views.terminal import TerminalView, half_blocks, plain_line, render
-from dermedge.edge.views.view import VIEWS, open_best, open_jsonlines, open_terminal
 from dermedge.edge.views.window import why_no_window
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -128,9 +128,9 @@ def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
     web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[bool] = []
-    real = board_module._jpeg
+    real = board_module.paint_result
     monkeypatch.setattr(
-        board_module, "_jpeg", lambda result, heat: encoded.append(heat) or real(result, heat)
+        board_module, "paint_result", lambda result, heat: encoded.append(heat) or real(result, heat)
     )
     web.show(make_result())
     assert encoded == []

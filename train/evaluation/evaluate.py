@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import DataError, OptionError, PictureError
 from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
-from dermedge.edge.views.overlay import heat_map
 from dermedge.train.data.catalogue import NONE_OF_THESE
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly

@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dermedge.edge.files import write_bytes
+from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
-from dermedge.edge.views.overlay import encode, paint_result
+from dermedge.edge.views.paint import paint_result
 
 HISTORY = 50
 JPEG_QUALITY = 80
@@ -114,7 +113,9 @@ class Board:
             is_new = encoder.picture is None or encoder.picture.number != number
             if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
-                encoder.picture = EncodedFrame(number, _jpeg(result, encoder is self._hot))
+                encoder.picture = EncodedFrame(
+                    number, encode_image(paint_result(result, encoder is self._hot), ".jpg", JPEG_QUALITY)
+                )
             return encoder.picture
 
     def save(self, heat: bool) -> str | None:
@@ -130,7 +131,7 @@ class Board:
         if result is None or result.frame is None:
             return None
         path = self._folder / f"dermedge-{result.frame.number:06d}.png"
-        write_bytes(path, encode(paint_result(result, heat and self._has_heat_map), path.suffix))
+        write_bytes(path, encode_image(paint_result(result, heat and self._has_heat_map), path.suffix))
         return path.name
 
     def metrics(self) -> Iterator[str]:
@@ -189,11 +190,6 @@ class Board:
                 "alert": classification.prediction.alert,
             }
         )
-
-
-def _jpeg(result: FrameResult, heat: bool) -> bytes:
-    encoded: Any = cv2.imencode(".jpg", paint_result(result, heat), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return encoded[1].tobytes()
 
 
 def _metric(name: str, kind: str, values: Sequence[tuple[dict[str, str], float]]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
+from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.quality import HINTS, QualityGate
-from dermedge.edge.views.overlay import heat_map
 
 HERE = Path(__file__).resolve().parent
 PHOTOS = 200

@@ -1,0 +1,32 @@
+"""The heat map: where in the crop the evidence for the answer lies."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.model.prediction import Prediction
+
+__all__ = ["heat_map"]
+
+# Evidence, in logits, that counts as full heat at least: with less, noise would glow.
+_FULL_HEAT = 2.0
+
+
+def heat_map(prediction: Prediction) -> NDArray[np.float32] | None:
+    """Where in the crop the evidence for the predicted class lies, or None without evidence.
+
+    The heat of a cell is the evidence for the class less the mean evidence for the other classes. Its mean over
+    the cells is the lead of the class in logits, so that the map shows what was decided on, and nothing else.
+
+    Returns:
+        float32 [h, w], one value a cell: 0 is none, or evidence against the class; 1 is the hottest cell, or two
+        logits if no cell has as much.
+    """
+    evidence = prediction.evidence
+    if evidence is None:
+        return None
+    winner = prediction.index
+    others = np.delete(evidence, winner, axis=-1).mean(axis=-1)
+    lead = np.maximum(evidence[..., winner] - others, 0)
+    return (lead / max(float(lead.max()), _FULL_HEAT)).astype(np.float32)

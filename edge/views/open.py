@@ -1,0 +1,48 @@
+"""The views by name; each is imported only when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dermedge.edge.views.view import View
+
+__all__ = ["VIEWS", "open_best", "open_jsonlines", "open_terminal", "open_window"]
+
+
+def open_window() -> View:
+    """A window.
+
+    Raises:
+        OptionError: this OpenCV or this machine has no screen.
+    """
+    from dermedge.edge.views.window import WindowView
+
+    return WindowView()
+
+
+def open_terminal() -> View:
+    """The terminal, or one plain line a second if standard output is not one, or should be plain."""
+    from dermedge.edge.views.terminal import TerminalView
+
+    return TerminalView()
+
+
+def open_best() -> View:
+    """A window if that is possible, else the terminal."""
+    from dermedge.edge.views.window import why_no_window
+
+    return open_terminal() if why_no_window() else open_window()
+
+
+def open_jsonlines() -> View:
+    """JSON lines: one JSON object a result."""
+    from dermedge.edge.views.jsonlines import JsonLinesView
+
+    return JsonLinesView()
+
+
+VIEWS: dict[str, Callable[[], View]] = {
+    "auto": open_best,
+    "window": open_window,
+    "terminal": open_terminal,
+}

@@ -1,0 +1,248 @@
+"""Paints results on frames with OpenCV: label, probabilities, latency and, on request, the heat map."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.results import Classification, FrameResult
+from dermedge.edge.sources.frame import Frame
+from dermedge.edge.states import ANSWERED, State
+from dermedge.edge.views.colours import Colour, colour_of
+from dermedge.edge.views.text import (
+    DISCLAIMER,
+    answer_line,
+    hint_line,
+    latency_line,
+    name_line,
+    notes_line,
+    rate_line,
+    rows_that_fit,
+    title_of,
+    with_legend,
+)
+
+__all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_result"]
+
+# Smaller frames are enlarged to this width or height, so that text is legible.
+LEGIBLE_SIZE = (480, 320)
+
+_WHITE: Colour = (245, 245, 245)
+_GREY: Colour = (205, 205, 205)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+# The layout is made for frames of this size, and scaled for others.
+_LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
+_LEAST_SCALE = 0.85  # smaller letters cannot be read
+_PANEL_OPACITY = 0.62
+_UNSEEN_LIGHT = 0.75
+_LOST_LIGHT = 0.35
+_HEAT_OPACITY = 0.55
+
+
+def paint_classification(classification: Classification, heat: bool = False) -> NDArray[np.uint8]:
+    """The frame of a classification, with the answer painted on it.
+
+    Args:
+        heat: whether to paint the heat map, if the model has one.
+
+    Returns:
+        uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
+    """
+    image, scale = _canvas(classification.frame.image_bgr)
+    _paint_classification(image, classification, scale, heat)
+    header = _paint_header(image, answer_line(classification), classification, classification.fps, scale)
+    _paint_notes(image, with_legend(notes_line(classification), classification), scale, top=header)
+    return image
+
+
+def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
+    """The newest frame with the reticle, the state, the hint and, if there is one, the answer.
+
+    Args:
+        heat: whether to paint the heat map, if the model has one.
+
+    Returns:
+        As `paint_classification`; a black image before the first frame.
+    """
+    blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
+    image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
+    if result.classification is not None:
+        _paint_classification(image, result.classification, scale, heat)
+    else:
+        _dim_unread(image, result)
+        _paint_footer(image, "", scale)
+    if result.crop is not None and result.frame is not None:
+        _paint_reticle(image, _part(image, result.frame, result.crop), _colour_of_state(result), scale)
+    answered = result.classification if result.state in ANSWERED else None
+    header = _paint_header(image, title_of(result), answered, result.fps, scale, result.temperature_c)
+    _paint_notes(image, with_legend(hint_line(result), result.classification), scale, top=header)
+    return image
+
+
+def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A legible copy of a frame to paint on, and the scale of its layout."""
+    image = _enlarge(frame_bgr)
+    return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
+
+
+def _paint_classification(
+    image: NDArray[np.uint8], classification: Classification, scale: float, heat: bool
+) -> None:
+    """Paints the crop, the heat map, the bars and the footer."""
+    crop = _part(image, classification.frame, classification.crop)
+    _dim_outside(image, crop)
+    heat_cells = heat_map(classification.prediction) if heat else None
+    if heat_cells is not None:
+        _paint_heat(image[crop], heat_cells)
+    footer = _paint_footer(image, latency_line(classification), scale)
+    _paint_bars(image, classification, scale, bottom=image.shape[0] - footer)
+
+
+def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
+    """Darkens all outside the crop; and the whole frame if it is old, so that nobody takes it for a live one."""
+    if result.state is State.CAMERA_LOST:
+        image[...] = cv2.convertScaleAbs(image, alpha=_LOST_LIGHT)
+    elif result.crop is not None and result.frame is not None:
+        _dim_outside(image, _part(image, result.frame, result.crop))
+
+
+def _colour_of_state(result: FrameResult) -> Colour:
+    """The colour of the answered class, or white while there is no answer; blue first."""
+    if result.state in ANSWERED and result.classification is not None:
+        return colour_of(result.classification.prediction.index)
+    return _WHITE
+
+
+def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: Colour, scale: float) -> None:
+    """Paints the circle in which the lesion belongs."""
+    rows, columns = crop
+    centre = ((columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2)
+    radius = (rows.stop - rows.start) // 2 - round(2 * scale)
+    cv2.circle(image, centre, max(radius, 1), colour, max(1, round(1.5 * scale)), cv2.LINE_AA)
+
+
+def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy, enlarged until text on it is legible."""
+    height, width = frame_bgr.shape[:2]
+    factor = max(1.0, LEGIBLE_SIZE[0] / width, LEGIBLE_SIZE[1] / height)
+    if factor == 1:
+        return frame_bgr.copy()
+    size = (round(width * factor), round(height * factor))
+    return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def _part(image: NDArray[np.uint8], frame: Frame, crop: tuple[int, int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the crop in the painted image, which may be larger than the frame."""
+    factor = image.shape[0] / frame.image_bgr.shape[0]
+    top, left, side = (round(factor * one) for one in crop)
+    return slice(top, top + side), slice(left, left + side)
+
+
+def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
+    """Blends the heat over the crop, the hotter the stronger, so that cold skin stays as it is."""
+    height, width = crop.shape[:2]
+    heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = (_HEAT_OPACITY * heat)[..., None]
+    crop[...] = (crop * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def _dim_outside(image: NDArray[np.uint8], crop: tuple[slice, slice]) -> None:
+    """Darkens what lies outside the crop."""
+    kept = image[crop].copy()
+    image[...] = cv2.convertScaleAbs(image, alpha=_UNSEEN_LIGHT)
+    image[crop] = kept
+
+
+def _paint_header(
+    image: NDArray[np.uint8],
+    title: str,
+    classification: Classification | None,
+    fps: float | None,
+    scale: float,
+    temperature_c: float | None = None,
+) -> int:
+    """Paints title, frame rate and temperature along the upper edge; returns the height in pixels."""
+    height = round(40 * scale)
+    _panel(image, 0, 0, image.shape[1], height)
+    if classification is not None:
+        colour = colour_of(classification.prediction.index)
+        cv2.rectangle(image, (0, 0), (round(6 * scale), height - 1), colour, -1)
+    base = round(27 * scale)
+    _text(image, title, (round(18 * scale), base), 0.72 * scale, _WHITE, bold=True)
+    _text_right(image, rate_line(fps, temperature_c), base, 0.52 * scale, _WHITE)
+    return height
+
+
+def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
+    """Paints the notes in small letters, in a panel below the title."""
+    if not text:
+        return
+    left, size = round(18 * scale), 0.46 * scale
+    _panel(image, 0, top, left + _text_width(text, size) + round(10 * scale), top + round(22 * scale))
+    _text(image, text, (left, top + round(14 * scale)), size, _WHITE)
+
+
+def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
+    """Paints latency and disclaimer along the lower edge; returns the height in pixels."""
+    height = round(24 * scale)
+    top = image.shape[0] - height
+    _panel(image, 0, top, image.shape[1], image.shape[0])
+    base = top + round(16 * scale)
+    _text(image, text, (round(8 * scale), base), 0.4 * scale, _WHITE)
+    _text_right(image, DISCLAIMER, base, 0.4 * scale, _GREY)
+    return height
+
+
+def _paint_bars(image: NDArray[np.uint8], classification: Classification, scale: float, bottom: int) -> None:
+    """Paints one bar a class, in a panel in the lower left corner that ends at ``bottom``."""
+    row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
+    probabilities = classification.prediction.probabilities
+    indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))
+    names = max(_text_width(name_line(classification, index), size) for index in indices)
+    bar = round(84 * scale)
+    right = pad + names + pad + bar + pad + _text_width("100%", size) + pad
+    top = bottom - row * len(indices) - pad
+    _panel(image, 0, top, right, bottom)
+    for position, index in enumerate(indices):
+        base = top + pad // 2 + row * position + round(14 * scale)
+        chosen = index == classification.prediction.index
+        colour = _WHITE if chosen else _GREY
+        _text(image, name_line(classification, index), (pad, base), size, colour)
+        left = 2 * pad + names
+        upper, lower = base - round(9 * scale), base
+        cv2.rectangle(image, (left, upper), (left + bar, lower), (70, 70, 70), -1)
+        length = round(bar * probabilities[index])
+        if length:
+            cv2.rectangle(image, (left, upper), (left + length, lower), colour_of(index), -1)
+        _text(image, f"{probabilities[index]:.0%}", (left + bar + pad, base), size, colour)
+
+
+def _panel(image: NDArray[np.uint8], left: int, top: int, right: int, bottom: int) -> None:
+    """Darkens a rectangle, so that text on it is legible on any skin."""
+    region = image[max(top, 0) : bottom, left:right]
+    region[...] = cv2.convertScaleAbs(region, alpha=1 - _PANEL_OPACITY)
+
+
+def _text(
+    image: NDArray[np.uint8],
+    text: str,
+    origin: tuple[int, int],
+    size: float,
+    colour: Colour,
+    bold: bool = False,
+) -> None:
+    cv2.putText(image, text, origin, _FONT, size, colour, 2 if bold and size > 0.5 else 1, cv2.LINE_AA)
+
+
+def _text_right(image: NDArray[np.uint8], text: str, base: int, size: float, colour: Colour) -> None:
+    """Paints text that ends a little before the right edge."""
+    origin = (image.shape[1] - _text_width(text, size) - round(16 * size), base)
+    _text(image, text, origin, size, colour)
+
+
+def _text_width(text: str, size: float) -> int:
+    (width, _), _ = cv2.getTextSize(text, _FONT, size, 1)
+    return width
