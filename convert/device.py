@@ -111,7 +111,9 @@ def check_input(classifier: Classifier, size: int, input_ends: tuple[float, floa
     scale, zero_point = classifier.input_quantization
     if not scale:
         return
-    low, high = ((classifier.least_input + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
+    # An int8 input holds the pixel minus 128.
+    black = -128 if classifier.input_dtype == np.int8 else 0
+    low, high = ((black + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
     # A zero point is a whole number, so it is off by at most half a step.
     if max(abs(low - input_ends[0]), abs(high - input_ends[1])) > 0.51 * scale:
         raise ModelError(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dermedge.convert.calibrate.temperature import calibrated, fit_temperature
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.metrics import (
+    Floats,
     Score,
     calibration_errors,
     count,
@@ -27,8 +27,6 @@ POINTS = 100
 # Sound 8-bit files change the probability of single photos by 0.05 to 0.25; broken ones reverse answers.
 _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
-
-_Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class Acceptance:
         return tuple(sorted(failed, key=lambda check: check.limit - check.drop.value))
 
 
-def accept(proof: ProofSet, device: _Floats, max_drop: float) -> Acceptance:
+def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
     """Compare a file with its float network; both answer with the most probable class.
 
     Each of these may lose ``max_drop``, unless the bootstrap over lesions shows that the loss may be chance:
@@ -125,7 +123,7 @@ def accept(proof: ProofSet, device: _Floats, max_drop: float) -> Acceptance:
 
 
 def _accuracy_checks(
-    proof: ProofSet, device: _Floats, draws: _Floats, limit: float
+    proof: ProofSet, device: Floats, draws: Floats, limit: float
 ) -> Iterator[AcceptanceCheck]:
     """Balanced accuracy and the recall of each class."""
     classes, truth = len(proof.labels), proof.truth
@@ -139,7 +137,7 @@ def _accuracy_checks(
 
 
 def _probability_checks(
-    proof: ProofSet, device: _Floats, draws: _Floats, limit: float
+    proof: ProofSet, device: Floats, draws: Floats, limit: float
 ) -> Iterator[AcceptanceCheck]:
     """Sensitivity for the critical class, and calibration error; each side has its own temperature."""
     truth = proof.truth
@@ -156,9 +154,7 @@ def _probability_checks(
     yield AcceptanceCheck("calibration error", float(reference_error[0]), float(device_error[0]), loss, limit)
 
 
-def _photo_checks(
-    proof: ProofSet, device: _Floats, draws: _Floats, limit: float
-) -> Iterator[AcceptanceCheck]:
+def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
     """Sure answers that change, and the largest change of any probability; both at one temperature."""
     # On photos that it answers without a mistake, a network could be made as sure as one likes.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
@@ -169,12 +165,12 @@ def _photo_checks(
     yield AcceptanceCheck("largest change of a probability", None, change, score, _LARGEST_CHANGE)
 
 
-def _loss(name: str, reference: _Floats, device: _Floats, limit: float) -> AcceptanceCheck:
+def _loss(name: str, reference: Floats, device: Floats, limit: float) -> AcceptanceCheck:
     """The check of a figure where more is better; float [1 + B] each, as the metrics give them."""
     return AcceptanceCheck(name, float(reference[0]), float(device[0]), score_of(reference - device), limit)
 
 
-def _sure_flips(reference: _Floats, device: _Floats, draws: _Floats, limit: float) -> AcceptanceCheck:
+def _sure_flips(reference: Floats, device: Floats, draws: Floats, limit: float) -> AcceptanceCheck:
     best = np.sort(reference, axis=1)
     sure = best[:, -1] - best[:, -2] >= SURE_LEAD
     flipped = sure & (reference.argmax(axis=1) != device.argmax(axis=1))
@@ -183,7 +179,7 @@ def _sure_flips(reference: _Floats, device: _Floats, draws: _Floats, limit: floa
     return AcceptanceCheck("sure answers that stay the same", 1.0, float(1 - lost[0]), score_of(lost), limit)
 
 
-def _flips(proof: ProofSet, device: _Floats) -> dict[str, tuple[int, int]]:
+def _flips(proof: ProofSet, device: Floats) -> dict[str, tuple[int, int]]:
     before, after = (logits.argmax(axis=1) == proof.truth for logits in (proof.reference, device))
     return {
         label: (int((of_class & before & ~after).sum()), int((of_class & ~before & after).sum()))

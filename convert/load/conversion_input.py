@@ -42,7 +42,7 @@ class ProofSet:
     groups: Sequence[str]
     labels: tuple[str, ...]
     none_label: str | None
-    reference: NDArray[np.floating]
+    reference: NDArray[np.float64]
     critical: str | None
 
 

@@ -30,8 +30,8 @@ def layers_svg(layers: Sequence[LayerError]) -> str:
         axes.plot(positions, own, "o", color=LINE_COLOURS[1], markersize=3, label="own error of the operator")
         axes.plot(positions, after, color=LINE_COLOURS[0], linewidth=1.4, label="after the operator")
         in_float = [at for at in positions if layers[at].in_float]
-        hollow = {"color": INK, "fillstyle": "none"}
-        axes.plot(in_float, [after[at] for at in in_float], "s", **hollow, label="left in float")
+        left = [after[at] for at in in_float]
+        axes.plot(in_float, left, "s", color=INK, fillstyle="none", label="left in float")
         _name_worst(axes, layers, own)
         axes.set(xlabel="operator, in running order", ylabel="signal to quantization noise, dB")
         axes.grid(axis="y")
