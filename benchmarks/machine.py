@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, without which the figure means little."""
+"""Describes the machine that figures were measured on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 
 from dermedge.benchmarks.conditions import KHZ_PER_MHZ, MILLI, read_text
+from dermedge.edge.model.runtime import RUNTIMES
 
 __all__ = ["Machine", "describe_machine"]
 
-# The instructions that decide how fast the kernels of XNNPACK are, as Linux spells them on x86 and ARM.
+# Instruction sets that XNNPACK's kernels use, as Linux names them on x86 and ARM.
 _FEATURES = (
     "avx2",
     "fma",
@@ -31,14 +32,13 @@ _FEATURES = (
     "i8mm",
     "sve",
 )
-_PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 _BYTES_PER_KIB = 1024
 _BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and with what a measurement was made; None stands for what this system does not tell.
+    """The machine and the software of a measurement; None for what this system does not report.
 
     Attributes:
         model: of the board or computer, as its firmware names it.
@@ -47,9 +47,9 @@ class Machine:
         features: of FEATURES, those that the processor has.
         memory_mb: RAM in 10^6 bytes.
         governor: of the first core's frequency.
-        clock_mhz: of the first core, when it was asked.
-        temperature_c: of the first thermal zone, when it was asked.
-        load: processes that wanted a core, averaged over the last minute, when it was asked.
+        clock_mhz: of the first core, when it was read.
+        temperature_c: of the first thermal zone, when it was read.
+        load: load average over one minute, when it was read.
         system: the operating system and its kernel.
         architecture: as the kernel names it.
         python: version.
@@ -76,7 +76,7 @@ class Machine:
 
 
 def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
-    """What can be read about this machine.
+    """Reads what this machine reports about itself.
 
     Args:
         runtime: a name of `dermedge.edge.model.runtime.RUNTIMES`.
@@ -113,7 +113,7 @@ def _board(root: Path) -> str | None:
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:
-    """ARM kernels give numbers where x86 gives a name; they are printed as lscpu looks them up."""
+    """The numbers of implementer and part, which ARM kernels report instead of a name."""
     implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else None
 
@@ -150,7 +150,8 @@ def _system(os_release: str) -> str:
 
 
 def _runtime(name: str) -> str:
+    package = RUNTIMES[name].package
     try:
-        return f"{_PACKAGES[name]} {version(_PACKAGES[name])}"
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
-        return _PACKAGES[name]
+        return package

@@ -39,16 +39,15 @@ BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True)
 class ColdStart:
-    """The median of some starts, each in a fresh process whose files lay in the page cache already.
+    """Medians over some starts, each in a new process with its files already in the page cache.
 
     Attributes:
-        load_ms: to read the model and allocate its tensors, the runtime having been imported.
-        first_ms: the first invoke, which fills the caches and finishes what the runtime put off.
-        peak_mb: the most memory that was ever resident in the process, in 10^6 bytes, or None where the
-            system does not tell.
-        steady_mb: what is resident once it has warmed up.
-        model_mb: how much of the peak came on top of Python with NumPy, OpenCV and the runtime imported.
-        starts: how many.
+        load_ms: time to read the model and allocate its tensors, after the runtime was imported.
+        first_ms: time of the first invoke, which also fills caches and finishes deferred work.
+        peak_mb: highest resident memory of the process in 10^6 bytes; None if the system does not report it.
+        steady_mb: resident memory after warming up.
+        model_mb: part of the peak beyond Python with NumPy, OpenCV and the runtime imported.
+        starts: number of starts.
     """
 
     load_ms: float
@@ -62,7 +61,7 @@ class ColdStart:
 def cold_start(
     model: Path | str, num_threads: int, runtime: str = "auto", starts: int = _STARTS
 ) -> ColdStart:
-    """Starts ``starts`` processes one after the other and returns the medians.
+    """Measures ``starts`` new processes one after the other, and returns the medians.
 
     Raises:
         ModelError: the model cannot be run, or such a process dies.
@@ -83,9 +82,9 @@ def cold_start(
 
 def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> ColdStart:
     """Measures one start in this process, which should have done nothing else."""
-    # plain grey: a frame that is computed would leave a peak of its own
+    # plain gray: computing a frame would raise the peak
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
-    import_module(RUNTIMES[choose_runtime(runtime)])
+    import_module(RUNTIMES[choose_runtime(runtime)].module)
     before = resident_peak_bytes()
     with Classifier(model, num_threads=num_threads, runtime=runtime) as classifier:
         first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(_PREDICTIONS)]
@@ -101,16 +100,16 @@ def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> Co
 
 
 def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """The most memory that was resident in this process so far, or None where it cannot be read.
+    """The highest resident memory of this process so far, or None if it cannot be read.
 
-    Linux's VmHWM first: getrusage's figure, unlike it, is that of the parent where the parent was larger.
+    Linux's VmHWM is preferred: getrusage reports the parent's peak where that was higher.
     """
     found = _status_bytes(status, "VmHWM")
     return _rusage_peak_bytes() if found is None else found
 
 
 def resident_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """The memory that is resident in this process now, or None where it cannot be read."""
+    """The resident memory of this process now, or None if it cannot be read."""
     return _status_bytes(status, "VmRSS")
 
 

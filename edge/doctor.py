@@ -31,7 +31,6 @@ OPENCV_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-RUNTIME_PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 # A Raspberry Pi slows down from here.
 HOT_C = 80
 MILLI = 1000
@@ -140,14 +139,14 @@ def check_runtime(
     if not names:
         return Finding("runtime", FAULT, "there is no TFLite runtime", _runtime_cure(python, is_64_bit))
     name = names[0]
-    text = f"{RUNTIME_PACKAGES[name]} {_version(RUNTIME_PACKAGES[name]) or ''}".strip()
+    text = f"{RUNTIMES[name].package} {_version(RUNTIMES[name].package) or ''}".strip()
     try:
         if name == "tflite-runtime" and int(load("numpy").__version__.split(".")[0]) >= 2:
             cure = pip_command("install", "numpy<2")
             return Finding("runtime", FAULT, f"{text} was built for NumPy 1", cure)
-        load(RUNTIMES[name])
+        load(RUNTIMES[name].module)
     except (ImportError, AttributeError) as error:
-        cure = pip_command("install", "--force-reinstall", RUNTIME_PACKAGES[name])
+        cure = pip_command("install", "--force-reinstall", RUNTIMES[name].package)
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
     if name == "tflite-runtime":
         cure = _runtime_cure(python, is_64_bit) if is_64_bit else "none for 32 bits: a 64-bit system"
@@ -263,7 +262,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
 
     check = f"model {model.stem}"
     try:
-        name = RUNTIME_PACKAGES[choose_runtime(runtime)]
+        name = RUNTIMES[choose_runtime(runtime)].package
         replayed = replay(model, runtime)
         with Classifier(model, runtime=runtime) as classifier:
             classifier.predict(golden_image(0))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_threads, runtime = choice.num_threads, choice.runtime
     with (
         Classifier(options.model, read_labels(options.labels), num_threads, runtime, options.tta) as model,
-        closing(_open(options)) as source,
+        _open(options) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
         try:

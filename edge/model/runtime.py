@@ -1,4 +1,4 @@
-"""The seam to the TFLite interpreters: LiteRT, and its predecessor where nothing newer exists."""
+"""The TFLite interpreters: LiteRT, and its predecessor tflite-runtime where LiteRT has no wheel."""
 
 from __future__ import annotations
 
@@ -6,30 +6,57 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, ModelError, OptionError
 
+__all__ = [
+    "RUNTIMES",
+    "Interpreter",
+    "RuntimePackage",
+    "choose_runtime",
+    "installed_runtimes",
+    "open_interpreter",
+]
+
 
 class Interpreter(Protocol):
-    """What dermedge uses of a TFLite interpreter; both packages below have it."""
+    """The part of a TFLite interpreter that dermedge uses; both runtimes have it."""
 
     def allocate_tensors(self) -> None: ...
     def invoke(self) -> None: ...
     def get_input_details(self) -> list[dict[str, Any]]: ...
     def get_output_details(self) -> list[dict[str, Any]]: ...
     def tensor(self, tensor_index: int) -> Callable[[], Any]:
-        """A function that gives a view of the tensor's memory; hold no view during ``invoke``."""
+        """A function that returns a view of the tensor's memory; keep no view during ``invoke``."""
 
 
-RUNTIMES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+@dataclass(frozen=True)
+class RuntimePackage:
+    """Where a runtime comes from.
+
+    Attributes:
+        package: its name on the package index.
+        module: the module that holds its ``Interpreter``.
+    """
+
+    package: str
+    module: str
+
+
+# The preferred runtime first.
+RUNTIMES = {
+    "litert": RuntimePackage("ai-edge-litert", "ai_edge_litert.interpreter"),
+    "tflite-runtime": RuntimePackage("tflite-runtime", "tflite_runtime.interpreter"),
+}
 
 
 def installed_runtimes() -> list[str]:
-    """The names of the runtimes that can be imported here, the preferred first."""
-    return [name for name, module in RUNTIMES.items() if util.find_spec(module.split(".")[0])]
+    """The names of the runtimes that are installed here, the preferred one first."""
+    return [name for name, one in RUNTIMES.items() if util.find_spec(one.module.split(".")[0])]
 
 
 def choose_runtime(name: str = "auto") -> str:
@@ -68,9 +95,9 @@ def open_interpreter(
     if not path.is_file():
         raise ModelError(f"there is no model file '{path}'")
     name = choose_runtime(runtime)
-    module = import_module(RUNTIMES[name])
+    module = import_module(RUNTIMES[name].module)
     if name == "tflite-runtime" and not zipfile.is_zipfile(path):
-        _try_in_child(path, RUNTIMES[name])
+        _try_in_child(path, RUNTIMES[name].module)
     kernels = (
         module.OpResolverType.AUTO if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
@@ -86,7 +113,7 @@ def open_interpreter(
 
 
 # Exits with 1 where Python sees the error, and by a signal where the runtime dies of it.
-TRIAL = """
+_TRIAL = """
 import sys
 from importlib import import_module
 interpreter = import_module(sys.argv[2]).Interpreter(model_path=sys.argv[1])
@@ -100,7 +127,9 @@ def _try_in_child(path: Path, module: str) -> None:
 
     A file that ends with its manifest is whole, and needs no trial.
     """
-    trial = subprocess.run([sys.executable, "-c", TRIAL, str(path), module], capture_output=True, check=False)
+    trial = subprocess.run(
+        [sys.executable, "-c", _TRIAL, str(path), module], capture_output=True, check=False
+    )
     if trial.returncode:
         raise ModelError(
             f"'{path}' is damaged or is no .tflite model that runs here: tflite-runtime fails on it"

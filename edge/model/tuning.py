@@ -16,7 +16,7 @@ from typing import Any
 from dermedge.edge.errors import ModelError, StorageError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import digest
-from dermedge.edge.model.runtime import choose_runtime, installed_runtimes, open_interpreter
+from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, open_interpreter
 
 FILE = "tuning.json"
 THREADS = (1, 2, 4)
@@ -26,7 +26,6 @@ MAX_S = 0.25
 NS_PER_MS, NS_PER_S = 1e6, 1e9
 # More threads must be so much faster, because they heat the board.
 GAIN = 0.9
-PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
 
 
 def _version(runtime: str) -> str:
-    return f"{runtime} {metadata.version(PACKAGES[runtime])}"
+    return f"{runtime} {metadata.version(RUNTIMES[runtime].package)}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,8 +12,19 @@ from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import attach, read_manifest, strip
 from dermedge.edge.model.prediction import Tensor
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED
 
 FRAME = np.random.default_rng(3).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+
+
+def test_a_model_that_ships_is_opened_by_its_name_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Classifier() as default, Classifier("dermedge-128") as fast:
+        assert default.path == DEFAULT_MODEL
+        assert fast.path == SHIPPED["dermedge-128"]
+        assert (default.input_size, fast.input_size) == (192, 128)
 
 
 def test_the_mean_of_the_evidence_is_the_logits(model_path: Path) -> None:

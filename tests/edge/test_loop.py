@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.pipeline import Pipeline, classify_frames, rate
 from dermedge.edge.results import UNCERTAIN, Classification
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.video import VideoFile
 from dermedge.edge.states import Smoother
 
 
@@ -174,3 +176,33 @@ class Stills:
         return frame and replace(frame, at_s=None)
 
     def close(self) -> None: ...
+
+
+def test_a_pipeline_opens_what_it_is_given_by_name_and_closes_it(
+    lesion_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(VideoFile, "close", lambda video: closed.append("source"))
+    monkeypatch.setattr(Classifier, "close", lambda model: closed.append(model.path.stem))
+    with Pipeline(lesion_video, "dermedge-128") as results:
+        assert next(results).frame is not None
+        assert closed == []
+    assert closed == ["source", "dermedge-128"]
+
+
+def test_a_pipeline_leaves_open_what_was_open(lesion_video: Path, model_path: Path) -> None:
+    with Classifier(model_path) as model, open_source(str(lesion_video)) as source:
+        with Pipeline(source, model) as results:
+            next(results)
+        following = source.read()
+        assert following is not None
+        assert following.number == 1
+        assert model.predict(following.image_bgr).label in model.labels
+
+
+def test_a_source_that_cannot_be_opened_closes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Path] = []
+    monkeypatch.setattr(Classifier, "close", lambda model: closed.append(model.path))
+    with pytest.raises(SourceError, match="nothing"):
+        Pipeline("nothing")
+    assert closed == [DEFAULT_MODEL]
