@@ -1,1 +1,1 @@
-"""Accuracy, latency and memory of .tflite files, measured side by side on the machine at hand."""
+"""Measures the accuracy, latency and memory of .tflite files on this machine, side by side."""

@@ -1,4 +1,4 @@
-"""How often the models are right, on the same decoded pictures and by the code that runs on the device."""
+"""Scores models on the same decoded photos, with the code that runs on the device."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Accuracy:
     """The scores of one model.
 
     Attributes:
-        accuracy: the share of photos that are named rightly.
-        balanced_accuracy: the mean of the recalls of the classes that have photos.
+        accuracy: part of the photos whose predicted class is right.
+        balanced_accuracy: mean recall of the classes that have photos.
         melanoma_sensitivity: at 90 % specificity against all other photos, the threshold chosen on these very
             photos; None without melanomas.
-        recall: class -> the share of its photos that are named so; None where it has no photo.
-        photos: how many were scored.
+        recall: class -> part of its photos that are predicted as this class; None without photos.
+        photos: number of photos that were scored.
         lesions: how many groups they form; photos of one lesion are drawn together.
     """
 
@@ -54,10 +54,10 @@ def find_photos(
         data: a folder with a folder per class, or a run's catalogue.csv.
         labels: the classes of the models.
         split: val or test, for a catalogue.
-        max_photos: draw so many, as evenly over the classes as they allow; the same ones each time.
+        max_photos: at most this many, sampled as evenly over the classes as possible, the same ones each time.
 
     Raises:
-        DataError: nothing to score, or photos of a class that the models do not know.
+        DataError: there is nothing to score, or a photo is of a class that the models do not have.
         OptionError: an unknown split.
     """
     from dermedge.train.data.sampling import sample_evenly
@@ -70,7 +70,7 @@ def find_photos(
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
 ) -> list[Accuracy]:
-    """The scores of classifiers with common labels; every photo is decoded once and shown to all.
+    """The scores of classifiers with the same labels; every photo is decoded once and given to all.
 
     Raises:
         PictureError: a photo cannot be read.
@@ -100,7 +100,7 @@ def accuracy_of(
     groups: Sequence[str],
     labels: Sequence[str],
 ) -> Accuracy:
-    """The scores of answers; class indices int [N], probabilities [N, K] and N groups."""
+    """The scores of predictions: class indices int [N], probabilities float [N, K], and N groups."""
     from dermedge.train.evaluation.intervals import mean_score, share_score
 
     lesions = np.unique(np.asarray(groups), return_inverse=True)[1]

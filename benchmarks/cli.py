@@ -36,7 +36,7 @@ _STOPPED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints, and writes what was asked for; returns the exit status."""
+    """Measures, prints and writes the results; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = benchmark(_settings(arguments, command), show_status)
     try:
         _write(report, arguments.output, arguments.plot)
-    finally:  # what took minutes is shown, even where it cannot be written
+    finally:  # results that took minutes are printed even if they cannot be written
         print(to_json(report) if arguments.json else to_text(report))
     return 0
 
@@ -68,17 +68,17 @@ def _tell_written(paths: Sequence[Path]) -> None:
 
 
 def _check_before_running(arguments: argparse.Namespace) -> None:
-    """Raises DermedgeError for what would otherwise be found after minutes of measuring."""
+    """Finds mistakes before anything is measured; raises DermedgeError."""
     models = getattr(arguments, "models", (DEFAULT_MODEL,))
     if arguments.soak:
         if len(models) > 1 or len(arguments.num_threads) > 1:
-            raise OptionError("--soak runs one model with one number of threads: give one of each")
+            raise OptionError("--soak measures one model with one number of threads; give one of each")
         if arguments.data or arguments.profile or arguments.tta:
-            raise OptionError("--soak takes --source, and neither --data nor --profile nor --tta")
+            raise OptionError("--soak reads --source; leave out --data, --profile and --tta")
     of_photos = ("split", "max_photos") if arguments.soak else ("split", "max_photos", "plot")
     for option in of_photos:
         if getattr(arguments, option) is not None and arguments.data is None:
-            raise OptionError(f"--{option.replace('_', '-')} needs labelled photos: give --data too")
+            raise OptionError(f"--{option.replace('_', '-')} needs labelled photos; give them with --data")
     if arguments.data is None and arguments.source is None:
         frames_of_source(None)
     if arguments.profile:
@@ -91,7 +91,7 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
 
 
 def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
-    """A long run of one model; what was measured is shown and kept after Ctrl-C too, with status 130."""
+    """Runs one model for a long time; after Ctrl-C the results so far are kept, and the status is 130."""
     [model], [threads] = settings.models, settings.num_threads
 
     def keep(found: soak.SoakRun) -> None:
@@ -121,8 +121,8 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser(
         "benchmark",
-        "Accuracy, latency and memory of .tflite files, side by side. `compare A.json B.json` as the first "
-        "arguments tells what differs between two results.",
+        "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "
+        "A.json B.json` compares two results.",
     )
     parser.add_argument(
         "models",
@@ -130,59 +130,80 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=model_path,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f".tflite files, or names of those that ship: {', '.join(SHIPPED)}; without any, the first",
+        help=f".tflite files, or names of shipped models ({', '.join(SHIPPED)}); without any, the first of these",
     )
-    parser.add_argument("--data", type=Path, help="labelled photos: a folder per class, or a catalogue.csv")
-    parser.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
-    parser.add_argument("--max-photos", type=positive_int, help="score on so many, drawn evenly over classes")
     parser.add_argument(
-        "--source", help=f"time on these in place of --data: a picture, folder, video, camera, or {GENERATED}"
+        "--data", type=Path, help="score on these labelled photos: a folder per class, or a catalogue.csv"
     )
-    parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
     parser.add_argument(
-        "--num-threads", type=thread_counts, default="1", help="of the interpreter; 1,2 gives a row for each"
+        "--max-photos",
+        type=positive_int,
+        help="score on at most this many photos, sampled evenly over the classes",
     )
-    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+    parser.add_argument(
+        "--source",
+        help=f"measure the latency on this source instead of --data: a photo, folder, video, camera, or {GENERATED}",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        help="read the class names of a foreign .tflite from this text file, one per line",
+    )
+    parser.add_argument(
+        "--num-threads",
+        type=thread_counts,
+        default="1",
+        help="set the number of interpreter threads; 1,2 measures each model with both",
+    )
+    parser.add_argument(
+        "--runtime", choices=("auto", *RUNTIMES), default="auto", help="choose the TFLite runtime"
+    )
     _add_run_length(parser)
-    parser.add_argument("--profile", action="store_true", help="and where the network's time goes, op by op")
+    parser.add_argument("--profile", action="store_true", help="also time each op of the network")
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="and each model once more as predict --tta runs it: what it gains, and how much longer it takes",
+        help="also measure each model with test-time augmentation, as predict --tta runs it",
     )
     parser.add_argument(
         "--soak",
         type=seconds,
         metavar="MINUTES",
-        help="run the whole loop on --source for so long, and test latency, rate, memory and heat for drift",
+        help="run the whole loop on --source for this many minutes, and test latency, frame rate, memory and "
+        "temperature for drift",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="a folder for results.csv, .html, .json and .md, or soak.csv and .json",
+        help="write results.csv, .html, .json and .md, or soak.csv and .json, into this folder",
     )
     parser.add_argument(
-        "--plot", type=Path, help="draw accuracy against latency, or a soak, into this .png, .svg or .pdf"
+        "--plot",
+        type=Path,
+        help="plot accuracy against latency, or the soak over time, into this .png, .svg or .pdf",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args(argv)
 
 
 def _add_run_length(parser: Parser) -> None:
-    """How long to measure."""
+    """Adds the options that say how long to measure."""
     run_length = DEFAULT_RUN_LENGTH
     parser.add_argument(
         "--warmup-runs",
         type=whole,
         default=run_length.warmup_runs,
-        help="rounds before measuring, at least: it goes on until the models are steady",
-    )
-    parser.add_argument("--num-runs", type=positive_int, default=run_length.num_runs, help="rounds, at least")
-    parser.add_argument(
-        "--min-secs", type=seconds, default=run_length.min_secs, help="measure so long, at least"
+        help="warm up for at least this many rounds, and on until the latencies are steady",
     )
     parser.add_argument(
-        "--max-secs", type=seconds, default=run_length.max_secs, help="begin no round after these"
+        "--num-runs", type=positive_int, default=run_length.num_runs, help="measure at least this many rounds"
+    )
+    parser.add_argument(
+        "--min-secs", type=seconds, default=run_length.min_secs, help="measure for at least this many seconds"
+    )
+    parser.add_argument(
+        "--max-secs", type=seconds, default=run_length.max_secs, help="begin no round after this many seconds"
     )
 
 

@@ -1,4 +1,4 @@
-"""`dermedge benchmark compare`: two results of the benchmark, and which differences are more than noise."""
+"""`dermedge benchmark compare`: compares two results, and says which differences exceed the noise."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class ModelChange:
     Attributes:
         model: its name in both.
         num_threads: in both.
-        is_same_file: whether it is the same to the byte.
-        before_ms: median end to end in the first.
-        after_ms: in the second.
-        ratio: the second by the first.
-        low: the least ratio that the two intervals of the medians leave.
-        high: the greatest.
+        is_same_file: whether both files are bit-identical.
+        before_ms: median end-to-end latency in the first.
+        after_ms: the same in the second.
+        ratio: after_ms / before_ms.
+        low: the lowest ratio that the 95 % intervals of both medians allow.
+        high: the highest.
         verdict: FASTER or SLOWER where 1 is outside of these, SAME where it is inside, and what the runs are
             marked as where one is not good.
         accuracy: balanced accuracies with their verdict, in words.
@@ -51,10 +51,12 @@ class ModelChange:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the changes from one results.json to another; returns the exit status."""
-    parser = make_parser("benchmark compare", "Two machines, or two commits: what differs beyond noise.")
-    parser.add_argument("before", type=Path, metavar="A.json", help="a results.json of dermedge benchmark")
-    parser.add_argument("after", type=Path, metavar="B.json", help="another")
+    """Prints what changed from one results.json to another; returns the exit status."""
+    parser = make_parser(
+        "benchmark compare", "Compare two results of dermedge benchmark, of two machines or two versions."
+    )
+    parser.add_argument("before", type=Path, metavar="A.json", help="results.json of the first run")
+    parser.add_argument("after", type=Path, metavar="B.json", help="results.json of the second run")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
     before, after = read_results(arguments.before), read_results(arguments.after)
@@ -68,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(
             "\n".join(
-                [_to_text(changes), "", *_circumstances("A", before), *_circumstances("B", after), DISCLAIMER]
+                [_to_text(changes), "", *_notes("A", before), *_notes("B", after), DISCLAIMER]
             )
         )
     return 0
@@ -78,14 +80,14 @@ def read_results(path: Path) -> dict[str, Any]:
     """The content of a results.json.
 
     Raises:
-        DataError: it cannot be read, or is none of this schema.
+        DataError: it cannot be read, or has another schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read the results '{path}': {error.strerror}") from error
     except ValueError as error:
-        raise DataError(f"'{path}' is no results.json of dermedge benchmark: it is no JSON") from error
+        raise DataError(f"'{path}' is not a results.json of dermedge benchmark: it is not JSON") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise DataError(
@@ -97,7 +99,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
-    """The changes of the models that both results have, in the order of the first."""
+    """The changes of the models that are in both results, in the order of the first."""
     there = {(row["model"], row["num_threads"]): row for row in after["rows"]}
     pairs = ((row, there.get((row["model"], row["num_threads"]))) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]
@@ -117,7 +119,7 @@ def _to_text(changes: Sequence[ModelChange]) -> str:
         )
         for change in changes
     )
-    title = "Median end to end, and the range of B / A that the 95 % intervals of both medians leave."
+    title = "Median end-to-end latency, and the range of B / A that the 95 % intervals of both medians allow."
     others = [f"{change.model}: B is another file than A" for change in changes if not change.is_same_file]
     scores = [
         f"{change.model}: balanced accuracy {change.accuracy}"
@@ -156,7 +158,7 @@ def _accuracy(before: dict[str, Any] | None, after: dict[str, Any] | None) -> st
     return f"{first['value']:.3f} and {second['value']:.3f}: {verdict}"
 
 
-def _circumstances(name: str, results: dict[str, Any]) -> list[str]:
+def _notes(name: str, results: dict[str, Any]) -> list[str]:
     machine = results["machine"]
     where = f"{name}: {results['created'][:10]}, {machine['cpu']}, {machine['runtime']}, {results['frames']}"
     return [where, *(f"{name}: {fault}" for fault in results["faults"])]

@@ -1,4 +1,4 @@
-"""What the machine does while it is measured: heat, clock, throttling, and what else runs on it."""
+"""The state of the machine while it is measured: temperature, clock, throttling, and other processes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Ask = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Conditions:
-    """The machine at one moment; None stands for what this system does not tell.
+    """The state of the machine at one time; None for what this system does not report.
 
     Attributes:
         temperature_c: of the first thermal zone.
         clock_mhz: of the first core.
         governor: of the first core's frequency.
-        throttling: what a Raspberry Pi's firmware holds against the clock now; empty where nothing.
-        throttle_events: how often the first core was slowed for heat since the system's start, on Intel.
+        throttling: limits of the clock that a Raspberry Pi's firmware reports now; empty if there are none.
+        throttle_events: how often the first core was throttled for heat since boot, on Intel.
     """
 
     temperature_c: float | None
@@ -50,11 +50,11 @@ class Conditions:
 
 
 def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditions:
-    """The conditions now.
+    """Reads the state now.
 
     Args:
         root: where /proc and /sys are.
-        ask: a Raspberry Pi's firmware, where its flags are in no file.
+        ask: asks a Raspberry Pi's firmware, whose flags may be in no file.
     """
     cpu0 = root / "sys/devices/system/cpu/cpu0"
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
@@ -68,9 +68,9 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
 
 def busy_s(root: Path = Path("/")) -> float | None:
-    """Seconds that all cores together have worked since the system's start, or None where it is not told.
+    """Seconds of work of all cores together since boot, or None if the system does not report them.
 
-    Time that another guest of the same host took away (steal) counts as work: it was not ours.
+    Time that another guest of the same host took (steal) counts as work of others.
     """
     fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
     if len(fields) <= max(_BUSY_FIELDS) + 1 or fields[0] != "cpu":
@@ -79,14 +79,17 @@ def busy_s(root: Path = Path("/")) -> float | None:
 
 
 class OtherProcesses:
-    """Measures how many cores others, not our children that ended, have kept busy since it was made."""
+    """Counts how many cores other processes keep busy, from its creation on.
+
+    Children of this process count as its own once they have ended.
+    """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._busy_s, self._own_s, self._at_s = busy_s(root), _own_s(), time.perf_counter()
 
-    def cores(self) -> float | None:
-        """The mean number of cores that other processes took, or None where it is not told."""
+    def busy_cores(self) -> float | None:
+        """The mean number of cores that other processes used, or None if the system does not report it."""
         now_s = busy_s(self._root)
         if now_s is None or self._busy_s is None:
             return None
@@ -95,13 +98,13 @@ class OtherProcesses:
 
 
 def _own_s() -> float:
-    """Seconds of processor time of this process, and of its children that have been waited for."""
+    """Processor seconds of this process and of its children that have ended."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 
 
 def read_text(path: Path) -> str | None:
-    """A small text file without white space and the NULs of the device tree at its ends, or None."""
+    """The text of a small file without spaces and NULs at its ends; None if it is empty or unreadable."""
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None
     except OSError:
@@ -109,7 +112,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path, divisor: float = 1) -> float | None:
-    """The number in a file by ``divisor``, or None."""
+    """The number in a file divided by ``divisor``; None if there is none."""
     try:
         return float(read_text(path) or "") / divisor
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether a series of a long run rises or falls, by a test that is stated, and by how much."""
+"""Tests whether a series of measurements rises or falls over time, and estimates by how much."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class Drift:
     """The trend of a series.
 
     Attributes:
-        start: its median over the first fifth of the windows.
+        start: median over the first fifth of the values.
         change: Theil-Sen's slope times the length of the run, in the unit of the series.
         low: lower end of the 95 % interval of the change.
         high: its upper end.
-        p_value: of Mann-Kendall's test, two-sided, its variance raised where neighbours resemble each other:
-            how often a series without trend would rise or fall so steadily.
-        windows: how many values.
+        p_value: of the two-sided Mann-Kendall test, whose variance is corrected for autocorrelation.
+        windows: number of values.
     """
 
     start: float
@@ -40,7 +39,7 @@ class Drift:
 
 
 def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
-    """The trend of values at rising times; None of fewer than LEAST_WINDOWS.
+    """The trend of values at rising times in seconds; None for fewer than LEAST_WINDOWS values.
 
     Sources: Mann, "Nonparametric tests against trend", 1945; Sen, "Estimates of the regression coefficient
     based on Kendall's tau", 1968; Yue and Wang, "The Mann-Kendall test modified by effective sample size",
@@ -56,7 +55,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     slope = float(np.median(slopes))
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
-    # Sen's interval: the slopes whose ranks are so far from the middle
+    # Sen's interval: the slopes whose rank is within this distance of the middle
     reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1
@@ -72,16 +71,16 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
 
 
 def _variance(y: NDArray[np.float64]) -> float:
-    """Of Mann-Kendall's score without a trend, less what ties take from it."""
+    """The variance of the Mann-Kendall score without a trend, corrected for ties."""
     n = len(y)
     ties = np.unique(y, return_counts=True)[1]
     return float((n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18)
 
 
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
-    """By how much neighbours that resemble each other raise that variance: (1 + r) / (1 - r), 1 or more.
+    """The factor of that variance for autocorrelation: (1 + r) / (1 - r), 1 or more.
 
-    r is the correlation of neighbours, corrected for what a fitted trend takes from it in a short series.
+    r is the lag-1 autocorrelation, corrected for the bias of a short detrended series.
     """
     n = len(residuals)
     centred = residuals - residuals.mean()

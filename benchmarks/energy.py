@@ -1,8 +1,8 @@
-"""What a prediction costs in energy, where the machine can tell.
+"""The energy of a prediction, on machines that have a meter.
 
-Two meters are known: the counters of RAPL, on x86, and the power chip of a Raspberry Pi 5. Both see all that
-the processor (RAPL's package) or the board (the chip's rails) does, so models run one at a time, block by
-block in turn, on a machine that should do nothing else; what it takes when idle is not subtracted.
+Two meters are supported: the RAPL counters of x86 processors, and the power chip (PMIC) of a Raspberry Pi 5.
+Both measure the whole processor or board, so the models run one at a time, in alternating blocks, and nothing
+else should run. The idle power is not subtracted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MICRO, _MILLI = 1e-6, 1e-3
 
 
 class Meter(Protocol):
-    """Tells the energy that the machine takes."""
+    """Measures the energy that the machine uses."""
 
     @property
     def name(self) -> str:
         """What it measures, in words."""
 
     def joules(self, work: Callable[[], None]) -> float:
-        """Does the work, and returns what it took."""
+        """Does the work, and returns the energy that was used meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Rapl:
 
 @dataclass(frozen=True)
 class Pmic:
-    """The rails of a Raspberry Pi 5: their power, sampled, times the seconds; without what USB feeds."""
+    """The power of all rails of a Raspberry Pi 5, sampled, times the seconds; USB devices are not included."""
 
     ask: Ask
     name: str = field(default="Raspberry Pi 5 power chip, all rails", init=False)
@@ -88,7 +88,7 @@ class Pmic:
 
 
 def rails_watts(answer: str) -> float:
-    """The sum over the rails, of what `vcgencmd pmic_read_adc` says.
+    """The power of all rails together, from the answer of `vcgencmd pmic_read_adc`.
 
     It has a line ``NAME_A current(7)=1.5A`` and a line ``NAME_V volt(15)=0.8V`` for each rail, and others.
     """
@@ -98,7 +98,7 @@ def rails_watts(answer: str) -> float:
 
 
 def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
-    """The meter of this machine, or None where it has none that this user may read."""
+    """The meter of this machine, or None if it has none that this user may read."""
     zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
     packages = [zone for zone in zones if (read_text(zone / "name") or "").startswith("package")]
     if packages and all(read_number(zone / "energy_uj") is not None for zone in packages):
@@ -112,7 +112,7 @@ def energy_mj(
     frames: Sequence[NDArray[np.uint8]],
     block_s: float = _BLOCK_S,
 ) -> list[float]:
-    """The energy of one frame in millijoules, for each predictor; BLOCKS blocks of ``block_s``, in turn."""
+    """The energy of one frame in millijoules for each predictor, over alternating blocks of ``block_s``."""
     joules, counts = np.zeros(len(predictors)), np.zeros(len(predictors), int)
     with one_opencv_thread():
         for _ in range(_BLOCKS):

@@ -1,7 +1,7 @@
-"""How long one frame takes, where the time goes, and how far single frames stray from it.
+"""Measures the latency of predictions, its parts, and its spread.
 
-All models are open at once and take turns, frame by frame, so that what the machine does meanwhile (another
-process, a clock that falls with the heat) falls on all of them and a ratio of two models holds.
+All models are loaded at once and take turns, frame by frame. Disturbances of the machine (another process, a
+clock that falls with the heat) then affect all of them alike, and the ratio of two models stays right.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ __all__ = [
 ]
 
 _REPORT_EVERY_ROUNDS = 10
-# The warm-up has ended when the medians of two windows that follow each other are so near, for every model.
+# The warm-up ends when the medians of two successive windows differ by less than this for every model.
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
 _MAX_WARMUP_S = 30.0
-# How often the machine's conditions are looked at; the round after it is not counted.
+# How often the machine's conditions are read; the round after it is not counted.
 LOOK_EVERY_S = 2.0
-# Neighbouring times resemble each other, so that blocks of them are drawn.
+# Successive times are correlated, so the bootstrap samples blocks of them.
 _BLOCK_ROUNDS = 32
-_DRAWS = 1000
+_SAMPLES = 1000
 _SAMPLED_AT_ONCE = 1 << 20
 _INTERVAL = (2.5, 97.5)
 _Z_95 = 1.96
-# A run is cut into so many windows, for what changes slowly; shorter ones than this tell nothing.
+# Numbers of windows that a run is cut into to see slow changes, and the least length of a window.
 _WINDOWS = (2, 4, 8, 16)
 _LEAST_WINDOW = 8
-# Of fewer times, the 99.9th percentile would only be about the greatest.
+# For fewer times, the 99.9th percentile would be about the maximum.
 _LEAST_FOR_P999 = 1000
 _MS_PER_S = 1e3
 NS_PER_MS = 1e6
@@ -66,21 +66,21 @@ _Look = Callable[[], Conditions]
 
 
 class Predictor(Protocol):
-    """What is measured; `edge.Classifier` is one."""
+    """Anything that can be timed; `dermedge.edge.model.classifier.Classifier` is one."""
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
-        """Classifies one uint8 [h, w, 3] BGR frame and says how long each part took."""
+        """Classifies one uint8 [h, w, 3] BGR frame, and times its parts."""
 
 
 @dataclass(frozen=True)
 class RunLength:
-    """How long to measure; names and meanings are those of LiteRT's benchmark tool.
+    """How long to measure; names and meanings as in LiteRT's benchmark tool.
 
     Attributes:
-        warmup_runs: rounds of warm-up at least; it ends when the models are steady.
-        num_runs: measured rounds at least, 1 or more.
-        min_secs: the measurement takes at least so long.
-        max_secs: neither warm-up nor measurement begins a round after so many seconds, but the first.
+        warmup_runs: least number of warm-up rounds; the warm-up goes on until the models are steady.
+        num_runs: least number of measured rounds, 1 or more.
+        min_secs: least duration of the measurement.
+        max_secs: no round but the first begins after this, in the warm-up and in the measurement.
     """
 
     warmup_runs: int = 50
@@ -91,12 +91,12 @@ class RunLength:
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle and the tail of repeated times, in milliseconds.
+    """Percentiles of repeated times, in milliseconds.
 
     Attributes:
         low: lower end of the 95 % interval of the median.
         high: its upper end.
-        p999: the 99.9th percentile, or None of fewer than LEAST_FOR_P999 times.
+        p999: the 99.9th percentile; None for fewer than 1000 times.
     """
 
     median: float
@@ -116,9 +116,9 @@ class Latency:
         preprocess: frame to input tensor.
         invoke: the interpreter.
         postprocess: output tensors to calibrated probabilities.
-        total: the three of one frame together; not the sum of their medians.
-        cpu_ms: the mean processor time of one frame, of all threads.
-        drift: the median total of the second half relative to that of the first, less 1.
+        total: the three of one frame together; its median is not the sum of their medians.
+        cpu_ms: mean processor time of one frame over all threads.
+        drift: median total of the second half divided by that of the first, minus 1.
     """
 
     preprocess: Spread
@@ -130,22 +130,22 @@ class Latency:
 
     @property
     def overhead(self) -> float:
-        """What is done outside the interpreter, as a share of what is done in it, by the medians."""
+        """Time outside the interpreter divided by the time inside it, by the medians."""
         return (self.preprocess.median + self.postprocess.median) / self.invoke.median
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What models that took turns have told.
+    """The result of models that took turns.
 
     Attributes:
-        latencies: one a model.
+        latencies: one per model.
         warmup_runs: rounds before the measured ones.
-        is_steady: whether the warm-up ended because the models were steady.
+        is_steady: whether the models had become steady when the warm-up ended.
         secs: from the first measured round to the last.
-        harness: what the measuring itself took between the predictions, as a share of them, the median over
-            the rounds; it is in none of the times.
-        others_cores: the mean number of cores that other processes kept busy, or None where not told.
+        harness: time that measuring took between the predictions, as a part of theirs; median over the
+            rounds. None of the latencies includes it.
+        others_cores: mean number of cores that other processes kept busy; None if not reported.
         conditions: before the warm-up, during the measurement and after it.
     """
 
@@ -160,15 +160,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasuredRounds:
-    """What was read in the measured rounds.
+    """The readings of the measured rounds.
 
     Attributes:
-        timings: one a model, of each round.
-        cpu_ms: the mean processor time of a frame, one a model.
+        timings: for each round, one per model.
+        cpu_ms: mean processor time of a frame, one per model.
         secs: from the first round to the last.
-        harness: as that of `Measurement`.
-        others_cores: as that of `Measurement`.
-        conditions: of the machine meanwhile.
+        harness: as in `Measurement`.
+        others_cores: as in `Measurement`.
+        conditions: of the machine during the rounds.
     """
 
     timings: list[list[Timing]]
@@ -180,7 +180,7 @@ class MeasuredRounds:
 
 
 def spread(times_ms: Sequence[float]) -> Spread:
-    """Percentiles of at least one time, linear between neighbours, and the interval of the median."""
+    """Percentiles of one or more times, interpolated linearly, and the interval of the median."""
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
     low, high = median_interval(times_ms)
     return Spread(
@@ -189,13 +189,16 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the median of times in the order in which they were taken, for the next run too.
+    """The 95 % interval of the median, meant to hold for the next run too.
 
-    Chance among neighbours is told by the circular block bootstrap (Politis and Romano, "A circular
-    block-resampling procedure for stationary data", 1992). What the machine does slowly does not average out:
-    a run of twice the length wanders as far, and the next one begins elsewhere. So the standard deviation of
-    the medians of windows, less what chance leaves of it, widens the interval whole, and not by the root of
-    their number. What changes more slowly than a run takes cannot be seen in it: `dermedge.benchmarks.lab.repeat` does.
+    Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular
+    block-resampling procedure for stationary data", 1992). Slow changes of the machine do not average out: a
+    run of twice the length drifts as far. The interval is therefore widened by 1.96 standard deviations of the
+    medians of windows, after their random part is subtracted. Changes slower than a run cannot be seen in it;
+    `python -m dermedge.benchmarks.lab repeat` measures those.
+
+    Args:
+        times_ms: in the order in which they were measured.
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)
@@ -208,7 +211,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
 
 
 def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
-    """The spreads of at least one prediction's timings, in the order in which they were taken."""
+    """The latency from one or more timings, in the order in which they were measured."""
     totals = [one.total_ms for one in timings]
     half = max(1, len(totals) // 2)
     return Latency(
@@ -228,14 +231,14 @@ def measure(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> Measurement:
-    """Times the predictors in turn (A B A B …), each on every frame.
+    """Times the predictors in turn (A B A B …) on all frames.
 
     Args:
         predictors: all loaded.
-        frames: uint8 BGR, shown in turn; at any moment each predictor sees another one, so that
-            none finds its frame in a cache because its predecessor has just read it.
-        rules: how long.
-        progress: is told how far it is.
+        frames: uint8 BGR, shown in turn. In each round every predictor gets another one, so that none finds its
+            frame in a cache because another has just read it.
+        run_length: how long to measure.
+        progress: shows the status.
         look: reads the machine's conditions.
     """
     before = look()
@@ -262,10 +265,10 @@ def take_rounds(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> MeasuredRounds:
-    """The measured rounds alone; the arguments are those of `measure`."""
+    """Measures the rounds alone, without a warm-up; arguments as in `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
-    # NumPy waits until after the rounds: between them its code would be cold, and push the models' out
+    # no NumPy between the rounds: it would push the models out of the caches
     stamps_ns: list[list[int]] = []
     walls_s: list[float] = []
     company, began = OtherProcesses(), perf_counter()
@@ -288,7 +291,7 @@ def take_rounds(
         cpu_ms=(np.diff(stamps_ns).mean(axis=0) / NS_PER_MS).tolist(),
         secs=secs,
         harness=float(np.median(walls_s / predicting_s)) - 1,
-        others_cores=company.cores(),
+        others_cores=company.busy_cores(),
         conditions=conditions,
     )
 
@@ -296,10 +299,10 @@ def take_rounds(
 def warm_up(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], run_length: RunLength
 ) -> tuple[int, bool]:
-    """Runs rounds until all predictors are steady; returns how many, and whether they were.
+    """Runs rounds until all predictors are steady; returns their number, and whether they became steady.
 
-    Steady are those whose median over the last STEADY_ROUNDS rounds is within STEADY_WITHIN of that over as
-    many rounds before. After MAX_WARMUP_S, or ``max_secs`` if that is less, it is given up.
+    A predictor is steady when its median over the last STEADY_ROUNDS rounds differs by at most STEADY_WITHIN
+    from that over the STEADY_ROUNDS rounds before. The warm-up gives up after 30 s or ``max_secs``.
     """
     totals: list[list[float]] = []
     ends = perf_counter() + min(_MAX_WARMUP_S, run_length.max_secs)
@@ -313,10 +316,9 @@ def warm_up(
 
 @contextmanager
 def one_opencv_thread() -> Iterator[None]:
-    """Holds OpenCV to one thread.
+    """Limits OpenCV to one thread.
 
-    Its pool would take all cores for the preprocessing, whatever the interpreter was given, and be asleep or
-    awake by turns.
+    Its thread pool would use all cores for the preprocessing, and sleep and wake in between.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -331,11 +333,11 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
     blocks = -(-len(times) // block)
     random = np.random.default_rng(0)
     # at once as many samples as fit into some megabytes
-    samples = max(1, min(_DRAWS, _SAMPLED_AT_ONCE // (blocks * block)))
+    samples = max(1, min(_SAMPLES, _SAMPLED_AT_ONCE // (blocks * block)))
     medians = np.concatenate(
         [
             _medians_of_blocks(times, random.integers(0, len(times), (count, blocks, 1)), block)
-            for count in _parts(_DRAWS, samples)
+            for count in _parts(_SAMPLES, samples)
         ]
     )
     low, high = np.percentile(medians, _INTERVAL).tolist()
@@ -357,9 +359,9 @@ def _parts(total: int, size: int) -> list[int]:
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
-    """The standard deviation of the medians of ``count`` windows beyond that of chance, in their unit.
+    """The standard deviation of the medians of ``count`` windows, without its random part.
 
-    That of chance is read from the order statistics one standard deviation of the binomial distribution
+    The random part is estimated from the order statistics one standard deviation of the binomial distribution
     below and above the middle of a window.
     """
     length = len(times) // count
@@ -388,7 +390,7 @@ def _goes_on(rounds: int, secs: float, run_length: RunLength) -> bool:
 def _round(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int
 ) -> tuple[list[Timing], list[int]]:
-    """One prediction of each, and the process's processor time before, between and after, in nanoseconds."""
+    """One prediction of each, and the processor time before, between and after them, in nanoseconds."""
     timings, stamps = [], [process_time_ns()]
     for place, predictor in enumerate(predictors):
         timings.append(predictor.predict(frames[(number + place) % len(frames)]).timing)

@@ -1,4 +1,4 @@
-"""A benchmark as one page of HTML that needs no other file, no network, and no package to write it."""
+"""The report as one HTML page without external files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 from string import Template
 
 from dermedge import DISCLAIMER
-from dermedge.benchmarks.report import BenchmarkReport, ModelResult, circumstances, tables
+from dermedge.benchmarks.report import BenchmarkReport, ModelResult, notes, tables
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.text_table import TextTable
 
@@ -45,30 +45,28 @@ $doubt
 percentile.</figcaption></figure>
 $tables
 <ul>
-$circumstances
+$notes
 </ul>
 </body>
 </html>
 """)
-_DOUBT = (
-    '<p class="warning">Figures marked noisy or throttled are not to be relied on; the reasons are below.</p>'
-)
+_DOUBT = '<p class="warning">Do not rely on figures marked noisy or throttled; the reasons are below.</p>'
 
 
 def to_html(report: BenchmarkReport) -> str:
-    """The page, with the tables and circumstances of the terminal and a plot of the latencies."""
+    """The page: a plot of the latencies, and the tables and notes of the terminal report."""
     return _PAGE.substitute(
         date=escape(report.created[:10]),
         disclaimer=escape(DISCLAIMER),
         doubt="" if all(report.mark(row) == GOOD for row in report.rows) else _DOUBT,
         plot=latency_svg(report.rows),
         tables="\n".join(map(_table, tables(report))),
-        circumstances="\n".join(f"<li>{escape(line)}</li>" for line in circumstances(report)),
+        notes="\n".join(f"<li>{escape(line)}</li>" for line in notes(report)),
     )
 
 
 def latency_svg(rows: Sequence[ModelResult]) -> str:
-    """A bar for each row: to its median, and on to its 99th percentile."""
+    """A bar for each result: dark to its median, light to its 99th percentile."""
     scale = _PLOT_WIDTH / max(row.latency.total.p99 for row in rows)
     step = _BAR_HEIGHT + _BAR_GAP
     width, height = _NAMES_WIDTH + _PLOT_WIDTH + 70, step * len(rows)

@@ -1,4 +1,4 @@
-"""The picture of a benchmark: accuracy and melanoma sensitivity against latency. Needs matplotlib."""
+"""Plots accuracy and melanoma sensitivity against latency, with matplotlib."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH_INCHES, _PANEL_INCHES = 8.0, 4.2
 _DPI = 150
 # Area of a marker in square points for a file of one MB.
 _AREA_PER_MB = 60
-# Where the slowest takes so many times as long as the fastest, the others would lie in one corner.
+# The latency axis is logarithmic if the slowest model takes at least this many times as long as the fastest.
 _LOGARITHMIC_FROM = 8
 _MIN_AREA = 25
 # Between two names, as a share of the height of the axes.
@@ -34,7 +34,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 
 
 def check_plot(path: Path) -> None:
-    """What can be known before a long run.
+    """Finds what would prevent the plot, before a long run.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -43,15 +43,14 @@ def check_plot(path: Path) -> None:
     if util.find_spec("matplotlib") is None:
         raise MissingExtra("matplotlib", "benchmark")
     if path.suffix.lower() not in _SUFFIXES:
-        raise OptionError(f"--plot is '{path}'; its name must end in {', '.join(_SUFFIXES)}")
+        raise OptionError(f"--plot is '{path}'; the file name must end in {', '.join(_SUFFIXES)}")
 
 
 def save_plot(report: BenchmarkReport, path: Path) -> None:
-    """Draws what each model is worth against what it costs, and the Pareto front of both.
+    """Plots scores against median end-to-end latency, with the Pareto front.
 
-    Across: median end-to-end latency; up: balanced accuracy and, below, the sensitivity for melanoma, with
-    their intervals. A filled marker is on the front: no other model is as fast and as good. Its area is the
-    file's size.
+    One panel shows the balanced accuracy, the next the sensitivity for melanoma, with 95 % intervals. A filled
+    marker is on the front: no other model is as fast and as good. The area of a marker is the file size.
 
     Raises:
         StorageError: the file cannot be written.
@@ -63,11 +62,11 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
     for axes, (title, scores) in zip(
         figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
     ):
-        _draw(axes, report.rows, scores)
+        _plot_panel(axes, report.rows, scores)
         axes.set_ylabel(f"{title},\nwith 95 % interval")
     axes.set_xlabel(f"median latency end to end, ms per {FRAME_WIDTH}x{FRAME_HEIGHT} frame")
     figure.suptitle(
-        "Worth against cost. Dashed, filled: the Pareto front; area of a marker: size of the file",
+        "Score against latency. Dashed line, filled markers: Pareto front; area of a marker: file size",
         fontsize=10,
     )
     foot = f"{report.machine.cpu}, {report.machine.runtime}; {report.data}. {DISCLAIMER}"
@@ -77,9 +76,9 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of (cost, worth) points, by rising cost, that no other is at most as dear and better than.
+    """Indices of the (cost, score) points on the Pareto front, by rising cost.
 
-    Of equal points all are on it.
+    A point is on it if no other has at most its cost and a higher score; equal points all are.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
@@ -98,8 +97,8 @@ def _panels(rows: Sequence[ModelResult]) -> dict[str, list[Score | None]]:
     }
 
 
-def _draw(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]) -> None:
-    """The points of one panel, where there is a score, with the front and the names."""
+def _plot_panel(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]) -> None:
+    """Plots one panel: the points that have a score, the front and the names."""
     points = {index: (rows[index].latency.total.median, score) for index, score in enumerate(scores) if score}
     indices = list(points)
     plain = [(latency_ms, score.value) for latency_ms, score in points.values()]
@@ -137,15 +136,15 @@ def _draw(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]
 
 
 def plain_axes(axes: Any, which: str = "major") -> None:
-    """A light grid at the ticks of a kind, and no frame above and at the right."""
+    """Gives the axes a light grid at these ticks, and no lines at the top and the right."""
     axes.grid(color="#e8e8e8", linewidth=0.8, which=which)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tuple[float, Score]]) -> None:
-    """The models' names in a column right of the axes, each joined to its point by a thin line.
+    """Writes the models' names in a column right of the axes, each joined to its point by a thin line.
 
-    Beside the points they would cover each other: good models are alike.
+    Names beside the points would overlap, since good models lie close together.
     """
     bottom, top = axes.get_ylim()
     order = sorted(points, key=lambda index: points[index][1].value)
@@ -174,7 +173,7 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
 
 
 def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
-    """Ascending heights moved apart to ``spacing`` or more, by as little at the lower end as suffices."""
+    """Rising heights moved apart to at least ``spacing``, and down if the highest would exceed 1."""
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + spacing) if moved else height)

@@ -1,9 +1,9 @@
-"""Where the time of a .tflite goes, op by op, on the device at hand.
+"""Times each op of a .tflite file on this device.
 
-The runtime shows Python no profile. So every op is cut out of the flatbuffer into a model of its own, with
-the ops that unpack its weights, and all of these and the whole model take turns. What an op takes alone is
-not exactly its part of the whole: each model has the cost of one call, and kernels that hand on their results
-are kept apart. How far the sum is from the whole is therefore part of the result.
+The runtime gives Python no profile. Every op is therefore cut out into a model of its own, together with the ops
+that unpack its weights, and these models and the whole one take turns. The time of an op alone differs from its
+part of the whole: each model adds the cost of a call, and ops that would be fused are separate. The result
+states how far the sum of the ops is from the whole.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class OpTime:
     """One op.
 
     Attributes:
-        number: its place in the order in which they run, from 0.
-        kind: as the schema calls it, ``CONV_2D``.
+        number: index in the order of execution, from 0.
+        kind: name in the schema, such as ``CONV_2D``.
         shape: of its first output.
         macs: multiply-accumulates.
-        ms: the median of the op alone, or None where it does not run alone.
+        ms: median time of the op alone; None if it cannot run alone.
     """
 
     number: int
@@ -56,9 +56,9 @@ class Profile:
     """All ops of one model at one number of threads.
 
     Attributes:
-        ops: in the order in which they run, without those that only unpack weights.
-        whole_ms: the median of the whole model, which took turns with them.
-        rounds: how often each ran.
+        ops: in the order of execution, without those that only unpack weights.
+        whole_ms: median time of the whole model, measured in turn with them.
+        rounds: number of runs of each.
     """
 
     ops: tuple[OpTime, ...]
@@ -67,7 +67,7 @@ class Profile:
 
     @property
     def parts_ms(self) -> float:
-        """The sum over the ops; beside `whole_ms` it tells how far a part may be believed."""
+        """The sum over the ops; its distance from `whole_ms` shows how exact the parts are."""
         return sum(op.ms or 0.0 for op in self.ops)
 
 
@@ -107,12 +107,12 @@ def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: 
 
 
 def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
-    """A .tflite of one op, whose inputs and outputs are those of the op.
+    """A .tflite of one op, with the op's inputs and outputs.
 
     Args:
         root: a `ModelT`; it is not changed.
         number: of the op in the first subgraph.
-        unpacking: as `_unpacking` gives it; of these ops, those that the op reads go along.
+        unpacking: as `_unpacking` gives it; those of these ops whose output the op reads are included.
     """
     from dermedge.convert.to_tflite.share_buffers import pack
 
@@ -148,7 +148,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Tensor -> the op that makes it of constants alone, as DEQUANTIZE does of float16 weights."""
+    """Tensor -> the op that computes it from constants alone, such as DEQUANTIZE of float16 weights."""
     return {
         int(operator.outputs[0]): number
         for number, operator in enumerate(root.subgraphs[0].operators)
@@ -170,7 +170,7 @@ def _moved(operator: Any, place: dict[int, int]) -> Any:
 
 
 def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
-    """An interpreter, or None for an op that does not run alone, such as one that reads a variable."""
+    """An interpreter, or None for an op that cannot run alone, such as one that reads a variable."""
     try:
         interpreter = open_interpreter(path, num_threads, runtime)
         interpreter.invoke()
@@ -180,7 +180,7 @@ def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
 
 
 def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> list[list[float]]:
-    """Milliseconds, [rounds][interpreters]; at least one round, and 0 for None."""
+    """Milliseconds [rounds][interpreters], of one or more rounds; 0 for None."""
     rounds: list[list[float]] = []
     ends = perf_counter() + max_secs
     while not rounds or (len(rounds) < _WARMUP_ROUNDS + MAX_ROUNDS and perf_counter() < ends):

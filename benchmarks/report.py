@@ -1,4 +1,4 @@
-"""The result of a benchmark as values, and as a table, CSV, JSON and Markdown, and with `page`, HTML."""
+"""The results of a benchmark, and how they are written: as text, CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = [
     "SCHEMA",
     "BenchmarkReport",
     "ModelResult",
-    "circumstances",
     "hardware",
+    "notes",
     "save",
     "software",
     "tables",
@@ -45,28 +45,28 @@ _PERCENTILES = ("median", "low", "high", "p90", "p99", "p999")
 _SLOWEST_OPS = 10
 _PROFILE_HEAD = ("op", "ms", "share", "MMAC", "GMAC/s")
 _MACS_PER_MMAC = 1e6
-# Above this many, recall by class stands in the CSV and JSON only.
+# With more classes than this, only the CSV and JSON have the recall of each class.
 _MAX_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model at one number of threads.
+    """The results of one model at one number of threads.
 
     Attributes:
         model: a short name, unique in the report.
-        path: as it was given.
+        path: of the file, or the name of a shipped model.
         sha256: of the file.
         size_bytes: of the file.
-        quantization: as its manifest states it, or None.
-        input_size: side of the network's input in pixels.
+        quantization: as stated in its manifest, or None.
+        input_size: side of the input in pixels.
         num_threads: of the interpreter.
         start: the cold start.
         latency: the warm times.
-        loop: the whole loop on the source, or None where its quality gate let no frame through.
-        energy_mj: of one frame in millijoules, or None where the machine has no meter.
-        profile: where the time of the network goes, or None where it was not asked for.
-        accuracy: the scores, or None where they were not measured.
+        loop: the times of the whole loop on the source; None if its quality gate passed no frame.
+        energy_mj: energy of one frame in millijoules; None if the machine has no meter.
+        profile: the times of the ops; None if not requested.
+        accuracy: the scores; None if not measured.
     """
 
     model: str
@@ -86,22 +86,22 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """All models of one run; at least one row.
+    """The results of one run, of one or more models.
 
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: on which.
-        frames: what the latencies were taken on.
-        source: what the whole loop read.
-        data: what the accuracies were taken on, or None where they were not measured.
-        warmup_runs: that went before the measured ones.
-        secs: that were measured.
-        harness: what the measuring took between the predictions, as a share of them; in no figure.
-        others_cores: the mean number of cores that other processes kept busy, or None.
-        meter: what the energy was read from, or None.
+        machine: that it ran on.
+        frames: what the latencies were measured on, in words.
+        source: what the whole loop read, in words.
+        data: the photos that were scored, in words; None without accuracy.
+        warmup_runs: number of warm-up rounds.
+        secs: duration of the measured rounds.
+        harness: time of the measuring itself, as a part of the predictions'; no figure includes it.
+        others_cores: mean number of cores that other processes kept busy; None if not reported.
+        meter: of the energy; None without one.
         conditions: of the machine before, during and after.
-        faults: why the run is noisy or throttled; those of single models follow from their rows.
+        faults: reasons why the run is noisy or throttled; those of single models follow from their rows.
         rows: models in the order they were given, each with its numbers of threads.
     """
 
@@ -121,7 +121,7 @@ class BenchmarkReport:
     rows: tuple[ModelResult, ...]
 
     def invoke_ratio(self, row: ModelResult) -> float:
-        """The median invoke of a row relative to that of the first; both were measured in turn."""
+        """The median invoke time of a row divided by that of the first; both were measured in turn."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
@@ -130,7 +130,7 @@ class BenchmarkReport:
 
 
 def tables(report: BenchmarkReport) -> list[TextTable]:
-    """What a person wants to see side by side."""
+    """All tables of the report."""
     shown = [
         _latency_table(report),
         _parts_table(report),
@@ -145,18 +145,18 @@ def tables(report: BenchmarkReport) -> list[TextTable]:
 
 def to_text(report: BenchmarkReport) -> str:
     """The report for a terminal of TABLE_WIDTH columns."""
-    lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in circumstances(report))
+    lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in notes(report))
     return "\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)])
 
 
 def to_markdown(report: BenchmarkReport) -> str:
-    """The report as a page."""
+    """The report in Markdown."""
     parts = [f"# Benchmark, {report.created[:10]}", *(table.to_markdown() for table in tables(report))]
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in circumstances(report))]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in notes(report))]) + "\n"
 
 
 def to_json(report: BenchmarkReport) -> str:
-    """All values, with the three that are derived, under a versioned schema; null is "not measured"."""
+    """All values under a versioned schema, with three that follow from them; null is "not measured"."""
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
         values |= {
@@ -168,7 +168,7 @@ def to_json(report: BenchmarkReport) -> str:
 
 
 def to_csv(report: BenchmarkReport) -> str:
-    """One line a row, units in the names of the columns; an empty cell is "not measured"."""
+    """One line per row, with units in the column names; an empty cell is "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
 
@@ -188,8 +188,8 @@ def save(report: BenchmarkReport, folder: Path) -> list[Path]:
     return [folder / name for name in writers]
 
 
-def circumstances(report: BenchmarkReport) -> list[str]:
-    """What the figures hold for, a line each."""
+def notes(report: BenchmarkReport) -> list[str]:
+    """Notes on the run, one line each."""
     return [
         hardware(report.machine),
         *_state(report),
@@ -200,7 +200,7 @@ def circumstances(report: BenchmarkReport) -> list[str]:
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
         f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} beside them",
         f"energy: {report.meter or NOT_MEASURED}; MB are 10^6 bytes",
-        *(f"not to be relied on: {fault}" for fault in _faults(report)),
+        *(f"do not rely on it: {fault}" for fault in _faults(report)),
         DISCLAIMER,
     ]
 
@@ -214,7 +214,7 @@ def hardware(machine: Machine) -> str:
 
 
 def software(machine: Machine) -> str:
-    """A line on what runs on it."""
+    """A line on its software."""
     return (
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}"
@@ -222,7 +222,7 @@ def software(machine: Machine) -> str:
 
 
 def _state(report: BenchmarkReport) -> list[str]:
-    """The machine before, during and after, a line."""
+    """A line on the machine before, during and after the run."""
     before, *during, after = report.conditions
     load = report.machine.load
     known = {
@@ -237,7 +237,7 @@ def _state(report: BenchmarkReport) -> list[str]:
 
 
 def _course(values: Sequence[float | None], unit: str) -> str | None:
-    """What was before, the range in between, and what was after."""
+    """The first value, the range, and the last value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -400,7 +400,7 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
 
 
 def _recall_table(report: BenchmarkReport) -> TextTable | None:
-    """The classes down, the models across by their numbers; None without accuracy or with many classes."""
+    """A row per class and a column per model; None without accuracy, or with many classes."""
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
     if not recalls or len(recalls[0]) > _MAX_CLASSES_SHOWN:
@@ -412,7 +412,7 @@ def _recall_table(report: BenchmarkReport) -> TextTable | None:
 
 
 def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
-    """The kinds of ops, and the slowest ops; shares are of the sum of the parts."""
+    """A table of the kinds of ops, and one of the slowest ops."""
     of = _named(row)
     kinds = {
         kind: [op for op in profile.ops if op.kind == kind]
@@ -454,7 +454,7 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
 
 
 def _first_rows(report: BenchmarkReport) -> list[ModelResult]:
-    """One row a model: accuracy does not depend on the threads."""
+    """The first row of each model: accuracy does not depend on the threads."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
 
 

@@ -1,4 +1,4 @@
-"""`dermedge benchmark --soak MINUTES`: the whole loop for a long time, in windows, and tested for drift."""
+"""`dermedge benchmark --soak MINUTES`: runs the whole loop for a long time, and tests it for drift."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 _SCHEMA = "dermedge-soak/1"
-# As many windows as the time has, but none longer or shorter than these.
+# The run is cut into this many windows, but none shorter or longer than these.
 _WINDOWS = 60
 MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
 _S_PER_MINUTE = 60.0
-# Of 5 % over the four series that are tested.
+# A significance level of 5 %, divided by the four series that are tested.
 _ALPHA = 0.05 / 4
-# field of Window -> (what it is called, unit)
+# field of SoakWindow -> (title, unit)
 SERIES = {
     "latency_ms": ("end to end, median", "ms"),
     "fps": ("frame rate", "frames/s"),
@@ -62,19 +62,19 @@ _COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 
 @dataclass(frozen=True)
 class SoakWindow:
-    """One stretch of a long run; None is what was not told, or what no frame that reached the network told.
+    """One window of a long run; None for what was not reported, or needs a frame that passed the gate.
 
     Attributes:
-        at_s: its middle, seconds from the start.
-        latency_ms: median from the start of the capture to the decision.
+        at_s: middle of the window, seconds from the start.
+        latency_ms: median from capture to decision.
         p99_ms: its 99th percentile.
-        fps: frames a second.
+        fps: frames per second.
         memory_mb: resident at its end, in 10^6 bytes.
         temperature_c: at its end.
         clock_mhz: at its end.
         others_cores: the mean number of cores that other processes kept busy.
         frames: in it.
-        rejected: of these, by the quality gate.
+        rejected: number of these that the quality gate rejected.
     """
 
     at_s: float
@@ -99,10 +99,10 @@ class SoakRun:
         machine: on which.
         model: its name.
         num_threads: of the interpreter.
-        source: what was looked at.
-        minutes: that were asked for.
-        window_s: seconds a window.
-        stopped: whether a person ended it early.
+        source: in words.
+        minutes: requested duration.
+        window_s: seconds per window.
+        stopped: whether it was ended by Ctrl-C.
         windows: in order, without the warm-up.
     """
 
@@ -118,7 +118,7 @@ class SoakRun:
     windows: tuple[SoakWindow, ...]
 
     def drifts(self) -> dict[str, Drift | None]:
-        """The trend of each of SERIES; None where it was not measured or in too few windows."""
+        """The trend of each of SERIES; None if it was not measured, or in too few windows."""
         return {name: self._drift(name) for name in SERIES}
 
     def _drift(self, name: str) -> Drift | None:
@@ -135,16 +135,16 @@ def soak(
     keep: Callable[[SoakRun], None],
     progress: ShowStatus = lambda text: None,
 ) -> SoakRun:
-    """Runs the loop for so long; Ctrl-C ends it early, and what was measured is returned.
+    """Runs the loop for some minutes; Ctrl-C ends it early and returns what was measured.
 
     Args:
         classifier: loaded.
-        open_again: of the source; one that ends begins again.
+        open_again: opens the source; one that ends is opened again.
         minutes: above 0.
         source: in words.
         command: to be written into the result.
-        keep: is given the run so far after each window.
-        progress: is told how far it is.
+        keep: called with the run so far after each window.
+        progress: shows the status.
 
     Raises:
         SourceError, PictureError: the source cannot be read.
@@ -178,17 +178,17 @@ def soak(
 def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
 ) -> Generator[tuple[SoakWindow, float], None, None]:
-    """One window after the other, each with its end, in seconds from the start of the first."""
+    """Windows, each with its end in seconds from the start of the first."""
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # times alone: a result holds pictures
+        # keeps times alone, since a frame result holds images
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
             if at_s - started >= window_s:
-                made = window(seen, started - began, at_s - began, company.cores(), read_conditions())
+                made = window(seen, started - began, at_s - began, company.busy_cores(), read_conditions())
                 yield made, at_s - began
                 started, company = perf_counter(), OtherProcesses()
                 seen.clear()
@@ -197,7 +197,7 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """What at least one frame between two seconds of a run tells: end to end ms, None of one rejected."""
+    """The window of one or more frames, by their end-to-end milliseconds; None for a rejected frame."""
     times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
     return SoakWindow(
@@ -215,12 +215,12 @@ def window(
 
 
 def to_text(found: SoakRun) -> str:
-    """The table of drifts, and what they hold for."""
-    return "\n".join([_table(found).to_text(), "", *_circumstances(found)])
+    """The table of drifts, and notes on the run."""
+    return "\n".join([_table(found).to_text(), "", *_notes(found)])
 
 
 def to_json(found: SoakRun) -> str:
-    """All windows, and the drifts that follow from them; null is "not measured"."""
+    """All windows and drifts; null is "not measured"."""
     drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
     content: dict[str, Any] = {
         "schema": _SCHEMA,
@@ -233,7 +233,7 @@ def to_json(found: SoakRun) -> str:
 
 
 def _to_csv(found: SoakRun) -> str:
-    """One line a window; an empty cell is "not measured"."""
+    """One line per window; an empty cell is "not measured"."""
     return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 
@@ -246,7 +246,7 @@ def save(found: SoakRun, folder: Path) -> list[Path]:
 
 
 def save_plot(found: SoakRun, path: Path) -> None:
-    """Draws the series over time, one below the other, with their trends; raises StorageError."""
+    """Plots each series over time in a panel of its own, with its trend; raises StorageError."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
@@ -276,7 +276,7 @@ def save_plot(found: SoakRun, path: Path) -> None:
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """An axis that shows a tenth of the level at least, so that a rounding error is no mountain."""
+    """Limits of an axis that span at least a tenth of the level, so that rounding errors look small."""
     least, most = min(values), max(values)
     margin = max(0.1 * (most - least), 0.05 * abs(most) - (most - least) / 2, 1e-9)
     return least - margin, most + margin
@@ -309,7 +309,7 @@ def _table(found: SoakRun) -> TextTable:
     return TextTable(title, head, tuple(rows))
 
 
-def _circumstances(found: SoakRun) -> list[str]:
+def _notes(found: SoakRun) -> list[str]:
     others = [one.others_cores for one in found.windows if one.others_cores is not None]
     frames, rejected = sum(one.frames for one in found.windows), sum(one.rejected for one in found.windows)
     lines = [
@@ -320,7 +320,7 @@ def _circumstances(found: SoakRun) -> list[str]:
         lines.append(f"stopped after {_minutes(found):.1f} of {found.minutes:g} minutes")
     if others and max(others) > MAX_OTHERS_CORES:
         lines.append(
-            f"not to be relied on: {NOISY}: other processes kept {np.median(others):.2f} cores busy, and up "
+            f"do not rely on it: {NOISY}: other processes kept {np.median(others):.2f} cores busy, and up "
             f"to {max(others):.2f} in one window"
         )
     return [*lines, DISCLAIMER]

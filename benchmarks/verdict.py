@@ -1,4 +1,4 @@
-"""Whether a run may be believed: the rules by which it is marked noisy or throttled."""
+"""The rules by which a run is marked good, noisy or throttled."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dermedge.benchmarks.latency import STEADY_ROUNDS, STEADY_WITHIN, Latency, M
 
 __all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_run", "mark"]
 
-# Noisy, by the run: others may take so many cores, and the warm-up must have become steady.
+# A run is noisy if other processes use more cores than this, or if the warm-up never became steady.
 MAX_OTHERS_CORES = 0.1
-# Noisy, by the model, each as a share of its median: half the interval of the median, the drift from the
-# first half to the second, and how far the 90th percentile is above the median.
+# A model's figures are noisy above one of these, as parts of its median: half the width of the median's
+# interval, the drift from the first half to the second, and the distance of the 90th percentile.
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
-# Throttled: the clock fell, while measuring, below this share of the highest that was seen meanwhile.
+# A run is throttled if the clock fell below this part of the highest clock during the measurement.
 _LEAST_CLOCK = 0.9
 
 GOOD, NOISY, _THROTTLED = "good", "noisy", "throttled"
 
 
 def faults_of_run(run: Measurement) -> list[str]:
-    """Why no figure of a run may be taken as good, each beginning with ``noisy`` or ``throttled``."""
+    """Reasons against all figures of a run; each begins with ``noisy`` or ``throttled``."""
     found = [f"{_THROTTLED}: {reason}" for reason in _throttled(run.conditions)]
     if run.others_cores is not None and run.others_cores > MAX_OTHERS_CORES:
         found.append(f"{NOISY}: other processes kept {run.others_cores:.2f} cores busy")
@@ -36,7 +36,7 @@ def faults_of_run(run: Measurement) -> list[str]:
 
 
 def faults_of_model(latency: Latency) -> list[str]:
-    """Why the figures of one model may not be taken as good, each beginning with ``noisy``."""
+    """Reasons against the figures of one model; each begins with ``noisy``."""
     total = latency.total
     half_interval = (total.high - total.low) / 2 / total.median
     tail = total.p90 / total.median - 1
@@ -51,19 +51,19 @@ def faults_of_model(latency: Latency) -> list[str]:
 
 
 def mark(faults: Sequence[str]) -> str:
-    """One word for a model, of its faults and those of the run."""
+    """``good``, ``noisy`` or ``throttled``, from the faults of a model and of its run."""
     if any(fault.startswith(_THROTTLED) for fault in faults):
         return _THROTTLED
     return NOISY if faults else GOOD
 
 
 def _throttled(conditions: Sequence[Conditions]) -> list[str]:
-    """``conditions`` are those before, during and after."""
+    """Reasons, from the conditions before, during and after the measurement."""
     held = sorted({name for one in conditions for name in one.throttling or ()})
-    found = [f"the firmware tells of {name}" for name in held]
+    found = [f"the firmware reports {name}" for name in held]
     events = [one.throttle_events for one in conditions if one.throttle_events is not None]
     if events and max(events) > min(events):
-        found.append(f"the processor was slowed for heat {max(events) - min(events)} times")
+        found.append(f"the processor was throttled for heat {max(events) - min(events)} times")
     clocks = [one.clock_mhz for one in conditions[1:-1] if one.clock_mhz is not None]
     if clocks and min(clocks) < _LEAST_CLOCK * max(clocks):
         found.append(f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")

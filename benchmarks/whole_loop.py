@@ -1,7 +1,7 @@
-"""The whole loop as `dermedge run` has it: capture, quality gate, network, decision, and the rate it keeps.
+"""Measures the whole loop of `dermedge run`: capture, quality gate, network, decision, and the frame rate.
 
-`dermedge.benchmarks.latency` times predictions on frames in memory. Here `edge.Pipeline` reads a source, so that
-decoding or the camera is in it too, and so is what happens between the parts.
+`dermedge.benchmarks.latency` times predictions on frames in memory. Here the device's pipeline reads a source, so
+the times include the camera or the decoding, and all that happens between the parts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "summarize",
 ]
 
-# Of each model.
+# How long the loop of each model is measured.
 LOOP_S = 3.0
 WARMUP_RESULTS = 8
 
@@ -43,7 +43,7 @@ OpenSource = Callable[[], FrameSource]
 
 @dataclass(frozen=True)
 class LoopTimes:
-    """The loop of one model, in milliseconds where no unit is told.
+    """The times of the loop of one model, in milliseconds unless stated otherwise.
 
     Attributes:
         capture: waiting for the source, transfer and decoding.
@@ -52,10 +52,10 @@ class LoopTimes:
         postprocess: output tensors to a decision.
         rest: quality gate, smoothing, and a live frame's wait for the classifier.
         end_to_end: of one frame, all of these.
-        fps: frames a second that the loop kept, those that the gate rejected among them.
-        frames: how many.
-        rejected: the share that the quality gate kept from the network; it is in no time above.
-        dropped: of a live source, frames that came while the network was at work.
+        fps: frames per second, including rejected ones.
+        frames: number of frames.
+        rejected: part of the frames that the quality gate rejected; the times do not include them.
+        dropped: frames of a live source that arrived while the network was busy.
     """
 
     capture: Spread
@@ -71,10 +71,10 @@ class LoopTimes:
 
 
 class EndlessSource(FrameSource):
-    """A source that begins again when it ends, so that a few photos last as long as it takes.
+    """A source that starts over when it ends, so that a few photos last for the whole measurement.
 
     Raises:
-        SourceError: from `read`: it delivers nothing at all.
+        SourceError: from `read`, if the source delivers nothing at all.
     """
 
     def __init__(self, open_again: OpenSource) -> None:
@@ -95,7 +95,7 @@ class EndlessSource(FrameSource):
 
 
 def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
-    """What opens the source ``spec``, or the photos where there is none."""
+    """A function that opens the source ``spec``, or the photos if it is None."""
     return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
 

@@ -169,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
     check_writable(options.output)
     company = OtherProcesses()
     found = options.measure(options)
-    others = company.cores()
+    others = company.busy_cores()
     if others is not None and others > MAX_OTHERS_CORES:
         found = replace(
             found, notes=(*found.notes, f"not to be relied on: {NOISY}: others kept {others:.2f} cores busy")
@@ -255,8 +255,8 @@ def training(options: argparse.Namespace) -> GrowthResult:
     from dermedge.train.data.catalogue import read_catalogue
     from dermedge.train.fit.batches import TrainingBatches
     from dermedge.train.fit.distribution import share_batches
+    from dermedge.train.fit.loss import adjusted_loss
     from dermedge.train.fit.networks import build_network
-    from dermedge.train.fit.training import adjusted_loss
 
     import tensorflow as tf  # isort: skip
 

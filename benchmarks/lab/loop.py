@@ -341,7 +341,7 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
         company = OtherProcesses()
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
-        others = company.cores()
+        others = company.busy_cores()
         if name == "viewers" or others is None:  # the viewers are others, too
             continue
         if others > MAX_OTHERS_CORES:

@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     frames, origin = frames_of_source(arguments.source)
     company = OtherProcesses()
     added = added_by_measuring(arguments.model, frames, arguments.num_threads, show_status, BLOCKS)
-    others = company.cores()
+    others = company.busy_cores()
     pairs: list[ToolPair] = []
     failure = None
     try:

@@ -196,7 +196,7 @@ def main(argv: Sequence[str]) -> int:
     peers = measure_peers(
         arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_status
     )
-    others = company.cores()
+    others = company.busy_cores()
     if not any(peer.latency for peer in peers):
         raise ToolError(f"no peer ran; {peers[0].name}: {peers[0].failure}")
     command = command_line("peers", argv)

@@ -78,7 +78,7 @@ def test_the_command_tells_times_accuracy_and_another_file(
     ("content", "said"),
     [
         (None, "cannot read"),
-        ("no json", "it is no JSON"),
+        ("no json", "not JSON"),
         ("[]", "has the schema 'None'"),
         ('{"schema": "dermedge-benchmark/1"}', "measure again"),
         ('{"schema": "dermedge-benchmark/2", "rows": []}', "no model"),

@@ -47,7 +47,7 @@ def test_an_intel_processor_counts_how_often_it_was_slowed(tmp_path: Path) -> No
 def test_what_a_system_does_not_tell_is_none(tmp_path: Path) -> None:
     assert read_conditions(tmp_path, silent) == Conditions(None, None, None, None, None)
     assert busy_s(tmp_path) is None
-    assert OtherProcesses(tmp_path).cores() is None
+    assert OtherProcesses(tmp_path).busy_cores() is None
 
 
 def test_idle_and_waiting_time_is_no_work_and_stolen_time_is(

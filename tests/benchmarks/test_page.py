@@ -31,4 +31,4 @@ def test_the_longest_bar_is_the_slowest_models(report: BenchmarkReport) -> None:
 
 
 def test_a_disturbed_run_warns_above_its_figures(report: BenchmarkReport) -> None:
-    assert "not to be relied on" in to_html(report).split("<figure")[0]
+    assert "Do not rely on" in to_html(report).split("<figure")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -40,11 +41,11 @@ def test_what_cannot_be_read_is_held_against_nobody() -> None:
         (replace(RUN, is_steady=False), "noisy: after 64 warm-up runs"),
         (
             replace(RUN, conditions=(COOL, replace(COOL, throttling=("under-voltage",)), COOL)),
-            "throttled: the firmware tells of under-voltage",
+            "throttled: .*under-voltage",
         ),
         (
             replace(RUN, conditions=(COOL, COOL, replace(COOL, throttle_events=5))),
-            "throttled: the processor was slowed for heat 2 times",
+            "throttled: .* heat 2 times",
         ),
         (
             replace(RUN, conditions=(COOL, COOL, SLOW_CLOCK, COOL)),
@@ -54,7 +55,7 @@ def test_what_cannot_be_read_is_held_against_nobody() -> None:
 )
 def test_a_run_is_marked_for_what_happened_meanwhile(run: Measurement, said: str) -> None:
     [fault] = faults_of_run(run)
-    assert fault.startswith(said)
+    assert re.match(said, fault)
     assert mark([fault]) == said.split(":")[0]
 
 
