@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier
@@ -27,6 +28,10 @@ from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import Arrival, LatestFrame
 from dermedge.edge.states import State
+
+# A busy machine is slow, and nothing is wrong with the law that is tested on it.
+settings.register_profile("dermedge", deadline=None)
+settings.load_profile("dermedge")
 
 LABELS = ("melanoma", "nevus", "none of these")
 

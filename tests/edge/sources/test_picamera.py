@@ -146,7 +146,7 @@ def test_the_fake_has_the_signatures_of_the_real_package(name: str) -> None:
 def test_the_signatures_are_those_of_the_source_where_it_is_at_hand() -> None:
     folder = os.environ.get("PICAMERA2_SOURCE")
     if not folder:
-        pytest.skip("no source of picamera2: tests/edge/picamera2_signatures.py tells how to get it")
+        pytest.skip("no source of picamera2: tests/edge/sources/picamera2_signatures.py tells how to get it")
     spec = importlib.util.spec_from_file_location("signatures", HERE / "picamera2_signatures.py")
     assert spec is not None
     assert spec.loader is not None
@@ -157,7 +157,7 @@ def test_the_signatures_are_those_of_the_source_where_it_is_at_hand() -> None:
 
 def test_a_missing_picamera2_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(MissingExtra, match=r"system-site-packages.*dermedge\[pi\]"):
+    with pytest.raises(MissingExtra, match=r"python3-picamera2.*system-site-packages.*\[pi\]"):
         open_source("picamera2")
 
 

@@ -1,6 +1,6 @@
 """A real /dev/video0 that freezes, stalls and is unplugged, in a virtual machine.
 
-    DERMEDGE_VM=/tmp/vm python -m pytest tests/edge/test_camera_in_vm.py
+    DERMEDGE_VM=/tmp/vm python -m pytest tests/edge/sources/test_camera_in_vm.py
 
 boots a Debian kernel by ../shared/boards/vm_with_camera.sh, which keeps its files in that folder; it needs
 qemu, root, and a minute.
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 BOOT = ROOT.parent / "shared" / "boards" / "vm_with_camera.sh"
 
 

@@ -90,7 +90,7 @@ def test_the_shipped_model_is_integer_throughout(shipped: Graph, model_path: Pat
     [("mobilenet_v1_0.25_128_quant", 13.6), ("tf2_mobilenet_v2_1.0_224_ptq", 300.8)],
 )
 def test_the_published_networks_have_their_published_cost(name: str, millions: float) -> None:
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
     path = Path(os.environ.get("DERMEDGE_DATA", beside)).parent / "reference_models" / f"{name}.tflite"
     if not path.is_file():
         pytest.skip(f"no {path.name}")

@@ -32,7 +32,7 @@ def debian() -> None:
 
 def start(pipeline: str, seconds: float) -> subprocess.Popen[bytes]:
     command = [str(PYTHON), str(HERE / "gstreamer_frames.py"), pipeline, str(seconds)]
-    environment = {"PYTHONPATH": str(HERE.parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PYTHONPATH": str(HERE.parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )

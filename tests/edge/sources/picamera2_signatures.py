@@ -1,7 +1,7 @@
 """Prints, as JSON, the signatures of the picamera2 package that dermedge calls, by parsing its source.
 
 python -m pip download --no-deps --no-binary :all: picamera2==0.3.38 && tar xzf picamera2-0.3.38.tar.gz
-python tests/edge/picamera2_signatures.py picamera2-0.3.38 > tests/edge/picamera2_signatures.json
+python tests/edge/sources/picamera2_signatures.py picamera2-0.3.38 > tests/edge/sources/picamera2_signatures.json
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dermedge.edge.model.decision import HALF_STEP, decide, logits_of_outputs, prediction_set, softmax
 
-VECTORS = json.loads((Path(__file__).parent / "decision_vectors.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "decision_vectors.json").read_text())
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")
 NONE = LABELS.index("none of these")
 
