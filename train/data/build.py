@@ -107,7 +107,7 @@ def build_catalogue(
     for line in mapping_lines(draft.photos, order):
         say(line)
     draft = _grouped(draft, cache, progress, left_out)
-    _check_sizes(draft.photos, order, draft.links)
+    _check_sizes(draft.photos, order, draft.links, left_out)
     if keep_parts:
         photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
         left_out[LEAKED] += leaked
@@ -227,8 +227,12 @@ def _contradict(photos: Sequence[Photo]) -> bool:
 
 
 def _check_sizes(
-    photos: Sequence[Photo], classes: Sequence[str], links: Sequence[tuple[str, ...]] = ()
+    photos: Sequence[Photo],
+    classes: Sequence[str],
+    links: Sequence[tuple[str, ...]] = (),
+    left_out: Mapping[str, int] | None = None,
 ) -> None:
+    """Raises DataError where a class has too few groups to be split."""
     for name in classes:
         members = [photo for photo in photos if photo.label == name]
         groups = len({photo.group for photo in members})
@@ -239,7 +243,13 @@ def _check_sizes(
                 if in_folders and len(members) >= MIN_GROUPS
                 else ""
             )
+            reasons = _left_out_text(left_out or {})
             raise DataError(
                 f"class '{name}' has {len(members)} photos in {groups} groups (lesions or persons); "
-                f"{MIN_GROUPS} groups or more are needed to train, validate and test{hint}"
+                f"{MIN_GROUPS} groups or more are needed to train, validate and test{hint}{reasons}"
             )
+
+
+def _left_out_text(left_out: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{count:,} ({why})" for why, count in left_out.items() if count)
+    return f"; left out: {reasons}" if reasons else ""

@@ -68,7 +68,7 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
         return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
     return [
         f"class '{name}', {labels.total():,} photos: "
-        + ", ".join(f"{label} {count:,}" for label, count in labels.most_common())
+        + ", ".join(f"{label} {count:,}" for label, count in sorted(labels.items(), key=lambda item: (-item[1], item[0])))
         for name, labels in mapped.items()
     ]
 

@@ -98,7 +98,7 @@ def folder_kind(name: str) -> FolderKind:
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
     """Train, val or test, where a folder's name says that it holds that part of a set and nothing else."""
-    words = [re.sub(r"\d{4}$", "", word) for word in _words(name)]
+    words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(name)]
     parts = {_PARTS[word] for word in words if word in _PARTS}
     others = [word for word in words if word not in _PARTS]
     return (

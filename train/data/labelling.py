@@ -240,12 +240,18 @@ def _account(
 ) -> list[str]:
     """What was understood, one line a fact."""
     return [
+        *_set_lines(photos),
         *_folder_lines(labels, photos, spellings),
         *map(_table_line, tables.accounts),
         *_override_lines(labels, folder_names, tables),
         *_group_lines(tables.accounts, placements, groups_from),
         *_people_lines(photos),
     ]
+
+
+def _set_lines(photos: Sequence[Photo]) -> list[str]:
+    counts = Counter(photo.source for photo in photos)
+    return [f"sets: {_counted(counts)}"] if len(counts) > 1 else []
 
 
 def _folder_lines(labels: Sequence[_Label], photos: Sequence[Photo], spellings: dict[str, str]) -> list[str]:
@@ -259,9 +265,9 @@ def _folder_lines(labels: Sequence[_Label], photos: Sequence[Photo], spellings: 
     merged: dict[str, list[str]] = defaultdict(list)
     for written, one in spellings.items():
         merged[one].append(written)
-    for one, written in merged.items():
-        if len(written) > 1:
-            lines.append(f"one class, '{one}': the folders {', '.join(map(repr, sorted(written)))}")
+    for one, spelled in merged.items():
+        if len(spelled) > 1:
+            lines.append(f"one class, '{one}': the folders {', '.join(map(repr, sorted(spelled)))}")
     return lines
 
 
@@ -323,7 +329,8 @@ def _people_lines(photos: Sequence[Photo]) -> list[str]:
 
 
 def _counted(counts: Counter[str]) -> str:
-    shown = [f"{name} {count:,}" for name, count in counts.most_common(_SHOWN_NAMES)]
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{name} {count:,}" for name, count in ordered[:_SHOWN_NAMES]]
     return ", ".join(shown) + (
         f", and {len(counts) - _SHOWN_NAMES} more" if len(counts) > _SHOWN_NAMES else ""
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ _NAMING_SHARE = 0.1
 _ROWS_LOOKED_AT = 2000
 # Ids that publishers give to lesions and persons, and which mean the same in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
-_PEOPLE = {
+_PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
     "sex": people.sex_of,
     "site": people.site_of,
@@ -233,9 +233,10 @@ class _PhotoIndex:
         if not parts:
             return []
         found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower(), [])
-        below = [index for index in found_files if self._ends_with(index, parts[:-1])] or found_files
-        beside = [index for index in below if table.parent in self._photos[index].path.parents]
-        return beside or below
+        agreeing = {index: self._folders_in_common(index, parts[:-1]) for index in found_files}
+        best = [index for index, count in agreeing.items() if count == max(agreeing.values())]
+        beside = [index for index in best if table.parent in self._photos[index].path.parents]
+        return beside or best
 
     def named_in(self, text: TableText) -> frozenset[int]:
         """The photos that the first rows of a table name in any of its cells, where they are many of either."""
@@ -266,9 +267,13 @@ class _PhotoIndex:
         }
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
-    def _ends_with(self, index: int, folders: Sequence[str]) -> bool:
+    def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
+        """How many folders, counted from the file upwards, a cell and a photo have in common."""
         own = [part.lower() for part in self._photos[index].path.parts[:-1]]
-        return own[len(own) - len(folders) :] == list(folders)
+        pairs = zip(reversed(own), reversed(folders), strict=False)
+        return next(
+            (count for count, (one, other) in enumerate(pairs) if one != other), min(len(own), len(folders))
+        )
 
 
 class _Joined:

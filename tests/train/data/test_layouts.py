@@ -1,0 +1,752 @@
+"""The folders and tables that people have: each is understood and told, or stopped with a cure that works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dermedge import cli
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.build import build_catalogue
+from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.data.splits import find_leaks
+
+_SIDE = 24
+
+
+def put_photo(path: Path, seed: str = "") -> Path:
+    """A photo that is like no other but those of the same seed, which is its path if not given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(list((seed or str(path)).encode())).integers(0, 256, (12, 12, 3), np.uint8)
+    photo = cv2.resize(noise, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    suffix = path.suffix if path.suffix.lower() in (".jpg", ".png", ".webp") else ".png"
+    path.write_bytes(cv2.imencode(suffix, photo)[1].tobytes())
+    return path
+
+
+def put_photos(root: Path, folders: dict[str, int], stem: str = "photo", suffix: str = ".jpg") -> Path:
+    """So many photos in each folder below ``root``, with different names."""
+    number = 0
+    for folder, count in folders.items():
+        for _ in range(count):
+            put_photo(root / folder / f"{stem}{number:03}{suffix}")
+            number += 1
+    return root
+
+
+def put_ids(root: Path, ids: Iterable[str], suffix: str = ".jpg") -> Path:
+    """A photo for each id."""
+    for name in ids:
+        put_photo(root / f"{name}{suffix}")
+    return root
+
+
+def isic(first: int, count: int) -> list[str]:
+    """Ids of the ISIC archive."""
+    return [f"ISIC_{number:07}" for number in range(first, first + count)]
+
+
+def put_table(path: Path, header: str, rows: Iterable[str], encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*([header] if header else []), *rows]) + "\n", encoding=encoding)
+    return path
+
+
+class Understood:
+    """A catalogue with the lines that tell how it was understood."""
+
+    def __init__(self, *paths: Path, **options: object) -> None:
+        self.account: list[str] = []
+        self.catalogue: Catalogue = build_catalogue(list(paths), say=self.account.append, **options)  # type: ignore[arg-type]
+
+    @property
+    def labels(self) -> dict[str, int]:
+        return dict(Counter(photo.label for photo in self.catalogue.photos))
+
+    @property
+    def sources(self) -> dict[str, int]:
+        return dict(Counter(photo.source for photo in self.catalogue.photos))
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Name of a file -> its group."""
+        return {Path(photo.path).name: photo.group for photo in self.catalogue.photos}
+
+    def says(self, *words: str) -> bool:
+        """Whether one line has all these words."""
+        return any(all(word in line for word in words) for line in self.account)
+
+
+def command(*arguments: object) -> int:
+    """The exit status of ``dermedge data catalogue`` with these arguments."""
+    return cli.main(["data", "catalogue", *map(str, arguments)])
+
+
+TWO = {"benign": 8, "malignant": 8}
+
+
+def stopped(*paths: Path, **options: object) -> str:
+    with pytest.raises(DataError) as stop:
+        Understood(*paths, **options)
+    return str(stop.value)
+
+
+# Folders
+
+
+def test_a_folder_per_class(tmp_path: Path) -> None:
+    seen = Understood(put_photos(tmp_path / "pets", {"cat": 8, "dog": 9}))
+    assert seen.labels == {"cat": 8, "dog": 9}
+    assert seen.sources == {"pets": 17}
+    assert seen.account[0] == "classes from folder names of 'pets': dog 9, cat 8"
+
+
+def test_numbers_are_classes(tmp_path: Path) -> None:
+    assert Understood(put_photos(tmp_path / "set", {"0": 8, "1": 8})).labels == {"0": 8, "1": 8}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"train/benign": 5, "train/malignant": 5, "valid/benign": 5, "Test/malignant": 5},
+        {"benign/train": 5, "malignant/train": 5, "benign/val": 5, "malignant/Test": 5},
+        {"images/train_images/benign": 10, "images/test_images/malignant": 10},
+        {"benign/images": 10, "malignant/images": 10},
+        {"skin/benign": 10, "skin/malignant": 10},
+    ],
+)
+def test_parts_and_containers_are_no_classes(tmp_path: Path, folders: dict[str, int]) -> None:
+    assert Understood(put_photos(tmp_path / "set", folders)).labels == {"benign": 10, "malignant": 10}
+
+
+def test_months_below_classes_are_groups_and_too_few_of_them_are_told(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "photos", {f"{c}/{m}": 6 for c in TWO for m in ("may", "june")})
+    message = stopped(root)
+    assert "class 'benign' has 12 photos in 2 groups" in message
+    assert "--groups-from table" in message
+    seen = Understood(root, groups_from="table")
+    assert seen.labels == {"benign": 12, "malignant": 12}
+    assert len(set(seen.groups.values())) == 24
+    many = put_photos(tmp_path / "year", {f"{c}/2021-{m:02}": 2 for c in TWO for m in range(1, 7)})
+    assert len(set(Understood(many).groups.values())) == 12
+
+
+def test_persons_below_classes_are_groups(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {f"benign/patient_{n:02}": 2 for n in range(6)})
+    put_photos(root, {f"malignant/patient_{n:02}/left_arm": 2 for n in range(5, 12)}, "mark")
+    seen = Understood(root)
+    assert seen.labels == {"benign": 12, "malignant": 14}
+    # patient_05 has both, and is one person
+    assert len(set(seen.groups.values())) == 12
+    assert seen.says("groups from", "12 folders below the classes")
+
+
+def test_classes_below_persons(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {f"case {n}/{c}": 2 for n in range(8) for c in ("melanoma", "nevus")})
+    seen = Understood(root)
+    assert seen.labels == {"melanoma": 16, "nevus": 16}
+    assert len(set(seen.groups.values())) == 8
+
+
+def test_dates_or_persons_alone_are_no_classes(tmp_path: Path) -> None:
+    for name, folders in {
+        "dates": {"may": 8, "june": 8},
+        "persons": {f"patient{n}": 3 for n in range(8)},
+        "flat": {".": 9},
+        "parts": {"imgs_part_1": 5, "imgs_part_2": 5, "imgs_part_3": 5},
+    }.items():
+        message = stopped(put_photos(tmp_path / name, folders))
+        assert "none of" in message
+        assert "--labels-from folder" in message
+    seen = Understood(tmp_path / "dates", labels_from="folder")
+    assert seen.labels == {"may": 8, "june": 8}
+
+
+def test_sets_with_the_same_classes_are_sources(tmp_path: Path) -> None:
+    root = put_photos(
+        tmp_path / "set", {f"{clinic}/{c}": 4 for clinic in ("north", "south") for c in ("melanoma", "nevus")}
+    )
+    seen = Understood(root)
+    assert seen.labels == {"melanoma": 8, "nevus": 8}
+    assert seen.sources == {"north": 8, "south": 8}
+    mixed = put_photos(tmp_path / "mixed", {"cat": 6, "dog": 6, "more/cat": 2, "more/dog": 2})
+    assert Understood(mixed).labels == {"cat": 8, "dog": 8}
+
+
+@pytest.mark.parametrize(
+    ("folders", "first", "second"),
+    [
+        (
+            {f"{a}/{b}": 10 for a in ("north", "south") for b in ("red", "blue")},
+            {"north": 20, "south": 20},
+            {"red": 20, "blue": 20},
+        ),
+        (
+            {"benign/nevus": 10, "benign/dermatofibroma": 10, "malignant/melanoma": 10},
+            {"benign": 20, "malignant": 10},
+            {"nevus": 10, "dermatofibroma": 10, "melanoma": 10},
+        ),
+    ],
+)
+def test_two_readings_stop_and_both_cures_work(
+    tmp_path: Path, folders: dict[str, int], first: dict[str, int], second: dict[str, int]
+) -> None:
+    root = put_photos(tmp_path / "set", folders)
+    message = stopped(root)
+    assert all(name in message for name in (*first, *second))
+    assert "--labels-from folder" in message
+    assert "--labels-from parent" in message
+    assert Understood(root, labels_from="folder", groups_from="table").labels == first
+    assert Understood(root, labels_from="parent").labels == second
+
+
+def test_the_folders_of_classes_may_be_given_one_by_one(tmp_path: Path) -> None:
+    put_photos(tmp_path, {"melanoma": 8, "nevus": 8})
+    assert Understood(tmp_path / "melanoma", tmp_path / "nevus").labels == {"melanoma": 8, "nevus": 8}
+
+
+def test_two_sets_of_one_name_stay_apart(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        put_photos(tmp_path / place / "train", {"cat": 5, "dog": 5})
+    seen = Understood(tmp_path / "a" / "train", tmp_path / "b" / "train")
+    assert len({photo.image_id for photo in seen.catalogue.photos}) == 20
+
+
+def test_a_collection_of_sets(tmp_path: Path) -> None:
+    root = tmp_path / "all"
+    put_ids(root / "vienna" / "images", isic(1, 12), ".webp")
+    put_photos(root / "nine", {"Train/melanoma": 4, "Train/nevus": 4, "Test/melanoma": 4})
+    put_photos(root / "strangers", {"clothing": 3, "hands": 3}, "IMG_", ".JPG")
+    rows = [
+        f"HAM_{n:07},{name},{'mel' if n % 2 else 'nv'},histo,50,male,back"
+        for n, name in enumerate(isic(1, 12))
+    ]
+    put_table(
+        root / "metadata" / "HAM10000_metadata.csv",
+        "lesion_id,image_id,dx,dx_type,age,sex,localization",
+        rows,
+    )
+    seen = Understood(root, classes=["melanoma", "nevus"])
+    assert seen.labels == {"melanoma": 14, "nevus": 10, "none of these": 6}
+    assert seen.sources == {"vienna": 12, "nine": 12, "strangers": 6}
+    assert {p.diagnosis for p in seen.catalogue.photos if p.source == "strangers"} == {"clothing", "hands"}
+    assert {(p.view, p.age, p.sex, p.site) for p in seen.catalogue.photos if p.source == "vienna"} == {
+        ("dermoscopic", "50", "male", "trunk")
+    }
+
+
+# What is no data
+
+
+def test_hidden_and_system_folders_are_no_data(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    for folder in (".ipynb_checkpoints", "@eaDir", ".git", "__MACOSX", "benign/@eaDir", "benign/.thumbnails"):
+        shutil.copytree(root / "malignant", root / folder)
+    put_photo(root / "benign" / "._photo000.jpg")
+    (root / ".DS_Store").write_text("x")
+    (root / "benign" / "Thumbs.db").write_text("x")
+    seen = Understood(root)
+    assert seen.labels == TWO
+    assert seen.catalogue.left_out == {"in a hidden or system folder, or hidden itself": 49}
+
+
+def test_masks_beside_photos_are_no_data(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    for photo in list(root.rglob("*.jpg")):
+        put_photo(root / "segmentations" / f"{photo.stem}_segmentation.png")
+        put_photo(root / "lesion_masks" / f"{photo.stem}.png")
+    seen = Understood(root)
+    assert seen.labels == TWO
+    assert seen.catalogue.left_out == {"a segmentation mask of another photo": 32}
+    faces = put_photos(tmp_path / "faces", {"mask": 6, "no_mask": 6})
+    assert Understood(faces).labels == {"mask": 6, "no_mask": 6}
+
+
+def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    for name in ("a.txt", "b.txt", "c.pdf"):
+        (root / "benign" / name).write_text("x")
+    assert Understood(root).catalogue.left_out == {
+        "not a photo that can be read: '.txt'": 2,
+        "not a photo that can be read: '.pdf'": 1,
+    }
+
+
+def test_linked_folders_are_followed_once_and_broken_links_stop(tmp_path: Path) -> None:
+    elsewhere = put_photos(tmp_path / "elsewhere", {"photos": 8})
+    root = put_photos(tmp_path / "set", {"benign": 8})
+    (root / "malignant").symlink_to(elsewhere / "photos")
+    (root / "benign" / "loop").symlink_to(root)
+    assert Understood(root).labels == TWO
+    (root / "benign" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert "gone.jpg' leads to nothing" in stopped(root)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_without_permission_stops(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    (root / "benign").chmod(0)
+    try:
+        assert f"cannot read the folder '{root / 'benign'}'" in stopped(root)
+    finally:
+        (root / "benign").chmod(0o755)
+
+
+def test_what_does_not_exist_fails_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(tmp_path / "nosuch", "--output", tmp_path / "c.csv") == 2
+    assert capsys.readouterr().err == f"dermedge: error: there is no '{tmp_path / 'nosuch'}'\n"
+
+
+# Names of classes
+
+
+def test_spellings_of_one_class_are_one_class(tmp_path: Path) -> None:
+    root = put_photos(
+        tmp_path / "set", {"Benign": 5, "benign": 3, "benign ": 2, "Odd Mole": 6, "odd_mole": 2}
+    )
+    seen = Understood(root)
+    assert seen.labels == {"benign": 10, "Odd Mole": 8}
+    assert seen.says("one class, 'Benign': the folders 'Benign', 'benign', 'benign '")
+    assert seen.says("one class, 'Odd Mole'")
+
+
+NINE = (
+    *("actinic keratosis", "basal cell carcinoma", "dermatofibroma", "melanoma", "nevus"),
+    *("pigmented benign keratosis", "seborrheic keratosis", "squamous cell carcinoma", "vascular lesion"),
+)
+
+
+def test_nine_folders_tell_what_becomes_of_them_and_all_keeps_them(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "nine", dict.fromkeys(NINE, 6))
+    seen = Understood(root)
+    assert seen.labels == {
+        "melanoma": 6,
+        "dermatofibroma": 6,
+        "nevus": 6,
+        "squamous cell carcinoma": 6,
+        "none of these": 30,
+    }
+    assert seen.says("class 'none of these', 30 photos", "pigmented benign keratosis 6", "vascular lesion 6")
+    assert Understood(root, classes=["all"]).labels == dict.fromkeys(NINE, 6)
+    own = Understood(root, classes=["melanoma", "seborrheic keratosis"])
+    assert own.labels == {"melanoma": 6, "seborrheic keratosis": 6, "none of these": 42}
+    wider = Understood(root, classes=["Melanoma", "benign keratosis"])
+    assert wider.labels == {"Melanoma": 6, "benign keratosis": 12, "none of these": 36}
+
+
+def test_the_nine_classes_of_the_models(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "nine", {**dict.fromkeys(NINE, 6), "shirts": 6})
+    classes = [
+        "melanoma",
+        "dermatofibroma",
+        "nevus",
+        "squamous cell carcinoma",
+        "basal cell carcinoma",
+        "actinic keratosis",
+        "benign keratosis",
+        "vascular lesion",
+        "none of these",
+    ]
+    seen = Understood(root, classes=classes)
+    assert seen.catalogue.classes == tuple(classes)
+    assert seen.labels == {**dict.fromkeys(classes, 6), "benign keratosis": 12}
+
+
+def test_a_label_that_leaves_the_class_open_is_left_out(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", dict.fromkeys(("mel", "nv", "df", "scc", "akiec", "shirt"), 6))
+    seen = Understood(root)
+    assert seen.labels["none of these"] == 6
+    assert seen.catalogue.left_out == {"'akiec' leaves open which of the classes it is": 6}
+    assert Understood(root, classes=["mel", "akiec"]).labels == {"mel": 6, "akiec": 6, "none of these": 24}
+
+
+def test_names_with_commas_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = put_photos(tmp_path / "set", {"Nevus, Reed": 6, "melanoma": 6})
+    arguments = (root, "--output", tmp_path / "c.csv", "--classes", '"Nevus, Reed", melanoma')
+    assert command(*arguments) == 0
+    assert "classes: Nevus, Reed 6, melanoma 6" in capsys.readouterr().out
+    with pytest.raises(OptionError, match=r"no photo shows the class 'scar'\. There are: .*Nevus, Reed"):
+        Understood(root, classes=["melanoma", "scar"])
+
+
+# Tables
+
+
+def ham(root: Path, **written: str) -> Path:
+    ids = isic(24306, 24)
+    put_ids(root / "HAM10000_images_part_1", ids[:12])
+    put_ids(root / "HAM10000_images_part_2", ids[12:])
+    rows = [
+        f"HAM_{n // 2:07},{name},{'mel' if n < 12 else 'nv'},histo,45.0,female,scalp"
+        for n, name in enumerate(ids)
+    ]
+    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+    if written.get("delimiter"):
+        header, rows = header.replace(",", ";"), [row.replace(",", ";") for row in rows]
+    put_table(root / "HAM10000_metadata.csv", header, rows, written.get("encoding", "utf-8"))
+    return root
+
+
+@pytest.mark.parametrize(
+    "written", [{}, {"delimiter": ";"}, {"encoding": "utf-8-sig"}, {"delimiter": ";", "encoding": "utf-16"}]
+)
+def test_ham10000_as_it_is_downloaded_and_saved(tmp_path: Path, written: dict[str, str]) -> None:
+    root = ham(tmp_path / "ham", **written)
+    shutil.copytree(root / "HAM10000_images_part_1", root / "HAM10000_segmentations_lesion_tschandl")
+    for mask in (root / "HAM10000_segmentations_lesion_tschandl").iterdir():
+        mask.rename(mask.with_name(f"{mask.stem}_segmentation.png"))
+    seen = Understood(root)
+    assert seen.labels == {"melanoma": 12, "nevus": 12}
+    assert seen.says("labels from 'HAM10000_metadata.csv' (HAM10000): 24 photos")
+    assert seen.says("groups from: lesion_id of 'HAM10000_metadata.csv'")
+    assert len(set(seen.groups.values())) == 12
+    assert {(p.age, p.sex, p.site, p.view, p.source) for p in seen.catalogue.photos} == {
+        ("45", "female", "head and neck", "dermoscopic", "ham")
+    }
+
+
+def test_ham10000_without_its_table_stops_and_the_table_cures(tmp_path: Path) -> None:
+    root = ham(tmp_path / "ham")
+    table = (root / "HAM10000_metadata.csv").rename(tmp_path / "elsewhere.csv")
+    message = stopped(root)
+    assert "HAM10000_images_part_1, HAM10000_images_part_2 name no class; give the table" in message
+    assert Understood(root, table).labels == {"melanoma": 12, "nevus": 12}
+
+
+def test_the_archives_export(tmp_path: Path) -> None:
+    names = ["Nevus", "Melanoma in situ", "Squamous cell carcinoma, NOS", "", "Dermatofibroma"]
+    firsts = ["Benign", "Malignant", "Malignant", "Malignant", "Benign"]
+    rows = [
+        f'{name},"Some Hospital; Vienna",CC-BY,45,lower extremity,,{firsts[n % 5]},,"{names[n % 5]}",dermoscopic,'
+        f"IL_{n:07},IP_{n // 2:07},male"
+        for n, name in enumerate(isic(1, 30))
+    ]
+    root = put_ids(tmp_path / "isic", isic(1, 30), ".JPG")
+    put_table(
+        root / "metadata.csv",
+        "isic_id,attribution,copyright_license,age_approx,anatom_site_general,anatom_site_special,diagnosis_1,"
+        "diagnosis_2,diagnosis_3,image_type,lesion_id,patient_id,sex",
+        rows,
+    )
+    seen = Understood(root)
+    assert seen.labels == {"nevus": 6, "melanoma": 6, "squamous cell carcinoma": 6, "dermatofibroma": 6}
+    # a bare "Malignant" may be a melanoma
+    assert seen.catalogue.left_out == {"'Malignant' leaves open which of the classes it is": 6}
+    assert {p.site for p in seen.catalogue.photos} == {"lower extremity"}
+    # two photos of one person are one group
+    assert seen.groups["ISIC_0000001.JPG"] == seen.groups["ISIC_0000002.JPG"]
+
+
+def test_isic_2019_with_both_its_tables(tmp_path: Path) -> None:
+    ids = [f"{name}_downsampled" if n % 3 == 0 else name for n, name in enumerate(isic(1, 16))]
+    root = put_ids(tmp_path / "set" / "ISIC_2019_Training_Input", ids)
+    put_table(
+        root.parent / "ISIC_2019_Training_GroundTruth.csv",
+        "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK",
+        [f"{name},{1 - n % 2:.1f},{n % 2:.1f},0.0,0.0,0.0,0.0,0.0,0.0,0.0" for n, name in enumerate(ids)],
+    )
+    put_table(
+        root.parent / "ISIC_2019_Training_Metadata.csv",
+        "image,age_approx,anatom_site_general,lesion_id,sex",
+        [f"{name},30.0,anterior torso,MSK4_{n // 4:07},male" for n, name in enumerate(ids)]
+        + ["ISIC_0009999,,,,"],
+    )
+    with pytest.raises(DataError, match=r"0 photos in 0 groups.*left out: 16 \(label contradicts"):
+        Understood(root.parent)
+    put_ids(root, isic(101, 10))
+    more = [f"{name},{n % 2},{1 - n % 2},0,0,0,0,0,0,0" for n, name in enumerate(isic(101, 10))]
+    with (root.parent / "ISIC_2019_Training_GroundTruth.csv").open("a") as table:
+        table.write("\n".join(more) + "\n")
+    seen = Understood(root.parent)
+    # four lesions have photos of two diagnoses, and are left out
+    assert seen.catalogue.left_out == {"label contradicts another photo of the same lesion": 16}
+    assert seen.labels == {"melanoma": 5, "nevus": 5}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        # ISIC 2016: no header
+        ("", lambda n, name: f"{name},{'malignant' if n % 2 else 'benign'}", {"benign": 10, "malignant": 10}),
+        (
+            "image_id,melanoma,seborrheic_keratosis",
+            lambda n, name: f"{name},{float(n % 4 == 0)},{float(n % 4 == 1)}",
+            {"melanoma": 5, "benign keratosis": 5, "nevus": 10},
+        ),
+        (
+            "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC",
+            lambda n, name: f"{name},{float(n % 2 == 0)},0.0,0.0,{float(n % 2 == 1)},0.0,0.0,0.0",
+            {"melanoma": 10, "akiec": 10},
+        ),
+        (
+            "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target",
+            lambda n, name: (
+                f"{name},IP_{n},IL_{n},male,45.0,torso,{('melanoma', 'unknown')[n % 2]},"
+                f"{('malignant', 'benign')[n % 2]},{1 - n % 2}"
+            ),
+            {"melanoma": 10, "benign": 10},
+        ),
+        (
+            "isic_id,target,patient_id,age_approx,sex,anatom_site_general,image_type,lesion_id,iddx_full,iddx_1,iddx_2,iddx_3",
+            lambda n, name: (
+                f"{name},{n % 2},IP_{n},60.0,male,torso,TBP tile: close-up,IL_{n},x,"
+                f"{('Benign', 'Malignant')[n % 2]},,{('', 'Melanoma Invasive')[n % 2]}"
+            ),
+            {"melanoma": 10, "benign": 10},
+        ),
+        ("isic_id,malignant", lambda n, name: f"{name},{float(n % 2)}", {"benign": 10, "malignant": 10}),
+    ],
+    ids=["2016", "2017", "2018", "2020", "2024", "2024 ground truth"],
+)
+def test_the_challenges_of_isic(
+    tmp_path: Path, header: str, row: Callable[[int, str], str], expected: dict[str, int]
+) -> None:
+    root = put_ids(tmp_path / "set" / "Data", isic(1, 20))
+    put_table(root.parent / "GroundTruth.csv", header, [row(n, name) for n, name in enumerate(isic(1, 20))])
+    seen = Understood(root.parent)
+    assert seen.labels == expected
+    assert seen.says("labels from 'GroundTruth.csv'", "20 photos")
+
+
+def test_duplicates_that_isic_2020_lists_are_one_group(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {"benign": 7, "malignant": 7})
+    put_ids(root / "benign", isic(1, 4))
+    put_table(
+        root / "ISIC_2020_Training_Duplicates.csv", "image_name_1,image_name_2", ["ISIC_0000001,ISIC_0000003"]
+    )
+    groups = Understood(root).groups
+    assert groups["ISIC_0000001.jpg"] == groups["ISIC_0000003.jpg"]
+    assert groups["ISIC_0000001.jpg"] != groups["ISIC_0000002.jpg"]
+
+
+def pad(root: Path) -> Path:
+    rows = []
+    for n in range(40):
+        name = f"PAT_{n // 2}_{n}_{100 + n}"
+        put_photo(root / "images" / f"imgs_part_{n % 3 + 1}" / f"{name}.png")
+        rows.append(
+            f"PAT_{n // 2},{n},False,60,MALE,2.0,FACE,{('BCC', 'ACK', 'NEV', 'SEK')[n // 10]},{name}.png,True"
+        )
+    header = "patient_id,lesion_id,smoke,age,gender,fitspatrick,region,diagnostic,img_id,biopsed"
+    put_table(root / "metadata.csv", header, rows)
+    return root
+
+
+def test_pad_ufes_with_and_without_its_table(tmp_path: Path) -> None:
+    root = pad(tmp_path / "pad")
+    seen = Understood(root)
+    assert seen.labels == dict.fromkeys(
+        ("basal cell carcinoma", "actinic keratosis", "nevus", "benign keratosis"), 10
+    )
+    assert {(p.age, p.sex, p.site, p.fitzpatrick, p.view) for p in seen.catalogue.photos} == {
+        ("60", "male", "head and neck", "2", "close-up")
+    }
+    # two photos of one person are one group
+    assert len({p.group for p in seen.catalogue.photos}) == 20
+    (root / "metadata.csv").rename(tmp_path / "metadata.csv")
+    assert "imgs_part_1, imgs_part_2, imgs_part_3 name no class" in stopped(root)
+
+
+def test_milk10k_with_its_three_tables(tmp_path: Path) -> None:
+    root = tmp_path / "milk"
+    diagnoses = ["Melanoma Invasive", "Keratoacanthoma", "Nevus, Reed", "Basal cell carcinoma"]
+    photos, supplement, truth = [], [], []
+    for n in range(24):
+        dermoscopic, close_up = isic(1000 + n, 1)[0], isic(2000 + n, 1)[0]
+        put_photo(root / "images" / f"{dermoscopic}.jpg")
+        put_photo(root / "images" / f"{close_up}.jpg")
+        for name, view in ((dermoscopic, "dermoscopic"), (close_up, "clinical: close-up")):
+            photos.append(f"IL_{n:07},{view},{name},70,male,3,head_neck_face")
+            supplement.append(f'{name},"{diagnoses[n % 4]}",histopathology,')
+        truth.append(
+            f"IL_{n:07}," + ",".join(str(float(n % 4 == at)) for at in (9, 3, 9, 9, 9, 9, 9, 0, 2, 1, 9))
+        )
+    put_table(
+        root / "MILK10k_Training_GroundTruth.csv",
+        "lesion_id,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC",
+        truth,
+    )
+    header = "lesion_id,image_type,isic_id,age_approx,sex,skin_tone_class,site"
+    put_table(root / "MILK10k_Training_Metadata.csv", header, photos)
+    put_table(
+        root / "MILK10k_Training_Supplement.csv",
+        "isic_id,diagnosis_full,diagnosis_confirm_type,thickness",
+        supplement,
+    )
+    seen = Understood(root)
+    assert seen.labels == {
+        "melanoma": 12,
+        "squamous cell carcinoma": 12,
+        "nevus": 12,
+        "basal cell carcinoma": 12,
+    }
+    assert {p.diagnosis for p in seen.catalogue.photos if p.label == "squamous cell carcinoma"} == {
+        "keratoacanthoma"
+    }
+    assert {(p.age, p.sex, p.skin_tone, p.site) for p in seen.catalogue.photos} == {
+        ("70", "male", "3", "head and neck")
+    }
+    assert {p.view for p in seen.catalogue.photos} == {"dermoscopic", "close-up"}
+    # the close-up is in the group of its dermoscopic photo
+    assert seen.groups["ISIC_0001005.jpg"] == seen.groups["ISIC_0002005.jpg"]
+    (root / "MILK10k_Training_Supplement.csv").unlink()
+    assert Understood(root).labels == seen.labels
+
+
+def test_roboflow_as_a_table_a_part(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    for part, numbers in (("train", range(0, 16)), ("valid", range(8, 20)), ("test", range(16, 24))):
+        rows = []
+        for n in numbers:
+            name = f"IMG_{n}_jpg.rf.{part}{n:04}abc.jpg"
+            put_photo(root / part / name)
+            rows.append(f"{name}, {n % 2}, {1 - n % 2}")
+        put_table(root / part / "_classes.csv", "filename, Benign mole, Melanoma", rows)
+    seen = Understood(root)
+    assert seen.labels == {"Benign mole": 18, "melanoma": 18}
+    assert find_leaks(seen.catalogue.photos) == []
+    # a photo that was exported several times is one group
+    assert len(set(seen.groups.values())) == 24
+
+
+def test_augmented_photos_stay_with_the_photo_they_were_made_from(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for n in range(12):
+        folder = root / ("benign" if n % 2 else "malignant")
+        for name in (f"IMG_{n}", f"IMG_{n}_rot90", f"IMG_{n}_aug_2", f"IMG_{n}-flipped"):
+            put_photo(folder / f"{name}.jpg")
+    assert len(set(Understood(root).groups.values())) == 12
+    numbered = put_photos(tmp_path / "numbered", TWO, "lesion (")
+    assert len(set(Understood(numbered).groups.values())) == 16
+
+
+# A person's own table
+
+
+def own(root: Path, header: str = "path,label,group,split,source", **written: str) -> Path:
+    rows = []
+    parts = ("train", "validation", "test")
+    for n in range(24):
+        name = f"{'ab'[n % 2]}/{n // 2}.jpg"
+        put_photo(root / name)
+        rows.append(f"{name},{('ring', 'scar')[n % 2]},person {n // 2},{parts[n // 2 % 3]},clinic {n % 3}")
+    put_table(root / "labels.csv", header, rows)
+    return root
+
+
+def test_your_own_table(tmp_path: Path) -> None:
+    seen = Understood(own(tmp_path / "set"))
+    assert seen.labels == {"ring": 12, "scar": 12}
+    assert seen.sources == {"clinic 0": 8, "clinic 1": 8, "clinic 2": 8}
+    assert len({p.group for p in seen.catalogue.photos}) == 12
+    assert seen.account[0] == "sets: clinic 0 8, clinic 1 8, clinic 2 8"
+    kept = Understood(tmp_path / "set", keep_parts=True)
+    assert {Path(p.path).stem: p.split for p in kept.catalogue.photos} == {
+        str(n): ("train", "val", "test")[n % 3] for n in range(12)
+    }
+
+
+@pytest.mark.parametrize(
+    "header", ["Filename,Class,Patient_ID,Subset,Dataset", "image,diagnosis,patient,part,origin"]
+)
+def test_your_own_table_under_other_usual_names(tmp_path: Path, header: str) -> None:
+    seen = Understood(own(tmp_path / "set", header))
+    assert seen.labels == {"ring": 12, "scar": 12}
+    assert len({p.group for p in seen.catalogue.photos}) == 12
+
+
+def test_paths_from_windows_and_cells_that_name_two_photos(tmp_path: Path) -> None:
+    root = own(tmp_path / "set")
+    table = root / "labels.csv"
+    table.write_text("\ufeff" + table.read_text().replace("a/", "C:\\photos\\a\\").replace(",", ";"))
+    assert Understood(root).labels == {"ring": 12, "scar": 12}
+    put_table(table, "file,label", [f"{n}.jpg,ring" for n in range(12)])
+    message = stopped(root)
+    assert "line 2: '0.jpg' names 2 photos, 'set/a/0.jpg', 'set/b/0.jpg'; write their folders too" in message
+
+
+def test_a_table_that_is_not_understood_stops_where_it_names_photos(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    rows = [f"{path.name},{n % 2}" for n, path in enumerate(sorted(root.rglob("*.jpg")))]
+    table = put_table(root / "labels.csv", "Bild,Befund", rows)
+    message = stopped(root)
+    assert "labels.csv' names 16 of the photos" in message
+    assert "'Bild, Befund'" in message
+    assert Understood(root, labels_from="folder").labels == TWO
+    put_table(table, "path,label", rows)
+    assert Understood(root).labels == {"0": 8, "1": 8}
+
+
+def test_a_spreadsheet_that_names_photos_stops(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    cells = "".join(f"<si><t>{path.name}</t></si>" for path in root.rglob("*.jpg"))
+    with zipfile.ZipFile(root / "labels.xlsx", "w") as package:
+        package.writestr("xl/sharedStrings.xml", f"<sst>{cells}</sst>")
+    assert "labels.xlsx' names 16 of the photos, but is an Excel file; save it as CSV" in stopped(root)
+    (root / "labels.xlsx").write_bytes(b"x")
+    assert Understood(root).says("not read: 'labels.xlsx'")
+
+
+def test_stray_tables_are_one_line_each(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    (root / "notes.csv").write_bytes("Datum,Notiz\n1.5.,schönes Licht\n".encode("latin-1"))
+    (root / "._labels.csv").write_bytes(b"\0\5\26\7\0\2")
+    (root / "empty.csv").touch()
+    put_table(root / "HAM10000_metadata.csv", "lesion_id,image_id,dx", ["HAM_1,ISIC_0000001,nv"])
+    seen = Understood(root)
+    assert seen.labels == TWO
+    assert seen.says("not read: 'notes.csv': its columns are not understood: 'Datum, Notiz'")
+    assert seen.says("not read: 'empty.csv'")
+    assert seen.says("not used: 'HAM10000_metadata.csv' (HAM10000) names none of the photos")
+    assert seen.catalogue.left_out == {"in a hidden or system folder, or hidden itself": 1}
+
+
+def test_a_table_overrides_folders_and_says_for_how_many(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    put_ids(root / "benign", isic(1, 10))
+    put_ids(root / "malignant", isic(11, 10))
+    put_table(
+        root / "labels.csv",
+        "isic_id,diagnosis_1,diagnosis_3",
+        [f"{name},Benign,Nevus" for name in isic(1, 10)],
+    )
+    seen = Understood(root, classes=["nevus", "malignant"])
+    assert seen.labels == {"nevus": 10, "malignant": 10}
+    assert seen.says("a table overrides the folders of 10 photos (benign 10); --labels-from folder")
+    assert Understood(root, labels_from="folder").labels == {"benign": 10, "malignant": 10}
+    assert "1 of the classes" not in stopped(root, labels_from="table")
+
+
+# Official splits
+
+
+def test_official_parts_are_kept_and_checked_for_leaks(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {f"{part}/{c}": 8 for part in ("Train", "Test") for c in TWO})
+    leaked = put_photo(
+        root / "Train" / "benign" / "again.jpg", str(root / "Test" / "benign" / "photo016.jpg")
+    )
+    assert leaked.read_bytes() == (root / "Test" / "benign" / "photo016.jpg").read_bytes()
+    seen = Understood(root, keep_parts=True)
+    splits = {Path(p.path).relative_to(root).parts[0]: set() for p in seen.catalogue.photos}
+    for photo in seen.catalogue.photos:
+        splits[Path(photo.path).relative_to(root).parts[0]].add(photo.split)
+    assert splits == {"Test": {"test"}, "Train": {"train", "val"}}
+    assert seen.catalogue.left_out == {"its lesion, person or duplicate is in a part that is held out": 1}
+    assert find_leaks(seen.catalogue.photos) == []
+    mixed = {photo.split for photo in Understood(root).catalogue.photos if "/Test/" in photo.path}
+    assert mixed == {"train", "val", "test"}
+
+
+def test_parts_that_are_not_there_cannot_be_kept(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    assert "has no split. Known: train, val, test" in stopped(root, keep_parts=True)
+    only = put_photos(tmp_path / "only", {f"Test/{c}": 8 for c in TWO})
+    assert "there is no train part" in stopped(only, keep_parts=True)
