@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.build import build_catalogue
-from dermedge.train.data.catalogue import NONE_OF_THESE, Photo, read_catalogue
+from dermedge.train.data.catalogue import NONE_OF_THESE, Catalogue, Photo, check_photos, read_catalogue
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.data.splits import find_leaks, split_by_group, with_fold, with_source_tested
 
@@ -434,3 +434,51 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
         with_source_tested(photos, "s3")
     with pytest.raises(DataError, match="without 's2' no photo of 'x' is left"):
         with_source_tested([photos[2], photos[3]], "s2")
+
+
+def test_a_catalogue_is_read_where_its_photos_have_moved(tmp_path: Path) -> None:
+    first = folders(tmp_path / "here" / "set", {"cat": 9, "dog": 9})
+    folders(tmp_path / "here" / "more", {"cat": 3, "dog": 3})
+    table = tmp_path / "catalogue.csv"
+    catalogue = build_catalogue([first, tmp_path / "here" / "more"])
+    catalogue.save(table)
+    assert "here" not in {line.split(",")[0].split("/")[0] for line in table.read_text().splitlines()}
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(DataError, match=r"24 photos are not where they were catalogued.*--data FOLDER"):
+        check_photos(read_catalogue(table))
+    # the folders themselves, or the one above them
+    for data in ([tmp_path / "there" / "more", tmp_path / "there" / "set"], [tmp_path / "there"]):
+        photos = read_catalogue(table, data)
+        check_photos(photos)
+        assert {Path(photo.path).parts[-3] for photo in photos} == {"set", "more"}
+        assert Catalogue(photos, catalogue.classes, {}).digest == catalogue.digest
+    with pytest.raises(DataError, match=r"none of the \d+ photos of '.*' is below"):
+        read_catalogue(table, [tmp_path / "nowhere"])
+
+
+def test_photos_that_were_replaced_are_noticed(tmp_path: Path) -> None:
+    root = folders(tmp_path / "set", {"cat": 9, "dog": 9})
+    catalogue = build_catalogue([root])
+    check_photos(catalogue.photos)
+    put_picture(root / "dog" / "dog3.jpg", "another photo")
+    with pytest.raises(DataError, match=r"1 photos have been replaced.*dog3\.jpg"):
+        check_photos(catalogue.photos)
+
+
+def test_an_earlier_catalogue_keeps_a_lesion_that_has_another_name_now(tmp_path: Path) -> None:
+    # one lesion has the names of two tables; the earlier catalogue knows one of them, and none of the files
+    root = tmp_path / "set"
+    for number in range(40):
+        put_picture(root / f"ISIC_{number:07}.png", f"photo {number}")
+    rows = [f"HAM_{n:07},ISIC_{n:07},{('mel', 'nv')[n % 2]}" for n in range(40)]
+    put(root / "ham.csv", "\n".join(["lesion_id,image_id,dx", *rows]))
+    put(
+        root / "archive.csv",
+        "\n".join(["isic_id,diagnosis_1,lesion_id", *(f"ISIC_{n:07},,IL_{n:07}" for n in range(40))]),
+    )
+    earlier = [
+        Photo(f"gone{n}.png", f"gone{n}", f"HAM_{n:07}", f"HAM_{n:07}", "nevus", "nevus", "old", "test")
+        for n in range(40)
+    ]
+    Catalogue(tuple(earlier), ("nevus",), {}).save(tmp_path / "earlier.csv")
+    assert {photo.split for photo in build_catalogue([root, tmp_path / "earlier.csv"]).photos} == {"test"}

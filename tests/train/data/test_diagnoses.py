@@ -1,0 +1,194 @@
+"""Every name of a diagnosis and the class it means, written out by hand from the publishers' own tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from dermedge.train.data.diagnoses import (
+    LESION_DIAGNOSES,
+    NAMED_CLASSES,
+    class_of,
+    compatible,
+    diagnosis_of,
+    is_known,
+    is_open,
+    own_name,
+)
+
+# The table of the classes, as the issue of the nine classes and MILK10k's ground truth have them.
+CLASSES = {
+    "melanoma": [
+        "mel",
+        "MEL",
+        "melanoma",
+        "Melanoma",
+        "Melanoma, NOS",
+        "Melanoma Invasive",
+        "Melanoma in situ",
+        "Melanoma metastasis",
+        "malignant_melanoma",
+        "Malignant melanocytic proliferations (Melanoma)",
+        "lentigo maligna",
+    ],
+    "nevus": [
+        "nv",
+        "NV",
+        "NEV",
+        "nevus",
+        "Nevus",
+        "Blue nevus",
+        "Nevus, Acral",
+        "Nevus, BAP-1 deficient",
+        "Nevus, Balloon cell",
+        "Nevus, Combined",
+        "Nevus, Congenital",
+        "Nevus, NOS, Compound",
+        "Nevus, NOS, Dermal",
+        "Nevus, NOS, Junctional",
+        "Nevus, Recurrent or persistent",
+        "Nevus, Reed",
+        "Nevus, Spilus",
+        "Nevus, Spitz",
+        "nevus pigmentosus",
+        "melanocytic_Nevi",
+    ],
+    "dermatofibroma": ["df", "DF", "dermatofibroma", "Dermatofibroma"],
+    "squamous cell carcinoma": [
+        "scc",
+        "SCC",
+        "squamous cell carcinoma",
+        "Squamous cell carcinoma, NOS",
+        "Squamous cell carcinoma, Invasive",
+        "Squamous cell carcinoma in situ, Bowens disease",
+        "Keratoacanthoma",
+    ],
+    "basal cell carcinoma": ["bcc", "BCC", "basal_cell_carcinoma", "Basal cell carcinoma"],
+    "actinic keratosis": ["ak", "AK", "ACK", "actinic keratosis", "Solar or actinic keratosis"],
+    "benign keratosis": [
+        "bkl",
+        "BKL",
+        "SEK",
+        "pigmented benign keratosis",
+        "Pigmented benign keratosis",
+        "Seborrheic keratosis",
+        "seborrheic keratosis",
+        "benign_keratosis-like_lesions",
+        "Lichen planus like keratosis",
+        "lichenoid keratosis",
+        "Solar lentigo",
+    ],
+    "vascular lesion": [
+        "vasc",
+        "VASC",
+        "vascular lesion",
+        "Hemangioma",
+        "Hemangioma, Hobnail",
+        "Angiokeratoma",
+        "Pyogenic granuloma",
+        "Benign soft tissue proliferations - Vascular",
+    ],
+}
+OTHER_LESIONS = [
+    "Benign - Other",
+    "Clear cell acanthoma",
+    "Exogenous",
+    "Inflammatory or infectious diseases",
+    "Infundibular or epidermal cyst",
+    "Ink-spot lentigo",
+    "Juvenile xanthogranuloma",
+    "Mastocytosis",
+    "Molluscum",
+    "Mucosal melanotic macule",
+    "Porokeratosis",
+    "Sebaceous hyperplasia",
+    "Supernumerary nipple",
+    "Trichoblastoma",
+]
+
+
+def test_the_named_classes_in_their_order() -> None:
+    assert NAMED_CLASSES == (
+        "melanoma",
+        "dermatofibroma",
+        "nevus",
+        "squamous cell carcinoma",
+        "basal cell carcinoma",
+        "actinic keratosis",
+        "benign keratosis",
+        "vascular lesion",
+    )
+
+
+@pytest.mark.parametrize(("wanted", "name"), [(c, name) for c, names in CLASSES.items() for name in names])
+def test_the_class_of_a_name(wanted: str, name: str) -> None:
+    diagnosis = diagnosis_of(name)
+    assert diagnosis is not None
+    assert class_of(diagnosis) == wanted
+    assert diagnosis in LESION_DIAGNOSES
+
+
+def test_a_keratoacanthoma_keeps_its_own_diagnosis() -> None:
+    assert diagnosis_of("Keratoacanthoma") == "keratoacanthoma"
+    assert compatible("keratoacanthoma", "squamous cell carcinoma")
+
+
+@pytest.mark.parametrize("name", OTHER_LESIONS)
+def test_other_lesions_are_of_no_named_class(name: str) -> None:
+    assert diagnosis_of(name) == name.lower()
+    assert name.lower() in LESION_DIAGNOSES
+    assert class_of(name.lower()) not in NAMED_CLASSES
+
+
+@pytest.mark.parametrize("name", ["", "unknown", "UNK", "nan", " N/A "])
+def test_unknown_is_no_diagnosis(name: str) -> None:
+    assert diagnosis_of(name) is None
+
+
+@pytest.mark.parametrize("name", ["clothing", "May", "0", "melanoma negative", "not melanoma", "group_a"])
+def test_other_names_are_themselves(name: str) -> None:
+    assert diagnosis_of(f" {name} ") == name
+    assert not is_known(name)
+
+
+@pytest.mark.parametrize(
+    ("open_name", "may_be", "is_not"),
+    [
+        ("akiec", ["actinic keratosis", "squamous cell carcinoma"], ["melanoma", "nevus"]),
+        (
+            "benign",
+            ["nevus", "dermatofibroma", "benign keratosis", "vascular lesion"],
+            ["melanoma", "basal cell carcinoma"],
+        ),
+        (
+            "malignant",
+            ["melanoma", "squamous cell carcinoma", "basal cell carcinoma"],
+            ["nevus", "dermatofibroma"],
+        ),
+        ("collision - at least one malignant proliferation", ["melanoma", "basal cell carcinoma"], ["nevus"]),
+        ("benign melanocytic proliferations", ["nevus"], ["melanoma"]),
+    ],
+)
+def test_open_names(open_name: str, may_be: list[str], is_not: list[str]) -> None:
+    assert is_open(open_name)
+    assert all(compatible(open_name, other) and compatible(other, open_name) for other in may_be)
+    assert not any(compatible(open_name, other) for other in is_not)
+
+
+def test_diagnoses_that_contradict() -> None:
+    assert not compatible("melanoma", "nevus")
+    assert not compatible("actinic keratosis", "squamous cell carcinoma")
+    assert compatible("nevus", "nevus")
+
+
+@pytest.mark.parametrize(
+    ("original", "own"),
+    [
+        ("mel", "melanoma"),
+        ("SEK", "seborrheic keratosis"),
+        ("Pigmented benign keratosis", "pigmented benign keratosis"),
+        ("akiec", "akiec"),
+        ("Odd Mole", "Odd Mole"),
+    ],
+)
+def test_own_names_are_kept_and_codes_written_out(original: str, own: str) -> None:
+    assert own_name(original) == own
