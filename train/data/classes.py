@@ -68,9 +68,13 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
         return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
     return [
         f"class '{name}', {labels.total():,} photos: "
-        + ", ".join(f"{label} {count:,}" for label, count in sorted(labels.items(), key=lambda item: (-item[1], item[0])))
+        + ", ".join(f"{label} {count:,}" for label, count in _frequent_first(labels))
         for name, labels in mapped.items()
     ]
+
+
+def _frequent_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[str, ...]:

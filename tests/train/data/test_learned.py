@@ -1,42 +1,51 @@
-"""The list of learned photos survives packing, knows its photos and no others, and is small."""
+"""What is kept of the photos that a model has learned from."""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
+from pathlib import Path
 
 import pytest
 
-from dermedge.edge.errors import ModelError
-from dermedge.train.data.learned import count_learned, pack, unpack
+from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.learned import count_learned, learned_photos
 
 
-def digest_of(number: int) -> str:
-    return hashlib.sha256(str(number).encode()).hexdigest()
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
 
 
-@pytest.mark.parametrize("count", [0, 1, 5000])
-def test_what_was_packed_is_found_again_and_nothing_else(count: int) -> None:
-    learned = unpack(pack(digest_of(number) for number in range(count)), "model.tflite")
-    assert learned.tolist() == sorted(int(digest_of(number)[:8], 16) for number in range(count))
-    assert count_learned((digest_of(number) for number in range(count)), learned) == count
-    assert count_learned((digest_of(number) for number in range(count, count + 3000)), learned) == 0
+def photo(path: Path, digest: str = "") -> Photo:
+    return Photo(str(path), path.stem, "", "g", "x", "x", "s", "train", digest=digest)
 
 
-def test_a_photo_that_is_scored_twice_counts_twice_and_one_without_digest_not() -> None:
-    learned = unpack(pack([digest_of(1), digest_of(1), ""]), "model.tflite")
-    assert len(learned) == 1
-    assert count_learned([digest_of(1)[:16], digest_of(1), "", digest_of(2)], learned) == 2
+def test_learned_photos_are_known_by_their_id_or_their_bytes(tmp_path: Path) -> None:
+    published = put(tmp_path / "a" / "ISIC_0024306.jpg", b"large")
+    mine = put(tmp_path / "a" / "IMG_1.jpg", b"mine")
+    learned = learned_photos([photo(published), photo(mine)])
+    assert len(learned) == 8
+    again = [
+        put(tmp_path / "b" / "ISIC_0024306_downsampled.png", b"small"),
+        put(tmp_path / "b" / "renamed.jpg", b"mine"),
+        put(tmp_path / "b" / "IMG_1.jpg", b"another"),
+        put(tmp_path / "b" / "ISIC_0024307.jpg", b"large"),
+    ]
+    assert count_learned(learned, again) == 2
+    assert count_learned(b"", again) == 0
 
 
-def test_twenty_thousand_photos_take_less_than_three_bytes_each() -> None:
-    assert len(pack(digest_of(number) for number in range(20_000))) < 60_000
+def test_the_bytes_are_the_same_for_a_digest_that_is_known(tmp_path: Path) -> None:
+    mine = put(tmp_path / "IMG_1.jpg", b"mine")
+    digest = hashlib.sha256(b"mine").hexdigest()[:16]
+    expected = hashlib.sha256(digest.encode()).digest()[:4]
+    assert learned_photos([photo(mine)]) == learned_photos([photo(tmp_path / "gone.jpg", digest)]) == expected
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[:-9], lambda b: b"\x00" + b[1:], lambda b: zlib.compress(b"123")]
-)
-def test_a_damaged_list_is_one_clear_error(damage: object) -> None:
-    packed = pack([digest_of(number) for number in range(100)])
-    with pytest.raises(ModelError, match=r"learned photos in 'model\.tflite' is (damaged|cut off)"):
-        unpack(damage(packed), "model.tflite")  # type: ignore[operator]
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read the photo '.*gone\.jpg'"):
+        learned_photos([photo(tmp_path / "gone.jpg")])
+    with pytest.raises(DataError, match="damaged: 3 bytes"):
+        count_learned(b"abc", [])
