@@ -21,26 +21,45 @@ from dermedge.edge.errors import DermedgeError
 from dermedge.edge.installation import pip_command, this_installation
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes
 
+__all__ = [
+    "FAULT",
+    "OK",
+    "THROTTLING",
+    "WARNING",
+    "Finding",
+    "ask_firmware",
+    "check_cameras",
+    "check_model",
+    "check_numpy",
+    "check_opencv",
+    "check_picamera2",
+    "check_python",
+    "check_runtime",
+    "check_temperature",
+    "check_throttling",
+    "examine",
+]
+
 OK, WARNING, FAULT = "ok", "warning", "fault"
-PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
+_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 # The newest that has a wheel of tflite-runtime.
-TFLITE_PYTHON = (3, 11)
-OPENCV_PACKAGES = (
+_TFLITE_PYTHON = (3, 11)
+_OPENCV_PACKAGES = (
     "opencv-python-headless",
     "opencv-python",
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
 # A Raspberry Pi slows down from here.
-HOT_C = 80
-MILLI = 1000
-COMMAND_TIMEOUT_S = 5
+_HOT_C = 80
+_MILLI = 1000
+_COMMAND_TIMEOUT_S = 5
 # Bits of `vcgencmd get_throttled`, by its documentation; the same 16 higher: since the start.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-SINCE_START = 16
+_SINCE_START = 16
 
-Load = Callable[[str], Any]
-Ask = Callable[[str], str | None]
+_Load = Callable[[str], Any]
+_Ask = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -84,9 +103,9 @@ def check_python(
 ) -> Finding:
     """Whether the runtimes have wheels for this Python."""
     text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
-    if python not in PYTHONS:
+    if python not in _PYTHONS:
         return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12, 3.13 or 3.14")
-    if not is_64_bit and python > TFLITE_PYTHON:
+    if not is_64_bit and python > _TFLITE_PYTHON:
         return Finding(
             "python",
             FAULT,
@@ -99,7 +118,7 @@ def check_python(
     return Finding("python", OK, text)
 
 
-def check_numpy(load: Load = import_module) -> Finding:
+def check_numpy(load: _Load = import_module) -> Finding:
     """Whether NumPy can be imported."""
     try:
         return Finding("numpy", OK, load("numpy").__version__)
@@ -108,9 +127,9 @@ def check_numpy(load: Load = import_module) -> Finding:
         return Finding("numpy", FAULT, _first_line(error), cure)
 
 
-def check_opencv(load: Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
+def check_opencv(load: _Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
     """Whether OpenCV can be imported, is there once, and can open windows."""
-    installed = [name for name in OPENCV_PACKAGES if (versions or _version)(name)]
+    installed = [name for name in _OPENCV_PACKAGES if (versions or _version)(name)]
     one = pip_command("install", "opencv-python-headless")
     one_of_them = f"{pip_command('uninstall', '-y', *installed)}; {one}"
     try:
@@ -130,7 +149,7 @@ def check_opencv(load: Load = import_module, versions: Callable[[str], str | Non
 
 def check_runtime(
     installed: Sequence[str] | None = None,
-    load: Load = import_module,
+    load: _Load = import_module,
     python: tuple[int, int] = sys.version_info[:2],
     is_64_bit: bool = sys.maxsize > 2**32,
 ) -> Finding:
@@ -174,7 +193,7 @@ def check_cameras(
 
 def check_picamera2(
     board: Path = Path("/proc/device-tree/model"),
-    load: Load = import_module,
+    load: _Load = import_module,
     environment: Path | None = Path(sys.prefix) if sys.prefix != sys.base_prefix else None,
     system_packages: Path = Path("/usr/lib/python3/dist-packages"),
     python: tuple[int, int] = sys.version_info[:2],
@@ -220,25 +239,25 @@ def check_picamera2(
 
 
 def check_temperature(
-    zone: Path = Path("/sys/class/thermal/thermal_zone0/temp"), ask: Ask | None = None
+    zone: Path = Path("/sys/class/thermal/thermal_zone0/temp"), ask: _Ask | None = None
 ) -> Finding:
     """How hot the processor is."""
     in_milli = _read(zone)
     answer = re.search(r"temp=([\d.]+)", (ask or ask_firmware)("measure_temp") or "")
     if in_milli and in_milli.lstrip("-").isdigit():
-        celsius = int(in_milli) / MILLI
+        celsius = int(in_milli) / _MILLI
     elif answer:
         celsius = float(answer.group(1))
     else:
         return Finding("temperature", OK, "not readable here")
-    if celsius >= HOT_C:
+    if celsius >= _HOT_C:
         cure = "cool it with a heat sink or a fan: it slows down, and so do latencies"
         return Finding("temperature", WARNING, f"{celsius:.0f} °C", cure)
     return Finding("temperature", OK, f"{celsius:.0f} °C")
 
 
 def check_throttling(
-    flags: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), ask: Ask | None = None
+    flags: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), ask: _Ask | None = None
 ) -> Finding:
     """Whether a Raspberry Pi slows down, or has since its start, for want of power or for heat."""
     answer = ((ask or ask_firmware)("get_throttled") or _read(flags) or "").removeprefix("throttled=").strip()
@@ -247,7 +266,7 @@ def check_throttling(
     except ValueError:
         return Finding("throttling", OK, "not readable here")
     now = [name for bit, name in THROTTLING.items() if bits >> bit & 1]
-    earlier = [name for bit, name in THROTTLING.items() if bits >> bit + SINCE_START & 1 and name not in now]
+    earlier = [name for bit, name in THROTTLING.items() if bits >> bit + _SINCE_START & 1 and name not in now]
     told = [*(f"{name} now" for name in now), *(f"{name} since the start" for name in earlier)]
     if not told:
         return Finding("throttling", OK, "none since the start")
@@ -295,7 +314,7 @@ def ask_firmware(what: str) -> str | None:
     """What a Raspberry Pi's firmware answers to vcgencmd, or None elsewhere."""
     try:
         done = subprocess.run(
-            ["vcgencmd", what], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+            ["vcgencmd", what], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -306,7 +325,7 @@ def _runtime_cure(python: tuple[int, int], is_64_bit: bool) -> str:
     if is_64_bit:
         return pip_command("install", "ai-edge-litert")
     command = this_installation().command_for("tflite-runtime")
-    if python <= TFLITE_PYTHON:
+    if python <= _TFLITE_PYTHON:
         return command
     return f"make an environment with Python 3.11, and install dermedge there as with: {command}"
 

@@ -17,6 +17,20 @@ from __future__ import annotations
 
 from dermedge.edge.installation import install_hint
 
+__all__ = [
+    "DataError",
+    "DermedgeError",
+    "MissingExtra",
+    "ModelError",
+    "OptionError",
+    "PictureError",
+    "SourceError",
+    "SourceLost",
+    "StorageError",
+    "ToolError",
+    "WorkerError",
+]
+
 
 class DermedgeError(Exception):
     """Base of all; its text says what was wrong, the value received, and the cure."""

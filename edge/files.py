@@ -11,7 +11,17 @@ from pathlib import Path
 
 from dermedge.edge.errors import StorageError
 
-CURES = {
+__all__ = [
+    "check_file",
+    "check_writable",
+    "storage_error",
+    "whole_folder",
+    "write_beside",
+    "write_bytes",
+    "write_text",
+]
+
+_CURES = {
     errno.ENOSPC: "the disk is full: free some space and run again",
     errno.EDQUOT: "the disk quota is used up: free some space and run again",
     errno.EACCES: "no permission: choose a folder that you may write to",
@@ -24,7 +34,7 @@ CURES = {
 
 def storage_error(path: Path | str, error: OSError) -> StorageError:
     """The one-line StorageError for a failed write to ``path``."""
-    reason = CURES.get(error.errno or 0, error.strerror or str(error))
+    reason = _CURES.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"cannot write '{path}': {reason}")
 
 

@@ -85,19 +85,20 @@ class Installation:
 def this_installation() -> Installation:
     """The environment that runs this code."""
     prefix, root = Path(sys.prefix), Path(dermedge.__file__).resolve().parents[1]
+    python = os.path.abspath(sys.executable)
     manager = "pip" if find_spec("pip") else "uv pip"
     if (prefix / "pipx_metadata.json").is_file():
         manager = "pipx"
     elif (prefix / "uv-receipt.toml").is_file():
         manager = "uv tool"
     if (root / "pyproject.toml").is_file():
-        return Installation(sys.executable, manager, str(root), is_editable=True)
+        return Installation(python, manager, str(root), is_editable=True)
     try:
         distribution = Distribution.from_name("dermedge")
     except PackageNotFoundError:
-        return Installation(sys.executable, manager)
+        return Installation(python, manager)
     origin = read_origin(distribution.read_text("direct_url.json"))
-    return Installation(sys.executable, manager, origin, requirements=tuple(distribution.requires or ()))
+    return Installation(python, manager, origin, requirements=tuple(distribution.requires or ()))
 
 
 def read_origin(direct_url: str | None) -> str | None:

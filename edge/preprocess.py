@@ -12,6 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "MAX_TRIM",
+    "PREPROCESSING",
+    "SCALE",
+    "ZERO_POINT",
+    "Preprocessor",
+    "crop_square",
+    "normalize",
+    "to_input",
+]
+
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
 # Where the halvings leave so little, it is cut off rather than resized away: at 640x480 a 224-pixel input

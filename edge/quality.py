@@ -2,7 +2,7 @@
 
 The reticle is the circle inside the picture that the network sees, and that picture itself is judged: what is
 measured is what would be answered, and no second small picture has to be made of the frame. Its grey levels
-are reduced to `GRID` pixels a side for light and focus, and to `COARSE` for the lesion and motion:
+are reduced to `GRID` pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
 
 - too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
 - too bright: the share of pixels that are nearly white;
@@ -34,20 +34,44 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "GRID",
+    "HINTS",
+    "MAX_AREA",
+    "MAX_CLIPPED",
+    "MAX_CUT",
+    "MAX_CUT_OFFSET",
+    "MAX_GLARE",
+    "MAX_OFFSET",
+    "MAX_SHADE",
+    "MAX_SPEED",
+    "MIN_AREA",
+    "MIN_BLACK_LIGHT",
+    "MIN_CONTRAST",
+    "MIN_LIGHT",
+    "MIN_SHADE_CONTRAST",
+    "MIN_SHARPNESS",
+    "MIN_TEXTURE",
+    "Defect",
+    "Measures",
+    "QualityGate",
+    "judge",
+]
+
 # Sides of the small pictures; the network's, of which they are made, must not be smaller than the first.
-GRID, COARSE = 96, 48
+GRID, _COARSE = 96, 48
 # The histogram has so many bins, of so many grey levels each.
-BINS, LEVELS = 64, 4
+_BINS, _LEVELS = 64, 4
 # The share of pixels that may be lighter than `Measures.light`.
-LIGHTER = 0.05
+_LIGHTER = 0.05
 # Grey levels from which a pixel is nearly white, and white: firsts of a bin.
-CLIPPED, WHITE = 240, 252
+_CLIPPED, _WHITE = 240, 252
 # The rim of the reticle begins at this share of its radius.
-RIM = 0.84
+_RIM = 0.84
 # Of a pixel of a lesion, however far from the middle.
-LEAST_WEIGHT = 0.02
+_LEAST_WEIGHT = 0.02
 # Frames further apart say nothing of motion.
-MOTION_GAP_S = 0.5
+_MOTION_GAP_S = 0.5
 
 
 class Defect(StrEnum):
@@ -85,8 +109,8 @@ class Measures:
 
     Attributes:
         light: the bin of the 95th percentile of the grey levels by its first level, 0 to 252.
-        clipped: the share of pixels of the grey level `CLIPPED` or more, 0 to 1.
-        glare: the share of pixels of the grey level `WHITE` or more.
+        clipped: the share of pixels of the grey level `_CLIPPED` or more, 0 to 1.
+        glare: the share of pixels of the grey level `_WHITE` or more.
         contrast: mean grey level of the lighter side of Otsu's threshold less that of the darker one.
         area: the share of the reticle that the lesion takes.
         offset: from the middle of the reticle to that of the lesion, in radii.
@@ -156,13 +180,13 @@ class QualityGate:
         self._before: tuple[float, NDArray[np.uint8]] | None = None
         self._reticle = (_squared_radii(GRID) <= 1).astype(np.uint8)
         self._pixels = int(self._reticle.sum())
-        squared = _squared_radii(COARSE)
+        squared = _squared_radii(_COARSE)
         self._coarse_reticle = (squared <= 1).astype(np.uint8)
         self._coarse_pixels = int(self._coarse_reticle.sum())
-        self._rim = ((squared > RIM * RIM) & (squared <= 1)).astype(np.float64).ravel()
+        self._rim = ((squared > _RIM * _RIM) & (squared <= 1)).astype(np.float64).ravel()
         self._rim_pixels = float(self._rim.sum())
         # a lesion in the middle outweighs the dark corners of a lens
-        self._weights = np.maximum(1 - squared, LEAST_WEIGHT).ravel()
+        self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
         """What is wrong with a picture; arguments as those of `measure`."""
@@ -177,15 +201,15 @@ class QualityGate:
         """
         # OpenCV's types know less than we do
         grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
-        coarse = _reduced(grid, COARSE)
-        counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [BINS], [0, 256]).ravel().tolist()
+        coarse = _reduced(grid, _COARSE)
+        counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)
         laplacian = cv2.Laplacian(grid, cv2.CV_16S)
         area, offset, cut = self._lesion(coarse, threshold)
         return Measures(
-            light=_light(counts, LIGHTER * self._pixels),
-            clipped=sum(counts[CLIPPED // LEVELS :]) / self._pixels,
-            glare=sum(counts[WHITE // LEVELS :]) / self._pixels,
+            light=_light(counts, _LIGHTER * self._pixels),
+            clipped=sum(counts[_CLIPPED // _LEVELS :]) / self._pixels,
+            glare=sum(counts[_WHITE // _LEVELS :]) / self._pixels,
             contrast=contrast,
             area=area,
             offset=offset,
@@ -205,19 +229,19 @@ class QualityGate:
         part_of = parts.ravel()
         lesion = 1 + int(np.bincount(part_of, self._weights, count)[1:].argmax())
         on_rim = float(np.bincount(part_of, self._rim, count)[lesion])
-        x, y = (centres[lesion] - (COARSE - 1) / 2).tolist()
+        x, y = (centres[lesion] - (_COARSE - 1) / 2).tolist()
         area = int(statistics[lesion, cv2.CC_STAT_AREA]) / self._coarse_pixels
-        return area, hypot(x, y) / (COARSE / 2), on_rim / self._rim_pixels
+        return area, hypot(x, y) / (_COARSE / 2), on_rim / self._rim_pixels
 
     def _speed(self, coarse: NDArray[np.uint8], at_s: float | None) -> float | None:
         before, self._before = self._before, None if at_s is None else (at_s, coarse)
-        if before is None or at_s is None or not 0 < at_s - before[0] <= MOTION_GAP_S:
+        if before is None or at_s is None or not 0 < at_s - before[0] <= _MOTION_GAP_S:
             return None
         change = cv2.norm(coarse, before[1], cv2.NORM_L1, self._coarse_reticle) / self._coarse_pixels
         across = cv2.norm(coarse[:, 1:], coarse[:, :-1], cv2.NORM_L1)
         down = cv2.norm(coarse[1:], coarse[:-1], cv2.NORM_L1)
-        gradient = max((across + down) / (2 * COARSE * (COARSE - 1)), 1.0)
-        return change / gradient / COARSE / (at_s - before[0])
+        gradient = max((across + down) / (2 * _COARSE * (_COARSE - 1)), 1.0)
+        return change / gradient / _COARSE / (at_s - before[0])
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -240,11 +264,11 @@ def _squared_radii(side: int) -> NDArray[np.float64]:
 
 def _light(counts: Sequence[float], lighter: float) -> float:
     """The first grey level of the lightest bin above which there are at most so many pixels."""
-    level, above = BINS - 1, counts[-1]
+    level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1
         above += counts[level]
-    return float(LEVELS * level)
+    return float(_LEVELS * level)
 
 
 def _otsu(counts: Sequence[float]) -> tuple[int, float]:
@@ -264,5 +288,5 @@ def _otsu(counts: Sequence[float]) -> tuple[int, float]:
         difference = (whole - part) / above - part / below
         between = below * above * difference * difference
         if between > best:
-            best, threshold, contrast = between, LEVELS * level + LEVELS - 1, LEVELS * difference
+            best, threshold, contrast = between, _LEVELS * level + _LEVELS - 1, _LEVELS * difference
     return threshold, contrast

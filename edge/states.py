@@ -29,6 +29,19 @@ from math import exp
 
 from dermedge.edge.quality import HINTS, Defect
 
+__all__ = [
+    "ANSWERED",
+    "GRACE_S",
+    "OF_A_LESION",
+    "READING_HINT",
+    "SETTLE_S",
+    "TIME_CONSTANT_S",
+    "Smoother",
+    "State",
+    "StateMachine",
+    "StateUpdate",
+]
+
 TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6
 GRACE_S = 0.4

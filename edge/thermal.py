@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
-INTERVAL_S = 1.0
-MILLI = 1000.0
+__all__ = ["Thermometer"]
+
+_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
+_INTERVAL_S = 1.0
+_MILLI = 1000.0
 
 
 class Thermometer:
@@ -21,14 +23,14 @@ class Thermometer:
         """In °C, or None where there is no such sensor."""
         now = time.monotonic()
         if now >= self._due_s:
-            self._due_s = now + INTERVAL_S
-            self._celsius = read_celsius()
+            self._due_s = now + _INTERVAL_S
+            self._celsius = _read_celsius()
         return self._celsius
 
 
-def read_celsius() -> float | None:
+def _read_celsius() -> float | None:
     """The temperature of the first thermal zone in °C, or None where there is none."""
     try:
-        return int(ZONE.read_text()) / MILLI
+        return int(_ZONE.read_text()) / _MILLI
     except (OSError, ValueError):
         return None

@@ -10,6 +10,19 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
+__all__ = [
+    "Parser",
+    "add_model_options",
+    "add_runtime_options",
+    "add_sets_option",
+    "make_parser",
+    "number",
+    "positive_int",
+    "positive_number",
+    "read_labels",
+    "whole",
+]
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises OptionError with one line where argparse prints its usage too."""
@@ -69,7 +82,7 @@ def positive_number(text: str) -> float:
     return value
 
 
-def threads(text: str) -> int | str:
+def _threads(text: str) -> int | str:
     """An argparse type: a whole number of 1 or more, or ``auto``."""
     return text if text == "auto" else positive_int(text)
 
@@ -107,7 +120,7 @@ def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> 
     if tune:
         parser.add_argument(
             "--num-threads",
-            type=threads,
+            type=_threads,
             default="auto",
             help="threads of the interpreter; auto measures at the first start, and remembers",
         )

@@ -13,6 +13,8 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
+__all__ = ["main"]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints one line a check; status 1 where one found a fault."""
@@ -27,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         width = max(len(one.check) for one in findings)
         for one in findings:
-            print(line(one, width))
+            print(_line(one, width))
     return 1 if any(one.status == FAULT for one in findings) else 0
 
 
-def line(finding: Finding, width: int) -> str:
+def _line(finding: Finding, width: int) -> str:
     """A finding for people, its check padded to ``width``."""
     cure = f"; cure: {finding.cure}" if finding.cure else ""
     return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"

@@ -17,8 +17,10 @@ from dermedge.edge.model.golden import IMAGE_COUNT
 from dermedge.edge.model.manifest import Manifest, digest, read_associated_labels, read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 
-BYTES_PER_MB = 1e6
-MACS_PER_MILLION = 1e6
+__all__ = ["Inspection", "as_text", "inspect_model", "main"]
+
+_BYTES_PER_MB = 1e6
+_MACS_PER_MILLION = 1e6
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     inspection = inspect_model(options.model)
     if options.json:
-        print(json.dumps(as_json(inspection), indent=1))
+        print(json.dumps(_as_json(inspection), indent=1))
     else:
         for line in as_text(inspection):
             print(line)
@@ -87,12 +89,12 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     """Lines for people."""
     graph = inspection.graph
     yield f"{inspection.path}"
-    yield _line("size", f"{inspection.bytes / BYTES_PER_MB:.2f} MB")
+    yield _line("size", f"{inspection.bytes / _BYTES_PER_MB:.2f} MB")
     yield _line("SHA-256", inspection.sha256)
     for what, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for one in tensors:
             yield _line(what, _tensor_text(one))
-    millions = f"{inspection.macs / MACS_PER_MILLION:,.1f} million multiply-accumulates"
+    millions = f"{inspection.macs / _MACS_PER_MILLION:,.1f} million multiply-accumulates"
     yield _line("operators", f"{len(graph.operators)}, {millions}")
     for row in _by_operator(inspection):
         share = f"{row['share']:>6.1%}" if row["macs"] else f"{'-':>6}"
@@ -116,7 +118,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
             yield _line(name, _value_text(value))
 
 
-def as_json(inspection: Inspection) -> dict[str, Any]:
+def _as_json(inspection: Inspection) -> dict[str, Any]:
     """The same for programs."""
     graph = inspection.graph
     return {

@@ -24,7 +24,9 @@ from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.text import set_line
 
-EXPLAINED_SUFFIX = ".explained.png"
+__all__ = ["main"]
+
+_EXPLAINED_SUFFIX = ".explained.png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.explain:
         check_writable(options.explain)
     cv2.setNumThreads(1)  # as in dermedge.edge.cli.run
-    paths = find_all(options.paths)
+    paths = _find_all(options.paths)
     if options.explain:
         _refuse_equal_names(paths)
     unreadable: list[PictureError] = []
@@ -48,17 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if options.sets:
             classifier.require_prediction_sets()
-        classifications = predict(paths, classifier, unreadable, options.sets)
+        classifications = _predict(paths, classifier, unreadable, options.sets)
         if options.explain:
-            classifications = explain(classifications, options.explain)
-        lines = FORMATS[options.format](classifications, classifier.labels, paths, options.sets)
+            classifications = _explain(classifications, options.explain)
+        lines = _FORMATS[options.format](classifications, classifier.labels, paths, options.sets)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
         print(f"dermedge: error: {error}", file=sys.stderr)
     return 2 if unreadable else 0
 
 
-def find_all(paths: Sequence[Path]) -> list[Path]:
+def _find_all(paths: Sequence[Path]) -> list[Path]:
     """The pictures of all folders and the other paths as they are, in the order given.
 
     Raises:
@@ -73,7 +75,7 @@ def find_all(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predict(
+def _predict(
     paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
 ) -> Iterator[Classification]:
     """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
@@ -85,15 +87,15 @@ def predict(
                 unreadable.append(error)
 
 
-def explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
+def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
     """Writes each annotated picture with its heat map into ``folder``, and passes the classification on."""
     for classification in classifications:
-        name = Path(classification.frame.name).name + EXPLAINED_SUFFIX
+        name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
         yield classification
 
 
-def table(
+def _table(
     classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines for people, in columns; each comes as soon as its picture is predicted."""
@@ -118,7 +120,7 @@ def table(
         )
 
 
-def comma_separated(
+def _comma_separated(
     classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
@@ -140,7 +142,7 @@ def comma_separated(
         )
 
 
-def json_lines(
+def _json_lines(
     classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
     """One JSON object a picture."""
@@ -162,12 +164,12 @@ def json_lines(
         yield json.dumps(values, ensure_ascii=False)
 
 
-FORMATS: dict[
+_FORMATS: dict[
     str, Callable[[Iterable[Classification], Sequence[str], Sequence[Path], bool], Iterator[str]]
 ] = {
-    "table": table,
-    "csv": comma_separated,
-    "jsonl": json_lines,
+    "table": _table,
+    "csv": _comma_separated,
+    "jsonl": _json_lines,
 }
 
 
@@ -204,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
     add_model_options(parser)
     add_sets_option(parser)
-    parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="of the predictions")
+    parser.add_argument("--format", choices=tuple(_FORMATS), default="table", help="of the predictions")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
     parser.add_argument(
         "--explain", type=Path, metavar="DIR", help="write each picture there with its heat map"

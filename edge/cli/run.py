@@ -45,14 +45,16 @@ from dermedge.edge.views.text import notes_line, set_line
 from dermedge.edge.views.view import Several, View
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 
+__all__ = ["main"]
+
 # The summary's medians are those of the last so many classifications: five minutes of 30 a second.
-SUMMARY_WINDOW = 9000
+_SUMMARY_WINDOW = 9000
 # Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
-SLOWEST_RATE = 0.1
+_SLOWEST_RATE = 0.1
 
 
 @dataclass
-class Session:
+class _Session:
     """What is remembered of a run: little, because it may last for weeks.
 
     Attributes:
@@ -70,7 +72,7 @@ class Session:
     last_s: float = 0.0
     best: Classification | None = None
     last: Classification | None = None
-    splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=SUMMARY_WINDOW))
+    splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_SUMMARY_WINDOW))
 
     def add(self, result: FrameResult) -> None:
         self.counts = result.counts
@@ -101,10 +103,10 @@ class Session:
         return max((one for label, one in pairs if label != self.none_label), default=0.0)
 
 
-def watch(
+def _watch(
     results: Iterable[FrameResult],
     view: View,
-    session: Session,
+    session: _Session,
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
@@ -114,7 +116,7 @@ def watch(
         session.add(result)
         if not view.show(result):
             return
-        if frames_of(session.counts) == max_frames:
+        if _frames_of(session.counts) == max_frames:
             return
         if max_secs is not None and time.monotonic() - started_s >= max_secs:
             return
@@ -136,14 +138,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         Classifier(options.model, read_labels(options.labels), num_threads, runtime, options.tta) as model,
         _open(options) as source,
     ):
-        session = Session(model.manifest.none_label if model.manifest else None)
+        session = _Session(model.manifest.none_label if model.manifest else None)
         try:
             with (
-                sigterm_ends(),
+                _sigterm_ends(),
                 Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
                 _open_views(open_view, options, model) as view,
             ):
-                watch(results, view, session, options.max_frames, options.max_secs)
+                _watch(results, view, session, options.max_frames, options.max_secs)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     return 0
@@ -173,7 +175,7 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
 
 
 @contextmanager
-def sigterm_ends() -> Iterator[None]:
+def _sigterm_ends() -> Iterator[None]:
     """SIGTERM, as systemd and `docker stop` send it, ends the block as if there were no more frames."""
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -207,12 +209,12 @@ def _open(options: argparse.Namespace) -> FrameSource:
     )
 
 
-def frames_of(counts: FrameCounts) -> int:
+def _frames_of(counts: FrameCounts) -> int:
     """How many frames were looked at."""
     return counts.classified + sum(counts.rejected.values())
 
 
-def counts_line(counts: FrameCounts) -> str:
+def _counts_line(counts: FrameCounts) -> str:
     """What became of the frames that were not classified, in words; those that are always told first."""
     parts = [f"{counts.dropped} dropped"]
     parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
@@ -223,7 +225,7 @@ def counts_line(counts: FrameCounts) -> str:
     return ", ".join(parts)
 
 
-def summary(session: Session, last: Classification) -> str:
+def _summary(session: _Session, last: Classification) -> str:
     """The run in three lines: counts and rate, the median latency split, the last label."""
     elapsed_s = session.last_s - session.first_s
     count = session.counts.classified
@@ -234,20 +236,20 @@ def summary(session: Session, last: Classification) -> str:
     notes = notes_line(last)
     chosen = "" if last.prediction_set is None else f", set {set_line(last.prediction_set)}"
     return (
-        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
+        f"{frames} of {width}x{height} classified, {_counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
         f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
     )
 
 
-def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
+def _conclude(session: _Session, save: Path | None, stream: TextIO) -> None:
     """Prints the summary, and saves the picture of the most probable lesion, where there is one."""
     if session.best is None or session.last is None:
         if session.counts != FrameCounts():
-            print(f"no frame classified, {counts_line(session.counts)}", file=stream)
+            print(f"no frame classified, {_counts_line(session.counts)}", file=stream)
         return
-    print(summary(session, session.last), file=stream)
+    print(_summary(session, session.last), file=stream)
     if save is not None:
         write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
         print(f"saved {save}", file=stream)
@@ -260,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--height", type=positive_int, help="asked of a camera, in pixels")
     parser.add_argument("--fps", type=positive_number, help="asked of a camera, frames a second")
     parser.add_argument(
-        "--focus", type=focus, metavar="WHERE", help="of a camera: auto, or a number in its own unit"
+        "--focus", type=_focus, metavar="WHERE", help="of a camera: auto, or a number in its own unit"
     )
     parser.add_argument("--lock-exposure", action="store_true", help="of a camera, a second after its start")
     parser.add_argument("--lock-white-balance", action="store_true", help="the same of its white balance")
@@ -269,11 +271,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--flip", choices=tuple(FLIPS), help="the picture, before anything looks at it")
     parser.add_argument(
-        "--zoom", type=zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
+        "--zoom", type=_zoom, default=1.0, metavar="FACTOR", help="keep only the middle of the picture"
     )
     add_model_options(parser, tune=True)
     add_sets_option(parser)
-    parser.add_argument("--conf", type=probability, default=0.0, help="below it the label is 'uncertain'")
+    parser.add_argument("--conf", type=_probability, default=0.0, help="below it the label is 'uncertain'")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--view", choices=tuple(VIEWS), default="auto", help="auto: a window, else the terminal"
@@ -293,25 +295,28 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a web page besides; alone, at {DEFAULT_ADDRESS}; other hosts need the token that is printed",
     )
     parser.add_argument(
-        "--max-fps", type=slowest_rate, help="look at no more frames a second, to stay cool; 0.1 or more"
+        "--max-fps", type=_slowest_rate, help="look at no more frames a second, to stay cool; 0.1 or more"
     )
     parser.add_argument("--max-frames", type=positive_int, help="stop after so many frames were looked at")
     parser.add_argument("--max-secs", type=positive_number, help="stop after so many seconds")
     parser.add_argument(
-        "--save", type=picture_file, metavar="FILE", help="at the end, write the picture of the surest lesion"
+        "--save",
+        type=_picture_file,
+        metavar="FILE",
+        help="at the end, write the picture of the surest lesion",
     )
     return parser
 
 
-def slowest_rate(text: str) -> float:
+def _slowest_rate(text: str) -> float:
     """An argparse type: frames a second, so many that limits and systemd's watchdog are met between two."""
     value = number(text)
-    if not SLOWEST_RATE <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {SLOWEST_RATE} or more")
+    if not _SLOWEST_RATE <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of {_SLOWEST_RATE} or more")
     return value
 
 
-def focus(text: str) -> str | float:
+def _focus(text: str) -> str | float:
     """An argparse type: ``auto``, or a number of 0 or more."""
     if text == "auto":
         return text
@@ -321,7 +326,7 @@ def focus(text: str) -> str | float:
     return value
 
 
-def zoom(text: str) -> float:
+def _zoom(text: str) -> float:
     """An argparse type: a finite number of 1 or more."""
     value = number(text)
     if not 1 <= value < float("inf"):
@@ -329,7 +334,7 @@ def zoom(text: str) -> float:
     return value
 
 
-def probability(text: str) -> float:
+def _probability(text: str) -> float:
     """An argparse type: a number of 0 to 1."""
     value = number(text)
     if not 0 <= value <= 1:
@@ -337,7 +342,7 @@ def probability(text: str) -> float:
     return value
 
 
-def picture_file(text: str) -> Path:
+def _picture_file(text: str) -> Path:
     """An argparse type: the path of a picture to write, in a format that its suffix names."""
     path = Path(text)
     if path.suffix.lower() not in SUFFIXES:

@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Any
 
+__all__ = ["HALF_STEP", "Decision", "decide", "logits_of_outputs", "prediction_set", "softmax"]
+
 # Half of a uint8 probability's step: what a quantized 0 may still stand for.
 HALF_STEP = 0.5 / 256
 

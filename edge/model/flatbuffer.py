@@ -11,22 +11,24 @@ from typing import Any
 
 from dermedge.edge.errors import MissingExtra, ModelError
 
-FILE_IDENTIFIER = b"TFL3"
-# The first that an operator reads or writes names what it computes in.
-COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
-FLOATS = COMPUTED_IN[:4]
-# Shapes, axes, indices and biases, which say nothing of how weights are stored.
-NOT_WEIGHTS = ("int32", "int64", "bool")
-# Operators that only lead from one type to another.
-CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
-CONVERSION = "conversion"
+__all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
-Shape = tuple[int, ...]
+_FILE_IDENTIFIER = b"TFL3"
+# The first that an operator reads or writes names what it computes in.
+_COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
+_FLOATS = _COMPUTED_IN[:4]
+# Shapes, axes, indices and biases, which say nothing of how weights are stored.
+_NOT_WEIGHTS = ("int32", "int64", "bool")
+# Operators that only lead from one type to another.
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+_CONVERSION = "conversion"
+
+_Shape = tuple[int, ...]
 
 # Operator -> its multiply-accumulates, of the shapes of its inputs and of its output. Howard et al.,
 # "MobileNets", 2017, section 3.1: every output value takes as many as its kernel has weights. The layouts
 # are those of TensorFlow's schema.fbs and of the operators' shape functions.
-MACS: dict[str, Callable[[Sequence[Shape], Shape], int]] = {
+MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     # the filter is [c_out, h, w, c_in / groups]
     "CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:]),
     # [1, h, w, c_out]
@@ -56,7 +58,7 @@ class TensorInfo:
     """
 
     name: str
-    shape: Shape
+    shape: _Shape
     dtype: str
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
@@ -84,7 +86,7 @@ class Operator:
     @property
     def is_float(self) -> bool:
         """Whether it computes in floats, however its weights are stored."""
-        return self.precision.startswith(FLOATS)
+        return self.precision.startswith(_FLOATS)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
         MissingExtra: the schema is not installed.
     """
     schema = tflite_schema()
-    if model[4:8] != FILE_IDENTIFIER:
+    if model[4:8] != _FILE_IDENTIFIER:
         raise ModelError(f"'{source}' is no .tflite model, or its beginning is damaged")
     try:
         root = schema.Model.GetRootAs(model)
@@ -203,7 +205,7 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
             Operator(
                 name=name or f"operator {builtin}",
                 output=tensors[outputs[0]].name if outputs else "",
-                precision=CONVERSION if name in CONVERSIONS else _precision(moving, weights),
+                precision=_CONVERSION if name in _CONVERSIONS else _precision(moving, weights),
                 macs=_macs(name, shapes, tensors[outputs[0]].shape) if outputs else 0,
             )
         )
@@ -212,12 +214,12 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
 
 def _precision(moving: Sequence[str], weights: Sequence[str]) -> str:
     """What an operator computes in, from the types of what flows through it and of its constants."""
-    computed = next((dtype for dtype in COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
-    others = sorted({*weights} - {computed, *NOT_WEIGHTS})
+    computed = next((dtype for dtype in _COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
+    others = sorted({*weights} - {computed, *_NOT_WEIGHTS})
     return f"{computed} with {' and '.join(others)} weights" if others else computed
 
 
-def _macs(name: str | None, inputs: Sequence[Shape], output: Shape) -> int:
+def _macs(name: str | None, inputs: Sequence[_Shape], output: _Shape) -> int:
     try:
         return MACS[name](inputs, output) if name in MACS else 0
     except (IndexError, ZeroDivisionError):

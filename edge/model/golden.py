@@ -22,19 +22,31 @@ from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.preprocess import to_input
 
+__all__ = [
+    "DRAWING",
+    "IMAGE_COUNT",
+    "ChangedOutput",
+    "GoldenResult",
+    "answers",
+    "compare",
+    "golden_image",
+    "record",
+    "replay",
+]
+
 IMAGE_COUNT = 12
 # Another drawing is another number: outputs are compared only for one and the same.
 DRAWING = 1
-HEIGHT, WIDTH = 240, 320
+_HEIGHT, _WIDTH = 240, 320
 # Of the greatest expected value: how far a float output may be off. Between x86-64 and arm64, networks of
 # floats were 6e-7 apart, and one of dynamic range, which rounds its activations as it runs, 9e-4.
-FLOAT_TOLERANCE = 1e-2
+_FLOAT_TOLERANCE = 1e-2
 
 # Blue first. Skin from pale to dark, and what lies on it.
-SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
-SPOTS = ((58, 78, 128), (30, 38, 60), (84, 92, 196), (128, 112, 108), (196, 206, 236), (40, 120, 60))
+_SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
+_SPOTS = ((58, 78, 128), (30, 38, 60), (84, 92, 196), (128, 112, 108), (196, 206, 236), (40, 120, 60))
 
-Whole = NDArray[np.int64]  # [240, 320]
+_Whole = NDArray[np.int64]  # [240, 320]
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,7 @@ def compare(
         is_quantized = values.dtype.kind in "iu"
         wide = expected[name].astype(np.float64)
         apart = np.abs(values - wide).reshape(len(values), -1).max(axis=1)
-        allowed = 0.0 if is_quantized else FLOAT_TOLERANCE * float(np.abs(wide).max())
+        allowed = 0.0 if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
         # a NaN is not within any tolerance
         off = ~(apart <= allowed)
         if off.any():
@@ -162,8 +174,8 @@ def compare(
 def golden_image(number: int) -> NDArray[np.uint8]:
     """Picture ``number``: a spot on skin; uint8 [240, 320, 3], blue first, not to be written to."""
     # of 64 bits also where whole numbers have 32
-    y, x = np.indices((HEIGHT, WIDTH), np.int64)
-    skin, spot = SKINS[number % len(SKINS)], SPOTS[number % len(SPOTS)]
+    y, x = np.indices((_HEIGHT, _WIDTH), np.int64)
+    skin, spot = _SKINS[number % len(_SKINS)], _SPOTS[number % len(_SPOTS)]
     centre_x, centre_y = _pick(number, 1, 120, 200), _pick(number, 2, 90, 150)
     radius_x, radius_y = _pick(number, 3, 20, 100), _pick(number, 4, 20, 100)
     distance = 1024 * (x - centre_x) ** 2 // radius_x**2 + 1024 * (y - centre_y) ** 2 // radius_y**2
@@ -172,7 +184,7 @@ def golden_image(number: int) -> NDArray[np.uint8]:
     amount = np.clip(1152 - distance - 3 * ragged, 0, 256)
     mottled = (_smooth(x, y, 12, 10 * number + 1) - 128) * amount // 1024
     shade = (_smooth(x, y, 90, 10 * number + 2) - 128) // 6
-    picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    picture = np.empty((_HEIGHT, _WIDTH, 3), np.uint8)
     for channel in range(3):
         mixed = skin[channel] + (spot[channel] - skin[channel]) * amount // 256
         grain = _hash(x, y, 10 * number + 3 + channel) % 17 - 8
@@ -181,14 +193,14 @@ def golden_image(number: int) -> NDArray[np.uint8]:
     return picture
 
 
-def _smooth(x: Whole, y: Whole, cell: int, salt: int) -> Whole:
+def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
     """Noise of 0 to 255 that is random at the corners of cells of so many pixels and bilinear between."""
     left, right = cell - x % cell, x % cell
     upper, lower = cell - y % cell, y % cell
     corners = [[_hash(x // cell + i, y // cell + j, salt) % 256 for i in (0, 1)] for j in (0, 1)]
-    top: Whole = corners[0][0] * left + corners[0][1] * right
-    bottom: Whole = corners[1][0] * left + corners[1][1] * right
-    blended: Whole = top * upper + bottom * lower
+    top: _Whole = corners[0][0] * left + corners[0][1] * right
+    bottom: _Whole = corners[1][0] * left + corners[1][1] * right
+    blended: _Whole = top * upper + bottom * lower
     return blended // (cell * cell)
 
 
@@ -198,7 +210,7 @@ def _pick(number: int, salt: int, low: int, high: int) -> int:
     return low + int(bits[0, 0]) % (high - low + 1)
 
 
-def _hash(x: Whole, y: Whole, salt: int) -> Whole:
+def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
     """Numbers of 32 bits that look random: the finalizer of MurmurHash3 (Appleby, public domain)."""
     bits = (x * 73856093 ^ y * 19349663 ^ salt * 83492791).astype(np.uint32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

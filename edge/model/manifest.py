@@ -14,13 +14,24 @@ from typing import Any
 from dermedge.edge.errors import ModelError
 from dermedge.edge.preprocess import PREPROCESSING
 
-MANIFEST_NAME = "dermedge.json"
+__all__ = [
+    "LABELS_NAME",
+    "MANIFEST_VERSION",
+    "Manifest",
+    "attach",
+    "digest",
+    "read_associated_labels",
+    "read_manifest",
+    "strip",
+]
+
+_MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
 # A fixed stamp, so that two equal conversions give equal bytes.
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 # The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
-BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
+_BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -146,9 +157,9 @@ def attach(model: bytes, manifest: Manifest) -> bytes:
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         for name, text in (
             (LABELS_NAME, "\n".join(manifest.labels) + "\n"),
-            (MANIFEST_NAME, manifest.to_json()),
+            (_MANIFEST_NAME, manifest.to_json()),
         ):
-            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), text)
     return buffer.getvalue()
 
 
@@ -160,14 +171,14 @@ def read_manifest(path: Path | str) -> Manifest | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(MANIFEST_NAME).decode()
+            text = archive.read(_MANIFEST_NAME).decode()
     except KeyError:
         return None
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
         # without its manifest a file would answer without thresholds, by the numbers of its classes
-        if BEGUN_ZIP.search(Path(path).read_bytes()):
+        if _BEGUN_ZIP.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
         return None
     return Manifest.from_json(text, path)

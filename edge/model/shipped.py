@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
-DEFAULT_MODEL = MODELS / "dermedge-192.tflite"
+__all__ = ["DEFAULT_MODEL", "FAST_MODEL", "SHIPPED", "model_argument", "model_path"]
+
+_MODELS = Path(__file__).resolve().parents[2] / "models"
+DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
 # Half the latency of the default one or less.
-FAST_MODEL = MODELS / "dermedge-128.tflite"
+FAST_MODEL = _MODELS / "dermedge-128.tflite"
 SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL)}
 
 

@@ -18,14 +18,16 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, open_interpreter
 
+__all__ = ["FILE", "Choice", "cache_folder", "measure", "tuned"]
+
 FILE = "tuning.json"
-THREADS = (1, 2, 4)
-WARMUP_RUNS = 2
-MAX_RUNS = 20
-MAX_S = 0.25
-NS_PER_MS, NS_PER_S = 1e6, 1e9
+_THREADS = (1, 2, 4)
+_WARMUP_RUNS = 2
+_MAX_RUNS = 20
+_MAX_S = 0.25
+_NS_PER_MS, _NS_PER_S = 1e6, 1e9
 # More threads must be so much faster, because they heat the board.
-GAIN = 0.9
+_GAIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,16 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
 
 
 def measure(model: Path, runtimes: list[str]) -> Choice:
-    """The fastest of these runtimes and of `THREADS` up to the number of cores."""
+    """The fastest of these runtimes and of `_THREADS` up to the number of cores."""
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))
         for runtime in runtimes
-        for threads in THREADS
+        for threads in _THREADS
         if threads == 1 or threads <= (os.cpu_count() or 1)
     ]
     best = choices[0]
     for choice in choices[1:]:
-        if choice.invoke_ms < GAIN * best.invoke_ms:
+        if choice.invoke_ms < _GAIN * best.invoke_ms:
             best = choice
     return best
 
@@ -90,13 +92,13 @@ def measure(model: Path, runtimes: list[str]) -> Choice:
 def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
     """The median of a few inferences, in milliseconds."""
     interpreter = open_interpreter(model, threads, runtime)
-    for _ in range(WARMUP_RUNS):
+    for _ in range(_WARMUP_RUNS):
         interpreter.invoke()
     began, runs = perf_counter_ns(), list[float]()
-    while len(runs) < MAX_RUNS and perf_counter_ns() - began < MAX_S * NS_PER_S:
+    while len(runs) < _MAX_RUNS and perf_counter_ns() - began < _MAX_S * _NS_PER_S:
         started = perf_counter_ns()
         interpreter.invoke()
-        runs.append((perf_counter_ns() - started) / NS_PER_MS)
+        runs.append((perf_counter_ns() - started) / _NS_PER_MS)
     return median(runs)
 
 

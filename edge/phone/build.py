@@ -22,25 +22,27 @@ from dermedge.edge.model.golden import golden_image
 from dermedge.edge.model.manifest import Manifest, digest
 from dermedge.edge.photos import encode_image
 
-HERE = Path(__file__).resolve().parent
-PAGE = HERE / "page"
+__all__ = ["PAGE", "Build", "build_app"]
+
+_HERE = Path(__file__).resolve().parent
+PAGE = _HERE / "page"
 # The npm package of LiteRT.js -> what is shipped of it, and its name there.
-LITERT = {
+_LITERT = {
     "core/dist/index.js": "index.js",
     "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
     "core/wasm/litert_wasm_compat_internal.wasm": "litert_wasm_compat_internal.wasm",
     "wasm-utils/dist/index.js": "wasm-utils.js",
 }
 # Workers know no import maps, so that the one bare name becomes a path.
-BARE_IMPORT, PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
-MODEL, WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
+_BARE_IMPORT, _PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
+_MODEL, _WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
 # The icon's name -> its side in pixels, and the radius of its drawing as a share of it. Android may cut all
 # but the middle 80 % off a maskable one.
-ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
+_ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
 # Of the icon, blue first: skin, and a lesion on it.
-SKIN, SPOT, RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
-NODE_CURE = "install Node.js 20 or newer with npm, such as by: apt install nodejs npm"
-NPM_TIMEOUT_S = 300
+_SKIN, _SPOT, _RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
+_NODE_CURE = "install Node.js 20 or newer with npm, such as by: apt install nodejs npm"
+_NPM_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,25 @@ def build_app(model: Path, folder: Path) -> Build:
         ToolError: npm is missing, or could not get LiteRT.js.
         StorageError: the folder exists, or cannot be written.
     """
-    app = describe(model)
+    app = _describe(model)
     with whole_folder(folder) as part:
         shutil.copytree(PAGE, part, dirs_exist_ok=True)
-        shutil.copyfile(model, part / MODEL)
-        shutil.copyfile(HERE / "licences.txt", part / "licences.txt")
-        fetch_litert(part / "litert")
-        for name, (size, radius) in ICONS.items():
-            (part / name).write_bytes(encode_image(paint_icon(size, radius), ".png"))
-        app["sha256"] = {name: digest(part / name) for name in (MODEL, WASM)}
+        shutil.copyfile(model, part / _MODEL)
+        shutil.copyfile(_HERE / "licences.txt", part / "licences.txt")
+        _fetch_litert(part / "litert")
+        for name, (size, radius) in _ICONS.items():
+            (part / name).write_bytes(encode_image(_paint_icon(size, radius), ".png"))
+        app["sha256"] = {name: digest(part / name) for name in (_MODEL, _WASM)}
         (part / "app.json").write_text(json.dumps(app, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
         kept = ["./", *(name for name in names if name not in ("index.html", "sw.js"))]
         constants = {"BUILD": _digest_of(part, names), "FILES": kept}
         lines = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
         (part / "files.js").write_text("".join(lines), encoding="utf-8")
-    return Build(folder, (*names, "files.js"), app["sha256"][MODEL])
+    return Build(folder, (*names, "files.js"), app["sha256"][_MODEL])
 
 
-def describe(model: Path) -> dict[str, Any]:
+def _describe(model: Path) -> dict[str, Any]:
     """What the page has to know of a model: its manifest, and its outputs' scale and zero point.
 
     Raises:
@@ -113,7 +115,7 @@ def describe(model: Path) -> dict[str, Any]:
     return {"manifest": _shown(manifest), "evidence": None, **quantization}
 
 
-def fetch_litert(folder: Path) -> None:
+def _fetch_litert(folder: Path) -> None:
     """Gets LiteRT.js of the version and digest in package-lock.json by npm, and puts what is shipped there.
 
     Raises:
@@ -121,11 +123,11 @@ def fetch_litert(folder: Path) -> None:
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not here; {NODE_CURE}")
+        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not here; {_NODE_CURE}")
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(HERE / name, Path(scratch) / name)
+            shutil.copyfile(_HERE / name, Path(scratch) / name)
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         try:
             done = subprocess.run(
@@ -134,11 +136,11 @@ def fetch_litert(folder: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=NPM_TIMEOUT_S,
+                timeout=_NPM_TIMEOUT_S,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ToolError(f"npm had not got LiteRT.js after {NPM_TIMEOUT_S} s; run it again") from error
+            raise ToolError(f"npm had not got LiteRT.js after {_NPM_TIMEOUT_S} s; run it again") from error
         if done.returncode:
             said = next(
                 (line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}"
@@ -146,17 +148,17 @@ def fetch_litert(folder: Path) -> None:
             raise ToolError(
                 f"npm could not get LiteRT.js ({said.strip()}); it needs a registry of npm packages once"
             )
-        for source, name in LITERT.items():
+        for source, name in _LITERT.items():
             content = (Path(scratch) / "node_modules" / "@litertjs" / source).read_bytes()
-            (folder / name).write_bytes(content.replace(BARE_IMPORT, PATH_IMPORT))
+            (folder / name).write_bytes(content.replace(_BARE_IMPORT, _PATH_IMPORT))
 
 
-def paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
+def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
     """A lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
-    icon = np.full((size, size, 3), SKIN, np.uint8)
+    icon = np.full((size, size, 3), _SKIN, np.uint8)
     middle = (size // 2, size // 2)
-    cv2.circle(icon, middle, round(size * radius / 2), SPOT, -1, cv2.LINE_AA)
-    cv2.circle(icon, middle, round(size * radius), RING, max(2, size // 40), cv2.LINE_AA)
+    cv2.circle(icon, middle, round(size * radius / 2), _SPOT, -1, cv2.LINE_AA)
+    cv2.circle(icon, middle, round(size * radius), _RING, max(2, size // 40), cv2.LINE_AA)
     return icon
 
 

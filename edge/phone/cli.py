@@ -20,9 +20,11 @@ from dermedge.edge.phone.serve import (
     trust_files,
 )
 
-BYTES_PER_MB = 1e6
+__all__ = ["main"]
+
+_BYTES_PER_MB = 1e6
 # The next one must exist too.
-LAST_PORT = 65534
+_LAST_PORT = 65534
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,17 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build(options: argparse.Namespace) -> None:
+def _build(options: argparse.Namespace) -> None:
     """Writes the app."""
     built = build_app(options.model, options.folder)
     print(
-        f"wrote {built.folder}: {len(built.files)} files, {built.bytes / BYTES_PER_MB:.1f} MB, "
+        f"wrote {built.folder}: {len(built.files)} files, {built.bytes / _BYTES_PER_MB:.1f} MB, "
         f"model {built.model_sha256[:16]}"
     )
     print(f"put it on any web server that has HTTPS, or: dermedge phone serve {built.folder}")
 
 
-def serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
     """Serves the app on this machine, or on its network with a page beside it that tells how to trust it."""
     files = load_files(options.folder)
     if options.host is None:
@@ -77,8 +79,8 @@ def _in_url(host: str) -> str:
 
 def _port(text: str) -> int:
     """An argparse type: a TCP port."""
-    if not text.isdecimal() or int(text) > LAST_PORT:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port of 0 to {LAST_PORT}")
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port of 0 to {_LAST_PORT}")
     return int(text)
 
 
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser("phone", "The classifier as a web app for phones, which works without a network.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     building = commands.add_parser("build", help="write the app into a new folder", allow_abbrev=False)
-    building.set_defaults(run=build)
+    building.set_defaults(run=_build)
     building.add_argument("folder", type=Path, metavar="OUT", help="the new folder")
     building.add_argument(
         "--model",
@@ -95,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"an int8 .tflite of `dermedge convert`, or one that ships: {', '.join(SHIPPED)}",
     )
     serving = commands.add_parser("serve", help="show a built app in a browser", allow_abbrev=False)
-    serving.set_defaults(run=serve)
+    serving.set_defaults(run=_serve)
     serving.add_argument("folder", type=Path, metavar="OUT", help="the folder that was built")
     serving.add_argument(
         "--host",

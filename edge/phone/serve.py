@@ -24,9 +24,25 @@ from urllib.parse import unquote, urlsplit
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.files import storage_error, write_bytes
 
+__all__ = [
+    "AUTHORITY_PATH",
+    "HEADERS",
+    "LOOPBACK",
+    "Authority",
+    "FileHandler",
+    "ServedFile",
+    "authority_folder",
+    "load_files",
+    "make_context",
+    "make_file",
+    "make_server",
+    "open_authority",
+    "trust_files",
+]
+
 LOOPBACK = "127.0.0.1"
-TRUST_PAGE = Path(__file__).resolve().parent / "trust.html"
-TYPES = {
+_TRUST_PAGE = Path(__file__).resolve().parent / "trust.html"
+_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
@@ -46,11 +62,11 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",
 }
-READ_TIMEOUT_S = 30
+_READ_TIMEOUT_S = 30
 # Why an address that is this machine's cannot be listened on.
-OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 # iOS takes no longer ones.
-CERTIFICATE_DAYS = 397
+_CERTIFICATE_DAYS = 397
 AUTHORITY_PATH = "/dermedge-ca.crt"
 
 
@@ -107,7 +123,7 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
 def make_file(content: bytes, suffix: str) -> ServedFile:
     """A ServedFile of this content; ``suffix`` tells its type."""
     gzipped = gzip.compress(content, 6)
-    kind = TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
 
 
@@ -115,7 +131,7 @@ class FileHandler(BaseHTTPRequestHandler):
     """Answers one connection with files, by their paths."""
 
     protocol_version = "HTTP/1.1"
-    timeout = READ_TIMEOUT_S
+    timeout = _READ_TIMEOUT_S
 
     def __init__(self, files: Mapping[str, ServedFile], *connection: Any) -> None:
         # before the base, which answers within its own __init__
@@ -174,7 +190,7 @@ def make_server(
     try:
         server = _Server((host, port), partial(handler, files))
     except (OSError, OverflowError) as error:
-        is_port = isinstance(error, OverflowError) or error.errno in OF_THE_PORT
+        is_port = isinstance(error, OverflowError) or error.errno in _OF_THE_PORT
         cure = "choose another --port" if is_port else "give an address of this machine as --host"
         raise OptionError(f"cannot listen on {host}, port {port}: {error}; {cure}") from error
     if context is not None:
@@ -229,7 +245,7 @@ def make_context(authority: Authority, host: str) -> ssl.SSLContext:
         raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'") from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ends = datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)
+        ends = datetime.now(UTC) + timedelta(days=_CERTIFICATE_DAYS)
         ca.issue_cert(host, not_after=ends).configure_cert(context)
     except ValueError as error:
         raise OptionError(f"'{host}' can have no certificate ({error}); give a name or an address") from error
@@ -238,7 +254,7 @@ def make_context(authority: Authority, host: str) -> ssl.SSLContext:
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
     """The pages that tell a phone how to trust the authority, and its certificate."""
-    text = TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
+    text = _TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),
         AUTHORITY_PATH: ServedFile(authority.certificate, None, "application/x-x509-ca-cert"),

@@ -19,11 +19,11 @@ __all__ = ["SETTLE_S", "CameraMode", "LiveCapture", "open_camera", "open_stream"
 
 # After this long, automatic exposure and white balance have found their values and can be locked.
 SETTLE_S = 1.0
-V4L2_EXPOSURE_MANUAL = 1
+_V4L2_EXPOSURE_MANUAL = 1
 
 # What the user should check when a source does not open.
-CHECK_CAMERA = "is it connected, and free of other programs?"
-CHECK_STREAM = "is the address right, and its server running?"
+_CHECK_CAMERA = "is it connected, and free of other programs?"
+_CHECK_STREAM = "is the address right, and its server running?"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class LiveCapture(FrameSource):
         if mode.lock_exposure:
             # some drivers would fall back to the last value that was set by hand
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
-            self._set(cv2.CAP_PROP_AUTO_EXPOSURE, V4L2_EXPOSURE_MANUAL, "--lock-exposure")
+            self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
             self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
         if mode.lock_white_balance:
             found = self._capture.get(cv2.CAP_PROP_WB_TEMPERATURE)
@@ -131,7 +131,7 @@ def open_camera(spec: str, mode: CameraMode) -> FrameSource:
     index = re.sub(r"^/dev/video", "", spec)
     # CAP_ANY would try every back-end in turn and hold the last one's message
     backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
-    return LiveCapture(spec, open_capture(int(index), backend), f"{CHECK_CAMERA} {_cameras()}", mode)
+    return LiveCapture(spec, open_capture(int(index), backend), f"{_CHECK_CAMERA} {_cameras()}", mode)
 
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
@@ -140,7 +140,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return LiveCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), CHECK_STREAM)
+    return LiveCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), _CHECK_STREAM)
 
 
 def without_password(spec: str) -> str:

@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 
 from dermedge.edge.sources.frame import Frame, FrameSource
 
-NAME = "demo (generated pictures)"
-NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
-WIDTH, HEIGHT, FPS = 640, 480, 30
+__all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
+
+_NAME = "demo (generated pictures)"
+_NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
+_WIDTH, _HEIGHT, FPS = 640, 480, 30
 # The strip: stations side by side, each so large that the window never leaves it above or below.
-PITCH = 720
+_PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
-Image = NDArray[np.float32]  # [h, w, 3], 0 to 255, blue first, while it is being drawn
-Field = NDArray[np.float32]  # [h, w]
-Random = np.random.Generator
-Bgr = tuple[float, float, float]
+_Image = NDArray[np.float32]  # [h, w, 3], 0 to 255, blue first, while it is being drawn
+_Field = NDArray[np.float32]  # [h, w]
+_Random = np.random.Generator
+_Bgr = tuple[float, float, float]
 
-SKIN: Bgr = (158, 180, 222)
-HAIR: Bgr = (34, 44, 62)
+_SKIN: _Bgr = (158, 180, 222)
+_HAIR: _Bgr = (34, 44, 62)
 
 
 class Demo(FrameSource):
@@ -50,7 +52,7 @@ class Demo(FrameSource):
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
         self._number += 1
-        return Frame(generate(self._number - 1), self._number - 1, time.monotonic(), NAME)
+        return Frame(generate(self._number - 1), self._number - 1, time.monotonic(), _NAME)
 
     def close(self) -> None:
         """Nothing to release: the strip is kept for the next demo of this process."""
@@ -61,17 +63,17 @@ def generate(number: int) -> NDArray[np.uint8]:
     seconds = number / FPS
     x = _camera_x(seconds)
     zoom = 1.0 + 0.10 * np.sin(0.9 * seconds)
-    y = PITCH / 2 + 16 * np.sin(0.7 * seconds)
+    y = _PITCH / 2 + 16 * np.sin(0.7 * seconds)
     tilt = 0.05 * np.sin(0.5 * seconds)
     cosine, sine = np.cos(tilt) / zoom, np.sin(tilt) / zoom
     # maps a pixel of the frame to its place on the strip
     window = np.array(
         [
-            [cosine, -sine, x - cosine * WIDTH / 2 + sine * HEIGHT / 2],
-            [sine, cosine, y - sine * WIDTH / 2 - cosine * HEIGHT / 2],
+            [cosine, -sine, x - cosine * _WIDTH / 2 + sine * _HEIGHT / 2],
+            [sine, cosine, y - sine * _WIDTH / 2 - cosine * _HEIGHT / 2],
         ]
     )
-    frame = cv2.warpAffine(_strip(), window, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    frame = cv2.warpAffine(_strip(), window, (_WIDTH, _HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     frame = cv2.multiply(frame, _vignette(), scale=1 / 255)
     return cv2.max(frame, _notice())  # type: ignore[return-value]
 
@@ -81,33 +83,33 @@ def _camera_x(seconds: float) -> float:
     station, phase = divmod(seconds, DWELL_S + TRAVEL_S)
     glide = np.clip((phase - DWELL_S) / TRAVEL_S, 0, 1)
     place = station % len(STATIONS) + glide * glide * (3 - 2 * glide)
-    return float((place + 1.5) * PITCH + 14 * np.sin(1.3 * seconds))
+    return float((place + 1.5) * _PITCH + 14 * np.sin(1.3 * seconds))
 
 
 @cache
 def _strip() -> NDArray[np.uint8]:
     """All stations side by side, the last repeated before and the first after, for the window to wrap."""
     random = np.random.default_rng(2026)
-    width = len(STATIONS) * PITCH
-    strip = np.empty((PITCH, width, 3), np.uint8)
-    tone = _noise(random, PITCH, width, 240)
-    blush = _noise(random, PITCH, width, 90)
-    relief = _furrows(random, PITCH, width)
+    width = len(STATIONS) * _PITCH
+    strip = np.empty((_PITCH, width, 3), np.uint8)
+    tone = _noise(random, _PITCH, width, 240)
+    blush = _noise(random, _PITCH, width, 90)
+    relief = _furrows(random, _PITCH, width)
     for index, draw in enumerate(STATIONS):
-        columns = slice(index * PITCH, (index + 1) * PITCH)
+        columns = slice(index * _PITCH, (index + 1) * _PITCH)
         image = _skin(tone[:, columns], blush[:, columns], relief[:, columns])
         draw(image, random)
-        if draw not in OBJECTS:
+        if draw not in _OBJECTS:
             _draw_hairs(image, random, 14)
         strip[:, columns] = np.clip(image, 0, 255).astype(np.uint8)
-    return np.concatenate([strip[:, -PITCH:], strip, strip[:, :PITCH]], axis=1)
+    return np.concatenate([strip[:, -_PITCH:], strip, strip[:, :_PITCH]], axis=1)
 
 
 @cache
 def _vignette() -> NDArray[np.uint8]:
     """The light of a dermatoscope: even in the middle, falling off towards the corners; 255 is full."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    radius = np.hypot((x - WIDTH / 2) / (0.60 * WIDTH), (y - HEIGHT / 2) / (0.66 * HEIGHT))
+    y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH].astype(np.float32)
+    radius = np.hypot((x - _WIDTH / 2) / (0.60 * _WIDTH), (y - _HEIGHT / 2) / (0.66 * _HEIGHT))
     light = 1 - 0.85 * _step(radius, 0.62, 1.18)
     return np.repeat((255 * light).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -115,9 +117,9 @@ def _vignette() -> NDArray[np.uint8]:
 @cache
 def _notice() -> NDArray[np.uint8]:
     """A black frame with the notice along the right edge, outside the square that the network sees."""
-    line = np.zeros((24, HEIGHT, 3), np.uint8)
-    cv2.putText(line, NOTICE, (62, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (225, 225, 225), 1, cv2.LINE_AA)
-    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    line = np.zeros((24, _HEIGHT, 3), np.uint8)
+    cv2.putText(line, _NOTICE, (62, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (225, 225, 225), 1, cv2.LINE_AA)
+    frame = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
     frame[:, -30:-6] = cv2.rotate(line, cv2.ROTATE_90_CLOCKWISE)
     return frame
 
@@ -125,7 +127,7 @@ def _notice() -> NDArray[np.uint8]:
 # ---- fields: [h, w] of numbers that the pictures are mixed by
 
 
-def _noise(random: Random, height: int, width: int, cell: float) -> Field:
+def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
     """Smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels; left and right edge fit."""
     rows, columns = int(np.ceil(height / cell)) + 3, max(round(width / cell), 2)
     grid = random.uniform(-1, 1, (rows, columns)).astype(np.float32)
@@ -137,15 +139,15 @@ def _noise(random: Random, height: int, width: int, cell: float) -> Field:
     return field[top : top + height, left : left + width]  # type: ignore[return-value]
 
 
-def _fractal(random: Random, cell: float, octaves: int = 4) -> Field:
+def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
     """Noise of one station with detail at ``octaves`` scales, about -1 to 1."""
-    field = np.zeros((PITCH, PITCH), np.float32)
+    field = np.zeros((_PITCH, _PITCH), np.float32)
     for octave in range(octaves):
-        field += _noise(random, PITCH, PITCH, cell / 2**octave) / 2**octave
+        field += _noise(random, _PITCH, _PITCH, cell / 2**octave) / 2**octave
     return field / 1.6
 
 
-def _furrows(random: Random, height: int, width: int) -> Field:
+def _furrows(random: _Random, height: int, width: int) -> _Field:
     """The fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
     relief = np.zeros((height, width), np.float32)
     for cell, depth in ((19, 0.42), (11, 0.36)):
@@ -155,20 +157,20 @@ def _furrows(random: Random, height: int, width: int) -> Field:
     return relief + cv2.GaussianBlur(grain, (0, 0), 0.9)
 
 
-def _step(field: Field, low: float, high: float) -> Field:
+def _step(field: _Field, low: float, high: float) -> _Field:
     """0 below ``low``, 1 above ``high``, smooth between; falling where ``low`` > ``high``."""
     t = np.clip((field - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 @cache
-def _polar() -> tuple[Field, Field]:
+def _polar() -> tuple[_Field, _Field]:
     """Distance in pixels from a station's centre, and angle."""
-    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32) - PITCH / 2
+    y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32) - _PITCH / 2
     return np.hypot(x, y), np.arctan2(y, x)
 
 
-def _outline(random: Random, radius: float, lobes: float, ragged: float) -> Field:
+def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Field:
     """How far out a pixel lies in a blob: 0 in its middle, 1 on its border.
 
     Args:
@@ -182,9 +184,9 @@ def _outline(random: Random, radius: float, lobes: float, ragged: float) -> Fiel
     return distance / (radius * border) + ragged * _fractal(random, 60)
 
 
-def _network(random: Random, cell: float) -> Field:
+def _network(random: _Random, cell: float) -> _Field:
     """A pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
-    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32)
+    y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     waves = sum(
@@ -198,39 +200,39 @@ def _network(random: Random, cell: float) -> Field:
 # ---- paint
 
 
-def _skin(tone: Field, blush: Field, relief: Field) -> Image:
+def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
     """Bare skin, of the same shape as its three fields."""
     image = np.empty((*tone.shape, 3), np.float32)
-    image[...] = SKIN
+    image[...] = _SKIN
     image += 9 * tone[..., None] + 11 * relief[..., None]
     image -= 8 * np.maximum(blush, 0)[..., None] * np.array([1.0, 1.25, 0.25], np.float32)
     return image
 
 
-def _bgr(blue: float, green: float, red: float) -> Image:
+def _bgr(blue: float, green: float, red: float) -> _Image:
     """One colour, to calculate with."""
     return np.array([blue, green, red], np.float32)
 
 
-def _mix(image: Image, colour: Bgr | Image, amount: Field) -> None:
+def _mix(image: _Image, colour: _Bgr | _Image, amount: _Field) -> None:
     """Paints ``colour`` over the image, opaque where ``amount`` is 1."""
     image += (np.asarray(colour, np.float32) - image) * np.clip(amount, 0, 1)[..., None]
 
 
-def _stain(image: Image, colour: Bgr, amount: Field) -> None:
+def _stain(image: _Image, colour: _Bgr, amount: _Field) -> None:
     """Tints the image as pigment under the skin does: its texture still shows."""
-    image *= 1 + (_bgr(*colour) / _bgr(*SKIN) - 1) * np.clip(amount, 0, 1)[..., None]
+    image *= 1 + (_bgr(*colour) / _bgr(*_SKIN) - 1) * np.clip(amount, 0, 1)[..., None]
 
 
-def _mottle(image: Image, random: Random, inside: Field) -> None:
+def _mottle(image: _Image, random: _Random, inside: _Field) -> None:
     """Uneven light and grain, as a lesion's surface has."""
     uneven = 0.09 * _fractal(random, 48, 3) + 0.06 * _fractal(random, 7, 2)
     image *= 1 + (uneven * inside)[..., None]
 
 
-def _dots(random: Random, inside: Field, count: int, radii: tuple[float, float]) -> Field:
+def _dots(random: _Random, inside: _Field, count: int, radii: tuple[float, float]) -> _Field:
     """Soft round dots at random places where ``inside`` is above one half."""
-    field = np.zeros((PITCH, PITCH), np.float32)
+    field = np.zeros((_PITCH, _PITCH), np.float32)
     places = np.argwhere(inside > 0.5)
     for y, x in places[random.integers(0, len(places), count)]:
         radius = random.uniform(*radii)
@@ -243,13 +245,13 @@ def _dots(random: Random, inside: Field, count: int, radii: tuple[float, float])
 # ---- stations
 
 
-def _bare(image: Image, random: Random) -> None:
+def _bare(image: _Image, random: _Random) -> None:
     """Skin without a lesion, but with a few freckles."""
-    freckles = cv2.GaussianBlur(_dots(random, np.ones((PITCH, PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
+    freckles = cv2.GaussianBlur(_dots(random, np.ones((_PITCH, _PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
     _stain(image, (96, 128, 184), 0.7 * freckles)
 
 
-def _nevus(image: Image, random: Random) -> None:
+def _nevus(image: _Image, random: _Random) -> None:
     """An even brown mole: round, symmetric, with a regular network that fades at its edge."""
     out = _outline(random, 150, 0.05, 0.06)
     inside = _step(out, 1.12, 0.72)
@@ -260,7 +262,7 @@ def _nevus(image: Image, random: Random) -> None:
     _stain(image, (92, 112, 160), 0.8 * _dots(random, _step(out, 0.6, 0.4), 34, (2, 4)))
 
 
-def _dark_nevus(image: Image, random: Random) -> None:
+def _dark_nevus(image: _Image, random: _Random) -> None:
     """A small dark mole of globules."""
     out = _outline(random, 104, 0.09, 0.08)
     inside = _step(out, 1.06, 0.84)
@@ -270,7 +272,7 @@ def _dark_nevus(image: Image, random: Random) -> None:
     _mottle(image, random, inside)
 
 
-def _melanoma(image: Image, random: Random) -> None:
+def _melanoma(image: _Image, random: _Random) -> None:
     """Asymmetric, frayed, and of many colours: browns, black, red, and a blue-white veil."""
     out = _outline(random, 178, 0.22, 0.17)
     inside = _step(out, 1.05, 0.90)
@@ -284,7 +286,7 @@ def _melanoma(image: Image, random: Random) -> None:
     _stain(image, (44, 48, 66), _dots(random, _step(out, 1.05, 0.95), 95, (2, 6)))
 
 
-def _dermatofibroma(image: Image, random: Random) -> None:
+def _dermatofibroma(image: _Image, random: _Random) -> None:
     """A pale scar in the middle of a faint brown ring."""
     out = _outline(random, 140, 0.06, 0.07)
     ring = _step(out, 1.15, 0.75)
@@ -296,7 +298,7 @@ def _dermatofibroma(image: Image, random: Random) -> None:
     _mix(image, (222, 226, 240), 0.7 * scar * _step(_fractal(random, 40), 0.1, 0.4))
 
 
-def _carcinoma(image: Image, random: Random) -> None:
+def _carcinoma(image: _Image, random: _Random) -> None:
     """Pink and raised, with yellow scale, white rings and points of blood."""
     out = _outline(random, 165, 0.13, 0.10)
     inside = _step(out, 1.10, 0.84)
@@ -312,28 +314,28 @@ def _carcinoma(image: Image, random: Random) -> None:
     _mix(image, (40, 34, 122), 0.85 * _dots(random, _step(out, 0.85, 0.75), 22, (2, 7)))
 
 
-def _draw_hairs(image: Image, random: Random, count: int) -> None:
+def _draw_hairs(image: _Image, random: _Random, count: int) -> None:
     """Fine hairs in about one direction, each with its shadow, none of which crosses the station's edge."""
     t = np.linspace(0, 1, 24)
-    hairs = np.zeros((PITCH, PITCH), np.float32)
+    hairs = np.zeros((_PITCH, _PITCH), np.float32)
     for _ in range(count):
         turn = random.normal(0.9, 0.45) + random.normal(0, 0.7) * t
         along = random.uniform(5, 14) * np.cumsum(np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0)
-        path = random.uniform(0, PITCH, 2) + along
-        if path.min() < 4 or path.max() > PITCH - 4:
+        path = random.uniform(0, _PITCH, 2) + along
+        if path.min() < 4 or path.max() > _PITCH - 4:
             continue
         points = [(16 * path).astype(np.int32)]
         cv2.polylines(hairs, points, False, 1.0, int(random.integers(1, 3)), cv2.LINE_AA, 4)
     _stain(image, (128, 150, 190), 0.6 * cv2.GaussianBlur(np.roll(hairs, (3, 3), (0, 1)), (0, 0), 1.5))
-    _mix(image, HAIR, 0.85 * hairs)
+    _mix(image, _HAIR, 0.85 * hairs)
 
 
-def _shadow(image: Image, distance: Field, radius: float, softness: float) -> None:
+def _shadow(image: _Image, distance: _Field, radius: float, softness: float) -> None:
     """The shadow of a round thing that lies on the image."""
     image *= 1 - 0.5 * _step(distance, radius + softness, radius - softness)[..., None]
 
 
-def _coin(image: Image, random: Random) -> None:
+def _coin(image: _Image, random: _Random) -> None:
     """A coin, which is no lesion."""
     distance, angle = _polar()
     _shadow(image, np.roll(distance, (10, 8), (0, 1)), 158, 18)
@@ -349,25 +351,25 @@ def _coin(image: Image, random: Random) -> None:
         _mix(image, colour, 0.8 * _step(np.abs(distance - radius), width, width / 3))
     beads = _step(np.abs(distance - 139), 4.5, 2) * _step(np.cos(72 * angle), 0.1, 0.7)
     _mix(image, (168, 222, 248), 0.8 * beads)
-    digit = np.zeros((PITCH, PITCH), np.uint8)
-    origin = (PITCH // 2 - 66, PITCH // 2 + 74)
+    digit = np.zeros((_PITCH, _PITCH), np.uint8)
+    origin = (_PITCH // 2 - 66, _PITCH // 2 + 74)
     cv2.putText(digit, "5", origin, cv2.FONT_HERSHEY_DUPLEX, 7.0, 255, 20, cv2.LINE_AA)
     relief = cv2.GaussianBlur(digit.astype(np.float32) / 255, (0, 0), 2.2)
     emboss = cv2.Sobel(relief, cv2.CV_32F, 1, 0) + cv2.Sobel(relief, cv2.CV_32F, 0, 1)
     image -= (46 * emboss * face)[..., None]
 
 
-def _cup(image: Image, random: Random) -> None:
+def _cup(image: _Image, random: _Random) -> None:
     """A cup of coffee on a wooden table, seen from above, which is no lesion either."""
     distance, angle = _polar()
-    y, x = np.mgrid[0:PITCH, 0:PITCH].astype(np.float32)
+    y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     grain = np.sin((y + 26 * _fractal(random, 220)) / 5.5) + 1.3 * _fractal(random, 26)
     wood = _bgr(62, 104, 158) * (1 + 0.10 * grain[..., None])
-    table = _step(np.abs(x - PITCH / 2), 322, 312)
-    _shadow(image, np.abs(x - PITCH / 2), 322, 22)
+    table = _step(np.abs(x - _PITCH / 2), 322, 312)
+    _shadow(image, np.abs(x - _PITCH / 2), 322, 22)
     _mix(image, wood, table)
     _shadow(image, np.roll(distance, (16, 14), (0, 1)), 176, 26)
-    handle = np.hypot((x - PITCH / 2 - 176) / 1.2, y - PITCH / 2)
+    handle = np.hypot((x - _PITCH / 2 - 176) / 1.2, y - _PITCH / 2)
     _mix(image, (206, 214, 220), _step(np.abs(handle - 40), 15, 12))
     light = 1 + 0.12 * np.cos(angle + 2.3)
     _mix(image, _bgr(222, 230, 236) * light[..., None], _step(distance, 173, 170))
@@ -375,11 +377,11 @@ def _cup(image: Image, random: Random) -> None:
     crema = _step(distance + 12 * _fractal(random, 60), 118, 150)
     coffee = _bgr(22, 40, 72) + crema[..., None] * _bgr(48, 72, 92)
     _mix(image, coffee, _step(distance, 148, 145))
-    glare = _step(np.hypot(x - PITCH / 2 + 56, (y - PITCH / 2 + 62) * 1.7), 40, 8)
+    glare = _step(np.hypot(x - _PITCH / 2 + 56, (y - _PITCH / 2 + 62) * 1.7), 40, 8)
     _mix(image, (214, 222, 230), 0.55 * glare)
 
 
-STATIONS: tuple[Callable[[Image, Random], None], ...] = (
+STATIONS: tuple[Callable[[_Image, _Random], None], ...] = (
     _nevus,
     _bare,
     _melanoma,
@@ -389,4 +391,4 @@ STATIONS: tuple[Callable[[Image, Random], None], ...] = (
     _cup,
     _carcinoma,
 )
-OBJECTS = (_coin, _cup)
+_OBJECTS = (_coin, _cup)

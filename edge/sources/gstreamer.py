@@ -17,8 +17,8 @@ from dermedge.edge.sources.frame import FrameSource
 __all__ = ["AbandonableCapture", "open_gstreamer"]
 
 # After this many attempts that hang, no more are made, because each keeps its memory.
-MOST_ABANDONED = 8
-CHECK_PIPELINE = (
+_MOST_ABANDONED = 8
+_CHECK_PIPELINE = (
     "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
 )
 
@@ -29,14 +29,14 @@ class AbandonableCapture:
     If the thread returns later, it releases the capture, so that its camera is free again.
 
     Raises:
-        SourceError: `MOST_ABANDONED` threads hang.
+        SourceError: `_MOST_ABANDONED` threads hang.
     """
 
     _abandoned = 0
 
     def __init__(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
-        if AbandonableCapture._abandoned >= MOST_ABANDONED:
-            raise SourceError(f"{MOST_ABANDONED} earlier attempts still hang; start dermedge again")
+        if AbandonableCapture._abandoned >= _MOST_ABANDONED:
+            raise SourceError(f"{_MOST_ABANDONED} earlier attempts still hang; start dermedge again")
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._hangs = False
@@ -84,4 +84,4 @@ def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
         )
     # OpenCV 4.6, which Debian 12 has, cannot open a pipeline with a time limit
     capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
-    return LiveCapture(without_password(spec), capture, CHECK_PIPELINE)
+    return LiveCapture(without_password(spec), capture, _CHECK_PIPELINE)

@@ -10,6 +10,8 @@ from types import TracebackType
 from dermedge.edge.errors import SourceLost
 from dermedge.edge.sources.frame import Frame, FrameSource
 
+__all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
+
 MS_PER_S = 1000.0
 # A live source that delivers nothing for so long is lost, whether it has said so or not.
 SILENT_S = 2.0
@@ -40,7 +42,7 @@ class Outage:
     reason: str
 
 
-def capture(source: FrameSource) -> Arrival | None:
+def _capture(source: FrameSource) -> Arrival | None:
     """Reads one frame and times it; None after the last."""
     started = time.monotonic()
     frame = source.read()
@@ -89,7 +91,7 @@ class LatestFrame:
             SourceError, PictureError: what the source raised; a frame that came before it is delivered first.
         """
         if not self._source.is_live:
-            return capture(self._source)
+            return _capture(self._source)
         with self._changed:
             if not self._changed.wait_for(self._has_news, SILENT_S):
                 return Outage(f"the source has been silent for {SILENT_S:g} s")
@@ -117,7 +119,7 @@ class LatestFrame:
         try:
             while not self._stopping.is_set():
                 try:
-                    arrival = capture(self._source)
+                    arrival = _capture(self._source)
                 except SourceLost as error:
                     self._tell(Outage(str(error)))
                     continue

@@ -16,10 +16,12 @@ from dermedge.edge.sources.camera import SETTLE_S, CameraMode
 from dermedge.edge.sources.capture import READ_TIMEOUT_S
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 
-NAME = "picamera2"
-SIZE = (640, 480)
+__all__ = ["FORMATS", "PiCamera"]
+
+_NAME = "picamera2"
+_SIZE = (640, 480)
 # libcamera's AfModeEnum
-AF_MANUAL, AF_CONTINUOUS = 0, 2
+_AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
 # What a stream of picamera2 looks like in memory -> how it becomes BGR. The names tell the order of a
 # little-endian word, so that "RGB888" lies in memory as blue, green, red. The rows of YUV420 are as long as
@@ -49,12 +51,12 @@ class PiCamera(FrameSource):
         try:
             self._camera = camera_class()
         except (RuntimeError, IndexError) as error:
-            raise SourceError(f"cannot open '{NAME}': {error}; see `rpicam-hello --list-cameras`") from error
+            raise SourceError(f"cannot open '{_NAME}': {error}; see `rpicam-hello --list-cameras`") from error
         try:
             self._start(mode)
         except RuntimeError as error:
             self._camera.close()
-            raise SourceError(f"'{NAME}' refuses what was asked of it: {error}") from error
+            raise SourceError(f"'{_NAME}' refuses what was asked of it: {error}") from error
         except SourceError:
             self._camera.close()
             raise
@@ -64,17 +66,19 @@ class PiCamera(FrameSource):
             array = self._camera.capture_array("main", wait=READ_TIMEOUT_S)
         except (TimeoutError, RuntimeError) as error:
             reason = str(error) or f"none came for {READ_TIMEOUT_S} s"
-            raise SourceError(f"'{NAME}' stopped delivering frames after {self._number}: {reason}") from error
+            raise SourceError(
+                f"'{_NAME}' stopped delivering frames after {self._number}: {reason}"
+            ) from error
         self._number += 1
         image = FORMATS[self._format](array)[:, : self._width]
-        return live_frame(image, self._number - 1, NAME)
+        return live_frame(image, self._number - 1, _NAME)
 
     def close(self) -> None:
         self._camera.stop()
         self._camera.close()
 
     def _start(self, mode: CameraMode) -> None:
-        size = (mode.width or SIZE[0], mode.height or SIZE[1])
+        size = (mode.width or _SIZE[0], mode.height or _SIZE[1])
         controls = self._controls(mode)
         self._camera.configure(
             self._camera.create_video_configuration(
@@ -85,7 +89,7 @@ class PiCamera(FrameSource):
         chosen = self._camera.camera_configuration()["main"]
         self._format, self._width = chosen["format"], chosen["size"][0]
         if self._format not in FORMATS:
-            raise SourceError(f"'{NAME}' delivers {self._format}. Known: {', '.join(FORMATS)}")
+            raise SourceError(f"'{_NAME}' delivers {self._format}. Known: {', '.join(FORMATS)}")
         self._camera.start()
         if mode.lock_exposure or mode.lock_white_balance:
             self._lock(mode)
@@ -98,16 +102,16 @@ class PiCamera(FrameSource):
         """
         controls: dict[str, Any] = {"FrameRate": mode.fps} if mode.fps else {}
         if mode.focus == "auto":
-            controls["AfMode"] = AF_CONTINUOUS
+            controls["AfMode"] = _AF_CONTINUOUS
         elif mode.focus is not None:
-            controls |= {"AfMode": AF_MANUAL, "LensPosition": float(mode.focus)}
+            controls |= {"AfMode": _AF_MANUAL, "LensPosition": float(mode.focus)}
         for control, asked, option in (
             ("AfMode", mode.focus is not None, "--focus"),
             ("AeEnable", mode.lock_exposure, "--lock-exposure"),
             ("AwbEnable", mode.lock_white_balance, "--lock-white-balance"),
         ):
             if asked and control not in self._camera.camera_controls:
-                raise SourceError(f"'{NAME}' refuses {option}: this camera has no {control}")
+                raise SourceError(f"'{_NAME}' refuses {option}: this camera has no {control}")
         return controls
 
     def _lock(self, mode: CameraMode) -> None:

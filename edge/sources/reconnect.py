@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.sources.frame import Frame, FrameSource
 
+__all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
+
 # Cameras of 5 frames a second are streamed as 30, each of their pictures six times, which is 0.2 s.
 FROZEN_S = 1.0
 # Between attempts to open a lost source: twice as long each time.
@@ -25,7 +27,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 # A read of a lost source comes back after so long, for the loop to go on.
 TICK_S = 0.25
 # Most frames differ in every 16th pixel of every 16th row, and need no whole comparison.
-SAMPLING = 16
+_SAMPLING = 16
 
 
 class Reconnecting(FrameSource):
@@ -87,8 +89,8 @@ class Reconnecting(FrameSource):
         before, self._before = self._before, image
         if before is None or before.shape != image.shape:
             return False
-        sample = image[::SAMPLING, ::SAMPLING]
-        if sample.min() == sample.max() or not np.array_equal(sample, before[::SAMPLING, ::SAMPLING]):
+        sample = image[::_SAMPLING, ::_SAMPLING]
+        if sample.min() == sample.max() or not np.array_equal(sample, before[::_SAMPLING, ::_SAMPLING]):
             return False
         return np.array_equal(image, before)
 

@@ -15,7 +15,7 @@ from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 __all__ = ["PacedVideo", "VideoFile"]
 
 # The frame rate of a video that does not state its own.
-UNKNOWN_FPS = 25.0
+_UNKNOWN_FPS = 25.0
 
 
 class VideoFile(FrameSource):
@@ -33,7 +33,7 @@ class VideoFile(FrameSource):
         self._number = 0
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
-        self._fps = self._capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS
+        self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
 
     def read(self) -> Frame | None:
         delivered, image = self._capture.read()

@@ -11,6 +11,8 @@ from typing import Any
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 
+__all__ = ["JsonLinesView", "to_json"]
+
 
 class JsonLinesView:
     """Prints each result as one JSON object, flushed at once so that a pipe is live too.
@@ -54,12 +56,12 @@ def to_json(result: FrameResult) -> dict[str, Any]:
         "hint": result.hint,
         "defect": result.defect,
         "frame": frame.number if frame else None,
-        "captured_at": _iso(wall_clock(frame.captured_at)) if frame else None,
+        "captured_at": _iso(_wall_clock(frame.captured_at)) if frame else None,
         "source": frame.name if frame else None,
         **(
             _classification_to_json(result.classification)
             if result.classification
-            else dict.fromkeys(CLASSIFICATION_KEYS)
+            else dict.fromkeys(_CLASSIFICATION_KEYS)
         ),
         "dropped": result.counts.dropped,
         "repeated": result.counts.repeated,
@@ -68,7 +70,7 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     }
 
 
-CLASSIFICATION_KEYS = (
+_CLASSIFICATION_KEYS = (
     "frame_age_ms",
     "label",
     "uncertain",
@@ -81,7 +83,7 @@ CLASSIFICATION_KEYS = (
 
 
 def _classification_to_json(classification: Classification) -> dict[str, Any]:
-    """The values of `CLASSIFICATION_KEYS`."""
+    """The values of `_CLASSIFICATION_KEYS`."""
     timing = classification.prediction.timing
     return {
         "frame_age_ms": round(classification.frame_age_ms, 3),
@@ -110,6 +112,6 @@ def _iso(result: datetime) -> str:
     return result.isoformat(timespec="milliseconds")
 
 
-def wall_clock(monotonic_s: float) -> datetime:
+def _wall_clock(monotonic_s: float) -> datetime:
     """The time of day, in UTC, of a `time.monotonic` stamp of this process."""
     return datetime.now(UTC) - timedelta(seconds=time.monotonic() - monotonic_s)

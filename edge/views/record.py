@@ -4,7 +4,7 @@
     DIR/20261124T211530Z/frames.jsonl   pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
 
-A line is written when the state changes, and once in `INTERVAL_S` while it stays; a picture comes with the
+A line is written when the state changes, and once in `_INTERVAL_S` while it stays; a picture comes with the
 first line of each answer, and is on the disk before it. Lines are on the disk when `show` returns: power that
 is cut loses at most the last one, and half a line that it left is cut off at the next start.
 """
@@ -27,10 +27,12 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 
-SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
-INTERVAL_S = 1.0
-JPEG_QUALITY = 95
-BYTES_PER_MB = 1e6
+__all__ = ["LINES_NAME", "RecordView", "mend"]
+
+_SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
+_INTERVAL_S = 1.0
+_JPEG_QUALITY = 95
+_BYTES_PER_MB = 1e6
 
 
 class RecordView:
@@ -49,7 +51,7 @@ class RecordView:
     def __init__(self, folder: Path, session: dict[str, Any], limit_mb: float) -> None:
         self._folder = folder
         self._session = session
-        self._room = limit_mb * BYTES_PER_MB
+        self._room = limit_mb * _BYTES_PER_MB
         self._descriptor = -1
         self._state: State | None = None
         self._due_s = 0.0
@@ -79,7 +81,7 @@ class RecordView:
         changed = result.state is not self._state
         if self._room > 0 and (changed or now >= self._due_s):
             self._keep(result, with_picture=changed and result.state in ANSWERED)
-            self._state, self._due_s = result.state, now + INTERVAL_S
+            self._state, self._due_s = result.state, now + _INTERVAL_S
         return True
 
     def finish(self) -> None:
@@ -103,7 +105,7 @@ class RecordView:
         """Writes session.json; where the disk is full, no empty folder stays."""
         session = json.dumps(self._session, indent=1, ensure_ascii=False, default=str)
         try:
-            write_text(self.path / SESSION_NAME, f"{session}\n")
+            write_text(self.path / _SESSION_NAME, f"{session}\n")
         except StorageError:
             self.path.rmdir()
             raise
@@ -117,7 +119,7 @@ class RecordView:
         if result.frame is None:
             return None
         path = self.path / f"{result.frame.number:06d}.jpg"
-        content = encode_image(result.frame.image_bgr, path.suffix, JPEG_QUALITY)
+        content = encode_image(result.frame.image_bgr, path.suffix, _JPEG_QUALITY)
         write_bytes(path, content)
         _sync_folder(self.path)
         self._room -= len(content)

@@ -9,27 +9,29 @@ from types import TracebackType
 
 from dermedge.edge.results import FrameResult
 
-SOCKET_VARIABLE = "NOTIFY_SOCKET"
-WATCHDOG_VARIABLE = "WATCHDOG_USEC"
-US_PER_S = 1e6
+__all__ = ["ServiceView", "is_service"]
+
+_SOCKET_VARIABLE = "NOTIFY_SOCKET"
+_WATCHDOG_VARIABLE = "WATCHDOG_USEC"
+_US_PER_S = 1e6
 # Without a watchdog, the status is told so often.
-STATUS_INTERVAL_S = 5.0
+_STATUS_INTERVAL_S = 5.0
 
 
 def is_service() -> bool:
     """Whether systemd waits to be told."""
-    return SOCKET_VARIABLE in os.environ
+    return _SOCKET_VARIABLE in os.environ
 
 
 class ServiceView:
     """Tells results to systemd; the loop itself feeds the watchdog, so that it bites when the loop hangs."""
 
     def __init__(self) -> None:
-        address = os.environ[SOCKET_VARIABLE]
+        address = os.environ[_SOCKET_VARIABLE]
         # an @ stands for the zero byte of an abstract socket
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        watchdog_s = int(os.environ.get(WATCHDOG_VARIABLE, 0)) / US_PER_S
-        self._interval_s = watchdog_s / 3 if watchdog_s else STATUS_INTERVAL_S
+        watchdog_s = int(os.environ.get(_WATCHDOG_VARIABLE, 0)) / _US_PER_S
+        self._interval_s = watchdog_s / 3 if watchdog_s else _STATUS_INTERVAL_S
         self._due_s = 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 

@@ -26,23 +26,25 @@ from dermedge.edge.views.text import (
     with_legend,
 )
 
-# A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
-DRAW_INTERVAL_S = 1 / 15
-LINE_INTERVAL_S = 1.0
-PANEL_COLUMNS = 42
-MAX_BARS = 9
-MIN_PICTURE_COLUMNS = 24
-FALLBACK_SIZE = (80, 24)
-# What is shown before the first frame.
-BLANK = np.zeros((3, 4, 3), np.uint8)
+__all__ = ["TerminalView", "half_blocks", "plain_line", "render"]
 
-ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty
-LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
-HOME = "\x1b[H"
-BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"  # one update, drawn at once by terminals that know it
-EIGHTHS = " ▏▎▍▌▋▊▉"
-RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
-CLEAR_LINE, CLEAR_BELOW = "\x1b[K", "\x1b[J"
+# A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
+_DRAW_INTERVAL_S = 1 / 15
+_LINE_INTERVAL_S = 1.0
+_PANEL_COLUMNS = 42
+_MAX_BARS = 9
+_MIN_PICTURE_COLUMNS = 24
+_FALLBACK_SIZE = (80, 24)
+# What is shown before the first frame.
+_BLANK = np.zeros((3, 4, 3), np.uint8)
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty
+_LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+_HOME = "\x1b[H"
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # one update, drawn at once by terminals that know it
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_RESET, _BOLD, _DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
+_CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 
 class TerminalView:
@@ -57,25 +59,25 @@ class TerminalView:
 
     def __enter__(self) -> TerminalView:
         if self._live:
-            _write(ENTER)
+            _write(_ENTER)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            _write(LEAVE)
+            _write(_LEAVE)
 
     def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
         if now < self._due:
             return True
         if self._live:
-            self._due = now + DRAW_INTERVAL_S
+            self._due = now + _DRAW_INTERVAL_S
             columns, rows = _terminal_size()
-            _write(BEGIN + HOME + render(result, columns, rows) + CLEAR_BELOW + END)
+            _write(_BEGIN + _HOME + render(result, columns, rows) + _CLEAR_BELOW + _END)
         else:
-            self._due = now + LINE_INTERVAL_S
+            self._due = now + _LINE_INTERVAL_S
             print(plain_line(result), flush=True)
         return True
 
@@ -103,20 +105,20 @@ def plain_line(result: FrameResult) -> str:
 
 def render(result: FrameResult, columns: int, rows: int) -> str:
     """A result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
-    image = result.frame.image_bgr if result.frame else BLANK
+    image = result.frame.image_bgr if result.frame else _BLANK
     columns -= 1  # erasing the rest of a full line would take its last character
-    if columns < PANEL_COLUMNS + MIN_PICTURE_COLUMNS:
-        panel = compact_lines(result, columns)[:rows]
+    if columns < _PANEL_COLUMNS + _MIN_PICTURE_COLUMNS:
+        panel = _compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
     else:
-        room = columns - PANEL_COLUMNS
-        panel = panel_lines(result, PANEL_COLUMNS - 2)
+        room = columns - _PANEL_COLUMNS
+        panel = _panel_lines(result, _PANEL_COLUMNS - 2)
         picture = half_blocks(image, room, rows)
         blank = " " * _fit(image, room, rows)[0]
         lines = [
-            f"{left or blank}{RESET}  {right or ''}" for left, right in zip_longest(picture, panel[:rows])
+            f"{left or blank}{_RESET}  {right or ''}" for left, right in zip_longest(picture, panel[:rows])
         ]
-    return "\r\n".join(line + RESET + CLEAR_LINE for line in lines)
+    return "\r\n".join(line + _RESET + _CLEAR_LINE for line in lines)
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
@@ -154,7 +156,7 @@ def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, in
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
-def panel_lines(result: FrameResult, columns: int) -> list[str]:
+def _panel_lines(result: FrameResult, columns: int) -> list[str]:
     """State, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
     figures: list[tuple[str, str] | None] = [
         ("frames a second", "-" if result.fps is None else f"{result.fps:.1f}"),
@@ -178,14 +180,14 @@ def panel_lines(result: FrameResult, columns: int) -> list[str]:
     return [
         *_head(result, columns),
         "",
-        *(f"{DIM}{one[0]:<17}{RESET}{one[1]:>10}" if one else "" for one in figures),
+        *(f"{_DIM}{one[0]:<17}{_RESET}{one[1]:>10}" if one else "" for one in figures),
         "",
-        f"{DIM}{_cut(name, columns)}{RESET}",
-        f"{DIM}{_cut(f'{DISCLAIMER}; Ctrl-C stops', columns)}{RESET}",
+        f"{_DIM}{_cut(name, columns)}{_RESET}",
+        f"{_DIM}{_cut(f'{DISCLAIMER}; Ctrl-C stops', columns)}{_RESET}",
     ]
 
 
-def compact_lines(result: FrameResult, columns: int) -> list[str]:
+def _compact_lines(result: FrameResult, columns: int) -> list[str]:
     """The same in few lines, to leave a small terminal's height to the picture."""
     figures = [f"{rate_line(result.fps, None) or '- fps'}, {result.counts.dropped} dropped"]
     if result.classification is not None:
@@ -195,7 +197,7 @@ def compact_lines(result: FrameResult, columns: int) -> list[str]:
             figures[-1] = latency_line(result.classification, with_capture=False)
     return [
         *_head(result, columns),
-        *(f"{DIM}{_cut(line, columns)}{RESET}" for line in (*figures, DISCLAIMER)),
+        *(f"{_DIM}{_cut(line, columns)}{_RESET}" for line in (*figures, DISCLAIMER)),
     ]
 
 
@@ -204,8 +206,8 @@ def _head(result: FrameResult, columns: int) -> list[str]:
     classification = result.classification
     colour = _foreground(*colour_of(classification.prediction.index)[::-1]) if classification else ""
     return [
-        f"{colour}█{RESET} {BOLD}{_cut(title_of(result), columns - 2)}{RESET}",
-        f"  {DIM}{_cut(with_legend(hint_line(result), classification), columns - 2)}{RESET}",
+        f"{colour}█{_RESET} {_BOLD}{_cut(title_of(result), columns - 2)}{_RESET}",
+        f"  {_DIM}{_cut(with_legend(hint_line(result), classification), columns - 2)}{_RESET}",
         *(_bars(classification, columns) if classification else []),
     ]
 
@@ -213,17 +215,17 @@ def _head(result: FrameResult, columns: int) -> list[str]:
 def _bars(classification: Classification, columns: int) -> list[str]:
     """One line a class: name, bar with eighths of a cell, percentage."""
     probabilities = classification.prediction.probabilities
-    indices = rows_that_fit(probabilities, MAX_BARS)
+    indices = rows_that_fit(probabilities, _MAX_BARS)
     names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
     room = max(columns - names - 6, 1)
     lines = []
     for index in indices:
         eighths = round(8 * room * probabilities[index])
-        bar = "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
-        style = BOLD if index == classification.prediction.index else DIM
+        bar = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+        style = _BOLD if index == classification.prediction.index else _DIM
         lines.append(
-            f"{style}{_cut(name_line(classification, index), names):<{names}}{RESET} "
-            f"{_foreground(*colour_of(index)[::-1])}{bar:<{room}}{RESET}{probabilities[index]:>5.0%}"
+            f"{style}{_cut(name_line(classification, index), names):<{names}}{_RESET} "
+            f"{_foreground(*colour_of(index)[::-1])}{bar:<{room}}{_RESET}{probabilities[index]:>5.0%}"
         )
     return lines
 
@@ -240,7 +242,7 @@ def _cut(text: str, columns: int) -> str:
 def _terminal_size() -> tuple[int, int]:
     """Columns and rows of the terminal that standard output is; a resize shows at the next drawing."""
     size = os.get_terminal_size(sys.stdout.fileno())
-    return (size.columns, size.lines) if size.columns and size.lines else FALLBACK_SIZE
+    return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 
 
 def _draws() -> bool:

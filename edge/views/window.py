@@ -19,11 +19,13 @@ from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.views.paint import paint_result
 
-TITLE = "dermedge"
-KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
-KEY_WAIT_MS = 1
-FROZEN_WAIT_MS = 30
-QUIT_KEYS = (ord("q"), 27)
+__all__ = ["WindowView", "why_no_window"]
+
+_TITLE = "dermedge"
+_KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
+_KEY_WAIT_MS = 1
+_FROZEN_WAIT_MS = 30
+_QUIT_KEYS = (ord("q"), 27)
 
 
 def why_no_window() -> str | None:
@@ -42,7 +44,7 @@ def why_no_window() -> str | None:
 
 
 class WindowView:
-    """A window with the annotated frame, and the keys of `KEYS`.
+    """A window with the annotated frame, and the keys of `_KEYS`.
 
     Raises:
         OptionError: no window can be opened; the message names the cure.
@@ -59,8 +61,8 @@ class WindowView:
     def __enter__(self) -> WindowView:
         # Qt would complain of fonts that the wheel lacks and that we do not use
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        print(f"{TITLE}: {KEYS}")
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        print(f"{_TITLE}: {_KEYS}")
         return self
 
     def __exit__(
@@ -71,20 +73,20 @@ class WindowView:
     def show(self, result: FrameResult) -> bool:
         if self._last is None:
             height, width = paint_result(result).shape[:2]
-            cv2.resizeWindow(TITLE, width, height)
+            cv2.resizeWindow(_TITLE, width, height)
         self._last = result
         self._redraw(result)
-        going_on = self._handle_key(result, KEY_WAIT_MS)
+        going_on = self._handle_key(result, _KEY_WAIT_MS)
         while going_on and self._frozen:
-            going_on = self._handle_key(result, FROZEN_WAIT_MS)
+            going_on = self._handle_key(result, _FROZEN_WAIT_MS)
         return going_on
 
     def finish(self) -> None:
-        while self._last is not None and self._handle_key(self._last, FROZEN_WAIT_MS):
+        while self._last is not None and self._handle_key(self._last, _FROZEN_WAIT_MS):
             pass
 
     def _redraw(self, result: FrameResult) -> None:
-        cv2.imshow(TITLE, paint_result(result, self._heat))
+        cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
         """Waits for a key and does what it says; False for quit or a closed window."""
@@ -98,4 +100,4 @@ class WindowView:
             path = Path(f"dermedge-{result.frame.number:06d}.png")
             write_bytes(path, encode_image(paint_result(result, self._heat), path.suffix))
             print(f"saved {path}")
-        return key not in QUIT_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        return key not in _QUIT_KEYS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -29,15 +29,17 @@ from starlette.routing import Route
 from dermedge.edge.errors import StorageError
 from dermedge.edge.views.web.board import Board, EncodedFrame
 
-PAGE = Path(__file__).resolve().parent / "page"
-FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
-COOKIE = "dermedge"
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+__all__ = ["make_app"]
+
+_PAGE = Path(__file__).resolve().parent / "page"
+_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+_COOKIE = "dermedge"
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # What the page's own script sends with a request that does something; other origins cannot.
-OWN_HEADER = "x-dermedge"
-POLL_S = 0.02
-BOUNDARY = "frame"
-HEADERS = {
+_OWN_HEADER = "x-dermedge"
+_POLL_S = 0.02
+_BOUNDARY = "frame"
+_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -48,7 +50,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Answer = Callable[[Request], Awaitable[Response]]
+_Answer = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(board: Board, token: str | None) -> Starlette:
@@ -58,20 +60,20 @@ def make_app(board: Board, token: str | None) -> Starlette:
         token: what a viewer has to know; None for the loopback, where the name of the host must be its.
     """
 
-    def guarded(answer: Answer) -> Answer:
+    def guarded(answer: _Answer) -> _Answer:
         async def respond(request: Request) -> Response:
-            response = refusal(request, token) or await answer(request)
-            response.headers.update(HEADERS)
+            response = _refusal(request, token) or await answer(request)
+            response.headers.update(_HEADERS)
             return response
 
         return respond
 
     async def file(request: Request) -> Response:
-        return FileResponse(PAGE / FILES[request.url.path])
+        return FileResponse(_PAGE / _FILES[request.url.path])
 
     async def video(request: Request) -> Response:
-        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        return StreamingResponse(stream(board, wants_heat(request)), media_type=kind)
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        return StreamingResponse(_stream(board, _wants_heat(request)), media_type=kind)
 
     async def state(request: Request) -> Response:
         return JSONResponse(board.state())
@@ -81,15 +83,15 @@ def make_app(board: Board, token: str | None) -> Starlette:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     async def save(request: Request) -> Response:
-        if OWN_HEADER not in request.headers:
-            return PlainTextResponse(f"the header {OWN_HEADER} is missing", 403)
+        if _OWN_HEADER not in request.headers:
+            return PlainTextResponse(f"the header {_OWN_HEADER} is missing", 403)
         try:
-            name = await asyncio.to_thread(board.save, wants_heat(request))
+            name = await asyncio.to_thread(board.save, _wants_heat(request))
         except StorageError as error:
             return JSONResponse({"error": str(error)}, 507)
         return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
 
-    routes = [Route(path, guarded(file)) for path in FILES]
+    routes = [Route(path, guarded(file)) for path in _FILES]
     routes += [
         Route("/video.mjpg", guarded(video)),
         Route("/state", guarded(state)),
@@ -99,53 +101,53 @@ def make_app(board: Board, token: str | None) -> Starlette:
     return Starlette(routes=routes)
 
 
-def refusal(request: Request, token: str | None) -> Response | None:
+def _refusal(request: Request, token: str | None) -> Response | None:
     """Why a request is not answered, or None; a token in the address becomes a cookie."""
     if token is None:
         host = request.headers.get("host", "").lower()
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        return None if name in LOOPBACK_NAMES else PlainTextResponse(f"'{host}' is not this machine", 403)
+        return None if name in _LOOPBACK_NAMES else PlainTextResponse(f"'{host}' is not this machine", 403)
     given = request.query_params.get("token")
     if given is not None and _equal(given, token):
         response = RedirectResponse(request.url.path, 303)
-        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        response.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
         return response
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if _equal(request.cookies.get(COOKIE, ""), token) or _equal(bearer, token):
+    if _equal(request.cookies.get(_COOKIE, ""), token) or _equal(bearer, token):
         return None
     return PlainTextResponse("open the address that dermedge printed at its start, with its token", 401)
 
 
-def wants_heat(request: Request) -> bool:
+def _wants_heat(request: Request) -> bool:
     """Whether this viewer wants to see where the evidence lies: ``?heat=1``."""
     return request.query_params.get("heat") == "1"
 
 
-async def stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
+async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
     """Parts of a motion JPEG: the newest picture each time that a viewer has taken the one before.
 
     A viewer that does not read is waited for by its own task alone, and misses what came meanwhile.
     """
     shown = 0
-    with counted(board):
+    with _counted(board):
         while not board.is_closed:
             if not board.has_news(shown, heat):
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(_POLL_S)
                 continue
             picture = await asyncio.to_thread(board.picture, heat)
             if picture is not None:
                 shown = picture.number
-                yield part(picture)
+                yield _part(picture)
 
 
-def part(picture: EncodedFrame) -> bytes:
+def _part(picture: EncodedFrame) -> bytes:
     """A picture as a part of a motion JPEG."""
-    head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
+    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
     return head.encode() + picture.jpeg + b"\r\n"
 
 
 @contextmanager
-def counted(board: Board) -> Iterator[None]:
+def _counted(board: Board) -> Iterator[None]:
     """FrameCounts a viewer as long as it is there."""
     board.count_viewer(1)
     try:

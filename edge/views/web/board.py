@@ -18,9 +18,11 @@ from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.paint import paint_result
 
+__all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
+
 HISTORY = 50
-JPEG_QUALITY = 80
-STAND_S = 1.0
+_JPEG_QUALITY = 80
+_STAND_S = 1.0
 # Between two pictures, whatever the camera's rate and however many viewers there are.
 INTERVAL_S = 0.1
 
@@ -114,7 +116,7 @@ class Board:
             if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
                 encoder.picture = EncodedFrame(
-                    number, encode_image(paint_result(result, encoder is self._hot), ".jpg", JPEG_QUALITY)
+                    number, encode_image(paint_result(result, encoder is self._hot), ".jpg", _JPEG_QUALITY)
                 )
             return encoder.picture
 
@@ -168,7 +170,7 @@ class Board:
         return self._hot if heat and self._has_heat_map else self._plain
 
     def _remember(self, result: FrameResult) -> None:
-        """Puts an answer into the history; one that stood for less than `STAND_S` gives way to the next."""
+        """Puts an answer into the history; one that stood for less than `_STAND_S` gives way to the next."""
         classification = result.classification
         if classification is None and result.state in ANSWERED:
             return  # a blink
@@ -176,7 +178,7 @@ class Board:
             self._is_answering = False
             return
         now = time.monotonic()
-        if self._is_answering and (classification.label == self._label or now - self._since_s < STAND_S):
+        if self._is_answering and (classification.label == self._label or now - self._since_s < _STAND_S):
             self._history.pop()
         if not self._is_answering or classification.label != self._label:
             self._since_s = now

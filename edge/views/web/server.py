@@ -19,11 +19,13 @@ from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
 
-TOKEN_VARIABLE = "DERMEDGE_TOKEN"
-TOKEN_BYTES = 16
+__all__ = ["WebView", "parse_address"]
+
+_TOKEN_VARIABLE = "DERMEDGE_TOKEN"
+_TOKEN_BYTES = 16
 # More connections at once are refused.
-MAX_CONNECTIONS = 32
-STOP_S = 2
+_MAX_CONNECTIONS = 32
+_STOP_S = 2
 
 
 class WebView:
@@ -56,8 +58,8 @@ class WebView:
             lifespan="off",
             ws="none",
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=STOP_S,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_graceful_shutdown=_STOP_S,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -124,10 +126,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _token() -> str:
-    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(TOKEN_BYTES)
+    token = os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(_TOKEN_BYTES)
     if quote(token, safe="") != token:
         # it stands in an address and in a cookie
         raise OptionError(
-            f"{TOKEN_VARIABLE} may have letters of ASCII, digits and - . _ ~ alone; choose another"
+            f"{_TOKEN_VARIABLE} may have letters of ASCII, digits and - . _ ~ alone; choose another"
         )
     return token
