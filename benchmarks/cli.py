@@ -132,6 +132,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="MODEL",
         help=f".tflite files, or names of shipped models ({', '.join(SHIPPED)}); without any, the first of these",
     )
+    _add_input(parser)
+    _add_run_length(parser)
+    _add_results(parser)
+    return parser.parse_args(argv)
+
+
+def _add_input(parser: Parser) -> None:
+    """Adds the options that say what is measured, and on what."""
     parser.add_argument(
         "--data", type=Path, help="score on these labelled photos: a folder per class, or a catalogue.csv"
     )
@@ -159,7 +167,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--runtime", choices=("auto", *RUNTIMES), default="auto", help="choose the TFLite runtime"
     )
-    _add_run_length(parser)
+
+
+def _add_results(parser: Parser) -> None:
+    """Adds the options that say what else is measured, and where the results go."""
     parser.add_argument("--profile", action="store_true", help="also time each op of the network")
     parser.add_argument(
         "--tta",
@@ -184,7 +195,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="plot accuracy against latency, or the soak over time, into this .png, .svg or .pdf",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser.parse_args(argv)
 
 
 def _add_run_length(parser: Parser) -> None:

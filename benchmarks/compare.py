@@ -68,11 +68,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps([asdict(change) for change in changes], indent=1))
     else:
-        print(
-            "\n".join(
-                [_to_text(changes), "", *_notes("A", before), *_notes("B", after), DISCLAIMER]
-            )
-        )
+        print("\n".join([_to_text(changes), "", *_notes("A", before), *_notes("B", after), DISCLAIMER]))
     return 0
 
 

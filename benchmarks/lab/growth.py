@@ -1,4 +1,4 @@
-"""How cost grows: latency and size of a network, the time of training and audit, and what accuracy they buy.
+"""Measures how latency, file size, training, audit and accuracy grow.
 
     python -m dermedge.benchmarks.lab growth latency --source photos/ --output DIR
     python -m dermedge.benchmarks.lab growth training --data catalogue.csv --output DIR
@@ -6,9 +6,9 @@
     python -m dermedge.benchmarks.lab growth photos photos/ --counts 2000,25000 --output DIR
     python -m dermedge.benchmarks.lab growth accuracy A.tflite B.tflite --data catalogue.csv --split val --output DIR
 
-Each writes what it measured as CSV, a plot, and a page with the power laws fitted to it. The networks of
-``latency`` are built by `dermedge.train.fit.networks` and converted by `convert`; they are untrained: their times and
-sizes are those of trained ones, their answers mean nothing. Needs the extras ``train`` and ``benchmark``.
+Each command writes a CSV, a plot, and a page with fitted power laws. The networks of ``latency`` have random
+weights: their times and sizes are those of trained ones, their predictions mean nothing. Needs the extras ``train``
+and ``benchmark``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 from shutil import rmtree
@@ -27,6 +26,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.accuracy import find_photos, score
@@ -35,37 +35,31 @@ from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.conditions import OtherProcesses
 from dermedge.benchmarks.frames import Frames, frames_of_source
 from dermedge.benchmarks.lab.cli import experiment_parser
-from dermedge.benchmarks.lab.power_law import PowerLaw, fit
+from dermedge.benchmarks.lab.growth_result import GrowthPoint, GrowthResult, machine_line, save, table
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
 from dermedge.benchmarks.lab.synthetic_photos import HEIGHT, WIDTH, check_room, make_photos
 from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, first_start, second_start
 from dermedge.benchmarks.lab.training_costs import SIZE as TRAINING_SIZE
 from dermedge.benchmarks.latency import Latency, RunLength, measure
-from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import BYTES_PER_MB
-from dermedge.benchmarks.plot import plain_axes
 from dermedge.benchmarks.status_line import show_status
 from dermedge.benchmarks.verdict import MAX_OTHERS_CORES, NOISY
 from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import DataError, MissingExtra
-from dermedge.edge.files import check_writable, write_beside, write_text
+from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.preprocess import to_input
-from dermedge.edge.text_table import NOT_MEASURED, TextTable, csv_of
 
 __all__ = [
     "PHOTO_SERIES",
     "SIZE",
     "SMALL_SIZE",
-    "GrowthPoint",
-    "GrowthResult",
     "accuracy",
     "audit",
     "latency",
     "main",
     "photos",
-    "table",
     "training",
 ]
 
@@ -77,10 +71,10 @@ _RUN_LENGTH = RunLength(num_runs=512, min_secs=10.0, max_secs=150.0)
 _TRAINING_COUNTS = (256, 512, 1024, 2048)
 _AUDIT_COUNTS = (500, 1000, 2000, 4000)
 _PHOTO_COUNTS, _PHOTOS_PER_EPOCH = (2000, 25000), 1024
-# Series of ``photos`` -> the figure of `many_photos` that it is, and its unit.
+# Series of ``photos`` -> figure of `training_costs`, and its unit.
 PHOTO_SERIES = {
     "reading all photos for the catalogue": ("reading_s", "s"),
-    "looking for copies among them": ("comparing_s", "s"),
+    "looking for duplicates among them": ("comparing_s", "s"),
     "decoding into the cache": ("decoding_s", "s"),
     "rate of decoding into the cache": ("decoding", "photos/s"),
     "second start": ("start_s", "s"),
@@ -91,77 +85,19 @@ PHOTO_SERIES = {
     "peak memory, whole training": ("peak_mb", "MB"),
     "cache on disk": ("cache_mb", "MB"),
 }
-# Of a photo: its decoded picture, and its texture while copies are looked for.
+# Of a photo: its decoded image, and its texture while duplicates are looked for.
 _CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
 _BYTES_PER_KB = 1e3
-_PANEL_INCHES = 4.4
-_DPI = 130
-# Above and below the points, a factor.
-_ROOM = 1.15
 _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# What varies, what x is, and of each step x, the network and its threads.
+# What varies, what x is, and for each x the network and its threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
-_COLOUR, _FIT_COLOUR = "#0072b2", "#444444"
-
-
-@dataclass(frozen=True)
-class GrowthPoint:
-    """One measurement.
-
-    Attributes:
-        series: what was varied, and what was measured, such as ``invoke by input size``.
-        x: how much of the varied thing.
-        cost: measured.
-        low: lower end of the 95 % interval of the cost, or the cost itself where there is none.
-        high: its upper end.
-        unit: of the cost.
-    """
-
-    series: str
-    x: float
-    cost: float
-    low: float
-    high: float
-    unit: str
-
-
-@dataclass(frozen=True)
-class GrowthResult:
-    """What one command found.
-
-    Attributes:
-        name: of the command, and of its files.
-        title: of the page, a sentence.
-        points: all series, each by rising x.
-        x_names: of each series, what x is.
-        notes: what the figures hold for, a line each.
-        fitted: whether power laws say anything of them.
-        from_zero: whether the plots begin at 0, so that what does not grow is seen not to.
-    """
-
-    name: str
-    title: str
-    points: tuple[GrowthPoint, ...]
-    x_names: dict[str, str]
-    notes: tuple[str, ...]
-    fitted: bool = True
-    from_zero: bool = False
-
-    def of(self, series: str) -> list[GrowthPoint]:
-        """The points of one series."""
-        return [point for point in self.points if point.series == series]
-
-    def law(self, series: str) -> PowerLaw | None:
-        """The power law of one series, or None of too few points or where none is fitted."""
-        points = self.of(series)
-        return fit([one.x for one in points], [one.cost for one in points]) if self.fitted else None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, writes and prints; returns the exit status."""
+    """Runs one of the commands, writes and prints its result; returns the exit status."""
     options = _parse(argv)
     for package, extra in _EXTRAS.items():
         if util.find_spec(package) is None:
@@ -172,17 +108,18 @@ def main(argv: Sequence[str]) -> int:
     others = company.busy_cores()
     if others is not None and others > MAX_OTHERS_CORES:
         found = replace(
-            found, notes=(*found.notes, f"not to be relied on: {NOISY}: others kept {others:.2f} cores busy")
+            found,
+            notes=(*found.notes, f"do not rely on it: {NOISY}: other processes kept {others:.2f} cores busy"),
         )
-    found = replace(found, notes=(*found.notes, _machine(), DISCLAIMER))
+    found = replace(found, notes=(*found.notes, machine_line(), DISCLAIMER))
     show_status("")
-    _save(found, options.output)
+    save(found, options.output)
     print("\n".join(["", table(found).to_text(), "", *found.notes]))
     return 0
 
 
 def latency(options: argparse.Namespace) -> GrowthResult:
-    """Networks of several sizes and widths, and numbers of threads, timed in turn."""
+    """Times networks of several sizes, widths and numbers of threads in turn."""
     frames, origin = frames_of_source(options.source)
     cores = [count for count in (1, 2, 4, 8) if count <= (os.cpu_count() or 1)]
     base = NetworkShape(options.arch, SIZE)
@@ -201,7 +138,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
     runs = times[base, 1].total.n
     notes = (
         f"{options.arch}, int8, one thread, {SIZE} pixels and width 1 unless that is what varies; widths at "
-        f"{SMALL_SIZE} pixels; weights that nobody trained, which makes no difference to time and size",
+        f"{SMALL_SIZE} pixels; random weights, which make no difference to time and size",
         f"medians of {runs} runs, networks in turn, on {origin}",
     )
     title = "Latency and file size against input size, width and threads"
@@ -211,7 +148,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
 def _time_untrained(
     wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, run_length: RunLength
 ) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
-    """The times of networks at numbers of threads, all in turn, and the bytes of their files."""
+    """The latency of networks at numbers of threads, measured in turn, and the sizes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
@@ -228,7 +165,7 @@ def _series_of(
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
-    """The points of all series, and what x is in each; threads make no difference to the size."""
+    """The points of all series, and what x is in each; the file size does not depend on the threads."""
     points: list[GrowthPoint] = []
     x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
@@ -248,7 +185,7 @@ def _series_of(
 
 
 def training(options: argparse.Namespace) -> GrowthResult:
-    """One epoch of training on more and more photos, without the start of TensorFlow and the first step."""
+    """Times one epoch of training on more and more photos, without TensorFlow's start and the first step."""
     import tf_keras as keras
 
     import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
@@ -263,11 +200,8 @@ def training(options: argparse.Namespace) -> GrowthResult:
     photos = [photo for photo in read_catalogue(options.data) if photo.split == "train"]
     counts = _counts(options.counts, len(photos), str(options.data))
     order = np.random.default_rng(0).permutation(len(photos))[: counts[-1]]
-    chosen = [photos[index] for index in order]
-    pixels = np.empty((len(chosen), TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
-    for place, photo in enumerate(chosen):
-        show_status(f"decoding photo {place + 1} of {len(chosen)}")
-        pixels[place] = to_input(read_picture(Path(photo.path)), TRAINING_SIZE)
+    sampled = [photos[index] for index in order]
+    pixels = _decode([Path(photo.path) for photo in sampled])
     classes = sorted({photo.label for photo in photos})
     model = build_network(ARCHITECTURE, TRAINING_SIZE, len(classes))
     strategy = tf.distribute.get_strategy()
@@ -276,10 +210,10 @@ def training(options: argparse.Namespace) -> GrowthResult:
     for count in (BATCH, *counts):  # the first traces the graph, and is not counted
         batches = TrainingBatches(
             pixels[:count],
-            chosen[:count],
+            sampled[:count],
             classes,
             batch_size=BATCH,
-            photos_per_epoch=count + BATCH // 2,  # a draw may be some photos short
+            photos_per_epoch=count + BATCH // 2,  # sampling may give some photos less
             seed=0,
             epoch=0,
         )
@@ -299,13 +233,22 @@ def training(options: argparse.Namespace) -> GrowthResult:
     return GrowthResult("training", title, tuple(points[1:]), {"an epoch by photos": "photos"}, notes)
 
 
+def _decode(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """The photos as inputs, uint8 [N, TRAINING_SIZE, TRAINING_SIZE, 3] RGB."""
+    pixels = np.empty((len(paths), TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
+    for place, path in enumerate(paths):
+        show_status(f"decoding photo {place + 1} of {len(paths)}")
+        pixels[place] = to_input(read_picture(path), TRAINING_SIZE)
+    return pixels
+
+
 def audit(options: argparse.Namespace) -> GrowthResult:
-    """The audit of more and more photos, drawn at random from all."""
+    """Times the audit of more and more photos, sampled from all."""
     from dermedge.train.data.audit.run import run_audit
 
     paths = find_pictures(options.photos) if options.photos.is_dir() else []
     if not paths:
-        raise DataError(f"there is no picture in '{options.photos}'")
+        raise DataError(f"there is no photo in '{options.photos}'")
     asked = options.counts or [*(count for count in _AUDIT_COUNTS if count < len(paths)), len(paths)]
     counts = _counts(asked, len(paths), str(options.photos))
     order = np.random.default_rng(0).permutation(len(paths))
@@ -319,15 +262,15 @@ def audit(options: argparse.Namespace) -> GrowthResult:
             secs = perf_counter() - began
         points.append(GrowthPoint("audit by photos", count, secs, secs, secs, "s"))
     notes = (
-        f"`run_audit` on photos drawn from the {len(paths)} of --photos, once each, files in the "
-        "page cache or not as it came; a power law leaves out what a start costs",
+        f"`run_audit` on photos sampled from the {len(paths)} of --photos, once each, with or without files in "
+        "the page cache; a power law does not show the cost of a start",
     )
     title = "Time of `dermedge data audit` against the number of photos"
     return GrowthResult("audit", title, tuple(points), {"audit by photos": "photos"}, notes)
 
 
 def photos(options: argparse.Namespace) -> GrowthResult:
-    """A training on few and on many photos of a camera's size, made of real ones: only time may grow."""
+    """Measures training on few and on many synthetic photos: only the time may grow."""
     from dermedge.train.data.catalogue import NONE_OF_THESE
     from dermedge.train.data.scoring import labelled_photos
 
@@ -346,12 +289,12 @@ def photos(options: argparse.Namespace) -> GrowthResult:
             rmtree(folder)
         size_kb = sum(path.stat().st_size for path in paths) / len(paths) / _BYTES_PER_KB
     notes = (
-        f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones as "
-        "`benchmarks/made_photos.py` tells, each its own lesion; the first ones of more are the fewer",
+        f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones by "
+        "`synthetic_photos`, each its own lesion; the smaller set is the beginning of the larger",
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels from no weights, batches of {BATCH}; two epochs of "
-        f"{options.photos_per_epoch} photos, the second timed; a process for each start; its memory is all "
-        "that it has, TensorFlow and what it maps of files included; it has threads and no children",
-        "second start: another training on the same photos, or a stopped one, up to its first step",
+        f"{options.photos_per_epoch} photos, the second timed; a process for each start; its memory includes "
+        "TensorFlow and mapped files",
+        "second start: another training on the same photos, or a resumed one, up to its first step",
     )
     ordered = tuple(sorted(points, key=lambda point: list(PHOTO_SERIES).index(point.series)))
     title = "Training on few and on many photos"
@@ -390,7 +333,7 @@ def _told(what: str) -> Callable[[int, int], None]:
 
 
 def accuracy(options: argparse.Namespace) -> GrowthResult:
-    """Balanced accuracy and melanoma sensitivity of trained files against their input size."""
+    """Scores trained files of several input sizes."""
     check_different(options.models)
     with ExitStack() as stack:
         opened = [stack.enter_context(Classifier(path)) for path in options.models]
@@ -411,93 +354,11 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
     notes = (
         f"files: {names}",
         f"{scores[0].photos} photos of {scores[0].lesions} lesions, split {options.split}; 95 % intervals by "
-        "bootstrap over lesions; a law is not fitted, since accuracy ends at 1",
+        "bootstrap over lesions; no power law is fitted, since accuracy cannot exceed 1",
     )
     return GrowthResult(
         "accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False
     )
-
-
-def table(found: GrowthResult) -> TextTable:
-    """One line a series: its law, where laws are fitted, and its ends."""
-    rows = []
-    for series in found.x_names:
-        points = found.of(series)
-        ends = (
-            f"{_figure(one.cost)} {one.unit}".rstrip() + f" at {one.x:g}" for one in (points[0], points[-1])
-        )
-        rows.append((series, *(_law_cells(found.law(series)) if found.fitted else ()), *ends))
-    law_head = ("exponent", "95 % interval", "R²") if found.fitted else ()
-    meaning = " exponent: of the power law fitted to the logarithms." if found.fitted else ""
-    return TextTable(f"{found.title}.{meaning}", ("series", *law_head, "first", "last"), tuple(rows))
-
-
-def _figure(cost: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
-
-
-def _law_cells(law: PowerLaw | None) -> tuple[str, ...]:
-    if law is None:
-        return (NOT_MEASURED,) * 3
-    exponent, low, high = (round(one, 2) + 0.0 for one in (law.exponent, law.low, law.high))
-    return f"{exponent:.2f}", f"[{low:.2f}, {high:.2f}]", f"{law.r_squared:.3f}"
-
-
-def _to_csv(found: GrowthResult) -> str:
-    """One line a point."""
-    return csv_of(list(GrowthPoint.__dataclass_fields__), map(asdict, found.points))
-
-
-def _save(found: GrowthResult, folder: Path) -> None:
-    """Writes NAME.csv, NAME.md and NAME.png, each whole or not at all; raises StorageError."""
-    write_text(folder / f"{found.name}.csv", _to_csv(found))
-    notes = "\n".join(f"- {note}" for note in found.notes)
-    page = [f"# {found.title}", table(found).to_markdown(), notes, f"![{found.title}]({found.name}.png)"]
-    write_text(folder / f"{found.name}.md", "\n\n".join(page) + "\n")
-    _save_plot(found, folder / f"{found.name}.png")
-
-
-def _save_plot(found: GrowthResult, path: Path) -> None:
-    """Draws each series in a panel of its own, with its law; raises StorageError."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-
-    columns = min(2, len(found.x_names))
-    rows = -(-len(found.x_names) // columns)
-    size = (_PANEL_INCHES * columns, 0.75 * _PANEL_INCHES * rows + 0.4)
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (series, x_name) in zip(panels, found.x_names.items(), strict=False):
-        points, law = found.of(series), found.law(series)
-        x = [point.x for point in points]
-        for point in points:
-            axes.plot([point.x] * 2, [point.low, point.high], color=_COLOUR, linewidth=1.5, alpha=0.6)
-        axes.plot(x, [point.cost for point in points], "o", color=_COLOUR, markersize=5)
-        if found.fitted:
-            axes.set(xscale="log", yscale="log")
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
-            # what hardly varies is drawn as such
-            axes.set_ylim(min(one.low for one in points) / _ROOM, max(one.high for one in points) * _ROOM)
-        elif found.from_zero:
-            axes.set_ylim(0, max(one.high for one in points) * _ROOM)
-        if law:
-            line = np.geomspace(x[0], x[-1], 50)
-            axes.plot(line, [law(at) for at in line], "--", color=_FIT_COLOUR, linewidth=1)
-        axes.set_xticks(x, [f"{at:g}" for at in x])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.tick_params(labelsize=7, which="both")
-        axes.set_xlabel(x_name, fontsize=8)
-        axes.set_ylabel(points[0].unit, fontsize=8)
-        axes.set_title(f"{series}\n{law}" if law else series, loc="left", fontsize=8)
-        plain_axes(axes, which="both")
-    for axes in panels[len(found.x_names) :]:
-        axes.set_visible(False)
-    figure.supxlabel(_machine(), fontsize=7, color="#666666")
-    with write_beside(path) as part:
-        figure.savefig(part)
 
 
 def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
@@ -508,13 +369,10 @@ def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
     """
     counts = sorted(asked)
     if counts[-1] > there:
-        raise DataError(f"'{where}' has {there} photos to measure on, and {counts[-1]} were asked for")
+        raise DataError(
+            f"'{where}' has {there} photos to measure on, fewer than the {counts[-1]} of --counts"
+        )
     return counts
-
-
-def _machine() -> str:
-    machine = describe_machine("litert")
-    return f"{machine.cpu}, {machine.cores} cores, {machine.runtime}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def _numbers(kind: Any) -> Any:
@@ -526,42 +384,77 @@ def _numbers(kind: Any) -> Any:
         except ValueError:
             values = ()
         if not values or min(values) <= 0:
-            raise argparse.ArgumentTypeError(f"'{text}' is no list of positive numbers, such as 1,2,4")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers, such as 1,2,4")
         return values
 
     return read
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("growth", "How latency, size, training, audit and accuracy grow.")
+    parser = experiment_parser("growth", "Measure how latency, file size, training, audit and accuracy grow.")
     commands = parser.add_subparsers(required=True, parser_class=Parser, metavar="COMMAND")
-    one = commands.add_parser("latency", help="against input size, width and threads", allow_abbrev=False)
-    one.add_argument("--source", help="what to show: photos, a video, a camera, or demo")
-    one.add_argument("--arch", default=ARCHITECTURE, help="of the networks")
-    one.add_argument("--sizes", type=_numbers(int), default=_SIZES, help="sides of the input in pixels")
-    one.add_argument("--widths", type=_numbers(float), default=_WIDTHS, help="factors of the filters")
-    one.set_defaults(measure=latency, run_length=_RUN_LENGTH)
-    one = commands.add_parser("training", help="an epoch against the number of photos", allow_abbrev=False)
-    one.add_argument("--data", type=Path, required=True, help="a catalogue.csv")
-    one.add_argument("--counts", type=_numbers(int), default=_TRAINING_COUNTS, help="numbers of photos")
-    one.set_defaults(measure=training)
-    one = commands.add_parser("audit", help="against the number of photos", allow_abbrev=False)
-    one.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder of photos")
-    one.add_argument("--counts", type=_numbers(int), help="numbers of photos; without it, up to all")
-    one.set_defaults(measure=audit)
-    one = commands.add_parser("photos", help="a training on few and on many photos", allow_abbrev=False)
-    one.add_argument("photos", type=Path, metavar="PHOTOS", help="labelled ones, to make more of")
-    one.add_argument("--counts", type=_numbers(int), default=_PHOTO_COUNTS, help="numbers of photos")
-    one.add_argument(
-        "--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="the same for all counts"
-    )
-    one.set_defaults(measure=photos)
-    one = commands.add_parser("accuracy", help="of trained files against input size", allow_abbrev=False)
-    one.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite files of several sizes")
-    one.add_argument("--data", type=Path, required=True, help="a catalogue.csv, or a folder per class")
-    one.add_argument("--split", choices=("val", "test"), help="of a catalogue.csv")
-    one.add_argument("--max-photos", type=positive_int, help="score on so many, drawn evenly over classes")
-    one.set_defaults(measure=accuracy)
-    for command in commands.choices.values():
-        command.add_argument("--output", type=Path, required=True, help="a folder for what is written")
+    for name, (purpose, add_options) in _COMMANDS.items():
+        command = commands.add_parser(
+            name, help=purpose, allow_abbrev=False, formatter_class=parser.formatter_class
+        )
+        add_options(command)
+        command.add_argument("--output", type=Path, required=True, help="write the results into this folder")
     return parser.parse_args(argv)
+
+
+def _add_latency(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", help="show this source: photos, a video, a camera, or demo")
+    parser.add_argument("--arch", default=ARCHITECTURE, help="build networks of this architecture")
+    parser.add_argument("--sizes", type=_numbers(int), default=_SIZES, help="measure these sides in pixels")
+    parser.add_argument(
+        "--widths", type=_numbers(float), default=_WIDTHS, help="measure these factors of the filters"
+    )
+    parser.set_defaults(measure=latency, run_length=_RUN_LENGTH)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="train on the photos of this catalogue.csv")
+    _add_counts(parser, _TRAINING_COUNTS)
+    parser.set_defaults(measure=training)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="audit the photos of this folder")
+    _add_counts(parser, None)
+    parser.set_defaults(measure=audit)
+
+
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="vary the labelled photos of this folder")
+    _add_counts(parser, _PHOTO_COUNTS)
+    parser.add_argument(
+        "--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="train on these per epoch"
+    )
+    parser.set_defaults(measure=photos)
+
+
+def _add_accuracy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="score these .tflite files")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="score on a catalogue.csv, or a folder per class"
+    )
+    parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
+    parser.add_argument("--max-photos", type=positive_int, help="score on at most this many photos")
+    parser.set_defaults(measure=accuracy)
+
+
+def _add_counts(parser: argparse.ArgumentParser, default: tuple[int, ...] | None) -> None:
+    without = "" if default else "; without it, up to all"
+    parser.add_argument(
+        "--counts", type=_numbers(int), default=default, help=f"measure these numbers of photos{without}"
+    )
+
+
+# name -> what it is for, and what adds its options
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "latency": ("measure latency and file size against input size, width and threads", _add_latency),
+    "training": ("time an epoch of training against the number of photos", _add_training),
+    "audit": ("time the audit against the number of photos", _add_audit),
+    "photos": ("measure training on few and on many photos", _add_photos),
+    "accuracy": ("score trained files of several input sizes", _add_accuracy),
+}

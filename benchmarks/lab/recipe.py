@@ -193,9 +193,9 @@ def _train(name: str, options: argparse.Namespace) -> None:
 
 def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
     """The run of a row, made if it is not there."""
-    from dermedge.train.cli.train import PRETRAINED_RATE
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.data.splits import with_fold
+    from dermedge.train.fit.plan import plan_training
     from dermedge.train.fit.run_folder import Config, RunFolder
     from dermedge.train.progress import progress_line
 
@@ -214,7 +214,7 @@ def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunF
         qat_epochs=0,
         photos_per_epoch=options.photos_per_epoch,
         batch_size=32,
-        learning_rate=PRETRAINED_RATE,
+        learning_rate=plan_training(len(half.photos), pretrained=True).learning_rate,
         qat_learning_rate=0.0,
         seed=0,
         data=tuple(map(str, options.data)),

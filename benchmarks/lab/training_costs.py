@@ -85,8 +85,8 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
     """A run folder as `dermedge train` makes it, and the seconds that its catalogue took."""
-    from dermedge.train.cli.train import FRESH_RATE
     from dermedge.train.data.build import build_catalogue
+    from dermedge.train.fit.plan import plan_training
     from dermedge.train.fit.run_folder import Config, RunFolder
 
     folder, halves = RunFolder(run), list[float]()
@@ -109,7 +109,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
         qat_epochs=0,
         photos_per_epoch=photos_per_epoch,
         batch_size=BATCH,
-        learning_rate=FRESH_RATE,
+        learning_rate=plan_training(len(catalogue.photos), pretrained=False).learning_rate,
         qat_learning_rate=0.0,
         seed=0,
         data=(str(photos),),

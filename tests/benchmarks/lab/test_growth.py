@@ -16,7 +16,8 @@ pytest.importorskip("matplotlib")
 import dermedge.benchmarks.lab.growth
 from dermedge import Classifier
 from dermedge.benchmarks.child import call_in_child
-from dermedge.benchmarks.lab.growth import GrowthPoint, GrowthResult, main, table
+from dermedge.benchmarks.lab.growth import main
+from dermedge.benchmarks.lab.growth_result import GrowthPoint, GrowthResult, table
 from dermedge.benchmarks.lab.synthetic_photos import make_photos
 from dermedge.benchmarks.lab.training_costs import first_start
 from dermedge.benchmarks.latency import RunLength
@@ -62,7 +63,7 @@ def test_latency_is_measured_of_networks_that_it_builds(
     assert 2 * sizes_mb[0] < sizes_mb[1]  # weights grow with the square of the width
     assert found["inference by threads"][0][0] == 1
     text = capsys.readouterr().out
-    assert "weights that nobody trained" in text
+    assert "random weights" in text
     assert "file size by width" in (tmp_path / "out" / "latency.md").read_text()
     assert cv2.imread(str(tmp_path / "out" / "latency.png")).std() > 5
 
@@ -161,10 +162,13 @@ def test_a_package_that_lacks_names_its_cure(monkeypatch: pytest.MonkeyPatch) ->
     ("arguments", "said"),
     [
         (["latency", "--output", "out"], "--source demo"),
-        (["latency", "--sizes", "big", "--output", "out"], "'big' is no list of positive numbers"),
+        (["latency", "--sizes", "big", "--output", "out"], "'big' is not a list of positive numbers"),
         (["photos", "nowhere", "--output", "out"], "there is no 'nowhere'"),
-        (["audit", "nowhere", "--output", "out"], "there is no picture in 'nowhere'"),
-        (["audit", "{photos}", "--counts", "5000", "--output", "out"], "60 photos to measure on, and 5000"),
+        (["audit", "nowhere", "--output", "out"], "there is no photo in 'nowhere'"),
+        (
+            ["audit", "{photos}", "--counts", "5000", "--output", "out"],
+            "60 photos to measure on, fewer than the 5000",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], said: str, labelled_set: Path) -> None:
