@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from time import monotonic
 
-STEPS = 50
+__all__ = ["progress_line"]
+
+# A line is rewritten at most that many times.
+_UPDATES = 50
+_MIN_SECONDS_TO_TELL = 5.0
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that rewrites one line of a terminal, and is silent elsewhere."""
+    """A callback (done, total) that rewrites one line of a terminal, with the time left; silent elsewhere."""
+    started = monotonic()
 
     def show(done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % max(1, total // STEPS) == 0 or done == total):
-            print(f"\r{what}: {100 * done // total} %", end="\n" if done == total else "", file=sys.stderr)
+        if not sys.stderr.isatty() or (done % max(1, total // _UPDATES) and done != total):
+            return
+        text = f"{what}: {100 * done // max(total, 1)} %{_time_left(monotonic() - started, done, total)}"
+        print(f"\r{text:<78}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show
+
+
+def _time_left(spent_s: float, done: int, total: int) -> str:
+    left = spent_s * (total - done) / done if done else 0.0
+    if left < _MIN_SECONDS_TO_TELL:
+        return ""
+    return f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"

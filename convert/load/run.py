@@ -25,8 +25,8 @@ from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.networks import add_to_logits
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.run_networks import trained_network
 from dermedge.train.fit.sampling import class_shares, label_indices, sample_evenly
-from dermedge.train.fit.training import trained_network
 
 __all__ = ["load_run"]
 

@@ -24,8 +24,8 @@ from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import normalize, to_input
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.run_networks import trained_network
 from dermedge.train.fit.sampling import class_shares
-from dermedge.train.fit.training import trained_network
 
 OPTIONS = {
     "float32": ["--float32"],

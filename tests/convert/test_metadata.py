@@ -27,7 +27,7 @@ from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.fit.run_folder import RunFolder
-from dermedge.train.fit.training import trained_network
+from dermedge.train.fit.run_networks import trained_network
 
 ROOT = Path(__file__).resolve().parents[2]
 MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,167 +19,285 @@ from dermedge.train.cli.catalogue_options import add_catalogue_options, catalogu
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.data.splits import with_source_tested, with_validation_learned
-from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder, is_run, refuse_existing
+from dermedge.train.fit.interrupts import InterruptGuard
+from dermedge.train.fit.plan import plan_training
+from dermedge.train.fit.recipe import Recipe, read_recipe
+from dermedge.train.fit.run_folder import (
+    IMAGENET,
+    NO_WEIGHTS,
+    Config,
+    RunFolder,
+    is_run,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Of the peak, by whether the network starts from pretrained weights.
-PRETRAINED_RATE, FRESH_RATE = 3e-4, 1e-3
-QAT_LEARNING_RATE = 1e-5
-# What may stand beside an option that names a run, which decides on all else.
-BESIDE_A_RUN = {"--resume": {"--strategy"}, "--refit": {"--output", "--weights", "--strategy"}}
+    from dermedge.train.fit.training import Trainer
+
+__all__ = ["main", "parser"]
+
+# The options that may stand beside one that names a run; the run decides on all else.
+_BESIDE_A_RUN = {
+    "--resume": {"--data", "--strategy"},
+    "--refit": {"--data", "--output", "--weights", "--strategy"},
+}
+_SHOWN_AUGMENTED = 24
 
 
 def parser() -> Parser:
     """The options of the verb."""
-    made = make_parser("train", "Fit a classifier on labelled photos, then fine-tune it for int8.")
-    what = made.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--data", type=Path, nargs="+", metavar="PATH", help="folders of photos, and the publishers' tables"
-    )
-    what.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped")
-    what.add_argument(
-        "--refit",
-        type=Path,
-        metavar="RUN",
-        help="the recipe of RUN once more, on its validation photos too: RUN decides on all but --output, "
-        "--weights and --strategy, and goes on to tell the thresholds",
-    )
-    made.add_argument("--output", type=Path, metavar="RUN", help="the run folder to make; default runs/TIME")
+    made = make_parser("train", "Train a classifier on labelled photos, then fine-tune it for int8.")
+    _add_run_options(made)
     _add_network_options(made)
     _add_stage_options(made)
     _add_plan_options(made)
     return made
 
 
-def _add_network_options(made: Parser) -> None:
-    """What is trained, and what it starts with."""
-    made.add_argument(
-        "--arch",
-        default="mobilenet_v2",
-        help="cnn, mobilenet_v2, efficientnet_lite0_trunk or efficientnet_lite2",
+def _add_run_options(made: Parser) -> None:
+    """Where the photos and the run are."""
+    group = made.add_argument_group("photos and run")
+    group.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="Train on the photos of these folders, tables and catalogues. With --resume or --refit: name the "
+        "folders where the photos of that run lie now.",
     )
-    made.add_argument(
+    group.add_argument("--resume", type=Path, metavar="RUN", help="Continue a run that was stopped.")
+    group.add_argument(
+        "--refit",
+        type=Path,
+        metavar="RUN",
+        help="Train once more by the settings of RUN, on its validation photos too. The new run is converted with "
+        "the thresholds of RUN.",
+    )
+    group.add_argument(
+        "--output", type=Path, metavar="RUN", help="Write the run into this new folder. Default: runs/TIME."
+    )
+    add_catalogue_options(made)
+
+
+def _add_network_options(made: Parser) -> None:
+    """What is trained, and what it starts from."""
+    group = made.add_argument_group("network")
+    group.add_argument(
+        "--arch",
+        default="efficientnet_lite0_trunk",
+        metavar="NAME",
+        help="Train this architecture: efficientnet_lite0_trunk (the shipped one), efficientnet_lite2, mobilenet_v2 "
+        "or cnn. Default: %(default)s.",
+    )
+    group.add_argument(
         "--weights",
         nargs="+",
         metavar="WEIGHTS",
-        help="imagenet, the default; none, a weights file, or a finished run, of any size, to go on from, or "
-        "several, with the same --seed, to go on from the mean of their weights",
+        help="Start from imagenet, none, a weights file, or a finished run of any size. Of several finished runs with "
+        "the same --seed, start from the mean of their weights. Default: imagenet; none for cnn.",
     )
-    made.add_argument("--imgsz", type=positive_int, default=160, help="side of the input in pixels")
-    add_catalogue_options(made)
+    group.add_argument(
+        "--imgsz",
+        type=positive_int,
+        default=192,
+        metavar="PIXELS",
+        help="Side of the input in pixels. Default: %(default)s.",
+    )
 
 
 def _add_stage_options(made: Parser) -> None:
     """How long and how fast the two stages learn."""
-    made.add_argument(
+    group = made.add_argument_group("training")
+    group.add_argument(
         "--epochs",
         type=whole,
-        default=8,
-        help="epochs of the float stage; with 0 it is what finished runs, named with --weights, have learned",
+        metavar="N",
+        help="Train the float stage for N epochs; 0 takes the weights of the finished runs of --weights as they are. "
+        "Default: as many as sample 14 times the training photos, between 6,400 and 200,000 in all.",
     )
-    made.add_argument(
-        "--qat-epochs", type=whole, default=2, help="epochs of the int8 fine-tuning; 0 for none"
+    group.add_argument(
+        "--photos-per-epoch",
+        type=positive_int,
+        metavar="N",
+        help="Sample N photos for an epoch, classes and sources by the square root of their size. Default: the number "
+        "of training photos; without --epochs at least 640 and at most 4,000.",
     )
-    made.add_argument("--photos-per-epoch", type=positive_int, help="photos drawn evenly over the classes")
-    made.add_argument("--batch", type=positive_int, default=32, help="photos a step")
-    made.add_argument("--lr", type=positive_number, help="peak learning rate of the float stage")
-    made.add_argument(
+    group.add_argument(
+        "--qat-epochs",
+        type=whole,
+        default=2,
+        metavar="N",
+        help="Fine-tune for int8 for N epochs; 0 leaves it out. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--batch", type=positive_int, default=32, metavar="N", help="Photos a step. Default: %(default)s."
+    )
+    group.add_argument(
+        "--lr",
+        type=positive_number,
+        metavar="RATE",
+        help="Peak learning rate of the float stage. Default: 0.0003; 0.001 with --weights none.",
+    )
+    group.add_argument(
         "--qat-lr",
         type=positive_number,
-        default=QAT_LEARNING_RATE,
-        help="peak learning rate of the int8 stage",
+        default=1e-5,
+        metavar="RATE",
+        help="Peak learning rate of the int8 stage. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="JSON",
+        help="Read sampling, augmentation, label smoothing and the like from a JSON file with fields of "
+        "dermedge.train.fit.recipe.Recipe; fields that it lacks keep their defaults.",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Seed the split, the initial weights, the sampling and the augmentation. Default: %(default)s.",
     )
 
 
 def _add_plan_options(made: Parser) -> None:
-    """From whom it learns besides, on which photos it is tested, and on how many devices it runs."""
-    made.add_argument(
+    """From what it learns besides, on which photos it is tested, and on how many devices it runs."""
+    group = made.add_argument_group("teachers, tests and devices")
+    group.add_argument(
         "--teacher",
         type=Path,
         nargs="+",
         default=[],
         metavar="RUN",
-        help="finished runs on the same photos and splits to learn from besides the labels (distillation)",
+        help="Learn from the probabilities of these finished runs besides the labels (distillation). They must have "
+        "been trained on the same splits.",
     )
-    made.add_argument(
+    group.add_argument(
         "--test-source",
         metavar="NAME",
-        help="test on all photos of one source, and train on the others: does it hold elsewhere?",
+        help="Test on all photos of one source and train on the others, to see whether the model holds on an unseen "
+        "source.",
     )
-    made.add_argument(
+    group.add_argument(
         "--folds",
         type=int,
         metavar="K",
-        help="cross-validate: train K runs, each held-out part judged by a run that has not seen its lesions",
+        help="Cross-validate: train K runs, each of which is scored on lesions that it did not learn from.",
     )
-    made.add_argument(
+    group.add_argument(
         "--strategy",
         choices=("single", "mirrored", "multi-worker"),
         default="single",
-        help="one device, all devices of this machine, or all machines of TF_CONFIG; the batch is shared",
+        help="Train on one device, on all devices of this machine, or on all machines of TF_CONFIG, which share each "
+        "batch. Default: %(default)s.",
     )
-    made.add_argument("--seed", type=int, default=0, help="of the split, the weights and the drawing")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains, or goes on training; prints each epoch, and what to do next."""
+    """Trains, or continues a training; prints each epoch and the next command."""
     options = parser().parse_args(argv)
-    refuse_what_the_run_decides(argv)
-    path = options.resume or options.output
-    if options.strategy == "multi-worker" and not path:
-        raise OptionError("--strategy multi-worker needs --output RUN, the same folder for all workers")
-    from dermedge.train.fit.distribution import STRATEGIES, is_chief, lost_workers_told, wait_for_all
+    _check_options(options, argv)
+    from dermedge.train.fit.distribution import STRATEGIES, is_chief, report_lost_workers, wait_for_all
 
     strategy = STRATEGIES[options.strategy]()
-    with lost_workers_told():
+    path = options.resume or options.output
+    with InterruptGuard() as guard, report_lost_workers(), _memory_errors_reported():
         if is_chief(strategy):
             command = shlex.join(["dermedge", "train", *argv])
-            path = options.resume or (start_refit if options.refit else start)(options, command, strategy)
+            path = _prepare(options, command, strategy, guard)
         wait_for_all(strategy)
-        train_all(path, strategy)
+        _train_all(path, strategy, guard)
         wait_for_all(strategy)
     return 0
 
 
-def refuse_what_the_run_decides(argv: Sequence[str]) -> None:
-    """Raises OptionError where an option stands beside --resume or --refit that would change nothing."""
+def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Raises OptionError for what is wrong without any look at the photos."""
+    if options.resume and options.refit:
+        raise OptionError("--resume and --refit do not go together")
+    if not (options.data or options.resume or options.refit):
+        raise OptionError(
+            "give --data PATH to train on photos, --resume RUN or --refit RUN; see dermedge train --help"
+        )
     given = [word.split("=")[0] for word in argv if word.startswith("--")]
-    for option, beside in BESIDE_A_RUN.items():
+    for option, beside in _BESIDE_A_RUN.items():
         useless = [name for name in given if name not in {option, *beside}]
         if option in given and useless:
             raise OptionError(
-                f"{', '.join(useless)} cannot change a run that is there already; leave it out with {option}"
+                f"{', '.join(useless)} cannot change a run that exists already; leave it out with {option}"
             )
+    for path in options.data or ():
+        if not path.exists():
+            raise OptionError(f"--data is '{path}', which does not exist")
+    if options.strategy == "multi-worker" and not (options.resume or options.output):
+        raise OptionError("--strategy multi-worker needs --output RUN, the same folder for all workers")
 
 
-def train_all(path: Path, strategy: tf.distribute.Strategy) -> None:
+@contextmanager
+def _memory_errors_reported() -> Iterator[None]:
+    """Turns the errors of a machine with too little memory into OptionError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        reason = next(iter(str(error).splitlines()), "") or "allocation failed"
+        raise OptionError(
+            f"the memory of this machine does not suffice ({reason}); a new run with a smaller --batch or --imgsz "
+            "needs less"
+        ) from error
+
+
+def _prepare(
+    options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
+) -> Path:
+    """The folder of the run, or of the runs of a cross-validation, that is to be trained; made where it is new."""
+    if options.refit:
+        return _start_refit(options, command, strategy, guard)
+    if not options.resume:
+        return _start(options, command, strategy, guard)
+    if options.data:
+        for run in _runs(options.resume):
+            run.move_photos(options.data)
+    return options.resume
+
+
+def _runs(path: Path) -> list[RunFolder]:
+    """The run of a folder, or those of all its folds."""
+    from dermedge.train.fit.folds import runs_below
+
+    return runs_below(path) or [RunFolder(path)]
+
+
+def _train_all(path: Path, strategy: tf.distribute.Strategy, guard: InterruptGuard) -> None:
     """Trains the run of a folder, or those of all its folds."""
     from dermedge.train.fit.distribution import is_chief
     from dermedge.train.fit.folds import report_folds, runs_below
 
-    folds = runs_below(path)
-    for run in folds or [RunFolder(path)]:
+    for run in _runs(path):
         if not is_chief(strategy):
-            assist(run, strategy)
+            _assist(run, strategy)
         elif run.progress().finished:
             print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
         else:
-            train(run, strategy)
+            _train(run, strategy, guard)
+    folds = runs_below(path)
     if folds and is_chief(strategy):
         report_folds(path, folds)
 
 
-def output_path(options: argparse.Namespace) -> Path:
-    """The run folder to make, which is not there yet."""
+def _output_path(options: argparse.Namespace) -> Path:
+    """The run folder to make, which does not exist yet."""
     path: Path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     refuse_existing(path)
     return path
 
 
-def start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """What a Config says of --weights: ``weights`` and ``averaged``."""
+def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The fields ``weights`` and ``averaged`` of a Config for the values of --weights."""
     weights, *averaged = given
     for one in given if averaged else ():
         if not is_run(one):
@@ -186,17 +305,19 @@ def start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return weights, tuple(averaged)
 
 
-def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
-    """Makes the folder of a run by the recipe of another, which learns from its validation photos too."""
+def _start_refit(
+    options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
+) -> Path:
+    """Makes the folder of a run with the settings of another, which learns from its validation photos too."""
     from dermedge.train.fit.distribution import check_batch
-    from dermedge.train.fit.parents import check_origins
-    from dermedge.train.fit.training import start_network
+    from dermedge.train.fit.parents import check_parents
+    from dermedge.train.fit.run_networks import start_network
 
-    path, validated = output_path(options), RunFolder(options.refit)
-    config, photos = validated.config(), validated.photos()
+    path, validated = _output_path(options), RunFolder(options.refit)
+    config, photos = validated.config(), validated.photos(options.data or ())
     check_batch(config.batch_size, strategy)
     if options.weights:
-        weights, averaged = start_weights(options.weights)
+        weights, averaged = _start_weights(options.weights)
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(f"'{validated.path}' has learned from its validation photos already; refit another")
@@ -207,33 +328,59 @@ def start_refit(options: argparse.Namespace, command: str, strategy: tf.distribu
         command=command,
         validated=str(options.refit),
     )
-    check_origins(config, catalogue.photos)
+    check_parents(config, catalogue.photos)
     print_catalogue(catalogue)
     start_network(config)
+    guard.check()
     RunFolder(path).create(config, catalogue)
     return path
 
 
-def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy) -> Path:
+def _start(
+    options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
+) -> Path:
     """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
-    from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.folds import create_folds
+    from dermedge.train.fit.parents import check_parents
+    from dermedge.train.fit.run_networks import start_network
+
+    path = _output_path(options)
+    weights, averaged = _start_weights(options.weights or [NO_WEIGHTS if options.arch == "cnn" else IMAGENET])
+    recipe = read_recipe(options.recipe) if options.recipe else Recipe()
+    _check_before_reading(options, weights, strategy)
+    catalogue = _catalogue(options, path)
+    config = _config(options, catalogue, start=(weights, averaged), recipe=recipe, command=command)
+    check_parents(config, catalogue.photos)
+    start_network(config)
+    guard.check()
+    if options.folds is not None:
+        create_folds(path, config, catalogue, options.folds)
+    else:
+        RunFolder(path).create(config, catalogue)
+    return path
+
+
+def _check_before_reading(
+    options: argparse.Namespace, weights: str, strategy: tf.distribute.Strategy
+) -> None:
+    """Raises what can be told before the photos are read, which takes a while."""
+    from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.networks import NETWORKS, build_network
-    from dermedge.train.fit.parents import check_origins
-    from dermedge.train.fit.training import start_network
-    from dermedge.train.progress import progress_line
 
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
-    weights, averaged = start_weights(options.weights or ["none" if options.arch == "cnn" else "imagenet"])
-    if not options.epochs and not is_run(weights):
+    if options.epochs == 0 and not is_run(weights):
         raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
-    path = output_path(options)
-    # what can be told before the photos are read is told then, because that takes a while
     for teacher in options.teacher:
         RunFolder(teacher).config()
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
+
+
+def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
+    """The photos of --data with their splits, printed."""
+    from dermedge.train.progress import progress_line
+
     catalogue = build_catalogue(
         options.data,
         seed=options.seed,
@@ -245,16 +392,32 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
     if options.test_source is not None:
         catalogue = replace(catalogue, photos=with_source_tested(catalogue.photos, options.test_source))
     print_catalogue(catalogue)
-    config = Config(
+    return catalogue
+
+
+def _config(
+    options: argparse.Namespace,
+    catalogue: Catalogue,
+    start: tuple[str, tuple[str, ...]],
+    recipe: Recipe,
+    command: str,
+) -> Config:
+    """The settings of a new run; prints the plan of its float stage."""
+    weights, averaged = start
+    photos = len(catalogue.of("train"))
+    plan = plan_training(photos, weights != NO_WEIGHTS, options.epochs, options.photos_per_epoch, options.lr)
+    if plan.epochs:
+        print(plan.describe(photos))
+    return Config(
         architecture=options.arch,
         classes=catalogue.classes,
         size=options.imgsz,
         weights=weights,
-        epochs=options.epochs,
+        epochs=plan.epochs,
         qat_epochs=options.qat_epochs,
-        photos_per_epoch=options.photos_per_epoch or len(catalogue.of("train")),
+        photos_per_epoch=plan.photos_per_epoch,
         batch_size=options.batch,
-        learning_rate=options.lr or (FRESH_RATE if weights == "none" else PRETRAINED_RATE),
+        learning_rate=plan.learning_rate,
         qat_learning_rate=options.qat_lr,
         seed=options.seed,
         data=tuple(map(str, options.data)),
@@ -262,18 +425,12 @@ def start(options: argparse.Namespace, command: str, strategy: tf.distribute.Str
         command=command,
         teachers=tuple(map(str, options.teacher)),
         averaged=averaged,
+        recipe=recipe,
     )
-    check_origins(config, catalogue.photos)
-    start_network(config)
-    if options.folds is not None:
-        create_folds(path, config, catalogue, options.folds)
-    else:
-        RunFolder(path).create(config, catalogue)
-    return path
 
 
-def assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
-    """Takes part, as a worker that is not the chief, in what the chief fits and tells."""
+def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
+    """Takes part in the training as a worker that is not the chief."""
     from dermedge.train.fit.distribution import wait_for_all, worker_copy
     from dermedge.train.fit.training import Trainer
 
@@ -285,23 +442,17 @@ def assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
         Trainer(copy, strategy, say=lambda line: None).fit()
 
 
-def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
-    """Fits a run to its end and draws its plots; on Ctrl-C says how to go on."""
-    from dermedge.train.evaluation.plots import plot_history, plot_pictures
-    from dermedge.train.fit.augment import augment
+def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGuard) -> None:
+    """Fits a run to its end and draws its plots; after Ctrl-C says how to go on."""
+    from dermedge.train.evaluation.plots import plot_history
     from dermedge.train.fit.distribution import wait_for_all
     from dermedge.train.fit.training import Trainer
 
     try:
-        trainer = Trainer(run, strategy)
+        guard.check()
+        trainer = Trainer(run, strategy, guard=guard)
         wait_for_all(strategy)
-        shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:24]
-        rng = np.random.default_rng(run.config().seed)
-        plot_pictures(
-            np.stack([augment(trainer.train_pixels[index], rng) for index in shown]),
-            [trainer.train_photos[index].label for index in shown],
-            run.plots / "augmented.png",
-        )
+        _plot_augmented(trainer)
         trainer.fit()
     except KeyboardInterrupt:
         print(f"\nstopped; every finished epoch is kept. Go on with: dermedge train --resume '{run.path}'")
@@ -310,3 +461,19 @@ def train(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
         if run.history():
             plot_history(run.history(), run.plots / "history.png")
     print(f"done: '{run.path}'; next: dermedge convert '{run.path}' --int8")
+    if warning := trainer.warning():
+        print(warning)
+
+
+def _plot_augmented(trainer: Trainer) -> None:
+    """Draws some training photos as the network is shown them."""
+    from dermedge.train.evaluation.plots import plot_pictures
+    from dermedge.train.fit.augment import augment
+
+    shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:_SHOWN_AUGMENTED]
+    rng, how = np.random.default_rng(trainer.config.seed), trainer.config.recipe.augmentation
+    plot_pictures(
+        np.stack([augment(trainer.train_pixels[index], rng, how) for index in shown]),
+        [trainer.train_photos[index].label for index in shown],
+        trainer.run.plots / "augmented.png",
+    )

@@ -229,7 +229,7 @@ def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
         DataError: the stage has no weights yet.
     """
     from dermedge.train.fit.batches import predict_logits
-    from dermedge.train.fit.training import trained_network
+    from dermedge.train.fit.run_networks import trained_network
 
     if stage not in STAGES:
         raise OptionError(f"unknown stage '{stage}'. Known: {', '.join(STAGES)}")

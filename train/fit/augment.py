@@ -94,7 +94,7 @@ def motion_matrix(
         mirrored: whether left and right change places in the end.
     """
     centre = (side - 1) / 2
-    matrix = cv2.getRotationMatrix2D((centre, centre), angle_degrees, zoom)
+    matrix = np.array(cv2.getRotationMatrix2D((centre, centre), angle_degrees, zoom), np.float64)
     matrix[:, 2] += shift
     if mirrored:
         # x becomes side - 1 - x

@@ -1,7 +1,7 @@
-"""Training on several devices or machines by TensorFlow's strategies; what is learned does not depend on it.
+"""Training on several devices or machines by TensorFlow's strategies, with the result of a single device.
 
-Every batch is shared equally by the replicas, and so is every dropout mask. Batch norms that learn take the
-statistics of their replica's share alone, as does tensorflow-model-optimization with activation ranges.
+The replicas share every batch and every dropout mask equally. There are two exceptions: batch norms that are trained
+use the statistics of their replica's share alone, and so do the activation ranges of the int8 stage.
 """
 
 from __future__ import annotations
@@ -29,35 +29,56 @@ from dermedge.edge.files import storage_error
 from dermedge.train.fit.batches import TrainingBatches
 from dermedge.train.fit.run_folder import RunFolder
 
-MEETING_TIMEOUT_S, CONNECT_TIMEOUT_S, RETRY_S = 300.0, 2.0, 0.2
-EXAMPLE = (
+__all__ = [
+    "STRATEGIES",
+    "Cluster",
+    "check_batch",
+    "is_chief",
+    "meet_workers",
+    "read_cluster",
+    "report_lost_workers",
+    "reseed_dropout",
+    "share_batches",
+    "share_dropout",
+    "wait_for_all",
+    "worker_copy",
+]
+
+_MEETING_TIMEOUT_S, _CONNECT_TIMEOUT_S, _RETRY_S = 300.0, 2.0, 0.2
+_EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}, '
     "with another index on each machine"
 )
-JOBS = ("chief", "worker")  # in the order of their replicas
+# In the order of their replicas.
+_JOBS = ("chief", "worker")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """All workers as (host, port), the chief first, and the place of this one among them."""
+    """The workers of a training.
+
+    Attributes:
+        addresses: (host, port) of each worker, the chief first.
+        place: the position of this worker among them.
+    """
 
     addresses: tuple[tuple[str, int], ...]
     place: int
 
 
-def single() -> tf.distribute.Strategy:
-    """One device."""
+def _single() -> tf.distribute.Strategy:
+    """The strategy of one device."""
     return tf.distribute.get_strategy()
 
 
-def mirrored() -> tf.distribute.Strategy:
-    """All GPUs of this machine, or all its logical CPUs where it has no GPU."""
+def _mirrored() -> tf.distribute.Strategy:
+    """The strategy of all GPUs of this machine, or of all its logical CPUs where it has no GPU."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def multi_worker() -> tf.distribute.Strategy:
-    """The machines of TF_CONFIG, each with all its GPUs; waits for them.
+def _multi_worker() -> tf.distribute.Strategy:
+    """The strategy of the machines of TF_CONFIG, each with all its GPUs; waits until all are there.
 
     Raises:
         OptionError: there is no TF_CONFIG, or it names no cluster.
@@ -74,31 +95,31 @@ def multi_worker() -> tf.distribute.Strategy:
 
 
 STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {
-    "single": single,
-    "mirrored": mirrored,
-    "multi-worker": multi_worker,
+    "single": _single,
+    "mirrored": _mirrored,
+    "multi-worker": _multi_worker,
 }
 
 
 def read_cluster(text: str) -> Cluster:
-    """The cluster of a TF_CONFIG.
+    """The cluster of the JSON text that the environment variable TF_CONFIG holds.
 
     Raises:
-        OptionError: it is not one.
+        OptionError: the text names no cluster.
     """
     try:
         content = json.loads(text)
         jobs, task = content["cluster"], content["task"]
-        places = [(job, index) for job in JOBS for index in range(len(jobs.get(job, [])))]
+        places = [(job, index) for job in _JOBS for index in range(len(jobs.get(job, [])))]
         addresses = tuple(_address(jobs[job][index]) for job, index in places)
-        if set(jobs) - set(JOBS) or len(jobs.get("chief", [])) > 1:
+        if set(jobs) - set(_JOBS) or len(jobs.get("chief", [])) > 1:
             raise ValueError("other tasks than one chief and workers")
         return Cluster(addresses, places.index((task["type"], task["index"])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         given = f"'{text}'" if text else "not set"
         raise OptionError(
             f"--strategy multi-worker needs the environment variable TF_CONFIG, which is {given}. "
-            f"Example: {EXAMPLE}"
+            f"Example: {_EXAMPLE}"
         ) from error
 
 
@@ -109,11 +130,11 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def meet_workers(cluster: Cluster, timeout_s: float = MEETING_TIMEOUT_S) -> None:
-    """Waits until every worker listens: TensorFlow itself would wait an hour for one, deaf to Ctrl-C.
+def meet_workers(cluster: Cluster, timeout_s: float = _MEETING_TIMEOUT_S) -> None:
+    """Waits until every worker listens; TensorFlow itself would wait for an hour and ignore Ctrl-C.
 
     Raises:
-        WorkerError: this one cannot listen, or another does not in time.
+        WorkerError: this worker cannot listen, or another one does not listen in time.
     """
     port = cluster.addresses[cluster.place][1]
     try:
@@ -131,12 +152,12 @@ def meet_workers(cluster: Cluster, timeout_s: float = MEETING_TIMEOUT_S) -> None
                 if time.monotonic() > deadline:
                     host, port = address
                     raise WorkerError(f"the worker {host}:{port} did not answer in {timeout_s:g} s: {reason}")
-                time.sleep(RETRY_S)
+                time.sleep(_RETRY_S)
 
 
 def _why_unreachable(address: tuple[str, int]) -> str:
     try:
-        socket.create_connection(address, CONNECT_TIMEOUT_S).close()
+        socket.create_connection(address, _CONNECT_TIMEOUT_S).close()
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -144,7 +165,7 @@ def _why_unreachable(address: tuple[str, int]) -> str:
 
 @contextmanager
 def _stopped_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process while TensorFlow waits for other workers and Python cannot hear it."""
+    """Lets Ctrl-C end the process while TensorFlow waits for other workers and Python cannot handle it."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -153,7 +174,7 @@ def _stopped_at_once() -> Iterator[None]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run folder and tells how the training goes."""
+    """Whether this process is the one that writes the run folder and reports the progress."""
     cluster = strategy.cluster_resolver
     return (
         cluster is None
@@ -175,12 +196,12 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 
 @contextmanager
-def lost_workers_told() -> Iterator[None]:
-    """Turns what TensorFlow raises when another worker has gone into WorkerError."""
+def report_lost_workers() -> Iterator[None]:
+    """Turns the errors that TensorFlow raises when another worker is lost into WorkerError."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        # TensorFlow leaves a pool of threads in them, which would complain when Python ends
+        # their frames hold a pool of threads, which would print an error when Python ends
         traceback.clear_frames(error.__traceback__)
         raise WorkerError(
             "another worker has ended or cannot be reached; every finished epoch is kept: "
@@ -190,9 +211,9 @@ def lost_workers_told() -> Iterator[None]:
 
 @contextmanager
 def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[RunFolder]:
-    """A copy of a run folder for a worker that is not the chief, beside it while it is needed.
+    """A temporary copy of a run folder, beside it, for a worker that is not the chief.
 
-    TensorFlow wants all workers to write each checkpoint.
+    TensorFlow demands that all workers write each checkpoint.
     """
     cluster = strategy.cluster_resolver
     copy = run.path.with_name(f".{run.path.name}.{cluster.task_type}{cluster.task_id}")
@@ -218,10 +239,10 @@ def check_batch(photos: int, strategy: tf.distribute.Strategy) -> None:
 
 
 def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) -> Any:
-    """The batches as a data set for `keras.Model.fit`, in which each replica finds its share of each.
+    """The batches as a data set for `keras.Model.fit`, each cut into one equal share a replica.
 
     Raises:
-        OptionError: the shares are not equal.
+        OptionError: the replicas cannot share a batch equally.
     """
     check_batch(min(batches.batch_size, len(batches.order)), strategy)
 
@@ -232,16 +253,16 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
 
         def shares() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
             for batch in range(len(batches)):
-                pictures, wanted = batches[batch]
-                size = len(pictures) // replicas
+                images, targets = batches[batch]
+                size = len(images) // replicas
                 for start in range(first * size, (first + here) * size, size):
-                    yield pictures[start : start + size], wanted[start : start + size]
+                    yield images[start : start + size], targets[start : start + size]
 
         signature = (
             tf.TensorSpec((None, *batches.pixels.shape[1:]), tf.float32),
             tf.TensorSpec((None, batches.classes), tf.float32),
         )
-        # nothing here can be tuned, and the end of an epoch would wait a minute for the thread that would
+        # there is nothing to tune, and the end of an epoch would wait for the tuning thread for a minute
         options = tf.data.Options()
         options.autotune.enabled = False
         made = tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
@@ -250,10 +271,10 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
     return strategy.distribute_datasets_from_function(read)
 
 
-class SharedGenerator:
-    """A `tf.random.Generator` that draws for the whole batch, and gives each replica its rows of that.
+class _SharedGenerator:
+    """A `tf.random.Generator` that makes numbers for the whole batch and gives each replica its rows of them.
 
-    One replica gets what the generator itself would say.
+    A single replica gets the numbers of the generator itself.
 
     Args:
         generator: made within the scope of the strategy: every replica has its own state, all of them equal.
@@ -263,6 +284,7 @@ class SharedGenerator:
         self.generator = generator
 
     def reset_from_seed(self, seed: int) -> None:
+        """As `tf.random.Generator.reset_from_seed`."""
         self.generator.reset_from_seed(seed)
 
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -272,26 +294,26 @@ class SharedGenerator:
         whole = tf.concat([[rows * replica.num_replicas_in_sync], shape[1:]], 0)
         # the state before: a counter of two numbers and the key, where `uniform` of it adds the replica
         state = tf.bitcast(self.generator.skip(tf.reduce_prod(whole)), tf.uint64)
-        drawn = tf.raw_ops.StatelessRandomUniformV2(
+        numbers = tf.raw_ops.StatelessRandomUniformV2(
             shape=whole, key=state[2:3], counter=state[:2], alg=self.generator.algorithm, dtype=dtype
         )
         start = tf.cast(replica.replica_id_in_sync_group, rows.dtype) * rows
-        return drawn[start : start + rows]
+        return numbers[start : start + rows]
 
 
-def dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
-    """All dropout layers, those within others too, in a fixed order."""
+def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
+    """All dropout layers, nested ones included, in a fixed order."""
     return [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Has the replicas drop what one process would; within the scope of the strategy, before training."""
-    for layer in dropout_layers(model):
-        layer._random_generator._generator = SharedGenerator(layer._random_generator._generator)
+    """Makes the replicas drop what a single process would; call it in the strategy's scope before training."""
+    for layer in _dropout_layers(model):
+        layer._random_generator._generator = _SharedGenerator(layer._random_generator._generator)
 
 
-def reseed_dropout(model: keras.Model, seed: int, draw: int) -> None:
-    """Starts the dropout of an epoch from a state of its own: a checkpoint does not hold its generators."""
-    for place, layer in enumerate(dropout_layers(model)):
-        state = np.random.SeedSequence([seed, draw, place]).generate_state(1)
+def reseed_dropout(model: keras.Model, seed: int, sample: int) -> None:
+    """Seeds the dropout of the epoch ``sample`` of a run: a checkpoint does not hold the generators' states."""
+    for place, layer in enumerate(_dropout_layers(model)):
+        state = np.random.SeedSequence([seed, sample, place]).generate_state(1)
         layer._random_generator._generator.reset_from_seed(int(state[0]))

@@ -1,10 +1,13 @@
-"""Cross-validation: one run a fold, so that every photo outside the test split is judged by a run that has
-not seen its lesion. Rare classes have too few photos for one validation split to tell two recipes apart.
+"""Cross-validation: one run a fold, each scored on the lesions that it did not learn from.
+
+Every photo outside the test split is held out by one of the runs. One validation split alone has too few photos of
+rare classes to tell two recipes apart.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,12 +24,14 @@ from dermedge.train.data.splits import with_fold
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import Answers, Truth, critical_class, figures
 from dermedge.train.fit.batches import predict_logits
-from dermedge.train.fit.run_folder import Config, RunFolder
-from dermedge.train.fit.training import trained_network
+from dermedge.train.fit.run_folder import Config, RunFolder, refuse_existing
+from dermedge.train.fit.run_networks import trained_network
 
-FOLD = "fold-"
-# What a recipe is judged by: temperature and thresholds are not fitted yet.
-SHOWN = (
+__all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
+
+_FOLD = "fold-"
+# Figures that need neither a temperature nor thresholds, which are not fitted yet.
+_SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",
     "critical_auroc_named",
@@ -50,12 +55,17 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
             f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, and so it must "
             f"be {groups} or less"
         )
+    refuse_existing(path)
     runs = []
-    for fold in range(folds):
-        part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
-        run = RunFolder(path / f"{FOLD}{fold + 1}")
-        run.create(replace(config, data_digest=part.digest), part)
-        runs.append(run)
+    try:
+        for fold in range(folds):
+            part = replace(catalogue, photos=with_fold(catalogue.photos, fold, folds, config.seed))
+            run = RunFolder(path / f"{_FOLD}{fold + 1}")
+            run.create(replace(config, data_digest=part.digest), part)
+            runs.append(run)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     return runs
 
 
@@ -68,12 +78,12 @@ def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
 
 def runs_below(path: Path) -> list[RunFolder]:
     """The runs of a cross-validation in their order; none where ``path`` holds no cross-validation."""
-    folds = [folder for folder in path.glob(f"{FOLD}*") if folder.name.removeprefix(FOLD).isdecimal()]
-    return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(FOLD)))]
+    folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
+    return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """The figures of all folds' held-out photos together, and of each fold alone, by the last stage trained.
+    """The figures of the held-out photos of all folds together and of each fold alone, after the last stage.
 
     Raises:
         DataError: a fold is not finished.
@@ -89,10 +99,10 @@ def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[di
         held_out = labelled_photos(run.catalogue_path, config.classes, "val")
         network = trained_network(run, "qat" if config.qat_epochs else "float")
         pixels = cached_pixels([photo.path for photo in held_out], config.size, run.cache)
-        said = predict_logits(network, pixels).astype(np.float64)
-        alone.append(_figures(held_out, said, config.classes, none_label))
+        fold_logits = predict_logits(network, pixels).astype(np.float64)
+        alone.append(_figures(held_out, fold_logits, config.classes, none_label))
         photos += held_out
-        logits.append(said)
+        logits.append(fold_logits)
     return _figures(photos, np.concatenate(logits), config.classes, none_label), alone
 
 
@@ -105,7 +115,7 @@ def _figures(
 
 
 def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], None] = print) -> None:
-    """Writes ``cross-validation.json`` and tells the pooled figures with their intervals.
+    """Writes ``cross-validation.json`` and reports the pooled figures with their intervals.
 
     Raises:
         DataError: a fold is not finished.
@@ -114,12 +124,12 @@ def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], Non
     together, alone = pooled_figures(runs)
     rows = {
         name: {"pooled": together[name].to_json(), "folds": [one[name].to_json() for one in alone]}
-        for name in SHOWN
+        for name in _SHOWN
         if together[name].measured
     }
     content = {"schema": "dermedge-cross-validation/1", "command": runs[0].config().command, "figures": rows}
     write_text(path / "cross-validation.json", json.dumps(content, indent=1) + "\n")
-    say(f"{len(runs)} folds, every photo judged by a run that has not seen its lesion:")
+    say(f"{len(runs)} folds, each photo scored by the run that did not learn from its lesion:")
     for name in rows:
         score = together[name]
         spread = np.std([one[name].value for one in alone])

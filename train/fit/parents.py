@@ -1,7 +1,7 @@
-"""Finished runs that another run learns from: its teachers, and those whose weights it starts with.
+"""The parents of a run: finished runs that teach it or whose weights it starts from.
 
-One that learned from a photo of the other's validation or test split would carry that split into it, by its
-weights or by what it says of other photos, so such a run is refused.
+A parent that learned from a photo of the run's validation or test split would carry that split into the run, by its
+weights or by its answers. Such a parent is refused.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.fit.run_folder import Config, RunFolder
 
+__all__ = ["check_parents"]
 
-def check_origins(config: Config, photos: Sequence[Photo]) -> None:
-    """Makes sure that the runs which ``config`` names can be learned from on ``photos``.
+
+def check_parents(config: Config, photos: Sequence[Photo]) -> None:
+    """Makes sure that a run with ``config`` may learn from its parents when it holds out some of ``photos``.
 
     Raises:
-        OptionError: other classes or, to start with, another architecture; or not trained yet.
-        DataError: one learned from what the new run is validated or tested on.
+        OptionError: a parent has other classes or, to start from, another architecture, or is not trained yet.
+        DataError: a parent learned from photos or lesions that the run is validated or tested on.
     """
     for path in config.teachers:
         _check(path, "teacher", config, photos)
@@ -39,8 +41,8 @@ def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> Non
     if not run.weights_path("float").is_file():
         raise OptionError(f"the {role} '{path}' is not trained yet; train --resume '{path}'")
     held_out = {key for photo in photos if photo.split != "train" for key in _keys(photo)}
-    seen = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
-    shared = sorted(seen & held_out)
+    learned = {key for photo in run.photos() if photo.split == "train" for key in _keys(photo)}
+    shared = sorted(learned & held_out)
     if shared:
         raise DataError(
             f"the {role} '{path}' learned from {len(shared)} lesions or images that this run holds out, "

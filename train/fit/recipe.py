@@ -115,6 +115,8 @@ class Recipe:
         teacher_share: part of each target that the teachers decide.
         train_batch_norms: train the batch norms of a network that starts from pretrained weights. A network
             without such weights always trains them.
+        ema_decay: decay of the exponential moving average over the training steps whose weights the float stage
+            ends with; 0 to end with the last weights themselves.
         augmentation: random changes of the images.
 
     Raises:
@@ -130,6 +132,7 @@ class Recipe:
     mixup: Annotated[float, _Bounds(0, 10)] = 0.2
     teacher_share: Share = 0.5
     train_batch_norms: bool = False
+    ema_decay: Annotated[float, _Bounds(0, 0.9999)] = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -137,7 +140,8 @@ class Recipe:
 
 
 def _check_bounds(values: Augmentation | Recipe) -> None:
-    for name, (kind, bounds) in _checks(type(values)).items():
+    made: Any = type(values)
+    for name, (kind, bounds) in _checks(made).items():
         value = getattr(values, name)
         if kind is bool:
             _expect(isinstance(value, bool), name, value, "true or false")
@@ -156,9 +160,9 @@ def _check_bounds(values: Augmentation | Recipe) -> None:
 
 
 @cache
-def _checks(kind: type[Augmentation] | type[Recipe]) -> dict[str, tuple[Any, Any]]:
+def _checks(made: Any) -> dict[str, tuple[Any, Any]]:
     """Field -> its type, and its bounds where it has some."""
-    hints = get_type_hints(kind, include_extras=True).items()
+    hints = get_type_hints(made, include_extras=True).items()
     return {
         name: (getattr(hint, "__origin__", hint), next(iter(getattr(hint, "__metadata__", ())), None))
         for name, hint in hints
@@ -215,5 +219,9 @@ def recipe_from_json(values: Mapping[str, Any]) -> Recipe:
 
 def _build(kind: type[Values], values: Mapping[str, Any]) -> Values:
     names = {one.name for one in fields(kind)}
-    known = {key: value for key, value in values.items() if key in names}
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+    known: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values.items()
+        if key in names
+    }
+    return kind(**known)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.files import write_beside, write_text
-from dermedge.train.data.catalogue import Catalogue, Photo, read_catalogue
+from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, read_catalogue
 from dermedge.train.fit.recipe import Recipe, recipe_from_json
+
+__all__ = [
+    "IMAGENET",
+    "NO_WEIGHTS",
+    "STAGES",
+    "Config",
+    "RunFolder",
+    "RunProgress",
+    "is_run",
+    "refuse_existing",
+]
 
 STAGES = ("float", "qat")
 # The published ImageNet weights of an architecture, and none.
@@ -27,20 +40,21 @@ class Config:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
         classes: in the order of the outputs.
         size: side of the input in pixels.
-        weights: where it starts: imagenet, none, a file of the backbone, or the folder of a finished run.
+        weights: what the network starts from: imagenet, none, a weights file of the backbone, or the folder of
+            a finished run.
         epochs: of the float stage.
-        qat_epochs: of the quantization-aware stage, 0 for none.
-        photos_per_epoch: drawn evenly over classes and sources.
+        qat_epochs: of the quantization-aware stage; 0 for none.
+        photos_per_epoch: number of photos that an epoch samples.
         batch_size: photos a step.
         learning_rate: the peak of the float stage.
         qat_learning_rate: the peak of the quantization-aware stage.
-        seed: of the split, the weights, the drawing and the augmentation.
+        seed: of the split, the initial weights, the sampling and the augmentation.
         data: the paths that were given.
         data_digest: of the catalogue.
         command: the command line.
-        teachers: run folders whose probabilities it learns from besides the labels.
-        validated: the run by the same recipe from whose validation photos this one learns too, or empty.
-        averaged: run folders, beside ``weights``, of whose weights the mean is the start.
+        teachers: run folders whose probabilities are part of the targets.
+        validated: the run whose validation photos this one learns too, by the same recipe; empty for none.
+        averaged: run folders whose weights, averaged with those of ``weights``, are the start.
         recipe: how photos are sampled, varied and labelled, and which weights are kept.
     """
 
@@ -65,7 +79,7 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The finished runs of whose weights the mean is the start; none where it starts otherwise."""
+        """The finished runs whose mean weights are the start; none where it starts otherwise."""
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     @property
@@ -74,11 +88,12 @@ class Config:
         return self.weights != NO_WEIGHTS and not self.recipe.train_batch_norms
 
     def stage_epochs(self, stage: str) -> int:
+        """The number of epochs of a stage of `STAGES`."""
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run has come: ``epoch`` epochs of ``stage`` are done.
 
     Attributes:
@@ -94,7 +109,7 @@ class Progress:
 
 def is_run(weights: str) -> bool:
     """Whether the weights that a run starts with are those of another run: a folder."""
-    return Path(weights).is_dir()
+    return weights not in (IMAGENET, NO_WEIGHTS) and Path(weights).is_dir()
 
 
 def refuse_existing(path: Path) -> None:
@@ -140,28 +155,55 @@ class RunFolder:
         try:
             catalogue.save(self.catalogue_path)
             write_text(self.path / "data.json", catalogue.to_json())
-            self.save_progress(Progress())
+            self.save_progress(RunProgress())
             # last, because a folder with a config is a run that can be resumed
-            write_text(self.path / "config.json", json.dumps(asdict(config), indent=1) + "\n")
+            content = asdict(_with_absolute_paths(config))
+            write_text(self.path / "config.json", json.dumps(content, indent=1) + "\n")
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 
     def config(self) -> Config:
-        """Raises DataError where the folder holds no run."""
+        """The settings, with other runs and weights files where they are now.
+
+        Those that have moved together with this run are found beside it.
+
+        Raises:
+            DataError: the folder holds no run.
+        """
         values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        # older runs have none: they were trained by the default one
+        # older runs hold none: they were trained by the default one
         recipe = recipe_from_json(values.get("recipe", {}))
-        return Config(**(values | lists | {"recipe": recipe}))
+        config = Config(**(values | lists | {"recipe": recipe}))
+        return _with_paths(config, self._found)
 
-    def photos(self) -> tuple[Photo, ...]:
-        return read_catalogue(self.catalogue_path)
+    def _found(self, path: str) -> str:
+        """Where something that this run names is now: where it was, or beside the run."""
+        beside = self.path.parent / Path(path).name
+        return str(beside) if not Path(path).exists() and beside.exists() else path
 
-    def progress(self) -> Progress:
-        return Progress(**self._known(Progress, "progress.json"))
+    def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
+        """The photos of the run; ``data`` as `dermedge.train.data.catalogue.read_catalogue` takes it."""
+        return read_catalogue(self.catalogue_path, data)
 
-    def save_progress(self, progress: Progress) -> None:
+    def move_photos(self, data: Sequence[Path]) -> None:
+        """Writes into the catalogue that the photos lie in other folders now.
+
+        Raises:
+            DataError: ``data`` does not hold the photos, or they were replaced.
+            StorageError: the catalogue cannot be written.
+        """
+        photos = self.photos(data)
+        check_photos(photos)
+        Catalogue(photos, self.config().classes, {}).save(self.catalogue_path)
+
+    def progress(self) -> RunProgress:
+        """How far the run has come; raises DataError where the folder holds no run."""
+        return RunProgress(**self._known(RunProgress, "progress.json"))
+
+    def save_progress(self, progress: RunProgress) -> None:
+        """Writes how far the run has come; raises StorageError."""
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
 
     def history(self) -> list[dict[str, str]]:
@@ -172,7 +214,7 @@ class RunFolder:
             return list(csv.DictReader(handle))
 
     def add_history(self, row: dict[str, Any]) -> None:
-        """Adds the row of one epoch; one of the same stage and epoch, from before an interruption, goes."""
+        """Adds the row of one epoch, in place of one of the same epoch from before an interruption."""
         key = (row["stage"], str(row["epoch"]))
         rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
         with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
@@ -180,8 +222,12 @@ class RunFolder:
             writer.writeheader()
             writer.writerows([*rows, row])
 
-    def save_checkpoint(self, checkpoint: Any, progress: Progress) -> Progress:
-        """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before."""
+    def save_checkpoint(self, checkpoint: Any, progress: RunProgress) -> RunProgress:
+        """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         import tensorflow as tf
 
         name = f"checkpoints/{progress.stage}-{progress.epoch:03d}"
@@ -202,7 +248,7 @@ class RunFolder:
             if folder != self.path / name:
                 shutil.rmtree(folder)
 
-    def _known(self, kind: type[Config | Progress], name: str) -> dict[str, Any]:
+    def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
         """The values of a file that ``kind`` has; other versions may have written more."""
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}
@@ -214,3 +260,19 @@ class RunFolder:
             raise DataError(
                 f"'{self.path}' is no run folder of dermedge train: no readable {name}"
             ) from error
+
+
+def _with_absolute_paths(config: Config) -> Config:
+    """The settings with the paths of runs and weights files as seen from any folder."""
+    return _with_paths(config, lambda path: os.path.abspath(path) if os.path.exists(path) else path)
+
+
+def _with_paths(config: Config, change: Callable[[str], str]) -> Config:
+    weights = config.weights if config.weights in (IMAGENET, NO_WEIGHTS) else change(config.weights)
+    return replace(
+        config,
+        weights=weights,
+        teachers=tuple(map(change, config.teachers)),
+        averaged=tuple(map(change, config.averaged)),
+        validated=change(config.validated) if config.validated else "",
+    )

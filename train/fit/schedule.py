@@ -8,17 +8,20 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+__all__ = ["WarmupCosine"]
+
 
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to the peak over the warm-up, then falls to 0 as half a cosine.
+    """Rises linearly to the peak during the warm-up, then falls to 0 along half a cosine.
 
-    Loshchilov and Hutter, "SGDR", 2017, without restarts. A function of the optimizer's own step count
-    alone, so that a resumed run goes on where it was.
+    Step s of the warm-up of w steps has peak (s + 1) / w. Step s after it, of n in all, has
+    peak (1 + cos(pi (s - w) / (n - w))) / 2: Loshchilov and Hutter, "SGDR", 2017, without restarts. The rate
+    depends on the optimizer's step count alone, so that a resumed run goes on where it was.
 
     Args:
         peak: the highest learning rate.
-        steps: of the whole stage.
-        warmup: steps of the rise.
+        steps: number of steps of the whole stage.
+        warmup: number of steps of the rise; at most a quarter of ``steps`` is taken.
     """
 
     def __init__(self, peak: float, steps: int, warmup: int) -> None:

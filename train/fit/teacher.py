@@ -1,36 +1,71 @@
-"""Distillation: trained runs that tell a smaller network how sure it should be."""
+"""Distillation: trained runs whose probabilities are part of a network's targets (Hinton et al., 2015).
+
+The teachers run in LiteRT, which needs about half the time of TensorFlow for the same answers.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from dermedge.train.fit.batches import Teacher
 
+__all__ = ["make_teacher"]
 
-def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], classes: int) -> Teacher:
-    """What networks say together: from float32 [n, s, s, 3] normalized RGB to float32 [n, K] probabilities.
+# Images a call: more do not fit the caches of a small machine.
+_CALL_IMAGES = 4
+
+
+def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: int) -> Teacher:
+    """The mean probabilities of networks.
 
     Args:
-        networks: each from [n, s, s, 3] pictures to [n, K] logits.
-        sizes: the side of each one's input; pictures of another side are resized, bilinearly.
-        classes: K.
+        networks: each from [n, s, s, 3] normalized RGB to [n, K] logits.
+        sizes: the side of each one's input in pixels.
+        size: the side of the images that the teacher is asked about; they are resized bilinearly to those sides.
     """
+    interpreter = _interpreter(networks, sizes, size)
+    image_input = interpreter.get_input_details()[0]["index"]
+    probabilities = interpreter.get_output_details()[0]["index"]
 
-    @tf.function(reduce_retracing=True)
-    def ask(pictures: tf.Tensor) -> tf.Tensor:
-        said = [
-            tf.nn.softmax(network(tf.image.resize(pictures, (size, size)), training=False))
-            for network, size in zip(networks, sizes, strict=True)
-        ]
-        return tf.add_n(said) / len(said)
-
-    def teacher(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        answers: NDArray[np.float32] = ask(tf.constant(pictures)).numpy()
-        return answers.reshape(-1, classes)
+    def teacher(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        answers = []
+        for start in range(0, len(images), _CALL_IMAGES):
+            part = images[start : start + _CALL_IMAGES]
+            # the last call may have fewer: its rest is zeros, whose answers are dropped
+            padded = np.zeros((_CALL_IMAGES, *images.shape[1:]), np.float32)
+            padded[: len(part)] = part
+            interpreter.set_tensor(image_input, padded)
+            interpreter.invoke()
+            answers.append(interpreter.get_tensor(probabilities)[: len(part)])
+        return np.concatenate(answers)
 
     return teacher
+
+
+def _interpreter(networks: Sequence[keras.Model], sizes: Sequence[int], size: int) -> Interpreter:
+    @tf.function(input_signature=[tf.TensorSpec((_CALL_IMAGES, size, size, 3), tf.float32)])
+    def ask(images: tf.Tensor) -> tf.Tensor:
+        answers = [
+            tf.nn.softmax(network(_resized(images, size, side), training=False))
+            for network, side in zip(networks, sizes, strict=True)
+        ]
+        return tf.add_n(answers) / len(answers)
+
+    holder = tf.Module()
+    holder.networks = list(networks)
+    model = tf.lite.TFLiteConverter.from_concrete_functions([ask.get_concrete_function()], holder).convert()
+    # training itself takes the other half
+    interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _resized(images: tf.Tensor, size: int, side: int) -> tf.Tensor:
+    return images if side == size else tf.image.resize(images, (side, side))

@@ -26,7 +26,7 @@ from dermedge.train.data.catalogue import Photo
 from dermedge.train.fit.batches import TrainingBatches
 from dermedge.train.fit.distribution import STRATEGIES, Cluster, meet_workers, read_cluster, share_batches
 from dermedge.train.fit.run_folder import RunFolder
-from dermedge.train.fit.training import trained_network
+from dermedge.train.fit.run_networks import trained_network
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 300

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow")
 
 from dermedge import cli
 from dermedge.train.fit.run_folder import RunFolder
-from dermedge.train.fit.training import start_network, trained_network
+from dermedge.train.fit.run_networks import start_network, trained_network
 
 
 def test_a_run_starts_with_the_weights_of_another_at_a_larger_size(

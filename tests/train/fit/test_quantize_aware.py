@@ -9,13 +9,14 @@ import tf_keras as keras
 
 from dermedge.train.fit.networks import EVIDENCE, LOGITS, add_to_logits
 from dermedge.train.fit.quantize_aware import (
-    INPUT_RANGE,
     equalize_depthwise_channels,
     make_quantization_aware,
     uncalibrated_twin,
 )
 
 RNG = np.random.default_rng(0)
+# uint8 pixels p enter as (p - 128) / 127.5
+INPUT_RANGE = (-128 / 127.5, 127 / 127.5)
 PICTURES = RNG.uniform(*INPUT_RANGE, (16, 32, 32, 3)).astype(np.float32)
 
 

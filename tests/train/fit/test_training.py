@@ -12,8 +12,10 @@ pytest.importorskip("tensorflow")
 
 from dermedge import cli
 from dermedge.edge.errors import DataError, StorageError
+from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.fit import training
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.run_networks import trained_network
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "3", "--batch", "12"]
 
@@ -23,7 +25,7 @@ def start(data: Path, run: Path, *more: str) -> int:
 
 
 def weights(run: Path, stage: str) -> list[np.ndarray]:
-    return training.trained_network(RunFolder(run), stage).get_weights()
+    return trained_network(RunFolder(run), stage).get_weights()
 
 
 def test_a_run_folder_holds_config_history_weights_and_plots(trained_run: Path) -> None:
@@ -156,9 +158,11 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
     run.mkdir()
     for name in ("config.json", "progress.json"):
         (run / name).write_text((trained_run / name).read_text())
-    lines = (trained_run / "catalogue.csv").read_text().splitlines()
-    leak = next(line for line in lines if line.endswith(",train"))
-    (run / "catalogue.csv").write_text("\n".join([*lines, leak.removesuffix("train") + "test"]) + "\n")
+    photos = RunFolder(trained_run).photos()
+    leak = next(photo for photo in photos if photo.split == "train")
+    Catalogue((*photos, replace(leak, split="test")), ("blue", "brown", "red"), {}).save(
+        run / "catalogue.csv"
+    )
     with pytest.raises(DataError, match="two splits"):
         training.Trainer(RunFolder(run))
 

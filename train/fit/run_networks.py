@@ -1,0 +1,77 @@
+"""The network of a run, as it starts and as it was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tf_keras as keras
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.files import write_beside
+from dermedge.train.fit.networks import build_network, freeze_batch_norms
+from dermedge.train.fit.quantize_aware import uncalibrated_twin
+from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder
+
+__all__ = ["save_weights", "start_network", "trained_network"]
+
+
+def start_network(config: Config) -> keras.Model:
+    """The float network of a run before its first step.
+
+    Where it starts from several runs, it has the mean of their weights: Wortsman et al., "Model soups", 2022.
+
+    Raises:
+        OptionError: it starts from a run of another size, which its fully connected layers do not fit.
+        DataError: the weights cannot be loaded.
+        MissingExtra: the package that carries the ImageNet weights is not installed.
+    """
+    weights = NO_WEIGHTS if config.starts else config.weights
+    network = build_network(config.architecture, config.size, len(config.classes), weights)
+    if config.freezes_batch_norms:
+        freeze_batch_norms(network)
+    if not config.starts:
+        return network
+    learned = []
+    for path in config.starts:
+        parent = RunFolder(Path(path))
+        try:
+            network.set_weights(trained_network(parent, "float").get_weights())
+        except ValueError as error:
+            raise OptionError(
+                f"'{path}' was trained at {parent.config().size} pixels, and no {config.architecture} "
+                f"of {config.size} can start with its weights"
+            ) from error
+        learned.append(network.get_weights())
+    network.set_weights([np.mean(parts, axis=0) for parts in zip(*learned, strict=True)])
+    return network
+
+
+def trained_network(run: RunFolder, stage: str) -> keras.Model:
+    """The network of a run with the weights of a stage's last epoch.
+
+    Args:
+        run: the folder.
+        stage: ``float`` or ``qat``.
+
+    Raises:
+        DataError: the stage has no weights.
+    """
+    config = run.config()
+    weights = run.weights_path(stage)
+    if not weights.is_file():
+        raise DataError(f"'{run.path}' has no {stage} weights; continue it with: train --resume '{run.path}'")
+    network = build_network(config.architecture, config.size, len(config.classes))
+    if config.freezes_batch_norms:
+        # the order of the stored weights depends on it
+        freeze_batch_norms(network)
+    if stage == "qat":
+        network = uncalibrated_twin(network)
+    network.load_weights(weights)
+    return network
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes the weights, whole or not at all; raises StorageError."""
+    with write_beside(path) as part:
+        model.save_weights(part)
