@@ -1,12 +1,12 @@
-"""Keeps a run in a folder, where that is asked: JSON lines, chosen pictures, and what made them.
+"""Records a run in a folder: JSON lines, the frames of the answers, and what made them.
 
     DIR/20261124T211530Z/session.json    model, digest, settings
-    DIR/20261124T211530Z/frames.jsonl   pandas.read_json(path, lines=True)
+    DIR/20261124T211530Z/frames.jsonl    pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
 
-A line is written when the state changes, and once in `_INTERVAL_S` while it stays; a picture comes with the
-first line of each answer, and is on the disk before it. Lines are on the disk when `show` returns: power that
-is cut loses at most the last one, and half a line that it left is cut off at the next start.
+A line is written when the state changes, and once a second while it stays. The first line of each answer names
+a photo, which is on the disk before it. Lines are on the disk when `show` returns: a power cut loses at most the
+last one, and the half line that it may leave is cut off at the next start.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class RecordView:
 
 
 def mend(folder: Path) -> None:
-    """Cuts off the half lines that cut power left at the ends of the sessions below a folder."""
-    for path in folder.glob(f"*/{LINES_NAME}"):
+    """Cuts off the half lines that a power cut left at the ends of the sessions below a folder."""
+    for path in folder.glob("*/*.jsonl"):
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):

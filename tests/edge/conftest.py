@@ -173,6 +173,16 @@ def make_result(make_classification: Callable[..., Classification]) -> Callable[
 
 
 @pytest.fixture
+def make_lost(make_result: Callable[..., FrameResult]) -> Callable[..., FrameResult]:
+    """A function (why) that makes the result of a camera that was lost before its first frame."""
+
+    def make(reason: str = "'0' stopped") -> FrameResult:
+        return make_result(classification=None, state=State.CAMERA_LOST, hint=reason, frame=None, crop=None)
+
+    return make
+
+
+@pytest.fixture
 def noted_classification(make_classification: Callable[..., Classification]) -> Classification:
     """One that is uncertain, with the alert of melanoma on."""
     prediction = a_prediction()

@@ -1,4 +1,4 @@
-"""What is drawn on a frame."""
+"""What is painted on a frame."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from dermedge.edge.model.heat_map import heat_map
-from dermedge.edge.photos import encode_image
-from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_result
-from dermedge.edge.views.text import notes_line, rows_that_fit
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
@@ -43,7 +41,7 @@ def test_what_the_network_does_not_see_is_darker(make_classification: Callable[.
     assert image[240, 620].max() < image[240, 320].min()
 
 
-def test_the_heat_is_drawn_where_the_evidence_lies(
+def test_the_heat_is_painted_where_the_evidence_lies(
     make_classification: Callable[..., Classification],
 ) -> None:
     plain, hot = (
@@ -55,7 +53,7 @@ def test_the_heat_is_drawn_where_the_evidence_lies(
     assert change[300, 500] == 0, "cold skin stays as it is"
 
 
-def test_heat_without_evidence_draws_the_plain_reading(
+def test_heat_without_evidence_paints_the_plain_answer(
     make_classification: Callable[..., Classification],
 ) -> None:
     classification = make_classification()
@@ -64,24 +62,8 @@ def test_heat_without_evidence_draws_the_plain_reading(
     assert np.array_equal(paint_classification(blind, heat=True), paint_classification(blind))
 
 
-def test_heat_is_the_lead_of_the_predicted_class_from_0_to_1(
-    make_classification: Callable[..., Classification],
-) -> None:
-    heat = heat_map(make_classification().prediction)
-    assert heat is not None
-    assert heat.tolist() == [[1, 0], [0, 0]]
-
-
-def test_the_notes_are_words_of_the_decision_and_no_advice(
-    make_classification: Callable[..., Classification], noted_classification: Classification
-) -> None:
-    assert notes_line(make_classification()) == ""
-    assert notes_line(noted_classification) == "uncertain, melanoma alert"
-    assert notes_line(replace(noted_classification, label=UNCERTAIN)) == "melanoma alert", "not twice"
-
-
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
-def test_notes_are_drawn_below_the_label_and_change_nothing_else(
+def test_notes_are_painted_below_the_label_and_change_nothing_else(
     size: tuple[int, int],
     make_classification: Callable[..., Classification],
     noted_classification: Classification,
@@ -96,10 +78,6 @@ def test_notes_are_drawn_below_the_label_and_change_nothing_else(
     assert noted[rows.min() : rows.max(), : columns.max()].max() > 240, "there are letters"
 
 
-def test_more_classes_than_fit_show_the_most_probable_in_the_model_s_order() -> None:
-    assert rows_that_fit((0.1, 0.5, 0.05, 0.35), 3) == [0, 1, 3]
-
-
 def test_many_classes_fit_on_a_small_screen(make_classification: Callable[..., Classification]) -> None:
     classification = make_classification(320, 480)
     many = replace(
@@ -110,15 +88,8 @@ def test_many_classes_fit_on_a_small_screen(make_classification: Callable[..., C
     assert paint_classification(many).shape == (320, 480, 3)
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8")])
-def test_a_picture_is_encoded_as_its_suffix_says(
-    suffix: str, magic: bytes, make_classification: Callable[..., Classification]
-) -> None:
-    assert encode_image(paint_classification(make_classification()), suffix).startswith(magic)
-
-
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
-def test_a_moment_has_the_reticle_about_what_the_network_sees(
+def test_a_result_has_the_reticle_about_what_the_network_sees(
     size: tuple[int, int],
     make_classification: Callable[..., Classification],
     make_result: Callable[..., FrameResult],

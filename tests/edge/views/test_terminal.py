@@ -1,25 +1,20 @@
-"""The terminal, JSON lines, and when a window is possible."""
+"""The terminal: pictures, panels and plain lines."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from dermedge.edge.errors import OptionError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
-from dermedge.edge.views.open import VIEWS, open_best, open_jsonlines, open_terminal
+from dermedge.edge.views.open import open_jsonlines, open_terminal
 from dermedge.edge.views.terminal import TerminalView, half_blocks, plain_line, render
-from dermedge.edge.views.window import why_no_window
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -160,56 +155,10 @@ def test_a_prediction_set_is_told_by_lines_and_marks_the_names_of_its_classes(
     assert "set {}" in plain_line(make_result(classification=make_classification(prediction_set=())))
 
 
-def test_a_json_line_holds_the_whole_decision(
-    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with open_jsonlines() as view:
-        view.show(make_result())
-    [line] = capsys.readouterr().out.splitlines()
-    values = json.loads(line)
-    for name in ("at", "captured_at"):
-        stamp = datetime.fromisoformat(values.pop(name))
-        assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
-        assert stamp.utcoffset() is not None
-    assert values == {
-        "state": "answer",
-        "hint": "",
-        "defect": None,
-        "frame": 7,
-        "frame_age_ms": 6.25,
-        "dropped": 3,
-        "repeated": 0,
-        "temperature_c": None,
-        "source": "a camera",
-        "label": "nevus",
-        "uncertain": False,
-        "alert": None,
-        "probability": 0.7,
-        "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
-        "set": None,
-        "latency_ms": {
-            "capture": 12.5,
-            "preprocess": 1.5,
-            "invoke": 2.5,
-            "postprocess": 0.5,
-            "end_to_end": 18.75,
-        },
-        "fps": 29.5,
-    }
-
-
-def rejected(make_result: Callable[..., FrameResult]) -> FrameResult:
-    return make_result(classification=None, state=State.HOLD_STILL, hint="hold still", defect=Defect.MOVING)
-
-
-def lost(make_result: Callable[..., FrameResult], reason: str = "'0' stopped") -> FrameResult:
-    return make_result(classification=None, state=State.CAMERA_LOST, hint=reason, frame=None, crop=None)
-
-
 def test_a_frame_that_was_not_classified_has_a_state_a_hint_and_no_label(
     make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = rejected(make_result)
+    result = make_result(classification=None, state=State.HOLD_STILL, hint="hold still", defect=Defect.MOVING)
     with open_jsonlines() as view:
         view.show(result)
     values = json.loads(capsys.readouterr().out)
@@ -231,112 +180,14 @@ def test_while_pictures_settle_the_terminal_names_no_answer(
     assert "█ nevus" not in text
 
 
-def test_a_lost_camera_is_told_before_the_first_frame_too(make_result: Callable[..., FrameResult]) -> None:
-    result = lost(make_result)
+def test_a_lost_camera_is_told_before_the_first_frame_too(make_lost: Callable[..., FrameResult]) -> None:
+    result = make_lost()
     assert plain_line(result).startswith("camera lost  '0' stopped")
     for size in ((110, 40), (60, 20), (20, 5)):
         assert "camera lost" in ESCAPES.sub("", render(result, *size))
-
-
-def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
-    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with open_jsonlines() as view:
-        for reason in ("gone", "gone", "gone, attempt 2", "gone, attempt 2"):
-            view.show(lost(make_result, reason))
-        view.show(make_result())
-        view.show(lost(make_result, "gone, attempt 2"))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["state"], line["hint"]) for line in lines] == [
-        ("camera lost", "gone"),
-        ("camera lost", "gone, attempt 2"),
-        ("answer", ""),
-        ("camera lost", "gone, attempt 2"),
-    ]
 
 
 def test_the_temperature_is_told_where_it_is_known(make_result: Callable[..., FrameResult]) -> None:
     warm = make_result(temperature_c=61.4)
     assert "61 C" in plain_line(warm)
     assert "61 °C" in render(warm, 110, 40)
-
-
-def test_an_opencv_without_windows_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
-    with pytest.raises(OptionError, match="pip uninstall opencv-python-headless"):
-        VIEWS["window"]()
-
-
-def test_without_a_screen_the_terminal_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert isinstance(open_best(), TerminalView)
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert why_no_window() is None
-
-
-class FakeScreen:
-    """cv2's window functions; ``keys`` are pressed one a waitKey."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
-        self.keys = [ord(key) for key in keys]
-        self.shown: list[np.ndarray] = []
-        monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI: QT5\n")
-        monkeypatch.setenv("DISPLAY", ":0")
-        for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
-            monkeypatch.setattr(cv2, name, lambda *arguments: None)
-        monkeypatch.setattr(cv2, "imshow", lambda title, image: self.shown.append(image))
-        monkeypatch.setattr(cv2, "waitKey", lambda wait: self.keys.pop(0) if self.keys else -1)
-        monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
-
-
-def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]) -> None:
-    FakeScreen(monkeypatch, "xq")
-    with VIEWS["window"]() as view:
-        assert view.show(make_result())
-        assert not view.show(make_result())
-
-
-def test_h_shows_the_heat_map(
-    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
-) -> None:
-    screen = FakeScreen(monkeypatch, "h")
-    with VIEWS["window"]() as view:
-        view.show(make_result())
-    plain, hot = screen.shown
-    assert not np.array_equal(plain, hot)
-
-
-def test_s_saves_the_picture(
-    monkeypatch: pytest.MonkeyPatch,
-    make_result: Callable[..., FrameResult],
-    make_classification: Callable[..., Classification],
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    screen = FakeScreen(monkeypatch, "s")
-    with VIEWS["window"]() as view:
-        view.show(make_result(classification=make_classification(number=42)))
-    assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
-
-
-def test_space_freezes_until_space(
-    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
-) -> None:
-    screen = FakeScreen(monkeypatch, " xx q")
-    with VIEWS["window"]() as view:
-        assert view.show(make_result())
-        assert screen.keys == [ord("q")], "the frozen picture waits for the second space"
-        assert not view.show(make_result())
-
-
-def test_the_window_of_a_picture_stays_until_a_key(
-    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
-) -> None:
-    screen = FakeScreen(monkeypatch, "xxxq")
-    with VIEWS["window"]() as view:
-        view.show(make_result())
-        view.finish()
-    assert screen.keys == []

@@ -1,0 +1,72 @@
+"""One JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from dermedge.edge.results import FrameResult
+from dermedge.edge.views.open import open_jsonlines
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def test_a_json_line_holds_the_whole_decision(
+    make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_jsonlines() as view:
+        view.show(make_result())
+    [line] = capsys.readouterr().out.splitlines()
+    values = json.loads(line)
+    for name in ("at", "captured_at"):
+        stamp = datetime.fromisoformat(values.pop(name))
+        assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
+        assert stamp.utcoffset() is not None
+    assert values == {
+        "state": "answer",
+        "hint": "",
+        "defect": None,
+        "frame": 7,
+        "frame_age_ms": 6.25,
+        "dropped": 3,
+        "repeated": 0,
+        "temperature_c": None,
+        "source": "a camera",
+        "label": "nevus",
+        "uncertain": False,
+        "alert": None,
+        "probability": 0.7,
+        "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
+        "set": None,
+        "latency_ms": {
+            "capture": 12.5,
+            "preprocess": 1.5,
+            "invoke": 2.5,
+            "postprocess": 0.5,
+            "end_to_end": 18.75,
+        },
+        "fps": 29.5,
+    }
+
+
+def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
+    make_lost: Callable[..., FrameResult],
+    make_result: Callable[..., FrameResult],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_jsonlines() as view:
+        for reason in ("gone", "gone", "gone, attempt 2", "gone, attempt 2"):
+            view.show(make_lost(reason))
+        view.show(make_result())
+        view.show(make_lost("gone, attempt 2"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["state"], line["hint"]) for line in lines] == [
+        ("camera lost", "gone"),
+        ("camera lost", "gone, attempt 2"),
+        ("answer", ""),
+        ("camera lost", "gone, attempt 2"),
+    ]

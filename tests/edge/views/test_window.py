@@ -1,0 +1,100 @@
+"""When a window is possible, and its keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dermedge.edge.errors import OptionError
+from dermedge.edge.results import Classification, FrameResult
+from dermedge.edge.views.open import VIEWS, open_best
+from dermedge.edge.views.terminal import TerminalView
+from dermedge.edge.views.window import why_no_window
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def test_an_opencv_without_windows_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
+    with pytest.raises(OptionError, match="pip uninstall opencv-python-headless"):
+        VIEWS["window"]()
+
+
+def test_without_a_screen_the_terminal_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert isinstance(open_best(), TerminalView)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert why_no_window() is None
+
+
+class FakeScreen:
+    """cv2's window functions; ``keys`` are pressed one a waitKey."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+        self.keys = [ord(key) for key in keys]
+        self.shown: list[np.ndarray] = []
+        monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI: QT5\n")
+        monkeypatch.setenv("DISPLAY", ":0")
+        for name in ("namedWindow", "resizeWindow", "destroyAllWindows"):
+            monkeypatch.setattr(cv2, name, lambda *arguments: None)
+        monkeypatch.setattr(cv2, "imshow", lambda title, image: self.shown.append(image))
+        monkeypatch.setattr(cv2, "waitKey", lambda wait: self.keys.pop(0) if self.keys else -1)
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
+
+
+def test_q_quits(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]) -> None:
+    FakeScreen(monkeypatch, "xq")
+    with VIEWS["window"]() as view:
+        assert view.show(make_result())
+        assert not view.show(make_result())
+
+
+def test_h_shows_the_heat_map(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
+) -> None:
+    screen = FakeScreen(monkeypatch, "h")
+    with VIEWS["window"]() as view:
+        view.show(make_result())
+    plain, hot = screen.shown
+    assert not np.array_equal(plain, hot)
+
+
+def test_s_saves_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = FakeScreen(monkeypatch, "s")
+    with VIEWS["window"]() as view:
+        view.show(make_result(classification=make_classification(number=42)))
+    assert np.array_equal(cv2.imread(str(tmp_path / "dermedge-000042.png")), screen.shown[0])
+
+
+def test_space_freezes_until_space(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
+) -> None:
+    screen = FakeScreen(monkeypatch, " xx q")
+    with VIEWS["window"]() as view:
+        assert view.show(make_result())
+        assert screen.keys == [ord("q")], "the frozen picture waits for the second space"
+        assert not view.show(make_result())
+
+
+def test_the_window_of_a_picture_stays_until_a_key(
+    monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., FrameResult]
+) -> None:
+    screen = FakeScreen(monkeypatch, "xxxq")
+    with VIEWS["window"]() as view:
+        view.show(make_result())
+        view.finish()
+    assert screen.keys == []
