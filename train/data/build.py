@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["build_catalogue"]
 
-UNREADABLE = "the file is not a photo that can be decoded"
-CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
-CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
-LEAKED = "its lesion, person or duplicate is in a part that is held out"
+_UNREADABLE = "the file is not a photo that can be decoded"
+_CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
+_CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
+_LEAKED = "its lesion, person or duplicate is in a part that is held out"
 _DIGEST_LENGTH = 16
 
 
@@ -110,7 +110,7 @@ def build_catalogue(
     _check_sizes(draft.photos, order, draft.links, left_out)
     if keep_parts:
         photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
-        left_out[LEAKED] += leaked
+        left_out[_LEAKED] += leaked
     else:
         names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
         photos = split_by_group(draft.photos, seed, earlier, names)
@@ -177,7 +177,7 @@ def _grouped(
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
-    bad = _contradictions(draft, found) | dict.fromkeys(found.unreadable, UNREADABLE)
+    bad = _contradictions(draft, found) | dict.fromkeys(found.unreadable, _UNREADABLE)
     left_out.update(bad.values())
     photos = [
         replace(photo, digest=digest[:_DIGEST_LENGTH])
@@ -210,11 +210,11 @@ def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
     one_photo += [[match.first, match.second] for match in duplicates.near]
     for members in one_photo:
         if _contradict([draft.photos[index] for index in members]):
-            bad |= dict.fromkeys(members, CONTRADICTING_DUPLICATE)
+            bad |= dict.fromkeys(members, _CONTRADICTING_DUPLICATE)
     for members in sets_of_equal([{photo.lesion_id} - {""} for photo in draft.photos]):
         trusted = [index for index in members if index not in bad]
         if _contradict([draft.photos[index] for index in trusted]):
-            bad |= dict.fromkeys(trusted, CONTRADICTING_LESION)
+            bad |= dict.fromkeys(trusted, _CONTRADICTING_LESION)
     return bad
 
 

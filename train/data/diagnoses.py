@@ -23,23 +23,24 @@ __all__ = [
     "possible_diagnoses",
 ]
 
-MELANOMA, NEVUS, FIBROMA = "melanoma", "nevus", "dermatofibroma"
-SQUAMOUS, BASAL, ACTINIC = "squamous cell carcinoma", "basal cell carcinoma", "actinic keratosis"
-KERATOSIS, VASCULAR, ACANTHOMA = "benign keratosis", "vascular lesion", "keratoacanthoma"
+_MELANOMA, _NEVUS, _FIBROMA = "melanoma", "nevus", "dermatofibroma"
+_SQUAMOUS, _BASAL, _ACTINIC = "squamous cell carcinoma", "basal cell carcinoma", "actinic keratosis"
+_KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "keratoacanthoma"
 # The classes of lesions that the shipped models name, in the order of DESIGN.md and the models' cards.
-NAMED_CLASSES = (MELANOMA, FIBROMA, NEVUS, SQUAMOUS, BASAL, ACTINIC, KERATOSIS, VASCULAR)
+NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
 # Diagnosis -> the names that mean it, in the normal form of `normal_name`. Finer names of melanoma
 # and nevus need not be listed: see `_FINER`.
 _NAMES = {
-    MELANOMA: (
+    _MELANOMA: (
         "mel",
+        "melanomas",
         "malignant melanoma",
         "lentigo maligna melanoma",
         "lentigo maligna",
         "malignant melanocytic proliferations (melanoma)",
     ),
-    NEVUS: (
+    _NEVUS: (
         "nv",
         "nev",
         "mole",
@@ -57,8 +58,8 @@ _NAMES = {
         "reed nevus",
         "congenital nevus",
     ),
-    FIBROMA: ("df", "dermatofibromas"),
-    SQUAMOUS: (
+    _FIBROMA: ("df", "dermatofibromas"),
+    _SQUAMOUS: (
         "scc",
         "squamous cell carcinoma, invasive",
         "squamous cell carcinoma, nos",
@@ -69,26 +70,24 @@ _NAMES = {
         "bowens disease",
         "bowen disease",
     ),
-    ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma",),
-    BASAL: ("bcc", "basal cell carcinoma, nos"),
-    ACTINIC: ("ak", "ack", "solar or actinic keratosis", "solar keratosis", "actinic keratoses"),
-    KERATOSIS: (
+    _ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma",),
+    _BASAL: ("bcc", "basal cell carcinoma, nos"),
+    _ACTINIC: ("ak", "ack", "solar or actinic keratosis", "solar keratosis", "actinic keratoses"),
+    _KERATOSIS: (
         "bkl",
         "sek",
         "sk",
         "pbk",
         "pigmented benign keratosis",
         "benign keratosis-like lesions",
-        "benign keratosis like lesions",
         "seborrheic keratosis",
         "seborrhoeic keratosis",
         "seborrheic keratoses",
         "lichen planus like keratosis",
         "lichenoid keratosis",
-        "lichen planus-like keratosis",
         "solar lentigo",
     ),
-    VASCULAR: (
+    _VASCULAR: (
         "vasc",
         "vascular lesions",
         "vascular",
@@ -103,23 +102,23 @@ _NAMES = {
 }
 # A name that leaves it open -> the diagnoses that it may mean.
 _OPEN = {
-    "akiec": (ACTINIC, SQUAMOUS),
-    "actinic keratoses and intraepithelial carcinoma": (ACTINIC, SQUAMOUS),
-    "benign": (NEVUS, FIBROMA, KERATOSIS, VASCULAR),
-    "malignant": (MELANOMA, SQUAMOUS, BASAL, ACANTHOMA),
-    "indeterminate": (ACTINIC, MELANOMA, NEVUS),
-    "benign melanocytic proliferations": (NEVUS,),
-    "indeterminate melanocytic proliferations": (MELANOMA, NEVUS),
-    "atypical melanocytic proliferation": (MELANOMA, NEVUS),
-    "atypical spitz tumor": (MELANOMA, NEVUS),
-    "benign epidermal proliferations": (KERATOSIS,),
-    "indeterminate epidermal proliferations": (ACTINIC,),
-    "malignant epidermal proliferations": (SQUAMOUS, ACANTHOMA),
-    "malignant adnexal epithelial proliferations - follicular": (BASAL,),
-    "benign soft tissue proliferations - fibro-histiocytic": (FIBROMA,),
-    "collision - at least one malignant proliferation": (MELANOMA, SQUAMOUS, BASAL, ACANTHOMA),
-    "collision - only benign proliferations": (NEVUS, FIBROMA, KERATOSIS, VASCULAR),
-    "lentigo nos": (KERATOSIS, NEVUS),
+    "akiec": (_ACTINIC, _SQUAMOUS),
+    "actinic keratoses and intraepithelial carcinoma": (_ACTINIC, _SQUAMOUS),
+    "benign": (_NEVUS, _FIBROMA, _KERATOSIS, _VASCULAR),
+    "malignant": (_MELANOMA, _SQUAMOUS, _BASAL, _ACANTHOMA),
+    "indeterminate": (_ACTINIC, _MELANOMA, _NEVUS),
+    "benign melanocytic proliferations": (_NEVUS,),
+    "indeterminate melanocytic proliferations": (_MELANOMA, _NEVUS),
+    "atypical melanocytic proliferation": (_MELANOMA, _NEVUS),
+    "atypical spitz tumor": (_MELANOMA, _NEVUS),
+    "benign epidermal proliferations": (_KERATOSIS,),
+    "indeterminate epidermal proliferations": (_ACTINIC,),
+    "malignant epidermal proliferations": (_SQUAMOUS, _ACANTHOMA),
+    "malignant adnexal epithelial proliferations - follicular": (_BASAL,),
+    "benign soft tissue proliferations - fibro-histiocytic": (_FIBROMA,),
+    "collision - at least one malignant proliferation": (_MELANOMA, _SQUAMOUS, _BASAL, _ACANTHOMA),
+    "collision - only benign proliferations": (_NEVUS, _FIBROMA, _KERATOSIS, _VASCULAR),
+    "lentigo nos": (_KERATOSIS, _NEVUS),
 }
 # Lesions of the skin outside the named classes, in the normal form.
 _OTHER_LESIONS = (
@@ -146,19 +145,26 @@ _OTHER_LESIONS = (
 )
 # Codes -> the name they stand for, where a set is to keep its own names.
 _CODES = {
-    "mel": MELANOMA,
-    "nv": NEVUS,
-    "nev": NEVUS,
-    "df": FIBROMA,
-    "scc": SQUAMOUS,
-    "bcc": BASAL,
-    "ak": ACTINIC,
-    "ack": ACTINIC,
-    "bkl": KERATOSIS,
+    "mel": _MELANOMA,
+    "nv": _NEVUS,
+    "nev": _NEVUS,
+    "df": _FIBROMA,
+    "scc": _SQUAMOUS,
+    "bcc": _BASAL,
+    "ak": _ACTINIC,
+    "ack": _ACTINIC,
+    "bkl": _KERATOSIS,
     "sek": "seborrheic keratosis",
-    "vasc": VASCULAR,
+    "vasc": _VASCULAR,
 }
-_DIAGNOSES = {name: diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
+
+
+def _key(name: str) -> str:
+    """A name for look-ups: the normal name without hyphens."""
+    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
+
+
+_DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
 # Names by which a table says that it does not know.
 _UNKNOWN = frozenset({"", "unk", "unknown", "n/a", "na", "nan", "none"})
 # Melanoma in situ; Nevus, Reed; but not "melanoma negative".
@@ -168,6 +174,7 @@ _FINER = re.compile(
 
 # What `diagnosis_of` returns for a lesion of the skin, as opposed to a shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
+_AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
 
 def normal_name(name: str) -> str:
@@ -185,11 +192,9 @@ def diagnosis_of(name: str | None) -> str | None:
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:
         return None
-    known = _DIAGNOSES.get(normal)
+    known = _DIAGNOSES.get(_key(normal)) or _AS_LISTED.get(_key(normal))
     if known is None and (finer := _FINER.fullmatch(normal)):
         known = finer[1]
-    if known is None and normal in LESION_DIAGNOSES:
-        known = normal
     return known or name.strip()
 
 
@@ -211,7 +216,7 @@ def is_known(name: str) -> bool:
 
 def class_of(diagnosis: str) -> str:
     """The class of a diagnosis: itself, and squamous cell carcinoma for a keratoacanthoma."""
-    return SQUAMOUS if diagnosis == ACANTHOMA else diagnosis
+    return _SQUAMOUS if diagnosis == _ACANTHOMA else diagnosis
 
 
 def possible_diagnoses(diagnosis: str) -> frozenset[str]:

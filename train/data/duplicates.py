@@ -41,6 +41,8 @@ from dermedge.edge.files import storage_error
 from dermedge.train.data.ordered_map import ordered_map
 from dermedge.train.data.pixels import release_pages
 
+__all__ = ["Match", "Prints", "equal_files", "near_duplicates", "read_prints"]
+
 SIDE = 64
 # Of 64 bits.
 MAX_HASH_DISTANCE = 12

@@ -17,9 +17,9 @@ from dermedge.train.data.folder_names import is_system_folder, says_mask
 
 __all__ = ["FilesFound", "FoundPhoto", "find_files"]
 
-HIDDEN = "in a hidden or system folder, or hidden itself"
-MASK = "a segmentation mask of another photo"
-NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
+_HIDDEN = "in a hidden or system folder, or hidden itself"
+_MASK = "a segmentation mask of another photo"
+_NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # What systems leave beside files; not worth a line.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -85,7 +85,7 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
             elif not is_picture(path):
                 skipped[f"not a photo that can be read: '{path.suffix.lower() or 'no suffix'}'"] += 1
             elif not _is_utf8(path):
-                skipped[NOT_UTF8] += 1
+                skipped[_NOT_UTF8] += 1
             else:
                 photos.setdefault(path, FoundPhoto(path, root, folders))
     kept = _without_masks(list(photos.values()), skipped)
@@ -105,7 +105,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
             path = folder / entry.name
             if entry.is_dir():
                 if is_system_folder(entry.name):
-                    skipped[HIDDEN] += sum(map(is_picture, path.rglob("*")))
+                    skipped[_HIDDEN] += sum(map(is_picture, path.rglob("*")))
                 else:
                     yield from _walk(path, skipped, (*above, real))
             elif entry.is_symlink() and not path.exists():
@@ -114,7 +114,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
                 if entry.name.lower() not in _SYSTEM_FILES:
                     yield path
             elif entry.name.lower() not in _SYSTEM_FILES:
-                skipped[HIDDEN] += 1
+                skipped[_HIDDEN] += 1
     except OSError as error:
         raise DataError(f"cannot read the folder '{folder}': {error.strerror or error}") from error
 
@@ -125,7 +125,7 @@ def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[Foun
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
     masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}
     if masks:
-        skipped[MASK] += len(masks)
+        skipped[_MASK] += len(masks)
     return [photo for photo in photos if photo.path not in masks]
 
 

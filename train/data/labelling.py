@@ -14,12 +14,20 @@ from dermedge.train.data.layout import AUTO, FOLDER, PARENT, TABLE, Placement, r
 from dermedge.train.data.photo_names import base_stem, published_id
 from dermedge.train.data.tables import PhotoFacts, TableAccount, Tables, read_tables
 
-__all__ = ["GROUP_SOURCES", "LabelledFiles", "class_folders", "label_files"]
+__all__ = [
+    "FOLDERS_TOO",
+    "GROUP_SOURCES",
+    "NO_LABEL",
+    "TABLE_SILENT",
+    "LabelledFiles",
+    "class_folders",
+    "label_files",
+]
 
 NO_LABEL = "no table and no folder names it"
 TABLE_SILENT = "its table does not tell its diagnosis"
 # What --groups-from takes.
-FOLDERS_TOO, TABLES_ONLY = GROUP_SOURCES = ("auto", "table")
+FOLDERS_TOO, _TABLES_ONLY = GROUP_SOURCES = ("auto", "table")
 _SHOWN_NAMES = 12
 
 
@@ -277,9 +285,10 @@ def _table_line(account: TableAccount) -> str:
         return f"not read: {name}: {account.note}"
     if not account.photos:
         return f"not used: {name} ({account.format}) names none of the photos"
+    missing = f"; {account.strangers:,} rows name none of the photos" if account.strangers else ""
     if account.labelled:
-        return f"labels from {name} ({account.format}): {account.labelled:,} photos"
-    return f"read: {name} ({account.format}) names {account.photos:,} photos"
+        return f"labels from {name} ({account.format}): {account.labelled:,} photos{missing}"
+    return f"read: {name} ({account.format}) names {account.photos:,} photos{missing}"
 
 
 def _override_lines(labels: Sequence[_Label], folder_names: Sequence[str], tables: Tables) -> list[str]:

@@ -21,7 +21,7 @@ from dermedge.edge.errors import DataError
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
 
-__all__ = ["LABEL_SOURCES", "Placement", "read_layout"]
+__all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "read_layout"]
 
 # What --labels-from takes.
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+__all__ = ["AHEAD", "THREADS", "ordered_map"]
+
 THREADS = 2
 # Items that may be ready or in work before they are asked for. ``Executor.map`` would start all: where they
 # are ready sooner than they are used, it would hold a whole set in memory.

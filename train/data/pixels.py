@@ -16,6 +16,8 @@ from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import PREPROCESSING, to_input
 from dermedge.train.data.ordered_map import ordered_map
 
+__all__ = ["cached_pixels", "files_key", "release_pages"]
+
 
 def cached_pixels(
     paths: Sequence[Path],

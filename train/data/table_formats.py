@@ -5,8 +5,9 @@ The names of the columns are those of the files that the publishers hand out:
   ISIC archive's export: read from the files themselves.
 - ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
   seborrheic_keratosis; all others are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
-  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5) and Roboflow's ``_classes.csv``
-  (filename and a column a class): as the challenge's pages describe them and public code reads them.
+  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease)
+  and Roboflow's ``_classes.csv`` (filename and a column a class): as the challenges' pages describe them and public
+  code reads them.
 
 Columns are compared without regard to case and spaces.
 """
@@ -230,6 +231,14 @@ FORMATS = (
         rank=25,
     ),
     TableFormat(
+        "DDI",
+        _columns("ddi_file disease"),
+        image=("ddi_file",),
+        labels=("disease",),
+        view=CLOSE_UP,
+        rank=30,
+    ),
+    TableFormat(
         "ISIC metadata",
         _columns("age_approx"),
         absent=_columns("label class target diagnosis dx"),
@@ -261,7 +270,7 @@ ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filen
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
-        "photo img image_id img_id photo_id isic_id picture"
+        "photo img image_id img_id photo_id isic_id picture md5hash"
     ),
     "label": "label labels class class_name classname class_label category diagnosis dx diagnostic target",
     "group": "group group_id lesion lesion_id patient patient_id subject subject_id person case case_id",

@@ -35,7 +35,7 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 # A table whose columns are not understood names photos at hand if so many of the photos, or of its first rows, are
 # named in it.
 _NAMING_SHARE = 0.1
-_ROWS_LOOKED_AT = 2000
+_ROWS_LOOKED_AT = 500
 # Ids that publishers give to lesions and persons, and which mean the same in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
 _PEOPLE: dict[str, Callable[[str], str]] = {
@@ -86,7 +86,7 @@ class TableAccount:
         photos: how many photos it names.
         labelled: how many photos have their diagnosis from it.
         facts: what else it tells.
-        rows: how many it has.
+        strangers: how many of its rows name none of the photos.
         note: why it is not read, or empty.
     """
 
@@ -95,7 +95,7 @@ class TableAccount:
     photos: int = 0
     labelled: int = 0
     facts: tuple[str, ...] = ()
-    rows: int = 0
+    strangers: int = 0
     note: str = ""
 
 
@@ -294,10 +294,9 @@ class _Joined:
         named: set[int] = set()
         told: Counter[str] = Counter()
         lesions = self._photos_by_lesion() if not known.image else {}
-        rows = 0
+        strangers = 0
         try:
             for line, row in text.rows():
-                rows += 1
                 try:
                     found = self._photos_of(text.path, row, known, lesions)
                     for index in found:
@@ -305,9 +304,10 @@ class _Joined:
                 except ValueError as error:
                     raise ValueError(f"line {line}: {error}") from error
                 named.update(found)
+                strangers += not found
         except ValueError as error:
             raise DataError(f"cannot read the table '{text.path}': {error}") from error
-        account = TableAccount(text.path, known.name, len(named), 0, tuple(told), rows)
+        account = TableAccount(text.path, known.name, len(named), 0, tuple(told), strangers)
         self.accounts.append(account)
 
     def _photos_by_lesion(self) -> dict[str, list[int]]:
@@ -353,6 +353,7 @@ class _Joined:
         if known.same_photo and (other := _first(row, (known.same_photo,))):
             self._join_photo(index, other, path)
         self._take_people(facts, row, known, told)
+        facts.part = facts.part or part_of(path.stem) or ""
         if known is OWN:
             _take_own_groups(facts, path, row, told)
 

@@ -685,6 +685,44 @@ def test_a_table_that_is_not_understood_stops_where_it_names_photos(tmp_path: Pa
     assert Understood(root).labels == {"0": 8, "1": 8}
 
 
+def test_rows_that_name_no_photo_are_counted(tmp_path: Path) -> None:
+    root = own(tmp_path / "set")
+    with (root / "labels.csv").open("a") as table:
+        table.write("a/gone.jpg,ring,,,\nb/gone.jpg,scar,,,\n")
+    assert Understood(root).says(
+        "labels from 'labels.csv' (your own table): 24 photos; 2 rows name none of the photos"
+    )
+
+
+def test_tables_of_the_parts_state_them(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for part, first in (("train", 0), ("val", 16), ("test", 24)):
+        names = [f"IMG_{n}.jpg" for n in range(first, first + 8 * (1 + (part == "train")))]
+        put_ids(root / "images", [name.removesuffix(".jpg") for name in names])
+        put_table(
+            root / f"{part}.csv", "filename,label", [f"{name},{'ab'[n % 2]}" for n, name in enumerate(names)]
+        )
+    photos = Understood(root, keep_parts=True).catalogue.photos
+    assert Counter(photo.split for photo in photos) == {"train": 16, "val": 8, "test": 8}
+
+
+def test_fitzpatrick17k_and_ddi(tmp_path: Path) -> None:
+    hashes = [f"{n:032x}" for n in range(0xABC, 0xABC + 16)]
+    root = put_ids(tmp_path / "fitz" / "images", hashes)
+    rows = [f"{name},{n % 6 + 1},{('melanoma', 'psoriasis')[n % 2]}" for n, name in enumerate(hashes)]
+    put_table(root.parent / "fitzpatrick17k.csv", "md5hash,fitzpatrick_scale,label", rows)
+    seen = Understood(root.parent)
+    assert seen.labels == {"melanoma": 8, "psoriasis": 8}
+    assert Counter(photo.fitzpatrick for photo in seen.catalogue.photos)["1"] == 3
+    root = put_ids(tmp_path / "ddi" / "images", [f"{n:06}" for n in range(1, 17)], ".png")
+    diseases = ("melanocytic-nevi", "basal-cell-carcinoma")
+    rows = [f"{n - 1},{n},{n:06}.png,56,True,{diseases[n % 2]}" for n in range(1, 17)]
+    put_table(root.parent / "ddi_metadata.csv", ",DDI_ID,DDI_file,skin_tone,malignant,disease", rows)
+    seen = Understood(root.parent)
+    assert seen.labels == {"nevus": 8, "basal cell carcinoma": 8}
+    assert {photo.view for photo in seen.catalogue.photos} == {"close-up"}
+
+
 def test_a_spreadsheet_that_names_photos_stops(tmp_path: Path) -> None:
     root = put_photos(tmp_path / "set", TWO)
     cells = "".join(f"<si><t>{path.name}</t></si>" for path in root.rglob("*.jpg"))
@@ -722,7 +760,8 @@ def test_a_table_overrides_folders_and_says_for_how_many(tmp_path: Path) -> None
     assert seen.labels == {"nevus": 10, "malignant": 10}
     assert seen.says("a table overrides the folders of 10 photos (benign 10); --labels-from folder")
     assert Understood(root, labels_from="folder").labels == {"benign": 10, "malignant": 10}
-    assert "1 of the classes" not in stopped(root, labels_from="table")
+    # the table alone tells one class
+    assert "two classes or more; found: nevus" in stopped(root, labels_from="table")
 
 
 # Official splits

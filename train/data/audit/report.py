@@ -18,19 +18,21 @@ from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding, plural
 from dermedge.train.data.audit.run import Audit
 from dermedge.train.pages import json_head, render
 
-SCHEMA = "dermedge-audit/1"
-HEADINGS = {
+__all__ = ["summary", "to_html", "to_json", "to_text"]
+
+_SCHEMA = "dermedge-audit/1"
+_HEADINGS = {
     "error": "ERRORS: scores and labels of this data cannot be trusted as it is",
     "warning": "WARNINGS: look at these before training",
     "note": "NOTES",
 }
-TEXT_WIDTH = 100
-TEXT_LINES = 6
-TEXT_EXAMPLES = 2
-PAGE_LINES = 30
-PAGE_EXAMPLES = 9
-THUMBNAIL_HEIGHT = 150
-MOST_SIZES = 3
+_TEXT_WIDTH = 100
+_TEXT_LINES = 6
+_TEXT_EXAMPLES = 2
+_PAGE_LINES = 30
+_PAGE_EXAMPLES = 9
+_THUMBNAIL_HEIGHT = 150
+_MOST_SIZES = 3
 
 
 def to_text(audit: Audit) -> str:
@@ -40,7 +42,7 @@ def to_text(audit: Audit) -> str:
     for severity in SEVERITIES:
         findings = [finding for finding in audit.findings if finding.severity == severity]
         if findings:
-            blocks.append(HEADINGS[severity])
+            blocks.append(_HEADINGS[severity])
         for finding in findings:
             number += 1
             blocks.append(_finding_text(number, finding, audit))
@@ -74,16 +76,16 @@ def _sets_text(audit: Audit) -> str:
 def _finding_text(number: int, finding: AuditFinding, audit: Audit) -> str:
     lines = [f"{number:>2}. {finding.title}"]
     counted = any(count > 1 for _, count in finding.breakdown)
-    for where, count in finding.breakdown[:TEXT_LINES]:
+    for where, count in finding.breakdown[:_TEXT_LINES]:
         lines.append(f"      {count:>6,}  {where}" if counted else f"      {where}")
-    if len(finding.breakdown) > TEXT_LINES:
-        lines.append(f"      and {len(finding.breakdown) - TEXT_LINES} more")
-    for example in finding.examples[:TEXT_EXAMPLES]:
+    if len(finding.breakdown) > _TEXT_LINES:
+        lines.append(f"      and {len(finding.breakdown) - _TEXT_LINES} more")
+    for example in finding.examples[:_TEXT_EXAMPLES]:
         first, *others = (audit.photos[index].name for index in example.files)
         lines += [f"    e.g. {first}", *(f"         {name}" for name in others)]
         lines[-1] += f"   ({example.detail})"
     lines += textwrap.wrap(
-        finding.advice, TEXT_WIDTH, initial_indent="    do:  ", subsequent_indent="         "
+        finding.advice, _TEXT_WIDTH, initial_indent="    do:  ", subsequent_indent="         "
     )
     return "\n".join(lines)
 
@@ -102,16 +104,16 @@ def _files_of(audit: Audit, source: str) -> int:
 
 def _sizes(audit: Audit, source: str) -> str:
     sizes = Counter(file.size for file in audit.photos if file.source == source and not file.problem)
-    named = [f"{size} ({count:,})" for size, count in sizes.most_common(MOST_SIZES)]
-    others = [f"{len(sizes) - MOST_SIZES} other sizes"] if len(sizes) > MOST_SIZES else []
+    named = [f"{size} ({count:,})" for size, count in sizes.most_common(_MOST_SIZES)]
+    others = [f"{len(sizes) - _MOST_SIZES} other sizes"] if len(sizes) > _MOST_SIZES else []
     return ", ".join([*named, *others]) or "none can be decoded"
 
 
 def to_json(audit: Audit, command: str) -> str:
-    """Everything as indented JSON of schema `SCHEMA`; files are named in full."""
+    """Everything as indented JSON of schema `_SCHEMA`; files are named in full."""
     sources = sorted({file.source for file in audit.photos})
     values = {
-        **json_head(SCHEMA, command),
+        **json_head(_SCHEMA, command),
         "files": len(audit.photos),
         "tables": [str(table) for table in audit.tables],
         "understood": list(audit.account),
@@ -162,15 +164,15 @@ def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
     """What the template shows of a finding beside the finding itself."""
     examples = [
         {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
-        for example in finding.examples[:PAGE_EXAMPLES]
+        for example in finding.examples[:_PAGE_EXAMPLES]
     ]
     return {
         "finding": finding,
         "counted": any(count > 1 for _, count in finding.breakdown),
-        "breakdown": finding.breakdown[:PAGE_LINES],
-        "hidden_lines": len(finding.breakdown[PAGE_LINES:]),
+        "breakdown": finding.breakdown[:_PAGE_LINES],
+        "hidden_lines": len(finding.breakdown[_PAGE_LINES:]),
         "examples": examples,
-        "hidden_examples": len(finding.examples[PAGE_EXAMPLES:]),
+        "hidden_examples": len(finding.examples[_PAGE_EXAMPLES:]),
     }
 
 
@@ -192,7 +194,7 @@ def _thumbnail(path: Path) -> str:
     except PictureError:
         return ""
     height, width = picture.shape[:2]
-    size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
+    size = (max(1, round(width * _THUMBNAIL_HEIGHT / height)), _THUMBNAIL_HEIGHT)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
