@@ -1,8 +1,6 @@
 """What a training step is given."""
 
 import re
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,13 +12,11 @@ from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.pixels import cached_pixels, release_pages
-from dermedge.train.fit.augment import augment
 
 pytest.importorskip("tf_keras")
 
 from dermedge.train.fit.batches import Teacher, TrainingBatches
-from dermedge.train.fit.recipe import Recipe
-from dermedge.train.fit.sampling import class_shares, sample_epoch, sample_evenly
+from dermedge.train.fit.recipe import Augmentation, Recipe
 
 LABEL_SMOOTHING, TEACHER_SHARE = 0.05, 0.5
 
@@ -34,38 +30,6 @@ def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
 
 
 UNEVEN = photos({("rare", "s1"): 3, ("common", "s1"): 500, ("common", "s2"): 20})
-
-
-def test_classes_are_drawn_alike_often_and_their_parts_by_the_root_of_their_size() -> None:
-    drawn = Counter(
-        (UNEVEN[index].label, UNEVEN[index].source)
-        for index in sample_evenly(UNEVEN, 400, np.random.default_rng(0))
-    )
-    # 500 and 20 photos: roots of 22.4 and 4.5
-    assert drawn["rare", "s1"] == 200
-    assert drawn["common", "s1"] in (166, 167)
-    assert drawn["common", "s2"] in (33, 34)
-
-
-def test_for_training_classes_too_are_drawn_by_the_root_of_their_size() -> None:
-    drawn = Counter(UNEVEN[index].label for index in sample_epoch(UNEVEN, 400, np.random.default_rng(0)))
-    shares = class_shares(UNEVEN, ("common", "rare"))
-    assert shares[1] == pytest.approx(3**0.5 / (3**0.5 + 520**0.5))
-    assert abs(drawn["rare"] - 400 * shares[1]) < 1
-
-
-def test_a_diagnosis_within_a_class_is_a_part_of_its_own() -> None:
-    others = [replace(photo, diagnosis="d" if at < 4 else "e") for at, photo in enumerate(UNEVEN[3:503])]
-    drawn = sample_evenly([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
-    share = 200 * 4**0.5 / (4**0.5 + 496**0.5)
-    assert abs(sum(3 <= index < 7 for index in drawn) - share) < 1
-
-
-def test_no_photo_of_a_part_comes_twice_before_all_have_come() -> None:
-    drawn = sample_evenly(UNEVEN, 400, np.random.default_rng(0))
-    times = Counter(drawn.tolist())
-    assert {times[index] for index in range(3)} <= {66, 67}
-    assert max(times[index] for index in range(3, 503)) == 1
 
 
 def batches(epoch: int, teacher: Teacher | None = None, recipe: Recipe | None = None) -> TrainingBatches:
@@ -92,20 +56,6 @@ def test_equal_seeds_and_epochs_give_equal_batches_and_other_epochs_others() -> 
     assert x.dtype == np.float32
     assert x.shape == (8, 16, 16, 3)
     assert -1.01 < x.min() < x.max() < 1
-
-
-def test_labels_are_positions_among_the_classes() -> None:
-    fed = batches(0)
-    assert [("common", "rare")[label] for label in fed.labels] == [photo.label for photo in UNEVEN]
-
-
-def test_augmentation_keeps_shape_and_changes_the_picture() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    seen = {augment(picture, np.random.default_rng(seed)).tobytes() for seed in range(8)}
-    assert len(seen) == 8
-    varied = augment(picture, np.random.default_rng(0))
-    assert (varied.shape, varied.dtype) == (picture.shape, picture.dtype)
-    assert np.array_equal(augment(picture, np.random.default_rng(0)), varied)
 
 
 def test_cached_pixels_are_what_the_device_sees(labelled_set: Path, tmp_path: Path) -> None:
@@ -180,6 +130,48 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
     assert np.array_equal(shown[0], blended), "the teacher sees what the student sees"
     # what the teacher says of classes alike often, among what is drawn
     assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * alone.shares)
+
+
+def test_images_and_targets_are_blended_with_the_same_share_of_the_same_photo() -> None:
+    how = Augmentation(
+        rotation_degrees=(0, 0),
+        zoom=(1, 1),
+        shift=0,
+        mirror_share=0,
+        exposure=(1, 1),
+        gain=0,
+        contrast=(1, 1),
+        saturation=(1, 1),
+        hue_degrees=0,
+        blur_share=0,
+        hair_share=0,
+        patch_share=0,
+        jpeg_share=0,
+    )
+    two = photos({("black", "s"): 20, ("white", "s"): 20})
+    pixels = np.repeat([0, 255], 20).astype(np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    recipe = Recipe(mixup=1.0, label_smoothing=0.0, augmentation=how)
+    fed = TrainingBatches(
+        pixels, two, ("black", "white"), batch_size=8, photos_per_epoch=40, seed=0, epoch=0, recipe=recipe
+    )
+    blends = []
+    for batch in range(len(fed)):
+        images, targets = fed[batch]
+        # black is (0 - 128) / 127.5, white is (255 - 128) / 127.5
+        whiteness = (images[:, 0, 0, 0] * 127.5 + 128) / 255
+        assert np.allclose(targets[:, 1], whiteness, atol=1e-6)
+        blends += [value for value in targets[:, 1].tolist() if 0.01 < value < 0.99]
+    assert len(blends) > 5, "some images are blends of both"
+
+
+def test_the_default_recipe_gives_the_batches_that_runs_without_a_recipe_were_trained_on() -> None:
+    expected = np.load(Path(__file__).with_name("default_batch.npz"))
+    fed = batches(0)
+    images, targets = fed[2]
+    assert np.array_equal(fed.order, expected["order"])
+    assert np.allclose(targets, expected["targets"], atol=1e-6)
+    # one level of 255, for another version of OpenCV
+    assert np.quantile(np.abs(images - expected["images"]), 0.98) <= 1.01 / 127.5
 
 
 def test_without_blending_labels_are_only_smoothed() -> None:
