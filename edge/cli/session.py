@@ -1,0 +1,109 @@
+"""What `dermedge run` remembers of a run, and its summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+from dermedge.edge.results import Classification, FrameCounts, FrameResult
+from dermedge.edge.views.text import notes_line, set_line
+
+__all__ = ["Session", "counts_line", "frames_of", "summary"]
+
+# The medians of the summary are those of this many classifications: five minutes at 30 a second.
+_WINDOW = 9000
+
+
+@dataclass
+class Session:
+    """What a run remembers for its summary. It is little, because a run may last for weeks.
+
+    Attributes:
+        none_label: the class for what is not a lesion, which `best` leaves out.
+        counts: what became of the frames.
+        first_s: `time.monotonic` seconds of the first classification.
+        last_s: `time.monotonic` seconds of the newest classification.
+        best: the classification with the most probable lesion.
+        last: the newest classification.
+        splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
+    """
+
+    none_label: str | None
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    first_s: float = 0.0
+    last_s: float = 0.0
+    best: Classification | None = None
+    last: Classification | None = None
+    splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+
+    def add(self, result: FrameResult) -> None:
+        """Counts a result, and keeps what the summary needs of it."""
+        self.counts = result.counts
+        if result.classification is not None:
+            self._add(result.classification)
+
+    def _add(self, classification: Classification) -> None:
+        timing = classification.prediction.timing
+        self.last_s = time.monotonic()
+        if self.last is None:
+            self.first_s = self.last_s
+        self.last = classification
+        self.splits.append(
+            (
+                classification.capture_ms,
+                timing.preprocess_ms,
+                timing.invoke_ms,
+                timing.postprocess_ms,
+                classification.end_to_end_ms,
+            )
+        )
+        if self.best is None or self._lesion(classification) > self._lesion(self.best):
+            self.best = classification
+
+    def _lesion(self, classification: Classification) -> float:
+        """The probability of the most probable lesion."""
+        pairs = zip(classification.labels, classification.prediction.probabilities, strict=True)
+        return max((one for label, one in pairs if label != self.none_label), default=0.0)
+
+
+def summary(session: Session) -> str:
+    """The run in three lines: counts and rate, the median latency of each step, the last answer.
+
+    Without any classification it is one line, and without any frame it is empty.
+    """
+    last = session.last
+    if last is None:
+        counts = session.counts
+        return "" if counts == FrameCounts() else f"no frame classified, {counts_line(counts)}"
+    elapsed_s = session.last_s - session.first_s
+    count = session.counts.classified
+    rate = f", {(count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
+    capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
+    height, width = last.frame.image_bgr.shape[:2]
+    frames = "1 frame" if count == 1 else f"{count} frames"
+    notes = notes_line(last)
+    chosen = "" if last.prediction_set is None else f", set {set_line(last.prediction_set)}"
+    return (
+        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
+        f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
+        f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
+        f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
+    )
+
+
+def counts_line(counts: FrameCounts) -> str:
+    """What became of the frames that were not classified, in words."""
+    parts = [f"{counts.dropped} dropped"]
+    parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
+    if counts.repeated:
+        parts.append(f"{counts.repeated} repeated")
+    if counts.outages:
+        parts.append(f"camera lost {'once' if counts.outages == 1 else f'{counts.outages} times'}")
+    return ", ".join(parts)
+
+
+def frames_of(counts: FrameCounts) -> int:
+    """How many frames were classified or rejected."""
+    return counts.classified + sum(counts.rejected.values())
