@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from dermedge.edge.cli.arguments import Parser
+from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.data.labelling import GROUP_SOURCES
 from dermedge.train.data.layout import LABEL_SOURCES
@@ -77,11 +78,8 @@ def class_names(text: str | None) -> list[str] | None:
 def print_catalogue(catalogue: Catalogue) -> None:
     """Prints the photos by class and split, and what was left out."""
     counts = Counter((photo.label, photo.split) for photo in catalogue.photos)
-    width = max(map(len, catalogue.classes))
-    print(f"{'photos':<{width}}  train    val   test")
-    for name in catalogue.classes:
-        print(
-            f"{name:<{width}} {counts[name, 'train']:>6} {counts[name, 'val']:>6} {counts[name, 'test']:>6}"
-        )
+    splits = ("train", "val", "test")
+    rows = [(name, *(str(counts[name, split]) for split in splits)) for name in catalogue.classes]
+    print("\n".join(aligned_lines([("photos", *splits), *rows])))
     for why, count in catalogue.left_out.items():
         print(f"left out: {count} ({why})")

@@ -13,6 +13,7 @@ import numpy as np
 
 from dermedge import DISCLAIMER
 from dermedge.edge.files import write_text
+from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation import plots
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
@@ -258,13 +259,8 @@ def _recalls_text(models: Sequence[Scored]) -> str:
 
 def _matrix_text(model: Scored) -> str:
     labels = list(model.card.classes)
-    width = max(len(model.name), *map(len, labels))
-    lines = [f"{model.name:<{width}} " + " ".join(f"{label[:10]:>10}" for label in labels)]
-    lines += [
-        f"{label:<{width}} " + " ".join(f"{number:>10}" for number in row)
-        for label, row in zip(labels, model.card.matrix, strict=True)
-    ]
-    return "\n".join(lines)
+    rows = [(label, *map(str, row)) for label, row in zip(labels, model.card.matrix, strict=True)]
+    return "\n".join(aligned_lines([(model.name, *(label[:10] for label in labels)), *rows]))
 
 
 def _slices_text(model: Scored, critical: str | None) -> str:
@@ -291,13 +287,12 @@ def _comparison_text(one: Comparison) -> str:
 
 def _stress_text(evaluation: Evaluation) -> str:
     """A line a perturbation and severity, beside each other what it does to each model."""
-    lines: dict[str, list[str]] = {}
+    rows: dict[str, list[str]] = {}
     for one in evaluation.strains:
-        cells = lines.setdefault(_strain_name(one.perturbation, one.severity), [])
+        cells = rows.setdefault(_strain_name(one.perturbation, one.severity), [])
         cells.append(f"{_cell(one.gain, '+.3f')} {one.flips.value:>6.1%}")
-    width = max(map(len, lines))
     head = f"stress on {evaluation.strained_photos} photos: change of balanced accuracy, share of flips"
-    return "\n".join([head, *(f"{name:<{width}}  {'  '.join(cells)}" for name, cells in lines.items())])
+    return "\n".join([head, *aligned_lines([(name, *cells) for name, cells in rows.items()])])
 
 
 def _strain_name(perturbation: str, severity: str) -> str:
