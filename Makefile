@@ -28,10 +28,15 @@ SECOND_PYTHON := $(call find_python,$(filter-out $(VERSION),$(TRAINING_PYTHONS))
 ENVIRONMENTS = .venv .venv-second .venv-device .venv-tflite-runtime
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-# The training part, the phone app and the laboratory are tested with TensorFlow alone.
-DEVICE_TESTS = tests/edge tests/benchmarks --ignore=tests/edge/phone --ignore=tests/benchmarks/lab -m runtime
-# Emulation is slow: these tests depend on the processor.
-ARM64_TESTS = tests/edge -m arm64
+# All tests of the product; the phone app and the laboratory have targets of their own.
+PRODUCT_TESTS = tests --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
+# No TensorFlow, no training.
+FAST_TESTS = $(addprefix tests/,edge benchmarks train/data train/evaluation) --ignore=tests/edge/phone \
+	--ignore=tests/benchmarks/lab -m 'not slow'
+# What depends on the runtime, NumPy and OpenCV.
+DEVICE_TESTS = $(addprefix tests/edge/,model cli test_preprocess.py test_faults.py) tests/benchmarks/test_memory.py
+# What depends on the processor, as far as emulation, which is slow, allows.
+ARM64_TESTS = $(addprefix tests/edge/,model/test_shipped.py model/test_decision.py test_preprocess.py) -m 'not hypothesis'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -47,10 +52,10 @@ demo: .venv-device/installed  ## classify generated scenes live: no camera, no d
 test: test-full test-second-python test-device test-tflite-runtime  ## run all tests but those of phone, laboratory and arm64
 
 test-fast: .venv/installed  ## run the unit tests that need no TensorFlow: two minutes
-	.venv/bin/python $(PYTEST) tests -m 'not slow' --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
+	.venv/bin/python $(PYTEST) $(FAST_TESTS)
 
 test-full: .venv/installed .venv-mediapipe/locked  ## run all tests of the product with TensorFlow
-	.venv/bin/python $(PYTEST) tests --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
+	.venv/bin/python $(PYTEST) $(PRODUCT_TESTS)
 
 ifneq ($(SECOND_PYTHON),)
 test-second-python: .venv-second/installed  ## train, fine-tune, convert and predict on a second version of Python

@@ -10,8 +10,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from dermedge.edge.model.shipped import DEFAULT_MODEL
+
+# (name, a function that writes a path) -> the path
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+# Tests that run at the same time share the processor's cores.
+IS_ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
+if IS_ONE_OF_MANY:
+    for _library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_library, "1")
 
 # A job that a script starts in the background ignores Ctrl-C, and so would every test of it and its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,10 +30,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this run of all tests, the same in each process of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if IS_ONE_OF_MANY else base
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+def cache_of_the_tests(shared_folder: Path) -> None:
     """What the tests' processes remember for the next start is not the user's."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_CACHE_HOME"] = str(shared_folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -61,28 +78,49 @@ def make_labelled_set() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def labelled_set(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callable[..., Path]) -> Path:
-    """Generated photos of three classes, a folder per class."""
-    return make_labelled_set(tmp_path_factory.mktemp("data") / "blobs")
+def made_once(shared_folder: Path) -> MadeOnce:
+    """A function (name, make) that returns a path which ``make`` writes once in a run of all tests.
+
+    The processes of pytest-xdist share what is there, so that no test may change it.
+    """
+
+    def at(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared_folder / f"once-{name}"
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not (folder / "done").is_file():
+                make(folder / name)
+                (folder / "done").touch()
+        return folder / name
+
+    return at
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory, labelled_set: Path) -> Path:
+def labelled_set(made_once: MadeOnce, make_labelled_set: Callable[..., Path]) -> Path:
+    """Generated photos of three classes, a folder per class."""
+    return made_once("blobs", make_labelled_set)
+
+
+@pytest.fixture(scope="session")
+def trained_run(made_once: MadeOnce, labelled_set: Path) -> Path:
     """The run folder of a plain CNN trained on the generated photos, with its quantization-aware stage."""
     pytest.importorskip("tensorflow")
     from dermedge import cli
 
-    run = tmp_path_factory.mktemp("runs") / "blobs"
-    command = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 5 --qat-epochs 2 --batch 12"
-    assert cli.main([*command.split(), "--output", str(run)]) == 0
-    return run
+    def train(run: Path) -> None:
+        command = f"train --data {labelled_set} --arch cnn --imgsz 32 --epochs 5 --qat-epochs 2 --batch 12"
+        assert cli.main([*command.split(), "--output", str(run)]) == 0
+
+    return made_once("trained_run", train)
 
 
 @pytest.fixture(scope="session")
-def refitted_run(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
+def refitted_run(made_once: MadeOnce, trained_run: Path) -> Path:
     """The recipe of `trained_run` once more, on its validation photos too."""
     from dermedge import cli
 
-    run = tmp_path_factory.mktemp("refits") / "blobs"
-    assert cli.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
-    return run
+    def refit(run: Path) -> None:
+        assert cli.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
+
+    return made_once("refitted_run", refit)
