@@ -3,7 +3,7 @@
 DermedgeError
 ├── OptionError    an option, label or name that is not known
 ├── ModelError     a model file that is missing, damaged or not what it should be
-├── PictureError   a picture that cannot be read
+├── PictureError   a photo that cannot be read
 ├── SourceError    a camera, video or folder that cannot be opened or has died
 │   └── SourceLost     the same for now: its source tries to get it back
 ├── DataError      labelled photos that cannot be trained or scored on
@@ -45,7 +45,7 @@ class ModelError(DermedgeError):
 
 
 class PictureError(DermedgeError):
-    """A picture is missing or cannot be decoded."""
+    """A photo is missing or cannot be decoded."""
 
 
 class SourceError(DermedgeError):

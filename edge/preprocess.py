@@ -1,9 +1,9 @@
-"""From a camera frame to the picture that the network sees: centre square, 2x2 means, bilinear, RGB.
+"""Turns a frame into the network's input: centre square, 2x2 means, bilinear, RGB.
 
-Training, calibration, evaluation, the benchmark and the device all call this module, so that what was
-learned is what is shown. Every step is integer arithmetic whose result is the same on every processor;
-OpenCV's INTER_LINEAR and, at factors that are not whole, INTER_AREA differ between x86-64 and arm64.
-The phone app repeats it and is held equal by a shared test vector.
+Training, calibration, evaluation, the benchmark and the device all call this module, so that the network sees the same
+pixels everywhere. Every step is integer arithmetic with the same result on every processor; OpenCV's INTER_LINEAR,
+and INTER_AREA at factors that are not whole, differ between x86-64 and arm64. The phone app repeats these steps, and
+shared test vectors hold both equal.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = [
 
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
-# Where the halvings leave so little, it is cut off rather than resized away: at 640x480 a 224-pixel input
-# sees the centre 448 pixels of 480, and the bilinear pass is saved.
+# If halving alone leads to the input size after cutting off at most this share of the side, it is cut off: at
+# 640x480 a 224-pixel input sees the centre 448 pixels of 480, which saves the bilinear step.
 MAX_TRIM = 1 / 15
 
 # A pixel p enters the network as (p - ZERO_POINT) / SCALE, which a uint8 input tensor states as its
@@ -36,10 +36,14 @@ SCALE = 127.5
 
 
 def crop_square(height: int, width: int, size: int) -> tuple[int, int, int]:
-    """The part of a frame that the network sees: its top, its left and its side, in pixels.
+    """The region of a frame that the network sees: top, left and side, in pixels.
 
-    The largest centred square, less a rest of at most MAX_TRIM of its side where halvings alone then lead
-    to ``size``.
+    It is the largest centred square, less at most MAX_TRIM of its side if halving alone then leads to ``size``.
+
+    Args:
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
+        size: the side of the network's input, in pixels.
     """
     side = min(height, width)
     halved = size << max(0, (side // size).bit_length() - 1)
@@ -49,11 +53,10 @@ def crop_square(height: int, width: int, size: int) -> tuple[int, int, int]:
 
 
 class Preprocessor:
-    """Frames to network inputs of one size, with buffers that are kept: fresh ones cost page faults.
+    """Turns frames into network inputs of one size. It keeps its buffers, because fresh ones cost page faults.
 
-    While the seen square is at least twice as large as the input, 2x2 blocks are averaged (an odd last
-    row and column are left out); the rest of the way is bilinear. OpenCV's own area resize has no fast path
-    for a factor that is not whole.
+    While the crop is at least twice as large as the input, 2x2 blocks are averaged (an odd last row and column are
+    left out); the last step is bilinear. OpenCV's own area resize is slow at a factor that is not whole.
 
     Not for use from several threads at once.
 
@@ -68,7 +71,7 @@ class Preprocessor:
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """The network's picture of a frame.
+        """The network's input for a frame.
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
@@ -99,10 +102,10 @@ class Preprocessor:
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The network's picture of one uint8 [height, width, 3] BGR frame: uint8 [size, size, 3], red first."""
+    """The network's input for one uint8 [height, width, 3] BGR frame: uint8 [size, size, 3], red first."""
     return Preprocessor(size)(frame_bgr)
 
 
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the float network computes on: (p - 128) / 127.5, about -1 to 1, float32, same shape."""
+    """The input of the float network: (p - 128) / 127.5, float32 from -128/127.5 to 127/127.5, same shape."""
     return (rgb.astype(np.float32) - ZERO_POINT) / SCALE

@@ -1,7 +1,7 @@
-"""Whether a picture is worth an answer: light, glare, a lesion in the reticle, focus, motion; with hints.
+"""The quality gate: light, glare, a lesion in the reticle, focus and motion, each with a hint for the user.
 
-The reticle is the circle inside the picture that the network sees, and that picture itself is judged: what is
-measured is what would be answered, and no second small picture has to be made of the frame. Its grey levels
+The gate judges the crop that the network sees, within the reticle, which is the circle inside it: so it measures what
+would be answered, and needs no second resized image. The grey levels of the crop
 are reduced to `GRID` pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
 
 - too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
@@ -58,7 +58,7 @@ __all__ = [
     "judge",
 ]
 
-# Sides of the small pictures; the network's, of which they are made, must not be smaller than the first.
+# Sides of the two small images in pixels. They are made of the crop, whose side must be GRID or more.
 GRID, _COARSE = 96, 48
 # The histogram has so many bins, of so many grey levels each.
 _BINS, _LEVELS = 64, 4
@@ -75,7 +75,7 @@ _MOTION_GAP_S = 0.5
 
 
 class Defect(StrEnum):
-    """Why a picture is not classified."""
+    """Why a frame is not classified."""
 
     BLACK = "black"
     DARK = "too dark"
@@ -105,7 +105,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of one picture, all within the reticle.
+    """The measures of one crop, all within the reticle.
 
     Attributes:
         light: the bin of the 95th percentile of the grey levels by its first level, 0 to 252.
@@ -117,7 +117,7 @@ class Measures:
         cut: the share of the rim that the lesion takes.
         sharpness: the root mean square of the Laplacian, in grey levels.
         texture: its mean absolute value.
-        speed: sides of the seen square a second, or None without a frame just before.
+        speed: sides of the crop a second, or None without a frame just before.
     """
 
     light: float
@@ -132,7 +132,7 @@ class Measures:
     speed: float | None
 
 
-# Below or above these a picture fails; fitted by benchmarks/quality.py.
+# A crop is rejected below a MIN_ or above a MAX_; fitted by `dermedge.benchmarks.lab.quality`.
 MIN_BLACK_LIGHT = 16.0
 MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
@@ -152,7 +152,7 @@ MAX_SPEED = 0.3
 
 
 def judge(measures: Measures) -> Defect | None:
-    """The first thing to mend, or None where the picture is worth an answer."""
+    """The first defect for the user to mend, or None if the crop is worth an answer."""
     failing = (
         (measures.light < MIN_BLACK_LIGHT, Defect.BLACK),
         (measures.light < MIN_LIGHT, Defect.DARK),
@@ -174,7 +174,7 @@ def _is_absent(measures: Measures) -> bool:
 
 
 class QualityGate:
-    """Measures pictures, one after the other. Not for several threads at once."""
+    """Measures crops, one after the other. Use it from one thread at a time."""
 
     def __init__(self) -> None:
         self._before: tuple[float, NDArray[np.uint8]] | None = None
@@ -189,15 +189,15 @@ class QualityGate:
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
-        """What is wrong with a picture; arguments as those of `measure`."""
+        """The first defect of a crop, or None; the arguments are those of `measure`."""
         return judge(self.measure(picture_rgb, at_s))
 
     def measure(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
-        """Measures one picture.
+        """Measures one crop.
 
         Args:
             picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
-            at_s: its time in seconds, or None for a picture that follows no other.
+            at_s: its time in seconds, or None for a photo, which follows no other frame.
         """
         # OpenCV's types know less than we do
         grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
@@ -245,7 +245,7 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square picture at a smaller side, by the law of `dermedge.edge.preprocess`; itself where it has that side."""
+    """A square image at a smaller side, resized as `dermedge.edge.preprocess` does; itself if it has that side."""
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
         grey = _resized(grey[: 2 * half, : 2 * half], half, cv2.INTER_AREA)

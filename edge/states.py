@@ -1,23 +1,23 @@
-"""What the device says at each moment: one explicit machine over frames, defects, answers and outages.
+"""The state machine: what the device shows after each frame, each rejected frame and each outage.
 
-    searching      nothing in the reticle that could be answered: no picture, no lesion, too far, not centred
-    hold still     there is a lesion, and the picture of it is not good enough: moving, blurred, light
-    reading        good pictures come, and have not settled yet
-    answer         a class, of pictures that settled
-    uncertain      the same, and the class is too weak to be named without this word
-    none of these  the pictures settled on no class of lesion that the model knows
-    camera lost    no picture comes, or the same one for ever
+    searching      there is nothing in the reticle to answer: no frame, no lesion, too far away, off centre
+    hold still     there is a lesion, and the frame is not good enough: it moves, is blurred, or the light is wrong
+    reading        good frames arrive, and the answer has not settled yet
+    answer         the answer has settled: a class
+    uncertain      the answer has settled on a class, with too little probability to stand alone
+    none of these  the answer has settled on none of the classes that the model knows
+    camera lost    no frame arrives, or the same one again and again
 
-Probabilities p of good pictures are smoothed over time, whatever the frame rate: after dt seconds
+The probabilities p of good frames are smoothed over time, independently of the frame rate: after dt seconds
 
     s <- s + (1 - exp(-dt / TIME_CONSTANT_S)) (p - s),
 
-first s = p. A step has come through by 95 % after 3 time constants, 0.9 s. They have settled, and an answer
-is given, SETTLE_S after the first of them: what that one said weighs 14 % then. A picture that stands alone
-settles at once.
+and s = p at the first frame. After 3 time constants, 0.9 s, s has followed a step by 95 %. The answer settles
+SETTLE_S after the first good frame, whose weight is 14 % by then. A photo, which follows no other frame, settles at
+once.
 
-A bad picture ends an answer only when none was good for GRACE_S, so that a blink does not; its hint is
-shown at once. After that, and after an outage, smoothing begins anew.
+A rejected frame ends an answer only if no frame was good for GRACE_S, so that a blink does not end it; its hint is
+shown at once. After that, and after an outage, smoothing starts again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ READING_HINT = "hold still"
 
 
 class State(StrEnum):
-    """As the head of this module tells them."""
+    """The states that the head of this module describes."""
 
     SEARCHING = "searching"
     HOLD_STILL = "hold still"
@@ -61,16 +61,16 @@ class State(StrEnum):
 
 
 ANSWERED = frozenset({State.ANSWER, State.UNCERTAIN, State.NONE})
-# Defects of a picture that shows a lesion where it should be; the others leave it to be searched for.
+# Defects of a frame with a lesion in the right place; with the others, the device searches for one.
 OF_A_LESION = frozenset({Defect.MOVING, Defect.BLURRED, Defect.GLARE, Defect.BRIGHT})
 
 
 @dataclass(frozen=True)
 class StateUpdate:
-    """What is said of one moment.
+    """The state after one frame.
 
     Attributes:
-        hint: what a person can do, in plain words; empty where nothing is to be done.
+        hint: what the user can do, in plain words; empty if there is nothing to do.
     """
 
     state: State
@@ -78,21 +78,24 @@ class StateUpdate:
 
 
 class Smoother:
-    """The smoothed probabilities of the pictures since it was last cleared, by the law above."""
+    """Smooths the probabilities of the frames since it was last cleared, by the formula above."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all pictures."""
+        """Forgets all frames."""
         self._values: tuple[float, ...] = ()
         self._first_s = 0.0
         self._last_s = 0.0
 
     def add(self, probabilities: Sequence[float], at_s: float | None) -> tuple[float, ...]:
-        """The smoothed probabilities with those of a picture at a time.
+        """The smoothed probabilities, with those of one more frame.
 
-        A picture that stands alone keeps its own. Time that stands still or runs backwards adds nothing.
+        Args:
+            probabilities: of the frame, one for each class.
+            at_s: its time in seconds; None for a photo, whose probabilities stay as they are. If time stands
+                still or runs backwards, the frame adds nothing.
         """
         if at_s is None:
             return tuple(probabilities)
@@ -108,15 +111,15 @@ class Smoother:
 
     @property
     def has_settled(self) -> bool:
-        """Whether the pictures cover the settle time."""
+        """Whether the frames cover SETTLE_S."""
         return self._last_s - self._first_s >= SETTLE_S
 
 
 class StateMachine:
-    """The machine of the head of this module. Each method tells it of one moment, and gives what to say.
+    """The state machine that the head of this module describes. Each method reports one event to it.
 
     Attributes:
-        smoother: of the probabilities; it is cleared when an answer has been lost.
+        smoother: smooths the probabilities; the machine clears it when an answer is lost.
     """
 
     def __init__(self) -> None:
@@ -125,20 +128,20 @@ class StateMachine:
         self._good_s: float | None = None
 
     def lost(self, reason: str) -> StateUpdate:
-        """No picture comes."""
+        """No frame arrives; ``reason`` becomes the hint."""
         self._forget()
         self._state = State.CAMERA_LOST
         return StateUpdate(self._state, reason)
 
     def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
-        """A picture came that is not worth an answer, at a time of its source."""
+        """The quality gate rejected a frame; ``at_s`` is its time in seconds, None for a photo."""
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
         return StateUpdate(self._state, HINTS[defect])
 
     def good(self, answer: State, at_s: float | None) -> StateUpdate:
-        """A picture was classified; ``answer`` is what the smoothed probabilities say, one of `ANSWERED`."""
+        """A frame was classified. ``answer`` is the state of `ANSWERED` that its smoothed probabilities lead to."""
         self._good_s = at_s
         if at_s is not None and not self.smoother.has_settled:
             self._state = State.READING

@@ -103,7 +103,7 @@ def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> No
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="mean over the picture, its mirror image and both upside down: four times as long",
+        help="average over the crop, its mirror image and both upside down; takes four times as long",
     )
     add_runtime_options(parser, tune)
 

@@ -1,4 +1,4 @@
-"""`dermedge predict`: classifies picture files and folders of them."""
+"""`dermedge predict`: classifies photo files and folders of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXPLAINED_SUFFIX = ".explained.png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predicts what can be read; status 2 where a picture could not."""
+    """Predicts what can be read; status 2 where a photo could not."""
     options = _parser().parse_args(argv)
     if options.output:
         check_file(options.output)
@@ -61,24 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_all(paths: Sequence[Path]) -> list[Path]:
-    """The pictures of all folders and the other paths as they are, in the order given.
+    """The photos of all folders and the other paths as they are, in the order given.
 
     Raises:
-        SourceError: a folder holds no picture.
+        SourceError: a folder holds no photo.
     """
     found: list[Path] = []
     for path in paths:
-        pictures = find_pictures(path) if path.is_dir() else [path]
-        if not pictures:
-            raise SourceError(f"there is no picture in the folder '{path}'")
-        found += pictures
+        photos = find_pictures(path) if path.is_dir() else [path]
+        if not photos:
+            raise SourceError(f"there is no photo in the folder '{path}'")
+        found += photos
     return found
 
 
 def _predict(
     paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
 ) -> Iterator[Classification]:
-    """Readings of the pictures that can be decoded; the errors of the others are put into ``unreadable``."""
+    """Readings of the photos that can be decoded; the errors of the others are put into ``unreadable``."""
     for path in paths:
         with PhotoFiles([path]) as source:
             try:
@@ -88,7 +88,7 @@ def _predict(
 
 
 def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
-    """Writes each annotated picture with its heat map into ``folder``, and passes the classification on."""
+    """Writes each annotated photo with its heat map into ``folder``, and passes the classification on."""
     for classification in classifications:
         name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
@@ -98,11 +98,11 @@ def _explain(classifications: Iterable[Classification], folder: Path) -> Iterato
 def _table(
     classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
-    """Lines for people, in columns; each comes as soon as its picture is predicted."""
-    first = max(len("picture"), *(len(str(path)) for path in paths))
+    """Lines for people, in columns; each comes as soon as its photo is predicted."""
+    first = max(len("photo"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))
     header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
-    start = f"{'picture':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
+    start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
     yield f"{start}  {header}{'  set' if sets else ''}"
     for classification in classifications:
         values = "  ".join(
@@ -145,7 +145,7 @@ def _comma_separated(
 def _json_lines(
     classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
 ) -> Iterator[str]:
-    """One JSON object a picture."""
+    """One JSON object a photo."""
     for classification in classifications:
         prediction = classification.prediction
         probabilities = {
@@ -182,7 +182,7 @@ def _csv_line(values: Sequence[str]) -> str:
 def _print_or_write(
     lines: Iterable[str], output: Path | None, unreadable: Sequence[PictureError], count: int
 ) -> None:
-    """Prints lines as they come, or writes them all at the end, unless no picture could be read."""
+    """Prints lines as they come, or writes them all at the end, unless no photo could be read."""
     if output is None:
         for line in lines:
             print(line, flush=True)
@@ -196,19 +196,17 @@ def _print_or_write(
 def _refuse_equal_names(paths: Sequence[Path]) -> None:
     name, count = Counter(path.name for path in paths).most_common(1)[0]
     if count > 1:
-        raise OptionError(f"--explain: {count} pictures are called '{name}'; explain them folder by folder")
+        raise OptionError(f"--explain: {count} photos are called '{name}'; explain them folder by folder")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
-        "predict", "Classify pictures. For research and education only: not a medical device."
-    )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
+    parser = make_parser("predict", "Classify photos. For research and education only: not a medical device.")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a photo, or a folder of them")
     add_model_options(parser)
     add_sets_option(parser)
     parser.add_argument("--format", choices=tuple(_FORMATS), default="table", help="of the predictions")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
     parser.add_argument(
-        "--explain", type=Path, metavar="DIR", help="write each picture there with its heat map"
+        "--explain", type=Path, metavar="DIR", help="write each photo there with its heat map"
     )
     return parser

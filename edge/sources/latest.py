@@ -13,17 +13,17 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers nothing for so long is lost, whether it has said so or not.
+# A live source that delivers nothing for this long is lost, whether it reported that or not.
 SILENT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A frame as the consumer gets it.
+    """A frame on its way to the consumer.
 
     Attributes:
         capture_ms: how long the source took for it: waiting for the camera, transfer, decoding.
-        dropped: frames of the source so far that no consumer saw.
+        dropped: how many frames of the source no consumer saw so far.
     """
 
     frame: Frame
@@ -33,10 +33,10 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Outage:
-    """A live source delivers nothing for now.
+    """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: in one line, and what is done about it.
+        reason: one line with the reason, and what is done about it.
     """
 
     reason: str
@@ -52,11 +52,11 @@ def _capture(source: FrameSource) -> Arrival | None:
 
 
 class LatestFrame:
-    """The newest frame of a live source; of any other source, each frame in order.
+    """Delivers the newest frame of a live source; of any other source, each frame in order.
 
-    A live source is read in a thread from entry to exit, so that a slow consumer gets a fresh frame
-    and not a queue of old ones; the frames between are counted as dropped. At most one frame is held.
-    The source stays the caller's to close, after the exit.
+    From entry to exit a thread reads a live source, so that a slow consumer gets a fresh frame and not a queue of old
+    ones. The frames in between are counted as dropped. At most one frame is kept. The caller closes the source, after
+    the exit.
     """
 
     def __init__(self, source: FrameSource) -> None:

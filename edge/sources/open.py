@@ -22,7 +22,7 @@ __all__ = ["KNOWN", "open_source"]
 
 KNOWN = (
     "0, /dev/video0, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
-    "a picture, a folder, demo"
+    "a photo, a folder, demo"
 )
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 

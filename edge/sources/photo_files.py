@@ -42,5 +42,5 @@ def open_folder(folder: Path) -> PhotoFiles:
     """
     paths = find_pictures(folder)
     if not paths:
-        raise SourceError(f"there is no picture in the folder '{folder}'")
+        raise SourceError(f"there is no photo in the folder '{folder}'")
     return PhotoFiles(paths)

@@ -1,9 +1,9 @@
-"""A live source that outlives its camera: what is lost is opened again, and a frozen picture is lost too.
+"""A live source that reconnects: it opens a lost source again, and treats a frozen one as lost.
 
-A frame that is equal to the one before, byte for byte, is left out and counted: a sensor's noise makes no
-two pictures alike, so that it is an old picture again, which has nothing new to say. Where nothing else came
-for `FROZEN_S`, the picture is frozen and the camera lost. A picture of a single grey level is no evidence of
-that, because a clipped sensor, dark behind its cap or white in glare, does repeat itself; it is passed on.
+A frame that equals the one before, byte for byte, is left out and counted: because of a sensor's noise no two frames
+are alike, so that it is the old frame again. If nothing else arrives for `FROZEN_S`, the source is frozen, and the
+camera lost. A frame of a single grey level is passed on, because a clipped sensor, dark behind its cap or white in
+glare, does repeat itself.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# Cameras of 5 frames a second are streamed as 30, each of their pictures six times, which is 0.2 s.
+# Some streams of 30 frames a second come from cameras of 5 and show each frame six times, for 0.2 s.
 FROZEN_S = 1.0
-# Between attempts to open a lost source: twice as long each time.
+# The wait between attempts to open a lost source; it doubles each time.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
-# A read of a lost source comes back after so long, for the loop to go on.
+# A read of a lost source returns after this long, so that the loop goes on.
 TICK_S = 0.25
-# Most frames differ in every 16th pixel of every 16th row, and need no whole comparison.
+# Most frames already differ in every 16th pixel of every 16th row, and need no full comparison.
 _SAMPLING = 16
 
 
 class Reconnecting(FrameSource):
-    """A live source that `read` opens again when it is lost, by ``reopen``; its frames are counted on.
+    """A live source that `read` opens again after it was lost. The numbers of its frames continue.
 
-    Where it is lost, `read` raises SourceLost, and may be called again.
+    While it is lost, `read` raises SourceLost; call it again.
 
     Args:
-        source: open; it is closed when it is lost, and by `close`.
+        source: an open source; it is closed when it is lost, and by `close`.
         reopen: opens the same source, or raises SourceError.
     """
 
@@ -70,10 +70,10 @@ class Reconnecting(FrameSource):
             self._source.close()
 
     def _fresh_frame(self, source: FrameSource) -> Frame | None:
-        """The next frame that is not the one before again.
+        """The next frame that does not equal the one before.
 
         Raises:
-            SourceError: the source's own, or the picture is frozen.
+            SourceError: the source's own, or the source is frozen.
         """
         while (frame := source.read()) is not None:
             self._number += 1
@@ -82,7 +82,7 @@ class Reconnecting(FrameSource):
                 return replace(frame, number=self._number - 1, repeated=self._repeated)
             self._repeated += 1
             if frame.captured_at - self._fresh_s >= FROZEN_S:
-                raise SourceError(f"'{frame.name}' is frozen: it sends the same picture again and again")
+                raise SourceError(f"'{frame.name}' is frozen: it sends the same frame again and again")
         return None
 
     def _is_repeated(self, image: NDArray[np.uint8]) -> bool:
@@ -95,7 +95,7 @@ class Reconnecting(FrameSource):
         return np.array_equal(image, before)
 
     def _try_again(self) -> FrameSource:
-        """The source, opened again where that is due.
+        """The source, opened again if an attempt is due.
 
         Raises:
             SourceLost: it is not due yet, or the source cannot be opened.
@@ -113,7 +113,7 @@ class Reconnecting(FrameSource):
         return self._source
 
     def _lost(self) -> SourceLost:
-        """The error of a failed attempt; the next one is put off."""
+        """The error of a failed attempt; the next one waits longer."""
         wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
         self._due_s = time.monotonic() + wait_s
         self._attempts += 1

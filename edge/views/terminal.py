@@ -1,4 +1,4 @@
-"""Moments in a terminal: the picture in half-block characters, and the figures beside or below it."""
+"""Results in a terminal: the frame in half-block characters, and the figures beside or below it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dermedge.edge.views.text import (
 
 __all__ = ["TerminalView", "half_blocks", "plain_line", "render"]
 
-# A terminal takes some 40 kB a picture, which a slow line or a Pi should not carry 30 times a second.
+# A terminal takes some 40 kB a frame, which a slow line or a Pi should not carry 30 times a second.
 _DRAW_INTERVAL_S = 1 / 15
 _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
@@ -122,7 +122,7 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
-    """A picture as lines of upper half blocks, two pixels a cell, as large as fits.
+    """An image as lines of upper half blocks, two pixels a cell, as large as fits.
 
     A colour is written only where it changes, and its lowest two bits are left out, so that it seldom does.
     """
@@ -150,7 +150,7 @@ def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
 
 
 def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, int]:
-    """Columns and rows of cells, two pixels high, that the picture takes of what there is."""
+    """Columns and rows of cells, two pixels high, that the image takes of those that there are."""
     height, width = image_bgr.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
@@ -188,7 +188,7 @@ def _panel_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _compact_lines(result: FrameResult, columns: int) -> list[str]:
-    """The same in few lines, to leave a small terminal's height to the picture."""
+    """The same in few lines, so that a small terminal has room for the frame."""
     figures = [f"{rate_line(result.fps, None) or '- fps'}, {result.counts.dropped} dropped"]
     if result.classification is not None:
         figures[0] += f", age {result.classification.frame_age_ms:.0f} ms"

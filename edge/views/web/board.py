@@ -32,7 +32,7 @@ class EncodedFrame:
     """An encoded result.
 
     Attributes:
-        number: counts the results; the picture of a later one has a greater number.
+        number: counts the results; a later result has a greater number.
     """
 
     number: int
@@ -40,7 +40,7 @@ class EncodedFrame:
 
 
 class _Encoder:
-    """The last picture of a kind, with the heat map or without, and when the next one may be made."""
+    """The last JPEG with the heat map, or without it, and when the next one may be made."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -66,7 +66,7 @@ class Board:
         self._folder = folder
         self._lock = threading.Lock()
         self._number = 0
-        self._moment: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._plain, self._hot = _Encoder(), _Encoder()
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._is_answering = False
@@ -79,7 +79,7 @@ class Board:
         """Takes the newest result; nothing is drawn or encoded here."""
         with self._lock:
             self._number += 1
-            self._moment = result
+            self._result = result
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
@@ -92,7 +92,7 @@ class Board:
     def state(self) -> dict[str, Any]:
         """The newest result as the JSON lines have it, and the last answers, the newest first."""
         with self._lock:
-            result, history = self._moment, list(self._history)
+            result, history = self._result, list(self._history)
         return {
             "result": to_json(result) if result else None,
             "history": history[::-1],
@@ -111,7 +111,7 @@ class Board:
         with encoder.lock:
             now = time.monotonic()
             with self._lock:
-                number, result = self._number, self._moment
+                number, result = self._number, self._result
             is_new = encoder.picture is None or encoder.picture.number != number
             if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
@@ -121,7 +121,7 @@ class Board:
             return encoder.picture
 
     def save(self, heat: bool) -> str | None:
-        """Writes the newest moment's picture on this device; its file name, or None before the first frame.
+        """Writes the newest result as an image on this device; its file name, or None before the first frame.
 
         Args:
             heat: as that of `picture`.
@@ -129,7 +129,7 @@ class Board:
         Raises:
             StorageError: it cannot be written.
         """
-        result = self._moment
+        result = self._result
         if result is None or result.frame is None:
             return None
         path = self._folder / f"dermedge-{result.frame.number:06d}.png"
@@ -138,7 +138,7 @@ class Board:
 
     def metrics(self) -> Iterator[str]:
         """Lines in the text format of Prometheus."""
-        result = self._moment
+        result = self._result
         yield from _metric("info", "gauge", [(self.facts, 1)])
         yield from _metric("viewers", "gauge", [({}, self._viewers)])
         if result is None:

@@ -25,7 +25,7 @@ def test_a_folder_becomes_a_table_with_a_row_a_picture(
 ) -> None:
     assert predict(model_path, pictures) == 0
     header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split()[:3] == ["picture", "label", "probability"]
+    assert header.split()[:3] == ["photo", "label", "probability"]
     assert first.startswith(str(pictures / "b.png"))
     assert second.startswith(str(pictures / "deeper" / "c.jpg"))
 
@@ -126,8 +126,8 @@ def test_an_unreadable_picture_is_named_and_the_others_are_predicted(
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 3
     damaged, missing = captured.err.splitlines()
-    assert "a.png' is not a picture" in damaged
-    assert "cannot read the picture" in missing
+    assert "a.png' is not a photo" in damaged
+    assert "cannot read the photo" in missing
     assert "missing.png" in missing
 
 
@@ -186,7 +186,7 @@ def test_explain_refuses_pictures_that_would_overwrite_each_other(
 ) -> None:
     cv2.imwrite(str(pictures / "deeper" / "b.png"), cv2.imread(str(pictures / "b.png")))
     assert predict(model_path, pictures, "--explain", tmp_path / "explained") == 2
-    assert "2 pictures are called 'b.png'" in capsys.readouterr().err
+    assert "2 photos are called 'b.png'" in capsys.readouterr().err
     assert not (tmp_path / "explained").exists()
 
 
@@ -196,7 +196,7 @@ def test_an_empty_folder_is_one_line(
     assert predict(model_path, tmp_path) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "no picture in the folder" in captured.err
+    assert "no photo in the folder" in captured.err
     assert len(captured.err.splitlines()) == 1
 
 

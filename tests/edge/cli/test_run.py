@@ -187,7 +187,7 @@ def test_an_empty_folder_is_one_line_and_nothing_is_written(
 ) -> None:
     (tmp_path / "empty").mkdir()
     assert run(model_path, "--source", tmp_path / "empty", "--save", tmp_path / "a.png") == 2
-    assert "no picture in the folder" in only_error(capsys)
+    assert "no photo in the folder" in only_error(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
@@ -196,7 +196,7 @@ def test_an_unreadable_picture_stops_with_its_name(
 ) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"")
     assert run(model_path, "--source", tmp_path, "--save", tmp_path / "a.png") == 2
-    assert "bad.jpg' is not a picture" in only_error(capsys)
+    assert "bad.jpg' is not a photo" in only_error(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jpg"]
 
 

@@ -61,7 +61,7 @@ def test_a_folder_delivers_its_pictures_in_order_at_any_depth(pictures: Path) ->
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no picture in the folder"):
+    with pytest.raises(SourceError, match="no photo in the folder"):
         open_source(str(tmp_path))
 
 

@@ -313,7 +313,7 @@ def test_a_broken_photo_is_one_line_and_writes_nothing(
     whole = next(lesions.rglob("nevus/*.png"))
     (tmp_path / "set" / "nevus" / "broken.png").write_bytes(whole.read_bytes()[:60])
     assert run(model_path, "--data", tmp_path / "set", "--output", tmp_path / "out") == 2
-    assert "broken.png' is not a picture that can be decoded" in capsys.readouterr().err
+    assert "broken.png' is not a photo that can be decoded" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
