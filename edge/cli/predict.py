@@ -78,7 +78,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
 def _predict(
     paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
 ) -> Iterator[Classification]:
-    """Readings of the photos that can be decoded; the errors of the others are put into ``unreadable``."""
+    """Classifies the photos that can be decoded; appends the errors of the others to ``unreadable``."""
     for path in paths:
         with PhotoFiles([path]) as source:
             try:

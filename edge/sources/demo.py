@@ -1,9 +1,9 @@
-"""The embedded demo: a camera drifting over skin, drawn by this module. No file, no network, no patient.
+"""The embedded demo: a camera drifting over skin, painted by this module. No file, no network, no patient.
 
 GENERATED PICTURES. Nothing here is a photo of skin, and what a classifier says of it means nothing: the
 demo shows that capture, classifier and views work together. It is deterministic: frame n is always the same.
 
-A strip of skin with eight stations is drawn once; each frame is a window of it that moves and zooms.
+A strip of skin with eight stations is painted once; each frame is a window of it that moves and zooms.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WIDTH, _HEIGHT, FPS = 640, 480, 30
 _PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
-_Image = NDArray[np.float32]  # [h, w, 3], 0 to 255, blue first, while it is being drawn
+_Image = NDArray[np.float32]  # [h, w, 3], 0 to 255, blue first, while it is being painted
 _Field = NDArray[np.float32]  # [h, w]
 _Random = np.random.Generator
 _Bgr = tuple[float, float, float]
@@ -95,12 +95,12 @@ def _strip() -> NDArray[np.uint8]:
     tone = _noise(random, _PITCH, width, 240)
     blush = _noise(random, _PITCH, width, 90)
     relief = _furrows(random, _PITCH, width)
-    for index, draw in enumerate(STATIONS):
+    for index, paint in enumerate(STATIONS):
         columns = slice(index * _PITCH, (index + 1) * _PITCH)
         image = _skin(tone[:, columns], blush[:, columns], relief[:, columns])
-        draw(image, random)
-        if draw not in _OBJECTS:
-            _draw_hairs(image, random, 14)
+        paint(image, random)
+        if paint not in _OBJECTS:
+            _paint_hairs(image, random, 14)
         strip[:, columns] = np.clip(image, 0, 255).astype(np.uint8)
     return np.concatenate([strip[:, -_PITCH:], strip, strip[:, :_PITCH]], axis=1)
 
@@ -314,7 +314,7 @@ def _carcinoma(image: _Image, random: _Random) -> None:
     _mix(image, (40, 34, 122), 0.85 * _dots(random, _step(out, 0.85, 0.75), 22, (2, 7)))
 
 
-def _draw_hairs(image: _Image, random: _Random, count: int) -> None:
+def _paint_hairs(image: _Image, random: _Random, count: int) -> None:
     """Fine hairs in about one direction, each with its shadow, none of which crosses the station's edge."""
     t = np.linspace(0, 1, 24)
     hairs = np.zeros((_PITCH, _PITCH), np.float32)

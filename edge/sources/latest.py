@@ -121,7 +121,7 @@ class LatestFrame:
                 try:
                     arrival = _capture(self._source)
                 except SourceLost as error:
-                    self._tell(Outage(str(error)))
+                    self._report(Outage(str(error)))
                     continue
                 if arrival is None:
                     break
@@ -138,7 +138,7 @@ class LatestFrame:
             self._slot = Arrival(arrival.frame, arrival.capture_ms, self._dropped)
             self._changed.notify()
 
-    def _tell(self, outage: Outage) -> None:
+    def _report(self, outage: Outage) -> None:
         with self._changed:
             self._drop()
             self._outage = outage

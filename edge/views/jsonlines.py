@@ -1,4 +1,4 @@
-"""Moments for programs: one JSON object a line on standard output."""
+"""Results for programs: one JSON object a line on standard output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class JsonLinesView:
     """
 
     def __init__(self) -> None:
-        self._said: tuple[str, str] | None = None
+        self._printed: tuple[str, str] | None = None
 
     def __enter__(self) -> JsonLinesView:
         return self
@@ -32,10 +32,10 @@ class JsonLinesView:
         pass
 
     def show(self, result: FrameResult) -> bool:
-        saying = (result.state, result.hint)
-        if result.state is not State.CAMERA_LOST or saying != self._said:
+        update = (result.state, result.hint)
+        if result.state is not State.CAMERA_LOST or update != self._printed:
             print(json.dumps(to_json(result), ensure_ascii=False), flush=True)
-        self._said = saying
+        self._printed = update
         return True
 
     def finish(self) -> None:

@@ -68,7 +68,7 @@ class RecordView:
             _sync_folder(self.path)
         except OSError as error:
             raise storage_error(self._folder, error) from error
-        self._tell_if_full()
+        self._report_if_full()
         return self
 
     def __exit__(
@@ -80,15 +80,15 @@ class RecordView:
         now = time.monotonic()
         changed = result.state is not self._state
         if self._room > 0 and (changed or now >= self._due_s):
-            self._keep(result, with_picture=changed and result.state in ANSWERED)
+            self._keep(result, with_photo=changed and result.state in ANSWERED)
             self._state, self._due_s = result.state, now + _INTERVAL_S
         return True
 
     def finish(self) -> None:
         pass
 
-    def _keep(self, result: FrameResult, with_picture: bool) -> None:
-        picture = self._keep_picture(result) if with_picture else None
+    def _keep(self, result: FrameResult, with_photo: bool) -> None:
+        picture = self._keep_photo(result) if with_photo else None
         line = json.dumps({**to_json(result), "picture": picture}, ensure_ascii=False) + "\n"
         content = line.encode()
         try:
@@ -99,7 +99,7 @@ class RecordView:
         except OSError as error:
             raise storage_error(self.path / LINES_NAME, error) from error
         self._room -= len(content)
-        self._tell_if_full()
+        self._report_if_full()
 
     def _write_session(self) -> None:
         """Writes session.json; where the disk is full, no empty folder stays."""
@@ -110,11 +110,11 @@ class RecordView:
             self.path.rmdir()
             raise
 
-    def _tell_if_full(self) -> None:
+    def _report_if_full(self) -> None:
         if self._room <= 0:
             print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
 
-    def _keep_picture(self, result: FrameResult) -> str | None:
+    def _keep_photo(self, result: FrameResult) -> str | None:
         """Writes the frame as the camera saw it; its file's name."""
         if result.frame is None:
             return None

@@ -36,24 +36,24 @@ class ServiceView:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def __enter__(self) -> ServiceView:
-        self._tell("READY=1")
+        self._notify("READY=1")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
         self._socket.close()
 
     def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + self._interval_s
-            self._tell(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (result.state, result.hint)))}")
+            self._notify(f"WATCHDOG=1\nSTATUS={': '.join(filter(None, (result.state, result.hint)))}")
         return True
 
     def finish(self) -> None:
         pass
 
-    def _tell(self, message: str) -> None:
+    def _notify(self, message: str) -> None:
         self._socket.sendto(message.encode(), self._address)

@@ -50,11 +50,11 @@ _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 class TerminalView:
     """Draws on the terminal's other screen, which gives way to the first one at the exit.
 
-    Where standard output does not draw, it prints a plain line about once a second.
+    If standard output is not such a terminal, it prints a plain line about once a second.
     """
 
     def __init__(self) -> None:
-        self._live = _draws()
+        self._live = _is_interactive()
         self._due = 0.0
 
     def __enter__(self) -> TerminalView:
@@ -240,12 +240,12 @@ def _cut(text: str, columns: int) -> str:
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Columns and rows of the terminal that standard output is; a resize shows at the next drawing."""
+    """Columns and rows of the terminal that standard output is; a resize takes effect at the next update."""
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 
 
-def _draws() -> bool:
+def _is_interactive() -> bool:
     """Whether standard output is a terminal with a moving cursor, wanted colours, and Unicode."""
     asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")

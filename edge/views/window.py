@@ -1,4 +1,4 @@
-"""Moments in a window, where OpenCV has windows: q quits, s saves, h shows heat, space freezes.
+"""Results in a window, if this OpenCV has windows: q quits, s saves, h shows heat, space freezes.
 
 The OpenCV that dermedge installs has none, because windows need libGL, which a bare machine lacks. To get
 one: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
@@ -75,7 +75,7 @@ class WindowView:
             height, width = paint_result(result).shape[:2]
             cv2.resizeWindow(_TITLE, width, height)
         self._last = result
-        self._redraw(result)
+        self._repaint(result)
         going_on = self._handle_key(result, _KEY_WAIT_MS)
         while going_on and self._frozen:
             going_on = self._handle_key(result, _FROZEN_WAIT_MS)
@@ -85,7 +85,7 @@ class WindowView:
         while self._last is not None and self._handle_key(self._last, _FROZEN_WAIT_MS):
             pass
 
-    def _redraw(self, result: FrameResult) -> None:
+    def _repaint(self, result: FrameResult) -> None:
         cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
@@ -95,7 +95,7 @@ class WindowView:
             self._frozen = not self._frozen
         elif key == ord("h"):
             self._heat = not self._heat
-            self._redraw(result)
+            self._repaint(result)
         elif key == ord("s") and result.frame is not None:
             path = Path(f"dermedge-{result.frame.number:06d}.png")
             write_bytes(path, encode_image(paint_result(result, self._heat), path.suffix))

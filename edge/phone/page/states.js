@@ -1,4 +1,4 @@
-// What is said at each moment: smoothing and states of edge/states.py.
+// The state machine: smoothing and states of edge/states.py.
 
 const TIME_CONSTANT_S = 0.3;
 const SETTLE_S = 0.6;
@@ -49,7 +49,7 @@ class Smoother {
   }
 }
 
-// Each method tells of one moment, and gives { state, hint }.
+// Each method reports one event to the machine, and returns { state, hint }.
 export class StateMachine {
   constructor() {
     this.smoother = new Smoother();

@@ -129,7 +129,7 @@ async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
     A viewer that does not read is waited for by its own task alone, and misses what came meanwhile.
     """
     shown = 0
-    with _counted(board):
+    with _counting_viewer(board):
         while not board.is_closed:
             if not board.has_news(shown, heat):
                 await asyncio.sleep(_POLL_S)
@@ -147,7 +147,7 @@ def _part(picture: EncodedFrame) -> bytes:
 
 
 @contextmanager
-def _counted(board: Board) -> Iterator[None]:
+def _counting_viewer(board: Board) -> Iterator[None]:
     """FrameCounts a viewer as long as it is there."""
     board.count_viewer(1)
     try:
