@@ -190,9 +190,9 @@ def test_a_disk_that_fills_while_it_records_is_one_line_and_status_2(
     source = ["--source", str(lesion_video), "--json", "--record", str(tmp_path)]
     real = record.RecordView._keep
 
-    def keep(view: record.RecordView, result: FrameResult, with_picture: bool) -> None:
+    def keep(view: record.RecordView, result: FrameResult, with_photo: bool) -> None:
         monkeypatch.setattr(record.os, "fsync", full)
-        real(view, result, with_picture)
+        real(view, result, with_photo)
 
     monkeypatch.setattr(record.RecordView, "_keep", keep)
     assert cli.main(["run", "--model", str(model_path), *source]) == 2
