@@ -36,7 +36,7 @@ class TableFormat:
         otherwise: the diagnosis where none of ``one_hot`` is 1.
         closed: whether a diagnosis that is not known is a damaged row.
         lesion: columns with the id of the lesion.
-        lesion_space: distinguishes ids of lesions that are plain numbers from those of other tables.
+        lesion_of_patient: whether the id of a lesion means one only together with the person.
         patient: columns with the id of the person.
         same_photo: a column with the id of another file of the same photo.
         people: fact of `Photo` -> its columns.
@@ -53,7 +53,7 @@ class TableFormat:
     otherwise: str = ""
     closed: bool = False
     lesion: tuple[str, ...] = ()
-    lesion_space: str = ""
+    lesion_of_patient: bool = False
     patient: tuple[str, ...] = ()
     same_photo: str = ""
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -130,7 +130,8 @@ FORMATS = (
         labels=("diagnostic",),
         closed=True,
         lesion=("lesion_id",),
-        lesion_space="PAD-UFES-20 lesion ",
+        # one number is given to lesions of several persons: 651 is of PAT_302 and of PAT_1180
+        lesion_of_patient=True,
         patient=("patient_id",),
         people={
             "age": ("age",),

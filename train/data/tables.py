@@ -343,7 +343,8 @@ class _Joined:
             self._take_label(index, path, label, known)
         for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
             if value := _first(row, columns):
-                shared = value if name == "patient" else known.lesion_space + value
+                within_patient = name == "lesion" and known.lesion_of_patient
+                shared = f"{_first(row, known.patient)} lesion {value}" if within_patient else value
                 facts.groups.setdefault(shared)
                 told[_present(row, columns)] += 1
                 if name == "lesion":

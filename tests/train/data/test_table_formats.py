@@ -165,7 +165,7 @@ def test_pad_ufes(tmp_path: Path) -> None:
     )
     facts = facts_of(tmp_path, PAD, row, "PAT_46_881_939.webp")
     assert (facts.original_label, facts.diagnosis) == ("ACK", "actinic keratosis")
-    assert set(facts.groups) == {"PAT_46", "PAD-UFES-20 lesion 881"}
+    assert set(facts.groups) == {"PAT_46", "PAT_46 lesion 881"}
     assert facts.people == {
         "age": "55",
         "sex": "female",
@@ -223,3 +223,14 @@ def test_which_of_two_tables_is_believed(tmp_path: Path, first: str, second: str
         path.write_text(text.format(ISIC) + "\n")
     for order in (paths, paths[::-1]):
         assert read_tables(order, [photo]).facts[0].diagnosis == believed
+
+
+def test_a_number_of_a_lesion_of_two_persons_is_two_lesions(tmp_path: Path) -> None:
+    names = ["PAT_302_651_529", "PAT_1180_651_559"]
+    photos = [FoundPhoto(tmp_path / f"{name}.png", tmp_path, ()) for name in names]
+    rows = [f"PAT_302,651,BCC,{names[0]}.png", f"PAT_1180,651,NEV,{names[1]}.png"]
+    (tmp_path / "metadata.csv").write_text(
+        "\n".join(["patient_id,lesion_id,diagnostic,img_id", *rows]) + "\n"
+    )
+    facts = read_tables([tmp_path / "metadata.csv"], photos).facts
+    assert set(facts[0].groups).isdisjoint(facts[1].groups)

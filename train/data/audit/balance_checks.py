@@ -1,8 +1,9 @@
-"""Classes that are rare, or come from one set."""
+"""Classes that are rare or come from one set, sets that tell the class, and lesions with many photos."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from statistics import median
 
 from dermedge.train.data.audit.findings import (
     NOTE,
@@ -15,12 +16,24 @@ from dermedge.train.data.audit.material import (
     AuditMaterial,
 )
 
-__all__ = ["check_imbalance", "check_one_source"]
+__all__ = [
+    "check_imbalance",
+    "check_many_photos_of_a_lesion",
+    "check_one_source",
+    "check_set_of_one_class",
+    "check_small_set",
+]
 
 # Files of the largest class for one of the smallest.
 _MAX_IMBALANCE = 10
 # Of the files of a class; more from one of several sets, and the set is as good as the class.
 _MAX_FROM_ONE_SOURCE = 0.9
+# Of the labelled files of a set; more of one class, and whoever knows the set knows the class.
+_MAX_OF_ONE_CLASS = 0.9
+# A set whose photos have less than this share of the other sets' smaller side is blurred beside them.
+_SMALL_SHARE = 0.5
+# Photos of one lesion; more are no more lesions.
+_MANY_PHOTOS = 5
 
 
 def check_one_source(material: AuditMaterial) -> AuditFinding | None:
@@ -44,6 +57,69 @@ def check_one_source(material: AuditMaterial) -> AuditFinding | None:
     )
 
 
+def check_set_of_one_class(material: AuditMaterial) -> AuditFinding | None:
+    totals = Counter(file.source for file in material.photos if file.truth)
+    counts = Counter((file.source, file.truth) for file in material.photos if file.truth)
+    mostly = {
+        source: label
+        for (source, label), count in counts.items()
+        if len(totals) > 1 and count > _MAX_OF_ONE_CLASS * totals[source]
+    }
+    return finding_of(
+        "set of one class",
+        WARNING,
+        f"with more than {_MAX_OF_ONE_CLASS:.0%} of one class",
+        (DefectCase(source, (), "", source) for source in mostly),
+        "The set tells the class: a network that recognizes its camera has the answer. Sample by class and set, "
+        "and score the classes within each set.",
+        "set",
+        lambda source: (
+            f"{source}: {counts[source, mostly[source]]:,} of {totals[source]:,} are {mostly[source]}"
+        ),
+    )
+
+
+def check_small_set(material: AuditMaterial) -> AuditFinding | None:
+    sides: dict[str, list[int]] = defaultdict(list)
+    for file in material.photos:
+        if not file.problem:
+            sides[file.source].append(min(file.width, file.height))
+    medians = {source: median(values) for source, values in sides.items()}
+    usual = median(medians.values()) if medians else 0
+    small = [source for source, side in medians.items() if side < _SMALL_SHARE * usual]
+    return finding_of(
+        "small set",
+        WARNING,
+        f"whose photos are less than {_SMALL_SHARE:.0%} as large as those of the other sets",
+        (DefectCase(source, (), "", source) for source in small),
+        "They are blurred beside the others, and blur tells the set. Resize all photos at random in training, and let "
+        "no class come from such a set alone.",
+        "set",
+        lambda source: f"{source}: {medians[source]:g} pixels, the median set {usual:g}",
+    )
+
+
+def check_many_photos_of_a_lesion(material: AuditMaterial) -> AuditFinding | None:
+    lesions: dict[str, set[int]] = defaultdict(set)
+    labels: dict[str, str] = {}
+    for index, file in enumerate(material.photos):
+        if file.lesion_id:
+            lesions[file.lesion_id].add(material.first_of[index])
+            labels.setdefault(file.lesion_id, file.truth or "no label")
+    return finding_of(
+        "many photos of a lesion",
+        NOTE,
+        f"with more than {_MANY_PHOTOS} different photos",
+        (
+            DefectCase(labels[lesion], tuple(sorted(photos))[:2], f"{len(photos)} photos of {lesion}", lesion)
+            for lesion, photos in lesions.items()
+            if len(photos) > _MANY_PHOTOS
+        ),
+        "Many photos of one lesion are not many lesions. Sample by lesion, and read intervals over lesions.",
+        "lesion",
+    )
+
+
 def check_imbalance(material: AuditMaterial) -> AuditFinding | None:
     totals = Counter(file.truth for file in material.photos if file.truth)
     most, largest = max(totals.items(), key=lambda item: item[1], default=("", 0))
@@ -56,7 +132,7 @@ def check_imbalance(material: AuditMaterial) -> AuditFinding | None:
             for label, count in totals.items()
             if count * _MAX_IMBALANCE < largest
         ),
-        "'dermedge train' draws the classes equally often; read each class's recall, not the accuracy.",
+        "'dermedge train' samples rare classes more often; read each class's recall, not the accuracy.",
         "class",
         lambda label: f"{label}: {totals[label]:,} for {largest:,}",
     )

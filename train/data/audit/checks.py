@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dermedge.train.data.audit.balance_checks import check_imbalance, check_one_source
+from dermedge.train.data.audit.balance_checks import (
+    check_imbalance,
+    check_many_photos_of_a_lesion,
+    check_one_source,
+    check_set_of_one_class,
+    check_small_set,
+)
 from dermedge.train.data.audit.file_checks import (
     check_one_id_two_pictures,
     check_plain,
@@ -46,7 +52,10 @@ CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
     check_tiny,
     check_plain,
     check_one_source,
+    check_set_of_one_class,
+    check_small_set,
     check_imbalance,
+    check_many_photos_of_a_lesion,
     check_cut,
     check_all_square,
     check_unlabelled,

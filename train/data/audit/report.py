@@ -14,6 +14,7 @@ import cv2
 from dermedge import DISCLAIMER
 from dermedge.edge.errors import PictureError
 from dermedge.edge.photos import read_picture
+from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding, plural
 from dermedge.train.data.audit.run import Audit
 from dermedge.train.pages import json_head, render
@@ -60,12 +61,8 @@ def summary(audit: Audit) -> str:
 def _sets_text(audit: Audit) -> str:
     classes = _classes(audit)
     sources = sorted({file.source for file in audit.photos})
-    width = max(map(len, [*classes, "sizes"]))
-    columns = {source: max(9, len(source)) for source in sources}
-    lines = [f"{'':<{width}}  " + "  ".join(f"{source:>{columns[source]}}" for source in sources)]
-    for label, counts in classes.items():
-        cells = (f"{counts[source] or '-':>{columns[source]}}" for source in sources)
-        lines.append(f"{label:<{width}}  " + "  ".join(cells))
+    rows = [(label, *(str(counts[one] or "-") for one in sources)) for label, counts in classes.items()]
+    lines = aligned_lines([("", *sources), *rows])
     for source in sources:
         lines.append(f"{source}: {plural(_files_of(audit, source), 'file')}, {_sizes(audit, source)}")
     tables = ", ".join(table.name for table in audit.tables) or "none"
