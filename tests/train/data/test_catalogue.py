@@ -400,22 +400,6 @@ def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, content: bytes, 
         build_catalogue([root])
 
 
-def test_real_tables_join_the_real_photos_without_a_leak(real_data: Path) -> None:
-    catalogue = build_catalogue([real_data])
-    assert find_leaks(catalogue.photos) == []
-    counts = Counter(photo.label for photo in catalogue.photos)
-    assert counts["melanoma"] > 1000
-    assert counts["dermatofibroma"] > 100
-    # kaggle9's folder of seborrheic keratoses holds copies of melanomas, which the tables know
-    copies = [p for p in catalogue.photos if "seborrheic keratosis" in p.path and p.diagnosis == "melanoma"]
-    assert copies
-    # an id that came in two sizes is one group
-    groups_of_id: dict[str, set[str]] = {}
-    for photo in catalogue.photos:
-        groups_of_id.setdefault(photo.image_id, set()).add(photo.group)
-    assert all(len(groups) == 1 for groups in groups_of_id.values())
-
-
 def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> None:
     rows = [
         ("a", "shared", "s1", "train"),
