@@ -1,1 +1,1 @@
-"""Experiments on this project itself. They run from a checkout and are not in the wheel."""
+"""Experiments on this project. They run from a checkout: `python -m dermedge.benchmarks.lab` lists them."""

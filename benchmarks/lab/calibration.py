@@ -1,9 +1,9 @@
-"""What the choice of calibration photos and of ranges does to an int8 file: one run, each choice by itself.
+"""Compares choices of calibration photos and activation ranges for int8 conversion, one run at a time.
 
     python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
-Photos are drawn evenly over the classes, or as the training split has them. Every file is run by the device
-runtime beside the float network on all validation photos.
+Calibration photos are sampled evenly over the classes, or as they come in the training split. The device runtime
+runs every file on all validation photos, beside the float network.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _EVENLY, _AS_THEY_COME = "evenly", "as they come"
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """One choice, and what became of it on the validation photos.
+    """The results of one choice on the validation photos.
 
     Attributes:
-        photos: to calibrate on.
-        drawn: how.
-        ranges: method, as `dermedge.convert.to_tflite.Form` names it.
-        agreement: share of the photos that get the class of the float network.
-        logits_apart: mean absolute difference of the logits.
-        balanced_accuracy: by the most probable class.
+        photos: number of calibration photos.
+        sampling: evenly over the classes, or as they come in the training split.
+        ranges: method, as in `dermedge.convert.to_tflite.form.Form`.
+        agreement: part of the photos whose class is that of the float network.
+        logits_apart: mean absolute difference of the logits from the float network's.
+        balanced_accuracy: of the most probable class.
     """
 
     photos: int
-    drawn: str
+    sampling: str
     ranges: str
     agreement: float
     logits_apart: float
@@ -49,16 +49,24 @@ class CalibrationResult:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints a Markdown table."""
-    parser = experiment_parser("calibration", "Calibration choices of int8, measured against each other.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a folder of dermedge train")
-    parser.add_argument("--counts", type=positive_int, nargs="+", default=_COUNTS, help="calibration photos")
+    """Prints a Markdown table; returns the exit status."""
+    parser = experiment_parser(
+        "calibration", "Compare choices of calibration photos and activation ranges for int8 conversion."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="convert this run of dermedge train")
+    parser.add_argument(
+        "--counts",
+        type=positive_int,
+        nargs="+",
+        default=_COUNTS,
+        help="compare these numbers of calibration photos",
+    )
     options = parser.parse_args(argv)
-    print("| photos | drawn | ranges | same class as float | logits apart | balanced accuracy |")
+    print("| photos | sampling | ranges | same class as float | logits apart | balanced accuracy |")
     print("| ---: | --- | --- | ---: | ---: | ---: |")
     for row in _measure(options.run, options.counts):
         print(
-            f"| {row.photos} | {row.drawn} | {row.ranges} | {row.agreement:.1%} | {row.logits_apart:.3f} "
+            f"| {row.photos} | {row.sampling} | {row.ranges} | {row.agreement:.1%} | {row.logits_apart:.3f} "
             f"| {row.balanced_accuracy:.3f} |",
             flush=True,
         )
@@ -66,10 +74,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Every method with the middle count drawn evenly, every count, and photos as they come.
+    """Every method with the middle count, every count, and photos as they come.
 
     Raises:
-        DataError: the folder is no run, or its photos have gone.
+        DataError: the folder is not a run, or its photos are missing.
     """
     from dermedge.convert.conversion import convert_to_form
     from dermedge.convert.load.run import load_run
@@ -81,16 +89,16 @@ def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     choices = [(_MIDDLE, _EVENLY, method) for method in (RECORDED, *METHODS)]
     choices += [(count, _EVENLY, RECORDED) for count in counts if count != _MIDDLE]
     choices.append((_MIDDLE, _AS_THEY_COME, RECORDED))
-    for count, drawn, method in choices:
-        subject = middle
-        if drawn == _AS_THEY_COME:
-            subject = replace(middle, calibration=_as_they_come(run, count))
+    for count, sampling, method in choices:
+        source = middle
+        if sampling == _AS_THEY_COME:
+            source = replace(middle, calibration=_as_they_come(run, count))
         elif count != _MIDDLE:
-            subject = load_run(run, count)
-        made = convert_to_form(subject, Form(INT8_PTQ, ranges=method), 1.0)
+            source = load_run(run, count)
+        made = convert_to_form(source, Form(INT8_PTQ, ranges=method), 1.0)
         yield CalibrationResult(
-            len(subject.calibration),
-            drawn,
+            len(source.calibration),
+            sampling,
             method,
             made.parity.agreement,
             made.parity.mean_logit_difference,

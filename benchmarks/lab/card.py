@@ -1,4 +1,4 @@
-"""Writes the tables of models/README.md from what `dermedge evaluate` said of the test split.
+"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test split.
 
 python -m dermedge.benchmarks.lab card
 """
@@ -22,7 +22,7 @@ __all__ = ["CARD", "COMMAND", "main", "tables"]
 CARD = ROOT / "models" / "README.md"
 _RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
 COMMAND = command_line("card", [])
-# Name, as `dermedge.train.evaluation.scorecard.FIGURES` has it -> what the card calls it.
+# Name in `dermedge.train.evaluation.scorecard.FIGURES` -> title in the card.
 _FIGURES = {
     "balanced_accuracy_named": "balanced accuracy, four classes",
     "balanced_accuracy": "balanced accuracy, five classes, as it answers",
@@ -48,7 +48,7 @@ _SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
 
 
 def tables(path: Path = _RESULTS) -> str:
-    """Markdown: all models beside each other, then the classes and the sources of those that ship."""
+    """Tables in Markdown: all models, then the classes and the sources of the shipped ones."""
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]
     shipped = [model for model in models if model["name"] in SHIPPED]
@@ -62,8 +62,10 @@ def tables(path: Path = _RESULTS) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes them; returns the exit status."""
-    experiment_parser("card", "The tables of the model card, from what the test split gave.").parse_args(argv)
+    """Writes the tables into the card; returns the exit status."""
+    experiment_parser(
+        "card", "Write the tables of the model card, from the evaluation on the test split."
+    ).parse_args(argv)
     write_text(CARD, replace_section(CARD.read_text(encoding="utf-8"), COMMAND, tables()))
     return 0
 

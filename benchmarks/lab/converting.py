@@ -1,9 +1,9 @@
-"""What int8 conversion costs beside a bare TFLiteConverter script: seconds and memory, the proof left aside.
+"""Times int8 conversion beside a bare TFLiteConverter script: seconds and memory, without the acceptance.
 
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
-MobileNetV2 1.0 with random weights is quantized by both on the same pictures of noise, in turn, each time in
-a process of its own. Weights and pictures make no difference to what is timed.
+Both quantize MobileNetV2 1.0 with random weights on the same random images, in turn, each time in a new process.
+Weights and images do not change what is timed.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class ConversionCost:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the medians and the ratio; raises ToolError where a conversion fails."""
+    """Prints medians and ratios; returns the exit status, or raises ToolError if a conversion fails."""
     options = _parse(argv)
     runs: dict[str, list[ConversionCost]] = {BARE: [], OURS: []}
     for _ in range(options.runs):
         for who in runs:
             runs[who].append(call_in_child(convert_once, who, options.imgsz, options.calibration_photos))
     print(
-        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration pictures, "
+        f"MobileNetV2 1.0 at {options.imgsz} pixels, {options.calibration_photos} calibration images, "
         f"{options.runs} runs each, in turn"
     )
     for who, found in runs.items():
@@ -113,10 +113,12 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("converting", "int8 conversion beside a bare TFLiteConverter script.")
-    parser.add_argument("--runs", type=positive_int, default=3, help="conversions by each, in turn")
+    parser = experiment_parser("converting", "Time int8 conversion beside a bare TFLiteConverter script.")
     parser.add_argument(
-        "--calibration-photos", type=positive_int, default=200, help="pictures to calibrate on"
+        "--runs", type=positive_int, default=3, help="run each conversion this many times, in turn"
     )
-    parser.add_argument("--imgsz", type=positive_int, default=224, help="side of the input in pixels")
+    parser.add_argument(
+        "--calibration-photos", type=positive_int, default=200, help="calibrate on this many random images"
+    )
+    parser.add_argument("--imgsz", type=positive_int, default=224, help="set the side of the input in pixels")
     return parser.parse_args(argv)

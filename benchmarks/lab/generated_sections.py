@@ -1,4 +1,4 @@
-"""Parts of documents that a command writes, between two marks that name it."""
+"""Sections of documents that a command writes, between two marks that name the command."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ END = "<!-- end -->"
 
 
 def begin(command: str) -> str:
-    """The mark above what a command writes."""
+    """The mark above a section that a command writes."""
     return f"<!-- written by {command} -->"
 
 
 def replace_section(document: str, command: str, text: str) -> str:
-    """The document with this text between the marks of the command.
+    """The document with a new text between the marks of a command.
 
     Raises:
-        DataError: it has not one pair of such marks.
+        DataError: the document does not have exactly one pair of these marks.
     """
     pattern = f"{re.escape(begin(command))}.*?{re.escape(END)}"
     new = f"{begin(command)}\n{text}\n{END}"

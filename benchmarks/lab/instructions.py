@@ -1,12 +1,11 @@
-"""How many instructions an inference takes on arm64: counted under emulation, and the same in every run.
+"""Counts the instructions of an inference on arm64 under emulation; a count is the same in every run.
 
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
-qemu's user mode runs the device's own packages as a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76) would, and
-a plugin of it counts what they execute. A count is no time: instructions take long or short, or wait.
-Without models, the shipped ones are counted, and float32 networks of their architecture and size that nobody
-trained, since no instruction of an inference depends on what the weights are; those need the extra ``train``.
-It takes make, a C compiler, and what `make test-arm64` takes.
+QEMU's user mode runs the device's packages like a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76), and a plugin
+counts the executed instructions. A count is not a time: instructions differ in duration, and wait for memory.
+Without models, the shipped ones are counted, and float32 networks of the same architecture and size with random
+weights, which need the extra ``train``. The experiment needs make, a C compiler, and what `make test-arm64` needs.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ __all__ = [
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 _CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-# Of one process; each model is counted in two of them.
+# Runs in a process, and processes per model.
 _RUNS = 2
 _PROCESSES = 2
 _TIMEOUT_S = 300
@@ -60,7 +59,7 @@ _HOW = "Written by `python -m dermedge.benchmarks.lab instructions --output benc
 
 @dataclass(frozen=True)
 class CountedModel:
-    """What is counted: a file, with a name for people and the form of its weights."""
+    """A file to be counted, with its name and the form of its weights."""
 
     name: str
     form: str
@@ -69,17 +68,17 @@ class CountedModel:
 
 @dataclass(frozen=True)
 class InstructionCount:
-    """Instructions of one model on one thread of one processor, medians over all runs of all processes.
+    """Instructions of one model on one thread of one processor, as medians over all runs.
 
     Attributes:
         model: its name.
         form: of its weights, such as ``int8-ptq``.
-        cpu: as qemu names it.
-        preprocess: of a 640x480 frame, Python's own included.
+        cpu: name in QEMU.
+        preprocess: of a 640x480 frame, including Python's own.
         invoke: of the interpreter.
-        predict: of frame to decision.
-        spread: greatest less least of the invokes, as a share of the median.
-        runs: how many.
+        predict: from frame to decision.
+        spread: range of the invokes divided by their median.
+        runs: number of runs.
     """
 
     model: str
@@ -93,7 +92,7 @@ class InstructionCount:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Counts, prints, and writes what was asked for; returns the exit status."""
+    """Counts, prints and writes the results; returns the exit status."""
     options = _parse(argv)
     _make_board()
     with TemporaryDirectory() as made:
@@ -116,10 +115,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _make_board() -> None:
-    """Makes the emulated Python where it is missing or older than its locks.
+    """Makes the emulated Python if it is missing or older than its lock.
 
     Raises:
-        ToolError: it cannot be had here.
+        ToolError: it cannot be made here.
     """
     target = [f"{BOARD.name}/installed", f"PYTHON={sys.executable}"]
     done = run_program(["make", "--silent", "-C", ROOT, *target], "make")
@@ -141,12 +140,12 @@ def build_plugin(folder: Path) -> Path:
 
 
 def _given(models: Sequence[Path]) -> list[CountedModel]:
-    """The subjects of files."""
+    """The models in these files."""
     return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
 def _shipped(folder: Path) -> list[CountedModel]:
-    """The shipped models, each followed by a float32 one of the same network, written to ``folder``."""
+    """The shipped models, each followed by a float32 network like it, written to ``folder``."""
     models = []
     for name, path in SHIPPED.items():
         show_status(f"making the float32 network like {name}")
@@ -158,7 +157,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """The shape of the network in one of our files, in another form.
+    """The shape of the network in a file of dermedge, in another form.
 
     Raises:
         ModelError: it has no manifest.
@@ -202,7 +201,7 @@ def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def to_table(counts: Sequence[InstructionCount]) -> TextTable:
-    """One line a model and processor, in millions."""
+    """One row per model and processor, in millions."""
     head = ("model", "form", "processor", "preprocess", "invoke", "frame to decision", "spread")
     rows = tuple(
         (
@@ -218,18 +217,18 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
     )
     title = (
         "Millions of arm64 instructions a frame of 640x480, one thread, counted under emulation; no times. "
-        f"spread: greatest less least invoke of {counts[0].runs} in several processes, of the median."
+        f"spread: range of the invokes of {counts[0].runs} runs in several processes, divided by their median."
     )
     return TextTable(title, head, rows)
 
 
 def to_csv(counts: Sequence[InstructionCount]) -> str:
-    """One line a count."""
+    """One line per count."""
     return csv_of(list(InstructionCount.__dataclass_fields__), map(asdict, counts))
 
 
 def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
-    """What the figures hold for, a line each."""
+    """Notes on the counts, one line each."""
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [
@@ -239,8 +238,8 @@ def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
     ]
     if any(one.form == _FLOAT32 for one in counts):
         lines.append(
-            "the float32 networks are of the same architecture and size as the int8 ones, with weights that "
-            "nobody trained; no instruction of an inference depends on what they are"
+            "the float32 networks have the architecture and size of the int8 ones and random weights; the weights do "
+            "not change the number of instructions"
         )
     return [*lines, DISCLAIMER]
 
@@ -276,14 +275,14 @@ def _form(path: Path) -> str:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
-        "instructions", "Instructions of an inference on arm64, counted under emulation."
+        "instructions", "Count the arm64 instructions of an inference under emulation."
     )
     parser.add_argument(
         "models",
         nargs="*",
         type=model_path,
         metavar="MODEL",
-        help=f"without any: {', '.join(SHIPPED)}, and float32 networks like them",
+        help=f"count these files; without any, {', '.join(SHIPPED)} and float32 networks like them",
     )
-    parser.add_argument("--output", type=Path, help="a folder for instructions.csv and README.md")
+    parser.add_argument("--output", type=Path, help="write instructions.csv and README.md into this folder")
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What `peers`, `official` and `repeat` share: their options, and one sheet as text, Markdown and JSON."""
+"""The options and the report that `peers`, `official` and `repeat` share."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = ["Circumstances", "LabReport", "check_options", "circumstances_of", "d
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What any sheet's figures hold for.
+    """The circumstances of a measurement.
 
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: on which.
-        model: the file's name.
+        machine: that it ran on.
+        model: name of the file.
         sha256: of the file.
         num_threads: of the interpreter.
-        frames: what was shown.
+        frames: what was shown, in words.
     """
 
     created: str
@@ -52,11 +52,12 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class LabReport:
-    """Tables, and what is to be said of them, a line each.
+    """Tables with notes.
 
     Attributes:
-        name: of its files, without suffix.
-        values: all figures, for JSON; None is "not measured".
+        name: of the files, without suffix.
+        lines: the notes.
+        values: all figures for the JSON; None is "not measured".
     """
 
     name: str
@@ -66,12 +67,12 @@ class LabReport:
     values: dict[str, Any]
 
     def to_text(self) -> str:
-        """For a terminal of TABLE_WIDTH columns."""
+        """The report for a terminal of TABLE_WIDTH columns."""
         lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in self._all_lines())
         return "\n\n".join([*(table.to_text() for table in self.tables), "\n".join(lines)])
 
     def to_markdown(self) -> str:
-        """As a page."""
+        """The report in Markdown."""
         lines = "\n".join(f"- {line}" for line in (*self._all_lines(), f"command: `{self.origin.command}`"))
         title = f"# dermedge benchmark: {self.name}, {self.origin.created[:10]}"
         return "\n\n".join([title, *(table.to_markdown() for table in self.tables), lines]) + "\n"
@@ -87,25 +88,27 @@ class LabReport:
         return [*self.lines, hardware(origin.machine), software(origin.machine), frames, DISCLAIMER]
 
 
-def report_parser(module: str, description: str) -> Parser:
-    """A parser for ``python -m benchmarks.MODULE [MODEL]`` with the options that all sheets have."""
-    parser = experiment_parser(module, description)
+def report_parser(name: str, description: str) -> Parser:
+    """A parser for an experiment with a model, and the options that these share."""
+    parser = experiment_parser(name, description)
     parser.add_argument(
         "model",
         nargs="?",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"measure this .tflite file, or a shipped model: {', '.join(SHIPPED)}",
     )
-    parser.add_argument("--source", help=f"what to show: a picture, folder, video, camera, or {GENERATED}")
-    parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
-    parser.add_argument("--output", type=Path, help=f"a folder for {module}.json and {module}.md")
+    parser.add_argument("--source", help=f"show this source: a photo, folder, video, camera, or {GENERATED}")
+    parser.add_argument(
+        "--num-threads", type=positive_int, default=1, help="set the number of interpreter threads"
+    )
+    parser.add_argument("--output", type=Path, help=f"write {name}.json and {name}.md into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Raises DermedgeError for what would otherwise be found after minutes of measuring."""
+    """Finds mistakes before anything is measured; raises DermedgeError."""
     if not arguments.model.is_file():
         raise ModelError(f"there is no model file '{arguments.model}'")
     if arguments.output:
@@ -125,12 +128,12 @@ def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -
     )
 
 
-def deliver(sheet: LabReport, arguments: argparse.Namespace) -> None:
-    """Writes NAME.json and NAME.md into --output, and prints what --json says; raises StorageError."""
+def deliver(report: LabReport, arguments: argparse.Namespace) -> None:
+    """Writes NAME.json and NAME.md into --output, and prints the report; raises StorageError."""
     clear_status()
     try:
         if arguments.output:
-            write_text(arguments.output / f"{sheet.name}.json", sheet.to_json())
-            write_text(arguments.output / f"{sheet.name}.md", sheet.to_markdown())
-    finally:  # what took minutes is shown, even where it cannot be written
-        print(sheet.to_json() if arguments.json else sheet.to_text())
+            write_text(arguments.output / f"{report.name}.json", report.to_json())
+            write_text(arguments.output / f"{report.name}.md", report.to_markdown())
+    finally:  # results that took minutes are printed even if they cannot be written
+        print(report.to_json() if arguments.json else report.to_text())

@@ -1,19 +1,19 @@
-"""What the live loop costs beside the network: overhead, age of frames, web viewers, memory, start.
+"""Measures what the live loop costs beside the network: overhead, age of frames, web viewers, memory, start.
 
     python -m dermedge.benchmarks.lab loop --source photos/ [--model dermedge-128] [--parts overhead,age]
 
-Each part is held against its bar:
+Each part is compared with its bar:
 
-- overhead: from a frame in hand to its result, quality gate and smoothing included, by a bare `invoke()`
-  right after it; the median of the ratios of so many pairs, of the time and of the processor time.
-- age: of a frame when its inference starts, in intervals of the camera, with the network as it is, and with
-  one that is slower than the camera.
-- viewers: how much longer a frame takes with three viewers of the web page, whose reading takes place in a
-  process of its own; periods without and with them take turns.
-- memory: how much more is resident after so many frames than after a tenth of them, with a viewer.
-- start: from the start of the process to its first answer, less what loading the model takes.
+- overhead: time from a frame in hand to its result, with quality gate and smoothing, divided by a bare `invoke()`
+  right after it; median of the ratios of many pairs, of the time and of the processor time.
+- age: of a frame when its inference starts, in intervals of the camera, for the network as it is and for one that
+  is slower than the camera.
+- viewers: how much longer a frame takes with three viewers of the web page, which run in another process; periods
+  without and with them alternate.
+- memory: growth of the resident memory from a tenth of the frames to all of them, with one viewer.
+- start: time from the start of the process to its first answer, minus the time to load the model.
 
-The frames are of one photo that is worth an answer, each with a noise of its own, as a camera's are.
+All frames show one photo that passes the quality gate, each with its own noise, like the frames of a camera.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ __all__ = ["PARTS", "LoopSettings", "age", "main", "overhead", "watching"]
 _CAMERA_FPS = 30.0
 _NOISE_LEVELS = 2.0
 _VIEWERS = 3
-# A network that is slower than the camera takes so many of its intervals.
+# A network slower than the camera takes this many of its intervals.
 _SLOW_INTERVALS = 2.5
 _WARM_UP = 50
 _STARTS = 5
 _START_TIMEOUT_S = 60.0
 _MS_PER_S = 1000
-# The bars of each part.
+# The bars of the parts.
 _MAX_RATIO = 1.15
 _MAX_AGE_INTERVALS = 1.0
 _MAX_VIEWERS_COST = 0.10
@@ -80,10 +80,10 @@ class LoopSettings:
 
     Attributes:
         model: a .tflite file.
-        pairs: of the overhead.
-        secs: of each condition of the age, and of a period of the viewers.
+        pairs: pairs of measurements of the overhead.
+        secs: seconds of each condition of the age, and of each period of the viewers.
         periods: pairs of periods of the viewers.
-        frames: of the memory.
+        frames: number of frames for the memory.
     """
 
     model: Path
@@ -94,15 +94,15 @@ class LoopSettings:
 
 
 def _stamp() -> NDArray[np.float64]:
-    """Now, in milliseconds, by the clock and by the processor time of this thread."""
+    """Milliseconds by the clock, and of processor time of this thread; float64 [2]."""
     return _MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
 
 
 class _ReplayedFrames(FrameSource):
-    """Frames shown in turn: at once, or as a camera of so many a second brings them.
+    """Frames shown in turn: at once, or at the rate of a camera.
 
     Attributes:
-        in_hand: when the newest frame was there.
+        in_hand: `_stamp` of the newest frame.
     """
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]], fps: float | None = None) -> None:
@@ -166,7 +166,7 @@ def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[
 
 
 def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """A line for the time, and one for the processor time."""
+    """Yields a line for the time, and one for the processor time."""
     source = _ReplayedFrames(frames)
     whole: list[NDArray[np.float64]] = []
     bare: list[NDArray[np.float64]] = []
@@ -195,7 +195,7 @@ def overhead(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
 
 
 def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """A line for each speed of the network."""
+    """Yields a line for each speed of the network."""
     for words, least_s in (("as it is", 0.0), ("slower than the camera", _SLOW_INTERVALS / _CAMERA_FPS)):
         ages: list[float] = []
         with _WatchedClassifier(settings.model) as classifier:
@@ -293,17 +293,17 @@ def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[
 
 @contextmanager
 def watching(port: int, count: int) -> Iterator[None]:
-    """So many viewers in a process of their own.
+    """Runs viewers of the page in a process of their own.
 
     Raises:
-        DermedgeError: one of them has seen nothing.
+        DermedgeError: one of them received nothing.
     """
     command = [sys.executable, "-m", "dermedge.benchmarks.lab.children.viewers", str(port), str(count)]
     with LineProcess(command, with_our_packages()) as process:
         yield
         taken = process.finish().split()
     if len(taken) != count or "0" in taken:
-        raise DermedgeError(f"{count} viewers have read {', '.join(taken) or 'nothing'} bytes")
+        raise DermedgeError(f"{count} viewers have received {', '.join(taken) or 'nothing'} bytes")
 
 
 def _rate(results: Pipeline, web: WebView, secs: float) -> float:
@@ -332,7 +332,7 @@ def _held(is_held: bool) -> str:
 
 
 def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) -> Iterator[str]:
-    """The lines of the parts, with the machine before and what disturbed them after."""
+    """Yields a line on the machine, the lines of the parts, and a line on what disturbed a part."""
     with Classifier(settings.model) as classifier:
         machine = describe_machine(classifier.runtime)
         frames = _frames_worth_an_answer(source, classifier)
@@ -360,7 +360,7 @@ def main(argv: Sequence[str]) -> int:
     """Prints the report; returns the exit status."""
     options = _parser().parse_args(argv)
     if {"viewers", "memory"} & set(options.parts):
-        import dermedge.edge.views.web.server  # noqa: F401 - a package that lacks is told of before minutes of measuring
+        import dermedge.edge.views.web.server  # noqa: F401 - reports a missing package before minutes of measuring
     settings = LoopSettings(options.model, options.pairs, options.secs, options.periods, options.frames)
     for line in _report(settings, options.source, options.parts):
         print(line, flush=True)
@@ -368,12 +368,27 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser("loop", "Measure what the live loop costs beside the network.")
-    parser.add_argument("--source", help="a folder of photos, a picture, a video or a camera")
-    parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="a .tflite file")
-    parser.add_argument("--parts", type=_parts_of, default=",".join(PARTS), help="which of them")
-    parser.add_argument("--pairs", type=positive_int, default=2000, help="of the overhead")
-    parser.add_argument("--secs", type=positive_int, default=10, help="of a condition or a period")
-    parser.add_argument("--periods", type=positive_int, default=12, help="pairs of periods of the viewers")
-    parser.add_argument("--frames", type=positive_int, default=100_000, help="of the memory")
+    parser = experiment_parser(
+        "loop", "Measure what the live loop costs beside the network, against its bars."
+    )
+    parser.add_argument("--source", help="show this source: a folder of photos, a photo, a video or a camera")
+    parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="run this .tflite file")
+    parser.add_argument(
+        "--parts", type=_parts_of, default=",".join(PARTS), help="measure these parts, separated by commas"
+    )
+    parser.add_argument(
+        "--pairs", type=positive_int, default=2000, help="measure this many pairs for the overhead"
+    )
+    parser.add_argument(
+        "--secs",
+        type=positive_int,
+        default=10,
+        help="measure each condition and period for this many seconds",
+    )
+    parser.add_argument(
+        "--periods", type=positive_int, default=12, help="measure this many pairs of periods for the viewers"
+    )
+    parser.add_argument(
+        "--frames", type=positive_int, default=100_000, help="show this many frames for the memory"
+    )
     return parser

@@ -1,11 +1,11 @@
-"""Whether the benchmark's figures are right: beside the runtime's own tool, and beside a loop without it.
+"""Checks the benchmark's latencies against LiteRT's own tool, and what measuring adds to a bare loop.
 
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
-The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark`
-run in turn, each time in a new process, and each pair gives a ratio of medians of the inference alone. Before
-that, in one process, blocks of frames are predicted in a bare loop and in the measuring one, in turn; there a
-ratio is that of whole blocks' times, so that it holds all that the measuring does.
+The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark` run in
+turn, each time in a new process; each pair gives a ratio of median inferences. Before that, in one process, blocks
+of frames run in a bare loop and in the measuring loop, in turn; the ratio of their times includes all of the
+measuring.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __all__ = [
 
 _TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 _PAIRS = 24
-# Each run: short, so that drift falls on both of a pair.
+# Short runs, so that a drift of the machine affects both of a pair.
 RUN_LENGTH = RunLength(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
 _TOOL_TIMEOUT_S = 120
 BLOCKS, _BLOCK_FRAMES = 250, 16
@@ -80,7 +80,7 @@ class RatioInterval:
     n: int
 
     def verdict(self, least: float, most: float) -> str:
-        """Whether the whole interval is between two bounds, or none of it."""
+        """Whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
         if least <= self.low and self.high <= most:
             return "met"
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
@@ -88,21 +88,25 @@ class RatioInterval:
 
 @dataclass(frozen=True)
 class ToolPair:
-    """The inference's median, ms, as the tool and as dermedge measure it, one after the other."""
+    """The median inference in milliseconds, as measured by the tool and by dermedge, one after the other."""
 
     tool_ms: float
     ours_ms: float
 
 
 def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """Of at least one, in the order in which they were taken."""
+    """The interval of one or more ratios, in the order in which they were measured."""
     return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, prints, and writes what was asked for; returns the exit status."""
-    parser = report_parser("official", "The benchmark beside the runtime's own tool, and beside a bare loop.")
-    parser.add_argument("--pairs", type=positive_int, default=_PAIRS, help="runs of each, in turn")
+    """Measures, prints and writes the results; returns the exit status."""
+    parser = report_parser(
+        "official", "Check the benchmark's latencies against LiteRT's benchmark tool, and its overhead."
+    )
+    parser.add_argument(
+        "--pairs", type=positive_int, default=_PAIRS, help="run each this many times, in turn"
+    )
     arguments = parser.parse_args(argv)
     check_options(arguments)
     if choose_runtime() != "litert":
@@ -141,10 +145,10 @@ def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) 
 
 
 def tool_ms(model: Path, num_threads: int) -> float:
-    """The median of the tool's inferences, ms; it shows random pixels and rounds to 0.01.
+    """The tool's median inference in milliseconds, on random pixels, rounded to 0.01.
 
     Raises:
-        ToolError: it fails; the message is its own.
+        ToolError: it fails, or does not end.
     """
     with TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -163,10 +167,10 @@ def tool_ms(model: Path, num_threads: int) -> float:
 def added_by_measuring(
     model: Path, frames: Frames, num_threads: int, progress: ShowStatus, blocks: int
 ) -> RatioInterval:
-    """What the measuring loop takes, by what a bare one takes for the same frames.
+    """The time of the measuring loop divided by that of a bare loop over the same frames.
 
-    It looks at the machine's conditions only every LOOK_EVERY_S, longer than a block takes; the share of that
-    is added.
+    The measuring loop reads the machine's conditions every LOOK_EVERY_S seconds, longer than a block takes; that
+    part is added.
     """
     run_length = RunLength(warmup_runs=0, num_runs=_BLOCK_FRAMES, min_secs=0, max_secs=_TOOL_TIMEOUT_S)
     ratios = []
@@ -192,7 +196,7 @@ def _to_report(
     others_cores: float | None,
     failure: str | None,
 ) -> LabReport:
-    """The two ratios, and whether the bars are met."""
+    """The report of both ratios, and whether their bars are met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (
@@ -204,7 +208,7 @@ def _to_report(
     )
     head = ("what", "ratio", "95 % interval", "n", "bar", "bar is")
     title = (
-        f"{origin.model}: figures of the benchmark by those of others, in turn. Inference, medians of "
+        f"{origin.model}: figures of the benchmark divided by those of others, in turn. Inference, medians of "
         f"{len(pairs)} runs each: {ours_ms:.2f} ms, litert-benchmark {tool_ms:.2f} ms."
     )
     noisy = others_cores is not None and others_cores > MAX_OTHERS_CORES

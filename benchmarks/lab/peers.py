@@ -1,12 +1,11 @@
-"""Other ways to run the same .tflite on the same frames, side by side, each in an environment of its own.
+"""Times the same .tflite on the same frames in other runtimes, each in an environment of its own.
 
     python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
 
-The command makes each environment from its lock, once, in the folder of the caches. In each a process holds
-one peer; they take turns, FRAMES frames each. From frame to decision a peer does what careful examples of it
-do: centre square, a resizing that averages, and the most probable class. `litert-bilinear` is the careless
-one, and `litert-invoke` the limit: it is timed without them. ONNX Runtime opens no .tflite: it runs what
-tf2onnx makes of it.
+Each environment is made from its lock once, in the cache folder. Each peer runs in a process of its own; they take
+turns of FRAMES frames. From frame to decision a peer does what careful examples of it do: centre square, resizing
+with averaging, and the most probable class. `litert-bilinear` resizes without averaging, and `litert-invoke`, the
+limit, is timed without all of this. ONNX Runtime cannot open a .tflite: it runs what tf2onnx converts.
 """
 
 from __future__ import annotations
@@ -69,14 +68,14 @@ _TFLITE = "the .tflite"
 
 @dataclass(frozen=True)
 class PeerSetup:
-    """How a peer comes to run a model.
+    """How a peer runs a model.
 
     Attributes:
-        lock: of its environment.
-        form: what it runs.
-        converter: the lock of the environment that makes this of the .tflite, where it is another file.
-        takes_threads: whether it can be told how many threads to use.
-        is_large: whether its environment takes gigabytes, so that it runs only where it is asked for.
+        lock: name of the lock of its environment.
+        form: what it runs, in words.
+        converter: lock of the environment that converts the .tflite; None if it runs the .tflite itself.
+        takes_threads: whether the number of threads can be set.
+        is_large: whether its environment takes gigabytes; such a peer runs only with --all.
     """
 
     lock: str
@@ -90,7 +89,7 @@ PEERS = {
     OURS: PeerSetup("device"),
     LIMIT: PeerSetup("device"),
     _SAME_FILE: PeerSetup("device"),
-    _BILINEAR: PeerSetup("device", "the .tflite on pictures whose resizing leaves pixels out"),
+    _BILINEAR: PeerSetup("device", "the .tflite on images resized without averaging"),
     "litert-compiled-model": PeerSetup("device"),
     "tensorflow": PeerSetup("tensorflow"),
     "tflite-runtime": PeerSetup("device-tflite-runtime"),
@@ -99,33 +98,33 @@ PEERS = {
     "opencv-dnn": PeerSetup("device"),
     "ultralytics": PeerSetup("ultralytics", takes_threads=False, is_large=True),
 }
-# The newest that tf2onnx writes well; with it come scales by channel.
+# The newest opset that tf2onnx writes well; it has scales per channel.
 _ONNX_OPSET = "17"
 _NUM_RUNS = 1024
 WARMUP_TURNS = 4
-# A peer that has not answered for so long hangs.
+# A peer that has not answered after this time hangs.
 TURN_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class PeerResult:
-    """What one peer did.
+    """The results of one peer.
 
     Attributes:
         name: of PEERS.
         form: what it ran.
-        failure: why it did not run, or ended before the others, or None; the figures below are there as far
-            as it came.
+        failure: why it did not run, or ended early; None without a failure. The figures below then cover what it
+            did before.
         latency: frame to decision in milliseconds; of litert-invoke, the inference alone.
-        ratio: the median of its turns relative to those of dermedge beside them.
-        ratio_low: the lower end of the 95 % interval of this.
-        ratio_high: the upper end.
-        agreement: the share of the frames whose most probable class is that of dermedge.
-        furthest: the greatest difference of a probability from that of LiteRT's interpreter, 0 to 1; None of
+        ratio: median of its turns divided by dermedge's turns beside them.
+        ratio_low: lower end of the 95 % interval of the ratio.
+        ratio_high: upper end.
+        agreement: part of the frames whose most probable class is dermedge's.
+        furthest: largest difference of a probability from that of LiteRT's interpreter, 0 to 1; None for
             dermedge, whose probabilities are calibrated.
-        cores: that it kept busy meanwhile.
-        peak_mb: the most memory of its process.
-        install_mb: of its environment's packages; some serve several peers.
+        cores: mean number of cores that it kept busy.
+        peak_mb: highest memory of its process.
+        install_mb: size of its environment's packages; several peers may share them.
     """
 
     name: str
@@ -144,7 +143,7 @@ class PeerResult:
 
 @dataclass
 class PeerAnswers:
-    """What peers have answered so far: a list of turns each, and the failure of those that ended."""
+    """The answers so far: a list of turns for each peer, and the failures of those that ended."""
 
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -154,7 +153,7 @@ class PeerProcess(LineProcess):
     """The process of one peer.
 
     Raises:
-        ToolError: the peer does not run the model; the message is its own.
+        ToolError: the peer cannot run the model; the message is its own.
     """
 
     def __init__(self, name: str, python: Path, model: Path, frames: Path, num_threads: int) -> None:
@@ -180,13 +179,16 @@ class PeerProcess(LineProcess):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, prints, and writes what was asked for; returns the exit status."""
-    parser = report_parser("peers", "The same .tflite and frames in other runtimes, side by side.")
+    """Measures, prints and writes the results; returns the exit status."""
+    parser = report_parser("peers", "Time the same model and frames in other runtimes, side by side.")
     parser.add_argument(
-        "--num-runs", type=positive_int, default=_NUM_RUNS, help=f"frames, at least; {FRAMES} a turn"
+        "--num-runs",
+        type=positive_int,
+        default=_NUM_RUNS,
+        help=f"show at least this many frames, {FRAMES} per turn",
     )
     parser.add_argument(
-        "--all", action="store_true", help="also ultralytics, whose environment takes gigabytes"
+        "--all", action="store_true", help="also measure ultralytics, whose environment takes gigabytes"
     )
     arguments = parser.parse_args(argv)
     check_options(arguments)
@@ -205,17 +207,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_environments(large: bool, progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
-    """The Pythons of all peers by the names of their locks, and why others are not there.
+    """The Pythons of all peers by lock, and why others are missing.
 
     Args:
-        large: whether to make those that take gigabytes.
-        progress: is told which is being made.
+        large: whether to make environments that take gigabytes.
+        progress: shows the status.
     """
     pythons, missing = dict[str, Path](), dict[str, str]()
     ways = [way for way in PEERS.values() if large or not way.is_large]
     for way in PEERS.values():
         if way not in ways:
-            missing[way.lock] = "it was not asked for: its environment takes gigabytes (--all)"
+            missing[way.lock] = "its environment takes gigabytes; it is measured only with --all"
     for lock in dict.fromkeys(lock for way in ways for lock in (way.lock, way.converter) if lock):
         progress(f"environment of {lock}")
         try:
@@ -234,13 +236,13 @@ def measure_peers(
     missing: Mapping[str, str],
     progress: ShowStatus,
 ) -> list[PeerResult]:
-    """Lets all peers that run take turns until each has ``num_runs`` times.
+    """Lets all peers take turns until each has ``num_runs`` times.
 
-    What fails is left out and says why; what others have measured is kept, also when Ctrl-C ends it.
+    A peer that fails is left out, with the reason. After Ctrl-C, what was measured is kept.
 
     Args:
         pythons: of the environments, by lock.
-        missing: why others are not there, by lock.
+        missing: why others are missing, by lock.
     """
     found = PeerAnswers()
     with ExitStack() as stack:
@@ -272,7 +274,7 @@ def measure_peers(
 
 
 def _to_onnx(model: Path, folder: Path, python: Path) -> Path:
-    """The model as tf2onnx converts it, quantized as it is, in a new file in ``folder``.
+    """Converts the model with tf2onnx, keeping its quantization, to a new file in ``folder``.
 
     Raises:
         ToolError: it cannot be converted; the message is tf2onnx's own.
@@ -284,7 +286,7 @@ def _to_onnx(model: Path, folder: Path, python: Path) -> Path:
 
 
 def make_environment(lock: str) -> Path:
-    """The Python of an environment with the packages of a lock, made where it is missing or out of date.
+    """The Python of the environment of a lock, which is made if it is missing or out of date.
 
     Raises:
         ToolError: the packages cannot be installed here.
@@ -305,7 +307,7 @@ def make_environment(lock: str) -> Path:
 
 
 def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: float | None) -> LabReport:
-    """A row for each peer that ran; below, who is ahead, and what failed and why."""
+    """The report: a row per peer that ran, then who is ahead, and what failed and why."""
     head = (
         "peer",
         "median",
@@ -322,7 +324,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
     threads = f"{origin.num_threads} thread{'s' if origin.num_threads > 1 else ''}"
     title = (
         f"Frame to decision, ms, {origin.model}, {threads}, n = {runs}, peers in turn; {LIMIT}: the "
-        f"inference alone. ratio: to dermedge, turn by turn. off by: the greatest difference of a "
+        f"inference alone. ratio: to dermedge, turn by turn. off by: largest difference of a "
         f"probability from {_SAME_FILE}'s. disk MB: of the environment."
     )
     values = {"others_cores": others_cores, "peers": [asdict(peer) for peer in peers]}
@@ -331,7 +333,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
 
 
 def _take_turn(workers: dict[str, PeerProcess], found: PeerAnswers) -> None:
-    """One turn of each; a worker that fails is left out from then on."""
+    """One turn of each peer; one that fails is left out from then on."""
     for name, worker in list(workers.items()):
         try:
             found.answers.setdefault(name, []).append(worker.turn())
@@ -390,12 +392,12 @@ def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] 
 
 
 def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """[frames, classes]; they are the same in each turn."""
+    """Probabilities [frames, classes], which are the same in each turn."""
     return np.array(turns[-1]["probabilities"])
 
 
 def _remarks(peers: Sequence[PeerResult]) -> list[str]:
-    """What failed, what was not the .tflite, and what used as many threads as it liked."""
+    """Notes on failures, on other files than the .tflite, and on peers with their own number of threads."""
     failed = [
         f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
         for peer in peers
@@ -403,7 +405,7 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
     ]
     forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != _TFLITE and peer.latency]
     free = [
-        f"{peer.name} takes no number of threads; it kept {peer.cores:.1f} cores busy"
+        f"{peer.name} has no setting for threads; it kept {peer.cores:.1f} cores busy"
         for peer in peers
         if peer.cores is not None and not PEERS[peer.name].takes_threads
     ]
@@ -418,7 +420,7 @@ def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Whom dermedge is ahead of or behind, where the interval leaves no doubt."""
+    """Notes on the peers that dermedge is ahead of or behind, where the interval leaves no doubt."""
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
     behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]
@@ -436,7 +438,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """What those with LIMIT's inference take on top of it."""
+    """A note on what peers with the same inference add to it."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []
@@ -468,7 +470,7 @@ def _cells(peer: PeerResult, latency: Spread) -> tuple[str, ...]:
 
 
 def _size_mb(environment: Path) -> float:
-    """Of what is installed in an environment, without pip and setuptools that made it."""
+    """The size of an environment's packages, without pip and setuptools."""
     [packages] = environment.glob("lib/python*/site-packages")
     files = (path for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
     tools = ("pip", "setuptools", "_distutils_hack")

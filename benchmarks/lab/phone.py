@@ -1,13 +1,13 @@
-"""How long the phone app takes from frame to answer in a browser, beside its network's run alone.
+"""Times the phone app from frame to answer in a browser, beside the network's run alone.
 
     dermedge phone build app/
     python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]
 
-The frames, 640 x 480, go the way of the camera's: through gate, preprocessing, network, smoothing and
-decision, in the app's own worker. Of each answer three times are taken: on the page, from the frame to the
-answer, with the copy of the frame and the way to the worker and back; in the worker, from the frame's arrival
-to the answer; and of `model.run()` with its input and outputs. What is printed are medians, and medians of
-the ratios within one answer.
+Frames of 640 x 480 go the way of the camera's: through gate, preprocessing, network, smoothing and decision, in
+the app's own worker. Three times are measured for each answer: on the page, from the frame to the answer,
+including the copy of the frame and the messages to and from the worker; in the worker, from the arrival of the
+frame to the answer; and `model.run()` with its input and outputs. The report has medians, and medians of the
+ratios within one answer.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ __all__ = ["main"]
 _PAGE = Path(__file__).resolve().parent / "phone_page"
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10
-# Of the first answers, which warm the browser up.
+# The first answers warm the browser up and are not counted.
 _WARMUP = 32
-# A browser that shows nothing, as a fresh user who asks nobody anything; by the family of its name.
+# Arguments for a headless browser with a fresh profile, by the family of its name.
 _ARGUMENTS = {
     "chrom": (
         "--headless",
@@ -58,7 +58,7 @@ _ARGUMENTS = {
 
 
 def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
-    """What the server answers: the app, the page that measures, and its frames; and their origin in words.
+    """The files that are served (the app, the measuring page, its frames), and the frames' origin in words.
 
     Raises:
         OptionError: there is no built app, or no source.
@@ -77,7 +77,7 @@ def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, Ser
 
 @contextmanager
 def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[dict[str, Any]]]]:
-    """The port of a server of these files, and what is sent to it."""
+    """Serves these files; yields the port, and a queue of what the page sends back."""
     results: queue.Queue[dict[str, Any]] = queue.Queue()
 
     class Handler(FileHandler):
@@ -93,21 +93,21 @@ def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[di
 
 
 def _command_of(browser: str) -> tuple[str, ...]:
-    """A browser's program and arguments, in which "{profile}" stands for a folder.
+    """The program and the arguments of a browser; "{profile}" stands for a folder.
 
     Raises:
-        OptionError: there is no such browser, or it is none of those that are known.
+        OptionError: the browser is not installed, or not a known one.
     """
     program = shutil.which(browser)
     family = next((one for one in _ARGUMENTS if one in Path(browser).name), None)
     if program is None or family is None:
-        raise OptionError(f"'{browser}' is no Chromium and no Firefox here; name one with --browser")
+        raise OptionError(f"'{browser}' is not an installed Chromium or Firefox; name one with --browser")
     return (program, *_ARGUMENTS[family])
 
 
 @contextmanager
 def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
-    """A browser without a screen, and without a past, that shows an address."""
+    """Runs a headless browser with a fresh profile that shows an address."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [one.format(profile=profile) for one in command]
         process = subprocess.Popen([*words, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -119,11 +119,11 @@ def _browsing(command: Sequence[str], address: str) -> Iterator[None]:
 
 
 def _measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterator[str]:
-    """The report's lines.
+    """Yields the lines of the report.
 
     Raises:
         OptionError, SourceError, PictureError: as `_command_of` and `_files_of`.
-        ToolError: the browser was silent, or what it ran failed.
+        ToolError: the browser did not answer, or the page failed.
     """
     command = _command_of(browser)
     files, origin = _files_of(app, source, rounds)
@@ -136,7 +136,7 @@ def _measure(app: Path, source: str | None, browser: str, rounds: int) -> Iterat
         raise ToolError(f"'{browser}' could not measure: {result['error']}")
     answers = [times for times in result["times"] if times][_WARMUP:]
     if not answers:
-        raise ToolError("hardly a frame passed the quality gate; give photos of lesions, or more --rounds")
+        raise ToolError("too few frames passed the quality gate; give photos of lesions, or more --rounds")
     manifest = json.loads(files["/app.json"].content)["manifest"]
     machine = describe_machine("litert")
     yield f"{machine.cpu}, {machine.cores} cores, load {machine.load}; {result['agent']}"
@@ -161,11 +161,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser("phone", "Measure the phone app from frame to answer in a browser.")
-    parser.add_argument("app", type=Path, metavar="APP", help="the folder of `dermedge phone build`")
-    parser.add_argument("--source", help="photos to show, as for `dermedge benchmark`")
-    parser.add_argument("--browser", default="chromium", help="a Chromium or Firefox; default chromium")
+    parser = experiment_parser("phone", "Time the phone app from frame to answer in a browser.")
     parser.add_argument(
-        "--rounds", type=positive_int, default=8, help="how often each photo comes; default 8"
+        "app", type=Path, metavar="APP", help="measure the app in this folder, made by `dermedge phone build`"
     )
+    parser.add_argument("--source", help="show this source, as for `dermedge benchmark`")
+    parser.add_argument("--browser", default="chromium", help="use this Chromium or Firefox")
+    parser.add_argument("--rounds", type=positive_int, default=8, help="show each frame this many times")
     return parser

@@ -1,4 +1,4 @@
-"""Power laws: how a cost grows with what it depends on, fitted on the logarithms of both."""
+"""Fits power laws to costs, by a line through the logarithms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["PowerLaw", "fit"]
 
-# Two points always lie on a line, and tell nothing of how far off others would be.
+# Two points always lie on a line, and say nothing about the error.
 _LEAST_POINTS = 3
 
 
@@ -20,8 +20,8 @@ class PowerLaw:
     Attributes:
         low: lower end of the 95 % interval of the exponent, by Student's t of the residuals.
         high: its upper end.
-        r_squared: of the logarithms, 0 to 1.
-        points: how many were fitted.
+        r_squared: coefficient of determination of the logarithms, 0 to 1.
+        points: number of points.
     """
 
     factor: float
@@ -42,7 +42,7 @@ class PowerLaw:
 
 
 def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:
-    """The power law of positive costs at positive, different ``x``; None of fewer than LEAST_POINTS."""
+    """The power law of positive costs at different positive ``x``; None for fewer than three points."""
     if len(x) < _LEAST_POINTS:
         return None
     from scipy.stats import linregress, t

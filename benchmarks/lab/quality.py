@@ -1,10 +1,10 @@
-"""How often the quality gate errs: real photos, and the same degraded on purpose.
+"""Measures how often the quality gate errs, on real photos and on degraded copies of them.
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-As many photos of each source are drawn. Those of the training split give the quantiles that the gate's
-thresholds are rounded from; those of the validation split are what the table of errors is made of. A photo
-that fails as it is counts as a false reject, whatever is wrong with it; a degraded one that passes is a miss.
+Equally many photos of each source are sampled. Photos of the training split give the quantiles that the gate's
+thresholds are rounded from; photos of the validation split give the table of errors. An unchanged photo that is
+rejected counts as a false reject, whatever its quality; a degraded one that passes is a miss.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ __all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "movin
 _Image = NDArray[np.uint8]
 _Degrade = Callable[[_Image, np.random.Generator], _Image]
 
-# The photos as a camera of 640 x 480 sees their centre square.
+# Side of the square that a camera of 640 x 480 would show of a photo.
 SIDE = 448
 _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
-# A hand that holds still, and one that does not: shares of the side between two frames.
+# Motion of a steady and of an unsteady hand between two frames, as parts of the side.
 _TREMOR, _SWEEP = 0.002, 0.03
-# The share of the photos as they are that one measure alone may reject.
+# Part of the unchanged photos that one measure alone may reject.
 _REJECTED = 0.005
 _NO_LESION = ("not_a_lesion",)
 
 
 @dataclass(frozen=True)
 class GateErrors:
-    """How the gate judged one set of pictures.
+    """How the gate judged a set of images.
 
     Attributes:
-        count: of the pictures.
-        defects: what they were rejected for.
+        count: number of images.
+        defects: defect -> number of images rejected for it.
     """
 
     count: int
@@ -60,12 +60,12 @@ class GateErrors:
 
     @property
     def rejected(self) -> float:
-        """The share that was rejected, 0 to 1."""
+        """The part that was rejected, 0 to 1."""
         return self.defects.total() / self.count
 
 
 def _centre_square(image: _Image) -> _Image:
-    """The centre square of a photo at `SIDE`."""
+    """The centre square of a photo, resized to `SIDE`."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -74,7 +74,7 @@ def _centre_square(image: _Image) -> _Image:
 
 
 def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
-    """A sensor's noise of `_NOISE_LEVELS`, as every frame of a camera has it."""
+    """Adds the noise of a sensor, as in every frame of a camera."""
     noise = _NOISE_LEVELS * rng.standard_normal(image.shape, np.float32)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
@@ -82,12 +82,12 @@ def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
 def _through(
     degrade: Callable[..., _Image], severity: float, image: _Image, rng: np.random.Generator
 ) -> _Image:
-    """Degraded as for `evaluate --stress`, and then seen by a sensor."""
+    """Degrades an image as `evaluate --stress` does, and adds the noise of a sensor."""
     return _add_noise(degrade(image, severity, rng), rng)
 
 
 def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
-    """White spots with soft edges of 2 to 6 % of the side about the middle."""
+    """Adds white spots with soft edges, 2 to 6 % of the side, around the middle."""
     image = image.copy()
     for _ in range(spots):
         centre = (SIDE / 2 + rng.normal(0, 0.15 * SIDE, 2)).astype(int).tolist()
@@ -96,7 +96,7 @@ def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
-    """The photo at a scale, moved by shares of the side, on skin of the colour of its border."""
+    """The photo at a scale, moved by parts of the side, on skin of the colour of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     skin = np.asarray(shade) + np.median(border, axis=0)
@@ -110,7 +110,7 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 
 
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
-    """The corner of the photo, a fifth of its side, that varies least."""
+    """The corner of the photo, a fifth of its side, that varies least, enlarged."""
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
     plain = min(corners, key=lambda corner: float(corner.std()))
@@ -136,7 +136,7 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Measures of the second of two frames between which a camera moved by a share of the side."""
+    """Measures of the second of two frames between which the camera moved by a part of the side."""
     gate, preprocess = QualityGate(), Preprocessor(imgsz)
     side = round(SIDE * (1 - _SWEEP))
     angle = rng.uniform(0, np.pi / 2)
@@ -149,24 +149,24 @@ def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) ->
 
 
 def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = None) -> list[Measures]:
-    """Measures of what a network of a size sees of pictures that stand alone.
+    """Measures of single images at the input size of a network.
 
-    They are degraded where a way is given, the same way each time.
+    They are degraded first if ``degrade`` is given, identically in each call.
     """
     gate, preprocess, rng = QualityGate(), Preprocessor(imgsz), np.random.default_rng(0)
     return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
 
 
 def errors(measures: Sequence[Measures]) -> GateErrors:
-    """What the gate says of each."""
+    """The gate's judgements."""
     return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 
 def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[_Image]]:
-    """Centre squares of photos of a split, as many of each source, the same ones each time.
+    """Centre squares of photos of a split, equally many of each source, the same ones each time.
 
     Raises:
-        DataError: it is no catalogue.
+        DataError: the file is not a catalogue.
         OptionError: it has no photo of the split.
         PictureError: a photo cannot be read.
     """
@@ -184,7 +184,7 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 
 
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
-    """Threshold in the code and quantile of photos as they are, by the name of the threshold."""
+    """Name of a threshold -> its value in the code, and the quantile of unchanged photos."""
 
     def quantile(name: str, share: float) -> float:
         return float(np.quantile([getattr(one, name) for one in measures], share))
@@ -204,14 +204,14 @@ def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
 
 
 def _report(catalogue: Path, imgsz: int, per_source: int) -> Iterator[str]:
-    """The lines of both tables."""
+    """Yields the lines of both tables."""
     fit = [
         image
         for name, images in sample_photos(catalogue, "train", per_source).items()
         for image in images
         if name not in _NO_LESION
     ]
-    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and the quantile of {_REJECTED:.1%}"
+    yield f"{len(fit)} photos of train at {imgsz} pixels: threshold, and quantile of {_REJECTED:.1%}"
     for name, (threshold, found) in _fitted(measure(fit, imgsz)).items():
         yield f"  {name:<15}{threshold:>8.3f}{found:>9.3f}"
     sampled = sample_photos(catalogue, "val", per_source)
@@ -243,7 +243,7 @@ def _ends(side: int) -> tuple[slice, slice]:
 
 
 def _minified(image: _Image, scale: float) -> _Image:
-    """Blurred as much as a lens that makes it so much smaller would, so that the warp makes no moiré."""
+    """Blurs an image before it is shrunk, so that the warp does not alias."""
     if scale > 0.8:
         return image
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]
@@ -259,14 +259,20 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser("quality", "Measure how often the quality gate errs.")
-    parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="a run's catalogue.csv")
-    parser.add_argument("--imgsz", type=_size, default=192, help="side of what the network sees, in pixels")
-    parser.add_argument("--per-source", type=positive_int, default=200, help="photos of a split and source")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="CSV", help="take the photos of this run's catalogue.csv"
+    )
+    parser.add_argument(
+        "--imgsz", type=_size, default=192, help="set the input size of the network, in pixels"
+    )
+    parser.add_argument(
+        "--per-source", type=positive_int, default=200, help="sample this many photos per split and source"
+    )
     return parser
 
 
 def _size(text: str) -> int:
-    """An argparse type: a side that the gate can judge."""
+    """An argparse type: an input size that the gate can judge."""
     if (size := positive_int(text)) < GRID:
-        raise argparse.ArgumentTypeError(f"'{text}' is less than the gate's {GRID} pixels")
+        raise argparse.ArgumentTypeError(f"'{text}' is below the least input size of the gate, {GRID} pixels")
     return size

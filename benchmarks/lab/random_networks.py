@@ -1,7 +1,7 @@
-"""Networks of `dermedge.train.fit.networks` with weights that nobody trained, as .tflite files.
+"""Writes networks with random weights as .tflite files.
 
-Neither the time nor the instructions of an inference depend on what the weights are, nor does the size of the
-file; what such a file answers means nothing.
+The weights change neither the time and the instructions of an inference nor the size of the file. The predictions
+of such a file mean nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _CALIBRATION_PICTURES = 8
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What decides how much a network has to compute.
+    """The parts of a network that decide how much it computes.
 
     Attributes:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
         size: side of the input in pixels.
-        width: factor to the numbers of filters.
-        kind: a form of `dermedge.convert.to_tflite.KINDS` that needs no training.
+        width: factor of the numbers of filters.
+        kind: one of `dermedge.convert.to_tflite.form.KINDS` that needs no training.
         classes: number of outputs.
     """
 
@@ -45,7 +45,7 @@ class NetworkShape:
 
 
 def write_random_network(shape: NetworkShape, folder: Path) -> Path:
-    """Writes the file of a shape, without a manifest, below ``folder``, and returns its path.
+    """Writes a network of a shape, without a manifest, into ``folder``; returns the path.
 
     Raises:
         MissingExtra: TensorFlow is not installed.

@@ -1,4 +1,4 @@
-"""Writes README.md's table of latencies from benchmarks/results/machines, one file for each machine.
+"""Writes README.md's table of latencies from benchmarks/results/machines, which has one result per machine.
 
 dermedge benchmark MODEL… --source photos/ --output DIR
 cp DIR/results.json benchmarks/results/machines/NAME.json
@@ -27,10 +27,10 @@ _HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "in
 
 
 def table(folder: Path = _MACHINES) -> str:
-    """The table of all machines as Markdown, in the order of their files' names.
+    """The table of all machines in Markdown, in the order of their files' names.
 
     Raises:
-        DataError: a file is no result of the benchmark.
+        DataError: a file is not a result of the benchmark.
     """
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
     rows = tuple(_cells(one, row) for one in results for row in one["rows"])
@@ -40,9 +40,9 @@ def table(folder: Path = _MACHINES) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Writes the table; returns the exit status."""
-    experiment_parser("readme", "README.md's table of latencies, from a file for each machine.").parse_args(
-        argv
-    )
+    experiment_parser(
+        "readme", "Write the table of latencies in README.md, from one result per machine."
+    ).parse_args(argv)
     write_text(README, replace_section(README.read_text(encoding="utf-8"), COMMAND, table()))
     return 0
 

@@ -1,10 +1,10 @@
-"""What each part of the training recipe is worth: trainings that differ from the recipe in one thing.
+"""Measures what each part of the training recipe is worth, by runs that differ from the recipe in one thing.
 
     python -m dermedge.benchmarks.lab recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
 
-Every row is a run of `dermedge train` on one half of the photos outside the test split, scored in float on
-the other half: rare classes have too few photos in a validation split to tell two recipes apart. A row that
-was stopped goes on where it was, and one that is there is not trained again: rows can be added one by one.
+Every row is trained like a run of `dermedge train`, on one half of the photos outside the test split, and scored in
+float on the other half: the validation split has too few photos of rare classes to compare recipes. A stopped row
+is resumed, and a finished one is kept, so rows can be added one by one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class TrainedVariant:
-    """One training and its figures, as `dermedge.train.evaluation.scorecard.figures` names them: value, low, high."""
+    """One finished row; ``figures`` maps names of `scorecard.figures` to value, low and high."""
 
     name: str
     what: str
@@ -131,7 +131,7 @@ class TrainedVariant:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains the rows that are not there, and writes the table of all that are."""
+    """Trains the missing rows, and writes the table of all finished ones; returns the exit status."""
     options = _parse(argv)
     for name in options.rows:
         _train(name, options)
@@ -142,31 +142,33 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("recipe", "Trainings that differ from the recipe in one thing.")
-    parser.add_argument("output", type=Path, metavar="OUT", help="the folder of all rows")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="as for dermedge train")
+    parser = experiment_parser("recipe", "Train with one part of the recipe changed at a time, and compare.")
+    parser.add_argument("output", type=Path, metavar="OUT", help="keep all rows in this folder")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="train on these photos, as for dermedge train"
+    )
     parser.add_argument(
         "--weights",
         type=_start,
         nargs="+",
         default=[],
         metavar="ARCH=FILE",
-        help="what networks start with; imagenet for others",
+        help="start networks of these architectures with these weights; others start with imagenet",
     )
-    parser.add_argument("--rows", nargs="*", default=list(VARIANTS), metavar="NAME", help="which to train")
+    parser.add_argument("--rows", nargs="*", default=list(VARIANTS), metavar="NAME", help="train these rows")
     parser.add_argument("--epochs", type=positive_int, default=_EPOCHS, help="of a row")
     parser.add_argument("--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="of a row")
     options = parser.parse_args(argv)
     for name in options.rows:
         if name not in VARIANTS:
-            raise OptionError(f"there is no row '{name}'. There are: {', '.join(VARIANTS)}")
+            raise OptionError(f"there is no row '{name}'. Known: {', '.join(VARIANTS)}")
     return options
 
 
 def _start(text: str) -> tuple[str, str]:
     architecture, given, path = text.partition("=")
     if not given or not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"'{text}' is not ARCH=FILE with a file that is there")
+        raise argparse.ArgumentTypeError(f"'{text}' is not ARCH=FILE with an existing file")
     return architecture, path
 
 
@@ -180,7 +182,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
     missing = [teacher for teacher in variant.teachers if not (options.output / f"{teacher}.json").is_file()]
     if missing:
         raise OptionError(
-            f"the row '{name}' is taught by '{missing[0]}', which is not there yet: name it first"
+            f"the row '{name}' is taught by '{missing[0]}', which is not trained yet; name that row before it"
         )
     run = _run(name, variant, options)
     Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
@@ -192,7 +194,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
 
 
 def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
-    """The run of a row, made if it is not there."""
+    """The run of a row; it is made if it does not exist."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.data.splits import with_fold
     from dermedge.train.fit.plan import plan_training
@@ -235,7 +237,7 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
 
 
 def read_rows(folder: Path) -> list[TrainedVariant]:
-    """The rows that are in a folder, in the order of `VARIANTS`; raises DataError where there are none."""
+    """The finished rows of a folder in the order of `VARIANTS`; raises DataError if there are none."""
     there = [folder / f"{name}.json" for name in VARIANTS]
     rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
@@ -244,7 +246,7 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
-    """One line a row; every figure with the ends of its 95 % interval over lesions."""
+    """One line per row, each figure with the ends of its 95 % interval over lesions."""
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
     columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []
@@ -256,7 +258,7 @@ def to_csv(rows: Sequence[TrainedVariant]) -> str:
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
-    """For people, with the standard deviation over the seeds of the recipe below it."""
+    """A table of the rows, and below it the standard deviation over the seeds of the recipe."""
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:

@@ -1,9 +1,9 @@
-"""Whether two runs on this machine agree within the intervals that they state.
+"""Checks that measurements on this machine agree within the intervals that they state.
 
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
-Each run is a process of its own. Two agree as `benchmark compare` judges: their intervals have a part in
-common. The bar is 19 of 20 pairs of good runs; one that was marked noisy or throttled promises nothing.
+Each run is a process of its own. Two runs agree if their intervals overlap, as for `dermedge benchmark compare`. The
+bar is 19 of 20 pairs of good runs; a run marked noisy or throttled promises nothing.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ __all__ = ["RepeatedRun", "RunAgreement", "agreement", "main"]
 _BAR = 19 / 20
 _RUNS = 20
 _SECS = 5.0
-# The warm-up and the measurement may take so many times --secs, each.
+# The warm-up and the measurement may each take this many times --secs.
 _MAX_SECS = 2.0
 
 
 @dataclass(frozen=True)
 class RepeatedRun:
-    """One run, of all those that are compared.
+    """One of the runs that are compared.
 
     Attributes:
-        total: end to end, ms.
-        faults: why it is not good.
+        total: end-to-end latency in milliseconds.
+        faults: reasons why it is not good.
     """
 
     total: Spread
@@ -61,13 +61,13 @@ class RepeatedRun:
 
 @dataclass(frozen=True)
 class RunAgreement:
-    """Pairs of runs.
+    """How many pairs of runs agree.
 
     Attributes:
-        pairs: all.
-        promised: of which both runs are good.
-        agreed: of the promised ones, those whose intervals have a part in common.
-        agreed_of_all: of all, whatever they are marked as.
+        pairs: number of all pairs.
+        promised: pairs of good runs.
+        agreed: pairs of good runs whose intervals overlap.
+        agreed_of_all: pairs whose intervals overlap, whatever their marks.
     """
 
     pairs: int
@@ -84,19 +84,24 @@ class RunAgreement:
 
 
 def agreement(runs: Sequence[RepeatedRun]) -> RunAgreement:
-    """How many pairs of runs agree."""
+    """Counts the pairs of runs that agree."""
     pairs = list(combinations(runs, 2))
     good = [pair for pair in pairs if all(one.mark == GOOD for one in pair)]
     return RunAgreement(len(pairs), len(good), sum(map(_agree, good)), sum(map(_agree, pairs)))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, prints, and writes what was asked for; returns the exit status."""
-    parser = report_parser("repeat", "Whether runs on this machine agree within their own intervals.")
+    """Measures, prints and writes the results; returns the exit status."""
+    parser = report_parser("repeat", "Check that repeated measurements agree within their stated intervals.")
     parser.add_argument(
-        "--runs", type=positive_int, default=_RUNS, help="how many, each in a process of its own"
+        "--runs",
+        type=positive_int,
+        default=_RUNS,
+        help="measure this many times, each in a process of its own",
     )
-    parser.add_argument("--secs", type=seconds, default=_SECS, help="measure so long in each, at least")
+    parser.add_argument(
+        "--secs", type=seconds, default=_SECS, help="measure for at least this many seconds in each run"
+    )
     arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
@@ -119,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
-    """A row for each run, and how many pairs agree."""
+    """The report: a row per run, and how many pairs agree."""
     head = ("run", "median ms", "95 % interval", "half of it", "run is")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
     found = agreement(runs)
@@ -130,7 +135,7 @@ def _to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str 
         f"{found.agreed_of_all}; {noisy} of {len(runs)} runs are not good",
         f"the medians lie {medians.std(ddof=1) / medians.mean():.2%} apart (standard deviation)"
         if len(runs) > 1
-        else "one run says nothing of others",
+        else "one run says nothing about others",
         f"bar, 19 of 20 pairs of good runs agree: {found.verdict}",
         *([f"ended early: {failure}"] if failure else []),
     ]

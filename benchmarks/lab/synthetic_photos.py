@@ -1,8 +1,7 @@
-"""Any number of photos of a camera's size, made of fewer real ones, where a set that large is not at hand.
+"""Makes any number of photos of a camera's size from fewer real ones.
 
-Each is a part of a real photo, turned, mirrored and enlarged, with the grain of a sensor: a file of the usual
-size that takes the usual time to decode, and a picture of its own to whoever looks for copies. Nothing is to
-be learned from them.
+Each shows a part of a real photo, rotated, mirrored and enlarged, with sensor noise: a file of usual size and
+decoding time, and not a duplicate of another. Nothing can be learned from such photos.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
 
 WIDTH, HEIGHT = 600, 450
-# Of the largest centred part of 4:3 that a photo has.
+# Part of a photo's largest centred 4:3 area that is shown.
 _PART = (0.5, 0.9)
 # Grey levels, standard deviation.
 _GRAIN = 3.0
-# Photos made to learn how large they are, and what their size is multiplied with to be on the safe side.
+# Photos made to estimate the file size, and the margin of the estimate.
 _TRIED, _SAFETY = 24, 1.2
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _THREADS = 2
@@ -45,7 +44,7 @@ def make_photos(
 ) -> list[Path]:
     """Writes ``count`` JPEG files of 600x450 below ``folder``, as SOURCE/DIAGNOSIS/NUMBER.jpg.
 
-    The same originals give the same files, and fewer of them are the first ones of more.
+    The same originals give the same files; a smaller count gives the first ones of a larger.
 
     Raises:
         PictureError: an original cannot be decoded.
@@ -73,10 +72,10 @@ def make_photos(
 
 
 def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, folder: Path) -> None:
-    """Makes sure that the disk of ``folder`` holds ``count`` photos, and ``more_bytes`` for each.
+    """Checks that the disk of ``folder`` has room for ``count`` photos and ``more_bytes`` for each.
 
     Raises:
-        StorageError: it does not.
+        StorageError: it has not.
     """
     with TemporaryDirectory(dir=folder) as made:
         tried = make_photos(originals, Path(made), min(count, _TRIED))
@@ -84,13 +83,13 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
     needed, free = count * (photo_bytes * _SAFETY + more_bytes), disk_usage(folder).free
     if free < needed:
         raise StorageError(
-            f"{count} photos and what is made of them take {needed / BYTES_PER_MB:.0f} MB, and the disk of "
-            f"'{folder}' has {free / BYTES_PER_MB:.0f} MB free: ask for fewer, or choose another folder"
+            f"{count} photos and their caches take {needed / BYTES_PER_MB:.0f} MB, and the disk of "
+            f"'{folder}' has {free / BYTES_PER_MB:.0f} MB free; ask for fewer, or choose another folder"
         )
 
 
 def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A part of a uint8 [height, width, 3] photo as another one, uint8 [450, 600, 3]."""
+    """A photo of a part of a uint8 [h, w, 3] BGR photo, uint8 [450, 600, 3] BGR."""
     height, width = photo_bgr.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*_PART)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), scale)
@@ -101,7 +100,7 @@ def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     varied = cv2.warpAffine(
         photo_bgr, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    # OpenCV draws noise faster than NumPy, in each thread by a generator of its own
+    # OpenCV samples noise faster than NumPy, with a generator for each thread
     cv2.setRNGSeed(int(rng.integers(2**31)))
     grain = np.empty(varied.shape, np.int16)
     cv2.randn(grain, (0, 0, 0), (_GRAIN, _GRAIN, _GRAIN))  # type: ignore[call-overload]

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
 __all__ = ["ARCHITECTURE", "BATCH", "SIZE", "TrainingFigures", "first_start", "second_start"]
 
-# The first step of the first epoch traces the graph; the second is timed.
+# The first epoch includes the tracing of the graph; the second is timed.
 _EPOCHS = 2
 
 TrainingFigures = dict[str, float]
 
 
 def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """A training from nothing to the end of its float stage.
+    """Measures a training from its start to the end of the float stage.
 
     Returns:
-        ``reading_s`` and ``comparing_s``, all photos for the catalogue; ``decoding_s`` into the cache, and
-        ``decoded`` photos, those of train and val; ``cache_mb``; ``pipeline`` and ``training`` in photos a
-        second, of all photos of train once and of an epoch; ``catalogue_peak_mb`` and ``peak_mb``.
+        ``reading_s`` and ``comparing_s``: reading all photos for the catalogue, and finding duplicates;
+        ``decoding_s``, ``decoded`` and ``cache_mb``: decoding the photos of train and val into the cache, their
+        number and its size; ``pipeline`` and ``training``: photos per second of the input pipeline alone and of an
+        epoch; ``catalogue_peak_mb`` and ``peak_mb``: highest memory after the catalogue, and at the end.
     """
     from dermedge.train.data.pixels import cached_pixels
     from dermedge.train.fit.batches import TrainingBatches
@@ -67,11 +68,10 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
 
 
 def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """Another training on photos that one beside it has seen, to its first step, and that one resumed.
+    """Measures another training on known photos up to its first step, and a resumed one.
 
     Returns:
-        ``start_s``, all that comes before the first step; ``resumed_s``, the same of a run that has its
-        catalogue.
+        ``start_s``: time before the first step; ``resumed_s``: the same for a run with a catalogue.
     """
     from dermedge.train.fit.training import Trainer
 
@@ -84,7 +84,7 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 
 
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
-    """A run folder as `dermedge train` makes it, and the seconds that its catalogue took."""
+    """The seconds that the catalogue took, and a run folder like that of `dermedge train`."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.plan import plan_training
     from dermedge.train.fit.run_folder import Config, RunFolder
@@ -92,7 +92,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # reading is the first half; there is none where the copies are known
+        # reading is the first half; known photos have no such half
         if 2 * done == total:
             halves.append(perf_counter())
 

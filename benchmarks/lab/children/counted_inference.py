@@ -1,10 +1,10 @@
-"""What `dermedge.benchmarks.lab.instructions` counts the instructions of; it runs in the emulated Python.
+"""Runs the inferences that `instructions` counts, in the emulated Python.
 
     python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 
-Each getppid() is a mark at which qemu's plugin writes the count so far: two in a row, by which the marks' own
-instructions are known, then, for every run, before the preprocessing, between it and the interpreter, after
-that, and after a whole prediction.
+Each getppid() is a mark at which QEMU's plugin writes the count so far: first two in a row, which give the count of
+a mark itself, then, for every run, before the preprocessing, between it and the interpreter, after that, and after
+a whole prediction.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dermedge.edge.model.golden import golden_image
 
 __all__ = ["MARKS_A_RUN", "main"]
 
-# The first inference prepares; no more, because the emulation of floats is slow.
+# The first inference prepares the model; one is enough, since the emulation of floats is slow.
 _WARMUP_RUNS = 1
 MARKS_A_RUN = 4
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one thread on a drawn frame of 640x480."""
+    """Runs a model with one thread on a generated frame of 640x480."""
     model, runs = argv
     frame = camera_frame(golden_image(0))
     with one_opencv_thread(), Classifier(model) as classifier:

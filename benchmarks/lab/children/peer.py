@@ -1,8 +1,9 @@
-"""One peer in its own process and environment, started by `peers`; imports NumPy, OpenCV, and it.
+"""Runs one peer of `peers` in a process and an environment of its own.
 
     python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
-For each line on standard input it shows the peer all frames, and prints what it took and answered.
+It imports NumPy, OpenCV and the peer alone. For each line on standard input it shows the peer all frames, and prints
+the times and the answers.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["PEERS", "centre_square", "main", "shares"]
 
 _Image = NDArray[np.uint8]
-# Of a uint8 [h, w, 3] BGR frame: nanoseconds, and a number a class, the greatest of the most probable one.
+# Takes a uint8 [h, w, 3] BGR frame; gives nanoseconds, and a score per class.
 _Answer = Callable[[_Image], tuple[int, ArrayLike]]
-# Of a model and a number of threads.
+# Takes a model and a number of threads.
 _Peer = Callable[[str, int], _Answer]
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def shares(scores: ArrayLike) -> NDArray[np.float64]:
-    """What a peer leaves as its probabilities, as numbers of sum 1: floats, or the levels of a softmax."""
+    """Scores as probabilities of sum 1, float64 [K]; integers are levels of a quantized softmax."""
     values = np.asarray(scores)
     lowest = np.iinfo(values.dtype).min if values.dtype.kind == "i" else 0
     values = values.astype(np.float64).ravel() - lowest
@@ -57,7 +58,7 @@ def shares(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def _largest_square(frame_bgr: _Image) -> _Image:
-    """The centre of a frame, in its colours."""
+    """The largest centred square of a frame."""
     height, width = frame_bgr.shape[:2]
     cut = min(height, width)
     top, left = (height - cut) // 2, (width - cut) // 2
@@ -65,13 +66,13 @@ def _largest_square(frame_bgr: _Image) -> _Image:
 
 
 def centre_square(frame_bgr: _Image, side: int, interpolation: int = cv2.INTER_AREA) -> _Image:
-    """The network's picture as careful examples make it, of all pixels: uint8 [side, side, 3] RGB."""
+    """The centre square of a BGR frame as an input, uint8 [side, side, 3] RGB."""
     resized = cv2.resize(_largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
-    """Frame to decision, timed as a whole; ``decide`` gives the decision and what it was taken from."""
+    """Times ``decide``, which takes a frame, and gives the decision and its scores."""
 
     def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         started = perf_counter_ns()
@@ -82,7 +83,7 @@ def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
 
 
 def _most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
-    """The decision of a peer that gives an array."""
+    """The most probable class, and the scores."""
     return int(np.argmax(scores)), scores
 
 
@@ -119,7 +120,7 @@ def _litert(model: str, threads: int) -> _Answer:
 
 
 def _litert_bilinear(model: str, threads: int) -> _Answer:
-    """With the fastest resizing, which looks at four pixels for each that it makes, and leaves others out."""
+    """Resizes without averaging, which is faster and leaves pixels out."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
@@ -159,7 +160,7 @@ def _litert_compiled_model(model: str, threads: int) -> _Answer:
 
 
 def _mediapipe(model: str, threads: int) -> _Answer:
-    """It resizes by itself, and chooses its threads by itself."""
+    """The runtime resizes and chooses its threads by itself."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -167,25 +168,25 @@ def _mediapipe(model: str, threads: int) -> _Answer:
     classifier = vision.ImageClassifier.create_from_options(options)
 
     def decide(frame_bgr: _Image) -> tuple[int, list[Any]]:
-        # what is not square, it would squash
+        # it would squash a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # the heads come in the file's order; a heat map has more numbers than classes
+        # the head of the classes is the one with the fewest categories; a heat map has more
         head = min(found.classifications, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
 
     answer = _timed(decide)
 
-    def in_order(frame_bgr: _Image) -> tuple[int, ArrayLike]:
+    def sorted_answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         ns, categories = answer(frame_bgr)
         return ns, [one.score for one in sorted(categories, key=lambda one: one.index)]  # type: ignore
 
-    return in_order
+    return sorted_answer
 
 
 def _ultralytics(model: str, threads: int) -> _Answer:
-    """It resizes by itself, and chooses its threads by itself."""
-    # it would install what it misses, and ask its makers for news
+    """The runtime resizes and chooses its threads by itself."""
+    # without these it installs packages and contacts its makers
     os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
     from ai_edge_litert.interpreter import Interpreter
     from ultralytics import YOLO
@@ -260,7 +261,7 @@ def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _An
 
 
 def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
-    """It, the side of its input, and the indices of its input and of its output of one number a class."""
+    """The interpreter, the side of its input, and the indices of its input and of its class scores."""
     interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]
     wanted = next(one for one in interpreter.get_output_details() if len(one["shape"]) == 2)

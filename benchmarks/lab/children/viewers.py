@@ -1,6 +1,8 @@
-"""Viewers of the live video of `dermedge run --serve`: ``... .viewers PORT COUNT``.
+"""Runs viewers of the live video of `dermedge run --serve`.
 
-They read until standard input ends, and print how many bytes each has read.
+    python -m dermedge.benchmarks.lab.children.viewers PORT COUNT
+
+They read until standard input ends, and then print how many bytes each has received.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 def main(argv: Sequence[str]) -> int:
-    """Reads PORT of the loopback with COUNT connections."""
+    """Reads the live video on PORT of the loopback with COUNT connections."""
     port, count = map(int, argv)
     request = f"GET /video.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     taken: dict[socket.socket, int] = {}

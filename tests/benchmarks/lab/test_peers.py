@@ -220,7 +220,7 @@ def test_every_peer_has_a_lock_and_a_way_to_run() -> None:
     assert all((ROOT / "locks" / f"{lock}.txt").is_file() for lock in HERE)
 
 
-def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(
+def test_the_report_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file(
     origin: Circumstances,
 ) -> None:
     def peer(name: str, ms: float, **values: Any) -> PeerResult:
@@ -237,8 +237,8 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
         replace(peer("mediapipe", 3.0), ratio_low=0.9),
         PeerResult("opencv-dnn", "the .tflite", "no such layer"),
     ]
-    sheet = to_report(peers, origin, 3.5)
-    text = sheet.to_text()
+    report = to_report(peers, origin, 3.5)
+    text = report.to_text()
     words = " ".join(text.split())
     assert "2 threads" in text
     assert "[2.50, 2.50]         75%    2.0%  not measured" in text
@@ -248,17 +248,17 @@ def test_the_sheet_tells_who_is_ahead_what_failed_and_what_was_not_the_same_file
     assert "1.11 times the bare inference; resizing and decision, ms: dermedge 0.20, litert-bilinear" in words
     assert "opencv-dnn does not run it: no such layer" in text
     assert "onnxruntime ran ONNX made by tf2onnx" in text
-    assert "mediapipe takes no number of threads; it kept 1.5 cores busy" in text
+    assert "mediapipe has no setting for threads; it kept 1.5 cores busy" in text
     assert "noisy: the peers and other processes kept 3.50 cores busy" in text
     assert "not a medical device" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert "| litert-invoke |" in sheet.to_markdown()
-    content = json.loads(sheet.to_json())
+    assert "| litert-invoke |" in report.to_markdown()
+    content = json.loads(report.to_json())
     assert content["schema"] == "dermedge-peers/1"
     assert [one["name"] for one in content["peers"]] == [one.name for one in peers]
 
 
-def test_the_peers_at_work_are_no_company(origin: Circumstances) -> None:
+def test_the_peers_at_work_are_not_other_processes(origin: Circumstances) -> None:
     assert "noisy" not in to_report([], origin, 2.05).to_text()
 
 

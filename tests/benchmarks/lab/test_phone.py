@@ -27,7 +27,7 @@ def built(tmp_path: Path) -> Path:
         (["{built}", "--browser", "{built}/chromium"], "give photos with --data or --source"),
         (
             ["{built}", "--source", "demo", "--browser", "netscape"],
-            "'netscape' is no Chromium",
+            "'netscape' is not an installed Chromium",
         ),
     ],
 )

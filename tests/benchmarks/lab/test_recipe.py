@@ -42,7 +42,7 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
     }
     monkeypatch.setattr(recipe, "VARIANTS", rows)
     command = [str(tmp_path / "out"), "--data", str(photos), "--epochs", "1", "--photos-per-epoch", "32"]
-    with pytest.raises(OptionError, match="taught by 'base', which is not there yet"):
+    with pytest.raises(OptionError, match="taught by 'base', which is not trained yet"):
         main([*command, "--rows", "taught"])
     assert main([*command, "--rows", "seed-1"]) == 0
     first = (tmp_path / "out" / "seed-1.json").stat().st_mtime_ns
@@ -64,7 +64,7 @@ def test_rows_differ_in_what_they_say_and_are_not_trained_again(
 
 def test_an_unknown_row_and_a_start_that_is_not_there_are_one_line(tmp_path: Path) -> None:
     command = [str(tmp_path / "out"), "--data", str(tmp_path)]
-    with pytest.raises(OptionError, match=r"no row 'bigger'\. There are: base, seed-1"):
+    with pytest.raises(OptionError, match=r"no row 'bigger'\. Known: base, seed-1"):
         main([*command, "--rows", "bigger"])
     with pytest.raises(OptionError, match=r"'cnn=absent\.h5' is not ARCH=FILE"):
         main([*command, "--weights", "cnn=absent.h5"])
