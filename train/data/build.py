@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.account import some_of
 from dermedge.train.data.catalogue import (
     LESION_CLASSES,
     MIN_GROUPS,
@@ -27,7 +28,8 @@ from dermedge.train.data.catalogue import (
 from dermedge.train.data.classes import choose_classes, mapping_lines
 from dermedge.train.data.diagnoses import compatible
 from dermedge.train.data.groups import lowest_linked, sets_of_equal
-from dermedge.train.data.labelling import FOLDERS_TOO, NO_LABEL, TABLE_SILENT, LabelledFiles, label_files
+from dermedge.train.data.labelled_file import LabelledFile
+from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import split_by_group, with_parts_kept
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_catalogue"]
 
+_NO_LABEL = "no table and no folder names it"
+_TABLE_SILENT = "its table does not tell its diagnosis"
 _UNREADABLE = "the file is not a photo that can be decoded"
 _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
@@ -98,14 +102,9 @@ def build_catalogue(
         return _as_catalogued(earlier, classes, seed)
     if tables and keep_parts:
         raise OptionError("--keep-parts does not go with an earlier catalogue, whose splits are kept already")
-    files = label_files([path for path in paths if path not in tables], labels_from, groups_from)
-    for line in files.account:
-        say(line)
-    left_out = Counter(files.skipped)
-    draft = _labelled(files, left_out)
-    draft, order = _with_classes(draft, classes, left_out)
-    for line in mapping_lines(draft.photos, order):
-        say(line)
+    left_out: Counter[str] = Counter()
+    given = [path for path in paths if path not in tables]
+    draft, order = _understood(given, classes, labels_from, groups_from, say, left_out)
     draft = _grouped(draft, cache, progress, left_out)
     _check_sizes(draft.photos, order, draft.links, left_out)
     if keep_parts:
@@ -115,6 +114,25 @@ def build_catalogue(
         names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
         photos = split_by_group(draft.photos, seed, earlier, names)
     return Catalogue(photos, order, {why: count for why, count in left_out.items() if count}, seed)
+
+
+def _understood(
+    paths: Sequence[Path],
+    classes: Sequence[str] | None,
+    labels_from: str,
+    groups_from: str,
+    say: Callable[[str], object],
+    left_out: Counter[str],
+) -> tuple[_Draft, tuple[str, ...]]:
+    """The photos with their classes, and the classes' order; says how both were found."""
+    found = label_files(paths, labels_from, groups_from)
+    left_out.update(found.skipped)
+    for line in found.account:
+        say(line)
+    draft, order = _with_classes(_labelled(found.files, left_out), classes, left_out)
+    for line in mapping_lines(draft.photos, order):
+        say(line)
+    return draft, order
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
@@ -134,23 +152,24 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
     return Catalogue(tuple(sorted(photos, key=lambda photo: photo.path)), order, dict(left_out), seed)
 
 
-def _labelled(files: LabelledFiles, left_out: Counter[str]) -> _Draft:
+def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
     """The photos that have a diagnosis; counts the others; raises DataError where none has one."""
-    draft = _Draft(list(files.photos), list(files.links), list(files.parts))
-    without = {
-        index: TABLE_SILENT if files.in_table[index] else NO_LABEL
-        for index, photo in enumerate(files.photos)
-        if not photo.diagnosis
-    }
-    left_out.update(without.values())
-    if len(without) == len(files.photos):
-        reasons = ", ".join(f"{count:,} ({why})" for why, count in Counter(without.values()).items())
+    labelled = [file for file in files if file.photo.diagnosis]
+    without = Counter(
+        _TABLE_SILENT if file.in_table else _NO_LABEL for file in files if not file.photo.diagnosis
+    )
+    left_out.update(without)
+    if not labelled:
+        reasons = ", ".join(f"{count:,} ({why})" for why, count in without.items())
+        folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
         raise DataError(
-            f"none of {len(files.photos):,} photos has a label: {reasons}. The folders {files.folders_seen} name no "
-            "class; give the table that does (path,label or a publisher's), or say which folder does with "
-            "--labels-from folder or parent"
+            f"none of {len(files):,} photos has a label: {reasons}. The folders {folders} name no class; give the "
+            "table that does (path,label or a publisher's), or say which folder does with --labels-from folder or "
+            "parent"
         )
-    return draft.without(without)
+    return _Draft(
+        [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]
+    )
 
 
 def _with_classes(

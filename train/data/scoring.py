@@ -97,7 +97,7 @@ def labelled_photos(
     else:
         if split is not None:
             raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
-        photos = _under_labels(label_files([data], labels_from).photos, labels)
+        photos = _under_labels([file.photo for file in label_files([data], labels_from).files], labels)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]

@@ -789,3 +789,13 @@ def test_parts_that_are_not_there_cannot_be_kept(tmp_path: Path) -> None:
     assert "has no split. Known: train, val, test" in stopped(root, keep_parts=True)
     only = put_photos(tmp_path / "only", {f"Test/{c}": 8 for c in TWO})
     assert "there is no train part" in stopped(only, keep_parts=True)
+
+
+def test_a_folder_that_tells_more_than_an_open_table_is_believed(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    put_ids(root / "squamous cell carcinoma", isic(1, 8))
+    put_ids(root / "nevus", isic(11, 8))
+    rows = [f"HAM_{n},{name},akiec" for n, name in enumerate(isic(1, 20))]
+    put_table(root / "ham.csv", "lesion_id,image_id,dx", rows)
+    # a nevus is no akiec: there the table is believed
+    assert Understood(root).labels == {"squamous cell carcinoma": 8, "akiec": 8}

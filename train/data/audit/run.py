@@ -9,10 +9,10 @@ from pathlib import Path
 from dermedge.train.data.audit.checks import CHECKS
 from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding
 from dermedge.train.data.audit.material import AuditedPhoto, AuditMaterial
-from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
 from dermedge.train.data.groups import lowest_linked, sets_of_equal
-from dermedge.train.data.labelling import LabelledFiles, label_files
+from dermedge.train.data.labelled_file import LabelledFile
+from dermedge.train.data.labelling import label_files
 from dermedge.train.data.layout import AUTO
 
 __all__ = ["Audit", "run_audit"]
@@ -59,28 +59,28 @@ def run_audit(
         DataError: a path does not exist, there is no photo, or folders or tables cannot be understood.
         OptionError: a reference, or a file among the paths, is not a table that is understood.
     """
-    files = label_files(paths, labels_from, references=references)
-    for line in files.account:
+    found = label_files(paths, labels_from, references=references)
+    for line in found.account:
         say(line)
-    prints = read_prints([Path(photo.path) for photo in files.photos], reading)
-    photos = tuple(_audited(files, index, photo, prints) for index, photo in enumerate(files.photos))
+    prints = read_prints([Path(file.photo.path) for file in found.files], reading)
+    photos = tuple(_audited(file, index, prints) for index, file in enumerate(found.files))
     material = _material(photos, prints, near_duplicates(prints, comparing))
     findings = [finding for check in CHECKS for finding in [check(material)] if finding]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Audit(photos, files.tables, tuple(findings), files.account, dict(files.skipped))
+    return Audit(photos, found.tables, tuple(findings), found.account, dict(found.skipped))
 
 
-def _audited(files: LabelledFiles, index: int, photo: Photo, prints: Prints) -> AuditedPhoto:
+def _audited(file: LabelledFile, index: int, prints: Prints) -> AuditedPhoto:
     width, height = map(int, prints.sizes[index])
     return AuditedPhoto(
-        path=Path(photo.path),
-        name=files.names[index],
-        image_id=photo.image_id,
-        lesion_id=photo.lesion_id,
-        source=photo.source,
-        part=files.parts[index],
-        folder=files.folder_labels[index],
-        reference=files.table_labels[index],
+        path=Path(file.photo.path),
+        name=file.name,
+        image_id=file.photo.image_id,
+        lesion_id=file.photo.lesion_id,
+        source=file.photo.source,
+        part=file.part,
+        folder=file.folder,
+        reference=file.reference,
         width=width,
         height=height,
         problem=prints.unreadable.get(index, ""),

@@ -1,0 +1,137 @@
+"""How folders and tables were understood, in lines that are printed before anything else."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from dermedge.train.data.diagnoses import diagnosis_of
+from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
+from dermedge.train.data.tables import TableAccount
+
+__all__ = ["account_lines", "some_of"]
+
+_SHOWN_NAMES = 12
+
+
+def account_lines(
+    files: Sequence[LabelledFile],
+    tables: Sequence[TableAccount],
+    contradicted: int,
+    spellings: Mapping[str, str],
+    group_folders_count: bool,
+) -> tuple[str, ...]:
+    """The lines.
+
+    Args:
+        files: the photos.
+        tables: how each table was understood.
+        contradicted: the number of photos on which the tables contradict one another.
+        spellings: name of a folder -> the one spelling that stands for it.
+        group_folders_count: whether folders below the classes are groups.
+    """
+    return (
+        *_set_lines(files),
+        *_folder_lines(files),
+        *_spelling_lines(spellings),
+        *map(_table_line, tables),
+        *_override_lines(files, contradicted),
+        *_group_lines(files, tables, group_folders_count),
+        *_people_lines(files),
+    )
+
+
+def some_of(names: Collection[str]) -> str:
+    """The first three names, and a sign that there are more."""
+    shown = ", ".join(list(names)[:3])
+    return f"{shown}, …" if len(names) > 3 else shown
+
+
+def _set_lines(files: Sequence[LabelledFile]) -> list[str]:
+    counts = Counter(file.photo.source for file in files)
+    return [f"sets: {_counted(counts)}"] if len(counts) > 1 else []
+
+
+def _folder_lines(files: Sequence[LabelledFile]) -> list[str]:
+    by_source: dict[str, Counter[str]] = defaultdict(Counter)
+    for file in files:
+        if file.origin == ON_FOLDER:
+            by_source[file.photo.source][file.photo.original_label] += 1
+    return [
+        f"classes from folder names of '{source}': {_counted(counts)}" for source, counts in by_source.items()
+    ]
+
+
+def _spelling_lines(spellings: Mapping[str, str]) -> list[str]:
+    merged: dict[str, list[str]] = defaultdict(list)
+    for written, one in spellings.items():
+        merged[one].append(written)
+    return [
+        f"one class, '{one}': the folders {', '.join(map(repr, sorted(written)))}"
+        for one, written in merged.items()
+        if len(written) > 1
+    ]
+
+
+def _table_line(account: TableAccount) -> str:
+    name = f"'{account.path.name}'"
+    if not account.format:
+        return f"not read: {name}: {account.note}"
+    if not account.photos:
+        return f"not used: {name} ({account.format}) names none of the photos"
+    missing = f"; {account.strangers:,} rows name none of the photos" if account.strangers else ""
+    if account.labelled:
+        return f"labels from {name} ({account.format}): {account.labelled:,} photos{missing}"
+    return f"read: {name} ({account.format}) names {account.photos:,} photos{missing}"
+
+
+def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[str]:
+    over = Counter(
+        file.folder
+        for file in files
+        if file.origin == ON_TABLE and file.folder and diagnosis_of(file.folder) != file.photo.diagnosis
+    )
+    lines = []
+    if over:
+        lines.append(
+            f"a table overrides the folders of {over.total():,} photos ({_counted(over)}); "
+            "--labels-from folder goes by the folders"
+        )
+    if contradicted:
+        lines.append(
+            f"the tables contradict one another on {contradicted:,} photos; the finest diagnosis counts"
+        )
+    return lines
+
+
+def _group_lines(
+    files: Sequence[LabelledFile], tables: Sequence[TableAccount], group_folders_count: bool
+) -> list[str]:
+    groups = [
+        f"{column} of '{account.path.name}'"
+        for account in tables
+        for column in account.facts
+        if column.endswith("_id") or column in ("group", "lesion", "patient", "subject", "person", "case")
+    ]
+    folders = sorted({file.group_folder for file in files if file.group_folder})
+    if folders:
+        without = "" if group_folders_count else "not from the "
+        groups.append(f"{without}{len(folders):,} folders below the classes ({some_of(folders)})")
+    return [f"groups from: {', '.join(groups)}"] if groups else []
+
+
+def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
+    known = {
+        name: sum(bool(getattr(file.photo, name)) for file in files)
+        for name in ("view", "age", "sex", "site", "skin_tone", "fitzpatrick")
+    }
+    told = [f"{name.replace('_', ' ')} of {count:,}" for name, count in known.items() if count]
+    return [f"known of {len(files):,} photos: {', '.join(told)}"] if told else []
+
+
+def _counted(counts: Counter[str]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{name} {count:,}" for name, count in ordered[:_SHOWN_NAMES]]
+    return ", ".join(shown) + (
+        f", and {len(counts) - _SHOWN_NAMES} more" if len(counts) > _SHOWN_NAMES else ""
+    )

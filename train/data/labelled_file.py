@@ -1,0 +1,39 @@
+"""A photo with what folders and tables say of it, before it has a class, a group and a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dermedge.train.data.catalogue import Photo
+
+__all__ = ["NOWHERE", "ON_FOLDER", "ON_TABLE", "LabelledFile"]
+
+# Where a label is from.
+NOWHERE, ON_FOLDER, ON_TABLE = "", "folder", "table"
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A photo and what is known of it. What is not known is an empty string.
+
+    Attributes:
+        photo: without class and split; ``group`` is the photo's own name.
+        name: where it lies below the folder that was given, with that folder's name: ``set/cat/1.jpg``.
+        links: the names of lesions, persons, folders and photos that it shares with others.
+        part: train, val or test, as a table or its folder states.
+        folder: the class that its folder states.
+        group_folder: the folder whose photos belong together.
+        reference: the diagnosis that a table states.
+        in_table: whether a table that tells diagnoses has a row for it.
+        origin: where the label of ``photo`` is from.
+    """
+
+    photo: Photo
+    name: str
+    links: tuple[str, ...]
+    part: str
+    folder: str
+    group_folder: str
+    reference: str
+    in_table: bool
+    origin: str
