@@ -46,6 +46,8 @@ PACKAGES = {
     "flatbuffers": ("flatbuffers", "train"),
     "imagehash": ("imagehash", "train"),
     "jinja2": ("jinja2", "train"),
+    "litert_quantizer": ("litert-quantizer", "train"),
+    "pi_heif": ("pi-heif", "train"),
     "scipy": ("scipy", "train"),
     "sklearn": ("scikit-learn", "train"),
     "tensorflow": ("tensorflow", "train"),
