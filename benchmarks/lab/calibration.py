@@ -81,14 +81,15 @@ def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
     """
     from dermedge.convert.conversion import convert_to_form
     from dermedge.convert.load.run import load_run
-    from dermedge.convert.to_tflite.form import INT8_PTQ, RECORDED, Form
+    from dermedge.convert.to_tflite.form import INT8_PTQ, Form
     from dermedge.convert.to_tflite.ranges import METHODS
 
     run = RunFolder(path)
     middle = load_run(run, _MIDDLE, show_progress=progress_line)
-    choices = [(_MIDDLE, _EVENLY, method) for method in (RECORDED, *METHODS)]
-    choices += [(count, _EVENLY, RECORDED) for count in counts if count != _MIDDLE]
-    choices.append((_MIDDLE, _AS_THEY_COME, RECORDED))
+    usual = Form(INT8_PTQ).ranges
+    choices = [(_MIDDLE, _EVENLY, method) for method in dict.fromkeys((usual, *METHODS))]
+    choices += [(count, _EVENLY, usual) for count in counts if count != _MIDDLE]
+    choices.append((_MIDDLE, _AS_THEY_COME, usual))
     for count, sampling, method in choices:
         source = middle
         if sampling == _AS_THEY_COME:
