@@ -1,6 +1,13 @@
 """dermedge: train, quantize, prove, run and measure skin-lesion classifiers on a Raspberry Pi or a phone.
 
-    from dermedge import Classifier, Pipeline, open_source, read_picture
+    from dermedge import Pipeline
+
+    with Pipeline("demo") as results:
+        for result in results:
+            print(result.state)
+
+`Pipeline` classifies live, `Classifier` one image, `open_source` opens cameras, videos and photos, and `read_picture`
+reads a photo.
 
 For research and education only: not a medical device.
 """

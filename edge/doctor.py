@@ -275,7 +275,7 @@ def check_throttling(
 
 
 def check_model(model: Path, runtime: str = "auto") -> Finding:
-    """Whether a model runs here, and answers its golden pictures as it did where it was converted."""
+    """Whether a model runs here, and answers the golden images as it did at its conversion."""
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay
 
@@ -291,12 +291,12 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
     if replayed is None:
         return Finding(check, WARNING, "runs, and has no golden test", "convert it with this dermedge")
     if replayed.passed:
-        return Finding(check, OK, f"{IMAGE_COUNT} golden pictures answered as at its conversion, by {name}")
+        return Finding(check, OK, f"{IMAGE_COUNT} golden images answered as at its conversion, by {name}")
     told = "; ".join(map(str, replayed.moved))
     if replayed.moved:
         told = f"{told}; {replayed.other_class} have another most probable class"
     if not replayed.same_pixels:
-        told = "; ".join(filter(None, ["the preprocessing makes other pictures here", told]))
+        told = "; ".join(filter(None, ["the preprocessing gives other network inputs here", told]))
         cure = pip_command("install", "--force-reinstall", "opencv-python-headless>=4.11")
         return Finding(check, FAULT, told, cure)
     if not replayed.is_xnnpack:

@@ -112,7 +112,9 @@ def as_text(inspection: Inspection) -> Iterator[str]:
         return
     values = asdict(inspection.manifest)
     if values["golden"]:
-        values["golden"] = f"its answers to {IMAGE_COUNT} drawn pictures; dermedge doctor --model asks again"
+        values["golden"] = (
+            f"its answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats them"
+        )
     for name, value in values.items():
         if value not in (None, "", {}):
             yield _line(name, _value_text(value))

@@ -1,7 +1,7 @@
-"""The golden test: drawn pictures, and what a model answers to them, to be compared on any machine.
+"""The golden test: generated images and a model's answers to them, which any machine can compare with its own.
 
-The pictures are drawn by integers alone, so that they are the same everywhere and need not be stored. The
-answers travel in the manifest as the outputs' raw levels. XNNPACK computes int8 models to the same bits on
+The images are computed with integers alone, so that they are the same everywhere and need not be stored. The
+answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes int8 models to the same bits on
 x86-64 and ARM; other kernels do not, and floats differ in their last digits.
 """
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 IMAGE_COUNT = 12
-# Another drawing is another number: outputs are compared only for one and the same.
+# The version of the images, which the manifest holds: outputs are compared only for the same version.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
 # Of the greatest expected value: how far a float output may be off. Between x86-64 and arm64, networks of
@@ -51,17 +51,17 @@ _Whole = NDArray[np.int64]  # [240, 320]
 
 @dataclass(frozen=True)
 class ChangedOutput:
-    """An output that is not what it was where the model was converted.
+    """An output that differs from what it was on the machine that converted the model.
 
     Attributes:
         output: ``probabilities`` or ``evidence``.
-        pictures: in how many of the pictures.
-        by: the greatest difference, in levels of a quantized output, else in its values.
-        is_quantized: which of the two.
+        images: for how many of the images it differs.
+        by: the greatest difference, in levels if the output is quantized, else in its own values.
+        is_quantized: whether the output is quantized.
     """
 
     output: str
-    pictures: int
+    images: int
     by: float
     is_quantized: bool
 
@@ -71,19 +71,19 @@ class ChangedOutput:
             if self.is_quantized
             else f"{self.by:.2g}"
         )
-        return f"{self.output} moved in {self.pictures} of {IMAGE_COUNT} pictures, by {amount} at most"
+        return f"{self.output} differs for {self.images} of {IMAGE_COUNT} images, by {amount} at most"
 
 
 @dataclass(frozen=True)
 class GoldenResult:
-    """How the golden test went.
+    """The result of the golden test.
 
     Attributes:
-        same_pixels: whether the preprocessing made the pictures that it made at the conversion.
-        moved: the outputs that are others than then; empty where all is well.
-        other_class: pictures whose most probable class is another than then.
-        is_xnnpack: False where an output moved and the runtime answers to the bit as it does without
-            XNNPACK, so that its kernels are the reason.
+        same_pixels: whether the preprocessing gives the same network inputs as at the conversion.
+        moved: the outputs that differ; empty if all is well.
+        other_class: the number of images whose most probable class is another one.
+        is_xnnpack: False if an output differs and the runtime gives bit-identical outputs without XNNPACK, so that
+            its own kernels are the reason.
     """
 
     same_pixels: bool
@@ -97,10 +97,10 @@ class GoldenResult:
 
 
 def record(model: Path) -> dict[str, Any]:
-    """What the manifest of a model keeps as ``golden``: its answers by LiteRT with XNNPACK on one thread.
+    """The entry ``golden`` for the manifest of a model: its answers by LiteRT with XNNPACK on one thread.
 
-    The keys are ``drawing``; ``pixels``, the SHA-256 of the pictures as the network sees them; and
-    ``outputs``, name -> base64 of the raw values of all pictures, little-endian.
+    The keys are ``drawing``, the version of the images; ``pixels``, the SHA-256 of the network's inputs; and
+    ``outputs``, which maps each output to the base64 of its raw little-endian values for all images.
 
     Raises:
         ModelError: the model cannot be run.
@@ -117,11 +117,11 @@ def record(model: Path) -> dict[str, Any]:
 def replay(
     model: Path, runtime: str = "auto", open_model: Callable[..., Classifier] = Classifier
 ) -> GoldenResult | None:
-    """Asks a model again by the runtime of this machine; None where its manifest has no answers.
+    """Runs the golden test with the runtime of this machine; None if the manifest has no answers.
 
     Args:
         model: a .tflite.
-        runtime: as of `Classifier`.
+        runtime: as for `Classifier`.
         open_model: makes the `Classifier`.
 
     Raises:
@@ -145,7 +145,7 @@ def replay(
 
 
 def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
-    """Output -> its raw values for all pictures, [IMAGE_COUNT, ...]."""
+    """The raw values of each output for all images, [IMAGE_COUNT, ...]."""
     rows: dict[str, list[NDArray[Any]]] = {}
     for number in range(IMAGE_COUNT):
         for name, tensor in classifier.raw_outputs(golden_image(number)).items():
@@ -172,7 +172,7 @@ def compare(
 
 @cache
 def golden_image(number: int) -> NDArray[np.uint8]:
-    """Picture ``number``: a spot on skin; uint8 [240, 320, 3], blue first, not to be written to."""
+    """The image ``number``: a spot on skin; uint8 [240, 320, 3], blue first, read-only."""
     # of 64 bits also where whole numbers have 32
     y, x = np.indices((_HEIGHT, _WIDTH), np.int64)
     skin, spot = _SKINS[number % len(_SKINS)], _SPOTS[number % len(_SPOTS)]
@@ -184,13 +184,13 @@ def golden_image(number: int) -> NDArray[np.uint8]:
     amount = np.clip(1152 - distance - 3 * ragged, 0, 256)
     mottled = (_smooth(x, y, 12, 10 * number + 1) - 128) * amount // 1024
     shade = (_smooth(x, y, 90, 10 * number + 2) - 128) // 6
-    picture = np.empty((_HEIGHT, _WIDTH, 3), np.uint8)
+    image = np.empty((_HEIGHT, _WIDTH, 3), np.uint8)
     for channel in range(3):
         mixed = skin[channel] + (spot[channel] - skin[channel]) * amount // 256
         grain = _hash(x, y, 10 * number + 3 + channel) % 17 - 8
-        picture[..., channel] = np.clip(mixed + mottled + shade + grain, 0, 255)
-    picture.flags.writeable = False
-    return picture
+        image[..., channel] = np.clip(mixed + mottled + shade + grain, 0, 255)
+    image.flags.writeable = False
+    return image
 
 
 def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
@@ -205,7 +205,7 @@ def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
 
 
 def _pick(number: int, salt: int, low: int, high: int) -> int:
-    """A whole number of ``low`` to ``high``, other for each picture and purpose."""
+    """A whole number from ``low`` to ``high``, another one for each image and purpose."""
     bits = _hash(np.full((1, 1), number, np.int64), np.full((1, 1), salt, np.int64), 0)
     return low + int(bits[0, 0]) % (high - low + 1)
 
@@ -219,11 +219,11 @@ def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
 
 
 def _digest(size: int) -> str:
-    """SHA-256 of all pictures as a network of this input size sees them."""
-    seen = hashlib.sha256()
+    """SHA-256 of the inputs of a network of this size for all images."""
+    digest = hashlib.sha256()
     for number in range(IMAGE_COUNT):
-        seen.update(to_input(golden_image(number), size).tobytes())
-    return seen.hexdigest()
+        digest.update(to_input(golden_image(number), size).tobytes())
+    return digest.hexdigest()
 
 
 def _encode(values: NDArray[Any]) -> str:

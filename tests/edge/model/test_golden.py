@@ -57,7 +57,7 @@ def test_an_output_that_moved_is_told_with_how_much(make_golden: Callable[..., P
     assert not replayed.passed
     assert replayed.same_pixels
     assert replayed.moved == (ChangedOutput("evidence", 12, 3.0, True),)
-    assert str(replayed.moved[0]) == "evidence moved in 12 of 12 pictures, by 3 levels at most"
+    assert str(replayed.moved[0]) == "evidence differs for 12 of 12 images, by 3 levels at most"
     assert replayed.other_class == 0
 
 
@@ -118,6 +118,6 @@ def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
     broken = {"evidence": np.array([[8.0, np.nan], [1.0, 0.5]], np.float32)}
     assert compare(expected, near) == ()
     [moved] = compare(expected, far)
-    assert (moved.output, moved.pictures, moved.is_quantized) == ("evidence", 1, False)
+    assert (moved.output, moved.images, moved.is_quantized) == ("evidence", 1, False)
     assert moved.by == pytest.approx(0.09, rel=1e-3)
-    assert compare(expected, broken)[0].pictures == 1
+    assert compare(expected, broken)[0].images == 1
