@@ -103,7 +103,7 @@ def _add_network_options(made: Parser) -> None:
         type=positive_int,
         default=192,
         metavar="PIXELS",
-        help="Side of the input in pixels. Default: %(default)s.",
+        help="Set the side of the input in pixels. Default: %(default)s.",
     )
 
 
@@ -132,20 +132,24 @@ def _add_stage_options(made: Parser) -> None:
         help="Fine-tune for int8 for N epochs; 0 leaves it out. Default: %(default)s.",
     )
     group.add_argument(
-        "--batch", type=positive_int, default=32, metavar="N", help="Photos a step. Default: %(default)s."
+        "--batch",
+        type=positive_int,
+        default=32,
+        metavar="N",
+        help="Train on N photos a step. Default: %(default)s.",
     )
     group.add_argument(
         "--lr",
         type=positive_number,
         metavar="RATE",
-        help="Peak learning rate of the float stage. Default: 0.0003; 0.001 with --weights none.",
+        help="Set the peak learning rate of the float stage. Default: 0.0003; 0.001 with --weights none.",
     )
     group.add_argument(
         "--qat-lr",
         type=positive_number,
         default=1e-5,
         metavar="RATE",
-        help="Peak learning rate of the int8 stage. Default: %(default)s.",
+        help="Set the peak learning rate of the int8 stage. Default: %(default)s.",
     )
     group.add_argument(
         "--recipe",
@@ -170,7 +174,6 @@ def _add_plan_options(made: Parser) -> None:
         "--teacher",
         type=Path,
         nargs="+",
-        default=[],
         metavar="RUN",
         help="Learn from the probabilities of these finished runs besides the labels (distillation). They must have "
         "been trained on the same splits.",
@@ -372,7 +375,7 @@ def _check_before_reading(
     check_batch(options.batch, strategy)
     if options.epochs == 0 and not is_run(weights):
         raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
-    for teacher in options.teacher:
+    for teacher in options.teacher or ():
         RunFolder(teacher).config()
     build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
 
@@ -423,7 +426,7 @@ def _config(
         data=tuple(map(str, options.data)),
         data_digest=catalogue.digest,
         command=command,
-        teachers=tuple(map(str, options.teacher)),
+        teachers=tuple(map(str, options.teacher or ())),
         averaged=averaged,
         recipe=recipe,
     )

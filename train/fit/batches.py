@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class TrainingBatches:
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         indices = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         changed = [augment(self.pixels[index], rng, self.recipe.augmentation) for index in indices]
-        images = normalize(np.stack(changed))
+        images = _normalized(np.stack(changed))
         release_pages(self.pixels)
         targets = smooth_labels(self.labels[indices], self.classes, self.recipe.label_smoothing)
         if self.recipe.mixup:
@@ -85,7 +86,19 @@ class TrainingBatches:
 
 def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float32) -> NDArray[np.float32]:
     """float32 [n, ...]: ``share`` of each row and the rest of the row that ``order`` names for it."""
-    return share * values + (1 - share) * values[order]
+    blended = share * values
+    others = values[order]
+    # in place: a batch of fresh memory costs more than its arithmetic
+    others *= 1 - share
+    blended += others
+    return blended
+
+
+def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`normalize` of uint8 [n, s, s, 3] images by a table of its 256 values, which is several times as fast."""
+    table = normalize(np.arange(256, dtype=np.uint8))
+    rows = images.reshape(-1, *images.shape[2:])
+    return cv2.LUT(rows, table).reshape(images.shape)  # type: ignore[return-value]
 
 
 def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 300
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "2", "--qat-epochs", "1", "--batch", "12"]
 ON_TWO_CPUS = """
-import sys, train
+import sys, dermedge.train
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -44,10 +44,20 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def single_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a recipe that ends with the average of the weights."""
+    path = tmp_path_factory.mktemp("recipe") / "recipe.json"
+    path.write_text('{"ema_decay": 0.8}')
+    return ["--recipe", str(path)]
+
+
+@pytest.fixture(scope="module")
+def single_run(
+    labelled_set: Path, averaged: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
     """What one process on one device learns."""
     path = tmp_path_factory.mktemp("single") / "run"
-    assert cli.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS]) == 0
+    assert cli.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS, *averaged]) == 0
     return RunFolder(path)
 
 
@@ -120,20 +130,20 @@ def test_no_thread_that_tunes_the_batches_keeps_an_epoch_from_ending() -> None:
 
 
 def test_two_devices_learn_what_one_does(
-    start: Start, single_run: RunFolder, labelled_set: Path, tmp_path: Path
+    start: Start, single_run: RunFolder, averaged: list[str], labelled_set: Path, tmp_path: Path
 ) -> None:
     command = ["train", "--strategy", "mirrored", "--data", str(labelled_set), "--output"]
-    process = start("-c", ON_TWO_CPUS, *command, str(tmp_path / "run"), *OPTIONS)
+    process = start("-c", ON_TWO_CPUS, *command, str(tmp_path / "run"), *OPTIONS, *averaged)
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors
     assert_learned_the_same(RunFolder(tmp_path / "run"), single_run)
 
 
 def test_two_workers_learn_what_one_process_does(
-    start: Start, single_run: RunFolder, labelled_set: Path, tmp_path: Path
+    start: Start, single_run: RunFolder, averaged: list[str], labelled_set: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "runs" / "run"
-    workers = start_two_workers(start, "--data", str(labelled_set), "--output", str(run), *OPTIONS)
+    workers = start_two_workers(start, "--data", str(labelled_set), "--output", str(run), *OPTIONS, *averaged)
     (told, _), (other, _) = (worker.communicate(timeout=TIMEOUT_S) for worker in workers)
     assert [worker.returncode for worker in workers] == [0, 0]
     assert sum(line.startswith(("float epoch", "qat ")) for line in told.splitlines()) == 3

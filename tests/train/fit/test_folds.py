@@ -8,7 +8,9 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
+from dermedge.train.fit import folds
 from dermedge.train.fit.folds import runs_below
+from dermedge.train.fit.run_folder import RunFolder
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "3", "--qat-epochs", "0", "--batch", "12"]
 
@@ -37,17 +39,34 @@ def test_every_photo_outside_the_test_split_is_held_out_once(
     assert runs[0].history_path.stat().st_mtime_ns == history
 
 
+def test_folds_are_scored_by_the_last_stage(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    load = folds.trained_network
+
+    def record(run: RunFolder, stage: str) -> object:
+        asked.append(stage)
+        return load(run, stage)
+
+    monkeypatch.setattr(folds, "trained_network", record)
+    run = RunFolder(trained_run)
+    together, (alone,) = folds.pooled_figures([run])
+    assert asked == ["qat"]
+    last = float(run.history()[-1]["val_balanced_accuracy"])
+    assert together["balanced_accuracy"].value == pytest.approx(last, abs=1e-4)
+    assert alone["balanced_accuracy"].value == pytest.approx(last, abs=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("folds", "message"),
+    ("count", "message"),
     [
         ("1", "--folds is 1; it must be 2 or more"),
         ("17", "--folds is 17; class 'blue' has 16 lesions outside the test split"),
     ],
 )
 def test_too_few_folds_and_too_many_are_refused(
-    folds: str, message: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    count: str, message: str, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "--data", str(labelled_set), "--output", str(tmp_path / "cv"), *OPTIONS]
-    assert cli.main([*command, "--folds", folds]) == 2
+    assert cli.main([*command, "--folds", count]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "cv").exists()

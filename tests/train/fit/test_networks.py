@@ -23,8 +23,10 @@ from dermedge.train.fit.networks import (
     NETWORKS,
     add_to_logits,
     build_network,
-    freeze_batch_norms,
 )
+from dermedge.train.fit.recipe import Recipe
+from dermedge.train.fit.run_folder import Config
+from dermedge.train.fit.run_networks import start_network
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -123,10 +125,32 @@ def test_a_missing_package_of_weights_says_how_to_install_it(monkeypatch: pytest
         build_network("efficientnet_lite0_trunk", 64, 3, "imagenet")
 
 
-def test_batch_norms_are_frozen_by_a_function_of_their_own() -> None:
-    network = build_network("efficientnet_lite0_trunk", 64, 3)
+@pytest.mark.parametrize(
+    ("weights", "trained", "expected"),
+    [("imagenet", False, False), ("imagenet", True, True), ("none", False, True)],
+)
+def test_batch_norms_are_trained_without_pretrained_weights_and_where_the_recipe_says_so(
+    weights: str, trained: bool, expected: bool
+) -> None:
+    recipe = Recipe(train_batch_norms=trained)
+    config = Config(
+        "efficientnet_lite0_trunk",
+        ("a", "b"),
+        32,
+        weights,
+        1,
+        0,
+        1,
+        1,
+        1.0,
+        1.0,
+        0,
+        (),
+        "",
+        "",
+        recipe=recipe,
+    )
+    network = start_network(config)
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert all(layer.trainable for layer in norms)
-    freeze_batch_norms(network)
-    assert not any(layer.trainable for layer in norms)
-    assert network.trainable_variables
+    assert {layer.trainable for layer in norms} == {expected}
+    assert network.get_layer("block3_depthwise").trainable
