@@ -52,6 +52,7 @@ def parser() -> Parser:
     _add_run_options(made)
     _add_network_options(made)
     _add_stage_options(made)
+    _add_recipe_options(made)
     _add_plan_options(made)
     return made
 
@@ -151,6 +152,11 @@ def _add_stage_options(made: Parser) -> None:
         metavar="RATE",
         help="Set the peak learning rate of the int8 stage. Default: %(default)s.",
     )
+
+
+def _add_recipe_options(made: Parser) -> None:
+    """How photos are sampled and varied, and the seed of all that is random."""
+    group = made.add_argument_group("recipe")
     group.add_argument(
         "--recipe",
         type=Path,
@@ -366,7 +372,7 @@ def _start(
 def _check_before_reading(
     options: argparse.Namespace, weights: str, strategy: tf.distribute.Strategy
 ) -> None:
-    """Raises what can be told before the photos are read, which takes a while."""
+    """Raises the errors that can be found before the photos are read, which takes a while."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.networks import NETWORKS, build_network
 

@@ -174,9 +174,11 @@ def _is_within(value: Any, bounds: _Bounds) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool) and bounds.least <= value <= bounds.most
 
 
-def _expect(holds: bool, name: str, value: Any, wanted: str) -> None:
+def _expect(holds: bool, name: str, value: Any, expected: str) -> None:
     if not holds:
-        raise OptionError(f"'{name}' of the recipe is {json.dumps(value, default=str)}; it must be {wanted}")
+        raise OptionError(
+            f"'{name}' of the recipe is {json.dumps(value, default=str)}; it must be {expected}"
+        )
 
 
 def read_recipe(path: Path) -> Recipe:

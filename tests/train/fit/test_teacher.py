@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 
+import tensorflow as tf
+import tf_keras as keras
+
 from dermedge import cli
+from dermedge.train.fit.networks import build_network
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.fit.teacher import make_teacher
 
 OPTIONS = ["--arch", "cnn", "--imgsz", "32", "--epochs", "1", "--qat-epochs", "0", "--batch", "12"]
 
@@ -63,3 +69,25 @@ def test_a_folder_that_is_no_run_is_refused(
 ) -> None:
     assert start(labelled_set, tmp_path / "student", tmp_path) == 2
     assert "is no run folder" in capsys.readouterr().err
+
+
+def test_teachers_answer_with_the_mean_of_their_probabilities_at_their_own_sizes() -> None:
+    keras.utils.set_random_seed(0)
+    networks = [build_network("cnn", size, 3) for size in (32, 48)]
+    for network in networks:
+        # answers that differ from image to image
+        network.set_weights([3 * values for values in network.get_weights()])
+    images = np.random.default_rng(0).uniform(-1, 1, (6, 40, 40, 3)).astype(np.float32)
+    expected = np.mean(
+        [
+            tf.nn.softmax(network(tf.image.resize(images, (size, size)), training=False)).numpy()
+            for network, size in zip(networks, (32, 48), strict=True)
+        ],
+        axis=0,
+    )
+    teacher = make_teacher(networks, (32, 48), 40)
+    answers = teacher(images)
+    assert answers.shape == (6, 3)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    assert np.allclose(answers, expected, atol=1e-4)
+    assert np.array_equal(teacher(images), answers), "the same bits again, or a resumed run would differ"
