@@ -19,7 +19,7 @@ from dermedge.train.cli.catalogue_options import (
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.progress import progress_line
 
-PATHS_HELP = "folders of photos, and the publishers' tables"
+_PATHS_HELP = "Read photos from these folders, and labels from these tables and those in the folders."
 
 
 def parser() -> Parser:
@@ -27,37 +27,51 @@ def parser() -> Parser:
     made = make_parser("data", "Look at labelled photos before anything is learned from them.")
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     audit = commands.add_parser(
-        "audit", help="find copies, wrong labels, leaks and damaged files", allow_abbrev=False
+        "audit",
+        help="Find duplicates, wrong labels, leaks between splits, and damaged files.",
+        allow_abbrev=False,
     )
-    audit.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=PATHS_HELP)
+    audit.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=_PATHS_HELP)
     audit.add_argument(
-        "--reference", type=Path, nargs="+", default=[], metavar="TABLE", help="tables to hold labels against"
+        "--reference",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="Hold the labels against these tables too.",
     )
     add_labels_option(audit)
-    audit.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
+    audit.add_argument("--json", type=Path, metavar="FILE", help="Write all findings to this file.")
     audit.add_argument(
-        "--html", type=Path, metavar="PAGE", help="write a page with pictures: a .html file, or its folder"
+        "--html",
+        type=Path,
+        metavar="PAGE",
+        help="Write a page with the photos of each finding: a .html file, or a folder for audit.html.",
     )
+    _add_catalogue_command(commands)
+    return made
+
+
+def _add_catalogue_command(commands: argparse._SubParsersAction[Parser]) -> None:
     catalogue = commands.add_parser(
-        "catalogue", help="label, group and split photos into one table", allow_abbrev=False
+        "catalogue", help="Label, group and split photos into one table.", allow_abbrev=False
     )
     catalogue.add_argument(
         "paths",
         type=Path,
         nargs="+",
         metavar="PATH",
-        help=f"{PATHS_HELP}; earlier catalogues keep their splits",
+        help=f"{_PATHS_HELP} An earlier catalogue keeps the splits of its photos and lesions.",
     )
     catalogue.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="CSV",
-        help="the table; its digest goes beside it, .json",
+        help="Write the table to this .csv file, and its digest and counts to the .json file beside it.",
     )
     add_catalogue_options(catalogue)
-    catalogue.add_argument("--seed", type=int, default=0, help="of the split; default 0")
-    return made
+    catalogue.add_argument("--seed", type=int, default=0, help="Set the seed of the split. Default: 0.")
 
 
 def main(argv: Sequence[str]) -> int:

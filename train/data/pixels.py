@@ -1,4 +1,4 @@
-"""Every photo decoded once, as the network's picture, in one file on disk that is mapped and not loaded."""
+"""Every photo decoded once, as the network's input, in one file on disk that is mapped and not loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cached_pixels(
     cache: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.uint8]:
-    """The pictures of ``paths`` as uint8 [n, size, size, 3] RGB, 0 to 255, mapped from a file in ``cache``.
+    """The photos of ``paths`` as uint8 [n, size, size, 3] RGB, 0 to 255, mapped from a file in ``cache``.
 
     The file's name holds the paths, sizes and times of the photos and the preprocessing, so that a changed
     photo is decoded again. It is written whole or not at all.
@@ -42,7 +42,7 @@ def cached_pixels(
 
 
 def release_pages(pixels: NDArray[Any]) -> None:
-    """Counts what was read of mapped pictures as the process's memory no longer, where the system can.
+    """Gives back the memory of mapped photos that were read, where the system can.
 
     They stay in the system's cache of files. Whoever reads all of them would else seem to hold all of them.
     """
@@ -63,7 +63,7 @@ def _decode_into(
     with target.open("wb") as handle:
         # plain writes: into a mapping, a full disk would kill the process
         np.lib.format.write_array_header_1_0(handle, header)
-        pictures = ordered_map(lambda path: to_input(read_picture(path), size), paths)
-        for index, picture in enumerate(pictures, 1):
-            handle.write(picture.tobytes())
+        images = ordered_map(lambda path: to_input(read_picture(path), size), paths)
+        for index, image in enumerate(images, 1):
+            handle.write(image.tobytes())
             progress(index, len(paths))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,11 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
 
 
 def labelled_photos(
-    data: Path, labels: Sequence[str], split: str | None = None, labels_from: str = AUTO
+    data: Path,
+    labels: Sequence[str],
+    split: str | None = None,
+    labels_from: str = AUTO,
+    say: Callable[[str], object] = lambda line: None,
 ) -> list[LabelledPhoto]:
     """The photos to score a classifier on.
 
@@ -85,6 +89,7 @@ def labelled_photos(
         labels: the classifier's classes; folders with other names count as "none of these" where it has it.
         split: train, val or test, for a catalogue only.
         labels_from: a value of `LABEL_SOURCES`, for a folder only.
+        say: called with each line on how a folder was understood.
 
     Raises:
         DataError: nothing to score, or photos of classes that the classifier does not know.
@@ -97,7 +102,10 @@ def labelled_photos(
     else:
         if split is not None:
             raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
-        photos = _under_labels([file.photo for file in label_files([data], labels_from).files], labels)
+        found = label_files([data], labels_from)
+        for line in found.account:
+            say(line)
+        photos = _under_labels([file.photo for file in found.files], labels)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]

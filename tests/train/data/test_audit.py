@@ -199,7 +199,7 @@ def test_the_gravest_come_first_and_the_text_stays_short(clean_set: Path, lesion
     severities = [finding.severity for finding in audit.findings]
     assert severities == sorted(severities, key=("error", "warning", "note").index)
     text = to_text(audit)
-    assert text.index("ERRORS") < text.index("6 pictures filed under two labels") < text.index("WARNINGS")
+    assert text.index("ERRORS") < text.index("6 photos filed under two labels") < text.index("WARNINGS")
     assert text.count("e.g.") <= 2 * len(audit.findings)
     assert dermedge.DISCLAIMER in text
 

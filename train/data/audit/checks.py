@@ -12,7 +12,7 @@ from dermedge.train.data.audit.balance_checks import (
     check_small_set,
 )
 from dermedge.train.data.audit.file_checks import (
-    check_one_id_two_pictures,
+    check_one_id_two_photos,
     check_plain,
     check_tiny,
     check_unreadable,
@@ -26,10 +26,10 @@ from dermedge.train.data.audit.label_checks import (
 )
 from dermedge.train.data.audit.leak_checks import (
     check_across_sources,
-    check_copies_in_one_place,
+    check_duplicates_in_one_place,
     check_lesion_across_sources,
     check_lesion_across_splits,
-    check_picture_across_splits,
+    check_photo_across_splits,
 )
 from dermedge.train.data.audit.material import AuditMaterial
 from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, check_squashed
@@ -41,14 +41,14 @@ CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
     check_two_labels,
     check_against_the_table,
     check_lesion_of_two_diagnoses,
-    check_picture_across_splits,
+    check_photo_across_splits,
     check_lesion_across_splits,
     check_unreadable,
-    check_one_id_two_pictures,
+    check_one_id_two_photos,
     check_across_sources,
     check_lesion_across_sources,
     check_squashed,
-    check_copies_in_one_place,
+    check_duplicates_in_one_place,
     check_tiny,
     check_plain,
     check_one_source,

@@ -16,7 +16,7 @@ from dermedge.train.data.audit.material import (
     AuditMaterial,
 )
 
-__all__ = ["check_one_id_two_pictures", "check_plain", "check_tiny", "check_unreadable"]
+__all__ = ["check_one_id_two_photos", "check_plain", "check_tiny", "check_unreadable"]
 
 # The smaller side, in pixels: below, a lesion has no structure left to see.
 _TINY_SIDE = 64
@@ -37,7 +37,7 @@ def check_unreadable(material: AuditMaterial) -> AuditFinding | None:
     )
 
 
-def check_one_id_two_pictures(material: AuditMaterial) -> AuditFinding | None:
+def check_one_id_two_photos(material: AuditMaterial) -> AuditFinding | None:
     def cases() -> Iterator[DefectCase]:
         for members in material.same_photo:
             for one, other in combinations(members, 2):
@@ -53,7 +53,7 @@ def check_one_id_two_pictures(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         "given to files that do not look alike",
         cases(),
-        "Look at them: a renamed file takes another picture's label and lesion from the tables.",
+        "Look at them: a renamed file takes another photo's label and lesion from the tables.",
         "id",
     )
 
@@ -69,7 +69,7 @@ def check_tiny(material: AuditMaterial) -> AuditFinding | None:
             if 0 < min(file.width, file.height) < _TINY_SIDE
         ),
         "Find the originals: little of a lesion's structure is left in these.",
-        "picture",
+        "photo",
     )
 
 
@@ -85,5 +85,5 @@ def check_plain(material: AuditMaterial) -> AuditFinding | None:
             if not file.problem and not textured[index]
         ),
         "Delete them if a camera or a conversion failed.",
-        "picture",
+        "photo",
     )

@@ -67,7 +67,7 @@ class DefectCase:
         where: what the breakdown counts it under.
         files: that show it; none where a whole class is meant.
         detail: what is to be seen.
-        subject: the picture, lesion or id that is counted once, however many cases it has.
+        subject: the photo, lesion or id that is counted once, however many cases it has.
     """
 
     where: str
@@ -97,7 +97,7 @@ def finding_of(
     Args:
         kind: a short name.
         severity: of `SEVERITIES`.
-        title: how the sentence goes on after "12 pictures".
+        title: how the sentence goes on after "12 photos".
         cases: in the order of their files.
         advice: what to do.
         noun: what a subject is.

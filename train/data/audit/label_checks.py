@@ -28,7 +28,7 @@ __all__ = ["check_against_the_table", "check_lesion_of_two_diagnoses", "check_tw
 def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
     files = material.photos
     cases: list[DefectCase] = []
-    copied: dict[tuple[str, str], set[int]] = defaultdict(set)
+    seen_in: dict[tuple[str, str], set[int]] = defaultdict(set)
     totals = Counter(file.label for file in files)
     for labels, pairs in photo_pairs(material, lambda file: file.label):
         one, other = pairs[0]
@@ -37,15 +37,15 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
         where = f"'{labels[0]}' and '{labels[1]}'"
         cases.append(DefectCase(where, (one, other), material.likeness(one, other), material.first_of[one]))
         for index in {index for pair in pairs for index in pair}:
-            copied[where, files[index].label].add(index)
+            seen_in[where, files[index].label].add(index)
     in_line = with_equal_bytes(material, cases)
 
     def line(where: str) -> str:
         shares = [
-            (len(found) / totals[label], label) for (there, label), found in copied.items() if there == where
+            (len(found) / totals[label], label) for (there, label), found in seen_in.items() if there == where
         ]
         _, rarer = max(shares)
-        return f"{in_line(where)}, {len(copied[where, rarer]):,} of the {totals[rarer]:,} '{rarer}'"
+        return f"{in_line(where)}, {len(seen_in[where, rarer]):,} of the {totals[rarer]:,} '{rarer}'"
 
     return finding_of(
         "one picture, two labels",
@@ -54,7 +54,7 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
         cases,
         "At least one label of each is wrong. Decide by the publisher's table (--reference) or leave them "
         "out: 'dermedge data catalogue' goes by a table that knows the id, and leaves out the others.",
-        "picture",
+        "photo",
         line,
     )
 

@@ -24,10 +24,10 @@ from dermedge.train.data.audit.material import (
 
 __all__ = [
     "check_across_sources",
-    "check_copies_in_one_place",
+    "check_duplicates_in_one_place",
     "check_lesion_across_sources",
     "check_lesion_across_splits",
-    "check_picture_across_splits",
+    "check_photo_across_splits",
 ]
 
 
@@ -44,7 +44,7 @@ def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
     return f"{' and '.join(sorted((one.part, other.part)))} of {one.source}"
 
 
-def check_picture_across_splits(material: AuditMaterial) -> AuditFinding | None:
+def check_photo_across_splits(material: AuditMaterial) -> AuditFinding | None:
     def cases() -> Iterator[DefectCase]:
         for members in material.same_photo:
             pairs = sorted(combinations(members, 2), key=lambda pair: not material.equal(*pair))
@@ -61,7 +61,7 @@ def check_picture_across_splits(material: AuditMaterial) -> AuditFinding | None:
         "in two splits of one set",
         found,
         _LEAK_ADVICE,
-        "picture",
+        "photo",
         with_equal_bytes(material, found),
     )
 
@@ -92,8 +92,8 @@ def check_across_sources(material: AuditMaterial) -> AuditFinding | None:
         "in two sets",
         cases,
         "Never train on one set and test on the other as it is. 'dermedge data catalogue' keeps all "
-        "copies of a picture in one split.",
-        "picture",
+        "duplicates of a photo in one split.",
+        "photo",
         lambda where: f"{where} ({same_id[where]:,} under the same id)",
     )
 
@@ -109,24 +109,24 @@ def check_lesion_across_sources(material: AuditMaterial) -> AuditFinding | None:
     )
 
 
-def check_copies_in_one_place(material: AuditMaterial) -> AuditFinding | None:
+def check_duplicates_in_one_place(material: AuditMaterial) -> AuditFinding | None:
     cases: list[DefectCase] = []
     for members in material.same_photo:
         places: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for index in members:
             file = material.photos[index]
             places[file.source, file.part, file.diagnosis].append(index)
-        for (source, _, label), (first, *copies) in places.items():
+        for (source, _, label), (first, *others) in places.items():
             where = f"{label or 'no label'} in {source}"
             cases += [
-                DefectCase(where, (first, copy), material.likeness(first, copy), copy) for copy in copies
+                DefectCase(where, (first, other), material.likeness(first, other), other) for other in others
             ]
     return finding_of(
         "copies",
         WARNING,
-        "that copy another of the same set and class",
+        "that duplicate another of the same set and class",
         cases,
-        "They count twice in training and in every score. Delete the copies, or keep them in one split, as "
+        "They count twice in training and in every score. Delete the duplicates, or keep them in one split, as "
         "'dermedge data catalogue' does.",
         "file",
         with_equal_bytes(material, cases),

@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AuditedPhoto:
-    """One picture file.
+    """One photo file.
 
     Attributes:
         path: of the file.
@@ -82,7 +82,7 @@ class AuditMaterial:
         prints: of the files, in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
         same_photo: the files of each picture that has several: equal bytes, one id, or near-duplicates.
-        first_of: file -> the lowest index of its picture.
+        first_of: file -> the lowest index among the files of its photo.
     """
 
     photos: tuple[AuditedPhoto, ...]
@@ -95,7 +95,7 @@ class AuditMaterial:
         return self.prints.digests[one] == self.prints.digests[other] != ""
 
     def likeness(self, one: int, other: int) -> str:
-        """How two files are known to be one picture."""
+        """How two files are known to be one photo."""
         if self.equal(one, other):
             return "equal bytes"
         a, b = self.photos[one], self.photos[other]
@@ -107,13 +107,13 @@ class AuditMaterial:
             facts += ["turned or mirrored"] if match.turned else []
         if a.size != b.size:
             facts.append(f"{a.size} and {b.size}")
-        return ", ".join(facts) or "both are copies of a third"
+        return ", ".join(facts) or "both duplicate a third"
 
 
 def photo_pairs(
     material: AuditMaterial, key: Callable[[AuditedPhoto], str]
 ) -> Iterator[tuple[tuple[str, str], list[tuple[int, int]]]]:
-    """For each picture and two values of ``key`` among its files: the pairs of files, equal bytes first."""
+    """For each photo and two values of ``key`` among its files: the pairs of files, equal bytes first."""
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for one, other in combinations(members, 2):
@@ -125,7 +125,7 @@ def photo_pairs(
 
 
 def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """For each lesion of the publishers: the pairs of its files that are different pictures."""
+    """For each lesion of the publishers: the pairs of its files that are different photos."""
     lesions: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(material.photos):
         if file.lesion_id:
@@ -138,7 +138,7 @@ def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int
 def lesion_cases(
     material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
 ) -> Iterator[DefectCase]:
-    """For each lesion of the publishers: its first two pictures of which ``where`` has something to say."""
+    """For each lesion of the publishers: its first two photos of which ``where`` says something."""
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
             if place := where(material.photos[one], material.photos[other]):
@@ -159,6 +159,6 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """What a line of the breakdown says where some of the copies have equal bytes."""
+    """What a line of the breakdown says where some of the duplicates have equal bytes."""
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where

@@ -141,7 +141,7 @@ def to_json(audit: Audit, command: str) -> str:
 
 
 def to_html(audit: Audit, command: str) -> str:
-    """The report as a page that needs no other file and no network, with the pictures of the first cases."""
+    """The report as a page that needs no other file and no network, with the photos of the first cases."""
     sources = sorted({file.source for file in audit.photos})
     return render(
         "audit.html",
@@ -185,7 +185,7 @@ def _picture_view(audit: Audit, index: int) -> dict[str, str]:
 
 
 def _thumbnail(path: Path) -> str:
-    """The picture as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
+    """The photo as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
     try:
         picture = read_picture(path)
     except PictureError:

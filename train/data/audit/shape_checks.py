@@ -20,7 +20,7 @@ from dermedge.train.data.audit.material import (
 
 __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
-# A folder of so many pictures, all of them square, was cut or squashed by somebody: no camera is square.
+# A folder of this many photos, all of them square, was cut or squashed: no camera takes square photos.
 _MIN_SQUARES = 10
 # Two aspect ratios differ if one is larger by so much.
 _ASPECT_TOLERANCE = 1.03
@@ -41,7 +41,7 @@ def check_squashed(material: AuditMaterial) -> AuditFinding | None:
         "at two aspect ratios, squashed",
         cases(),
         "One file of each is distorted: round lesions in it are oval. Restore its shape before training.",
-        "picture",
+        "photo",
     )
 
 
@@ -60,7 +60,7 @@ def check_cut(material: AuditMaterial) -> AuditFinding | None:
         "whole in one file and cut in another",
         cases(),
         "No harm to the lesion's shape. The margins tell the sets apart: show the network the centre square.",
-        "picture",
+        "photo",
     )
 
 
@@ -78,7 +78,7 @@ def check_all_square(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "all square",
         NOTE,
-        "with square pictures only",
+        "with square photos only",
         (
             DefectCase(name, (members[0],), material.photos[members[0]].size, name)
             for name, members in square.items()
