@@ -22,8 +22,8 @@ __all__ = [
 ]
 
 CLASSES_HELP = (
-    "Names of the classes to learn, with commas between; a name with a comma stands in double quotes. Photos of all "
-    "others become 'none of these'. 'all' keeps every label as a class."
+    "Learn these classes: names with commas between, a name with a comma in double quotes. Photos of all others become "
+    "'none of these'. With 'all', every label is a class."
 )
 
 

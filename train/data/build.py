@@ -104,16 +104,12 @@ def build_catalogue(
         raise OptionError("--keep-parts does not go with an earlier catalogue, whose splits are kept already")
     left_out: Counter[str] = Counter()
     given = [path for path in paths if path not in tables]
-    draft, order = _understood(given, classes, labels_from, groups_from, say, left_out)
+    draft, order, account = _understood(given, classes, labels_from, groups_from, say, left_out)
     draft = _grouped(draft, cache, progress, left_out)
     _check_sizes(draft.photos, order, draft.links, left_out)
-    if keep_parts:
-        photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
-        left_out[_LEAKED] += leaked
-    else:
-        names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
-        photos = split_by_group(draft.photos, seed, earlier, names)
-    return Catalogue(photos, order, {why: count for why, count in left_out.items() if count}, seed)
+    photos = _split(draft, seed, earlier, keep_parts, left_out)
+    reasons = {why: count for why, count in left_out.items() if count}
+    return Catalogue(photos, order, reasons, seed, account)
 
 
 def _understood(
@@ -123,16 +119,29 @@ def _understood(
     groups_from: str,
     say: Callable[[str], object],
     left_out: Counter[str],
-) -> tuple[_Draft, tuple[str, ...]]:
-    """The photos with their classes, and the classes' order; says how both were found."""
+) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
+    """The photos with their classes, the classes' order, and the lines, said already, on how both were found."""
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)
     for line in found.account:
         say(line)
     draft, order = _with_classes(_labelled(found.files, left_out), classes, left_out)
-    for line in mapping_lines(draft.photos, order):
+    mapping = mapping_lines(draft.photos, order)
+    for line in mapping:
         say(line)
-    return draft, order
+    return draft, order, (*found.account, *mapping)
+
+
+def _split(
+    draft: _Draft, seed: int, earlier: Sequence[Photo], keep_parts: bool, left_out: Counter[str]
+) -> tuple[Photo, ...]:
+    """The photos with their splits; counts those that --keep-parts leaves out."""
+    if keep_parts:
+        photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
+        left_out[_LEAKED] += leaked
+        return photos
+    names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
+    return split_by_group(draft.photos, seed, earlier, names)
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:

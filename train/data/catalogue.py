@@ -96,12 +96,14 @@ class Catalogue:
         classes: in the order of the network's outputs.
         left_out: reason -> number of files that were found and are not among the photos.
         seed: of the split.
+        account: lines that tell how folders and tables were understood.
     """
 
     photos: tuple[Photo, ...]
     classes: tuple[str, ...]
     left_out: dict[str, int]
     seed: int = 0
+    account: tuple[str, ...] = ()
 
     @property
     def none_label(self) -> str | None:
@@ -135,6 +137,7 @@ class Catalogue:
             "groups": len({photo.group for photo in self.photos}),
             "counts": {name: {split: counts[name, split] for split in SPLITS} for name in self.classes},
             "left_out": self.left_out,
+            "understood": self.account,
         }
         return json.dumps(about, indent=1) + "\n"
 

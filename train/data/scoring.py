@@ -81,6 +81,7 @@ def labelled_photos(
     split: str | None = None,
     labels_from: str = AUTO,
     say: Callable[[str], object] = lambda line: None,
+    moved_to: Sequence[Path] = (),
 ) -> list[LabelledPhoto]:
     """The photos to score a classifier on.
 
@@ -90,6 +91,7 @@ def labelled_photos(
         split: train, val or test, for a catalogue only.
         labels_from: a value of `LABEL_SOURCES`, for a folder only.
         say: called with each line on how a folder was understood.
+        moved_to: folders where the photos of a catalogue lie now, as `read_catalogue` takes them.
 
     Raises:
         DataError: nothing to score, or photos of classes that the classifier does not know.
@@ -98,7 +100,7 @@ def labelled_photos(
     if data.is_file():
         if split not in SPLITS:
             raise OptionError(f"--split is '{split}' for the catalogue '{data}'. Known: {', '.join(SPLITS)}")
-        photos = [photo for photo in read_catalogue(data) if photo.split == split]
+        photos = [photo for photo in read_catalogue(data, moved_to) if photo.split == split]
     else:
         if split is not None:
             raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")

@@ -17,6 +17,7 @@ from dermedge import cli
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import Catalogue
+from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.data.splits import find_leaks
 
 _SIDE = 24
@@ -799,3 +800,14 @@ def test_a_folder_that_tells_more_than_an_open_table_is_believed(tmp_path: Path)
     put_table(root / "ham.csv", "lesion_id,image_id,dx", rows)
     # a nevus is no akiec: there the table is believed
     assert Understood(root).labels == {"squamous cell carcinoma": 8, "akiec": 8}
+
+
+def test_the_account_travels_with_the_catalogue(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "pets", {"cat": 8, "dog": 9})
+    seen = Understood(root)
+    assert seen.catalogue.account == tuple(seen.account)
+    assert '"understood"' in seen.catalogue.to_json()
+    told: list[str] = []
+    photos = labelled_photos(root, ["cat", "dog"], say=told.append)
+    assert len(photos) == 17
+    assert told == ["classes from folder names of 'pets': dog 9, cat 8"]
