@@ -65,8 +65,8 @@ def _add_form_options(made: Parser) -> None:
     )
     made.add_argument(
         "--ranges",
-        choices=("recorded", "min-max", "percentile", "entropy", "mse"),
-        default="recorded",
+        choices=("min-max", "percentile", "entropy", "mse"),
+        default="min-max",
         help="choose how ptq takes the ranges of activations from the calibration photos",
     )
     made.add_argument(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dermedge.convert.to_tflite.form import RECORDED
+from dermedge.convert.to_tflite.form import MIN_MAX
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.files import check_writable
 from dermedge.train.fit.run_folder import RunFolder
@@ -49,7 +49,7 @@ class ConversionRequest:
     report: Path | None = None
     command: str = ""
     method: str = "auto"
-    ranges: str = RECORDED
+    ranges: str = MIN_MAX
     float_layers: str | None = None
     io: str = "uint8"
     max_drop: float = 0.01

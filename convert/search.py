@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dermedge.convert.accept.layer_errors import LayerError, worst_layers
 from dermedge.convert.conversion import Conversion, better, convert_to_form, explain
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
-from dermedge.convert.to_tflite.form import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.convert.to_tflite.form import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, MIN_MAX, Form
 from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError, OptionError
 
@@ -136,7 +136,10 @@ def search_forms(
         log(attempts[-1].line)
         return attempts[-1].accepted
 
-    for forms in (int8_forms(source, io), [Form(INT8_PTQ, io, method) for method in METHODS]):
+    for forms in (
+        int8_forms(source, io),
+        [Form(INT8_PTQ, io, method) for method in METHODS if method != MIN_MAX],
+    ):
         # All of them are tried: they are equally fast, and the better one is delivered.
         accepted = [try_form(form) for form in forms]
         if any(accepted):

@@ -163,7 +163,7 @@ def compare_layers(
     """Measure each operator whose result has the same name in both files, in the order in which they run.
 
     Args:
-        float_model: a float .tflite, such as that of `record_ranges`.
+        float_model: a float .tflite, such as that of `float_tflite`.
         quantized_model: the quantized file; its input may be uint8, int8 or float32.
         images: float32 [1, s, s, 3], normalized; they are quantized for the quantized file.
 

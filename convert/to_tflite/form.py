@@ -14,8 +14,8 @@ __all__ = [
     "INT8_QAT",
     "INT16X8",
     "KINDS",
+    "MIN_MAX",
     "PTQ_KINDS",
-    "RECORDED",
     "Form",
 ]
 
@@ -26,8 +26,8 @@ KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED)
 PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
 # Kinds whose activation ranges come from calibration images.
 CALIBRATED_KINDS = (INT16X8, *PTQ_KINDS)
-# The activation ranges that TensorFlow's converter records.
-RECORDED = "recorded"
+# Activation ranges from the smallest to the largest value of the calibration.
+MIN_MAX = "min-max"
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class Form:
         kind: one of `KINDS`.
         io: dtype of the input: ``uint8``, ``int8`` or ``float32``. The outputs of an int8 network have the
             same dtype. The input always takes pixel values: 0 to 255, or these minus 128 for ``int8``.
-        ranges: how activation ranges are chosen, for the kinds in `PTQ_KINDS`: `RECORDED`, or a name in
+        ranges: how activation ranges are chosen, for the kinds in `PTQ_KINDS`: a name in
             `dermedge.convert.to_tflite.ranges.METHODS`.
         float_layers: output tensors of the operations that stay in float, for ``int8-mixed``.
     """
 
     kind: str
     io: str = "uint8"
-    ranges: str = RECORDED
+    ranges: str = MIN_MAX
     float_layers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The kind with what differs from the usual, for people: ``int8-ptq, ranges by mse``."""
         parts = [self.kind]
-        if self.ranges != RECORDED:
+        if self.ranges != MIN_MAX:
             parts.append(f"ranges by {self.ranges}")
         if self.float_layers:
             parts.append(f"{len(self.float_layers)} layers in float")

@@ -1,16 +1,12 @@
 """Choose the range of every activation for int8 from calibration images, by one of several methods.
 
-The converter's own calibrator keeps the smallest and the largest value. One outlier then costs all other
-values their resolution. It also reads the inputs of an operator after the operator has run: where an operator
-writes its result over its input, as a residual addition does, the input gets the range of both. Here the range
-is that of the values that each tensor held when it was written.
-
-Usage: `record_ranges`, `choose_ranges`, `with_ranges`, then quantize.
+With the smallest and the largest value as the range, one outlier costs all other values their resolution. The other
+methods clip it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from math import ceil, floor
 
 import numpy as np
@@ -18,7 +14,6 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from dermedge.convert.to_tflite.graph import KeepingInterpreter, name_of, ops_of, read_model
-from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import DataError, ModelError, OptionError
 
 __all__ = [
@@ -30,7 +25,6 @@ __all__ = [
     "min_max",
     "mse",
     "percentile",
-    "with_ranges",
 ]
 
 Range = tuple[float, float]
@@ -133,14 +127,14 @@ METHODS: dict[str, Callable[[Histogram], Range]] = {
 }
 
 
-def choose_ranges(recorded: bytes, inputs: Iterable[NDArray[np.float32]], method: str) -> dict[str, Range]:
+def choose_ranges(model: bytes, inputs: Iterable[NDArray[np.float32]], method: str) -> dict[str, Range]:
     """Choose the range of each activation; every range holds 0.
 
-    The input, tensors that only move its values, and results with a fixed scale keep the recorded ranges.
+    The input, tensors that only move its values, and results with a fixed scale are left out.
 
     Args:
-        recorded: the float .tflite of `record_ranges`.
-        inputs: float32 [1, s, s, 3] inputs of that file; one at a time is held in memory.
+        model: a float .tflite.
+        inputs: its inputs, one of which at a time is held in memory.
         method: a name in `METHODS`.
 
     Returns:
@@ -153,11 +147,11 @@ def choose_ranges(recorded: bytes, inputs: Iterable[NDArray[np.float32]], method
     """
     if method not in METHODS:
         raise OptionError(f"unknown calibration method '{method}'. Known: {', '.join(METHODS)}")
-    model = read_model(recorded)
-    names = {index: name_of(model.subgraphs[0].tensors[index]) for index in _activations_to_choose(model)}
+    root = read_model(model)
+    names = {index: name_of(root.subgraphs[0].tensors[index]) for index in _activations_to_choose(root)}
     histograms = {index: Histogram() for index in names}
-    input_index = int(model.subgraphs[0].inputs[0])
-    interpreter = KeepingInterpreter(recorded)
+    input_index = int(root.subgraphs[0].inputs[0])
+    interpreter = KeepingInterpreter(model)
     runs = 0
     for runs, one in enumerate(inputs, 1):  # noqa: B007 - counted for the check below
         interpreter.run({input_index: one})
@@ -176,34 +170,15 @@ def _add_finite(histogram: Histogram, values: NDArray[np.float32], name: str) ->
     histogram.add(values)
 
 
-def with_ranges(recorded: bytes, ranges: Mapping[str, Range]) -> bytes:
-    """The file of `record_ranges` with other ranges for the named activations; it computes the same.
-
-    Raises:
-        KeyError: the file has no activation of a name.
-    """
-    model = read_model(recorded)
-    by_name = {name_of(one): one for one in model.subgraphs[0].tensors if _is_recorded(one)}
-    for name, (low, high) in ranges.items():
-        quantization = by_name[name].quantization
-        quantization.min = np.array([low], np.float32)
-        quantization.max = np.array([high], np.float32)
-    return pack(model)
-
-
-def _is_recorded(tensor: schema.TensorT) -> bool:
-    return tensor.quantization is not None and tensor.quantization.min is not None
-
-
 def _activations_to_choose(model: schema.ModelT) -> list[int]:
-    """Indices of the recorded activations whose range `choose_ranges` replaces."""
-    pixels = {int(index) for index in model.subgraphs[0].inputs}
+    """Indices of the float activations whose range `choose_ranges` finds."""
+    tensors, pixels = model.subgraphs[0].tensors, {int(index) for index in model.subgraphs[0].inputs}
     found: list[int] = []
     for op in ops_of(model):
         if op.kind in _MOVES and pixels.issuperset(op.inputs):
             pixels.update(op.outputs)
         elif op.kind not in _FIXED_RANGE:
-            found.extend(index for index in op.outputs if _is_recorded(model.subgraphs[0].tensors[index]))
+            found.extend(index for index in op.outputs if tensors[index].type == schema.TensorType.FLOAT32)
     return found
 
 

@@ -1,8 +1,8 @@
-"""Small networks, calibrated and quantized by the two halves of the converter."""
+"""Small networks as float .tflite files, and their quantization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,42 +13,47 @@ SIZE = 16
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[NDArray[np.float32]]:
-    """Eight float32 [1, 16, 16, 3] pictures of noise, of which the first reaches both ends of a pixel."""
-    drawn = np.random.default_rng(0).uniform(-1, 0.99, (8, 1, SIZE, SIZE, 3)).astype(np.float32)
-    drawn[0, 0, 0, 0], drawn[0, 0, 0, 1] = -128 / 127.5, 127 / 127.5
-    return list(drawn)
+def images() -> list[NDArray[np.float32]]:
+    """Eight float32 [1, 16, 16, 3] images of noise; the first reaches both ends of a pixel."""
+    noise = np.random.default_rng(0).uniform(-1, 0.99, (8, 1, SIZE, SIZE, 3)).astype(np.float32)
+    noise[0, 0, 0, 0], noise[0, 0, 0, 1] = -128 / 127.5, 127 / 127.5
+    return list(noise)
 
 
 @pytest.fixture(scope="session")
-def calibrate() -> Callable[[Any, Sequence[NDArray[np.float32]]], bytes]:
-    """A function (Keras model, float32 [1, s, s, 3] pictures) -> float .tflite with recorded ranges."""
+def float_file() -> Callable[[Any], bytes]:
+    """A function (Keras model) -> its float .tflite with a batch of 1."""
     tf = pytest.importorskip("tensorflow")
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    def convert(network: Any, pictures: Sequence[NDArray[np.float32]]) -> bytes:
-        @tf.function(input_signature=[tf.TensorSpec(pictures[0].shape, tf.float32, name="pixels")])
+    def convert(network: Any) -> bytes:
+        @tf.function(
+            input_signature=[tf.TensorSpec([1, *network.input_shape[1:]], tf.float32, name="pixels")]
+        )
         def run(pixels: Any) -> Any:
             return network(pixels, training=False)
 
         frozen = convert_variables_to_constants_v2(run.get_concrete_function())
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], network)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([picture] for picture in pictures)
-        converter._experimental_calibrate_only = True
-        return converter.convert()
+        return tf.lite.TFLiteConverter.from_concrete_functions([frozen], network).convert()
 
     return convert
 
 
 @pytest.fixture(scope="session")
-def quantize() -> Callable[..., bytes]:
-    """A function (calibrated .tflite, names to leave in float) -> the int8 .tflite."""
+def quantized() -> Callable[..., bytes]:
+    """A function (float .tflite, inputs, ranges to replace, names to leave in float) -> the int8 .tflite."""
     pytest.importorskip("tensorflow")
-    from tensorflow.lite.python.convert import mlir_quantize
+    from dermedge.convert.to_tflite.form import INT8_MIXED, Form
+    from dermedge.convert.to_tflite.quantizer import quantize_with_ranges, record_ranges
 
-    def convert(calibrated: bytes, in_float: Sequence[str] = ()) -> bytes:
-        return mlir_quantize(calibrated, fully_quantize=not in_float, denylisted_nodes=set(in_float))
+    def convert(
+        model: bytes,
+        inputs: Sequence[NDArray[np.float32]],
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        in_float: Sequence[str] = (),
+    ) -> bytes:
+        form = Form(INT8_MIXED, float_layers=tuple(in_float))
+        return quantize_with_ranges(model, form, record_ranges(model, inputs) | dict(ranges or {}))
 
     return convert
 

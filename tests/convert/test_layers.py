@@ -16,21 +16,20 @@ import tf_keras as keras
 from dermedge.convert.accept.layer_errors import LayerError, Quantized, compare_layers, worst_layers
 from dermedge.convert.report.layer_advice import advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
-from dermedge.convert.to_tflite.ranges import choose_ranges, with_ranges
+from dermedge.convert.to_tflite.ranges import choose_ranges
 from dermedge.edge.errors import DataError
 
-Pictures = list[NDArray[np.float32]]
+Images = list[NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def calibrated(calibrate: Callable[..., bytes], residual_network: Any, pictures: Pictures) -> bytes:
-    model = calibrate(residual_network, pictures)
-    return with_ranges(model, choose_ranges(model, pictures, "min-max"))
+def model(float_file: Callable[..., bytes], residual_network: Any) -> bytes:
+    return float_file(residual_network)
 
 
 @pytest.fixture(scope="module")
-def layers(calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures) -> list[LayerError]:
-    return compare_layers(calibrated, quantize(calibrated), pictures)
+def layers(model: bytes, quantized: Callable[..., bytes], images: Images) -> list[LayerError]:
+    return compare_layers(model, quantized(model, images), images)
 
 
 def of_layer(layers: list[LayerError], name: str) -> LayerError:
@@ -78,8 +77,8 @@ def test_values_are_rounded_and_clipped() -> None:
     assert tensor.quantize(np.array([0.6, -0.6, 1e9, -1e9], np.float32)).tolist() == [1, -1, 127, -128]
 
 
-def test_a_float_file_beside_itself_has_no_error(calibrated: bytes, pictures: Pictures) -> None:
-    layers = compare_layers(calibrated, calibrated, pictures)
+def test_a_float_file_beside_itself_has_no_error(model: bytes, images: Images) -> None:
+    layers = compare_layers(model, model, images)
     assert len(layers) > 5
     for layer in layers:
         assert (layer.sqnr_db, layer.introduced, layer.contribution) == (inf, 0, 0)
@@ -104,11 +103,10 @@ def test_every_op_of_a_sound_network_is_compared_and_none_is_conspicuous(layers:
 
 
 def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
-    calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures, layers: list[LayerError]
+    model: bytes, quantized: Callable[..., bytes], images: Images, layers: list[LayerError]
 ) -> None:
     name = of_layer(layers, "expand").name
-    collapsed = with_ranges(calibrated, {name: (0.0, 0.01)})
-    found = compare_layers(collapsed, quantize(collapsed), pictures)
+    found = compare_layers(model, quantized(model, images, {name: (0.0, 0.01)}), images)
     worst = of_layer(found, "expand")
     assert worst_layers(found, 1) == [name]
     assert worst.introduced > 0.5
@@ -124,31 +122,31 @@ def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
 
 
 def test_dead_and_lost_channels_are_told_apart(
-    channels: Any, calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+    channels: Any, float_file: Callable[..., bytes], quantized: Callable[..., bytes], images: Images
 ) -> None:
-    model = calibrate(channels, pictures)
-    layer = of_layer(compare_layers(model, quantize(model), pictures), "three")
+    model = float_file(channels)
+    layer = of_layer(compare_layers(model, quantized(model, images), images), "three")
     assert (layer.channels, layer.dead_channels, layer.lost_channels) == (3, 1, 1)
 
 
 def test_what_lies_beyond_the_range_is_counted(
-    channels: Any, calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+    channels: Any, float_file: Callable[..., bytes], quantized: Callable[..., bytes], images: Images
 ) -> None:
-    model = calibrate(channels, pictures)
-    name = next(iter(name for name in choose_ranges(model, pictures, "min-max") if "/three/" in name))
-    halved = with_ranges(model, {name: (0.0, 1.0)})
-    (layer,) = [one for one in compare_layers(halved, quantize(halved), pictures) if one.name == name]
-    third_channel = np.concatenate([picture.sum(axis=-1) for picture in pictures])
+    model = float_file(channels)
+    name = next(iter(name for name in choose_ranges(model, images, "min-max") if "/three/" in name))
+    halved = quantized(model, images, {name: (0.0, 1.0)})
+    (layer,) = [one for one in compare_layers(model, halved, images) if one.name == name]
+    third_channel = np.concatenate([image.sum(axis=-1) for image in images])
     expected = np.count_nonzero(third_channel > 1 + layer.scale / 2) / (3 * third_channel.size)
     assert layer.saturated == pytest.approx(expected, rel=1e-3)
     assert layer.high == pytest.approx(third_channel.max(), rel=1e-5)
 
 
 def test_leaving_the_worst_in_float_brings_back_more_than_leaving_the_best(
-    calibrated: bytes, quantize: Callable[..., bytes], pictures: Pictures, layers: list[LayerError]
+    model: bytes, quantized: Callable[..., bytes], images: Images, layers: list[LayerError]
 ) -> None:
     def after(names: list[str]) -> LayerError:
-        found = compare_layers(calibrated, quantize(calibrated, names), pictures)
+        found = compare_layers(model, quantized(model, images, in_float=names), images)
         assert {layer.name for layer in found if layer.in_float} == set(names)
         return of_layer(found, "head")
 
@@ -160,13 +158,13 @@ def test_leaving_the_worst_in_float_brings_back_more_than_leaving_the_best(
 
 
 def test_an_op_that_the_delegate_refuses_is_told(
-    calibrate: Callable[..., bytes], quantize: Callable[..., bytes], pictures: Pictures
+    float_file: Callable[..., bytes], quantized: Callable[..., bytes], images: Images
 ) -> None:
     pixels = keras.Input((16, 16, 3))
     x = keras.layers.Conv2D(4, 3)(pixels)
     x = keras.layers.Conv2D(4, 1)(x * tf.nn.relu6(x + 3) / 6)
-    model = calibrate(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x)), pictures)
-    layers = compare_layers(model, quantize(model), pictures)
+    model = float_file(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x)))
+    layers = compare_layers(model, quantized(model, images), images)
     assert {layer.kind: layer.delegated for layer in layers}.items() >= {
         "CONV_2D": True,
         "HARD_SWISH": False,
@@ -181,6 +179,6 @@ def test_the_plot_is_one_svg_element_that_names_the_worst(layers: list[LayerErro
     assert drawing == layers_svg(layers)
 
 
-def test_no_pictures_are_refused(calibrated: bytes) -> None:
+def test_no_images_are_refused(model: bytes) -> None:
     with pytest.raises(DataError, match="give at least one"):
-        compare_layers(calibrated, calibrated, [])
+        compare_layers(model, model, [])

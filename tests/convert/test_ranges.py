@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow")
 
+from dermedge.convert.to_tflite.form import INT8_PTQ, Form
 from dermedge.convert.to_tflite.graph import KeepingInterpreter, read_model
+from dermedge.convert.to_tflite.quantizer import quantize, record_ranges
 from dermedge.convert.to_tflite.ranges import (
     BINS,
     METHODS,
@@ -21,16 +23,15 @@ from dermedge.convert.to_tflite.ranges import (
     min_max,
     mse,
     percentile,
-    with_ranges,
 )
 from dermedge.edge.errors import DataError, ModelError, OptionError
 
-Pictures = list[NDArray[np.float32]]
+Images = list[NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def calibrated(calibrate: Callable[..., bytes], residual_network: Any, pictures: Pictures) -> bytes:
-    return calibrate(residual_network, pictures)
+def model(float_file: Callable[..., bytes], residual_network: Any) -> bytes:
+    return float_file(residual_network)
 
 
 def histogram_of(*batches: NDArray[np.floating]) -> Histogram:
@@ -40,54 +41,37 @@ def histogram_of(*batches: NDArray[np.floating]) -> Histogram:
     return histogram
 
 
-def recorded(model: bytes) -> dict[str, tuple[float, float]]:
-    """What the file carries for each activation, widened to hold 0."""
-    return {
-        tensor.name.decode(): (
-            min(0.0, float(tensor.quantization.min[0])),
-            max(0.0, float(tensor.quantization.max[0])),
-        )
-        for tensor in read_model(model).subgraphs[0].tensors
-        if tensor.quantization is not None and tensor.quantization.min is not None
-    }
-
-
 def ending(names: Any, end: str) -> str:
     """The one name that starts with the layer's."""
     (name,) = [one for one in names if f"/{end}/" in one.split(";")[0] or one == end]
     return name
 
 
-def test_min_max_is_what_the_converter_recorded_where_nothing_was_overwritten(
-    calibrated: bytes, pictures: Pictures
-) -> None:
-    ranges = choose_ranges(calibrated, pictures, "min-max")
-    by_converter = recorded(calibrated)
-    overwritten = {ending(ranges, "project"), ending(ranges, "stem")}
+def test_min_max_is_what_the_quantizer_records(model: bytes, images: Images) -> None:
+    ranges, recorded = choose_ranges(model, images, "min-max"), record_ranges(model, images)
     assert len(ranges) > 4
-    for name in ranges.keys() - overwritten:
-        assert ranges[name] == pytest.approx(by_converter[name], rel=1e-5, abs=1e-6)
+    for name, (low, high) in ranges.items():
+        found = recorded[name]
+        assert (min(0.0, found[0]), max(0.0, found[1])) == pytest.approx((low, high), rel=1e-5, abs=1e-6)
 
 
-def test_a_summand_has_its_own_range_and_not_that_of_the_sum(calibrated: bytes, pictures: Pictures) -> None:
-    ranges = choose_ranges(calibrated, pictures, "min-max")
-    tensors = read_model(calibrated).subgraphs[0].tensors
+def test_a_summand_has_its_own_range_and_not_that_of_the_sum(model: bytes, images: Images) -> None:
+    ranges = choose_ranges(model, images, "min-max")
+    tensors = read_model(model).subgraphs[0].tensors
     name = ending(ranges, "project")
     (index,) = [at for at, tensor in enumerate(tensors) if tensor.name.decode() == name]
-    interpreter = KeepingInterpreter(calibrated)
+    interpreter = KeepingInterpreter(model)
     ends = []
-    for picture in pictures:
-        interpreter.run({0: picture})
+    for image in images:
+        interpreter.run({0: image})
         ends.append((interpreter.values(index).min(), interpreter.values(index).max()))
     assert ranges[name] == (min(low for low, _ in ends), max(high for _, high in ends))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pixels_and_probabilities_are_left_as_they_are(
-    calibrated: bytes, pictures: Pictures, method: str
-) -> None:
-    graph = read_model(calibrated).subgraphs[0]
-    ranges = choose_ranges(calibrated, pictures, method)
+def test_pixels_and_probabilities_are_left_as_they_are(model: bytes, images: Images, method: str) -> None:
+    graph = read_model(model).subgraphs[0]
+    ranges = choose_ranges(model, images, method)
     kept = {graph.tensors[index].name.decode() for index in (*graph.inputs, *graph.outputs)}
     assert not kept & ranges.keys()
     assert not [name for name in ranges if "Pad" in name.split(";")[0]]
@@ -95,34 +79,36 @@ def test_pixels_and_probabilities_are_left_as_they_are(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_ranges_come_twice_alike_from_photos_that_are_drawn_once(
-    calibrated: bytes, pictures: Pictures, method: str
+    model: bytes, images: Images, method: str
 ) -> None:
-    once = choose_ranges(calibrated, (picture for picture in pictures), method)
-    assert once == choose_ranges(calibrated, pictures, method)
+    once = choose_ranges(model, (image for image in images), method)
+    assert once == choose_ranges(model, images, method)
     assert all(low <= 0 <= high for low, high in once.values())
 
 
-def test_the_file_with_ranges_computes_the_same_and_is_quantized_by_them(
-    calibrated: bytes, pictures: Pictures, quantize: Callable[..., bytes]
+def test_the_file_is_quantized_by_the_ranges_that_it_is_given(
+    model: bytes, images: Images, quantized: Callable[..., bytes]
 ) -> None:
-    ranges = choose_ranges(calibrated, pictures, "min-max")
-    name = ending(ranges, "expand")
-    changed = with_ranges(calibrated, ranges | {name: (0.0, 51.0)})
-    assert recorded(changed)[name] == (0.0, 51.0)
-    before, after = KeepingInterpreter(calibrated), KeepingInterpreter(changed)
-    output = int(read_model(calibrated).subgraphs[0].outputs[0])
-    for picture in pictures:
-        before.run({0: picture})
-        after.run({0: picture})
-        assert np.array_equal(before.values(output), after.values(output))
-    tensors = read_model(quantize(changed)).subgraphs[0].tensors
+    name = ending(choose_ranges(model, images, "min-max"), "expand")
+    tensors = read_model(quantized(model, images, {name: (0.0, 51.0)})).subgraphs[0].tensors
     (found,) = [one for one in tensors if one.name.decode() == name]
     assert found.quantization.scale[0] == pytest.approx(51 / 255)
 
 
-def test_no_range_is_given_to_an_unknown_tensor(calibrated: bytes) -> None:
-    with pytest.raises(KeyError, match="nowhere"):
-        with_ranges(calibrated, {"nowhere": (0.0, 1.0)})
+@pytest.mark.parametrize(("io", "kind"), [("uint8", np.uint8), ("int8", np.int8), ("float32", np.float32)])
+def test_quantizing_keeps_the_pixel_input_and_the_scale_of_probabilities_and_gives_equal_bytes(
+    model: bytes, images: Images, io: str, kind: Any
+) -> None:
+    form = Form(INT8_PTQ, io)
+    made = quantize(model, form, images, (-128 / 127.5, 127 / 127.5))
+    assert made == quantize(model, form, images, (-128 / 127.5, 127 / 127.5))
+    interpreter = KeepingInterpreter(made)._interpreter
+    (pixels,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert pixels["dtype"] == probabilities["dtype"] == kind
+    if io != "float32":
+        black = np.iinfo(kind).min
+        assert pixels["quantization"] == (pytest.approx(1 / 127.5), black + 128)
+        assert probabilities["quantization"] == (1 / 256, black)
 
 
 def test_an_outlier_is_clipped_by_percentile_and_entropy_and_not_by_min_max() -> None:
@@ -189,10 +175,14 @@ def test_a_dead_activation_has_an_empty_range() -> None:
         assert method(histogram_of(np.zeros(100))) == (0, 0)
 
 
-def test_bad_input_is_refused(calibrated: bytes, pictures: Pictures) -> None:
+def test_bad_input_is_refused(model: bytes, images: Images) -> None:
     with pytest.raises(OptionError, match=r"'median'\. Known: min-max, percentile, entropy, mse"):
-        choose_ranges(calibrated, pictures, "median")
+        choose_ranges(model, images, "median")
     with pytest.raises(DataError, match="no calibration photos"):
-        choose_ranges(calibrated, [], "min-max")
+        choose_ranges(model, [], "min-max")
     with pytest.raises(ModelError, match="not finite"):
-        choose_ranges(calibrated, [np.full_like(pictures[0], np.inf)], "min-max")
+        choose_ranges(model, [np.full_like(images[0], np.inf)], "min-max")
+    with pytest.raises(DataError, match="no calibration photos"):
+        record_ranges(model, [])
+    with pytest.raises(ModelError, match="not finite"):
+        record_ranges(model, [np.full_like(images[0], np.nan)])

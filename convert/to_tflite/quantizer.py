@@ -1,0 +1,203 @@
+"""Quantize a float .tflite to integers after training, with litert-quantizer.
+
+It took the place of calls that TensorFlow keeps private. Measured on an EfficientNet-Lite0 trunk at 128 pixels, 200
+calibration and 482 validation photos: the checks of acceptance pass as before, the file is as large (2.82 MB) and as
+fast (0.99 times the latency, 400 alternating pairs), and calibration takes 2 s in place of 14 s. TensorFlow stays for
+quantization-aware networks, whose float file litert-quantizer does not understand, and for 8-bit weights alone, which
+it was refused for. It leaves LEAKY_RELU, PRELU, ELU and REDUCE_MAX in float; the report lists such layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer import calibrator, qtyping, quantizer, recipe
+from litert_quantizer.utils.qsv_utils import min_max_update
+from numpy.typing import NDArray
+
+from dermedge.convert.to_tflite.form import INT16X8, MIN_MAX, Form
+from dermedge.convert.to_tflite.graph import name_of, read_model
+from dermedge.convert.to_tflite.ranges import Range, choose_ranges
+from dermedge.convert.to_tflite.share_buffers import pack
+from dermedge.edge.errors import DataError, ModelError
+
+__all__ = ["quantize", "quantize_with_ranges", "record_ranges"]
+
+_OP = qtyping.TFLOperationName
+_NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
+
+
+def quantize(
+    model: bytes, form: Form, inputs: Sequence[NDArray[Any]], input_ends: tuple[float, float] | None = None
+) -> bytes:
+    """Quantize a float .tflite by calibration.
+
+    Args:
+        model: a float .tflite with one input.
+        form: a form of `CALIBRATED_KINDS`. For ``int16x8``, the model has its final input and output dtypes.
+        inputs: calibration inputs, [1, s, s, 3] each, of the dtype of the model's input.
+        input_ends: the real values of the pixels 0 and 255, which become the range of the input.
+
+    Returns:
+        The quantized .tflite. Equal models and inputs give equal bytes.
+
+    Raises:
+        DataError: there are no inputs.
+        ModelError: an activation is not finite, or the quantizer refuses the network.
+    """
+    ranges = record_ranges(model, inputs)
+    if form.ranges != MIN_MAX:
+        found = choose_ranges(model, inputs, form.ranges)
+        ranges |= {name: ends for name, ends in found.items() if name in ranges}
+    if input_ends is not None:
+        ranges[_input_name(model)] = input_ends
+    return quantize_with_ranges(model, form, ranges)
+
+
+def record_ranges(model: bytes, inputs: Sequence[NDArray[Any]]) -> dict[str, Range]:
+    """Record the smallest and the largest value of each activation of a float .tflite.
+
+    Args:
+        model: a float .tflite with one input.
+        inputs: its inputs.
+
+    Returns:
+        Name of the activation -> its range.
+
+    Raises:
+        DataError: there are no inputs.
+        ModelError: an activation is not finite.
+    """
+    if not len(inputs):
+        raise DataError("there are no calibration photos; give at least one")
+    with _silenced():
+        # The library's default is a moving average, which depends on the order of the photos.
+        watched = calibrator.CalibrationInterpreter(
+            _with_signature(model),
+            mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
+            qsv_update_func=min_max_update,
+        )
+        run = watched.get_signature_runner()
+        (input_name,) = run.get_input_details()
+        for values in inputs:
+            run(**{input_name: values})
+        recorded = watched.get_calibration_results()
+    ranges = {name: (float(np.min(one["min"])), float(np.max(one["max"]))) for name, one in recorded.items()}
+    broken = next((name for name, ends in ranges.items() if not np.isfinite(ends).all()), None)
+    if broken is not None:
+        raise ModelError(
+            f"the activation '{broken}' is not finite on a calibration photo; train the network again"
+        )
+    return ranges
+
+
+def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) -> bytes:
+    """Quantize a float .tflite with the ranges of its activations; model and form as in `quantize`.
+
+    Raises:
+        ModelError: the quantizer refuses the network.
+    """
+    values = {
+        name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+        for name, (low, high) in ranges.items()
+    }
+    try:
+        with _silenced():
+            made = _quantizer(_with_signature(model), form).quantize(
+                values, enable_progress_bar=False, enable_progress_report=False
+            )
+    except Exception as error:  # the library raises built-in classes of many kinds
+        raise ModelError(f"this network cannot be quantized to {form.name}: {_reason(error)}") from error
+    return _plain(bytes(made.quantized_model))
+
+
+def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
+    """A quantizer with the recipe of a form."""
+    if form.kind == INT16X8:
+        made = quantizer.Quantizer(model, recipe.static_wi8_ai16())
+    else:
+        made = quantizer.Quantizer(model, recipe.static_wi8_ai8())
+    for end in (_OP.INPUT, _OP.OUTPUT):
+        if form.kind == INT16X8 or form.io == "float32":
+            made.update_quantization_recipe(".*", end, None, _NO_QUANTIZE)
+        elif form.io == "uint8":
+            made.update_quantization_recipe(".*", end, _uint8_config())
+    for name in form.float_layers:
+        # The library appends ";" to names, and searches for the expression.
+        pattern = "^" + re.escape(name) + ";?$"
+        made.update_quantization_recipe(pattern, _OP.ALL_SUPPORTED, None, _NO_QUANTIZE)
+    return made
+
+
+def _uint8_config() -> qtyping.OpQuantizationConfig:
+    def tensor(symmetric: bool, granularity: Any, dtype: Any) -> qtyping.TensorQuantizationConfig:
+        return qtyping.TensorQuantizationConfig(
+            num_bits=8, symmetric=symmetric, granularity=granularity, dtype=dtype
+        )
+
+    granularity, dtype = qtyping.QuantGranularity, qtyping.TensorDataType
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=tensor(False, granularity.TENSORWISE, dtype.UINT),
+        weight_tensor_config=tensor(True, granularity.CHANNELWISE, dtype.INT),
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+    )
+
+
+def _input_name(model: bytes) -> str:
+    graph = read_model(model).subgraphs[0]
+    return name_of(graph.tensors[int(graph.inputs[0])])
+
+
+def _with_signature(model: bytes) -> bytes:
+    """The model with a signature, through which the library calibrates."""
+    root = read_model(model)
+    graph, signature = root.subgraphs[0], schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs = _signature_tensors("input", graph.inputs)
+    signature.outputs = _signature_tensors("output", graph.outputs)
+    root.signatureDefs = [signature]
+    return pack(root)
+
+
+def _signature_tensors(prefix: str, indices: Iterable[int]) -> list[schema.TensorMapT]:
+    made = []
+    for number, index in enumerate(indices):
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = f"{prefix}_{number}".encode(), int(index)
+        made.append(entry)
+    return made
+
+
+def _plain(model: bytes) -> bytes:
+    """The model without the signature, with its constants inside the flatbuffer and each vector once.
+
+    The library writes the constants of larger files behind the flatbuffer, where editing would lose them.
+    """
+    root = read_model(model)
+    for buffer in root.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    root.signatureDefs = []
+    return pack(root)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """The library prints progress bars and warnings that no option turns off."""
+    quiet = io.StringIO()
+    with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
