@@ -36,7 +36,7 @@ class Plan:
         """One line for a person; ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
         return (
-            f"plan: {self.epochs} epochs of {self.photos_per_epoch:,} photos, in all {times:.0f} times the "
+            f"plan: {self.epochs} epoch{'' if self.epochs == 1 else 's'} of {self.photos_per_epoch:,} photos, in all {times:.0f} times the "
             f"{photos:,} training photos; peak learning rate {self.learning_rate:g}"
         )
 
