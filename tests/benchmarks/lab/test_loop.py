@@ -43,7 +43,7 @@ def test_each_part_is_held_against_its_bar(picture: Path, capsys: pytest.Capture
 def test_viewers_that_saw_nothing_are_no_measurement() -> None:
     with (
         WebView("127.0.0.1:0", {}, True) as web,
-        pytest.raises(DermedgeError, match="2 viewers have read 0, 0"),
+        pytest.raises(DermedgeError, match="2 viewers have received 0, 0"),
         watching(web.port, 2),
     ):
         pass
