@@ -35,8 +35,9 @@ class Plan:
     def describe(self, photos: int) -> str:
         """One line for a person; ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
+        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         return (
-            f"plan: {self.epochs} epoch{'' if self.epochs == 1 else 's'} of {self.photos_per_epoch:,} photos, in all {times:.0f} times the "
+            f"plan: {epochs} of {self.photos_per_epoch:,} photos, in all {times:.0f} times the "
             f"{photos:,} training photos; peak learning rate {self.learning_rate:g}"
         )
 
