@@ -26,7 +26,7 @@ from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.networks import add_to_logits
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
-from dermedge.train.fit.sampling import class_shares, label_indices, sample_evenly
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_balanced
 
 __all__ = ["load_run"]
 
@@ -135,7 +135,7 @@ def _existing_paths(photos: Sequence[Photo]) -> list[Path]:
 
 def _calibration_images(photos: _RunPhotos, count: int, seed: int) -> list[NDArray[np.uint8]]:
     count = min(count, len(photos.training))
-    indices = sample_evenly(photos.training, count, np.random.default_rng(seed))
+    indices = sample_balanced(photos.training, count, np.random.default_rng(seed))
     return [np.asarray(photos.training_pixels[index]) for index in indices]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.fit.recipe import Recipe
 
-__all__ = ["class_shares", "label_indices", "sample_epoch", "sample_evenly"]
+__all__ = ["class_shares", "label_indices", "sample_balanced", "sample_epoch"]
 
 # label -> (diagnosis, source) -> positions of its photos
 Strata = dict[str, dict[tuple[str, str], list[int]]]
@@ -53,7 +53,7 @@ def sample_epoch(
     return rng.permutation(np.concatenate(sampled))[:count]
 
 
-def sample_evenly(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """As `sample_epoch` by the default recipe, but with all classes alike often."""
     return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
 

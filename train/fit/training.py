@@ -30,7 +30,7 @@ from dermedge.train.fit.parents import check_parents
 from dermedge.train.fit.quantize_aware import make_quantization_aware, restore_input_range
 from dermedge.train.fit.run_folder import STAGES, RunFolder, RunProgress
 from dermedge.train.fit.run_networks import save_weights, start_network, trained_network
-from dermedge.train.fit.sampling import class_shares, label_indices, sample_evenly
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_balanced
 from dermedge.train.fit.schedule import WarmupCosine
 from dermedge.train.fit.teacher import make_teacher
 from dermedge.train.fit.weight_average import WeightAverage
@@ -129,7 +129,7 @@ class Trainer:
     def calibration_batches(self) -> list[NDArray[np.float32]]:
         """float32 [n, s, s, 3] normalized, unaugmented training photos, all classes equally frequent."""
         count = min(_CALIBRATION_PHOTOS, len(self.train_photos))
-        chosen = sample_evenly(self.train_photos, count, np.random.default_rng(self.config.seed))
+        chosen = sample_balanced(self.train_photos, count, np.random.default_rng(self.config.seed))
         return [
             normalize(self.train_pixels[np.sort(chosen[start : start + _CALIBRATION_BATCH])])
             for start in range(0, len(chosen), _CALIBRATION_BATCH)

@@ -8,7 +8,7 @@ import pytest
 
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.fit.recipe import Recipe
-from dermedge.train.fit.sampling import class_shares, label_indices, sample_epoch, sample_evenly
+from dermedge.train.fit.sampling import class_shares, label_indices, sample_balanced, sample_epoch
 
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
@@ -65,19 +65,19 @@ def test_shares_are_in_the_order_of_the_classes() -> None:
 
 
 def test_evenly_means_all_classes_alike_often() -> None:
-    sampled = Counter(UNEVEN[index].label for index in sample_evenly(UNEVEN, 400, np.random.default_rng(0)))
+    sampled = Counter(UNEVEN[index].label for index in sample_balanced(UNEVEN, 400, np.random.default_rng(0)))
     assert sampled == {"rare": 200, "common": 200}
 
 
 def test_a_diagnosis_within_a_class_is_a_stratum_of_its_own() -> None:
     others = [replace(photo, diagnosis="d" if at < 4 else "e") for at, photo in enumerate(UNEVEN[3:503])]
-    indices = sample_evenly([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
+    indices = sample_balanced([*UNEVEN[:3], *others], 400, np.random.default_rng(0))
     # 200 of this class, by the roots of 4 and 496
     assert abs(sum(3 <= index < 7 for index in indices) - 200 * 2 / (2 + 22.27)) < 1
 
 
 def test_no_photo_comes_again_before_all_of_its_stratum_have_come() -> None:
-    indices = sample_evenly(UNEVEN, 400, np.random.default_rng(0))
+    indices = sample_balanced(UNEVEN, 400, np.random.default_rng(0))
     counts = Counter(indices.tolist())
     assert {counts[index] for index in range(3)} <= {66, 67}
     assert max(counts[index] for index in range(3, 503)) == 1
