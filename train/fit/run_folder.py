@@ -194,9 +194,9 @@ class RunFolder:
             DataError: ``data`` does not hold the photos, or they were replaced.
             StorageError: the catalogue cannot be written.
         """
-        photos = self.photos(data)
+        classes, photos = self.config().classes, self.photos(data)
         check_photos(photos)
-        Catalogue(photos, self.config().classes, {}).save(self.catalogue_path)
+        Catalogue(photos, classes, {}).save(self.catalogue_path)
 
     def progress(self) -> RunProgress:
         """How far the run has come; raises DataError where the folder holds no run."""
