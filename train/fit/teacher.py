@@ -1,6 +1,7 @@
 """Distillation: trained runs whose probabilities are part of a network's targets (Hinton et al., 2015).
 
-The teachers run in LiteRT, which needs about half the time of TensorFlow for the same answers.
+The teachers run in LiteRT. Measured for the trunk of EfficientNet-Lite0 at 128 pixels on a busy x86 machine: 2.5 to 3.4
+ms of processor time a photo, and 4.2 to 5.6 ms in TensorFlow, with the same answers.
 """
 
 from __future__ import annotations
