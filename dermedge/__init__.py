@@ -14,8 +14,13 @@ For research and education only: not a medical device.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# OpenCV reads this once, when it is imported: a file whose header claims more pixels is refused before memory is
+# taken for them. 120 million pixels are a photo of the largest common phone camera, and 360 MB decoded.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
 
 if TYPE_CHECKING:
     from dermedge.edge.model.classifier import Classifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +11,128 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import PictureError
+from dermedge.edge.errors import PictureError, SourceError
+from dermedge.edge.installation import install_hint
 
-__all__ = ["SUFFIXES", "encode_image", "find_pictures", "is_picture", "read_picture"]
+__all__ = [
+    "SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "encode_image",
+    "find_pictures",
+    "is_picture",
+    "is_system_folder",
+    "read_picture",
+]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
+# What an ISO media file of an iPhone says of itself behind its first four bytes.
+_HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
+# Folders that systems and editors make for themselves, beside those whose name begins with a dot.
+_SYSTEM_FOLDERS = frozenset(
+    {
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "__macosx",
+        "__pycache__",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "node_modules",
+        "@recently-snapshot",
+    }
+)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name says that it is a photo that OpenCV reads."""
+    """Whether a file's name says that it is a photo that `read_picture` reads."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is hidden or holds what a system keeps for itself, thumbnails for example."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
 def find_pictures(folder: Path) -> list[Path]:
-    """All photos at any depth below ``folder``, in the order of their paths."""
-    return sorted(path for path in folder.rglob("*") if is_picture(path) and path.is_file())
+    """All photos at any depth below ``folder``, in the order of their paths.
+
+    Links are followed, but never in a circle; hidden and system folders are left out.
+
+    Raises:
+        SourceError: a folder cannot be read.
+    """
+    return sorted(_pictures_below(folder, ()))
+
+
+def _pictures_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"cannot read the folder '{folder}': {error.strerror}") from error
+    for path in entries:
+        if path.is_dir():
+            if not is_system_folder(path.name):
+                yield from _pictures_below(path, (*above, real))
+        elif is_picture(path):
+            yield path
 
 
 def read_picture(path: Path | str) -> NDArray[np.uint8]:
     """One photo as uint8 [height, width, 3], 0 to 255, blue first; its EXIF orientation is applied.
 
     Raises:
-        PictureError: the file is missing, empty or no photo.
+        PictureError: the file is missing, empty, not a photo, or larger than 120 million pixels.
     """
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
-    frame = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if frame is None:
+    if content[4:12].tobytes() in _HEIF_BRANDS:
+        return _decode_heif(content, path)
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error as error:
+        raise _not_decoded(path, error) from error
+    if image is None:
         raise PictureError(f"'{path}' is not a photo that can be decoded ({content.size} bytes)")
-    return frame  # type: ignore[return-value]
+    return image  # type: ignore[return-value]
+
+
+def _not_decoded(path: Path | str, error: cv2.error) -> PictureError:
+    if "CV_IO_MAX_IMAGE" in str(error):
+        return _too_large(path)
+    return PictureError(f"'{path}' is not a photo that can be decoded ({error.err or 'OpenCV refused it'})")
+
+
+def _too_large(path: Path | str) -> PictureError:
+    most = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]) // 1_000_000
+    return PictureError(
+        f"the header of '{path}' claims more than {most} million pixels; make the photo smaller, or raise the "
+        "environment variable OPENCV_IO_MAX_IMAGE_PIXELS"
+    )
+
+
+def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
+    """A photo of an iPhone, by pi-heif, which turns it upright."""
+    try:
+        import pi_heif
+    except ModuleNotFoundError as error:
+        hint = install_hint("pi-heif", "train")
+        raise PictureError(f"'{path}' is a HEIC photo, which needs the package pi-heif; {hint}") from error
+    try:
+        photo = pi_heif.open_heif(content.tobytes(), bgr_mode=True)
+        if photo.size[0] * photo.size[1] > int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]):
+            raise _too_large(path)
+        image = np.asarray(photo)
+    except (ValueError, EOFError, OSError, RuntimeError, SyntaxError) as error:
+        raise PictureError(f"'{path}' is not a photo that can be decoded ({error})") from error
+    return np.ascontiguousarray(image[..., :3])
 
 
 def encode_image(image_bgr: NDArray[np.uint8], suffix: str, jpeg_quality: int = 95) -> bytes:

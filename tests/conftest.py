@@ -7,6 +7,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import dermedge  # noqa: F401 - sets OpenCV's limit of pixels, which OpenCV reads when it is imported
+
+# isort: split
 import cv2
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
-from dermedge.edge.photos import SUFFIXES, encode_image
+from dermedge.edge.photos import WRITTEN_SUFFIXES, encode_image
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.camera import without_password
@@ -300,6 +300,6 @@ def _probability(text: str) -> float:
 def _picture_file(text: str) -> Path:
     """An argparse type: the path of a picture to write, in a format that its suffix names."""
     path = Path(text)
-    if path.suffix.lower() not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(SUFFIXES))}")
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(WRITTEN_SUFFIXES))}")
     return path

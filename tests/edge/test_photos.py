@@ -1,13 +1,20 @@
-"""How images are encoded."""
+"""How photos are found, decoded and encoded, and what is refused before memory is taken for it."""
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from dermedge.edge.photos import encode_image, read_picture
+from dermedge.edge.errors import PictureError, SourceError
+from dermedge.edge.photos import encode_image, find_pictures, is_picture, read_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -25,3 +32,114 @@ def test_png_keeps_each_pixel(tmp_path: Path) -> None:
 
 def test_jpeg_of_a_lower_quality_is_smaller() -> None:
     assert len(encode_image(IMAGE, ".jpg", 20)) < len(encode_image(IMAGE, ".jpg", 90))
+
+
+def png_that_claims(width: int, height: int, rows: bytes = b"") -> bytes:
+    """A grayscale PNG with this header and these rows, however many the header promises."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 9)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_a_header_that_claims_too_much_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_that_claims(40_000, 40_000))
+    assert path.stat().st_size < 80
+    with pytest.raises(
+        PictureError, match=r"'.*bomb\.png' claims more than 120 million pixels; make the photo smaller"
+    ):
+        read_picture(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is told by Linux")
+def test_a_large_photo_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    # 400 million black pixels in 0.4 MB; decoded they take 1.2 GB
+    path.write_bytes(png_that_claims(20_000, 20_000, bytes(20_001) * 20_000))
+    code = (
+        "import sys; from dermedge.edge.errors import PictureError; from dermedge import read_picture\n"
+        "try: read_picture(sys.argv[1])\n"
+        "except PictureError as error: print(error)\n"
+        "[peak] = [line for line in open('/proc/self/status') if line.startswith('VmHWM')]\n"
+        "print(int(peak.split()[1]) // 1024)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, check=True
+    )
+    said, megabytes = done.stdout.splitlines()
+    assert "more than 120 million pixels" in said
+    assert int(megabytes) < 400
+
+
+def test_a_truncated_png_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    path.write_bytes(encode_image(IMAGE, ".png")[:60])
+    with pytest.raises(PictureError, match="is not a photo that can be decoded"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".jfif", ".jpe", ".mpo", ".JPG", ".avif", ".gif", ".jp2", ".webp", ".tiff", ".bmp"]
+)
+def test_a_photo_of_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
+    encoder = {".jfif": ".jpg", ".jpe": ".jpg", ".mpo": ".jpg"}.get(suffix, suffix.lower())
+    image = np.full((32, 48, 3), (40, 120, 200), np.uint8)
+    try:
+        content = encode_image(image, encoder)
+    except cv2.error:
+        pytest.skip(f"this OpenCV does not know {encoder}")
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(content)
+    assert is_picture(path)
+    # a GIF has a palette of its own
+    assert np.abs(read_picture(path).astype(int) - image).max() <= (50 if encoder == ".gif" else 8)
+
+
+def test_a_photo_of_an_iphone_is_read_and_blue_comes_first() -> None:
+    pytest.importorskip("pi_heif")
+    image = read_picture(Path(__file__).with_name("photo.heic")).astype(int)
+    assert image.shape == (48, 64, 3)
+    # green at the left, red above and blue below, as they were drawn: B, G, R
+    for row, column, colour in ((24, 8, (60, 180, 40)), (10, 45, (40, 40, 200)), (38, 45, (190, 60, 30))):
+        assert np.abs(image[row, column] - colour).max() <= 25
+
+
+def test_without_its_package_a_photo_of_an_iphone_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(PictureError, match=r"is a HEIC photo, which needs the package pi-heif; .*install"):
+        read_picture(Path(__file__).with_name("photo.heic"))
+
+
+def test_a_damaged_photo_of_an_iphone_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif")
+    path = tmp_path / "cut.heic"
+    path.write_bytes(Path(__file__).with_name("photo.heic").read_bytes()[:300])
+    with pytest.raises(PictureError, match=r"'.*cut\.heic' is not a photo that can be decoded"):
+        read_picture(path)
+
+
+def test_links_are_followed_never_in_a_circle_and_system_folders_are_left_out(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "photos"
+    for place in (elsewhere, folder, folder / ".ipynb_checkpoints", folder / "@eaDir", folder / "__MACOSX"):
+        place.mkdir()
+        (place / "a.png").write_bytes(encode_image(IMAGE, ".png"))
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "circle").symlink_to(folder)
+    (folder / "notes.txt").write_text("")
+    assert find_pictures(folder) == [folder / "a.png", folder / "linked" / "a.png"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(SourceError, match=r"cannot read the folder '.*closed'"):
+        find_pictures(tmp_path)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from dermedge.train.data.diagnoses import is_known
 
-__all__ = ["FolderKind", "folder_kind", "is_system_folder", "part_of", "says_mask"]
+__all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
 
 # A name that holds one part of a set -> the part.
 _PARTS = {
@@ -42,20 +42,6 @@ _PLAIN = frozenset(
 )
 # Words of publishers' names, which stand beside the plain ones: HAM10000_images_part_1, ISIC_2019_Training_Input.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
-_SYSTEM = frozenset(
-    {
-        "@eadir",
-        "#recycle",
-        "#snapshot",
-        "__macosx",
-        "__pycache__",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-        "node_modules",
-        "@recently-snapshot",
-    }
-)
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(
     r"(patients?|pat|person|subjects?|subj|participant|volunteer|cases?|lesions?|les|visits?|sessions?|days?|weeks?|"
@@ -106,11 +92,6 @@ def part_of(name: str) -> str | None:
         if len(parts) == 1 and (not others or _is_plain(others) or _all_publishers(others))
         else None
     )
-
-
-def is_system_folder(name: str) -> bool:
-    """Whether a folder is hidden, or made by a system for itself."""
-    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def says_mask(name: str) -> bool:

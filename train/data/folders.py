@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dermedge.edge.errors import DataError
-from dermedge.edge.photos import is_picture
-from dermedge.train.data.folder_names import is_system_folder, says_mask
+from dermedge.edge.photos import is_picture, is_system_folder
+from dermedge.train.data.folder_names import says_mask
 
 __all__ = ["FilesFound", "FoundPhoto", "find_files"]
 
