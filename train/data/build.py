@@ -46,6 +46,7 @@ _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
 _LEAKED = "its lesion, person or duplicate is in a part that is held out"
 _DIGEST_LENGTH = 16
+_SHOWN_CLASSES = 4
 
 
 @dataclass(frozen=True)
@@ -261,21 +262,36 @@ def _check_sizes(
     left_out: Mapping[str, int] | None = None,
 ) -> None:
     """Raises DataError where a class has too few groups to be split."""
-    for name in classes:
-        members = [photo for photo in photos if photo.label == name]
-        groups = len({photo.group for photo in members})
-        if groups < MIN_GROUPS:
-            in_folders = any(link.startswith("folder ") for names in links for link in names)
-            hint = (
-                "; the folders below the class folders are kept whole, --groups-from table lets splits cut them"
-                if in_folders and len(members) >= MIN_GROUPS
-                else ""
-            )
-            reasons = _left_out_text(left_out or {})
-            raise DataError(
-                f"class '{name}' has {len(members)} photos in {groups} groups (lesions or persons); "
-                f"{MIN_GROUPS} groups or more are needed to train, validate and test{hint}{reasons}"
-            )
+    counts = {name: Counter(photo.group for photo in photos if photo.label == name) for name in classes}
+    small = {name: groups for name, groups in counts.items() if len(groups) < MIN_GROUPS}
+    if not small:
+        return
+    shown = ", ".join(
+        f"class '{name}' has {groups.total()} photos in {len(groups)} groups"
+        for name, groups in list(small.items())[:_SHOWN_CLASSES]
+    )
+    more = (
+        f" and {len(small) - _SHOWN_CLASSES} more classes have too few" if len(small) > _SHOWN_CLASSES else ""
+    )
+    raise DataError(
+        f"{shown}{more}; {MIN_GROUPS} groups (lesions or persons) of each class or more are needed to train, validate "
+        f"and test{_cure(small, len(classes), links)}{_left_out_text(left_out or {})}"
+    )
+
+
+def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple[str, ...]]) -> str:
+    """What helps where classes have too few groups."""
+    in_folders = any(link.startswith("folder ") for names in links for link in names)
+    if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
+        return (
+            "; the folders below the class folders are kept whole, --groups-from table lets splits cut them"
+        )
+    if len(small) > _SHOWN_CLASSES and 2 * len(small) > classes:
+        return (
+            "; folders that hold so few photos may be lesions or persons: give the table that tells their classes "
+            "(path,label)"
+        )
+    return "; add photos of them, or leave them out with --classes" if classes - len(small) > 1 else ""
 
 
 def _left_out_text(left_out: Mapping[str, int]) -> str:

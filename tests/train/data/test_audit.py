@@ -311,3 +311,38 @@ def test_the_traps_of_the_real_sets_are_found(
     assert line("set of one class", "isic2019: ", "melanoma")[0] == 1
     assert line("small set", "isic2019_84px: 84 pixels")[0] == 1
     assert content["not_looked_at"] == {}
+
+
+def test_correct_downloads_contradict_no_table(tmp_path: Path, lesion: Draw) -> None:
+    root = tmp_path / "ham"
+    for number in range(8):
+        folder = root / f"HAM10000_images_part_{number % 2 + 1}"
+        save(folder / f"ISIC_{number:07}.png", lesion(number))
+    rows = [f"HAM_{n},ISIC_{n:07},{('nv', 'mel')[n % 2]}" for n in range(8)]
+    (root / "HAM10000_metadata.csv").write_text(HAM + "\n".join(rows))
+    found = by_kind(run_audit([root]))
+    assert set(found) <= {"all square"}
+
+
+def test_a_sort_into_benign_and_malignant_contradicts_where_it_is_wrong(tmp_path: Path, lesion: Draw) -> None:
+    root = tmp_path / "sort"
+    truths = ["nv", "df", "bkl", "mel", "bcc", "akiec"]
+    rows = []
+    for number, truth in enumerate(truths):
+        # the melanoma of number 3 lies in the wrong folder; akiec may be either
+        folder = "benign" if number in (0, 1, 2, 3) else "malignant"
+        save(root / folder / f"ISIC_{number:07}.png", lesion(number))
+        rows.append(f"HAM_{number},ISIC_{number:07},{truth}")
+    (root / "table.csv").write_text(HAM + "\n".join(rows))
+    finding = by_kind(run_audit([root]))["label against the table"]
+    assert finding.breakdown == (("in 'benign', the table says melanoma", 1),)
+    assert "one picture, two labels" not in by_kind(run_audit([root]))
+
+
+def test_a_class_folder_of_another_name_contradicts_nothing(tmp_path: Path, lesion: Draw) -> None:
+    for number in range(4):
+        save(
+            tmp_path / "set" / f"group_{'ab'[number % 2]}" / "train" / f"ISIC_{number:07}.png", lesion(number)
+        )
+    (tmp_path / "set" / "table.csv").write_text(HAM + "\n".join(f"H{n},ISIC_{n:07},nv" for n in range(4)))
+    assert by_kind(run_audit([tmp_path / "set"])) == {}

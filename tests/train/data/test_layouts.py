@@ -131,7 +131,7 @@ def test_parts_and_containers_are_no_classes(tmp_path: Path, folders: dict[str, 
 def test_months_below_classes_are_groups_and_too_few_of_them_are_told(tmp_path: Path) -> None:
     root = put_photos(tmp_path / "photos", {f"{c}/{m}": 6 for c in TWO for m in ("may", "june")})
     message = stopped(root)
-    assert "class 'benign' has 12 photos in 2 groups" in message
+    assert "class 'benign' has 12 photos in 2 groups, class 'malignant' has 12 photos in 2 groups" in message
     assert "--groups-from table" in message
     seen = Understood(root, groups_from="table")
     assert seen.labels == {"benign": 12, "malignant": 12}
@@ -811,3 +811,24 @@ def test_the_account_travels_with_the_catalogue(tmp_path: Path) -> None:
     photos = labelled_photos(root, ["cat", "dog"], say=told.append)
     assert len(photos) == 17
     assert told == ["classes from folder names of 'pets': dog 9, cat 8"]
+
+
+def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> None:
+    # as PH2 comes: a folder a lesion, with the photo and its mask in folders of their own
+    root = tmp_path / "PH2Dataset"
+    for number in range(2, 14):
+        name = f"IMD{number:03}"
+        put_photo(root / "PH2 Dataset images" / name / f"{name}_Dermoscopic_Image" / f"{name}.bmp")
+        put_photo(root / "PH2 Dataset images" / name / f"{name}_lesion" / f"{name}_lesion.bmp")
+    message = stopped(root)
+    assert "class 'IMD002' has 1 photos in 1 groups" in message
+    assert "and 8 more classes have too few" in message
+    assert "give the table that tells their classes (path,label)" in message
+    rows = [f"IMD{n:03}.bmp,{('nevus', 'melanoma')[n % 2]}" for n in range(2, 14)]
+    table = put_table(tmp_path / "labels.csv", "path,label", rows)
+    seen = Understood(root, table)
+    assert seen.labels == {"nevus": 6, "melanoma": 6}
+    assert seen.catalogue.left_out == {"a segmentation mask of another photo": 12}
+    few = put_photos(tmp_path / "few", {"cat": 8, "dog": 8, "owl": 2})
+    assert "class 'owl' has 2 photos in 2 groups" in stopped(few)
+    assert "leave them out with --classes" in stopped(few)

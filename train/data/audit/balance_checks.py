@@ -60,10 +60,11 @@ def check_one_source(material: AuditMaterial) -> AuditFinding | None:
 def check_set_of_one_class(material: AuditMaterial) -> AuditFinding | None:
     totals = Counter(file.source for file in material.photos if file.truth)
     counts = Counter((file.source, file.truth) for file in material.photos if file.truth)
+    labels = {label for _, label in counts}
     mostly = {
         source: label
         for (source, label), count in counts.items()
-        if len(totals) > 1 and count > _MAX_OF_ONE_CLASS * totals[source]
+        if len(totals) > 1 and len(labels) > 1 and count > _MAX_OF_ONE_CLASS * totals[source]
     }
     return finding_of(
         "set of one class",
