@@ -335,8 +335,11 @@ def test_help_of_the_training_part_needs_no_tensorflow(verb: str, tmp_path: Path
 @pytest.mark.parametrize(
     "command", ["train --data photos", "data audit photos", "data catalogue photos --output c.csv"]
 )
-def test_training_on_a_device_says_in_one_line_what_to_install(command: str, tmp_path: Path) -> None:
-    done = run_without(ABSENT_ON_A_DEVICE, command.split(), tmp_path)
+def test_training_on_a_device_says_in_one_line_what_to_install(
+    command: str, labelled_set: Path, tmp_path: Path
+) -> None:
+    arguments = [one.replace("photos", str(labelled_set)) for one in command.split()]
+    done = run_without(ABSENT_ON_A_DEVICE, arguments, tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"dermedge: error: .*install .*\[train\]'\n", done.stderr)
 
