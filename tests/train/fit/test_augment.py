@@ -219,6 +219,15 @@ def test_hairs_are_dark_lines_and_their_number_is_bounded() -> None:
     dark = hair[(hair < 200).all(axis=2)]
     assert (dark[:, 0] >= dark[:, 2]).all(), "brown, not blue"
     assert white.min() == 255, "the image that was given stays as it is"
+    single = [
+        np.count_nonzero(draw_hairs(white, rng(seed), replace(NONE, max_hairs=1)) < 255) for seed in range(40)
+    ]
+    several = [
+        np.count_nonzero(draw_hairs(white, rng(seed), replace(NONE, max_hairs=2)) < 255) for seed in range(40)
+    ]
+    assert sum(two > one for one, two in zip(single, several, strict=True)) > 8, (
+        "the largest number comes too"
+    )
 
 
 def test_a_patch_is_a_square_of_one_colour() -> None:
