@@ -57,6 +57,13 @@ _NAMES = {
         "spitz nevus",
         "reed nevus",
         "congenital nevus",
+        "clark nevus",
+        "combined nevus",
+        "compound nevus",
+        "dermal nevus",
+        "junctional nevus",
+        "recurrent nevus",
+        "reed or spitz nevus",
     ),
     _FIBROMA: ("df", "dermatofibromas"),
     _SQUAMOUS: (
@@ -118,6 +125,7 @@ _OPEN = {
     "benign soft tissue proliferations - fibro-histiocytic": (_FIBROMA,),
     "collision - at least one malignant proliferation": (_MELANOMA, _SQUAMOUS, _BASAL, _ACANTHOMA),
     "collision - only benign proliferations": (_NEVUS, _FIBROMA, _KERATOSIS, _VASCULAR),
+    "lentigo": (_KERATOSIS, _NEVUS),
     "lentigo nos": (_KERATOSIS, _NEVUS),
 }
 # Lesions of the skin outside the named classes, in the normal form.
@@ -133,6 +141,8 @@ _OTHER_LESIONS = (
     "juvenile xanthogranuloma",
     "lentigo simplex",
     "mastocytosis",
+    "melanosis",
+    "miscellaneous",
     "molluscum",
     "mucosal melanotic macule",
     "neurofibroma",

@@ -5,7 +5,8 @@ The names of the columns are those of the files that the publishers hand out:
   ISIC archive's export: read from the files themselves.
 - ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
   seborrheic_keratosis; all others are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
-  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease)
+  version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease),
+  derm7pt (case_num, diagnosis, derm, clinic)
   and Roboflow's ``_classes.csv`` (filename and a column a class): as the challenges' pages describe them and public
   code reads them.
 
@@ -41,6 +42,7 @@ class TableFormat:
         same_photo: a column with the id of another file of the same photo.
         people: fact of `Photo` -> its columns.
         view: of all its photos, where it has no column for it.
+        image_of_view: for tables that name several photos in a row: column with a photo -> its view.
         rank: of its labels; a lower one is believed before a higher one.
     """
 
@@ -58,6 +60,7 @@ class TableFormat:
     same_photo: str = ""
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     view: str = ""
+    image_of_view: Mapping[str, str] = field(default_factory=dict)
     rank: int = 50
 
 
@@ -237,6 +240,16 @@ FORMATS = (
         image=("ddi_file",),
         labels=("disease",),
         view=CLOSE_UP,
+        rank=30,
+    ),
+    TableFormat(
+        "derm7pt",
+        _columns("case_num diagnosis derm clinic"),
+        image=("derm", "clinic"),
+        image_of_view={"derm": DERMOSCOPIC, "clinic": CLOSE_UP},
+        labels=("diagnosis",),
+        lesion=("case_num",),
+        people={"sex": ("sex",), "site": ("location",)},
         rank=30,
     ),
     TableFormat(

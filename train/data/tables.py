@@ -298,9 +298,7 @@ class _Joined:
         try:
             for line, row in text.rows():
                 try:
-                    found = self._photos_of(text.path, row, known, lesions)
-                    for index in found:
-                        self._take_row(index, text.path, row, known, told)
+                    found = self._take_photos(text.path, row, known, lesions, told)
                 except ValueError as error:
                     raise ValueError(f"line {line}: {error}") from error
                 named.update(found)
@@ -309,6 +307,23 @@ class _Joined:
             raise DataError(f"cannot read the table '{text.path}': {error}") from error
         account = TableAccount(text.path, known.name, len(named), 0, tuple(told), strangers)
         self.accounts.append(account)
+
+    def _take_photos(
+        self,
+        path: Path,
+        row: Mapping[str, str],
+        known: TableFormat,
+        lesions: Mapping[str, list[int]],
+        told: Counter[str],
+    ) -> list[int]:
+        """Joins a row to every photo that it names, and returns these."""
+        all_found = []
+        for of_one in _one_photo_formats(known):
+            found = self._photos_of(path, row, of_one, lesions)
+            for index in found:
+                self._take_row(index, path, row, of_one, told)
+            all_found += found
+        return all_found
 
     def _photos_by_lesion(self) -> dict[str, list[int]]:
         members: dict[str, list[int]] = defaultdict(list)
@@ -344,7 +359,9 @@ class _Joined:
         for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
             if value := _first(row, columns):
                 within_patient = name == "lesion" and known.lesion_of_patient
-                shared = f"{_first(row, known.patient)} lesion {value}" if within_patient else value
+                shared = f"{known.name} {value}" if value.isdigit() else value
+                if within_patient:
+                    shared = f"{_first(row, known.patient)} lesion {value}"
                 facts.groups.setdefault(shared)
                 told[_present(row, columns)] += 1
                 if name == "lesion":
@@ -411,6 +428,13 @@ def _take_own_groups(facts: PhotoFacts, path: Path, row: Mapping[str, str], told
             facts.lesion_id = facts.lesion_id or name
         elif column.startswith(("patient", "subject", "person")):
             facts.patient_id = facts.patient_id or name
+
+
+def _one_photo_formats(known: TableFormat) -> list[TableFormat]:
+    """A format for each photo that a row names."""
+    if not known.image_of_view:
+        return [known]
+    return [replace(known, image=(column,), view=view) for column, view in known.image_of_view.items()]
 
 
 def _has_label_columns(known: TableFormat) -> bool:

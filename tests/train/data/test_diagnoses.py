@@ -29,6 +29,8 @@ CLASSES = {
         "malignant_melanoma",
         "Malignant melanocytic proliferations (Melanoma)",
         "lentigo maligna",
+        "melanoma (less than 0.76 mm)",
+        "melanoma (in situ)",
     ],
     "nevus": [
         "nv",
@@ -51,6 +53,11 @@ CLASSES = {
         "Nevus, Spitz",
         "nevus pigmentosus",
         "melanocytic_Nevi",
+        "clark nevus",
+        "combined nevus",
+        "dermal nevus",
+        "recurrent nevus",
+        "reed or spitz nevus",
     ],
     "dermatofibroma": ["df", "DF", "dermatofibroma", "Dermatofibroma"],
     "squamous cell carcinoma": [

@@ -832,3 +832,26 @@ def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> N
     few = put_photos(tmp_path / "few", {"cat": 8, "dog": 8, "owl": 2})
     assert "class 'owl' has 2 photos in 2 groups" in stopped(few)
     assert "leave them out with --classes" in stopped(few)
+
+
+def test_derm7pt_names_two_photos_of_a_lesion_in_a_row(tmp_path: Path) -> None:
+    root = tmp_path / "release_v0"
+    rows = []
+    for number in range(12):
+        folder = "NEL" if number % 2 else "FAL"
+        put_photo(root / "images" / folder / f"Nel{number:03}.jpg")
+        put_photo(root / "images" / folder / f"Ngl{number:03}.jpg")
+        diagnosis = ("clark nevus", "melanoma (in situ)")[number % 2]
+        rows.append(
+            f"{number},{diagnosis},2,female,back,{folder}/Ngl{number:03}.jpg,{folder}/Nel{number:03}.jpg"
+        )
+    header = "case_num,diagnosis,seven_point_score,sex,location,clinic,derm"
+    put_table(root / "meta" / "meta.csv", header, rows)
+    seen = Understood(root)
+    assert seen.labels == {"nevus": 12, "melanoma": 12}
+    assert {(Path(p.path).name[:3], p.view, p.sex, p.site) for p in seen.catalogue.photos} == {
+        ("Nel", "dermoscopic", "female", "trunk"),
+        ("Ngl", "close-up", "female", "trunk"),
+    }
+    assert seen.groups["Nel003.jpg"] == seen.groups["Ngl003.jpg"]
+    assert len(set(seen.groups.values())) == 12
