@@ -37,6 +37,7 @@ def account_lines(
         *map(_table_line, tables),
         *_override_lines(files, contradicted),
         *_group_lines(files, tables, group_folders_count),
+        *_part_lines(files),
         *_people_lines(files),
     )
 
@@ -118,6 +119,13 @@ def _group_lines(
         without = "" if group_folders_count else "not from the "
         groups.append(f"{without}{len(folders):,} folders below the classes ({some_of(folders)})")
     return [f"groups from: {', '.join(groups)}"] if groups else []
+
+
+def _part_lines(files: Sequence[LabelledFile]) -> list[str]:
+    counts = Counter(file.part for file in files if file.part)
+    if not counts:
+        return []
+    return [f"parts: {_counted(counts)}; they are split anew by group unless --keep-parts keeps them"]
 
 
 def _people_lines(files: Sequence[LabelledFile]) -> list[str]:

@@ -781,6 +781,7 @@ def test_official_parts_are_kept_and_checked_for_leaks(tmp_path: Path) -> None:
     assert splits == {"Test": {"test"}, "Train": {"train", "val"}}
     assert seen.catalogue.left_out == {"its lesion, person or duplicate is in a part that is held out": 1}
     assert find_leaks(seen.catalogue.photos) == []
+    assert seen.says("parts: train 17, test 16; they are split anew by group unless --keep-parts keeps them")
     mixed = {photo.split for photo in Understood(root).catalogue.photos if "/Test/" in photo.path}
     assert mixed == {"train", "val", "test"}
 
@@ -855,3 +856,24 @@ def test_derm7pt_names_two_photos_of_a_lesion_in_a_row(tmp_path: Path) -> None:
     }
     assert seen.groups["Nel003.jpg"] == seen.groups["Ngl003.jpg"]
     assert len(set(seen.groups.values())) == 12
+
+
+def test_who_says_which_folder_it_is_gets_it(tmp_path: Path) -> None:
+    root = put_photos(
+        tmp_path / "set", {f"train/{m}/patient_{n}": 3 for m in ("may", "june") for n in range(6)}
+    )
+    assert "none of 36 photos has a label" in stopped(root)
+    assert Understood(root, labels_from="folder", groups_from="table").labels == {"may": 18, "june": 18}
+    by_parent = Understood(root, labels_from="parent", groups_from="table")
+    assert by_parent.labels == {f"patient_{n}": 6 for n in range(6)}
+
+
+def test_class_folders_and_loose_photos_beside_sets(tmp_path: Path) -> None:
+    root = put_photos(
+        tmp_path / "all", {"nine/Train/melanoma": 6, "nine/Test/nevus": 6, "melanoma": 3, "nevus": 3}
+    )
+    put_photo(root / "loose.jpg")
+    seen = Understood(root)
+    assert seen.labels == {"melanoma": 9, "nevus": 9}
+    assert seen.sources == {"nine": 12, "all": 6}
+    assert seen.catalogue.left_out == {"no table and no folder names it": 1}
