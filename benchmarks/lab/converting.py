@@ -98,9 +98,9 @@ def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
 def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
     from dermedge.convert.load.network import Network
-    from dermedge.convert.load.normalization import NORMALIZATIONS
     from dermedge.convert.to_tflite.converter import to_tflite
     from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+    from dermedge.edge.model.normalization import NORMALIZATIONS
 
     def compute(pixels: Any) -> list[Any]:
         return [model(pixels, training=False)]

@@ -18,8 +18,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from dermedge.convert.load.network import Network
-from dermedge.convert.load.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.edge.errors import DataError, ModelError, OptionError
+from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
 
 __all__ = ["KerasFile", "choose_normalization", "is_keras_file", "open_keras"]

@@ -11,8 +11,8 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
-from dermedge.convert.load.normalization import NORMALIZATIONS, Normalization
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
 from dermedge.train.fit.networks import EVIDENCE, LOGITS
 from dermedge.train.fit.quantize_aware import QUANTIZED
 

@@ -17,11 +17,11 @@ from dermedge.convert.accept.acceptance import accept
 from dermedge.convert.conversion import convert_to_form
 from dermedge.convert.load.conversion_input import ConversionInput, ProofSet
 from dermedge.convert.load.network import Network, network_of
-from dermedge.convert.load.normalization import NORMALIZATIONS
 from dermedge.convert.load.run import load_run
 from dermedge.convert.to_tflite.form import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
 from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.normalization import NORMALIZATIONS
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.fit.networks import build_network

@@ -21,12 +21,12 @@ from dermedge import cli
 from dermedge.convert.accept.parity import compare
 from dermedge.convert.device import check_input, device_logits, open_on_device
 from dermedge.convert.load.keras_file import choose_normalization, open_keras
-from dermedge.convert.load.normalization import NORMALIZATIONS
 from dermedge.convert.to_tflite.converter import input_ends, to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach
+from dermedge.edge.model.normalization import NORMALIZATIONS
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 
