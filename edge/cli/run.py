@@ -24,6 +24,7 @@ from dermedge.edge.cli.arguments import (
     read_labels,
 )
 from dermedge.edge.cli.session import Session, frames_of, summary
+from dermedge.edge.errors import SourceError
 from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
@@ -69,7 +70,10 @@ def _watch(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs until the source ends, a limit is met, SIGTERM (status 0) or Ctrl-C (KeyboardInterrupt)."""
+    """Runs until the source ends, a limit is met, SIGTERM (status 0) or Ctrl-C (KeyboardInterrupt).
+
+    The status is 1 where the source failed after frames that were answered.
+    """
     options = _parser().parse_args(argv)
     # Pictures are small: OpenCV's threads would cost more to wake than they save, and the interpreter
     # wants the cores.
@@ -84,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _open(options) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)
+        failure = ""
         try:
             with (
                 _sigterm_ends(),
@@ -91,9 +96,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _open_views(open_view, options, model) as view,
             ):
                 _watch(results, view, session, options.max_frames, options.max_secs)
+        except SourceError as error:
+            if not frames_of(session.counts):
+                raise
+            # the answers before it stand
+            failure = str(error)
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
-    return 0
+    if failure:
+        print(f"dermedge: error: {failure}", file=sys.stderr)
+    return 1 if failure else 0
 
 
 def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:

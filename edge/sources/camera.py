@@ -14,12 +14,24 @@ import cv2
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, as_bgr, open_capture
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.repeats import equals_last
 
-__all__ = ["SETTLE_S", "CameraMode", "LiveCapture", "open_camera", "open_stream", "without_password"]
+__all__ = [
+    "SETTLE_S",
+    "CameraMode",
+    "LiveCapture",
+    "StreamCapture",
+    "open_camera",
+    "open_stream",
+    "without_password",
+]
 
 # After this long, automatic exposure and white balance have found their values and can be locked.
 SETTLE_S = 1.0
 _V4L2_EXPOSURE_MANUAL = 1
+
+# A stream shows by this time after its first frame that it can be decoded.
+_PROOF_S = 1.5
 
 # What the user should check when a source does not open.
 _CHECK_CAMERA = "is it connected, and free of other programs?"
@@ -126,6 +138,45 @@ class LiveCapture(FrameSource):
         self._number = 0
 
 
+class StreamCapture(LiveCapture):
+    """A network stream that OpenCV reads with FFmpeg.
+
+    Its first frame is the first one that differs from the one before: of interlaced video OpenCV returns the same
+    memory again and again, which is black or shows what was there before.
+    """
+
+    def read(self) -> Frame | None:
+        return self._first() if self._number == 0 else super().read()
+
+    def _first(self) -> Frame | None:
+        """The first frame that differs from the one before; of a stream with a single frame, that one.
+
+        Raises:
+            SourceError: there is none, or all are the same for `_PROOF_S`.
+        """
+        first = super().read()
+        if first is None:
+            return None
+        while True:
+            try:
+                frame = super().read()
+            except SourceError:
+                if self._number == 1:
+                    return first
+                raise
+            if frame is None or not equals_last(frame.image_bgr, first.image_bgr):
+                return frame
+            if frame.captured_at - first.captured_at >= _PROOF_S:
+                raise self._never_changes(frame)
+
+    def _never_changes(self, frame: Frame) -> SourceError:
+        kind = "black frames only" if not frame.image_bgr.any() else "the same frame again and again"
+        return SourceError(
+            f"'{self._name}' is frozen: it sends {kind}. It is interlaced, which OpenCV cannot read (switch the camera "
+            "to progressive video, or convert the stream with: ffmpeg -i … -vf yadif …), or the lens is covered"
+        )
+
+
 def open_camera(spec: str, mode: CameraMode) -> FrameSource:
     """A camera by its index or its path ``/dev/videoN``; raises SourceError."""
     index = re.sub(r"^/dev/video", "", spec)
@@ -140,7 +191,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return LiveCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), _CHECK_STREAM)
+    return StreamCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), _CHECK_STREAM)
 
 
 def without_password(spec: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.sources.frame import Frame, FrameSource
+from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
@@ -26,8 +27,6 @@ FROZEN_S = 1.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 # A read of a lost source returns after this long, so that the loop goes on.
 TICK_S = 0.25
-# Most frames already differ in every 16th pixel of every 16th row, and need no full comparison.
-_SAMPLING = 16
 
 
 class Reconnecting(FrameSource):
@@ -87,12 +86,7 @@ class Reconnecting(FrameSource):
 
     def _is_repeated(self, image: NDArray[np.uint8]) -> bool:
         before, self._before = self._before, image
-        if before is None or before.shape != image.shape:
-            return False
-        sample = image[::_SAMPLING, ::_SAMPLING]
-        if sample.min() == sample.max() or not np.array_equal(sample, before[::_SAMPLING, ::_SAMPLING]):
-            return False
-        return np.array_equal(image, before)
+        return before is not None and not is_flat(image) and equals_last(image, before)
 
     def _try_again(self) -> FrameSource:
         """The source, opened again if an attempt is due.

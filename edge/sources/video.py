@@ -2,51 +2,151 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import open_capture
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.repeats import equals_last
 
 __all__ = ["PacedVideo", "VideoFile"]
 
 # The frame rate of a video that does not state its own.
 _UNKNOWN_FPS = 25.0
+# OpenCV reports a damaged stretch as the end. That many reads are tried to get past it.
+_MOST_ATTEMPTS = 50
+# The end may be missing by this share of the video and by this time before the video counts as truncated. Some
+# containers only estimate their number of frames, and their sound may be longer than their images.
+_MISSING_SHARE, _MISSING_S = 0.1, 1.0
+# A video whose first frames are all the same is given up after this many.
+_MOST_SAME_AT_START = 500
 
 
 class VideoFile(FrameSource):
-    """Every frame of a video file, in order.
+    """The frames of a video file, in order.
+
+    A frame that equals the one before, byte for byte, is left out and counted: of interlaced video OpenCV returns
+    the same memory again and again, and calls that a success. The first frame is delivered once the second one
+    differs from it.
 
     Raises:
-        SourceError: it cannot be decoded.
+        SourceError: it cannot be decoded. From `read`: no frame, or nearly none, differs from the one before; or,
+            after the last frame that can be decoded, a part of the video is missing.
     """
 
     is_live = False
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._name = str(path)
         self._capture = open_capture(self._name, cv2.CAP_FFMPEG)
-        self._number = 0
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
+        self._last: NDArray[np.uint8] | None = None
+        self._at_s = 0.0
+        # frames decoded, those of them that were left out, those of them at the end, and reads that failed
+        self._number = self._repeated = self._same = self._gaps = 0
+        self._waiting: Frame | None = None
 
     def read(self) -> Frame | None:
-        delivered, image = self._capture.read()
-        if not delivered and self._number == 0:
-            raise SourceError(f"'{self._name}' holds no frame that can be decoded")
-        if not delivered:
-            return None
-        self._number += 1
-        frame = live_frame(image, self._number - 1, self._name)
-        return replace(frame, at_s=frame.number / self._fps)
+        if self._number == 0:
+            return self._first()
+        waiting, self._waiting = self._waiting, None
+        return waiting or self._next()
 
     def close(self) -> None:
         self._capture.release()
+
+    def _first(self) -> Frame | None:
+        """The first frame if the second differs from it, else the first one that differs."""
+        first = self._decode()
+        if first is None:
+            raise SourceError(f"'{self._name}' holds no frame that can be decoded")
+        second = self._next() if self._has_more() else None
+        if second is None or self._repeated:
+            return second or first
+        self._waiting = second
+        return first
+
+    def _has_more(self) -> bool:
+        """Whether the container states more than one frame, or does not state how many."""
+        return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
+
+    def _next(self) -> Frame | None:
+        """The next frame that does not equal the one before; None after the last."""
+        while (frame := self._decode()) is not None:
+            if self._same == 0:
+                return frame
+            if self._same == _MOST_SAME_AT_START and self._same == self._number - 1:
+                raise self._frozen("the first")
+        if self._same and self._same == self._number - 1:
+            raise self._frozen("all")
+        if self._same and 2 * self._same >= self._number:
+            raise self._frozen(f"the last {self._same + 1} of")
+        self._check_end()
+        return None
+
+    def _decode(self) -> Frame | None:
+        """The next frame that can be decoded; None after the last."""
+        image = self._image()
+        if image is None:
+            return None
+        is_same = self._last is not None and equals_last(image, self._last)
+        self._same = self._same + 1 if is_same else 0
+        self._repeated += is_same
+        self._last = image
+        self._number += 1
+        self._at_s = self._position_s()
+        frame = live_frame(image, self._number - 1, self._name)
+        return replace(frame, at_s=self._at_s, repeated=self._repeated)
+
+    def _image(self) -> NDArray[np.uint8] | None:
+        """The next image; a read that fails is repeated, because OpenCV goes on after some damaged stretches."""
+        for attempt in range(_MOST_ATTEMPTS):
+            delivered, image = self._capture.read()
+            if delivered:
+                self._gaps += attempt > 0
+                return image  # type: ignore[return-value]
+        return None
+
+    def _position_s(self) -> float:
+        """The time of the newest frame by the stream; by the frame rate where the stream's time stands still."""
+        position_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if self._number == 1 or position_s > self._at_s:
+            return position_s
+        return self._at_s + 1 / self._fps
+
+    def _check_end(self) -> None:
+        """Raises SourceError where frames are missing, by what the container states."""
+        expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        whole_s = expected / self._fps
+        missing_s = whole_s - self._at_s - 1 / self._fps
+        is_short = expected > 0 and missing_s > max(
+            min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps
+        )
+        if self._gaps or is_short:
+            of = f" of about {expected}" if expected > 0 else ""
+            raise SourceError(
+                f"'{self._name}' is damaged or truncated: {self._number}{of} frames could be decoded, up to "
+                f"{self._at_s:.1f} s; copy or record it again"
+            )
+
+    def _frozen(self, which: str) -> SourceError:
+        """The error of a video of which these frames are all the same."""
+        kind = "black" if self._last is not None and not self._last.any() else "the same"
+        target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
+        return SourceError(
+            f"'{self._name}': {which} {self._number} frames are {kind}. It is interlaced, which OpenCV cannot read, "
+            f"or a still image. Convert it with: ffmpeg -i {shlex.quote(self._name)} -vf yadif {target}"
+        )
 
 
 class PacedVideo(FrameSource):
@@ -63,7 +163,7 @@ class PacedVideo(FrameSource):
         if frame is None or frame.at_s is None:
             return frame
         if self._began_s is None:
-            self._began_s = time.monotonic()
+            self._began_s = time.monotonic() - frame.at_s
         time.sleep(max(self._began_s + frame.at_s - time.monotonic(), 0.0))
         return replace(frame, captured_at=time.monotonic())
 

@@ -1,0 +1,26 @@
+"""Compares a frame with the one before, to find what a source sends twice."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["equals_last", "is_flat"]
+
+# Most frames already differ in every 16th pixel of every 16th row, and need no full comparison.
+_SAMPLING = 16
+
+
+def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
+    """Whether two uint8 [height, width, 3] images are equal, byte for byte."""
+    if image.shape != last.shape:
+        return False
+    if not np.array_equal(image[::_SAMPLING, ::_SAMPLING], last[::_SAMPLING, ::_SAMPLING]):
+        return False
+    return np.array_equal(image, last)
+
+
+def is_flat(image: NDArray[np.uint8]) -> bool:
+    """Whether an image seems to have a single grey level, as a clipped sensor's has."""
+    sample = image[::_SAMPLING, ::_SAMPLING]
+    return bool(sample.min() == sample.max())

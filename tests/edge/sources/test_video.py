@@ -1,0 +1,223 @@
+"""Videos that OpenCV reads wrongly or not to their end, and the time in a video."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from dermedge import cli
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.frame import Frame
+from dermedge.edge.sources.latest import LatestFrame, Outage
+from dermedge.edge.sources.open import open_source
+
+HERE = Path(__file__).parent
+# 50 and 12 frames of 160 x 120, each another one for a player; FFmpeg wrote them with its flags ilme and ildct.
+INTERLACED = (HERE / "interlaced.ts", HERE / "interlaced.mp4")
+# 12 frames; the time to the next one is 200, 40 and 40 ms in turn.
+VARIABLE = HERE / "variable_rate.mp4"
+
+Images = list[np.ndarray]
+
+
+def grainy(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(60, 200, (48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """A function (images, name) that writes a real video of these, ten a second."""
+
+    def make(images: Images, name: str = "video.avi", codec: str = "MJPG") -> Path:
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (64, 48))
+        assert writer.isOpened()
+        for image in images:
+            writer.write(image)
+        writer.release()
+        return path
+
+    return make
+
+
+def frames_until_error(path: Path) -> tuple[list[Frame], str]:
+    """What is delivered of a video, and the error that ends it."""
+    frames: list[Frame] = []
+    with open_source(str(path)) as source, pytest.raises(SourceError) as raised:
+        frames.extend(iter(source.read, None))
+    return frames, str(raised.value)
+
+
+def numbers(path: Path) -> list[int]:
+    with open_source(str(path)) as source:
+        return [frame.number for frame in iter(source.read, None)]
+
+
+@pytest.mark.parametrize("path", INTERLACED, ids=lambda path: path.suffix)
+def test_interlaced_video_gives_no_frame_and_a_command_that_converts_it(path: Path) -> None:
+    frames, error = frames_until_error(path)
+    assert frames == []
+    assert "It is interlaced" in error
+    command = shlex.split(error.split("Convert it with: ")[1])
+    assert command == ["ffmpeg", "-i", str(path), "-vf", "yadif", str(HERE / "interlaced-progressive.mp4")]
+
+
+def test_black_frames_for_ever_are_called_black(write: Callable[..., Path]) -> None:
+    frames, error = frames_until_error(write([np.zeros((48, 64, 3), np.uint8)] * 20))
+    assert frames == []
+    assert "all 20 frames are black. It is interlaced" in error
+
+
+def test_a_name_with_spaces_can_be_copied_from_the_command(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write([grainy(1)] * 4, "my mole's.avi")
+    _, error = frames_until_error(path)
+    assert shlex.split(error.split("Convert it with: ")[1])[2] == str(path)
+
+
+def test_a_frame_that_equals_the_one_before_is_left_out_and_counted(write: Callable[..., Path]) -> None:
+    path = write([grainy(number) for number in (1, 2, 2, 2, 3, 4, 4, 5)])
+    with open_source(str(path)) as source:
+        frames = list(iter(source.read, None))
+    assert [frame.number for frame in frames] == [0, 1, 4, 5, 7]
+    assert [frame.repeated for frame in frames] == [0, 0, 2, 2, 3]
+
+
+def test_a_first_frame_that_stays_is_not_delivered_because_it_may_be_old_memory(
+    write: Callable[..., Path],
+) -> None:
+    assert numbers(write([grainy(number) for number in (1, 1, 2, 3)])) == [2, 3]
+
+
+def test_a_video_that_freezes_says_so_after_what_came_before(write: Callable[..., Path]) -> None:
+    frames, error = frames_until_error(write([grainy(number) for number in (1, 2, 3)] + [grainy(4)] * 9))
+    assert [frame.number for frame in frames] == [0, 1, 2, 3]
+    assert "the last 9 of 12 frames are the same" in error
+
+
+def test_a_long_frozen_video_is_not_read_to_its_end(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermedge.edge.sources.video._MOST_SAME_AT_START", 5)
+    _, error = frames_until_error(write([grainy(1)] * 50))
+    assert "the first 6 frames are the same" in error
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_video_of_one_or_two_frames_is_read(count: int, write: Callable[..., Path]) -> None:
+    assert numbers(write([grainy(number) for number in range(count)])) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("v.avi", "MJPG"), ("v.mkv", "MJPG"), ("v.mp4", "mp4v"), ("v.webm", "VP80")]
+)
+def test_whole_videos_of_each_container_end_without_an_error(
+    name: str, codec: str, write: Callable[..., Path]
+) -> None:
+    assert len(numbers(write([grainy(number) for number in range(40)], name, codec))) == 40
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.avi", "MJPG"), ("v.mkv", "MJPG"), ("v.webm", "VP80")])
+def test_a_truncated_video_says_how_many_frames_are_missing(
+    name: str, codec: str, write: Callable[..., Path]
+) -> None:
+    path = write([grainy(number) for number in range(40)], name, codec)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, error = frames_until_error(path)
+    assert 10 <= len(frames) <= 30
+    assert f"is damaged or truncated: {len(frames)} of about 40 frames" in error
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.avi", "MJPG"), ("v.mp4", "mp4v")])
+def test_a_damaged_stretch_is_told_and_what_can_be_read_after_it_is(
+    name: str, codec: str, write: Callable[..., Path]
+) -> None:
+    path = write([grainy(number) for number in range(40)], name, codec)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+    frames, error = frames_until_error(path)
+    assert 10 <= len(frames) < 40
+    assert "is damaged or truncated" in error
+
+
+def test_time_in_a_video_is_that_of_its_stream() -> None:
+    with open_source(str(VARIABLE)) as source:
+        times = [frame.at_s for frame in iter(source.read, None)]
+    assert times == pytest.approx([0, 0.2, 0.24, 0.28, 0.48, 0.52, 0.56, 0.76, 0.8, 0.84, 1.04, 1.08])
+
+
+def test_run_answers_what_it_can_read_says_what_is_missing_and_ends_with_1(
+    model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lesion_video.write_bytes(lesion_video.read_bytes()[: lesion_video.stat().st_size // 2])
+    assert cli.main(["run", "--model", str(model_path), "--source", str(lesion_video), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert 2 <= len(captured.out.splitlines()) <= 3
+    summary, error = captured.err.splitlines()[0], captured.err.splitlines()[-1]
+    assert "frames of 640x480 classified" in summary
+    assert error.startswith(f"dermedge: error: '{lesion_video}' is damaged or truncated")
+
+
+def test_run_of_an_interlaced_video_answers_nothing_and_ends_with_2(
+    model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "--model", str(model_path), "--source", str(INTERLACED[0]), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [error] = captured.err.splitlines()
+    assert "yadif" in error
+
+
+class Broadcast(BaseHTTPRequestHandler):
+    """Sends the interlaced transport stream in its own time, over and over."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        content = INTERLACED[0].read_bytes()
+        try:
+            for _ in range(10):
+                for start in range(0, len(content), 1880):
+                    self.wfile.write(content[start : start + 1880])
+                    time.sleep(0.02)
+        except OSError:
+            return
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def broadcast() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Broadcast)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/live.ts"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_interlaced_stream_is_a_lost_camera_that_says_why_and_gives_no_frame(
+    broadcast: str, next_of: Callable[..., Any]
+) -> None:
+    seen: list[object] = []
+
+    def is_explained(found: object) -> bool:
+        seen.append(found)
+        return isinstance(found, Outage) and "interlaced" in found.reason
+
+    with open_source(broadcast) as source, LatestFrame(source) as latest:
+        next_of(latest, is_explained)
+    assert all(isinstance(one, Outage) for one in seen)
