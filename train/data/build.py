@@ -26,6 +26,7 @@ from dermedge.train.data.catalogue import (
     read_catalogue,
 )
 from dermedge.train.data.classes import choose_classes, mapping_lines
+from dermedge.train.data.counts import plural
 from dermedge.train.data.diagnoses import compatible
 from dermedge.train.data.groups import lowest_linked, sets_of_equal
 from dermedge.train.data.labelled_file import LabelledFile
@@ -173,9 +174,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
         reasons = ", ".join(f"{count:,} ({why})" for why, count in without.items())
         folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
         raise DataError(
-            f"none of {len(files):,} photos has a label: {reasons}. The folders {folders} name no class; give the "
-            "table that does (path,label or a publisher's), or say which folder does with --labels-from folder or "
-            "parent"
+            f"none of {plural(len(files), 'photo')} has a label: {reasons}. The folders {folders} name no class; "
+            "give the table that does (path,label or a publisher's), or say which folder does with --labels-from folder "
+            "or parent"
         )
     return _Draft(
         [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]
@@ -267,7 +268,7 @@ def _check_sizes(
     if not small:
         return
     shown = ", ".join(
-        f"class '{name}' has {groups.total()} photos in {len(groups)} groups"
+        f"class '{name}' has {plural(groups.total(), 'photo')} in {plural(len(groups), 'group')}"
         for name, groups in list(small.items())[:_SHOWN_CLASSES]
     )
     more = (

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import DataError
 from dermedge.edge.files import write_text
+from dermedge.train.data.counts import plural
 
 __all__ = [
     "LESION_CLASSES",
@@ -210,12 +211,12 @@ def check_photos(photos: Iterable[Photo]) -> None:
             missing.append(photo.path)
     if missing:
         raise DataError(
-            f"{len(missing)} photos are not where they were catalogued, '{missing[0]}' among them; "
+            f"not where they were catalogued: {plural(len(missing), 'photo')}, '{missing[0]}' among them; "
             "if they have moved, say with --data FOLDER where they are now"
         )
     if changed:
         raise DataError(
-            f"{len(changed)} photos have been replaced since they were catalogued, '{changed[0]}' among them; "
+            f"replaced since they were catalogued: {plural(len(changed), 'photo')}, '{changed[0]}' among them; "
             "restore them, or make a new catalogue and a new run"
         )
 

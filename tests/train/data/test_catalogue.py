@@ -348,7 +348,7 @@ def test_a_set_that_cannot_be_learned_is_refused(
 
 def test_photos_in_no_class_folder_are_counted_and_refused(tmp_path: Path) -> None:
     put_picture(tmp_path / "set" / "images" / "a.jpg", "a")
-    with pytest.raises(DataError, match=r"none of 1 photos has a label.*--labels-from"):
+    with pytest.raises(DataError, match=r"none of 1 photo has a label.*--labels-from"):
         build_catalogue([tmp_path / "set"])
 
 
@@ -428,7 +428,7 @@ def test_a_catalogue_is_read_where_its_photos_have_moved(tmp_path: Path) -> None
     catalogue.save(table)
     assert "here" not in {line.split(",")[0].split("/")[0] for line in table.read_text().splitlines()}
     (tmp_path / "here").rename(tmp_path / "there")
-    with pytest.raises(DataError, match=r"24 photos are not where they were catalogued.*--data FOLDER"):
+    with pytest.raises(DataError, match=r"not where they were catalogued: 24 photos.*--data FOLDER"):
         check_photos(read_catalogue(table))
     # the folders themselves, or the one above them
     for data in ([tmp_path / "there" / "more", tmp_path / "there" / "set"], [tmp_path / "there"]):
@@ -445,7 +445,7 @@ def test_photos_that_were_replaced_are_noticed(tmp_path: Path) -> None:
     catalogue = build_catalogue([root])
     check_photos(catalogue.photos)
     put_picture(root / "dog" / "dog3.jpg", "another photo")
-    with pytest.raises(DataError, match=r"1 photos have been replaced.*dog3\.jpg"):
+    with pytest.raises(DataError, match=r"replaced since they were catalogued: 1 photo, .*dog3\.jpg"):
         check_photos(catalogue.photos)
 
 

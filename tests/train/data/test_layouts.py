@@ -822,7 +822,7 @@ def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> N
         put_photo(root / "PH2 Dataset images" / name / f"{name}_Dermoscopic_Image" / f"{name}.bmp")
         put_photo(root / "PH2 Dataset images" / name / f"{name}_lesion" / f"{name}_lesion.bmp")
     message = stopped(root)
-    assert "class 'IMD002' has 1 photos in 1 groups" in message
+    assert "class 'IMD002' has 1 photo in 1 group" in message
     assert "and 8 more classes have too few" in message
     assert "give the table that tells their classes (path,label)" in message
     rows = [f"IMD{n:03}.bmp,{('nevus', 'melanoma')[n % 2]}" for n in range(2, 14)]

@@ -128,7 +128,7 @@ def test_replaced_photos_stop_the_resumed_training(
     capsys.readouterr()
     assert cli.main(["train", "--resume", str(run)]) == 2
     error = capsys.readouterr().err
-    assert "1 photos have been replaced" in error
+    assert "replaced since they were catalogued: 1 photo" in error
     assert replaced.name in error
     assert RunFolder(run).progress() == before
 

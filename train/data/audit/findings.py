@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from dermedge.train.data.counts import plural
+
 __all__ = [
     "ERROR",
     "NOTE",
@@ -15,7 +17,6 @@ __all__ = [
     "DefectCase",
     "FindingExample",
     "finding_of",
-    "plural",
 ]
 
 ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
@@ -74,13 +75,6 @@ class DefectCase:
     files: tuple[int, ...]
     detail: str
     subject: str | int
-
-
-def plural(count: int, noun: str) -> str:
-    """1 file, 2,000 files, 3 classes."""
-    if count != 1:
-        noun += "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}"
 
 
 def finding_of(

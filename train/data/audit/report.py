@@ -15,8 +15,9 @@ from dermedge import DISCLAIMER
 from dermedge.edge.errors import PictureError
 from dermedge.edge.photos import read_picture
 from dermedge.edge.text_table import aligned_lines
-from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding, plural
+from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding
 from dermedge.train.data.audit.run import Audit
+from dermedge.train.data.counts import plural
 from dermedge.train.pages import json_head, render
 
 __all__ = ["summary", "to_html", "to_json", "to_text"]

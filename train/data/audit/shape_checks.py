@@ -12,11 +12,11 @@ from dermedge.train.data.audit.findings import (
     AuditFinding,
     DefectCase,
     finding_of,
-    plural,
 )
 from dermedge.train.data.audit.material import (
     AuditMaterial,
 )
+from dermedge.train.data.counts import plural
 
 __all__ = ["check_all_square", "check_cut", "check_squashed"]
 

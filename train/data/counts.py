@@ -1,0 +1,12 @@
+"""Counts in words."""
+
+from __future__ import annotations
+
+__all__ = ["plural"]
+
+
+def plural(count: int, noun: str) -> str:
+    """1 file, 2,000 files, 3 classes."""
+    if count != 1:
+        noun += "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}"
