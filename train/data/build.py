@@ -175,8 +175,8 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
         folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
         raise DataError(
             f"none of {plural(len(files), 'photo')} has a label: {reasons}. The folders {folders} name no class; "
-            "give the table that does (path,label or a publisher's), or say which folder does with --labels-from folder "
-            "or parent"
+            "give the table that does (path,label or a publisher's), or say which folder does with "
+            "--labels-from folder or parent"
         )
     return _Draft(
         [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]

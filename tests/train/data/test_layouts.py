@@ -877,3 +877,17 @@ def test_class_folders_and_loose_photos_beside_sets(tmp_path: Path) -> None:
     assert seen.labels == {"melanoma": 9, "nevus": 9}
     assert seen.sources == {"nine": 12, "all": 6}
     assert seen.catalogue.left_out == {"no table and no folder names it": 1}
+
+
+def test_parts_below_a_folder_make_it_a_set(tmp_path: Path) -> None:
+    folders = {
+        f"{s}/{part}/{c}": 3 for s in ("one", "two") for part in ("Train", "Test") for c in ("red", "blue")
+    }
+    seen = Understood(put_photos(tmp_path / "set", folders))
+    assert seen.labels == {"red": 12, "blue": 12}
+    assert seen.sources == {"one": 12, "two": 12}
+    # a part below a class does not make it a set
+    inside = put_photos(
+        tmp_path / "inside", {f"{c}/train/{n}": 2 for c in ("red", "blue") for n in ("may", "june")}
+    )
+    assert "class 'blue' has 4 photos in 2 groups" in stopped(inside)
