@@ -224,6 +224,7 @@ def test_the_page_needs_no_network_and_shows_the_pictures(clean_set: Path, lesio
     assert page.count("data:image/jpeg;base64,") == 2
     assert re.findall(r"""(?:src|href)="(?!data:|#)|url\(|http""", page) == []
     assert "<b>.png" not in page
+    assert "<li>classes from folder names of &#39;set&#39;: nevus 7, melanoma 6</li>" in page
     assert "not a medical device" in page
     assert "prefers-color-scheme: dark" in page
 

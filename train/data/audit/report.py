@@ -152,6 +152,8 @@ def to_html(audit: Audit, command: str) -> str:
         sizes={source: _sizes(audit, source) for source in sources},
         classes=_classes(audit),
         tables=[table.name for table in audit.tables],
+        account=audit.account,
+        skipped=audit.skipped,
         counts={s: sum(finding.severity == s for finding in audit.findings) for s in SEVERITIES},
         findings=[_finding_view(finding, audit) for finding in audit.findings],
         command=command,
