@@ -42,7 +42,7 @@ __all__ = ["build_catalogue"]
 
 _NO_LABEL = "no table and no folder names it"
 _TABLE_SILENT = "its table does not tell its diagnosis"
-_UNREADABLE = "the file is not a photo that can be decoded"
+_UNREADABLE = "cannot be decoded"
 _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
 _LEAKED = "its lesion, person or duplicate is in a part that is held out"
@@ -207,7 +207,9 @@ def _grouped(
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
-    bad = _contradictions(draft, found) | dict.fromkeys(found.unreadable, _UNREADABLE)
+    bad = _contradictions(draft, found) | {
+        index: f"{_UNREADABLE}: {why.partition(' (')[0]}" for index, why in found.unreadable.items()
+    }
     left_out.update(bad.values())
     photos = [
         replace(photo, digest=digest[:_DIGEST_LENGTH])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from dermedge.edge.photos import SUFFIXES
+
 __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
 
 # Ids of the ISIC archive and of PAD-UFES-20, which name one photo wherever it lies.
 PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
-_PHOTO_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|gif|heic|heif|avif|jfif|jp2|mpo)$", re.IGNORECASE)
+_PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
 # What export and augmentation tools append to the name of the photo they change. Roboflow: NAME_jpg.rf.HASH;
 # Augmentor: CLASS_original_NAME.jpg_UUID.
 _ROBOFLOW = re.compile(r"^(.+?)(_(?:jpe?g|png|bmp|webp))?\.rf\.[0-9A-Za-z]+$", re.IGNORECASE)
