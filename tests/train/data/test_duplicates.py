@@ -174,6 +174,19 @@ def real_ids(paths: list[Path], metadata: Path) -> tuple[list[str], list[str]]:
     return ids, [lesions.get(one, one) for one in ids]
 
 
+def sample_of(real_data: Path) -> list[Path]:
+    """The files of each eighth id that two sets have, and of each twentieth other id.
+
+    All of them would take minutes.
+    """
+    files_of: dict[str, list[Path]] = defaultdict(list)
+    for path in find_pictures(real_data):
+        files_of[path.stem].append(path)
+    recurring = [one for one, files in sorted(files_of.items()) if len({path.parent for path in files}) > 1]
+    single = [one for one, files in sorted(files_of.items()) if len(files) == 1]
+    return sorted(path for one in (*recurring[::8], *single[::20]) for path in files_of[one])
+
+
 def count_found(pairs: list[tuple[int, int]], matches: list[Match]) -> int:
     found = {(match.first, match.second) for match in matches}
     return sum(pair in found for pair in pairs)
@@ -182,7 +195,7 @@ def count_found(pairs: list[tuple[int, int]], matches: list[Match]) -> int:
 def test_real_copies_are_found_and_real_neighbours_are_not(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = find_pictures(real_data)
+    paths = sample_of(real_data)
     ids, lesions = real_ids(paths, real_data / "metadata")
     prints = read_prints(paths)
     matches = near_duplicates(prints)
@@ -223,5 +236,5 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
             f"mirrored, small and compressed: {found} of 400 found"
         )
     assert count_found(across, matches) >= 0.99 * len(across)
-    assert len(strangers) <= 40
+    assert len(strangers) <= 2
     assert found >= 0.97 * 400
