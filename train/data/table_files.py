@@ -56,7 +56,8 @@ class TableText:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                raise ValueError(f"line {self.first_line + reader.line_num}: {error}") from error
+                line = self.first_line + reader.line_num - 1
+                raise ValueError(f"line {line}: {error}") from error
             if cells is None:
                 return
             if any(cells):

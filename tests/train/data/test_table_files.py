@@ -1,0 +1,76 @@
+"""Table files as people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dermedge.train.data.table_files import read_table_text, spreadsheet_text
+
+
+def rows(path: Path, content: bytes) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    path.write_bytes(content)
+    table = read_table_text(path)
+    return table.header, list(table.rows())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Path,My  Label\na.jpg,Nevus\n",
+        b"Path;My  Label\r\na.jpg;Nevus\r\n",
+        b"Path\tMy  Label\ra.jpg\tNevus\r",
+        b"Path|My  Label\na.jpg|Nevus",
+        b"\xef\xbb\xbfPath,My  Label\na.jpg,Nevus\n",
+        "Path,My  Label\na.jpg,Nevus\n".encode("utf-16"),
+        b'"Path","My  Label"\n"a.jpg","Nevus"\n',
+        b" Path , My  Label \n a.jpg , Nevus \n",
+    ],
+)
+def test_delimiters_marks_and_ends_of_lines(tmp_path: Path, content: bytes) -> None:
+    header, found = rows(tmp_path / "t.csv", content)
+    assert header == ("Path", "My  Label")
+    assert found == [(2, {"path": "a.jpg", "my_label": "Nevus"})]
+
+
+def test_the_line_that_excel_writes_for_itself(tmp_path: Path) -> None:
+    header, found = rows(tmp_path / "t.csv", b"sep=;\npath;label\na.jpg;x,y\n")
+    assert header == ("path", "label")
+    assert found == [(3, {"path": "a.jpg", "label": "x,y"})]
+
+
+def test_a_first_line_that_is_a_photo_is_no_header(tmp_path: Path) -> None:
+    assert rows(tmp_path / "t.csv", b"ISIC_0000001,benign\nISIC_0000002,malignant\n") == (
+        ("0", "1"),
+        [(1, {"0": "ISIC_0000001", "1": "benign"}), (2, {"0": "ISIC_0000002", "1": "malignant"})],
+    )
+    assert rows(tmp_path / "t.csv", b"a/b.JPG,x\n")[0] == ("0", "1")
+    assert rows(tmp_path / "t.csv", b"a.jpg\n")[0] == ("a.jpg",)
+
+
+def test_short_rows_have_empty_cells_and_empty_rows_are_none(tmp_path: Path) -> None:
+    _, found = rows(tmp_path / "t.csv", b"a,b,c\n1\n\n,,\n1,2,3,4\n")
+    assert found == [(2, {"a": "1", "b": "", "c": ""}), (5, {"a": "1", "b": "2", "c": "3"})]
+
+
+def test_other_encodings_are_read(tmp_path: Path) -> None:
+    for encoding in ("cp1252", "utf-8"):
+        found = rows(tmp_path / "t.csv", "path,label\né.jpg,Ö\n".encode(encoding))[1]
+        assert found == [(2, {"path": "é.jpg", "label": "Ö"})]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\0\5\26\7" * 300])
+def test_what_is_no_table_is_told(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"first line is empty|not text"):
+        rows(tmp_path / "t.csv", content)
+
+
+def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"line 3: .*field larger than"):
+        rows(tmp_path / "t.csv", b"a,b\n1,2\n" + b"x" * 200_000 + b",1\n")
+
+
+def test_a_file_that_is_no_spreadsheet_has_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t.xlsx").write_bytes(b"no zip")
+    assert spreadsheet_text(tmp_path / "t.xlsx") == ""
