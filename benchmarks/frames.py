@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.photos import find_pictures, read_picture
-from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.redact import without_secrets
 
 __all__ = [
     "FRAMES",
@@ -61,7 +61,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
         frames = [camera_frame(frame.image_bgr) for frame in islice(iter(source.read, None), FRAMES)]
     if spec == GENERATED:
         return frames, f"{len(frames)} generated frames of {size}, not photos"
-    return frames, f"{len(frames)} frames of '{without_password(spec)}' resized to {size}"
+    return frames, f"{len(frames)} frames of '{without_secrets(spec)}' resized to {size}"
 
 
 def frames_of_photos(paths: Sequence[Path]) -> Frames:

@@ -30,7 +30,7 @@ from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import choose_runtime
 from dermedge.edge.model.shipped import model_argument
-from dermedge.edge.sources.camera import without_password
+from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["DEFAULT_RUN_LENGTH", "BenchmarkSettings", "benchmark", "named_source", "short_names"]
 
@@ -147,7 +147,7 @@ def short_names(models: Sequence[Path]) -> list[str]:
 
 def named_source(source: str | None) -> str:
     """The source of the whole loop in words, without a password."""
-    return without_password(source) if source else "the photos of --data"
+    return without_secrets(source) if source else "the photos of --data"
 
 
 def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:

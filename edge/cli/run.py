@@ -32,10 +32,10 @@ from dermedge.edge.model.tuning import tuned
 from dermedge.edge.photos import WRITTEN_SUFFIXES, encode_image
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.results import FrameResult
-from dermedge.edge.sources.camera import without_password
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS
 from dermedge.edge.sources.open import KNOWN, open_source
+from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.views.open import VIEWS, open_jsonlines
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.record import RecordView
@@ -114,7 +114,7 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
     facts = {
         "model": options.model.name,
         "model_sha256": digest(options.model),
-        "source": without_password(options.source),
+        "source": without_secrets(options.source),
     }
     if options.record:
         settings = {**vars(options), "source": facts["source"], "num_threads": model.num_threads}

@@ -14,6 +14,7 @@ import cv2
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, as_bgr, open_capture
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.repeats import equals_last
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "StreamCapture",
     "open_camera",
     "open_stream",
-    "without_password",
 ]
 
 # After this long, automatic exposure and white balance have found their values and can be locked.
@@ -191,12 +191,12 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    return StreamCapture(without_password(spec), open_capture(spec, cv2.CAP_FFMPEG, settings), _CHECK_STREAM)
-
-
-def without_password(spec: str) -> str:
-    """An address without the user name and password it may contain, so that it can be shown."""
-    return re.sub(r"://[^/@\s]*@", "://", spec)
+    # FFmpeg knows its schemes in lower case alone
+    scheme, mark, rest = spec.partition("://")
+    address = f"{scheme.lower()}{mark}{rest}"
+    return StreamCapture(
+        without_secrets(spec), open_capture(address, cv2.CAP_FFMPEG, settings), _CHECK_STREAM
+    )
 
 
 def _cameras() -> str:

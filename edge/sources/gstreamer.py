@@ -10,9 +10,10 @@ from typing import Any
 import cv2
 
 from dermedge.edge.errors import SourceError
-from dermedge.edge.sources.camera import CameraMode, LiveCapture, without_password
+from dermedge.edge.sources.camera import CameraMode, LiveCapture
 from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, open_capture
 from dermedge.edge.sources.frame import FrameSource
+from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["AbandonableCapture", "open_gstreamer"]
 
@@ -84,4 +85,4 @@ def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
         )
     # OpenCV 4.6, which Debian 12 has, cannot open a pipeline with a time limit
     capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
-    return LiveCapture(without_password(spec), capture, _CHECK_PIPELINE)
+    return LiveCapture(without_secrets(spec), capture, _CHECK_PIPELINE)

@@ -16,6 +16,7 @@ from dermedge.edge.sources.framing import Flip, FramedSource, Framing
 from dermedge.edge.sources.gstreamer import open_gstreamer
 from dermedge.edge.sources.photo_files import PhotoFiles, open_folder
 from dermedge.edge.sources.reconnect import Reconnecting
+from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.video import PacedVideo, VideoFile
 
 __all__ = ["KNOWN", "open_source"]
@@ -81,7 +82,7 @@ def open_source(
     if mode != CameraMode() and not kind.takes_mode:
         raise OptionError(
             "--width, --height, --fps, --focus, --lock-exposure and --lock-white-balance are for "
-            f"cameras; '{spec}' has its own size and rate"
+            f"cameras; '{without_secrets(spec)}' has its own size and rate"
         )
     open_again = partial(kind.open, spec, mode)
     source = open_again()
@@ -101,14 +102,14 @@ def _kind_of(spec: str) -> _Kind:
         if kind.matches(spec):
             return kind
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
-        raise SourceError(f"there is no file or folder '{spec}'")
-    raise SourceError(f"Unknown source '{spec}'. Known: {KNOWN}.")
+        raise SourceError(f"there is no file or folder '{without_secrets(spec)}'")
+    raise SourceError(f"Unknown source '{without_secrets(spec)}'. Known: {KNOWN}.")
 
 
 def _paced(source: FrameSource, spec: str) -> FrameSource:
     if not isinstance(source, VideoFile):
         source.close()
-        raise OptionError(f"--realtime is for videos, and '{spec}' is none")
+        raise OptionError(f"--realtime is for videos, and '{without_secrets(spec)}' is none")
     return PacedVideo(source)
 
 
@@ -130,7 +131,7 @@ _KINDS = (
     _Kind(lambda spec: spec == "picamera2", _open_picamera2, takes_mode=True),
     _Kind(lambda spec: re.fullmatch(r"(/dev/video)?\d+", spec) is not None, open_camera, takes_mode=True),
     _Kind(lambda spec: " ! " in spec, open_gstreamer),
-    _Kind(lambda spec: spec.startswith(_STREAMS), open_stream),
+    _Kind(lambda spec: spec.lower().startswith(_STREAMS), open_stream),
     _Kind(lambda spec: Path(spec).is_dir(), lambda spec, mode: open_folder(Path(spec))),
     _Kind(
         lambda spec: is_picture(Path(spec)) and Path(spec).is_file(),

@@ -1,0 +1,48 @@
+"""Removes user names, passwords and keys from the name of a source, so that it can be shown and stored."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["HIDDEN", "without_secrets"]
+
+HIDDEN = "***"
+_PIPELINE = " ! "
+# Parts of the names that cameras, servers and GStreamer's elements give to what must not be shown.
+_SECRET = (
+    r"(?:pass|pwd|pw|pas|token|key|secret|auth|sig|session|credential|cookie|headers|user|usr|login|"
+    r"account|proxy-id|jwt|hash|nonce|code|pin)"
+)
+_NAME = rf"(?<![\w.-])((?:[\w.-]*[_.-]?)?{_SECRET}[\w.-]*)"
+# In an address a value ends at the next &; in a pipeline at its closing quote or the next space.
+_IN_ADDRESS = re.compile(rf"{_NAME}=[^&]*", re.IGNORECASE)
+_IN_PIPELINE = re.compile(
+    rf"""{_NAME}\s*=\s*(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^\s"])*)""", re.IGNORECASE
+)
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9a-f:.%]*\]|[^:@\[\]]*)(?::\d*)?", re.IGNORECASE)
+
+
+def without_secrets(spec: str) -> str:
+    """A source's name without its user, password and keys. Paths and indices of cameras stay as they are.
+
+    Of an address, the user and password before the host are removed, and the values of parameters with names such as
+    ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`; of a GStreamer pipeline, those of properties
+    such as ``user-pw`` too. In doubt, too much is removed: a password may hold any character.
+    """
+    if _PIPELINE in spec:
+        shown = re.sub(r"(:/+)(\S+)", _without_user, spec)
+        return _IN_PIPELINE.sub(rf"\1={HIDDEN}", shown)
+    if re.match(r"[a-z][a-z0-9+.-]*:/", spec, re.IGNORECASE):
+        shown = re.sub(r"(:/+)(.+)", _without_user, spec, count=1, flags=re.DOTALL)
+        return _IN_ADDRESS.sub(rf"\1={HIDDEN}", shown)
+    # an address whose scheme was forgotten
+    return re.sub(r"^[^/]*:.*@", "", spec, flags=re.DOTALL)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """What follows the scheme, without all up to the last @ where a user or password stands there."""
+    slashes, rest = found[1], found[2]
+    before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if _HOST_AND_PORT.fullmatch(before_path) or "@" not in rest:
+        return f"{slashes}{rest}"
+    return f"{slashes}{rest.rpartition('@')[2]}"
