@@ -234,3 +234,14 @@ def test_a_number_of_a_lesion_of_two_persons_is_two_lesions(tmp_path: Path) -> N
     )
     facts = read_tables([tmp_path / "metadata.csv"], photos).facts
     assert set(facts[0].groups).isdisjoint(facts[1].groups)
+
+
+def test_lesions_and_persons_of_your_own_table_have_names_of_their_own(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,7,p1", "IMG_1.jpg")
+    assert facts.lesion_id == "table lesion_id 7"
+    assert facts.patient_id == "table patient_id p1"
+    assert set(facts.groups) == {"table lesion_id 7", "table patient_id p1"}
+    shared = facts_of(
+        tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,HAM_0000118,IP_7279968", "IMG_1.jpg"
+    )
+    assert (shared.lesion_id, shared.patient_id) == ("HAM_0000118", "IP_7279968")
