@@ -54,7 +54,7 @@ _Answer = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(board: Board, token: str | None) -> Starlette:
-    """The application: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, and ``/save`` by POST.
+    """The application: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, and ``/save`` by POST.
 
     Args:
         token: what a viewer has to know; None for the loopback, where the name of the host must be its.
@@ -91,12 +91,19 @@ def make_app(board: Board, token: str | None) -> Starlette:
             return JSONResponse({"error": str(error)}, 507)
         return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
 
+    async def saved(request: Request) -> Response:
+        path = board.saves.path(request.path_params["name"])
+        if path is None or not path.is_file():
+            return PlainTextResponse("there is no such image", 404)
+        return FileResponse(path, media_type="image/png")
+
     routes = [Route(path, guarded(file)) for path in _FILES]
     routes += [
         Route("/video.mjpg", guarded(video)),
         Route("/state", guarded(state)),
         Route("/metrics", guarded(metrics)),
         Route("/save", guarded(save), methods=["POST"]),
+        Route("/saved/{name}", guarded(saved)),
     ]
     return Starlette(routes=routes)
 

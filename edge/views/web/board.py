@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.files import write_bytes
 from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.paint import paint_result
+from dermedge.edge.views.web.saves import Saves
 
 __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 
@@ -53,17 +53,18 @@ class Board:
 
     Args:
         facts: of the run, for the metrics: the model's name and digest, the source...
-        folder: where `save` writes.
+        folder: where images are saved.
         has_heat_map: whether the model tells where its evidence lies.
 
     Attributes:
+        saves: the images that were saved.
         is_closed: whether the loop has ended, so that no viewer shall wait for a newer result.
     """
 
     def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
         self.facts = facts
         self._has_heat_map = has_heat_map
-        self._folder = folder
+        self.saves = Saves(folder)
         self._lock = threading.Lock()
         self._number = 0
         self._result: FrameResult | None = None
@@ -96,6 +97,7 @@ class Board:
         return {
             "result": to_json(result) if result else None,
             "history": history[::-1],
+            "saved": self.saves.names,
             "heat_map": self._has_heat_map,
         }
 
@@ -127,14 +129,12 @@ class Board:
             heat: as that of `picture`.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: as `Saves.add`.
         """
         result = self._result
         if result is None or result.frame is None:
             return None
-        path = self._folder / f"dermedge-{result.frame.number:06d}.png"
-        write_bytes(path, encode_image(paint_result(result, heat and self._has_heat_map), path.suffix))
-        return path.name
+        return self.saves.add(encode_image(paint_result(result, heat and self._has_heat_map), ".png"))
 
     def metrics(self) -> Iterator[str]:
         """Lines in the text format of Prometheus."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +19,11 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web import board as board_module
+from dermedge.edge.views.web import saves
 from dermedge.edge.views.web.board import Board
 from dermedge.edge.views.web.server import WebView, parse_address
 
@@ -106,7 +109,12 @@ def test_a_name_that_is_not_the_loopback_s_is_refused(web: WebView) -> None:
 def test_the_state_is_the_newest_moment_as_json(
     web: WebView, make_result: Callable[..., FrameResult]
 ) -> None:
-    assert json.loads(ask(web, "/state")[1]) == {"result": None, "history": [], "heat_map": True}
+    assert json.loads(ask(web, "/state")[1]) == {
+        "result": None,
+        "history": [],
+        "saved": [],
+        "heat_map": True,
+    }
     web.show(make_result(state=State.READING))
     web.show(make_result())
     values = json.loads(ask(web, "/state")[1])
@@ -207,8 +215,80 @@ def test_the_save_button_writes_the_picture_on_the_device(
     own = {"X-Dermedge": "1"}
     assert ask(web, "/save", "POST", own)[0].status == 409
     web.show(make_result())
-    assert json.loads(ask(web, "/save", "POST", own)[1]) == {"saved": "dermedge-000007.png"}
-    assert cv2.imread(str(tmp_path / "dermedge-000007.png")).shape == (480, 640, 3)
+    name = json.loads(ask(web, "/save", "POST", own)[1])["saved"]
+    assert re.fullmatch(r"dermedge-\d{8}T\d{6}\.\d{3}Z\.png", name)
+    assert cv2.imread(str(tmp_path / name)).shape == (480, 640, 3)
+
+
+def test_what_was_saved_is_linked_and_nothing_else_of_the_folder_is_served(
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    (tmp_path / "dermedge-of-someone.png").write_bytes(b"private")
+    web.show(make_result())
+    name = json.loads(ask(web, "/save", "POST", {"X-Dermedge": "1"})[1])["saved"]
+    assert json.loads(ask(web, "/state")[1])["saved"] == [name]
+    with urllib.request.urlopen(f"{web.url}saved/{name}", timeout=20) as response:
+        assert response.headers["Content-Type"] == "image/png"
+        assert response.read() == (tmp_path / name).read_bytes()
+    for other in ("dermedge-of-someone.png", "../secret", "%2e%2e%2fsecret", ""):
+        assert ask(web, f"/saved/{other}")[0].status == 404
+
+
+def test_a_saved_image_replaces_no_earlier_one_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(saves.datetime):
+        @classmethod
+        def now(cls, zone: object = None) -> saves.datetime:
+            return cls(1970, 1, 1, tzinfo=saves.UTC)
+
+    monkeypatch.setattr(saves, "datetime", Stopped)
+    names = [saves.Saves(tmp_path).add(bytes([number])) for number in range(3)]  # three starts of the service
+    assert len(set(names)) == 3
+    assert [(tmp_path / name).read_bytes() for name in names] == [b"\0", b"\1", b"\2"]
+
+
+def test_a_held_save_button_saves_two_images_a_second_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(saves.time, "monotonic", lambda: now)
+    images = saves.Saves(tmp_path)
+    outcomes = []
+    for _ in range(100):
+        try:
+            outcomes.append(images.add(b"image"))
+        except StorageError as error:
+            outcomes.append(str(error))
+        now += 0.05
+    assert outcomes.count("an image was saved a moment ago; try again") == 90
+    assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_saved_images_have_a_quota_that_counts_those_of_earlier_starts(
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saves, "LIMIT_MB", 0.5)
+    (tmp_path / "dermedge-19700101T000000.000Z.png").write_bytes(bytes(499_999))
+    web.show(make_result())
+    response, text = ask(web, "/save", "POST", {"X-Dermedge": "1"})
+    assert response.status == 507
+    assert "have reached 0.5 MB; delete some of them" in json.loads(text)["error"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_fills_while_an_image_is_saved_keeps_no_half_file(
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(saves.os, "fsync", full)
+    web.show(make_result())
+    response, text = ask(web, "/save", "POST", {"X-Dermedge": "1"})
+    assert response.status == 507
+    assert "the disk is full" in json.loads(text)["error"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_site_cannot_press_the_save_button(

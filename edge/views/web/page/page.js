@@ -3,8 +3,10 @@
 
 const POLL_MS = 500;
 const RETRY_MS = 2000;
+const LINKS = 10;
 const ANSWERED = ["answer", "uncertain", "none of these"];
 const element = (id) => document.getElementById(id);
+let shownLinks = "";
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 function make(tag, text, className) {
@@ -53,8 +55,24 @@ function showHistory(history) {
   element("none").hidden = history.length > 0;
 }
 
-function show({ result, history, heat_map: hasHeatMap }) {
+function showSaved(names) {
+  const links = names.slice(0, LINKS).map((name) => {
+    const link = make("a", name);
+    link.href = `saved/${name}`;
+    link.target = "_blank";
+    link.rel = "noopener";
+    const item = make("li");
+    item.append(link);
+    return item;
+  });
+  element("links").replaceChildren(...links);
+  element("images").hidden = !links.length;
+}
+
+function show({ result, history, saved, heat_map: hasHeatMap }) {
   showHistory(history);
+  if (saved.join() !== shownLinks) showSaved(saved);
+  shownLinks = saved.join();
   element("heat").hidden = !hasHeatMap;
   if (!result) return;
   const answered = ANSWERED.includes(result.state) && result.label;

@@ -1,0 +1,95 @@
+"""Images that the viewer of the web page saves on this device: none replaces another, and there is a limit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dermedge.edge.errors import StorageError
+from dermedge.edge.files import storage_error
+
+__all__ = ["LIMIT_MB", "Saves"]
+
+# All saved images of a folder together.
+LIMIT_MB = 500.0
+_BYTES_PER_MB = 1e6
+# Between two images, so that a held key or a script does not fill the disk.
+_LEAST_INTERVAL_S = 0.5
+# That many names are remembered.
+_MOST_NAMES = 50
+_PATTERN = "dermedge-*.png"
+
+
+class Saves:
+    """Writes images into a folder, with the time of day in their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._due_s = 0.0
+        self._names: deque[str] = deque(maxlen=_MOST_NAMES)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the last images that were saved here, the newest first."""
+        return list(self._names)[::-1]
+
+    def path(self, name: str) -> Path | None:
+        """The file of an image that was saved here, None of any other name."""
+        return self._folder / name if name in self._names else None
+
+    def add(self, content: bytes) -> str:
+        """Writes a PNG image; the name of its file.
+
+        Raises:
+            StorageError: the image before was saved less than half a second ago, the folder has reached `LIMIT_MB`, or
+                it cannot be written; nothing is left behind.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now < self._due_s:
+                raise StorageError("an image was saved a moment ago; try again")
+            self._check_room(len(content))
+            name = self._write(content)
+            self._due_s = now + _LEAST_INTERVAL_S
+            self._names.append(name)
+        return name
+
+    def _check_room(self, size: int) -> None:
+        taken = sum(path.stat().st_size for path in self._folder.glob(_PATTERN))
+        if taken + size > LIMIT_MB * _BYTES_PER_MB:
+            raise StorageError(
+                f"the saved images in '{self._folder.absolute()}' have reached {LIMIT_MB:g} MB; delete some of them"
+            )
+
+    def _write(self, content: bytes) -> str:
+        """Writes a file that was not there before; its name."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        for number in range(1, 1000):
+            path = self._folder / f"dermedge-{stamp}Z{'' if number == 1 else f'-{number}'}.png"
+            try:
+                _write_new(path, content)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise storage_error(path, error) from error
+            return path.name
+        raise storage_error(self._folder, FileExistsError(errno.EEXIST, f"too many files of {stamp}"))
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; raises FileExistsError where one has its name."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with open(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
