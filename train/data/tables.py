@@ -416,12 +416,15 @@ class _Joined:
 
 
 def _take_own_groups(facts: PhotoFacts, path: Path, row: Mapping[str, str], told: Counter[str]) -> None:
-    """The groups of a person's own table; their names count within that table, except those of publishers."""
+    """The groups of a person's own table.
+
+    Their names mean the same in all tables of a folder, and those of publishers everywhere.
+    """
     for column in OWN_COLUMNS["group"].split():
         value = row.get(column, "")
         if not value:
             continue
-        name = value if _SHARED_ID.fullmatch(value) else f"{path.stem} {column} {value}"
+        name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
         facts.groups.setdefault(name)
         told[column] += 1
         if column.startswith("lesion"):

@@ -891,3 +891,16 @@ def test_parts_below_a_folder_make_it_a_set(tmp_path: Path) -> None:
         tmp_path / "inside", {f"{c}/train/{n}": 2 for c in ("red", "blue") for n in ("may", "june")}
     )
     assert "class 'blue' has 4 photos in 2 groups" in stopped(inside)
+
+
+def test_a_person_in_two_tables_of_a_folder_is_one_and_in_two_folders_are_two(tmp_path: Path) -> None:
+    for clinic in ("a", "b"):
+        for part in ("train", "test"):
+            names = [f"{clinic}_{part}_{n}.jpg" for n in range(6)]
+            for name in names:
+                put_photo(tmp_path / "set" / clinic / name)
+            rows = [f"{name},{('ring', 'scar')[n % 2]},{n}" for n, name in enumerate(names)]
+            put_table(tmp_path / "set" / clinic / f"{part}.csv", "file,label,person", rows)
+    groups = Understood(tmp_path / "set").groups
+    assert groups["a_train_3.jpg"] == groups["a_test_3.jpg"]
+    assert groups["a_train_3.jpg"] != groups["b_train_3.jpg"]

@@ -14,7 +14,8 @@ ISIC = "ISIC_0024306"
 
 def facts_of(tmp_path: Path, header: str, row: str, name: str = f"{ISIC}.jpg") -> PhotoFacts:
     """What a table of one row tells of the photo of that name."""
-    table = tmp_path / "table.csv"
+    table = tmp_path / "mine" / "table.csv"
+    table.parent.mkdir(exist_ok=True)
     table.write_text(f"{header}\n{row}\n" if header else f"{row}\n")
     photo = FoundPhoto(tmp_path / "images" / name, tmp_path, ("images",))
     tables = read_tables([table], [photo])
@@ -183,7 +184,7 @@ def test_your_own_table_with_all_its_columns(tmp_path: Path) -> None:
         "IMG 1.jpg",
     )
     assert (facts.original_label, facts.diagnosis, facts.part) == ("Odd Mole", "Odd Mole", "val")
-    assert set(facts.groups) == {"table group g1"}
+    assert set(facts.groups) == {"mine group g1"}
     assert facts.people == {
         "source": "my clinic",
         "age": "33",
@@ -238,9 +239,9 @@ def test_a_number_of_a_lesion_of_two_persons_is_two_lesions(tmp_path: Path) -> N
 
 def test_lesions_and_persons_of_your_own_table_have_names_of_their_own(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,7,p1", "IMG_1.jpg")
-    assert facts.lesion_id == "table lesion_id 7"
-    assert facts.patient_id == "table patient_id p1"
-    assert set(facts.groups) == {"table lesion_id 7", "table patient_id p1"}
+    assert facts.lesion_id == "mine lesion_id 7"
+    assert facts.patient_id == "mine patient_id p1"
+    assert set(facts.groups) == {"mine lesion_id 7", "mine patient_id p1"}
     shared = facts_of(
         tmp_path, "path,label,lesion_id,patient_id", "IMG_1.jpg,ring,HAM_0000118,IP_7279968", "IMG_1.jpg"
     )
