@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from dermedge.train.data.counts import plural
 from dermedge.train.data.diagnoses import diagnosis_of
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.tables import TableAccount
@@ -80,10 +81,10 @@ def _table_line(account: TableAccount) -> str:
         return f"not read: {name}: {account.note}"
     if not account.photos:
         return f"not used: {name} ({account.format}) names none of the photos"
-    missing = f"; {account.strangers:,} rows name none of the photos" if account.strangers else ""
+    missing = f"; rows that name none of the photos: {account.strangers:,}" if account.strangers else ""
     if account.labelled:
-        return f"labels from {name} ({account.format}): {account.labelled:,} photos{missing}"
-    return f"read: {name} ({account.format}) names {account.photos:,} photos{missing}"
+        return f"labels from {name} ({account.format}): {plural(account.labelled, 'photo')}{missing}"
+    return f"read: {name} ({account.format}) names {plural(account.photos, 'photo')}{missing}"
 
 
 def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[str]:
@@ -95,12 +96,12 @@ def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[st
     lines = []
     if over:
         lines.append(
-            f"a table overrides the folders of {over.total():,} photos ({_counted(over)}); "
+            f"a table overrides the folders of {plural(over.total(), 'photo')} ({_counted(over)}); "
             "--labels-from folder goes by the folders"
         )
     if contradicted:
         lines.append(
-            f"the tables contradict one another on {contradicted:,} photos; the finest diagnosis counts"
+            f"the tables contradict one another on {plural(contradicted, 'photo')}; the finest diagnosis counts"
         )
     return lines
 
@@ -134,7 +135,7 @@ def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
         for name in ("view", "age", "sex", "site", "skin_tone", "fitzpatrick")
     }
     told = [f"{name.replace('_', ' ')} of {count:,}" for name, count in known.items() if count]
-    return [f"known of {len(files):,} photos: {', '.join(told)}"] if told else []
+    return [f"known of {plural(len(files), 'photo')}: {', '.join(told)}"] if told else []
 
 
 def _counted(counts: Counter[str]) -> str:

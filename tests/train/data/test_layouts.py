@@ -904,3 +904,15 @@ def test_a_person_in_two_tables_of_a_folder_is_one_and_in_two_folders_are_two(tm
     groups = Understood(tmp_path / "set").groups
     assert groups["a_train_3.jpg"] == groups["a_test_3.jpg"]
     assert groups["a_train_3.jpg"] != groups["b_train_3.jpg"]
+
+
+def test_tables_that_contradict_one_another_are_told(tmp_path: Path) -> None:
+    root = put_ids(tmp_path / "set", isic(1, 12))
+    mine = [f"{name},{('nevus', 'melanoma')[n % 2]}" for n, name in enumerate(isic(1, 12))]
+    theirs = [f"H{n},{name},{('nv', 'mel')[n % 2] if n else 'mel'}" for n, name in enumerate(isic(1, 12))]
+    put_table(root / "mine.csv", "image,label", mine)
+    put_table(root / "theirs.csv", "lesion_id,image_id,dx", theirs)
+    seen = Understood(root)
+    assert seen.labels == {"nevus": 6, "melanoma": 6}
+    assert seen.says("the tables contradict one another on 1 photo; the finest diagnosis counts")
+    assert not Understood(root, labels_from="table").says("a table overrides")
