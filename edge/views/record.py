@@ -11,10 +11,12 @@ last one, and the half line that it may leave is cut off at the next start.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,14 +40,15 @@ _BYTES_PER_MB = 1e6
 class RecordView:
     """Records the results that it is shown, from entry to exit, into a new folder below ``folder``.
 
-    It stops, and says so, where ``folder`` has reached its limit; what was kept before is never deleted.
+    It stops, and says so, when ``folder`` has reached its limit, or when a line or photo cannot be written, as on a full
+    disk. The views beside it go on. What was kept before is never deleted, and no half line stays.
 
     Args:
         session: what goes into session.json.
         limit_mb: the size that all sessions below ``folder`` may reach.
 
     Raises:
-        StorageError: the folder, or later a line or a picture, cannot be written.
+        StorageError: at the entry: the folder cannot be made or written, for another reason than a full disk.
     """
 
     def __init__(self, folder: Path, session: dict[str, Any], limit_mb: float) -> None:
@@ -53,10 +56,43 @@ class RecordView:
         self._session = session
         self._room = limit_mb * _BYTES_PER_MB
         self._descriptor = -1
+        self._size = 0
         self._state: State | None = None
         self._due_s = 0.0
 
     def __enter__(self) -> RecordView:
+        try:
+            self._start()
+        except StorageError as error:
+            if not _is_full(error):
+                raise
+            self._stop(error)
+        else:
+            self._report_if_full()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def show(self, result: FrameResult) -> bool:
+        now = time.monotonic()
+        changed = result.state is not self._state
+        if self._room > 0 and (changed or now >= self._due_s):
+            try:
+                self._keep(result, with_photo=changed and result.state in ANSWERED)
+            except StorageError as error:
+                self._stop(error)
+            self._state, self._due_s = result.state, now + _INTERVAL_S
+        return True
+
+    def finish(self) -> None:
+        pass
+
+    def _start(self) -> None:
+        """Makes the session's folder with its first file; raises StorageError."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             mend(self._folder)
@@ -68,24 +104,11 @@ class RecordView:
             _sync_folder(self.path)
         except OSError as error:
             raise storage_error(self._folder, error) from error
-        self._report_if_full()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._descriptor)
-
-    def show(self, result: FrameResult) -> bool:
-        now = time.monotonic()
-        changed = result.state is not self._state
-        if self._room > 0 and (changed or now >= self._due_s):
-            self._keep(result, with_photo=changed and result.state in ANSWERED)
-            self._state, self._due_s = result.state, now + _INTERVAL_S
-        return True
-
-    def finish(self) -> None:
-        pass
+    def _stop(self, error: StorageError) -> None:
+        """Records nothing more, and says why."""
+        self._room = 0
+        print(f"dermedge: recording has stopped, classification goes on: {error}", file=sys.stderr)
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
         picture = self._keep_photo(result) if with_photo else None
@@ -97,7 +120,10 @@ class RecordView:
                 os.write(self._descriptor, content[written:])
             os.fsync(self._descriptor)
         except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
             raise storage_error(self.path / LINES_NAME, error) from error
+        self._size += len(content)
         self._room -= len(content)
         self._report_if_full()
 
@@ -124,6 +150,12 @@ class RecordView:
         _sync_folder(self.path)
         self._room -= len(content)
         return path.name
+
+
+def _is_full(error: StorageError) -> bool:
+    """Whether the disk, or the user's share of it, is used up."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def mend(folder: Path) -> None:

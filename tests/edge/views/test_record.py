@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -153,17 +153,66 @@ def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
     assert lines(view), "the lines are whole"
 
 
-def test_a_full_disk_is_one_line(
-    tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(path)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no file system can be mounted here: it needs root")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
 
-    with RecordView(tmp_path, SESSION, 100) as view:
-        monkeypatch.setattr(record.os, "write", full)
-        with pytest.raises(StorageError, match="disk is full"):
-            view.show(make_result(state=State.READING))
-        monkeypatch.undo()
+
+def fill(disk: Path) -> None:
+    """Writes a file that takes all the room that is left."""
+    with suppress(OSError), open(disk / "other.bin", "wb", buffering=0) as handle:
+        while True:
+            handle.write(bytes(4096))
+
+
+def test_on_a_disk_that_fills_recording_stops_says_so_once_and_leaves_whole_lines(
+    small_disk: Path,
+    make_result: Callable[..., FrameResult],
+    now: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with RecordView(small_disk / "kept", SESSION, 100) as view:
+        view.show(make_result(state=State.READING))
+        fill(small_disk)
+        for number in range(200):
+            assert view.show(make_result(state=list(State)[number % len(State)]))
+            now[0] += 2
+        [said] = capsys.readouterr().err.splitlines()
+        assert said.startswith("dermedge: recording has stopped, classification goes on: cannot write")
+        assert "the disk is full" in said
+        (small_disk / "other.bin").unlink()
+        view.show(make_result(state=State.READING))
+    content = (view.path / LINES_NAME).read_bytes()
+    assert content.endswith(b"\n")
+    kept = [json.loads(line) for line in content.splitlines()]
+    assert kept[0]["state"] == "reading"
+    assert {path.name for path in view.path.iterdir()} == {
+        "session.json",
+        LINES_NAME,
+        *(one["picture"] for one in kept if one["picture"]),
+    }
+
+
+def test_on_a_disk_that_is_full_from_the_start_there_is_no_session_and_the_run_goes_on(
+    small_disk: Path, make_result: Callable[..., FrameResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(small_disk)
+    with RecordView(small_disk / "kept", SESSION, 100) as view:
+        assert view.show(make_result())
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("dermedge: recording has stopped, classification goes on: cannot write")
+    assert not list(small_disk.glob("kept/*"))
 
 
 def test_a_folder_that_is_full_from_the_start_is_told(
@@ -174,18 +223,6 @@ def test_a_folder_that_is_full_from_the_start_is_told(
         view.show(make_result())
     assert capsys.readouterr().err == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
     assert lines(view) == []
-
-
-def test_a_disk_that_is_full_from_the_start_gets_no_empty_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> None:
-        raise StorageError("the disk is full")
-
-    monkeypatch.setattr(record, "write_text", full)
-    with pytest.raises(StorageError, match="disk is full"), RecordView(tmp_path, SESSION, 100):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
