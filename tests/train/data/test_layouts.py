@@ -691,7 +691,7 @@ def test_rows_that_name_no_photo_are_counted(tmp_path: Path) -> None:
     with (root / "labels.csv").open("a") as table:
         table.write("a/gone.jpg,ring,,,\nb/gone.jpg,scar,,,\n")
     assert Understood(root).says(
-        "labels from 'labels.csv' (your own table): 24 photos; 2 rows name none of the photos"
+        "labels from 'labels.csv' (your own table): 24 photos; rows that name none of the photos: 2"
     )
 
 
