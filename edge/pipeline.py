@@ -12,7 +12,7 @@ from typing import Self
 
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Prediction
-from dermedge.edge.preprocess import Preprocessor
+from dermedge.edge.preprocess import Preprocessor, Region
 from dermedge.edge.quality import GRID, Defect, QualityGate
 from dermedge.edge.results import UNCERTAIN, Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame, FrameSource
@@ -81,14 +81,16 @@ class Pipeline:
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
-        # the gate cannot judge images smaller than GRID, so that it gets larger ones
-        self._larger = Preprocessor(GRID) if classifier.input_size < GRID else None
+        # the gate judges squares of GRID pixels or more, so that it gets such ones
+        is_square = classifier.layout.height == classifier.layout.width
+        fits_gate = is_square and classifier.input_size >= GRID
+        self._larger = None if fits_gate else Preprocessor(max(GRID, classifier.input_size))
         self._sets = sets
         self._machine = StateMachine()
         self._stamps: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
-        self._square: tuple[int, int, int] | None = None
+        self._region: Region | None = None
         self._is_lost = False
         self._classified = self._dropped = self._repeated = self._outages = 0
         self._rejected: dict[Defect, int] = {}
@@ -134,7 +136,7 @@ class Pipeline:
         if self._frame is not None and self._frame.name != frame.name:
             self._machine = StateMachine()  # another photo of a folder
         crop = self._classifier.crop(frame.image_bgr)
-        self._frame, self._square = frame, crop.square
+        self._frame, self._region = frame, crop.region
         self._dropped, self._repeated = arrival.dropped, frame.repeated
         if self._gate is None:
             return crop, None
@@ -150,7 +152,7 @@ class Pipeline:
             labels=self._classifier.labels,
             label=prediction.label if prediction.probability >= self._confidence else UNCERTAIN,
             prediction_set=self._classifier.prediction_set(prediction) if self._sets else None,
-            crop=crop.square,
+            crop=crop.region,
             dropped=arrival.dropped,
             capture_ms=arrival.capture_ms,
             frame_age_ms=MS_PER_S * (now - arrival.frame.captured_at),
@@ -165,7 +167,7 @@ class Pipeline:
             state=update.state,
             hint=update.hint,
             frame=self._frame,
-            crop=self._square,
+            crop=self._region,
             classification=classification,
             defect=defect,
             counts=FrameCounts(

@@ -1,4 +1,4 @@
-"""Turns a frame into the network's input: centre square, 2x2 means, bilinear, RGB.
+"""Turns a frame into the network's input: centred crop, 2x2 means, bilinear, RGB.
 
 Training, calibration, evaluation, the benchmark and the device all call this module, so that the network sees the same
 pixels everywhere. Every step is integer arithmetic with the same result on every processor; OpenCV's INTER_LINEAR,
@@ -7,6 +7,8 @@ shared test vectors hold both equal.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +20,8 @@ __all__ = [
     "SCALE",
     "ZERO_POINT",
     "Preprocessor",
-    "crop_square",
+    "Region",
+    "crop_region",
     "normalize",
     "to_input",
 ]
@@ -35,21 +38,34 @@ ZERO_POINT = 128
 SCALE = 127.5
 
 
-def crop_square(height: int, width: int, size: int) -> tuple[int, int, int]:
-    """The region of a frame that the network sees: top, left and side, in pixels.
+class Region(NamedTuple):
+    """A part of a frame, in pixels."""
 
-    It is the largest centred square, less at most MAX_TRIM of its side if halving alone then leads to ``size``.
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
+    """The region of a frame that a network with an input of any aspect ratio sees.
+
+    It is the largest centred region of the input's aspect ratio, to the pixel, less at most MAX_TRIM of its height
+    if halving alone then leads to the input. For a square input it is a square.
 
     Args:
         height: of the frame, in pixels.
         width: of the frame, in pixels.
-        size: the side of the network's input, in pixels.
+        rows: of the network's input.
+        columns: of the network's input.
     """
-    side = min(height, width)
-    halved = size << max(0, (side // size).bit_length() - 1)
-    if 0 < side - halved <= side * MAX_TRIM:
-        side = halved
-    return (height - side) // 2, (width - side) // 2, side
+    high = max(1, min(height, width * rows // columns))
+    wide = max(1, min(width, height * columns // rows))
+    doublings = max(0, min(high // rows, wide // columns).bit_length() - 1)
+    halved = rows << doublings
+    if 0 < high - halved <= high * MAX_TRIM:
+        high, wide = halved, columns << doublings
+    return Region((height - high) // 2, (width - wide) // 2, high, wide)
 
 
 class Preprocessor:
@@ -61,12 +77,13 @@ class Preprocessor:
     Not for use from several threads at once.
 
     Args:
-        size: the side of the network's input in pixels.
+        size: the height of the network's input in pixels, and its width if no other is given.
+        width: the width of the network's input in pixels.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._buffers: dict[int, NDArray[np.uint8]] = {}
+    def __init__(self, size: int, width: int | None = None) -> None:
+        self._rows, self._columns = size, width or size
+        self._buffers: dict[tuple[int, int], NDArray[np.uint8]] = {}
 
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
@@ -75,30 +92,31 @@ class Preprocessor:
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
-            out: uint8 [size, size, 3] to write into, so that no copy is made.
+            out: uint8 of the returned shape to write into, so that no copy is made.
 
         Returns:
-            uint8 [size, size, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
+            uint8 [size, size, 3], or [size, width, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
         """
-        top, left, side = crop_square(frame_bgr.shape[0], frame_bgr.shape[1], self.size)
-        square = frame_bgr[top : top + side, left : left + side]
-        out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
-        while side >= 2 * self.size:
-            side //= 2
-            half = self._buffer(side)
-            square = cv2.resize(  # type: ignore[assignment]
-                square[: 2 * side, : 2 * side], (side, side), dst=half, interpolation=cv2.INTER_AREA
+        rows, columns = self._rows, self._columns
+        top, left, high, wide = crop_region(frame_bgr.shape[0], frame_bgr.shape[1], rows, columns)
+        region = frame_bgr[top : top + high, left : left + wide]
+        out = np.empty((rows, columns, 3), np.uint8) if out is None else out
+        while high >= 2 * rows and wide >= 2 * columns:
+            high, wide = high // 2, wide // 2
+            half = self._buffer(high, wide)
+            region = cv2.resize(  # type: ignore[assignment]
+                region[: 2 * high, : 2 * wide], (wide, high), dst=half, interpolation=cv2.INTER_AREA
             )
-        if side != self.size:
-            square = cv2.resize(  # type: ignore[assignment]
-                square, (self.size, self.size), dst=out, interpolation=cv2.INTER_LINEAR_EXACT
+        if (high, wide) != (rows, columns):
+            region = cv2.resize(  # type: ignore[assignment]
+                region, (columns, rows), dst=out, interpolation=cv2.INTER_LINEAR_EXACT
             )
-        return cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
+        return cv2.cvtColor(region, cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
 
-    def _buffer(self, side: int) -> NDArray[np.uint8]:
-        if side not in self._buffers:
-            self._buffers[side] = np.empty((side, side, 3), np.uint8)
-        return self._buffers[side]
+    def _buffer(self, height: int, width: int) -> NDArray[np.uint8]:
+        if (height, width) not in self._buffers:
+            self._buffers[height, width] = np.empty((height, width, 3), np.uint8)
+        return self._buffers[height, width]
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

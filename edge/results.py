@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dermedge.edge.model.prediction import Prediction
+from dermedge.edge.preprocess import Region
 from dermedge.edge.quality import Defect
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
@@ -26,7 +27,7 @@ class Classification:
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the class to show: the answered one, or ``uncertain`` below the confidence asked for.
         prediction_set: the classes that are not ruled out; None if the set was not asked for.
-        crop: the region that the network sees: top, left and side in pixels of the frame.
+        crop: the region of the frame that the network sees.
         dropped: how many frames of a live source nobody saw so far.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
         frame_age_ms: from the frame's arrival to the decision, including the wait for the classifier.
@@ -38,7 +39,7 @@ class Classification:
     labels: tuple[str, ...]
     label: str
     prediction_set: tuple[str, ...] | None
-    crop: tuple[int, int, int]
+    crop: Region
     dropped: int
     capture_ms: float
     frame_age_ms: float
@@ -89,7 +90,7 @@ class FrameResult:
         state: of the state machine.
         hint: what the user can do, or why the camera is lost; empty if there is nothing to do.
         frame: the newest frame, even while the camera is lost; None before the first.
-        crop: the region of it that the network sees: top, left and side in pixels; None without a frame.
+        crop: the region of it that the network sees; None without a frame.
         classification: of this frame; None if the quality gate rejected it, or the camera is lost.
         defect: why the quality gate rejected the frame, or None.
         counts: what became of the frames so far.
@@ -100,7 +101,7 @@ class FrameResult:
     state: State
     hint: str
     frame: Frame | None
-    crop: tuple[int, int, int] | None
+    crop: Region | None
     classification: Classification | None
     defect: Defect | None
     counts: FrameCounts

@@ -11,14 +11,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.decision import Decision, decide, logits_of_outputs, prediction_set, softmax
+from dermedge.edge.model.head import Head, logits_of, probabilities_of
+from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import Manifest, read_manifest
+from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
 from dermedge.edge.model.runtime import Interpreter, choose_runtime, open_interpreter
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
-from dermedge.edge.model.signature import check_manifest, find_input, find_labels, find_outputs
-from dermedge.edge.preprocess import Preprocessor, crop_square
+from dermedge.edge.model.signature import (
+    check_manifest,
+    find_input,
+    find_labels,
+    find_normalization,
+    find_outputs,
+)
+from dermedge.edge.preprocess import Preprocessor, crop_region
 
 __all__ = ["Classifier", "common_labels"]
 
@@ -34,24 +43,29 @@ class Classifier:
     `predict` classifies one frame. It is `crop`, `infer` and `decide`, which a loop can call one by one.
 
     Args:
-        model: the name of a model that ships, or the path of a .tflite with a uint8 or int8 [1, S, S, 3] RGB
-            input of pixels of 0 to 255, or a float32 one and a manifest, which says that it takes these.
+        model: the name of a model that ships, or the path of a .tflite whose input is one colour or gray image:
+            uint8, int8, int16 or float32, [N, H, W, C] or [N, C, H, W].
         labels: class names for a file without a manifest.
         num_threads: threads of the interpreter.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
-        tta: test-time augmentation: the logits are the mean over the crop, its mirror image and both rotated
-            by 180 degrees, which takes four inferences; the evidence is that of the crop itself.
+        tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees,
+            which takes four inferences: the logits with a manifest, the network's outputs without. The
+            evidence is that of the crop itself.
         xnnpack: False computes with the runtime's own kernels, to tell what those of XNNPACK change.
+        normalization: what a file without a manifest wants made of pixels, a name in
+            `dermedge.edge.model.normalization`; None takes what its metadata states.
 
     Attributes:
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.
         manifest: of the model, or None.
         labels: the class names, in the order of the outputs.
+        layout: the shape of the input.
+        normalization: what the classifier makes of pixels; None where the network takes the pixels.
 
     Raises:
         ModelError: the file cannot be run, or is not an image classifier.
-        OptionError: the number of labels is not that of the classes.
+        OptionError: the number of labels is not that of the classes, or the normalization is unknown or missing.
     """
 
     def __init__(
@@ -62,6 +76,7 @@ class Classifier:
         runtime: str = "auto",
         tta: bool = False,
         xnnpack: bool = True,
+        normalization: str | None = None,
     ) -> None:
         self.path = model_path(model) if isinstance(model, str) else model
         self.runtime = choose_runtime(runtime)
@@ -71,14 +86,19 @@ class Classifier:
         self.interpreter: Interpreter = open_interpreter(self.path, num_threads, self.runtime, xnnpack)
         self.load_ms = (perf_counter_ns() - started) / _NS_PER_MS
         self.manifest: Manifest | None = read_manifest(self.path)
-        self._input = find_input(self.interpreter, self.path, self.manifest is not None)
+        self._input, self.layout = find_input(self.interpreter, self.path)
         self._probabilities, self._evidence = find_outputs(self.interpreter, self.path)
-        self.input_size = int(self._input["shape"][1])
-        self._preprocess = Preprocessor(self.input_size)
-        classes = int(self._probabilities["shape"][-1])
+        self.normalization = (
+            None if self.manifest else find_normalization(self.path, self._input, self.layout, normalization)
+        )
+        self._input_tensor = InputTensor(self._input, self.layout, self.normalization)
+        self._preprocess = Preprocessor(self.layout.height, self.layout.width)
+        outputs = int(self._probabilities["shape"][-1])
         if self.manifest:
-            check_manifest(self.manifest, self.path, classes)
-        self.labels = find_labels(self.path, self.manifest, labels, classes)
+            check_manifest(self.manifest, self.path, outputs)
+        # what the output of a file without a manifest holds
+        self._head: Head | None = None if self.manifest else self._find_head()
+        self.labels = find_labels(self.path, self.manifest, labels, outputs)
         self.temperature = self.manifest.temperature if self.manifest else 1.0
         self.thresholds = self.manifest.thresholds if self.manifest else {}
         # thresholds name the classes as the manifest does, even where other labels were given
@@ -104,8 +124,13 @@ class Classifier:
         return float(scale), int(zero_point)
 
     @property
+    def input_size(self) -> int:
+        """The side of the input in pixels; the shorter one, where it is not square."""
+        return min(self.layout.height, self.layout.width)
+
+    @property
     def input_dtype(self) -> np.dtype[Any]:
-        """The type of the input tensor: uint8, int8 or float32."""
+        """The type of the input tensor: uint8, int8, int16 or float32."""
         return np.dtype(self._input["dtype"])
 
     @property
@@ -126,9 +151,10 @@ class Classifier:
     def crop(self, frame_bgr: NDArray[np.uint8]) -> Crop:
         """Cuts out of a uint8 [h, w, 3] BGR frame what the network sees, at the network's size, as RGB."""
         started = perf_counter_ns()
-        square = crop_square(frame_bgr.shape[0], frame_bgr.shape[1], self.input_size)
+        height, width = frame_bgr.shape[:2]
+        region = crop_region(height, width, self.layout.height, self.layout.width)
         image = self._preprocess(frame_bgr)
-        return Crop(image, square, (perf_counter_ns() - started) / _NS_PER_MS)
+        return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)
 
     def infer(self, crop: Crop) -> Outputs:
         """Runs the network on a crop."""
@@ -137,11 +163,11 @@ class Classifier:
         written = perf_counter_ns()
         self.interpreter.invoke()
         invoked = perf_counter_ns()
-        evidence, logits = self._read_logits()
+        evidence, values = self._read_values()
         turns_ns = 0
         if self.tta:
-            logits, turns_ns = self._mean_with_turns(crop.image_rgb, logits)
-        probabilities = softmax(logits, self.temperature)
+            values, turns_ns = self._mean_with_turns(crop.image_rgb, values)
+        probabilities, logits = self._interpret(values)
         ended = perf_counter_ns()
         timing = Timing(
             crop.took_ms + (written - started) / _NS_PER_MS,
@@ -203,32 +229,46 @@ class Classifier:
         return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]
 
     def _write(self, image_rgb: NDArray[np.uint8]) -> None:
-        """Writes uint8 [S, S, 3] RGB into the input tensor."""
-        tensor = self.interpreter.tensor(self._input["index"])()[0]
-        # int8 holds the pixel less 128
-        tensor[...] = (image_rgb ^ 0x80).view(np.int8) if tensor.dtype == np.int8 else image_rgb
+        """Writes uint8 [H, W, 3] RGB into the input tensor."""
+        self._input_tensor.write(self.interpreter.tensor(self._input["index"])(), image_rgb)
 
     def _mean_with_turns(
-        self, image_rgb: NDArray[np.uint8], logits: tuple[float, ...]
+        self, image_rgb: NDArray[np.uint8], values: tuple[float, ...]
     ) -> tuple[tuple[float, ...], int]:
-        """The mean of an image's logits and those of its `_TURNS`, and the nanoseconds these ran."""
-        rows, invoke_ns = [logits], 0
+        """The mean of an image's values and those of its `_TURNS`, and the nanoseconds these ran."""
+        rows, invoke_ns = [values], 0
         for down, right in _TURNS:
             self._write(image_rgb[::down, ::right])
             started = perf_counter_ns()
             self.interpreter.invoke()
             invoke_ns += perf_counter_ns() - started
-            rows.append(self._read_logits()[1])
+            rows.append(self._read_values()[1])
         return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)), invoke_ns
 
     def _read(self, details: dict[str, Any]) -> Tensor:
         return Tensor(self.interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])
 
-    def _read_logits(self) -> tuple[Tensor | None, tuple[float, ...]]:
-        if self._evidence is not None:
-            evidence = self._read(self._evidence)
+    def _read_values(self) -> tuple[Tensor | None, tuple[float, ...]]:
+        """The evidence, and the logits; without a manifest, in place of these, what the network's output holds."""
+        evidence = None if self._evidence is None else self._read(self._evidence)
+        if self._head is None and evidence is not None:
             return evidence, evidence.mean_over_cells()
-        return None, logits_of_outputs(self._read(self._probabilities).dequantize().tolist())
+        outputs = self._read(self._probabilities).dequantize().ravel().tolist()
+        return evidence, tuple(outputs) if self._head else logits_of_outputs(outputs)
+
+    def _interpret(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The probabilities and the logits that follow from what `_read_values` returned."""
+        if self._head is None:
+            return softmax(values, self.temperature), values
+        return probabilities_of(self._head, values), logits_of(self._head, values)
+
+    def _find_head(self) -> Head:
+        """What the output of the network holds, by its file."""
+        indices = [one["index"] for one in self.interpreter.get_output_details()]
+        head = read_facts(self.path).heads[indices.index(self._probabilities["index"])]
+        if head is Head.SOFTMAX and self._probabilities["shape"][-1] == 1:
+            raise ModelError(f"'{self.path}' ends in a softmax over one class, whose probability is always 1")
+        return head
 
 
 def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:

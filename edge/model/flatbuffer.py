@@ -118,6 +118,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
         raise ModelError(f"'{source}' is no .tflite model, or its beginning is damaged")
     try:
         root = schema.Model.GetRootAs(model)
+        # large files, and those of some tools, keep the values behind the flatbuffer: offset and size say where
         constant = [
             bool(root.Buffers(index).DataLength() and root.Buffers(index).DataAsNumpy().size)
             or root.Buffers(index).Offset() > 1
@@ -176,7 +177,8 @@ def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorIn
                 dtype=dtypes.get(tensor.Type(), f"type {tensor.Type()}"),
                 scales=_vector(quantization, "Scale") if quantization else (),
                 zero_points=_vector(quantization, "ZeroPoint") if quantization else (),
-                is_constant=constant[tensor.Buffer()],
+                # a file without buffers has none for its tensors, which refer to the first
+                is_constant=tensor.Buffer() < len(constant) and constant[tensor.Buffer()],
             )
         )
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.model.decision import Decision
+from dermedge.edge.preprocess import Region
 
 __all__ = ["Crop", "Outputs", "Prediction", "Tensor", "Timing"]
 
@@ -68,13 +69,13 @@ class Crop:
     """The region of a frame that the network sees, at the network's size.
 
     Attributes:
-        image_rgb: uint8 [S, S, 3], 0 to 255, red first.
-        square: top, left and side of the region in pixels of the frame.
+        image_rgb: uint8 [H, W, 3], 0 to 255, red first.
+        region: of the frame.
         took_ms: how long the preprocessing took.
     """
 
     image_rgb: NDArray[np.uint8]
-    square: tuple[int, int, int]
+    region: Region
     took_ms: float
 
 

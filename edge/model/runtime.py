@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, ModelError, OptionError
+from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
 
 __all__ = [
     "RUNTIMES",
     "Interpreter",
     "RuntimePackage",
     "choose_runtime",
+    "first_line",
     "installed_runtimes",
     "open_interpreter",
 ]
+
+
+# What both runtimes raise for a file that they refuse.
+_REFUSALS = (ValueError, RuntimeError)
 
 
 class Interpreter(Protocol):
@@ -98,17 +104,32 @@ def open_interpreter(
     module = import_module(RUNTIMES[name].module)
     if name == "tflite-runtime" and not zipfile.is_zipfile(path):
         _try_in_child(path, RUNTIMES[name].module)
-    kernels = (
-        module.OpResolverType.AUTO if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
+    options = {
+        "num_threads": num_threads,
+        "experimental_op_resolver_type": (
+            module.OpResolverType.AUTO if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        ),
+    }
     try:
-        interpreter = module.Interpreter(
-            model_path=str(path), num_threads=num_threads, experimental_op_resolver_type=kernels
-        )
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"'{path}' is damaged or is no .tflite model that runs here: {reason}") from error
+        return _allocated(module.Interpreter, model_path=str(path), **options)
+    except _REFUSALS as error:
+        repaired = repair_dimensions(path.read_bytes())
+        if repaired is None:
+            raise explain_refusal(path, first_line(error)) from error
+    try:
+        return _allocated(module.Interpreter, model_content=repaired, **options)
+    except _REFUSALS as error:
+        raise explain_refusal(path, first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error of a runtime, or its kind where it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
+    interpreter = make(**options)
+    interpreter.allocate_tensors()
     return interpreter
 
 
@@ -131,6 +152,4 @@ def _try_in_child(path: Path, module: str) -> None:
         [sys.executable, "-c", _TRIAL, str(path), module], capture_output=True, check=False
     )
     if trial.returncode:
-        raise ModelError(
-            f"'{path}' is damaged or is no .tflite model that runs here: tflite-runtime fails on it"
-        )
+        raise explain_refusal(path, "tflite-runtime fails on it")

@@ -9,54 +9,139 @@ from typing import Any
 import numpy as np
 
 from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, read_associated_labels
+from dermedge.edge.model.network_facts import read_facts
+from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.edge.model.runtime import Interpreter
 from dermedge.edge.preprocess import PREPROCESSING
 
-__all__ = ["check_manifest", "find_input", "find_labels", "find_outputs"]
+__all__ = ["check_manifest", "find_input", "find_labels", "find_normalization", "find_outputs"]
+
+_INPUT_DTYPES = (np.uint8, np.int8, np.int16, np.float32)
+
+_TWO_CLASSES = ("negative", "positive")
 
 
-def find_input(interpreter: Interpreter, path: Path, is_ours: bool) -> dict[str, Any]:
-    """The details of the one input, which must be [1, S, S, 3].
-
-    Args:
-        interpreter: of the model.
-        path: names the model in errors.
-        is_ours: whether a manifest says that a float32 input takes pixels of 0 to 255.
+def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], Layout]:
+    """The details of the one input, and its layout; ``path`` names the model in errors.
 
     Raises:
-        ModelError: the input is another one.
+        ModelError: the network takes something else than one image.
     """
     inputs = interpreter.get_input_details()
-    shape = [int(n) for n in inputs[0]["shape"]]
-    if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
-        raise ModelError(f"'{path}' is not an image classifier: its input is {shape}, not [1, S, S, 3]")
-    if inputs[0]["dtype"] not in ((np.uint8, np.int8, np.float32) if is_ours else (np.uint8, np.int8)):
-        name = np.dtype(inputs[0]["dtype"]).name
-        raise ModelError(
-            f"the input of '{path}' is {name}, whose normalization nobody wrote down; "
-            "convert it with `dermedge convert`, which takes real uint8 pixels"
+    if len(inputs) != 1:
+        names = ", ".join(str(one["name"]) for one in inputs)
+        raise _not_a_classifier(
+            path, f"it has {len(inputs)} inputs ({names}), and an image classifier has one"
         )
-    return inputs[0]
+    [pixels] = inputs
+    shape, dtype = [int(n) for n in pixels["shape"]], np.dtype(pixels["dtype"])
+    if -1 in [int(n) for n in pixels["shape_signature"]][1:]:
+        raise ModelError(
+            f"'{path}' leaves the size of its input open ({pixels['shape_signature'].tolist()}); "
+            "export it with a fixed height and width"
+        )
+    layout = Layout.of_shape(shape)
+    if layout is None or dtype not in _INPUT_DTYPES:
+        kind = " (numbers of words, as a text network takes)" if dtype in (np.int32, np.int64) else ""
+        raise _not_a_classifier(
+            path, f"its input is {dtype.name} {shape}{kind}, not an image of 1 or 3 channels"
+        )
+    return pixels, layout
 
 
 def find_outputs(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The details of the outputs by their rank: [1, K] are the probabilities, [1, h, w, K] the evidence.
+    """The details of the outputs by their shape: [N, K] are the probabilities, [N, h, w, K] the evidence.
+
+    A single output may also be [N, 1, 1, K].
 
     Raises:
         ModelError: there are others.
     """
     outputs = interpreter.get_output_details()
+    shapes = [one["shape"].tolist() for one in outputs]
+    if len(outputs) == 1 and len(shapes[0]) == 4 and shapes[0][1:3] == [1, 1]:
+        return outputs[0], None
     flat = [one for one in outputs if len(one["shape"]) == 2]
     maps = [one for one in outputs if len(one["shape"]) == 4]
     if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
-        shapes = [one["shape"].tolist() for one in outputs]
-        raise ModelError(
-            f"'{path}' is not a classifier: its outputs are {shapes}, not [1, K] (and [1, h, w, K])"
-        )
+        what = f"its outputs are {', '.join(map(str, shapes))}{_kind_of(shapes)}, and a classifier has one of [1, K]"
+        raise _not_a_classifier(path, what)
     if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
-        raise ModelError(f"'{path}' is damaged: its two outputs disagree on the number of classes")
+        what = f"its two outputs, {shapes[0]} and {shapes[1]}, differ in the number of classes"
+        raise _not_a_classifier(path, what)
     return flat[0], maps[0] if maps else None
+
+
+def find_normalization(
+    path: Path, pixels: dict[str, Any], layout: Layout, given: str | None
+) -> Normalization | None:
+    """The normalization of a foreign file: the given one, or that of its metadata.
+
+    None where its input takes pixels: where it is uint8, as TFLite's own task libraries hold it; or int8 without
+    metadata, which holds the pixel less 128.
+
+    Args:
+        path: of the model.
+        pixels: the details of its input.
+        layout: of its input.
+        given: a name in `NORMALIZATIONS`, or None.
+
+    Raises:
+        OptionError: the name is unknown, does not fit a gray input, or is missing where nothing else tells it.
+        ModelError: the file's metadata states one that cannot be.
+    """
+    known = ", ".join(FOREIGN)
+    if given is not None and given not in NORMALIZATIONS:
+        raise OptionError(f"--normalization is '{given}'. Known: {known}")
+    dtype = np.dtype(pixels["dtype"])
+    if given is not None and not (dtype == np.uint8 and not pixels["quantization"][0]):
+        return _fitting(path, NORMALIZATIONS[given], layout)
+    if dtype == np.uint8:
+        return None
+    facts = read_facts(path)
+    if facts.mean or facts.std:
+        return _stated(path, facts.mean, facts.std)
+    if dtype == np.int8:
+        return None
+    raise OptionError(
+        f"the input of '{path}' is {dtype.name}, and the file does not say how pixels are normalized. "
+        f"Give --normalization: {known}. `dermedge evaluate` on labelled photos shows which one is right"
+    )
+
+
+def _fitting(path: Path, normalization: Normalization, layout: Layout) -> Normalization:
+    if layout.channels == 1 and not normalization.is_affine:
+        raise OptionError(
+            f"--normalization {normalization.name} is for colour, and the input of '{path}' is gray; "
+            f"for gray: {', '.join(name for name in FOREIGN if NORMALIZATIONS[name].is_affine)}"
+        )
+    return normalization
+
+
+def _stated(path: Path, mean: Sequence[float], std: Sequence[float]) -> Normalization:
+    """The normalization that a file's metadata states, one number for all channels or one for each."""
+    means, stds = (tuple(one) * 3 if len(one) == 1 else tuple(one) for one in (mean, std))
+    if len(means) != 3 or len(stds) != 3 or not np.isfinite((*means, *stds)).all() or 0 in stds:
+        raise ModelError(
+            f"the metadata of '{path}' states a normalization that cannot be: mean {list(mean)}, std {list(std)}; "
+            "give --normalization"
+        )
+    return Normalization("metadata", means, stds)
+
+
+def _not_a_classifier(path: Path, what: str) -> ModelError:
+    return ModelError(f"'{path}' is not an image classifier: {what}. dermedge runs image classifiers alone")
+
+
+def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
+    """What a network with such outputs is most often, in parentheses; empty where that is not plain."""
+    if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
+        return " (as an object detector has)"
+    if len(shapes) == 1 and len(shapes[0]) == 4:
+        return " (a map of the image, as a segmentation or image-to-image network has)"
+    return ""
 
 
 def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
@@ -73,9 +158,12 @@ def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
 
 
 def find_labels(
-    path: Path, manifest: Manifest | None, given: Sequence[str] | None, classes: int
+    path: Path, manifest: Manifest | None, given: Sequence[str] | None, outputs: int
 ) -> tuple[str, ...]:
     """The given labels, or else the manifest's, those of the label file in the model, or numbers.
+
+    One output of a foreign file stands for two classes: "negative" and "positive" where nothing names them. A
+    label file with one name names the second of them.
 
     Raises:
         OptionError: they are not as many as the classes.
@@ -83,8 +171,12 @@ def find_labels(
     labels: Sequence[str] | None = given
     if labels is None:
         labels = manifest.labels if manifest else read_associated_labels(path)
+    is_single = outputs == 1 and manifest is None
+    if is_single and labels is not None and len(labels) == 1:
+        labels = (f"not {labels[0]}", labels[0])
     if labels is None:
-        labels = [f"class {index}" for index in range(classes)]
+        labels = _TWO_CLASSES if is_single else [f"class {index}" for index in range(outputs)]
+    classes = len(_TWO_CLASSES) if is_single else outputs
     if len(labels) != classes:
         raise OptionError(f"'{path}' has {classes} classes, but {len(labels)} labels were given")
     return tuple(labels)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import ANSWERED, State
@@ -119,7 +120,7 @@ def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: 
     """Paints the circle in which the lesion belongs."""
     rows, columns = crop
     centre = ((columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2)
-    radius = (rows.stop - rows.start) // 2 - round(2 * scale)
+    radius = min(rows.stop - rows.start, columns.stop - columns.start) // 2 - round(2 * scale)
     cv2.circle(image, centre, max(radius, 1), colour, max(1, round(1.5 * scale)), cv2.LINE_AA)
 
 
@@ -133,11 +134,11 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(frame_bgr, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
-def _part(image: NDArray[np.uint8], frame: Frame, crop: tuple[int, int, int]) -> tuple[slice, slice]:
+def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, slice]:
     """Rows and columns of the crop in the painted image, which may be larger than the frame."""
     factor = image.shape[0] / frame.image_bgr.shape[0]
-    top, left, side = (round(factor * one) for one in crop)
-    return slice(top, top + side), slice(left, left + side)
+    top, left, height, width = (round(factor * one) for one in crop)
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:

@@ -18,6 +18,7 @@ from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.benchmarks.whole_loop import summarize
 from dermedge.edge.model.decision import Decision
 from dermedge.edge.model.prediction import Prediction, Timing
+from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
@@ -47,7 +48,7 @@ def a_result() -> FrameResult:
         labels=("nevus",),
         label="nevus",
         prediction_set=None,
-        crop=(0, 0, 48),
+        crop=Region(0, 0, 48, 48),
         dropped=0,
         capture_ms=3.0,
         frame_age_ms=5.0,

@@ -84,7 +84,7 @@ def test_closing_the_readings_ends_the_capture_thread(camera: type, classifier: 
 
 
 def test_the_square_that_the_network_sees_is_told(video: Path, classifier: type) -> None:
-    top, left, side = next(classify_frames(open_source(str(video)), classifier())).crop
+    top, left, side, _ = next(classify_frames(open_source(str(video)), classifier())).crop
     assert 0 < side <= 48
     assert (top, left) == ((48 - side) // 2, (64 - side) // 2)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, crop_square, normalize, to_input
+from dermedge.edge.preprocess import MAX_TRIM, Preprocessor, crop_region, normalize, to_input
 
 # Measured on x86-64 with OpenCV 4.11 and 5.0, and on emulated arm64 (cortex-a72) with 5.0.
 VECTORS = {
@@ -46,7 +46,8 @@ def pattern(height: int, width: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("vector", PHONE_VECTORS, ids=lambda one: "{height}x{width}-{size}".format(**one))
 def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
     height, width, size = vector["height"], vector["width"], vector["size"]
-    assert list(crop_square(height, width, size)) == vector["seen"]
+    top, left, side, _ = crop_region(height, width, size, size)
+    assert [top, left, side] == vector["seen"]
     seen = to_input(pattern(height, width, vector["seed"])[..., ::-1], size)
     assert hashlib.sha256(seen.tobytes()).hexdigest() == vector["sha256"]
 
@@ -87,7 +88,8 @@ def test_kept_buffers_do_not_leak_into_the_next_frame() -> None:
 def test_the_crop_is_centred_inside_the_frame_and_nearly_all_of_it(
     height: int, width: int, size: int
 ) -> None:
-    top, left, side = crop_square(height, width, size)
+    top, left, side, wide = crop_region(height, width, size, size)
+    assert wide == side
     assert top >= 0
     assert top + side <= height
     assert abs(2 * top + side - height) <= 1
@@ -99,3 +101,24 @@ def test_normalized_pixels_are_what_the_quantized_input_means() -> None:
     levels = np.arange(256, dtype=np.uint8)
     assert np.allclose(normalize(levels), (levels.astype(float) - 128) / 127.5)
     assert normalize(levels)[128] == 0
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(32, 64), (64, 32), (30, 50), (7, 96)])
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 480), (37, 1000), (9, 9), (1, 1)])
+def test_a_crop_has_the_inputs_aspect_ratio_and_lies_in_the_middle(
+    rows: int, columns: int, height: int, width: int
+) -> None:
+    top, left, high, wide = crop_region(height, width, rows, columns)
+    assert 0 <= top <= top + high <= height
+    assert 0 <= left <= left + wide <= width
+    assert (top, left) == ((height - high) // 2, (width - wide) // 2)
+    assert abs(high * columns - wide * rows) <= max(rows, columns), "to the pixel"
+    assert high >= (1 - MAX_TRIM) * height - 1 or wide >= (1 - MAX_TRIM) * width - 1, "the largest"
+    assert Preprocessor(rows, columns)(noise(height, width)).shape == (rows, columns, 3)
+
+
+def test_an_input_that_is_not_square_is_the_mean_of_whole_blocks() -> None:
+    frame = noise(64, 128)
+    blocks = frame.reshape(32, 2, 64, 2, 3).astype(int).sum(axis=(1, 3))
+    rounded = (blocks + 2) // 4
+    assert np.array_equal(Preprocessor(32, 64)(frame), rounded[..., ::-1])

@@ -173,6 +173,22 @@ def test_a_custom_operator_goes_by_its_own_name() -> None:
     assert the_only_operator(tensors, "MaxUnpooling", 1).name == "MaxUnpooling"
 
 
+def test_values_behind_the_flatbuffer_are_constants_too() -> None:
+    tensors: list[Tensor] = [
+        ("in", (1, 4), FLOAT32, False),
+        ("weights", (2, 4), INT8, True),
+        ("out", (1, 2), FLOAT32, False),
+    ]
+    root = schema.ModelT.InitFromPackedBuf(
+        make_model(tensors, [("FULLY_CONNECTED", [0, 1, -1], [2])], [2]), 0
+    )
+    root.buffers[1].data, root.buffers[1].offset, root.buffers[1].size = None, 4096, 8
+    builder = flatbuffers.Builder(0)
+    builder.Finish(root.Pack(builder), b"TFL3")
+    [product] = read_graph(bytes(builder.Output()), "m").operators
+    assert product.precision == "float32 with int8 weights"
+
+
 def test_damaged_files_are_refused_and_never_crash(model_path: Path) -> None:
     whole = strip(model_path.read_bytes())
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_result
@@ -96,9 +97,9 @@ def test_a_result_has_the_reticle_about_what_the_network_sees(
 ) -> None:
     height, width = size
     frame = make_classification(*size).frame
-    seen = (0, (width - height) // 2, height)
-    image = paint_result(make_result(classification=None, state=State.SEARCHING, frame=frame, crop=seen))
-    left = image[height // 2, seen[1] : seen[1] + height // 12]
+    crop = Region(0, (width - height) // 2, height, height)
+    image = paint_result(make_result(classification=None, state=State.SEARCHING, frame=frame, crop=crop))
+    left = image[height // 2, crop.left : crop.left + height // 12]
     assert left.max() > 200
     assert (image[height // 2, width // 2] == 120).all(), "the middle stays free"
 

@@ -1,0 +1,95 @@
+"""How a network takes its image: layout, channels, batch, normalization and quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.model.normalization import Normalization
+
+__all__ = ["InputTensor", "Layout"]
+
+_CHANNELS = (1, 3)
+_PIXELS = np.arange(256, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of an image tensor.
+
+    Attributes:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        channels: 3 for colour, 1 for gray.
+        channels_first: whether the shape is [N, C, H, W]; else it is [N, H, W, C].
+    """
+
+    height: int
+    width: int
+    channels: int
+    channels_first: bool
+
+    @classmethod
+    def of_shape(cls, shape: Sequence[int]) -> Self | None:
+        """The layout of a shape; None where it is no batch of gray or colour images."""
+        if len(shape) != 4 or min(shape) < 1:
+            return None
+        if shape[3] in _CHANNELS:
+            return cls(shape[1], shape[2], shape[3], channels_first=False)
+        if shape[1] in _CHANNELS:
+            return cls(shape[2], shape[3], shape[1], channels_first=True)
+        return None
+
+
+class InputTensor:
+    """Writes an image into the input tensor of an interpreter.
+
+    Args:
+        details: of the tensor, as the interpreter tells them.
+        layout: of its shape.
+        normalization: what the network's training made of pixels; None where the tensor takes the pixels themselves:
+            uint8 and float as they are, int8 less 128.
+    """
+
+    def __init__(self, details: dict[str, Any], layout: Layout, normalization: Normalization | None) -> None:
+        self.layout = layout
+        self.normalization = normalization
+        self._dtype = np.dtype(details["dtype"])
+        self._quantization = details["quantization"]
+        self._table = None if normalization is None else self._normalized_levels(normalization)
+
+    def write(self, tensor: NDArray[Any], image_rgb: NDArray[np.uint8]) -> None:
+        """Writes an image into each place of the batch.
+
+        Args:
+            tensor: the memory of the input, [N, H, W, C] or [N, C, H, W].
+            image_rgb: uint8 [H, W, 3], 0 to 255, red first.
+        """
+        image: NDArray[Any] = image_rgb
+        if self.layout.channels == 1:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[..., np.newaxis]
+        if self._table is not None:
+            image = cv2.LUT(image, self._table).reshape(image.shape)
+        elif self._dtype == np.int8:
+            image = (image ^ 0x80).view(np.int8)  # the pixel less 128
+        if self.normalization is not None and self.normalization.blue_first:
+            image = image[..., ::-1]
+        tensor[...] = image.transpose(2, 0, 1) if self.layout.channels_first else image
+
+    def _normalized_levels(self, normalization: Normalization) -> NDArray[Any]:
+        """What each pixel of each channel, red first, enters the network as: [1, 256, C]."""
+        mean, std = (
+            np.array(one[: self.layout.channels], np.float32)
+            for one in (normalization.mean, normalization.std)
+        )
+        values = (_PIXELS[:, np.newaxis].astype(np.float32) - mean) / std
+        scale, zero_point = self._quantization
+        if scale:
+            limits = np.iinfo(self._dtype)
+            values = np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max)
+        return values.astype(self._dtype)[np.newaxis]

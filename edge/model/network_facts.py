@@ -1,0 +1,153 @@
+"""What a .tflite of any maker says of itself: the kind of its outputs, its normalization, its custom operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.head import Head
+from dermedge.edge.model.tables import READ_ERRORS, Table
+
+__all__ = ["METADATA_NAME", "NetworkFacts", "read_facts"]
+
+METADATA_NAME = "TFLITE_METADATA"
+_FILE_IDENTIFIER = b"TFL3"
+
+# Slots of the tables of TensorFlow's schema.fbs.
+_CODES, _SUBGRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6
+_DATA, _DATA_OFFSET, _DATA_BYTES = 0, 1, 2
+_OLD_CODE, _CUSTOM_CODE, _CODE = 0, 1, 3
+_TENSORS, _INPUTS, _OUTPUTS, _OPERATORS = 0, 1, 2, 3
+_QUANTIZATION, _SCALE, _ZERO_POINT = 4, 2, 3
+_TENSOR_TYPE = 1
+_UINT8, _INT8 = 3, 9
+# Slots of the tables of metadata_schema.fbs, TensorFlow Lite Support.
+_SUBGRAPH_METADATA, _INPUT_METADATA, _PROCESS_UNITS = 3, 2, 4
+_OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
+
+# Numbers of schema.fbs's BuiltinOperator.
+_CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
+# Operators whose output is what their input was: reshaping, conversions, and means over cells.
+_KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
+# Operators that combine values: ADD, CONCATENATION, MUL, SUB, PACK, SPLIT and the like.
+_COMBINING = frozenset({0, 2, 18, 41, 83})
+# The scale that TFLite prescribes for quantized outputs of SOFTMAX and LOGISTIC.
+_PROBABILITY_SCALE = 1 / 256
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a file says of itself.
+
+    Attributes:
+        heads: what each output holds, in the file's order.
+        custom_operators: the names of operators that are not TFLite's own, each once.
+        mean: of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as TFLite
+            Metadata states it; empty where it does not.
+        std: as many numbers.
+    """
+
+    heads: tuple[Head, ...]
+    custom_operators: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def read_facts(path: Path) -> NetworkFacts:
+    """Reads a .tflite.
+
+    Raises:
+        ModelError: it is missing, damaged, or no .tflite.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+    if content[4:8] != _FILE_IDENTIFIER:
+        raise ModelError(f"'{path}' is no .tflite model, or its beginning is damaged")
+    try:
+        return _facts(content)
+    except READ_ERRORS as error:
+        raise ModelError(f"'{path}' is damaged: its flatbuffer cannot be read ({error})") from error
+
+
+def _facts(content: bytes) -> NetworkFacts:
+    root = Table.root(content)
+    codes = root.tables(_CODES)
+    numbers = [max(one.number(_CODE), one.number(_OLD_CODE, "<b")) for one in codes]
+    graph = root.tables(_SUBGRAPHS)[0]
+    mean, std = _normalization(root, content)
+    return NetworkFacts(
+        heads=_heads(graph, numbers),
+        custom_operators=tuple(
+            one.text(_CUSTOM_CODE) for one, number in zip(codes, numbers, strict=True) if number == _CUSTOM
+        ),
+        mean=mean,
+        std=std,
+    )
+
+
+def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
+    """Follows the operators in the order in which they run, and notes what each tensor holds."""
+    held = dict.fromkeys(map(int, graph.numbers(_INPUTS)), Head.LOGITS)
+    made_by: dict[int, int] = {}
+    for operator in graph.tables(_OPERATORS):
+        number = numbers[operator.number(0, "<I")]
+        inputs = [int(one) for one in operator.numbers(1)]
+        known = [held[one] for one in inputs if one in held]
+        summed = number == _DIV and made_by.get(inputs[-1]) == _SUM
+        for output in map(int, operator.numbers(2)):
+            held[output] = Head.SOFTMAX if summed else _head_of(number, known)
+            made_by[output] = number
+    tensors = graph.tables(_TENSORS)
+    return tuple(
+        _by_quantization(held.get(index, Head.LOGITS), tensors[index])
+        for index in map(int, graph.numbers(_OUTPUTS))
+    )
+
+
+def _head_of(number: int, inputs: Sequence[Head]) -> Head:
+    """What the output of an operator holds, from what its computed inputs hold."""
+    if number == _SOFTMAX:
+        return Head.SOFTMAX
+    if number == _LOGISTIC:
+        return Head.SIGMOID
+    if number in _KEEPING or number in _COMBINING:
+        return inputs[0] if inputs and len({*inputs}) == 1 else Head.LOGITS
+    return Head.LOGITS
+
+
+def _by_quantization(head: Head, tensor: Table) -> Head:
+    """An output of exactly 0 to 255/256 holds probabilities, whatever operator made them."""
+    quantization = tensor.table(_QUANTIZATION)
+    if head is not Head.LOGITS or quantization is None:
+        return head
+    lowest = {_UINT8: 0, _INT8: -128}.get(tensor.number(_TENSOR_TYPE, "<b"))
+    zero_points = quantization.numbers(_ZERO_POINT, "q")[:1] or (0,)
+    exact = quantization.numbers(_SCALE, "f") == (_PROBABILITY_SCALE,) and zero_points[0] == lowest
+    return Head.SOFTMAX if exact else head
+
+
+def _normalization(root: Table, content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the first input in TFLite Metadata; both empty where it states none."""
+    for entry in root.tables(_METADATA):
+        if entry.text(0) == METADATA_NAME:
+            buffer = root.tables(_BUFFERS)[entry.number(1, "<I")]
+            # files above 2 GB, and those of some tools, keep the data behind the flatbuffer
+            start = buffer.number(_DATA_OFFSET, "<Q")
+            behind = content[start : start + buffer.number(_DATA_BYTES, "<Q")] if start > 1 else b""
+            return _normalization_options(Table.root(buffer.data(_DATA) or behind))
+    return (), ()
+
+
+def _normalization_options(metadata: Table) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    inputs = [
+        one for graph in metadata.tables(_SUBGRAPH_METADATA)[:1] for one in graph.tables(_INPUT_METADATA)
+    ]
+    for unit in [unit for one in inputs[:1] for unit in one.tables(_PROCESS_UNITS)]:
+        options = unit.table(_OPTIONS)
+        if options is not None and unit.number(_OPTIONS_TYPE, "<B") == _NORMALIZATION_OPTIONS:
+            return options.numbers(0, "f"), options.numbers(1, "f")
+    return (), ()

@@ -1,0 +1,129 @@
+"""What the outputs of foreign files hold: found in their graph, and reported as they compute it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.head import Head, logits_of, probabilities_of
+from dermedge.edge.model.manifest import strip
+from dermedge.edge.model.network_facts import read_facts
+
+FRAME = np.full((8, 8, 3), (40, 20, 10), np.uint8)  # blue first
+
+
+@pytest.fixture
+def open_network(make_network: Callable[..., bytes], tmp_path: Path) -> Callable[..., Classifier]:
+    """A function that opens a tiny network; ``labels`` goes to the classifier, the rest to `make_network`."""
+
+    def make(labels: list[str] | None = None, **options: object) -> Classifier:
+        path = tmp_path / "tiny.tflite"
+        path.write_bytes(make_network(**{"dtype": "uint8", "quantization": (1 / 16, 0), **options}))
+        return Classifier(path, labels)
+
+    return make
+
+
+def test_a_softmax_is_reported_as_it_was_computed(open_network: Callable[..., Classifier]) -> None:
+    with open_network() as classifier:
+        prediction = classifier.predict(FRAME)
+        levels = classifier.raw_outputs(FRAME)["probabilities"].values
+    assert np.array_equal(np.array(prediction.probabilities) * 256, levels)
+    assert prediction.label == "class 2"
+
+
+def test_logits_get_their_softmax(open_network: Callable[..., Classifier]) -> None:
+    with open_network(head=None) as classifier:
+        prediction = classifier.predict(FRAME)
+    exponents = np.exp(np.array((10, 20, 40)) / 16)
+    assert np.allclose(prediction.probabilities, exponents / exponents.sum())
+
+
+def test_several_sigmoids_are_independent(open_network: Callable[..., Classifier]) -> None:
+    with open_network(head="LOGISTIC") as classifier:
+        prediction = classifier.predict(FRAME)
+    expected = 1 / (1 + np.exp(-np.array((10, 20, 40)) / 16))
+    assert np.allclose(prediction.probabilities, expected, atol=1 / 256)
+    assert sum(prediction.probabilities) > 2
+
+
+@pytest.mark.parametrize("head", ["LOGISTIC", None])
+def test_a_single_sigmoid_or_logit_is_two_classes(
+    open_network: Callable[..., Classifier], head: str | None
+) -> None:
+    with open_network(shape=(1, 8, 8, 1), head=head, quantization=(1 / 32, 64)) as classifier:
+        negative = classifier.predict(np.full((8, 8, 3), 32, np.uint8))
+        positive = classifier.predict(np.full((8, 8, 3), 128, np.uint8))
+    assert classifier.labels == ("negative", "positive")
+    assert (negative.label, positive.label) == ("negative", "positive")
+    assert positive.probabilities[1] == pytest.approx(1 / (1 + math.exp(-2)), abs=1 / 256)
+    assert sum(positive.probabilities) == pytest.approx(1)
+
+
+def test_a_single_sigmoid_takes_two_labels_or_that_of_its_second_class(
+    open_network: Callable[..., Classifier],
+) -> None:
+    options = {"shape": (1, 8, 8, 1), "head": "LOGISTIC"}
+    assert open_network(labels=["benign", "malignant"], **options).labels == ("benign", "malignant")
+    assert open_network(labels=["melanoma"], **options).labels == ("not melanoma", "melanoma")
+
+
+def test_a_softmax_over_one_class_is_refused(open_network: Callable[..., Classifier]) -> None:
+    with pytest.raises(ModelError, match="always 1"):
+        open_network(shape=(1, 8, 8, 1))
+
+
+def test_tta_averages_what_the_network_computes(make_network: Callable[..., bytes], tmp_path: Path) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(make_network(dtype="uint8", quantization=(1 / 16, 0)))
+    with Classifier(path) as plain, Classifier(path, tta=True) as turned:
+        assert turned.predict(FRAME).probabilities == plain.predict(FRAME).probabilities
+
+
+def test_our_own_network_without_its_manifest_reports_its_softmax(model_path: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(strip(model_path.read_bytes()))
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with Classifier(bare) as classifier:
+        own = classifier.raw_outputs(frame)["probabilities"].dequantize()
+        assert classifier.predict(frame).probabilities == tuple(own.tolist())
+        assert classifier.has_heat_map
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("mobilenet_v1_0.25_128_quant", Head.SOFTMAX),
+        ("tf2_mobilenet_v2_1.0_224_ptq", Head.SOFTMAX),
+    ],
+)
+def test_a_conversion_after_the_last_operator_hides_nothing(name: str, head: Head) -> None:
+    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
+    path = Path(os.environ.get("DERMEDGE_DATA", beside)).parent / "reference_models" / f"{name}.tflite"
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    assert read_facts(path).heads == (head,)
+
+
+def test_probabilities_of_each_head() -> None:
+    assert probabilities_of(Head.SOFTMAX, (0.25, 0.5)) == (0.25, 0.5)
+    assert probabilities_of(Head.SIGMOID, (0.75, 0.5)) == (0.75, 0.5)
+    assert probabilities_of(Head.SIGMOID, (0.75,)) == (0.25, 0.75)
+    assert probabilities_of(Head.LOGITS, (0.0,)) == (0.5, 0.5)
+    assert probabilities_of(Head.LOGITS, (-1000.0,)) == (1.0, 0.0)
+    assert probabilities_of(Head.LOGITS, (1000.0,)) == (0.0, 1.0)
+    assert probabilities_of(Head.LOGITS, (1.0, 1.0)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("head", [Head.SOFTMAX, Head.LOGITS])
+def test_the_softmax_of_the_logits_is_the_probabilities(head: Head) -> None:
+    outputs = (0.5, 0.375, 0.125, 0.0)
+    exponents = np.exp(logits_of(head, outputs))
+    assert np.allclose(exponents / exponents.sum(), probabilities_of(head, outputs))
