@@ -29,6 +29,7 @@ from dermedge.convert.to_tflite.form import INT16X8, MIN_MAX, Form
 from dermedge.convert.to_tflite.graph import name_of, read_model
 from dermedge.convert.to_tflite.ranges import Range, choose_ranges
 from dermedge.convert.to_tflite.share_buffers import pack
+from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, INT16_STEPS, widened_weights
 from dermedge.edge.errors import DataError, ModelError
 
 __all__ = ["quantize", "quantize_with_ranges", "record_ranges"]
@@ -111,6 +112,7 @@ def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) 
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
         for name, (low, high) in ranges.items()
     }
+    values |= widened_weights(model, ranges, INT16_STEPS if form.kind == INT16X8 else INT8_STEPS)
     try:
         with _silenced():
             made = _quantizer(_with_signature(model), form).quantize(

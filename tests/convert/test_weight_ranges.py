@@ -1,0 +1,62 @@
+"""A bias that needs more than 32 bits widens the weights of its channel, and the int8 file keeps it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("litert_quantizer")
+
+from dermedge.convert.to_tflite.form import INT8_PTQ, INT16X8, Form  # noqa: E402
+from dermedge.convert.to_tflite.graph import KeepingInterpreter, read_model  # noqa: E402
+from dermedge.convert.to_tflite.quantizer import quantize  # noqa: E402
+from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, widened_weights  # noqa: E402
+
+BIAS = np.array([0.5, -2.0, 1.0], np.float32)
+# the second channel has next to no weight: its bias is 2 / (2 / 255 * 1e-10 / 127), some 10^14 steps
+WEIGHTS = np.array([0.4, 1e-10, -0.3], np.float32)
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """A 1x1 convolution of three channels, [1, 8, 8, 3] in and out, as a float .tflite."""
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    kernel[0, 0, [0, 1, 2], [0, 1, 2]] = WEIGHTS
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], tf.float32)])
+    def run(pixels: object) -> object:
+        return tf.nn.bias_add(tf.nn.conv2d(pixels, kernel, 1, "VALID"), BIAS)
+
+    return tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()]).convert()
+
+
+def test_only_the_channel_that_needs_it_is_widened(model: bytes) -> None:
+    [name] = [one.name.decode() for one in read_model(model).subgraphs[0].tensors if len(one.shape) == 4][:1]
+    [found] = widened_weights(model, {name: (-1.0, 1.0)}, INT8_STEPS).values()
+    largest = found["max"].ravel()
+    # 127 * 2 / (2 / 255 * 2^30)
+    assert largest == pytest.approx([0.4, 127 * 255 / 2**30, 0.3])
+    assert np.array_equal(found["min"], -found["max"])
+    assert widened_weights(model, {}, INT8_STEPS) == {}
+
+
+def test_a_bias_that_fits_leaves_the_weights_alone(model: bytes) -> None:
+    [name] = [one.name.decode() for one in read_model(model).subgraphs[0].tensors if len(one.shape) == 4][:1]
+    # an input of a wide range has large steps, so that even the tiny channel's bias fits
+    assert widened_weights(model, {name: (-1e7, 1e7)}, INT8_STEPS) == {}
+
+
+@pytest.mark.parametrize("kind", [INT8_PTQ, INT16X8])
+def test_the_quantized_file_keeps_every_bias(model: bytes, kind: str) -> None:
+    inputs = [
+        np.random.default_rng(number).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32) for number in range(8)
+    ]
+    made = quantize(model, Form(kind, io="float32"), inputs, (-1.0, 1.0))
+    graph = read_model(made).subgraphs[0]
+    [source], [result] = graph.inputs, graph.outputs
+    interpreter = KeepingInterpreter(made)
+    interpreter.run({int(source): np.zeros((1, 8, 8, 3), np.float32)})
+    values = interpreter.values(int(result))[0, 4, 4]
+    # outputs reach from -2 to 1.3, so that a step of int8 is 0.013
+    assert np.abs(values - BIAS).max() < 0.02
