@@ -3,7 +3,8 @@
 An integer kernel holds a bias as int32 in steps of (input scale x weight scale). A channel with next to no weight, as
 networks with batch norms have, gets a tiny weight scale, and its bias needs more than 32 bits. litert-quantizer 0.11
 clips such a bias without a word: 7 of 32 in the first layer of MobileNetV2, and some 90 channels of an
-EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a channel, and so do the ranges here.
+EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a channel, and so do the ranges
+here.
 """
 
 from __future__ import annotations
