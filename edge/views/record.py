@@ -40,8 +40,8 @@ _BYTES_PER_MB = 1e6
 class RecordView:
     """Records the results that it is shown, from entry to exit, into a new folder below ``folder``.
 
-    It stops, and says so, when ``folder`` has reached its limit, or when a line or photo cannot be written, as on a full
-    disk. The views beside it go on. What was kept before is never deleted, and no half line stays.
+    It stops, and says so, when ``folder`` has reached its limit, or when a line or photo cannot be written, as on a
+    full disk. The views beside it go on. What was kept before is never deleted, and no half line stays.
 
     Args:
         session: what goes into session.json.

@@ -28,8 +28,12 @@ from starlette.routing import Route
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.views.web.board import Board, EncodedFrame
+from dermedge.edge.views.web.places import Places
 
-__all__ = ["make_app"]
+__all__ = ["MOST_VIEWERS", "make_app"]
+
+# Live pictures that are sent at once.
+MOST_VIEWERS = 16
 
 _PAGE = Path(__file__).resolve().parent / "page"
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -53,16 +57,20 @@ _HEADERS = {
 _Answer = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(board: Board, token: str | None) -> Starlette:
+def make_app(board: Board, token: str | None, places: Places) -> Starlette:
     """The application: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, and ``/save`` by POST.
 
     Args:
         token: what a viewer has to know; None for the loopback, where the name of the host must be its.
+        places: where a connection keeps its place when a request of it is let in.
     """
 
     def guarded(answer: _Answer) -> _Answer:
         async def respond(request: Request) -> Response:
-            response = _refusal(request, token) or await answer(request)
+            response = _refusal(request, token)
+            if response is None:
+                places.prove(request.client)
+                response = await answer(request)
             response.headers.update(_HEADERS)
             return response
 
@@ -72,6 +80,8 @@ def make_app(board: Board, token: str | None) -> Starlette:
         return FileResponse(_PAGE / _FILES[request.url.path])
 
     async def video(request: Request) -> Response:
+        if board.viewers >= MOST_VIEWERS:
+            return PlainTextResponse(f"{MOST_VIEWERS} viewers watch already; close one of them", 503)
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         return StreamingResponse(_stream(board, _wants_heat(request)), media_type=kind)
 
@@ -155,7 +165,7 @@ def _part(picture: EncodedFrame) -> bytes:
 
 @contextmanager
 def _counting_viewer(board: Board) -> Iterator[None]:
-    """FrameCounts a viewer as long as it is there."""
+    """Counts a viewer as long as it is there."""
     board.count_viewer(1)
     try:
         yield

@@ -161,6 +161,11 @@ class Board:
                 "frame_age_seconds", "gauge", [({}, result.classification.frame_age_ms / 1000)]
             )
 
+    @property
+    def viewers(self) -> int:
+        """How many watch the live picture."""
+        return self._viewers
+
     def count_viewer(self, more: int) -> None:
         """One more viewer of the live picture, or one less."""
         with self._lock:

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -18,13 +19,14 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
+from dermedge.edge.views.web.places import PlacedProtocol, Places
 
 __all__ = ["WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
 _TOKEN_BYTES = 16
-# More connections at once are refused.
-_MAX_CONNECTIONS = 32
+# More connections at once are refused. Those that have not proved anything have fewer places, and never fill these.
+_MAX_CONNECTIONS = 128
 _STOP_S = 2
 
 
@@ -51,8 +53,11 @@ class WebView:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
         self.board = Board(facts, Path(), has_heat_map)
+        places = Places()
         config = uvicorn.Config(
-            make_app(self.board, self.token),
+            make_app(self.board, self.token, places),
+            http=partial(PlacedProtocol, places),  # type: ignore[arg-type]
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -22,8 +23,8 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
+from dermedge.edge.views.web import app, places, saves
 from dermedge.edge.views.web import board as board_module
-from dermedge.edge.views.web import saves
 from dermedge.edge.views.web.board import Board
 from dermedge.edge.views.web.server import WebView, parse_address
 
@@ -61,8 +62,9 @@ class Viewer:
 
     def __init__(self, web: WebView, heat: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", web.port), timeout=20)
-        path = f"/video.mjpg?heat={int(heat)}"
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
+        head = f"GET /video.mjpg?heat={int(heat)} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n"
+        token = f"Authorization: Bearer {web.token}\r\n" if web.token else ""
+        self.socket.sendall(f"{head}{token}\r\n".encode())
         self.buffer = b""
 
     def picture(self) -> np.ndarray:
@@ -420,3 +422,95 @@ def test_the_history_is_bounded(
         board.put(make_result())
         board.put(make_result(state=State.SEARCHING, classification=None))
     assert len(board.state()["history"]) == board_module.HISTORY
+
+
+OWNER = {"Authorization": "Bearer open-sesame"}
+
+
+@contextmanager
+def idle_connections(web: WebView, count: int, head: bytes = b"") -> Iterator[list[socket.socket]]:
+    """That many connections that send only the beginning of a request."""
+    with ExitStack() as opened:
+        connections = []
+        for _ in range(count):
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=20))
+            connection.sendall(head)
+            connections.append(connection)
+        yield connections
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server closes a connection within its timeout."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /state HTTP/1.1\r\nX-Slow: "])
+def test_connections_that_ask_nothing_do_not_keep_the_owner_out(head: bytes, guarded: WebView) -> None:
+    with idle_connections(guarded, 100, head):
+        for path in ("/", "/state", "/metrics"):
+            assert ask(guarded, path, headers=OWNER)[0].status == 200
+
+
+def test_connections_without_the_token_do_not_keep_the_owner_out(guarded: WebView) -> None:
+    request = b"GET /video.mjpg HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guessed\r\n\r\n"
+    with idle_connections(guarded, 100, request):
+        assert ask(guarded, "/state", headers=OWNER)[0].status == 200
+
+
+def test_who_has_shown_the_token_keeps_the_place(
+    guarded: WebView, make_result: Callable[..., FrameResult]
+) -> None:
+    guarded.show(make_result())
+    viewer = Viewer(guarded)
+    viewer.picture()
+    with idle_connections(guarded, 100):
+        guarded.show(make_result(state=State.SEARCHING, classification=None))
+        assert viewer.picture().shape == (480, 640, 3)
+
+
+def test_a_request_has_a_deadline(guarded: WebView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "HEAD_TIMEOUT_S", 0.3)
+    with idle_connections(guarded, 2) as [silent, slow]:
+        slow.sendall(b"GET /state HTTP/1.1\r\n")
+        assert is_closed(silent)
+        assert is_closed(slow)
+
+
+def test_a_second_request_of_a_connection_has_a_deadline_too(
+    web: WebView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "HEAD_TIMEOUT_S", 0.3)
+    with idle_connections(web, 1, b"GET /page.css HTTP/1.1\r\nHost: localhost\r\n\r\n") as [connection]:
+        received = b""
+        while not received.endswith(b"}\n"):
+            received += connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /state HT")
+        assert is_closed(connection)
+
+
+def test_a_stream_outlasts_the_deadline(
+    web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "HEAD_TIMEOUT_S", 0.2)
+    viewer = Viewer(web)
+    for state in (State.SEARCHING, State.READING):
+        time.sleep(0.3)
+        web.show(make_result(state=state, classification=None))
+        viewer.picture()
+
+
+def test_there_are_so_many_viewers_and_the_next_one_is_told(
+    guarded: WebView, make_result: Callable[..., FrameResult]
+) -> None:
+    guarded.show(make_result())
+    viewers = [Viewer(guarded) for _ in range(app.MOST_VIEWERS)]
+    for viewer in viewers:
+        viewer.picture()
+    response, text = ask(guarded, "/video.mjpg", headers=OWNER)
+    assert response.status == 503
+    assert "16 viewers watch already" in text
+    assert ask(guarded, "/state", headers=OWNER)[0].status == 200

@@ -1,0 +1,85 @@
+"""Places for the connections of the web server, so that nobody can keep its owner out.
+
+Who has a place is proved by a request that is answered: with the token where one is needed. A connection has
+`HEAD_TIMEOUT_S` for each request. Of connections that have proved nothing there are only so many, of one client and in
+all; another one takes the place of the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["HEAD_TIMEOUT_S", "MOST_OF_A_CLIENT", "MOST_UNPROVED", "PlacedProtocol", "Places"]
+
+HEAD_TIMEOUT_S = 5.0
+MOST_UNPROVED = 32
+MOST_OF_A_CLIENT = 16
+
+# Host and port of the other end.
+_Client = tuple[str, int]
+
+
+class Places:
+    """The connections that have proved nothing yet. Used by the server's event loop alone."""
+
+    def __init__(self) -> None:
+        self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest first
+
+    def enter(self, client: _Client, transport: asyncio.Transport) -> None:
+        """Takes a new connection, and closes the oldest of its client, or of all, where there are too many."""
+        of_client = [other for other in self._unproved if other[0] == client[0]]
+        if len(of_client) >= MOST_OF_A_CLIENT:
+            self._unproved.pop(of_client[0]).abort()
+        elif len(self._unproved) >= MOST_UNPROVED:
+            self._unproved.pop(next(iter(self._unproved))).abort()
+        self._unproved[client] = transport
+
+    def prove(self, client: _Client | None) -> None:
+        """Notes that a request of this connection was let in; the connection keeps its place until it ends."""
+        if client is not None:
+            self._unproved.pop((client[0], client[1]), None)
+
+    def leave(self, client: _Client) -> None:
+        """Notes that a connection has ended."""
+        self._unproved.pop(client, None)
+
+
+class PlacedProtocol(H11Protocol):
+    """Uvicorn's HTTP/1.1 with `Places` and with a time limit for each request."""
+
+    def __init__(self, places: Places, **uvicorn_arguments: Any) -> None:
+        super().__init__(**uvicorn_arguments)
+        self._places = places
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.client is not None:
+            self._places.enter(self.client, transport)
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        if self.client is not None:
+            self._places.leave(self.client)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._start_deadline()
+        else:
+            self._stop_deadline()
+
+    def _start_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
