@@ -18,6 +18,7 @@ from dermedge.convert.to_tflite.converter import calibration_inputs, float_tflit
 from dermedge.convert.to_tflite.form import INT8_QAT, Form
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import write_bytes
+from dermedge.edge.model.associated import attach_file
 from dermedge.edge.model.manifest import Manifest, attach
 
 __all__ = ["Conversion", "better", "convert_to_form", "explain"]
@@ -46,6 +47,10 @@ class Conversion:
     parity: Parity
     acceptance: Acceptance
     invoke_ms: float
+
+    def with_file(self, name: str, content: bytes) -> Conversion:
+        """The same with one more associated file in the model."""
+        return replace(self, model=attach_file(self.model, name, content))
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.

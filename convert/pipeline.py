@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
@@ -25,6 +25,7 @@ from dermedge.convert.request import SEARCH, ConversionRequest, check_request
 from dermedge.convert.search import SearchResult, int8_forms, mixed_form, search_forms, try_forms
 from dermedge.convert.to_tflite.form import Form
 from dermedge.edge.errors import OptionError, StorageError
+from dermedge.train.data.learned import LEARNED_NAME
 from dermedge.train.fit.run_folder import RunFolder
 
 __all__ = ["Delivery", "convert_model"]
@@ -65,6 +66,8 @@ def convert_model(
     check_request(request)
     source = _load(request, show_progress)
     result = _convert(source, request, show_progress, log)
+    if source.learned:
+        result = replace(result, best=result.best.with_file(LEARNED_NAME, source.learned))
     page = save_report(result, source, request)
     if result.delivered:
         _save(result, request)

@@ -59,6 +59,8 @@ class ConversionInput:
         validated_by: for a network that was retrained on train and validation: the run by the same recipe that
             was trained without the validation photos. It is converted too, and its file fits temperature and
             thresholds.
+        learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty
+            where they are not known.
     """
 
     network: Network
@@ -67,6 +69,7 @@ class ConversionInput:
     proof: ProofSet
     manifest: Manifest
     validated_by: ConversionInput | None = None
+    learned: bytes = b""
 
 
 def make_proof_set(

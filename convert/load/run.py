@@ -21,6 +21,7 @@ from dermedge.convert.load.conversion_input import (
 from dermedge.convert.load.network import Network, network_of
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.learned import learned_photos
 from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.networks import add_to_logits
@@ -98,6 +99,7 @@ def load_run(
         proof,
         replace(manifest, data_digest=config.data_digest, metrics=adjustment.metrics),
         validated_by,
+        learned_photos(photos.training),
     )
 
 

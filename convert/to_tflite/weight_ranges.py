@@ -81,7 +81,7 @@ def _step(ends: Range, steps: int) -> float:
     """The scale of an activation, whose range always holds 0."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     spread = high - low if steps == INT8_STEPS else 2 * max(high, -low)
-    return spread / steps or np.finfo(np.float32).tiny
+    return spread / steps or float(np.finfo(np.float32).tiny)
 
 
 def _constant(root: schema.ModelT, index: int) -> NDArray[np.float32] | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import re
+import struct
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+import zlib
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ __all__ = [
     "MANIFEST_VERSION",
     "Manifest",
     "attach",
+    "check_network",
     "digest",
     "read_associated_labels",
     "read_manifest",
@@ -28,10 +32,41 @@ __all__ = [
 _MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
+# The most that is unpacked of one file in the zip; golden answers of 1,000 classes take about 1 MB.
+_MAX_UNPACKED_BYTES = 8 << 20
+_MAX_DEPTH = 32
+# Read in pieces, so that a model is never in memory twice.
+_PIECE_BYTES = 1 << 20
+_TYPES: dict[str, Any] = {
+    "labels": list | tuple,
+    "input_size": int,
+    "quantization": str,
+    "architecture": str,
+    "preprocessing": str,
+    "none_label": str | None,
+    "metrics": dict,
+    "parity": dict,
+    "tools": dict,
+    "data_digest": str | None,
+    "command": str | None,
+    "licence": str | None,
+    "network_sha256": str | None,
+}
 # A fixed stamp, so that two equal conversions give equal bytes.
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# What zipfile raises for a damaged zip, for packing or encryption that it does not know, and for wrong text.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    UnicodeDecodeError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 # The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
+_BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -56,6 +91,8 @@ class Manifest:
         licence: of the weights.
         tools: versions of the packages that made it.
         golden: its answers to the pictures of `dermedge.edge.model.golden`, or empty.
+        network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in files of
+            before it did.
     """
 
     labels: tuple[str, ...]
@@ -73,6 +110,7 @@ class Manifest:
     licence: str | None = None
     tools: dict[str, str] = field(default_factory=dict)
     golden: dict[str, Any] = field(default_factory=dict)
+    network_sha256: str | None = None
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:
@@ -88,17 +126,43 @@ class Manifest:
         """
         try:
             values = json.loads(text)
+            _check_depth(values)
             known = {one.name for one in fields(cls)}
             manifest = cls(**{key: value for key, value in values.items() if key in known})
+            _check_types(manifest)
             labels = tuple(str(label) for label in manifest.labels)
             _check_temperature(manifest.temperature)
             _check_thresholds(manifest.thresholds, labels, manifest.none_label)
             _part(manifest.golden, "golden")
             return cls(**{**manifest.__dict__, "labels": labels})
+        except RecursionError as error:
+            raise ModelError(f"the manifest in '{source}' is nested too deep; convert it again") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"the manifest in '{source}' cannot be read ({error}); convert it again"
             ) from error
+
+
+def _check_depth(values: Any) -> None:
+    """Raises ValueError where objects and lists lie deeper in one another than any manifest needs."""
+    layer = [values]
+    for _ in range(_MAX_DEPTH):
+        layer = [
+            child
+            for one in layer
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+    if layer:
+        raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raises ValueError where a value is of another type than the field says."""
+    for name, types in _TYPES.items():
+        value = getattr(manifest, name)
+        if isinstance(value, bool) or not isinstance(value, types):
+            raise ValueError(f"{name} is {value!r:.40}")
 
 
 def _check_temperature(temperature: Any) -> None:
@@ -145,21 +209,30 @@ def strip(model: bytes) -> bytes:
     """The flatbuffer alone, without an appended zip."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
-            starts = [info.header_offset for info in archive.infolist()]
-    except zipfile.BadZipFile:
+            return model[: _network_bytes(archive, len(model))]
+    except _ZIP_ERRORS:
         return model
-    return model[: min(starts)] if starts else model
+
+
+def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
+    """How many bytes of a file lie before its zip."""
+    return min((info.header_offset for info in archive.infolist()), default=file_bytes)
 
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
-    """The model with the manifest and its labels appended; one that was there is replaced."""
-    buffer = io.BytesIO(strip(model))
+    """The model with the manifest and its labels appended; one that was there is replaced.
+
+    The manifest gets the SHA-256 of the network.
+    """
+    network = strip(model)
+    manifest = replace(manifest, network_sha256=hashlib.sha256(network).hexdigest())
+    buffer = io.BytesIO(network)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         for name, text in (
             (LABELS_NAME, "\n".join(manifest.labels) + "\n"),
             (_MANIFEST_NAME, manifest.to_json()),
         ):
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), text)
+            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
     return buffer.getvalue()
 
 
@@ -171,30 +244,71 @@ def read_manifest(path: Path | str) -> Manifest | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(_MANIFEST_NAME).decode()
-    except KeyError:
-        return None
+            text = _unpack(archive, _MANIFEST_NAME, path).decode()
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+    except (KeyError, *_ZIP_ERRORS) as error:
         # without its manifest a file would answer without thresholds, by the numbers of its classes
-        if _BEGUN_ZIP.search(Path(path).read_bytes()):
+        begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
+        if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
         return None
     return Manifest.from_json(text, path)
 
 
+def check_network(path: Path) -> None:
+    """Checks the network of a file against the digest in its manifest; a file without either passes.
+
+    Raises:
+        ModelError: the network's bytes are not those that the manifest was written for, or the manifest is damaged.
+    """
+    manifest = read_manifest(path)
+    if manifest is None or manifest.network_sha256 is None:
+        return
+    if manifest.network_sha256 != _network_digest(path):
+        raise ModelError(
+            f"'{path}' is damaged: its network is not the one that its manifest was written for "
+            "(the SHA-256 differs); copy it again, or convert it again"
+        )
+
+
+def _network_digest(path: Path) -> str:
+    """SHA-256 of a file before its zip."""
+    with zipfile.ZipFile(path) as archive:
+        left = _network_bytes(archive, path.stat().st_size)
+    made = hashlib.sha256()
+    with path.open("rb") as handle:
+        while left > 0 and (piece := handle.read(min(left, _PIECE_BYTES))):
+            made.update(piece)
+            left -= len(piece)
+    return made.hexdigest()
+
+
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
-    """The lines of ``labels.txt`` in a .tflite of any maker, or None."""
+    """The lines of ``labels.txt`` in a .tflite of any maker, or None.
+
+    Raises:
+        ModelError: it would unpack to more than a label file has.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".txt")]
             if not names:
                 return None
             name = LABELS_NAME if LABELS_NAME in names else names[0]
-            return tuple(archive.read(name).decode().splitlines())
-    except (zipfile.BadZipFile, UnicodeDecodeError, OSError):
+            return tuple(_unpack(archive, name, path).decode().splitlines())
+    except (*_ZIP_ERRORS, OSError):
         return None
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, path: Path | str) -> bytes:
+    """A file of a zip, if it is not too large: zipfile unpacks no more than the size that the zip states."""
+    size = archive.getinfo(name).file_size
+    if size > _MAX_UNPACKED_BYTES:
+        raise ModelError(
+            f"'{name}' in '{path}' would unpack to {size:,} bytes; more than {_MAX_UNPACKED_BYTES:,} are not read"
+        )
+    return archive.read(name)
 
 
 def digest(path: Path | str) -> str:

@@ -19,10 +19,12 @@ from dermedge.convert.to_tflite.converter import input_ends, to_tflite
 from dermedge.convert.to_tflite.form import INT8_PTQ, Form
 from dermedge.convert.to_tflite.share_buffers import share_buffers
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import normalize, to_input
+from dermedge.train.data.learned import LEARNED_NAME, count_learned
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
 from dermedge.train.fit.sampling import class_shares
@@ -53,6 +55,19 @@ def adjustment(manifest: Manifest, run: Path) -> np.ndarray:
     training = [photo for photo in RunFolder(run).photos() if photo.split == "train"]
     strength: float = manifest.metrics["logit_adjustment"]
     return -strength * np.log(class_shares(training, manifest.labels))
+
+
+def test_the_file_knows_the_photos_that_its_network_has_learned_from(
+    converted: dict[str, Path], trained_run: Path
+) -> None:
+    learned = read_associated(converted["int8-ptq"], LEARNED_NAME)
+    assert learned is not None
+    by_split = {
+        split: [Path(photo.path) for photo in RunFolder(trained_run).photos() if photo.split == split]
+        for split in ("train", "val", "test")
+    }
+    counts = {split: count_learned(learned, paths) for split, paths in by_split.items()}
+    assert counts == {"train": len(by_split["train"]), "val": 0, "test": 0}
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

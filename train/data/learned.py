@@ -18,7 +18,10 @@ from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo, content_digest
 from dermedge.train.data.photo_names import published_id
 
-__all__ = ["count_learned", "learned_photos"]
+__all__ = ["LEARNED_NAME", "count_learned", "learned_photos"]
+
+# The associated file of a model.
+LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
 

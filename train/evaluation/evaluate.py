@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import DataError, OptionError, PictureError
+from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
@@ -60,6 +62,8 @@ class EvaluatedModel:
         temperature: of its manifest.
         thresholds: of its manifest.
         facts: what else is known of it, for people.
+        learned: the photos that it has learned from, as `dermedge.train.data.learned` packs them; None where the
+            model does not say.
         logits: of a few uint8 [h, w, 3] BGR frames: float64 [n, K].
         heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
             1, or None.
@@ -71,6 +75,7 @@ class EvaluatedModel:
     temperature: float
     thresholds: dict[str, Any]
     facts: dict[str, str]
+    learned: bytes | None
     logits: Callable[[Sequence[Frame]], Floats]
     heat: Callable[[Frame], NDArray[np.float32] | None]
 
@@ -107,10 +112,15 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Scored:
-    """One model with its answers, figures and worst mistakes."""
+    """One model with its answers, figures and worst mistakes.
+
+    Attributes:
+        learned: how many of the photos it has learned from; None where the model does not say.
+    """
 
     name: str
     facts: dict[str, str]
+    learned: int | None
     answers: Answers
     card: Card
     mistakes: list[Mistake]
@@ -203,6 +213,7 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
         classifier.temperature,
         _renamed(classifier.thresholds, given),
         facts,
+        read_associated(classifier.path, LEARNED_NAME),
         lambda frames: np.array([classifier.predict(frame).logits for frame in frames]),
         lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
     )
@@ -247,6 +258,7 @@ def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
         1.0,
         {},
         {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
+        learned_photos(photo for photo in run.photos() if photo.split == "train"),
         logits,
         lambda frame: None,
     )
@@ -283,7 +295,14 @@ def evaluate(
     truth = Truth.of(photos, first.labels, first.none_label, critical)
     answers = [one.answers(found) for one, found in zip(evaluated, logits, strict=True)]
     models = tuple(
-        Scored(one.name, one.facts, found, make_card(truth, found), _mistakes(one, found, truth, photos))
+        Scored(
+            one.name,
+            one.facts,
+            None if one.learned is None else count_learned(one.learned, [photo.path for photo in photos]),
+            found,
+            make_card(truth, found),
+            _mistakes(one, found, truth, photos),
+        )
         for one, found in zip(evaluated, answers, strict=True)
     )
     comparisons = tuple(

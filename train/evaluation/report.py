@@ -117,6 +117,7 @@ def _model_json(model: Scored) -> dict[str, Any]:
     return {
         "name": model.name,
         "facts": model.facts,
+        "learned_photos": model.learned,
         "temperature": model.answers.temperature,
         "thresholds": model.answers.thresholds,
         "figures": _scores_json(card.figures),
@@ -190,6 +191,11 @@ def cautions(evaluation: Evaluation) -> list[str]:
         elif lesions < FEW_LESIONS:
             found.append(f"'{label}' has {lesions} lesions here, too few to judge its recall")
     for model in evaluation.models:
+        if model.learned:
+            found.append(
+                f"{model.name} has learned from {model.learned} of these {len(evaluation.photos)} photos: its figures "
+                "are better than on new ones"
+            )
         sets = model.answers.sets
         if sets is not None and sets.all(axis=1).mean() > MOST_FULL_SETS:
             found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -19,9 +20,12 @@ pytest.importorskip("jinja2")
 
 import dermedge
 from dermedge import cli
+from dermedge.edge.model.associated import attach_file
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.learned import LEARNED_NAME, learned_photos
 from dermedge.train.evaluation import evaluate as evaluation_module
 from dermedge.train.evaluation.figures import FIGURES
 
@@ -234,6 +238,26 @@ def test_the_critical_class_is_the_data_s(
     assert "missed photos of the critical class" in page.text.lower() or "red sensitivity" in page.text
     assert run(*asked, "pink") == 2
     assert "--critical is 'pink', which is not a class. Known: brown, red" in capsys.readouterr().err
+
+
+def test_photos_that_a_model_has_learned_from_are_counted(
+    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = sorted(lesions.rglob("*.png"))
+    digests = [hashlib.sha256(photo.read_bytes()).hexdigest()[:16] for photo in photos[:3]]
+    # without a digest the photo itself is read
+    learned = learned_photos(
+        Photo(str(photo), photo.stem, "", "", "", "", "", digest=digest)
+        for photo, digest in zip(photos[:4], [*digests, ""], strict=True)
+    )
+    path = tmp_path / "learned.tflite"
+    path.write_bytes(attach_file(model_path.read_bytes(), LEARNED_NAME, learned))
+    assert run(path, model_path, "--data", lesions, "--output", tmp_path / "out") == 0
+    caution = "learned has learned from 4 of these 36 photos"
+    assert f"caution: {caution}" in capsys.readouterr().out
+    values, page = report(tmp_path / "out")
+    assert [model["learned_photos"] for model in values["models"]] == [4, None]
+    assert caution in page.text
 
 
 def test_a_photo_that_cannot_be_decoded_is_counted_and_the_others_are_scored(
