@@ -347,3 +347,14 @@ def test_a_class_folder_of_another_name_contradicts_nothing(tmp_path: Path, lesi
         )
     (tmp_path / "set" / "table.csv").write_text(HAM + "\n".join(f"H{n},ISIC_{n:07},nv" for n in range(4)))
     assert by_kind(run_audit([tmp_path / "set"])) == {}
+
+
+@pytest.mark.parametrize(("side", "is_small"), [(79, True), (80, False)])
+def test_a_set_is_small_below_half_the_usual_size(
+    tmp_path: Path, lesion: Draw, side: int, is_small: bool
+) -> None:
+    for number, source in enumerate("abc"):
+        size = side if source == "b" else 160
+        photo = cv2.resize(lesion(number), (size, size))
+        save(tmp_path / "sets" / source / "train" / "nevus" / f"{number}.png", photo)
+    assert ("small set" in by_kind(run_audit([tmp_path / "sets"]))) == is_small
