@@ -18,7 +18,7 @@ pytest.importorskip("tf_keras")
 from dermedge.train.fit.batches import Teacher, TrainingBatches
 from dermedge.train.fit.recipe import Augmentation, Recipe
 
-LABEL_SMOOTHING, TEACHER_SHARE = 0.05, 0.5
+LABEL_SMOOTHING, TEACHER_SHARE = 0.05, 0.25
 
 
 def photos(counts: dict[tuple[str, str], int]) -> list[Photo]:
@@ -124,7 +124,7 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
         shown.append(pictures)
         return np.full((len(pictures), 2), 0.5, np.float32)
 
-    taught = batches(0, teacher)
+    taught = batches(0, teacher, Recipe(teacher_share=TEACHER_SHARE))
     pictures, mixed = taught[0]
     assert np.array_equal(pictures, blended)
     assert np.array_equal(shown[0], blended), "the teacher sees what the student sees"

@@ -59,7 +59,8 @@ def whole_run(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return run
 
 
-@pytest.mark.parametrize("stop_after", [1, 4])
+# a stop within the float stage: test_resume.py
+@pytest.mark.parametrize("stop_after", [4])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     whole_run: Path,
     labelled_set: Path,
@@ -247,7 +248,7 @@ def test_a_class_with_two_photos_is_refused(
         for photo in sorted((labelled_set / name).iterdir())[:count]:
             (tmp_path / "set" / name / photo.name).write_bytes(photo.read_bytes())
     assert start(tmp_path / "set", tmp_path / "run") == 2
-    assert "class 'red' has 2 photos of 2 lesions" in capsys.readouterr().err
+    assert "class 'red' has 2 photos" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -262,5 +263,5 @@ def test_a_run_is_evaluated_on_its_validation_split(
     told = float(last["val_balanced_accuracy"])
     figures = values["models"][0]["figures"]
     assert figures["balanced_accuracy"]["value"] == pytest.approx(told, abs=1e-4)
-    assert re.search(rf"balanced accuracy, all classes +{told:.3f} ", capsys.readouterr().out)
+    assert re.search(rf"balanced accuracy.* {told:.3f}\b", capsys.readouterr().out)
     assert (tmp_path / "scores" / "evaluation.html").stat().st_size > 5000
