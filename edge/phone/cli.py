@@ -9,16 +9,9 @@ from pathlib import Path
 
 from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.phone.authority import authority_folder, make_context, open_authority
 from dermedge.edge.phone.build import build_app
-from dermedge.edge.phone.serve import (
-    LOOPBACK,
-    authority_folder,
-    load_files,
-    make_context,
-    make_server,
-    open_authority,
-    trust_files,
-)
+from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_files
 
 __all__ = ["main"]
 
@@ -58,7 +51,7 @@ def _serve(options: argparse.Namespace) -> None:
         return
     import segno
 
-    authority = open_authority(authority_folder())
+    authority = open_authority(authority_folder(), options.host)
     with make_server(files, options.host, options.port, make_context(authority, options.host)) as server:
         url = f"https://{_in_url(options.host)}:{server.server_port}/"
         trust_port = server.server_port + 1 if options.port else 0
@@ -68,7 +61,11 @@ def _serve(options: argparse.Namespace) -> None:
             print(f"1. on the phone: {trust_url}   (the code above; how to trust this machine, once)")
             print(f"2. then:         {url}")
             print(f"SHA-256 of the certificate authority: {authority.fingerprint}")
-            print(f"Its key lies in {authority_folder()}. Ctrl-C ends it.", flush=True)
+            print(
+                f"It vouches for {options.host} alone, for a year; its key lies in {authority_folder()}. "
+                "Ctrl-C ends it.",
+                flush=True,
+            )
             threading.Thread(target=trust.serve_forever, daemon=True).start()
             server.serve_forever()
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import mimetypes
-import os
 import ssl
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape
 from http import HTTPStatus
@@ -21,22 +17,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dermedge.edge.errors import OptionError, StorageError
-from dermedge.edge.files import storage_error, write_bytes
+from dermedge.edge.errors import OptionError
+from dermedge.edge.phone.authority import Authority
 
 __all__ = [
     "AUTHORITY_PATH",
     "HEADERS",
     "LOOPBACK",
-    "Authority",
     "FileHandler",
     "ServedFile",
-    "authority_folder",
     "load_files",
-    "make_context",
     "make_file",
     "make_server",
-    "open_authority",
     "trust_files",
 ]
 
@@ -65,8 +57,6 @@ HEADERS = {
 _READ_TIMEOUT_S = 30
 # Why an address that is this machine's cannot be listened on.
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
-# iOS takes no longer ones.
-_CERTIFICATE_DAYS = 397
 AUTHORITY_PATH = "/dermedge-ca.crt"
 
 
@@ -83,25 +73,6 @@ class ServedFile:
     content: bytes
     gzipped: bytes | None
     type: str
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority of this machine alone, which a phone can be told to trust.
-
-    Attributes:
-        certificate: in PEM.
-        key: in PEM; whoever has it can pose as any web site to a phone that trusts the certificate.
-    """
-
-    certificate: bytes
-    key: bytes
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the certificate, as phones show it."""
-        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.decode())).hexdigest().upper()
-        return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
 def load_files(folder: Path) -> dict[str, ServedFile]:
@@ -197,59 +168,6 @@ def make_server(
         # the handshake is that of the connection's own thread, so that a silent peer holds up nobody
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
-
-
-def authority_folder() -> Path:
-    """Where the certificate authority of this machine is kept."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "dermedge" / "phone"
-
-
-def open_authority(folder: Path) -> Authority:
-    """The certificate authority of a folder; one is made where there is none, readable by its owner alone.
-
-    Raises:
-        StorageError: it cannot be read or written.
-        ModuleNotFoundError: trustme is not installed.
-    """
-    import trustme
-
-    certificate, key = folder / "ca.pem", folder / "ca.key"
-    try:
-        if certificate.is_file() and key.is_file():
-            return Authority(certificate.read_bytes(), key.read_bytes())
-        made = trustme.CA(organization_name="dermedge on this machine")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with suppress(FileNotFoundError):
-            key.unlink()
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-            handle.write(made.private_key_pem.bytes())
-        write_bytes(certificate, made.cert_pem.bytes())
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    return Authority(made.cert_pem.bytes(), made.private_key_pem.bytes())
-
-
-def make_context(authority: Authority, host: str) -> ssl.SSLContext:
-    """What a server needs to be trusted by the name or address ``host``.
-
-    Raises:
-        OptionError: ``host`` can have no certificate.
-        StorageError: the authority is damaged.
-    """
-    import trustme
-
-    try:
-        ca = trustme.CA.from_pem(authority.certificate, authority.key)
-    except ValueError as error:
-        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'") from error
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        ends = datetime.now(UTC) + timedelta(days=_CERTIFICATE_DAYS)
-        ca.issue_cert(host, not_after=ends).configure_cert(context)
-    except ValueError as error:
-        raise OptionError(f"'{host}' can have no certificate ({error}); give a name or an address") from error
-    return context
 
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:

@@ -32,7 +32,7 @@ def visit(
     """What https.mjs saw, with an authority that was made for it."""
     if shutil.which("certutil") is None:
         pytest.skip("no certutil; `make test-phone` installs it where it can")
-    for module in ("trustme", "segno"):
+    for module in ("cryptography", "segno"):
         pytest.importorskip(module)
     data: Path = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,246 @@
+"""A certificate authority for one host, so that a phone can trust what this machine serves there, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+import ssl
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dermedge.edge.errors import MissingExtra, OptionError, StorageError
+from dermedge.edge.files import storage_error, write_bytes
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+__all__ = ["Authority", "authority_folder", "make_context", "open_authority"]
+
+_VALID_DAYS = 365
+# Clocks of phones may be behind by this much.
+_CLOCK_SLACK = timedelta(hours=1)
+# One that ends sooner is replaced.
+_LEAST_LEFT = timedelta(days=1)
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
+)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority that can vouch for one host, for a year, and not through another authority.
+
+    Attributes:
+        certificate: in PEM.
+        key: in PEM; whoever has it can pose as this host to a phone that trusts the certificate.
+    """
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, as phones show it."""
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.decode())).hexdigest().upper()
+        return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+
+
+def authority_folder() -> Path:
+    """Where the certificate authorities of this machine are kept."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "dermedge" / "phone"
+
+
+def open_authority(folder: Path, host: str) -> Authority:
+    """The certificate authority of a folder for ``host``; one is made where there is none or it ends within a day.
+
+    Its key is readable by its owner alone. An authority that an earlier version made, which was valid for any web site,
+    is deleted.
+
+    Raises:
+        OptionError: ``host`` can have no certificate.
+        StorageError: it cannot be read or written, or is damaged.
+        MissingExtra: cryptography is not installed.
+    """
+    _need_cryptography()
+    names = _names(host)
+    stem = re.sub(r"[^a-z0-9.-]", "_", host.lower())
+    certificate, key = folder / f"{stem}.pem", folder / f"{stem}.key"
+    try:
+        for old in (folder / "ca.pem", folder / "ca.key"):
+            old.unlink(missing_ok=True)
+        if certificate.is_file() and key.is_file():
+            found = Authority(certificate.read_bytes(), key.read_bytes())
+            if _loaded(found)[0].not_valid_after_utc - datetime.now(UTC) > _LEAST_LEFT:
+                return found
+        made = _make(host, names)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):
+            key.unlink()
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            handle.write(made.key)
+        write_bytes(certificate, made.certificate)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return made
+
+
+def make_context(authority: Authority, host: str) -> ssl.SSLContext:
+    """What a server needs to be trusted by the name or address ``host``: a certificate as old as the authority.
+
+    Raises:
+        OptionError: ``host`` can have no certificate.
+        StorageError: the authority is damaged.
+        MissingExtra: cryptography is not installed.
+    """
+    _need_cryptography()
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    names = _names(host)
+    issuer, issuer_key = _loaded(authority)
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        _builder(key, x509.Name([]), issuer.subject, issuer.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([names[0]]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+        )
+    )
+    return _context(_signed(builder, issuer_key), key)
+
+
+def _need_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise MissingExtra("cryptography", "phone") from error
+
+
+def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
+    """Of a host: its name in a certificate, what an authority is permitted to vouch for, and what not.
+
+    A constraint speaks of its own kind of name alone (RFC 5280, 4.2.1.10): without the third part, an authority for an
+    address could vouch for any domain.
+
+    Raises:
+        OptionError: it is neither an address nor a name.
+    """
+    from cryptography import x509
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        if not _HOST_NAME.match(name):
+            raise OptionError(
+                f"'{host}' can have no certificate; give a name or an address as --host"
+            ) from None
+        everywhere = [x509.IPAddress(ipaddress.ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
+        return x509.DNSName(name), [x509.DNSName(name)], [*everywhere]
+    network = ipaddress.ip_network(address)
+    return x509.IPAddress(address), [x509.IPAddress(network)], [x509.DNSName("")]
+
+
+def _make(
+    host: str, names: tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]
+) -> Authority:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    title = f"dermedge for {host}"[:64]
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, title)])
+    _, permitted, excluded = names
+    builder = (
+        _builder(key, subject, subject, datetime.now(UTC) + timedelta(days=_VALID_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.NameConstraints(permitted, excluded), critical=True)
+        .add_extension(_usage(key_cert_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Authority(_signed(builder, key), private)
+
+
+def _builder(
+    key: EllipticCurvePrivateKey, subject: x509.Name, issuer: x509.Name, ends: datetime
+) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - _CLOCK_SLACK)
+        .not_valid_after(ends)
+    )
+
+
+def _usage(digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _signed(builder: x509.CertificateBuilder, issuer_key: EllipticCurvePrivateKey) -> bytes:
+    """The certificate in PEM."""
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
+    """Certificate and key; raises StorageError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        certificate = x509.load_pem_x509_certificate(authority.certificate)
+        key = serialization.load_pem_private_key(authority.key, password=None)
+    except ValueError as error:
+        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'")
+    return certificate, key
+
+
+def _context(certificate: bytes, key: EllipticCurvePrivateKey) -> ssl.SSLContext:
+    """A server's context with this certificate; `ssl` reads it from a file alone, which is removed at once."""
+    from cryptography.hazmat.primitives import serialization
+
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "server.pem"
+        path.write_bytes(certificate + private)
+        context.load_cert_chain(path)
+    return context
