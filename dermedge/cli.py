@@ -92,8 +92,11 @@ def run_command(command: Callable[[], int]) -> int:
 
 
 def fail(message: str) -> int:
-    """Prints one line on standard error; returns exit status 2."""
-    print(f"dermedge: error: {message}", file=sys.stderr)
+    """Prints a message on standard error; returns exit status 2."""
+    from dermedge.edge.printable import printable
+
+    shown = "\n".join(map(printable, message.splitlines()))
+    print(f"dermedge: error: {shown}", file=sys.stderr)
     return 2
 
 

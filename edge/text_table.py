@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dermedge.edge.printable import printable
+
 __all__ = ["NOT_MEASURED", "TABLE_WIDTH", "TextTable", "aligned_lines", "csv_of", "measured"]
 
 NOT_MEASURED = "not measured"
@@ -39,12 +41,13 @@ class TextTable:
 
 
 def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -> list[str]:
-    """Rows of equally many cells as lines; the first column is aligned to the left, the others to the right.
+    """Rows of equally many cells as printable lines; the first column is aligned to the left, the others to the right.
 
     Args:
         rows: at least one.
         max_width: characters that a line may have; the first column is shortened in its middle to fit.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if max_width is not None:
         others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)

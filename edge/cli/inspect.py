@@ -14,8 +14,15 @@ from dermedge.edge.cli.arguments import make_parser
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
 from dermedge.edge.model.golden import IMAGE_COUNT
-from dermedge.edge.model.manifest import Manifest, digest, read_associated_labels, read_manifest
+from dermedge.edge.model.manifest import (
+    Manifest,
+    check_network,
+    digest,
+    read_associated_labels,
+    read_manifest,
+)
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.printable import printable
 
 __all__ = ["Inspection", "as_text", "inspect_model", "main"]
 
@@ -64,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(_as_json(inspection), indent=1))
     else:
         for line in as_text(inspection):
-            print(line)
+            print(printable(line))
     return 0
 
 
@@ -79,6 +86,7 @@ def inspect_model(path: Path) -> Inspection:
         model = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
+    check_network(path)
     graph = read_graph(model, path)
     manifest = read_manifest(path)
     labels = manifest.labels if manifest else read_associated_labels(path)
@@ -111,6 +119,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
         yield _line("manifest", f"none of dermedge; {labels}")
         return
     values = asdict(inspection.manifest)
+    values["network_sha256"] = values["network_sha256"] or "no digest"
     if values["golden"]:
         values["golden"] = (
             f"its answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats them"

@@ -19,6 +19,7 @@ from dermedge.edge.files import check_file, check_writable, write_bytes, write_t
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.photos import encode_image, find_pictures
 from dermedge.edge.pipeline import classify_frames
+from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.paint import paint_classification
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = _FORMATS[options.format](classifications, classifier.labels, paths, options.sets)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
-        print(f"dermedge: error: {error}", file=sys.stderr)
+        print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
     return 2 if unreadable else 0
 
 
@@ -103,7 +104,7 @@ def _table(
     second = max(len("label"), *(len(label) for label in labels))
     header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
     start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
-    yield f"{start}  {header}{'  set' if sets else ''}"
+    yield printable(f"{start}  {header}{'  set' if sets else ''}")
     for classification in classifications:
         values = "  ".join(
             f"{value:>{max(len(label), 6)}.4f}"
@@ -114,7 +115,7 @@ def _table(
         chosen = (
             "" if classification.prediction_set is None else f"  {set_line(classification.prediction_set)}"
         )
-        yield (
+        yield printable(
             f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
             f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
         )
@@ -185,12 +186,12 @@ def _print_or_write(
     """Prints lines as they come, or writes them all at the end, unless no photo could be read."""
     if output is None:
         for line in lines:
-            print(line, flush=True)
+            print(printable(line) if sys.stdout.isatty() else line, flush=True)
         return
     content = "".join(f"{line}\n" for line in lines)
     if len(unreadable) < count:
         write_text(output, content)
-        print(f"{count - len(unreadable)} predictions written to {output}")
+        print(f"{count - len(unreadable)} predictions written to {printable(str(output))}")
 
 
 def _refuse_equal_names(paths: Sequence[Path]) -> None:

@@ -31,6 +31,7 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
 from dermedge.edge.photos import WRITTEN_SUFFIXES, encode_image
 from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.printable import printable
 from dermedge.edge.results import FrameResult
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import FLIPS
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     if failure:
-        print(f"dermedge: error: {failure}", file=sys.stderr)
+        print(f"dermedge: error: {printable(str(failure))}", file=sys.stderr)
     return 1 if failure else 0
 
 
@@ -173,7 +174,7 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
         print(text, file=stream)
     if save is not None and session.best is not None:
         write_bytes(save, encode_image(paint_classification(session.best), save.suffix))
-        print(f"saved {save}", file=stream)
+        print(f"saved {printable(str(save))}", file=stream)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.views.text import notes_line, set_line
 
@@ -89,7 +90,7 @@ def summary(session: Session) -> str:
         f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
-        f"last: {last.label} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
+        f"last: {printable(last.label)} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
     )
 
 

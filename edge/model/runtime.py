@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, ModelError, OptionError
+from dermedge.edge.model.manifest import check_network
 from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
 
 __all__ = [
@@ -92,7 +93,8 @@ def open_interpreter(
     """An interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
 
     Raises:
-        ModelError: the file is missing, truncated, no .tflite, or refused by the runtime.
+        ModelError: the file is missing, truncated, no .tflite, refused by the runtime, or not the network that its
+            manifest was written for.
         OptionError: an unknown runtime, or fewer than one thread.
     """
     if num_threads < 1:
@@ -100,6 +102,7 @@ def open_interpreter(
     path = Path(model)
     if not path.is_file():
         raise ModelError(f"there is no model file '{path}'")
+    check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)
     if name == "tflite-runtime" and not zipfile.is_zipfile(path):

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.views.colours import colour_of
 from dermedge.edge.views.text import (
@@ -98,7 +99,7 @@ def plain_line(result: FrameResult) -> str:
         rate_line(result.fps, result.temperature_c),
         f"age {classification.frame_age_ms:.0f} ms" if classification else "",
         f"dropped {result.counts.dropped}",
-        frame.name if frame else "",
+        printable(frame.name) if frame else "",
     ]
     return "  ".join(filter(None, parts))
 
@@ -176,7 +177,7 @@ def _panel_lines(result: FrameResult, columns: int) -> list[str]:
             ("postprocess", f"{timing.postprocess_ms:.1f} ms"),
             ("end to end", f"{result.classification.end_to_end_ms:.1f} ms"),
         ]
-    name = result.frame.name if result.frame else ""
+    name = printable(result.frame.name) if result.frame else ""
     return [
         *_head(result, columns),
         "",

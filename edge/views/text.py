@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dermedge.edge.printable import printable
 from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
 from dermedge.edge.states import ANSWERED
 
@@ -28,7 +29,7 @@ _NOT_RULED_OUT = "* "
 
 def answer_line(classification: Classification) -> str:
     """The label with its probability, as in "nevus  84%"."""
-    return f"{classification.label}  {classification.prediction.probability:.0%}"
+    return f"{printable(classification.label)}  {classification.prediction.probability:.0%}"
 
 
 def title_of(result: FrameResult) -> str:
@@ -48,7 +49,7 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 def hint_line(result: FrameResult) -> str:
     """The notes on an answer and the hint for the user; often empty."""
     notes = notes_line(result.classification) if result.classification and result.state in ANSWERED else ""
-    return ", ".join(filter(None, (notes, result.hint)))
+    return ", ".join(filter(None, (notes, printable(result.hint))))
 
 
 def notes_line(classification: Classification) -> str:
@@ -57,13 +58,13 @@ def notes_line(classification: Classification) -> str:
     if classification.is_uncertain and classification.label != UNCERTAIN:
         notes.append(UNCERTAIN)
     if classification.prediction.alert:
-        notes.append(f"{classification.prediction.alert} alert")
+        notes.append(f"{printable(classification.prediction.alert)} alert")
     return ", ".join(notes)
 
 
 def set_line(chosen: Sequence[str]) -> str:
     """A prediction set in braces: ``{melanoma, nevus}``."""
-    return f"{{{', '.join(chosen)}}}"
+    return f"{{{', '.join(map(printable, chosen))}}}"
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
@@ -79,7 +80,8 @@ def with_legend(text: str, classification: Classification | None) -> str:
 def name_line(classification: Classification, index: int) -> str:
     """The name of a class beside its bar, marked if the class is in the prediction set."""
     label = classification.labels[index]
-    return f"{_NOT_RULED_OUT}{label}" if label in (classification.prediction_set or ()) else label
+    mark = _NOT_RULED_OUT if label in (classification.prediction_set or ()) else ""
+    return f"{mark}{printable(label)}"
 
 
 def latency_line(classification: Classification, with_capture: bool = True) -> str:

@@ -15,7 +15,7 @@ pytest.importorskip("ai_edge_litert")
 from dermedge import cli
 from dermedge.edge.cli.inspect import as_text, inspect_model
 from dermedge.edge.model.flatbuffer import Operator
-from dermedge.edge.model.manifest import read_manifest, strip
+from dermedge.edge.model.manifest import attach, read_manifest, strip
 
 
 def test_text_and_json_tell_the_same_of_the_shipped_model(
@@ -97,3 +97,35 @@ def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["inspect", str(tmp_path / "gone.tflite")]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "gone.tflite': No such file" in line
+
+
+def test_escape_codes_in_labels_never_reach_a_terminal(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    labels = ("\x1b]0;owned\x07", "\x9b2J", *manifest.labels[2:])
+    path = tmp_path / "escape\x1b[31m.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), replace(manifest, labels=labels, thresholds={})))
+    assert cli.main(["inspect", str(path)]) == 0
+    assert cli.main(["inspect", str(tmp_path / "gone\x1b[31m.tflite")]) == 2
+    told = capsys.readouterr()
+    assert "\\x1b]0;owned" in told.out
+    assert "\\x1b[31m" in told.err
+    assert all(line.isprintable() for line in (told.out + told.err).splitlines())
+
+
+def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    content = bytearray(attach(model_path.read_bytes(), manifest))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    assert cli.main(["inspect", str(path)]) == 0
+    assert "network_sha256" in capsys.readouterr().out
+    content[1_000_000] ^= 1
+    path.write_bytes(content)
+    assert cli.main(["inspect", str(path)]) == 2
+    assert "m.tflite' is damaged" in capsys.readouterr().err

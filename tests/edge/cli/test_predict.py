@@ -205,3 +205,15 @@ def test_an_unknown_format_lists_the_known_ones(
 ) -> None:
     assert predict(model_path, pictures, "--format", "xml") == 2
     assert "table" in capsys.readouterr().err
+
+
+def test_escape_codes_in_file_names_never_reach_a_terminal(
+    model_path: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a\x1b[2J.png").write_bytes((pictures / "b.png").read_bytes())
+    (tmp_path / "b\x9b2J.png").write_text("no photo")
+    assert predict(model_path, tmp_path) == 2
+    told = capsys.readouterr()
+    assert "a\\x1b[2J.png" in told.out
+    assert "b\\x9b2J.png" in told.err
+    assert all(line.isprintable() for line in (told.out + told.err).splitlines())

@@ -1,5 +1,6 @@
 """A model file that describes itself."""
 
+import hashlib
 import json
 import zipfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ from dermedge.edge.model.manifest import (
     LABELS_NAME,
     Manifest,
     attach,
+    check_network,
     read_associated_labels,
     read_manifest,
     strip,
@@ -32,7 +34,7 @@ FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256))
 def test_a_manifest_comes_back_as_it_was_attached(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(attach(FLATBUFFER, MANIFEST))
-    assert read_manifest(path) == MANIFEST
+    assert read_manifest(path) == replace(MANIFEST, network_sha256=hashlib.sha256(FLATBUFFER).hexdigest())
 
 
 def test_the_flatbuffer_stays_in_front_as_it_was() -> None:
@@ -152,3 +154,72 @@ def test_a_threshold_for_none_needs_such_a_class() -> None:
 def test_keys_of_a_later_version_are_ignored() -> None:
     text = MANIFEST.to_json().replace('"architecture"', '"later": 1,\n "architecture"')
     assert Manifest.from_json(text, "x") == MANIFEST
+
+
+def network_path(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_network_is_the_one_that_its_manifest_was_written_for(tmp_path: Path) -> None:
+    whole = attach(FLATBUFFER, MANIFEST)
+    check_network(network_path(tmp_path, whole))
+    changed = whole.replace(FLATBUFFER, FLATBUFFER[:-1] + b"?")
+    with pytest.raises(ModelError, match=r"m\.tflite' is damaged"):
+        check_network(network_path(tmp_path, changed))
+    with pytest.raises(ModelError, match=r"m\.tflite' is damaged"):
+        check_network(network_path(tmp_path, b"\0" + whole))
+
+
+def test_a_file_without_a_digest_or_a_manifest_passes(tmp_path: Path) -> None:
+    path = network_path(tmp_path, FLATBUFFER)
+    check_network(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("dermedge.json", MANIFEST.to_json())
+    check_network(path)
+    assert read_manifest(path) == MANIFEST
+
+
+def test_a_manifest_that_lost_its_name_is_not_one_without(tmp_path: Path) -> None:
+    whole = attach(FLATBUFFER, MANIFEST)
+    at = whole.rindex(b"dermedge.json")
+    with pytest.raises(ModelError, match="copy it again"):
+        read_manifest(network_path(tmp_path, whole[:at] + b"X" + whole[at + 1 :]))
+
+
+@pytest.mark.parametrize("name", ["dermedge.json", "labels.txt"])
+def test_a_zip_that_would_fill_the_memory_is_refused(tmp_path: Path, name: str) -> None:
+    path = network_path(tmp_path, FLATBUFFER)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(50_000_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ModelError, match="would unpack to 50,000,000 bytes") as refused:
+        read_manifest(path) if name == "dermedge.json" else read_associated_labels(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("depth", [40, 500, 200_000])
+def test_a_manifest_that_is_nested_deep_is_one_line(depth: int) -> None:
+    text = MANIFEST.to_json().replace('"metrics": {}', f'"metrics": {{"x": {"[" * depth}{"]" * depth}}}')
+    with pytest.raises(ModelError, match=r"x\.tflite.*nested") as refused:
+        Manifest.from_json(text, "x.tflite")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", "abc"),
+        ("input_size", "32"),
+        ("input_size", True),
+        ("quantization", 8),
+        ("metrics", []),
+        ("tools", "x"),
+        ("network_sha256", 1),
+    ],
+)
+def test_a_value_of_another_type_is_refused(key: str, value: Any) -> None:
+    damaged = json.dumps({**json.loads(MANIFEST.to_json()), key: value})
+    with pytest.raises(ModelError, match=rf"x\.tflite.*{key} is"):
+        Manifest.from_json(damaged, "x.tflite")
