@@ -123,9 +123,7 @@ def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) ->
             members[chain.names[0]].append((chain, known))
     unknown_names = [name for name in members if folder_kind(name) is FolderKind.NAME]
     with_parts = {
-        name
-        for name in unknown_names
-        if any(c.before_part and c.names[c.before_part :] for c, _ in members[name])
+        name for name in unknown_names if any(_holds_parts_of_classes(chain) for chain, _ in members[name])
     }
     tabled = {
         name for name in unknown_names if all(known and len(c.names) == 1 for c, known in members[name])
