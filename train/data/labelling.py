@@ -20,7 +20,8 @@ from dermedge.train.data.tables import PhotoFacts, Tables, read_tables
 __all__ = ["FOLDERS_TOO", "GROUP_SOURCES", "LabelledFiles", "class_folders", "label_files"]
 
 # What --groups-from takes.
-FOLDERS_TOO, _TABLES_ONLY = GROUP_SOURCES = ("auto", "table")
+GROUP_SOURCES = ("auto", "table")
+FOLDERS_TOO = GROUP_SOURCES[0]
 
 
 @dataclass(frozen=True)

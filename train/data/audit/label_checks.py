@@ -77,6 +77,7 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
+    """The two diagnoses of two photos that cannot be of one lesion."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 
@@ -85,12 +86,7 @@ def check_lesion_of_two_diagnoses(material: AuditMaterial) -> AuditFinding | Non
         "one lesion, two diagnoses",
         ERROR,
         "with photos under two diagnoses",
-        lesion_cases(
-            material,
-            lambda one, other: (
-                two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
-            ),
-        ),
+        lesion_cases(material, _two_truths),
         "Look them up at their publisher, or leave the lesions out, as 'dermedge data catalogue' does.",
         "lesion",
     )
