@@ -33,6 +33,9 @@ _V4L2_EXPOSURE_MANUAL = 1
 # A stream shows by this time after its first frame that it can be decoded.
 _PROOF_S = 1.5
 
+# Parts of a stream in a row that cannot be decoded, and the time that they may take, before the stream counts as lost.
+_MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
+
 # What the user should check when a source does not open.
 _CHECK_CAMERA = "is it connected, and free of other programs?"
 _CHECK_STREAM = "is the address right, and its server running?"
@@ -89,14 +92,19 @@ class LiveCapture(FrameSource):
             raise
 
     def read(self) -> Frame | None:
-        delivered, image = self._capture.read()
-        if not delivered or image is None:
+        image = self._image()
+        if image is None:
             raise SourceError(f"'{self._name}' stopped delivering frames after {self._number}")
         self._number += 1
         return live_frame(as_bgr(image), self._number - 1, self._name)
 
     def close(self) -> None:
         self._capture.release()
+
+    def _image(self) -> Any:
+        """The next image, or None."""
+        delivered, image = self._capture.read()
+        return image if delivered else None
 
     def _apply(self, mode: CameraMode) -> None:
         for key, value, option in (
@@ -142,7 +150,7 @@ class StreamCapture(LiveCapture):
     """A network stream that OpenCV reads with FFmpeg.
 
     Its first frame is the first one that differs from the one before: of interlaced video OpenCV returns the same
-    memory again and again, which is black or shows what was there before.
+    memory again and again, which is black or shows what was there before. A part that cannot be decoded is passed over.
     """
 
     def read(self) -> Frame | None:
@@ -162,12 +170,21 @@ class StreamCapture(LiveCapture):
                 frame = super().read()
             except SourceError:
                 if self._number == 1:
-                    return first
+                    return first  # the address is that of a photo
                 raise
             if frame is None or not equals_last(frame.image_bgr, first.image_bgr):
                 return frame
             if frame.captured_at - first.captured_at >= _PROOF_S:
                 raise self._never_changes(frame)
+
+    def _image(self) -> Any:
+        """The next image that can be decoded; None where the stream has ended, stalls, or sends bad parts alone."""
+        until = time.monotonic() + _BAD_PARTS_S
+        for _ in range(1 + _MOST_BAD_PARTS):
+            image = super()._image()
+            if image is not None or time.monotonic() >= until:
+                return image
+        return None
 
     def _never_changes(self, frame: Frame) -> SourceError:
         kind = "black frames only" if not frame.image_bgr.any() else "the same frame again and again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -13,8 +14,12 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers nothing for this long is lost, whether it reported that or not.
+# A live source that delivers nothing for this long is lost, whether it reported that or not; a slow one after the time
+# of `_SILENT_INTERVALS` of its frames, and after `_LONGEST_SILENT_S` at the latest.
 SILENT_S = 2.0
+_SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
+# The interval of a source is the shortest of its last ones, so that a pause does not make it slow.
+_INTERVALS = 4
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class LatestFrame:
         self._error: Exception | None = None
         self._dropped = 0
         self._ended = False
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self._arrived_s: float | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read_on, name="capture", daemon=True)
 
@@ -85,7 +92,8 @@ class LatestFrame:
     def read(self) -> Arrival | Outage | None:
         """The newest frame that was not read before, waiting for one if need be; None after the last.
 
-        An outage is told before the frames after it, and every `SILENT_S` while nothing comes.
+        An outage is told before the frames after it, and every `SILENT_S` while nothing comes, or less often if the
+        source is slow.
 
         Raises:
             SourceError, PictureError: what the source raised; a frame that came before it is delivered first.
@@ -93,8 +101,9 @@ class LatestFrame:
         if not self._source.is_live:
             return _capture(self._source)
         with self._changed:
-            if not self._changed.wait_for(self._has_news, SILENT_S):
-                return Outage(f"the source has been silent for {SILENT_S:g} s")
+            silent_s = self._silent_s()
+            if not self._changed.wait_for(self._has_news, silent_s):
+                return Outage(f"the source has been silent for {silent_s:.1f} s")
             if self._outage is not None:
                 outage, self._outage = self._outage, None
                 return outage
@@ -111,6 +120,11 @@ class LatestFrame:
             self._dropped += 1
             arrival, self._slot = replace(self._slot, dropped=self._dropped), None
         return arrival
+
+    def _silent_s(self) -> float:
+        """How long nothing may come, by the interval of the frames before."""
+        interval_s = min(self._intervals, default=0.0)
+        return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
     def _has_news(self) -> bool:
         return self._slot is not None or self._outage is not None or self._ended
@@ -133,7 +147,11 @@ class LatestFrame:
             self._changed.notify()
 
     def _deliver(self, arrival: Arrival) -> None:
+        now = time.monotonic()
         with self._changed:
+            if self._arrived_s is not None:
+                self._intervals.append(now - self._arrived_s)
+            self._arrived_s = now
             self._drop()
             self._slot = Arrival(arrival.frame, arrival.capture_ms, self._dropped)
             self._changed.notify()
@@ -141,6 +159,7 @@ class LatestFrame:
     def _report(self, outage: Outage) -> None:
         with self._changed:
             self._drop()
+            self._arrived_s = None
             self._outage = outage
             self._changed.notify()
 

@@ -21,8 +21,10 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# Some streams of 30 frames a second come from cameras of 5 and show each frame six times, for 0.2 s.
-FROZEN_S = 1.0
+# Some streams of 30 frames a second come from cameras of 1, and show each frame for a second. A camera may be slower
+# still: then the time is that of `_FROZEN_REPEATS` of its frames.
+FROZEN_S = 1.5
+_FROZEN_REPEATS = 3
 # The wait between attempts to open a lost source; it doubles each time.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 # A read of a lost source returns after this long, so that the loop goes on.
@@ -48,6 +50,7 @@ class Reconnecting(FrameSource):
         self._fresh_s = time.monotonic()
         self._number = 0
         self._repeated = 0
+        self._in_a_row = 0
         self._reason = ""
         self._attempts = 0
         self._due_s = 0.0
@@ -78,9 +81,11 @@ class Reconnecting(FrameSource):
             self._number += 1
             if not self._is_repeated(frame.image_bgr):
                 self._fresh_s = frame.captured_at
+                self._in_a_row = 0
                 return replace(frame, number=self._number - 1, repeated=self._repeated)
             self._repeated += 1
-            if frame.captured_at - self._fresh_s >= FROZEN_S:
+            self._in_a_row += 1
+            if self._in_a_row >= _FROZEN_REPEATS and frame.captured_at - self._fresh_s >= FROZEN_S:
                 raise SourceError(f"'{frame.name}' is frozen: it sends the same frame again and again")
         return None
 

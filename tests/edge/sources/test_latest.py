@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dermedge.edge.errors import SourceError
-from dermedge.edge.sources.latest import LatestFrame
+from dermedge.edge.errors import SourceError, SourceLost
+from dermedge.edge.sources import latest as latest_module
+from dermedge.edge.sources.frame import Frame, live_frame
+from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
 
 
@@ -81,3 +85,43 @@ def test_files_are_read_in_order_in_the_consumer_s_own_thread(video: Path) -> No
         assert threading.active_count() == before
     assert [arrival.frame.number for arrival in arrivals] == [0, 1, 2, 3, 4]
     assert {arrival.dropped for arrival in arrivals} == {0}
+
+
+class Slow:
+    """A live source whose frames come after these pauses, and which then stays silent."""
+
+    is_live = True
+
+    def __init__(self, pauses_s: list[float]) -> None:
+        self.pauses_s = pauses_s
+        self.number = 0
+
+    def read(self) -> Frame | None:
+        if self.number == len(self.pauses_s):
+            time.sleep(0.05)
+            raise SourceLost("gone")
+        time.sleep(self.pauses_s[self.number])
+        self.number += 1
+        return live_frame(np.zeros((4, 4, 3), np.uint8), self.number, "slow")
+
+    def close(self) -> None: ...
+
+
+def test_a_slow_camera_is_silent_only_after_three_of_its_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LatestFrame(Slow([0.0, 0.4, 0.4, 0.4])) as latest:
+        found = [latest.read() for _ in range(3)]
+        monkeypatch.setattr(latest_module, "SILENT_S", 0.01)
+        found.append(latest.read())
+    assert all(isinstance(one, Arrival) for one in found)
+
+
+def test_a_pause_does_not_make_a_fast_camera_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest_module, "SILENT_S", 0.3)
+    reasons: list[str] = []
+    with LatestFrame(Slow([0.0, 0.0, 0.0, 1.5, 0.0, 1.5])) as latest:
+        while "gone" not in reasons:
+            found = latest.read()
+            if isinstance(found, Outage):
+                reasons.append(found.reason)
+    assert len(reasons) > 5, "both pauses are told"
+    assert set(reasons) == {"the source has been silent for 0.3 s", "gone"}

@@ -175,7 +175,8 @@ class Stream:
 
     Attributes:
         mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
-            picture over and over, ``corrupt`` no pictures, ``stalled`` nothing more, and ``dead`` hangs up.
+            picture over and over, ``corrupt`` no pictures, ``glitching`` every third part damaged, ``stalled`` nothing
+            more, and ``dead`` hangs up.
     """
 
     def __init__(self) -> None:
@@ -194,9 +195,9 @@ class Stream:
                 number = 0
                 while stream.mode != "dead":
                     if stream.mode != "stalled":
-                        number += stream.mode in ("live", "corrupt")
+                        number += stream.mode in ("live", "corrupt", "glitching")
                         part = cv2.imencode(".jpg", noisy(number))[1].tobytes()
-                        if stream.mode == "corrupt":
+                        if stream.mode == "corrupt" or (stream.mode == "glitching" and number % 3 == 0):
                             part = bytes(byte ^ 0x5A for byte in part)
                         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n"
                         try:
@@ -263,3 +264,32 @@ def test_a_server_that_is_gone_for_a_while_is_found_again(
         stream.mode = "live"
         stream.start()
         next_of(latest)
+
+
+def test_a_part_that_cannot_be_decoded_is_no_outage(stream: Stream, next_of: Callable[..., Any]) -> None:
+    stream.mode = "glitching"
+    found: list[object] = []
+    with open_source(stream.address) as source, LatestFrame(source) as latest:
+        for _ in range(20):
+            found.append(next_of(latest, lambda one: found.append(one) or True))
+    assert not [one for one in found if isinstance(one, Outage)]
+
+
+def test_a_slow_camera_that_repeats_a_frame_is_not_frozen(clock: Clock) -> None:
+    clock_camera = Camera(clock, [noisy(1), noisy(1), noisy(2), noisy(2), noisy(2), noisy(3)])
+    real_read = clock_camera.read
+
+    def read_slowly() -> Frame:
+        clock.now += 0.9
+        return real_read()
+
+    clock_camera.read = read_slowly  # type: ignore[method-assign]
+    source = Reconnecting(clock_camera, lambda: Camera(clock, []))
+    frames = [source.read() for _ in range(3)]
+    assert [(frame.number, frame.repeated) for frame in frames if frame] == [(0, 0), (2, 1), (5, 3)]
+
+
+def test_a_camera_of_one_frame_a_second_behind_a_fast_stream_is_not_frozen(clock: Clock) -> None:
+    images = [noisy(number) for number in range(5) for _ in range(10)]
+    source = Reconnecting(Camera(clock, images), lambda: Camera(clock, []))
+    assert [frame.number for frame in (source.read() for _ in range(5)) if frame] == [0, 10, 20, 30, 40]
