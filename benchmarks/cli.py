@@ -22,7 +22,14 @@ from dermedge.benchmarks.side_by_side import (
 )
 from dermedge.benchmarks.status_line import show_status, status_cleared
 from dermedge.benchmarks.whole_loop import source_opener
-from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, read_labels, whole
+from dermedge.edge.cli.arguments import (
+    Parser,
+    add_foreign_options,
+    make_parser,
+    positive_int,
+    read_labels,
+    whole,
+)
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
@@ -99,7 +106,12 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
             soak.save(found, arguments.output)
 
     runtime = choose_runtime(settings.runtime)
-    with status_cleared(), Classifier(model, settings.labels, threads, runtime) as classifier:
+    with (
+        status_cleared(),
+        Classifier(
+            model, settings.labels, threads, runtime, normalization=settings.normalization
+        ) as classifier,
+    ):
         found = soak.soak(
             classifier,
             source_opener(settings.source, []),
@@ -153,11 +165,7 @@ def _add_input(parser: Parser) -> None:
         "--source",
         help=f"measure the latency on this source instead of --data: a photo, folder, video, camera, or {GENERATED}",
     )
-    parser.add_argument(
-        "--labels",
-        type=Path,
-        help="read the class names of a foreign .tflite from this text file, one per line",
-    )
+    add_foreign_options(parser)
     parser.add_argument(
         "--num-threads",
         type=thread_counts,
@@ -224,6 +232,7 @@ def _settings(arguments: argparse.Namespace, command: str) -> BenchmarkSettings:
         num_threads=arguments.num_threads,
         runtime=arguments.runtime,
         labels=tuple(labels) if labels is not None else None,
+        normalization=arguments.normalization,
         data=arguments.data,
         split=arguments.split,
         max_photos=arguments.max_photos,

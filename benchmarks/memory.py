@@ -59,7 +59,11 @@ class ColdStart:
 
 
 def cold_start(
-    model: Path | str, num_threads: int, runtime: str = "auto", starts: int = _STARTS
+    model: Path | str,
+    num_threads: int,
+    runtime: str = "auto",
+    starts: int = _STARTS,
+    normalization: str | None = None,
 ) -> ColdStart:
     """Measures ``starts`` new processes one after the other, and returns the medians.
 
@@ -67,7 +71,9 @@ def cold_start(
         ModelError: the model cannot be run, or such a process dies.
     """
     try:
-        runs = [call_in_child(start_here, Path(model), num_threads, runtime) for _ in range(starts)]
+        runs = [
+            call_in_child(start_here, Path(model), num_threads, runtime, normalization) for _ in range(starts)
+        ]
     except ToolError as error:
         raise ModelError(f"'{model}' cannot be measured: {error}") from error
     return ColdStart(
@@ -80,13 +86,17 @@ def cold_start(
     )
 
 
-def start_here(model: Path | str, num_threads: int, runtime: str = "auto") -> ColdStart:
+def start_here(
+    model: Path | str, num_threads: int, runtime: str = "auto", normalization: str | None = None
+) -> ColdStart:
     """Measures one start in this process, which should have done nothing else."""
     # plain gray: computing a frame would raise the peak
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
     import_module(RUNTIMES[choose_runtime(runtime)].module)
     before = resident_peak_bytes()
-    with Classifier(model, num_threads=num_threads, runtime=runtime) as classifier:
+    with Classifier(
+        model, num_threads=num_threads, runtime=runtime, normalization=normalization
+    ) as classifier:
         first, *_ = [classifier.predict(frame).timing.invoke_ms for _ in range(_PREDICTIONS)]
         after, steady = resident_peak_bytes(), resident_bytes()
         return ColdStart(

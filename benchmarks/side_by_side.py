@@ -46,6 +46,7 @@ class BenchmarkSettings:
         num_threads: numbers of threads; each model is measured with each of them.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         labels: class names for files without a manifest.
+        normalization: of pixels for files without a manifest, as `Classifier` takes it.
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
@@ -60,6 +61,7 @@ class BenchmarkSettings:
     num_threads: tuple[int, ...] = (1,)
     runtime: str = "auto"
     labels: tuple[str, ...] | None = None
+    normalization: str | None = None
     data: Path | None = None
     split: str | None = None
     max_photos: int | None = None
@@ -153,7 +155,9 @@ def named_source(source: str | None) -> str:
 def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
     """Every model, with and without augmentation where asked for, each at all its numbers of threads."""
     return [
-        stack.enter_context(Classifier(model, settings.labels, threads, runtime, tta))
+        stack.enter_context(
+            Classifier(model, settings.labels, threads, runtime, tta, normalization=settings.normalization)
+        )
         for model in settings.models
         for tta in ((False, True) if settings.tta else (False,))
         for threads in settings.num_threads
@@ -201,7 +205,7 @@ def _measure_all(
     loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
     # neither the start nor an op depends on test-time augmentation
     pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
-    starts = {pair: _cold_start(*pair, runtime, progress) for pair in pairs}
+    starts = {pair: _cold_start(*pair, runtime, settings.normalization, progress) for pair in pairs}
     profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
     scored = classifiers[:: len(settings.num_threads)]
     scores = {(one.path, one.tta): found for one, found in zip(scored, shown.scores or [], strict=False)}
@@ -224,9 +228,11 @@ def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | 
     return meter.name, [*energy_mj(meter, classifiers, frames)]
 
 
-def _cold_start(model: Path, threads: int, runtime: str, progress: ShowStatus) -> ColdStart:
+def _cold_start(
+    model: Path, threads: int, runtime: str, normalization: str | None, progress: ShowStatus
+) -> ColdStart:
     progress(f"start and memory: {model.name}")
-    return cold_start(model, threads, runtime)
+    return cold_start(model, threads, runtime, normalization=normalization)
 
 
 def _profile(model: Path, threads: int, runtime: str, progress: ShowStatus) -> Profile:

@@ -287,7 +287,8 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
             classifier.predict(golden_image(0))
             tools = classifier.manifest.tools if classifier.manifest else {}
     except DermedgeError as error:
-        return Finding(check, FAULT, str(error), "copy the file again, or convert it again")
+        cure = "copy the file again, or convert it again" if "damaged" in str(error) else ""
+        return Finding(check, FAULT, str(error), cure)
     if replayed is None:
         return Finding(check, WARNING, "runs, and has no golden test", "convert it with this dermedge")
     if replayed.passed:

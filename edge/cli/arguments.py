@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.normalization import FOREIGN
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 __all__ = [
     "Parser",
+    "add_foreign_options",
     "add_model_options",
+    "add_normalization_option",
     "add_runtime_options",
     "add_sets_option",
     "make_parser",
@@ -88,7 +91,7 @@ def _threads(text: str) -> int | str:
 
 
 def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
-    """--model, --labels, --tta, --num-threads and --runtime.
+    """--model, --labels, --normalization, --tta, --num-threads and --runtime.
 
     Args:
         tune: whether the number of threads may be, and by itself is, ``auto``.
@@ -97,15 +100,37 @@ def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> No
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"use this .tflite file, or one that ships: {', '.join(SHIPPED)}",
     )
-    parser.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    add_foreign_options(parser)
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average over the crop, its mirror image and both upside down; takes four times as long",
+        help="average over the crop, its mirror image and both rotated by 180 degrees; takes four times as long",
     )
     add_runtime_options(parser, tune)
+
+
+def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+    """--labels and --normalization, for files that were not made by dermedge."""
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="read the class names of a foreign .tflite from this text file, one per line",
+    )
+    add_normalization_option(parser)
+
+
+def add_normalization_option(parser: argparse.ArgumentParser) -> None:
+    """--normalization, for files that do not say themselves what they want made of pixels."""
+    parser.add_argument(
+        "--normalization",
+        choices=FOREIGN,
+        help="normalize pixels for a foreign .tflite in this way, in place of the way that its metadata states: "
+        "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
+        "by its deviation, caffe subtracts the mean and puts blue first",
+    )
 
 
 def add_sets_option(parser: argparse.ArgumentParser) -> None:
@@ -122,11 +147,18 @@ def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> 
             "--num-threads",
             type=_threads,
             default="auto",
-            help="threads of the interpreter; auto measures at the first start, and remembers",
+            help="set the number of interpreter threads; auto measures once which is fastest, and remembers it",
         )
     else:
-        parser.add_argument("--num-threads", type=positive_int, default=1, help="threads of the interpreter")
-    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
+        parser.add_argument(
+            "--num-threads", type=positive_int, default=1, help="set the number of interpreter threads"
+        )
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", *RUNTIMES),
+        default="auto",
+        help="run the network with this TFLite runtime; auto takes the first that is installed",
+    )
 
 
 def read_labels(path: Path | None) -> list[str] | None:
@@ -138,6 +170,6 @@ def read_labels(path: Path | None) -> list[str] | None:
     if path is None:
         return None
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"cannot read the labels '{path}': {error}") from error

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.cli.arguments import add_normalization_option, make_parser
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
 from dermedge.edge.model.golden import IMAGE_COUNT
+from dermedge.edge.model.head import Head
 from dermedge.edge.model.manifest import (
     Manifest,
     check_network,
@@ -21,6 +22,8 @@ from dermedge.edge.model.manifest import (
     read_associated_labels,
     read_manifest,
 )
+from dermedge.edge.model.network_facts import NetworkFacts, read_facts
+from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
 from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.edge.printable import printable
 
@@ -28,6 +31,11 @@ __all__ = ["Inspection", "as_text", "inspect_model", "main"]
 
 _BYTES_PER_MB = 1e6
 _MACS_PER_MILLION = 1e6
+_HEADS = {
+    Head.SOFTMAX: "softmax, probabilities of classes that exclude each other",
+    Head.SIGMOID: "sigmoid, probabilities of independent labels",
+    Head.LOGITS: "neither softmax nor sigmoid; a classifier's values are taken for logits",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Inspection:
         graph: its content.
         manifest: or None where it has none of ours.
         labels: of the manifest, or else of the label file of its maker.
+        heads: what each output holds; empty with a manifest, which says it.
+        normalization: of pixels, in words.
     """
 
     path: Path
@@ -49,6 +59,8 @@ class Inspection:
     graph: Graph
     manifest: Manifest | None
     labels: tuple[str, ...]
+    heads: tuple[Head, ...]
+    normalization: str
 
     @property
     def macs(self) -> int:
@@ -66,7 +78,7 @@ class Inspection:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints what a file is."""
     options = _parser().parse_args(argv)
-    inspection = inspect_model(options.model)
+    inspection = inspect_model(options.model, options.normalization)
     if options.json:
         print(json.dumps(_as_json(inspection), indent=1))
     else:
@@ -75,8 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def inspect_model(path: Path) -> Inspection:
+def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
     """Reads a file.
+
+    Args:
+        path: of the file.
+        normalization: the one that is asked for, a name in `dermedge.edge.model.normalization`, or None.
 
     Raises:
         ModelError: it is missing, damaged, or no .tflite.
@@ -90,7 +106,41 @@ def inspect_model(path: Path) -> Inspection:
     graph = read_graph(model, path)
     manifest = read_manifest(path)
     labels = manifest.labels if manifest else read_associated_labels(path)
-    return Inspection(path, len(model), digest(path), graph, manifest, labels or ())
+    facts = read_facts(path)
+    return Inspection(
+        path,
+        len(model),
+        digest(path),
+        graph,
+        manifest,
+        labels or (),
+        () if manifest else facts.heads,
+        _normalization(graph, manifest is not None, facts, normalization),
+    )
+
+
+def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str | None) -> str:
+    """What is made of pixels before they enter the network, in words."""
+    dtype = graph.inputs[0].dtype if graph.inputs else ""
+    if is_ours:
+        return "inside the network, which takes pixels of 0 to 255"
+    if asked:
+        one = NORMALIZATIONS[asked]
+        return f"{asked}, as asked for: {_mean_and_std(one.mean, one.std)}"
+    if facts.mean or facts.std:
+        stated = f"its metadata states {_mean_and_std(facts.mean, facts.std)}"
+        return f"{stated}; uint8 takes pixels of 0 to 255 as they are" if dtype == "uint8" else stated
+    if dtype == "uint8":
+        return "uint8 takes pixels of 0 to 255 as they are"
+    if dtype == "int8":
+        return "not stated; int8 takes pixels less 128, unless --normalization says otherwise"
+    return f"not stated; give --normalization to run it: {', '.join(FOREIGN)}"
+
+
+def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
+    """The two in parentheses, one number each where all channels have the same."""
+    means, stds = (", ".join(f"{one:g}" for one in dict.fromkeys(values)) for values in (mean, std))
+    return f"mean {means}, std {stds}"
 
 
 def as_text(inspection: Inspection) -> Iterator[str]:
@@ -102,6 +152,9 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     for what, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for one in tensors:
             yield _line(what, _tensor_text(one))
+    if inspection.heads:
+        yield _line("head", ", ".join(_HEADS[one] for one in inspection.heads))
+    yield _line("normalization", inspection.normalization)
     millions = f"{inspection.macs / _MACS_PER_MILLION:,.1f} million multiply-accumulates"
     yield _line("operators", f"{len(graph.operators)}, {millions}")
     for row in _by_operator(inspection):
@@ -142,6 +195,8 @@ def _as_json(inspection: Inspection) -> dict[str, Any]:
         "operators": _by_operator(inspection),
         "precision": _by_precision(inspection),
         "left_in_float": [asdict(one) for one in inspection.left_in_float],
+        "heads": list(inspection.heads),
+        "normalization": inspection.normalization,
         "metadata": list(graph.metadata),
         "labels": list(inspection.labels),
         "manifest": asdict(inspection.manifest) if inspection.manifest else None,
@@ -205,12 +260,13 @@ def _value_text(value: Any) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("inspect", "Tell what a .tflite is.")
+    parser = make_parser("inspect", "Describe a .tflite file of any maker, without running it.")
     parser.add_argument(
         "model",
         type=model_path,
         metavar="MODEL",
-        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"describe this .tflite file, or one that ships: {', '.join(SHIPPED)}",
     )
-    parser.add_argument("--json", action="store_true", help="for a program")
+    add_normalization_option(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
     return parser

@@ -43,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_equal_names(paths)
     unreadable: list[PictureError] = []
     with Classifier(
-        options.model, read_labels(options.labels), options.num_threads, options.runtime, options.tta
+        options.model,
+        read_labels(options.labels),
+        options.num_threads,
+        options.runtime,
+        options.tta,
+        normalization=options.normalization,
     ) as classifier:
         if options.explain and not classifier.has_heat_map:
             raise OptionError(
@@ -202,12 +207,22 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("predict", "Classify photos. For research and education only: not a medical device.")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a photo, or a folder of them")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="classify this photo, or all photos of this folder",
+    )
     add_model_options(parser)
     add_sets_option(parser)
-    parser.add_argument("--format", choices=tuple(_FORMATS), default="table", help="of the predictions")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write them there, whole or not at all")
     parser.add_argument(
-        "--explain", type=Path, metavar="DIR", help="write each photo there with its heat map"
+        "--format", choices=tuple(_FORMATS), default="table", help="print predictions in this format"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the predictions to this file, whole or not at all"
+    )
+    parser.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write each photo with its heat map into this folder"
     )
     return parser

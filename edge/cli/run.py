@@ -85,7 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         choice = tuned(options.model, runtime)
         num_threads, runtime = choice.num_threads, choice.runtime
     with (
-        Classifier(options.model, read_labels(options.labels), num_threads, runtime, options.tta) as model,
+        Classifier(
+            options.model,
+            read_labels(options.labels),
+            num_threads,
+            runtime,
+            options.tta,
+            normalization=options.normalization,
+        ) as model,
         _open(options) as source,
     ):
         session = Session(model.manifest.none_label if model.manifest else None)

@@ -18,7 +18,7 @@ from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import Manifest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
-from dermedge.edge.model.runtime import Interpreter, choose_runtime, open_interpreter
+from dermedge.edge.model.runtime import Interpreter, choose_runtime, invoke, open_interpreter
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
 from dermedge.edge.model.signature import (
     check_manifest,
@@ -161,7 +161,7 @@ class Classifier:
         started = perf_counter_ns()
         self._write(crop.image_rgb)
         written = perf_counter_ns()
-        self.interpreter.invoke()
+        invoke(self.interpreter, self.path)
         invoked = perf_counter_ns()
         evidence, values = self._read_values()
         turns_ns = 0
@@ -200,7 +200,7 @@ class Classifier:
             Copies of the tensors by name: ``probabilities`` and, if the model has it, ``evidence``.
         """
         self._write(self.crop(frame_bgr).image_rgb)
-        self.interpreter.invoke()
+        invoke(self.interpreter, self.path)
         outputs = {"probabilities": self._read(self._probabilities)}
         if self._evidence is not None:
             outputs["evidence"] = self._read(self._evidence)
@@ -240,7 +240,7 @@ class Classifier:
         for down, right in _TURNS:
             self._write(image_rgb[::down, ::right])
             started = perf_counter_ns()
-            self.interpreter.invoke()
+            invoke(self.interpreter, self.path)
             invoke_ns += perf_counter_ns() - started
             rows.append(self._read_values()[1])
         return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)), invoke_ns

@@ -20,8 +20,8 @@ __all__ = [
     "Interpreter",
     "RuntimePackage",
     "choose_runtime",
-    "first_line",
     "installed_runtimes",
+    "invoke",
     "open_interpreter",
 ]
 
@@ -118,14 +118,26 @@ def open_interpreter(
     except _REFUSALS as error:
         repaired = repair_dimensions(path.read_bytes())
         if repaired is None:
-            raise explain_refusal(path, first_line(error)) from error
+            raise explain_refusal(path, _first_line(error)) from error
     try:
         return _allocated(module.Interpreter, model_content=repaired, **options)
     except _REFUSALS as error:
-        raise explain_refusal(path, first_line(error)) from error
+        raise explain_refusal(path, _first_line(error)) from error
 
 
-def first_line(error: Exception) -> str:
+def invoke(interpreter: Interpreter, path: Path) -> None:
+    """Runs the network on what its input holds; ``path`` names the file in errors.
+
+    Raises:
+        ModelError: the runtime refuses.
+    """
+    try:
+        interpreter.invoke()
+    except _REFUSALS as error:
+        raise explain_refusal(path, _first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
     """The first line of an error of a runtime, or its kind where it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 from dermedge.edge.errors import ModelError, StorageError
 from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import digest
-from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, open_interpreter
+from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, invoke, open_interpreter
 
 __all__ = ["FILE", "Choice", "cache_folder", "measure", "tuned"]
 
@@ -93,7 +93,7 @@ def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
     """The median of a few inferences, in milliseconds."""
     interpreter = open_interpreter(model, threads, runtime)
     for _ in range(_WARMUP_RUNS):
-        interpreter.invoke()
+        invoke(interpreter, model)
     began, runs = perf_counter_ns(), list[float]()
     while len(runs) < _MAX_RUNS and perf_counter_ns() - began < _MAX_S * _NS_PER_S:
         started = perf_counter_ns()

@@ -19,7 +19,7 @@ from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.files import whole_folder
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import golden_image
-from dermedge.edge.model.manifest import Manifest, digest
+from dermedge.edge.model.manifest import Manifest, digest, read_manifest
 from dermedge.edge.photos import encode_image
 
 __all__ = ["PAGE", "Build", "build_app"]
@@ -96,10 +96,10 @@ def _describe(model: Path) -> dict[str, Any]:
     Raises:
         ModelError: as `build_app`.
     """
+    manifest = read_manifest(model)
+    if manifest is None:
+        raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
     with Classifier(model) as classifier:
-        manifest = classifier.manifest
-        if manifest is None:
-            raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
         outputs = classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from dermedge.edge.cli.arguments import Parser, add_runtime_options, make_parser, positive_int, read_labels
+from dermedge.edge.cli.arguments import (
+    Parser,
+    add_foreign_options,
+    add_runtime_options,
+    make_parser,
+    positive_int,
+    read_labels,
+)
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
@@ -49,7 +56,7 @@ def parser() -> Parser:
         metavar="CLASS",
         help="name the class that must not be missed (default: that of the model's alert, else melanoma)",
     )
-    made.add_argument("--labels", type=Path, help="a text file, one label a line, for a foreign .tflite")
+    add_foreign_options(made)
     add_runtime_options(made)
     return made
 
@@ -100,6 +107,10 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
         )
     labels = read_labels(options.labels)
     return [
-        stack.enter_context(Classifier(model, labels, options.num_threads, options.runtime))
+        stack.enter_context(
+            Classifier(
+                model, labels, options.num_threads, options.runtime, normalization=options.normalization
+            )
+        )
         for model in options.models
     ]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,3 +130,34 @@ def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
     path.write_bytes(content)
     assert cli.main(["inspect", str(path)]) == 2
     assert "m.tflite' is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "said"),
+    [
+        ({}, [], "not stated; give --normalization to run it: pixels, unit"),
+        ({}, ["--normalization", "unit"], "unit, as asked for: mean 0, std 255"),
+        ({"normalization": ((127.5,), (127.5,))}, [], "its metadata states mean 127.5, std 127.5"),
+        ({"normalization": ((1, 2, 3), (4, 5, 6))}, [], "its metadata states mean 1, 2, 3, std 4, 5, 6"),
+        (
+            {"dtype": "uint8", "quantization": (1 / 128, 128)},
+            [],
+            "uint8 takes pixels of 0 to 255 as they are",
+        ),
+        ({"dtype": "int8", "quantization": (1 / 128, 0)}, [], "int8 takes pixels less 128"),
+    ],
+)
+def test_the_normalization_of_a_foreign_file_is_told(
+    make_network: Callable[..., bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: dict[str, Any],
+    asked: list[str],
+    said: str,
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(make_network(**options))
+    assert cli.main(["inspect", str(path), *asked]) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "head           softmax" in out

@@ -217,3 +217,53 @@ def test_escape_codes_in_file_names_never_reach_a_terminal(
     assert "a\\x1b[2J.png" in told.out
     assert "b\\x9b2J.png" in told.err
     assert all(line.isprintable() for line in (told.out + told.err).splitlines())
+
+
+@pytest.fixture
+def float_model(make_network: Callable[..., bytes], tmp_path: Path) -> Path:
+    """A float32 network without metadata."""
+    path = tmp_path / "float.tflite"
+    path.write_bytes(make_network())
+    return path
+
+
+def test_a_float_model_is_run_with_the_normalization_that_is_named(
+    float_model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(float_model, pictures, "--normalization", "unit", "--format", "jsonl") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("verb", ["predict", "run", "evaluate", "benchmark"])
+def test_without_a_normalization_every_verb_lists_the_choices_in_one_line(
+    verb: str, float_model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("PIL" if verb == "evaluate" else "numpy")
+    arguments = {
+        "predict": ["--model", float_model, pictures],
+        "run": ["--model", float_model, "--num-threads", 1],
+        "evaluate": [float_model, "--data", pictures],
+        "benchmark": [float_model, "--source", "demo"],
+    }[verb]
+    assert cli.main([verb, *map(str, arguments)]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "pixels, unit, symmetric, imagenet, caffe" in told
+    assert "float.tflite" in told
+
+
+def test_conf_compares_with_the_probability_that_is_reported(
+    make_network: Callable[..., bytes], tmp_path: Path
+) -> None:
+    from dermedge.edge.model.classifier import Classifier
+    from dermedge.edge.pipeline import classify_frames
+    from dermedge.edge.sources.photo_files import PhotoFiles
+
+    model, photo = tmp_path / "m.tflite", tmp_path / "photo.png"
+    model.write_bytes(make_network(dtype="uint8", quantization=(1 / 16, 0)))
+    cv2.imwrite(str(photo), np.full((8, 8, 3), (40, 20, 10), np.uint8))
+    with Classifier(model) as classifier:
+        for confidence, sure in ((0.6, True), (0.9, False)):
+            with PhotoFiles([photo]) as source:
+                [one] = classify_frames(source, classifier, confidence)
+            assert 0.6 < one.prediction.probability < 0.9
+            assert (one.label == "class 2") is sure
