@@ -159,12 +159,21 @@ def _is_full(error: StorageError) -> bool:
 
 
 def mend(folder: Path) -> None:
-    """Cuts off the half lines that a power cut left at the ends of the sessions below a folder."""
+    """Removes what a power cut or a kill left in the sessions below a folder: half lines, and half photos."""
+    for part in folder.glob("*/.*.part*"):
+        if not _is_running(part):
+            part.unlink(missing_ok=True)
     for path in folder.glob("*/*.jsonl"):
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)
+
+
+def _is_running(part: Path) -> bool:
+    """Whether the process runs that writes this file, by the number in its name."""
+    numbers = [one for one in part.name.split(".") if one.isdecimal()]
+    return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()
 
 
 def _new_folder(folder: Path) -> Path:

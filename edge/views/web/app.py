@@ -9,6 +9,7 @@ origin is let in, and ours load nothing from elsewhere.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,6 @@ MOST_VIEWERS = 16
 _PAGE = Path(__file__).resolve().parent / "page"
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 _COOKIE = "dermedge"
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # What the page's own script sends with a request that does something; other origins cannot.
 _OWN_HEADER = "x-dermedge"
 _POLL_S = 0.02
@@ -123,7 +123,7 @@ def _refusal(request: Request, token: str | None) -> Response | None:
     if token is None:
         host = request.headers.get("host", "").lower()
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        return None if name in _LOOPBACK_NAMES else PlainTextResponse(f"'{host}' is not this machine", 403)
+        return None if _is_loopback(name) else PlainTextResponse(f"'{host}' is not this machine", 403)
     given = request.query_params.get("token")
     if given is not None and _equal(given, token):
         response = RedirectResponse(request.url.path, 303)
@@ -133,6 +133,14 @@ def _refusal(request: Request, token: str | None) -> Response | None:
     if _equal(request.cookies.get(_COOKIE, ""), token) or _equal(bearer, token):
         return None
     return PlainTextResponse("open the address that dermedge printed at its start, with its token", 401)
+
+
+def _is_loopback(name: str) -> bool:
+    """Whether a host in an address is this machine's loopback: ``localhost``, ``127.0.0.2``, ``[::1]``."""
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def _wants_heat(request: Request) -> bool:

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,12 @@ from dermedge.edge.views.web.places import PlacedProtocol, Places
 __all__ = ["WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
+# systemd's LoadCredential= puts files into the folder of this variable.
+_CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
+_LEAST_TOKEN_LENGTH = 16
+# Nothing is sent there: it tells by which of its addresses this machine would be reached (RFC 5737 and RFC 3849).
+_ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 # More connections at once are refused. Those that have not proved anything have fewer places, and never fill these.
 _MAX_CONNECTIONS = 128
 _STOP_S = 2
@@ -33,8 +39,13 @@ _STOP_S = 2
 class WebView:
     """Serves the results that it is shown, from entry to exit.
 
-    Bound to another address than the loopback, it asks for a token: that of the environment variable
-    DERMEDGE_TOKEN, or a new one at each start.
+    Bound to another address than the loopback, it asks for a token: that of systemd's credential ``dermedge-token``,
+    that of the environment variable DERMEDGE_TOKEN, or a new one at each start.
+
+    Attributes:
+        port: where it listens.
+        url: what to open in a browser, with the token. Of a server at all addresses, it has the one of this machine in
+            its network, if it has one.
 
     Args:
         address: ``HOST:PORT``; the port 0 is any that is free.
@@ -42,7 +53,7 @@ class WebView:
         has_heat_map: as `Board` takes it.
 
     Raises:
-        OptionError: the address cannot be bound, or the token cannot stand in an address.
+        OptionError: the address cannot be bound, or the token is too short or cannot stand in an address.
     """
 
     def __init__(self, address: str, facts: dict[str, str], has_heat_map: bool) -> None:
@@ -50,7 +61,7 @@ class WebView:
         self._socket = _bound(host, port)
         self.port = int(self._socket.getsockname()[1])
         self.token = None if _is_loopback(host) else _token()
-        shown = f"[{host}]" if ":" in host else host
+        shown = _reachable(host, self._socket.family)
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
         self.board = Board(facts, Path(), has_heat_map)
         places = Places()
@@ -98,6 +109,8 @@ def parse_address(text: str) -> tuple[str, int]:
         OptionError: it is none of these.
     """
     default_host, default_port = DEFAULT_ADDRESS.split(":")
+    if _is_address(text):
+        return text, int(default_port)  # the colons of ::1 do not come before a port
     host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         host, port = host or port, default_port
@@ -123,18 +136,49 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-def _is_loopback(host: str) -> bool:
+def _reachable(host: str, family: int) -> str:
+    """The host as it stands in an address that another machine can open."""
+    if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
+            host = str(probe.getsockname()[0])
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
 
 
 def _token() -> str:
-    token = os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(_TOKEN_BYTES)
+    token, origin = _given_token()
+    if token is None:
+        return secrets.token_urlsafe(_TOKEN_BYTES)
     if quote(token, safe="") != token:
         # it stands in an address and in a cookie
+        raise OptionError(f"{origin} may have letters of ASCII, digits and - . _ ~ alone; choose another")
+    if len(token) < _LEAST_TOKEN_LENGTH:
         raise OptionError(
-            f"{_TOKEN_VARIABLE} may have letters of ASCII, digits and - . _ ~ alone; choose another"
+            f"{origin} has {len(token)} characters, which can be guessed; choose {_LEAST_TOKEN_LENGTH} or more, or "
+            "leave it out: then each start makes one"
         )
     return token
+
+
+def _given_token() -> tuple[str | None, str]:
+    """The token that the user chose, or None, and where it stands; raises OptionError."""
+    folder = os.environ.get(_CREDENTIALS_VARIABLE)
+    path = Path(folder or ".") / _CREDENTIAL_NAME
+    if folder and path.is_file():
+        try:
+            return path.read_text(encoding="utf-8").strip(), f"the credential {_CREDENTIAL_NAME}"
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"cannot read the credential '{path}': {error}") from error
+    return os.environ.get(_TOKEN_VARIABLE) or None, _TOKEN_VARIABLE

@@ -116,6 +116,17 @@ def test_half_a_line_is_cut_off_at_the_next_start_and_whole_ones_stay(tmp_path: 
         assert path.read_bytes() == kept
 
 
+def test_half_photos_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "before").mkdir()
+    dead, alive = (tmp_path / "before" / f".000042.{pid}.part.jpg" for pid in (ended.pid, os.getpid()))
+    for path in (dead, alive, tmp_path / "before" / "000041.jpg"):
+        path.write_bytes(b"photo")
+    mend(tmp_path)
+    assert {path.name for path in (tmp_path / "before").iterdir()} == {alive.name, "000041.jpg"}
+
+
 def test_a_board_whose_clock_starts_anew_overwrites_nothing(
     tmp_path: Path, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebView]:
     """One that asks for a token, as those that others can reach do."""
-    monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame")
+    monkeypatch.setenv("DERMEDGE_TOKEN", "open-sesame-please")
     with WebView("0.0.0.0:0", FACTS, True) as view:
         yield view
 
@@ -335,14 +335,14 @@ def test_without_the_token_nothing_is_shown(
 
 
 def test_the_printed_address_opens_the_page_and_a_cookie_keeps_it_open(guarded: WebView) -> None:
-    assert guarded.url.endswith(f":{guarded.port}/?token=open-sesame")
-    response, _ = ask(guarded, "/?token=open-sesame")
+    assert guarded.url.endswith(f":{guarded.port}/?token=open-sesame-please")
+    response, _ = ask(guarded, "/?token=open-sesame-please")
     assert (response.status, response.headers["Location"]) == (303, "/")
     cookie = response.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert ask(guarded, "/state", headers={"Cookie": cookie.split(";")[0]})[0].status == 200
-    assert ask(guarded, "/metrics", headers={"Authorization": "Bearer open-sesame"})[0].status == 200
+    assert ask(guarded, "/metrics", headers={"Authorization": "Bearer open-sesame-please"})[0].status == 200
 
 
 def test_a_token_is_made_at_each_start_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,6 +377,11 @@ def test_the_loopback_needs_no_token(web: WebView) -> None:
         ("0.0.0.0", ("0.0.0.0", 8000)),
         (":9000", ("127.0.0.1", 9000)),
         ("[::1]:80", ("::1", 80)),
+        ("::1", ("::1", 8000)),
+        ("fe80::1:80", ("fe80::1:80", 8000)),
+        ("127.0.0.2", ("127.0.0.2", 8000)),
+        ("raspberrypi", ("raspberrypi", 8000)),
+        ("raspberrypi.local:80", ("raspberrypi.local", 80)),
         ("[::]", ("::", 8000)),
         ("localhost:0", ("localhost", 0)),
     ],
@@ -394,6 +399,47 @@ def test_another_address_is_one_line(text: str) -> None:
 def test_a_port_that_is_taken_is_one_line(web: WebView) -> None:
     with pytest.raises(OptionError, match=f"cannot serve at '127.0.0.1:{web.port}'"):
         WebView(f"127.0.0.1:{web.port}", FACTS, True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1", "localhost"])
+def test_each_loopback_serves_its_own_address_without_a_token(host: str) -> None:
+    try:
+        view = WebView(f"[{host}]:0" if ":" in host else f"{host}:0", FACTS, True)
+    except OptionError:
+        pytest.skip(f"this machine has no {host}")
+    with view:
+        assert view.token is None
+        with urllib.request.urlopen(f"{view.url}state", timeout=20) as response:
+            assert response.status == 200
+
+
+def test_the_address_that_is_shown_can_be_opened(guarded: WebView) -> None:
+    assert "0.0.0.0" not in guarded.url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "*")
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(guarded.url, timeout=20) as response:
+            assert b"dermedge" in response.read()
+
+
+def test_a_short_token_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMEDGE_TOKEN", "hunter2")
+    with pytest.raises(OptionError, match="has 7 characters, which can be guessed") as refused:
+        WebView("0.0.0.0:0", FACTS, True)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_credential_of_systemd_comes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "dermedge-token").write_text("from-a-credential\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("DERMEDGE_TOKEN", "from-the-environment")
+    with WebView("0.0.0.0:0", FACTS, True) as view:
+        assert view.token == "from-a-credential"
+    (tmp_path / "dermedge-token").unlink()
+    with WebView("0.0.0.0:0", FACTS, True) as view:
+        assert view.token == "from-the-environment"
 
 
 def test_a_short_flicker_is_one_line_of_the_history(
@@ -424,7 +470,7 @@ def test_the_history_is_bounded(
     assert len(board.state()["history"]) == board_module.HISTORY
 
 
-OWNER = {"Authorization": "Bearer open-sesame"}
+OWNER = {"Authorization": "Bearer open-sesame-please"}
 
 
 @contextmanager

@@ -92,7 +92,9 @@ async function poll() {
     const response = await fetch("state");
     if (!response.ok) throw new Error(await response.text());
     show(await response.json());
+    document.body.classList.remove("stale");
   } catch (error) {
+    document.body.classList.add("stale");
     element("title").textContent = "no connection";
     element("hint").textContent = error.message;
   }
