@@ -44,12 +44,12 @@ PACKAGES = {
     "numpy": ("numpy", None),
     "PIL": ("pillow", "train"),
     "flatbuffers": ("flatbuffers", "train"),
-    "imagehash": ("imagehash", "train"),
     "jinja2": ("jinja2", "train"),
     "litert_quantizer": ("litert-quantizer", "train"),
     "pi_heif": ("pi-heif", "train"),
     "scipy": ("scipy", "train"),
     "sklearn": ("scikit-learn", "train"),
+    "threadpoolctl": ("threadpoolctl", "train"),
     "tensorflow": ("tensorflow", "train"),
     "tensorflow_model_optimization": ("tensorflow-model-optimization", "train"),
     "tf_keras": ("tf-keras", "train"),
@@ -145,12 +145,23 @@ def _run(command: Callable[[], int]) -> int:
 
 
 def _mend_output() -> None:
-    """Lets all that is printed be printed: to a closed standard output, and in any encoding."""
+    """Lets all that is printed be printed: to closed standard streams, and in any encoding."""
+    _open_standard_descriptors()
+    if sys.stderr is None:
+        # `print` would write to standard output instead
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     elif isinstance(sys.stdout, io.TextIOWrapper):
         # a class or a file may be called what the terminal's encoding does not have
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _open_standard_descriptors() -> None:
+    """Opens the null device where one of 0, 1 and 2 is closed, or a library would print into a file of ours."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _give_output_up() -> None:

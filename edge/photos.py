@@ -17,6 +17,7 @@ from dermedge.edge.installation import install_hint
 __all__ = [
     "SUFFIXES",
     "WRITTEN_SUFFIXES",
+    "decode_picture",
     "encode_image",
     "find_pictures",
     "is_picture",
@@ -93,10 +94,26 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
+    return decode_picture(content, path)
+
+
+def decode_picture(
+    content: NDArray[np.uint8], path: Path | str, flags: int = cv2.IMREAD_COLOR
+) -> NDArray[np.uint8]:
+    """The content of a photo as `read_picture` gives it.
+
+    Args:
+        content: uint8 [n], the bytes of the file.
+        path: names the file in errors.
+        flags: of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always in colour and whole.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
     if content[4:12].tobytes() in _HEIF_BRANDS:
         return _decode_heif(content, path)
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        image = cv2.imdecode(content, flags) if content.size else None
     except cv2.error as error:
         raise _not_decoded(path, error) from error
     if image is None:

@@ -40,7 +40,7 @@ ABSENT_ON_A_DEVICE = (
     "scipy",
     "pandas",
     "matplotlib",
-    "imagehash",
+    "threadpoolctl",
     "PIL",
     "jinja2",
 )

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
-import imagehash
+import numpy as np
 import PIL
 
 from dermedge.edge.files import write_text
-from dermedge.train.data import duplicates
+from dermedge.train.data import duplicate_candidates, duplicates, photo_prints
 from dermedge.train.data.duplicates import Match, equal_files, near_duplicates, read_prints
 from dermedge.train.data.pixels import files_key
 
@@ -75,8 +75,9 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 def _method() -> tuple[str, ...]:
     """What decides, beside the files, what is found: our own code and that of the libraries."""
-    code = Path(duplicates.__file__).read_text(encoding="utf-8")
-    return code, imagehash.__version__, PIL.__version__, cv2.__version__
+    modules = (duplicates, duplicate_candidates, photo_prints)
+    code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
+    return (*code, PIL.__version__, cv2.__version__, np.__version__)
 
 
 def _read(kept: Path) -> Duplicates | None:

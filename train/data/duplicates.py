@@ -1,256 +1,124 @@
-"""Copies of one picture among many files: equal bytes, and near-duplicates under any name.
+"""Copies of one photo among many files: equal bytes, and near-duplicates under any name.
 
-A near-duplicate is the same picture resized, compressed again, brightened, flipped, turned by quarters,
-cut to its centre square or squashed to a square. Candidates are pairs whose perceptual hashes (pHash of
-ImageHash) differ in few bits; each is then confirmed on pixels, because the hash of a round dark spot on
-skin says little. What is compared is fine texture inside a dermoscope's black rim or a plain margin: the grey
-square less its blur, divided by its local contrast, so that neither a lesion's shape nor a frame makes two
-alike.
-
-Measured on the 7,871 files of the project's real photos by ``tests/train/test_duplicates.py``, which
-prints these figures (``pytest tests/train/test_duplicates.py -k real``):
-- one image id in two sets, at another size and crop, hairs removed in one: 889 of 889 pairs found, the
-  least similar one at 0.81;
-- mirrored, at 96 pixels, JPEG quality 60: 397 of 400 found;
-- under different ids: 53 pairs of files, 23 of them of different lesions by the publishers' tables. All were
-  looked at: each is one picture, or two photos of one spot a moment apart. The most similar strangers (two
-  hands) are at 0.55.
+A near-duplicate is the same photo rotated, mirrored, resized, cut, padded, brightened, coloured, compressed
+again or squashed to a square. Candidates have local features in common (`duplicate_candidates`); in each the
+features are compared one by one, and those that one rotation, scale and shift lays upon one another are
+counted. The photos are then laid upon one another and compared by their fine texture: the grey image less its
+blur, divided by its local contrast, so that neither a lesion's shape nor a frame makes two alike.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
-from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
-from typing import IO
 
 import cv2
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from threadpoolctl import threadpool_limits
 
-from dermedge.edge.files import storage_error
+from dermedge.train.data.duplicate_candidates import (
+    APART,
+    MIRRORED,
+    PHOTOS_A_BLOCK,
+    Candidates,
+    Index,
+    agree,
+    build_index,
+    maps_of,
+    mirrored_angles,
+)
 from dermedge.train.data.ordered_map import ordered_map
+from dermedge.train.data.photo_prints import SMALL_SIDE, Prints, read_prints, unpack_image
 from dermedge.train.data.pixels import release_pages
 
 __all__ = ["Match", "Prints", "equal_files", "near_duplicates", "read_prints"]
 
-SIDE = 64
-# Of 64 bits.
-MAX_HASH_DISTANCE = 12
-# Correlation of the textures of one picture's copies, at the least.
-MIN_SIMILARITY = 0.58
-# As many pixels of a view may a copy be off: crops differ, and so do two photos a moment apart.
-MAX_SHIFT = 2
-# Correlation before any shift, at the least: the shifts of all candidates would take long.
-MIN_UNSHIFTED = 0.15
-# Grey levels, root mean square, of what a blur takes away: a picture with less is a plain surface, and
-# plain surfaces are all alike.
-MIN_TEXTURE = 0.5
+PAIRS_AT_ONCE = 128
+# Lowe's ratio of the distances to the nearest and the second nearest descriptor, at the most.
+MAX_RATIO = 0.85
+# Features at different places laid upon one another, at the least.
+MIN_FEATURES = 4
+# An affine fit needs as many; fewer are laid upon one another by rotation, scale and shift.
+AFFINE_FEATURES = 7
+# Correlation of the textures, at the least.
+MIN_SIMILARITY = 0.5
+# What speaks for one photo: Fisher's z of the correlation times the root of the pixels, and this for a feature.
+FEATURE_EVIDENCE = 4
+MIN_EVIDENCE = 50
+# The ratio of the two scales of a map, at the most: no photo is squashed more.
+MAX_SQUASH = 1.6
+# Above it nothing is gained by laying the photos upon one another more exactly.
+GOOD_SIMILARITY = 0.6
 BLUR_SIGMA = 2.0
 CONTRAST_FLOOR = 2.0
-# A texture is kept as int8 of this many steps a unit.
-TEXTURE_STEPS = 40
-# Of the brightness of the picture: what is darker and touches the border is a dermoscope's rim.
-RIM_DARKNESS = 0.15
-# Grey levels, standard deviation over 3x3 pixels: what has less and touches the border is a margin that was
-# added, as to make a picture square.
-PLAIN_DEVIATION = 0.5
-# Pixels from the centre of a view to where a frame may begin.
-MIDDLE = 8
-# Pixels of the square kernel that takes the edge of a frame away with it.
-FRAME_EDGE = 5
-# The share of a view inside its frame, at the least.
-MIN_SEEN = 0.25
+# Pixels that both photos show, at the least.
+MIN_SHARED = 150
+# Pixels at the edge of what both show that are not compared.
+EDGE = 2
+# The ratio of an affine map's two scales from which on a photo counts as squashed.
+SQUASHED = 1.15
+# Degrees from which on a photo counts as rotated.
+ROTATED = 3
+# A copy is cut to that part of the photo's sides, at the least.
+MAX_SCALE = 8
+# Pixels of a side of what both show, for a more exact fit, and when it ends.
+MIN_SIDE = 12
+REFINING = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 EPSILON = 1e-6
-TURNS = 8
-# Sets with squashed pictures squash 4:3, the shape of a dermoscope's camera.
-CAMERA_ASPECT = 4 / 3
-PAIRS_A_BLOCK = 1 << 22
-# Their distances stay in a processor's cache.
-PAIRS_AT_ONCE = 1 << 16
-CONFIRMED_A_BLOCK = 1024
 
-
-@dataclass(frozen=True)
-class Prints:
-    """What is kept of every file; the arrays have one row a file, of zeros where it cannot be decoded.
-
-    Every picture has two views: its centre square; and for a picture that is not square the whole of it
-    squashed to a square, for a square one the centre square of what it was if it has been squashed from 4:3.
-
-    Attributes:
-        digests: SHA-256 of the bytes, empty where the file cannot be read.
-        sizes: int32 [n, 2], width and height in pixels as the picture is shown.
-        hashes: uint64 [n, 2, 8], of each view in each of the eight turns.
-        textures: int8 [n, 2, 64, 64], of each view; zeros for a plain surface. Mapped from a file that goes
-            with it: in memory they would grow with the set.
-        textured: bool [n, 2], whether a view is no plain surface.
-        unreadable: index -> why the file cannot be read or decoded.
-    """
-
-    digests: tuple[str, ...]
-    sizes: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    textures: NDArray[np.int8]
-    textured: NDArray[np.bool_]
-    unreadable: dict[int, str]
+# A small grey image, and 1 for each of its pixels inside a frame.
+Shown = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Match:
-    """Two files that show one picture.
+    """Two files that show one photo.
 
     Attributes:
         first: index of a file.
         second: index of the other, higher.
-        similarity: correlation of their textures, 0.58 to 1.
+        similarity: correlation of their textures where both show the same, up to 1.
+        features: how many local features lie upon one another.
+        degrees: by which the second is rotated against the first, -180 to 180, clockwise.
+        mirrored: the second is mirrored.
         squashed: one of them is the other at another aspect ratio.
-        turned: one of them is the other flipped or turned by quarters.
     """
 
     first: int
     second: int
     similarity: float
+    features: int
+    degrees: float
+    mirrored: bool
     squashed: bool
-    turned: bool
+
+    @property
+    def turned(self) -> bool:
+        """Whether one of them is the other rotated or mirrored."""
+        return self.mirrored or abs(self.degrees) >= ROTATED
 
 
-def read_prints(
-    paths: Sequence[Path],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    scratch: Path | None = None,
-) -> Prints:
-    """Reads and decodes every file once; one that cannot be decoded is kept as such.
+@dataclass(frozen=True)
+class Laid:
+    """One image laid upon another.
 
-    Args:
-        paths: of the files.
-        progress: called with (files read, files to read).
-        scratch: a folder for the textures, 8 kB a file; the system's for temporary files if not given.
-
-    Raises:
-        StorageError: the textures cannot be written.
+    Attributes:
+        affine: float32 [2, 3], from the pixels of the one to those of the other.
+        similarity: correlation of the textures, -1 to 1.
+        pixels: at how many both show something.
     """
-    count = len(paths)
-    digests = [""] * count
-    sizes = np.zeros((count, 2), np.int32)
-    hashes = np.zeros((count, 2, TURNS), np.uint64)
-    textured = np.zeros((count, 2), np.bool_)
-    unreadable: dict[int, str] = {}
-    with _scratch_file(scratch) as kept:
-        for index, (digest, size, views, why) in enumerate(ordered_map(_read, paths)):
-            digests[index] = digest
-            textures = np.zeros((2, SIDE, SIDE), np.int8)
-            if why:
-                unreadable[index] = why
-            else:
-                sizes[index] = size
-                for position, view in enumerate(views):
-                    textures[position] = _texture(view)
-                    textured[index, position] = textures[position].any()
-                    if textured[index, position]:
-                        hashes[index, position] = _hashes(view)
-            kept.write(textures.tobytes())
-            progress(index + 1, count)
-        kept.flush()
-        shape = (count, 2, SIDE, SIDE)
-        mapped = np.memmap(kept, np.int8, "r", shape=shape) if count else np.zeros(shape, np.int8)
-    return Prints(tuple(digests), sizes, hashes, mapped, textured, unreadable)
 
+    affine: NDArray[np.float32]
+    similarity: float
+    pixels: int
 
-@contextmanager
-def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
-    """A file without a name, which goes when nothing uses it any more; raises StorageError."""
-    try:
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as kept:
-            yield kept
-    except OSError as error:
-        raise storage_error(folder or gettempdir(), error) from error
-
-
-def _read(path: Path) -> tuple[str, tuple[int, int], list[NDArray[np.uint8]], str]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return "", (0, 0), [], error.strerror or str(error)
-    digest = hashlib.sha256(content).hexdigest()
-    if not content:
-        return digest, (0, 0), [], "the file is empty"
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            width, height = picture.size
-            # a JPEG is decoded at a half, a quarter or an eighth
-            picture.draft("L", (2 * SIDE, 2 * SIDE))
-            upright = ImageOps.exif_transpose(picture).convert("L")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        return digest, (0, 0), [], "not a picture" if unknown else str(error)
-    if (upright.width > upright.height) != (width > height):
-        width, height = height, width
-    return digest, (width, height), _views(upright), ""
-
-
-def _views(picture: Image.Image) -> list[NDArray[np.uint8]]:
-    """The two views of a grey picture, each uint8 [64, 64]."""
-    width, height = picture.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    centre = (left, top, left + side, top + side)
-    band = width / CAMERA_ASPECT
-    restored = ((width - band) / 2, 0, (width + band) / 2, height)
-    other = restored if width == height else (0, 0, width, height)
-    return [
-        np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX, box=box)) for box in (centre, other)
-    ]
-
-
-def _texture(view: NDArray[np.uint8]) -> NDArray[np.int8]:
-    grey = view.astype(np.float32)
-    seen = _inside_frame(view)
-    share = cv2.GaussianBlur(seen, (0, 0), BLUR_SIGMA) + EPSILON
-    fine = (grey - cv2.GaussianBlur(grey * seen, (0, 0), BLUR_SIGMA) / share) * seen
-    if seen.mean() < MIN_SEEN or np.sqrt((fine * fine).sum() / seen.sum()) < MIN_TEXTURE:
-        return np.zeros((SIDE, SIDE), np.int8)
-    around = cv2.GaussianBlur(seen, (0, 0), 2 * BLUR_SIGMA) + EPSILON
-    contrast = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 2 * BLUR_SIGMA) / around)
-    texture = fine / (contrast + CONTRAST_FLOOR)
-    return np.rint(texture * TEXTURE_STEPS).clip(-127, 127).astype(np.int8)
-
-
-def _inside_frame(view: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """1 for the pixels inside a dermoscope's black rim or a plain margin, 0 for it and its edge; [64, 64]."""
-    grey = view.astype(np.float32)
-    mean = cv2.blur(grey, (3, 3))
-    plain = cv2.blur(grey * grey, (3, 3)) - mean * mean < PLAIN_DEVIATION**2
-    dark = view < RIM_DARKNESS * np.percentile(view, 90)
-    _, parts = cv2.connectedComponents((plain | dark).astype(np.uint8), connectivity=4)
-    border = {*parts[0], *parts[-1], *parts[:, 0], *parts[:, -1]}
-    # a dark thing in the middle is what the picture shows
-    middle = parts[SIDE // 2 - MIDDLE : SIDE // 2 + MIDDLE, SIDE // 2 - MIDDLE : SIDE // 2 + MIDDLE]
-    frame = np.isin(parts, list(border - {0, *middle.ravel()})).astype(np.uint8)
-    return 1 - cv2.dilate(frame, np.ones((FRAME_EDGE, FRAME_EDGE), np.uint8)).astype(np.float32)
-
-
-def _hashes(view: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    turned = [Image.fromarray(_turn(view, turn)) for turn in range(TURNS)]
-    bits = [imagehash.phash(picture).hash for picture in turned]
-    return np.packbits(np.array(bits).reshape(TURNS, -1), axis=1).view(np.uint64)[:, 0]
-
-
-def _turn(view: NDArray, turn: int) -> NDArray:
-    """A [..., side, side] array after ``turn % 4`` quarter turns, and mirrored from 4 on."""
-    turned = np.rot90(view, turn % 4, (-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if turn >= 4 else turned)
+    @property
+    def squash(self) -> float:
+        """The ratio of the map's two scales, 1 or more."""
+        large, less = np.linalg.svd(self.affine[:, :2], compute_uv=False)
+        return float(large / (less + EPSILON))
 
 
 def equal_files(prints: Prints) -> list[list[int]]:
@@ -265,92 +133,207 @@ def equal_files(prints: Prints) -> list[list[int]]:
 def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
-    """All pairs of files that show one picture, files of equal bytes among them, by ascending indices."""
-    count = len(prints.hashes)
-    rows = max(1, PAIRS_A_BLOCK // max(1, count))
-    # of each view and turn in one piece, or every comparison would fetch the others too
-    columns = np.ascontiguousarray(prints.hashes.transpose(1, 2, 0))
-    find = partial(_matches, prints, columns, rows)
+    """All pairs of files that show one photo, files of equal bytes among them, by ascending indices."""
+    # two threads work already, and those of BLAS would wait for one another
+    with threadpool_limits(1, "blas"):
+        return _near_duplicates(prints, progress)
+
+
+def _near_duplicates(prints: Prints, progress: Callable[[int, int], None]) -> list[Match]:
+    count = len(prints.records)
+    index = build_index(prints)
+    starts = range(0, count, PHOTOS_A_BLOCK)
     best: dict[tuple[int, int], Match] = {}
-    for start, found in zip(range(0, count, rows), ordered_map(find, range(0, count, rows)), strict=True):
+    for start, found in zip(
+        starts, ordered_map(lambda start: _found(prints, index, start), starts), strict=True
+    ):
         for match in found:
-            pair = match.first, match.second
-            if pair not in best or match.similarity >= best[pair].similarity:
-                best[pair] = match
-        progress(min(start + rows, count), count)
+            known = best.get((match.first, match.second))
+            if known is None or match.features > known.features:
+                best[match.first, match.second] = match
+        progress(min(start + PHOTOS_A_BLOCK, count), count)
     return [best[pair] for pair in sorted(best)]
 
 
-def _matches(prints: Prints, columns: NDArray[np.uint64], rows: int, start: int) -> list[Match]:
-    """The matches of ``rows`` files from ``start`` on with all others, one for each turn that shows it."""
-    matches = []
-    for turn, view, firsts, seconds in _candidates(columns, prints.textured, start, start + rows):
-        for begin in range(0, len(firsts), CONFIRMED_A_BLOCK):
-            block = slice(begin, begin + CONFIRMED_A_BLOCK)
-            first, second = firsts[block], seconds[block]
-            one, other = prints.textures[first, 0], _turn(prints.textures[second, view], turn)
-            release_pages(prints.textures)
-            likely = np.flatnonzero(_similarities(one, other) >= MIN_UNSHIFTED)
-            shifted = _best_shift(one[likely], other[likely])
-            for index, similarity in zip(likely, shifted, strict=True):
-                if similarity >= MIN_SIMILARITY:
-                    a, b = sorted((int(first[index]), int(second[index])))
-                    matches.append(Match(a, b, min(1.0, float(similarity)), view == 1, turn != 0))
-    return matches
+def _found(prints: Prints, index: Index, start: int) -> list[Match]:
+    """The matches of one block of photos with photos after each."""
+    candidates = index.candidates(prints, start)
+    return [
+        match
+        for begin in range(0, len(candidates.first), PAIRS_AT_ONCE)
+        for match in _matches(prints, candidates, slice(begin, begin + PAIRS_AT_ONCE))
+    ]
 
 
-def _similarities(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.float32]:
-    """The correlations of two [n, height, width] stacks of textures, -1 to 1."""
-    products, ones, others = (
-        np.einsum("nij,nij->n", left, right, dtype=np.float32)
-        for left, right in ((one, other), (one, one), (other, other))
-    )
-    return products / np.sqrt(ones * others + EPSILON)
+def _matches(prints: Prints, candidates: Candidates, block: slice) -> Iterator[Match]:
+    firsts, seconds, flags = candidates.first[block], candidates.second[block], candidates.mirrored[block]
+    ones, others = prints.records[firsts], prints.records[seconds]
+    release_pages(prints.records)
+    for at in np.flatnonzero(flags):
+        ones[at] = _mirrored(ones[at])
+    for at, (left, right) in enumerate(_corresponding(ones["descriptors"], others["descriptors"])):
+        pair = ones["keypoints"][at][left], others["keypoints"][at][right]
+        agreeing = _agreeing(*pair)
+        features = _places(pair[0][agreeing])
+        if features < MIN_FEATURES:
+            continue
+        affine = _affine(pair[0][agreeing], pair[1][agreeing])
+        laid = _compared(unpack_image(ones[at]), unpack_image(others[at]), affine)
+        if laid.similarity >= MIN_SIMILARITY and laid.squash < MAX_SQUASH:
+            evidence = np.arctanh(min(laid.similarity, 0.99)) * np.sqrt(laid.pixels)
+            if evidence + FEATURE_EVIDENCE * features >= MIN_EVIDENCE:
+                yield _match(int(firsts[at]), int(seconds[at]), features, laid, bool(flags[at]))
 
 
-def _best_shift(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.float32]:
-    """The correlation of each pair of textures where they lie best on one another."""
-    best = np.full(len(one), -1, np.float32)
-    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
-    for down, right in product(shifts, shifts):
-        rows, columns = _overlap(down), _overlap(right)
-        shifted = one[:, rows, columns], other[:, _overlap(-down), _overlap(-right)]
-        best = np.maximum(best, _similarities(*shifted))
-    return best
+def _places(keypoints: NDArray[np.float32]) -> int:
+    """At how many places keypoints are: SIFT may find several at one."""
+    return len(np.unique((keypoints[:, :2] / APART).round(), axis=0))
 
 
-def _overlap(shift: int) -> slice:
-    return slice(max(0, shift), SIDE + min(0, shift))
+def _match(first: int, second: int, features: int, laid: Laid, mirrored: bool) -> Match:
+    (a, b, _), (c, d, _) = laid.affine
+    degrees = float(np.degrees(np.arctan2(c - b, a + d)))
+    return Match(first, second, laid.similarity, features, degrees, mirrored, laid.squash > SQUASHED)
 
 
-def _candidates(
-    columns: NDArray[np.uint64], textured: NDArray[np.bool_], start: int, end: int
-) -> Iterator[tuple[int, int, NDArray[np.intp], NDArray[np.intp]]]:
-    """Yields (turn, view, first files, second files) of pairs whose hashes are close.
+def _mirrored(record: NDArray[np.void]) -> NDArray[np.void]:
+    """The record that the mirrored photo would have."""
+    mirrored = record.copy()
+    height, width = record["shape"]
+    small, inside = unpack_image(record)
+    mirrored["small"][:height, :width] = small[:, ::-1]
+    margin = (0, 0), (0, SMALL_SIDE - width)
+    mirrored["inside"][:height] = np.packbits(np.pad(inside[:, ::-1], margin), axis=1)
+    mirrored["keypoints"][:, 0] = width - 1 - record["keypoints"][:, 0]
+    mirrored["keypoints"][:, 3] = mirrored_angles(record["keypoints"][:, 3])
+    mirrored["descriptors"] = record["descriptors"][:, MIRRORED]
+    return mirrored
+
+
+def _corresponding(
+    ones: NDArray[np.uint8], others: NDArray[np.uint8]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The features of each pair that are nearest to one another, and nearer than the second nearest by far.
 
     Args:
-        columns: uint64 [2, 8, n], the hashes of each view in each turn.
-        textured: bool [n, 2], whether a view has a texture.
-        start: the first of the first files.
-        end: the one after the last of them.
+        ones: descriptors [pairs, features, 128], zeros where there is none.
+        others: likewise.
     """
-    for view, turn in product((0, 1), range(TURNS)):
-        # a turn of the one is a turn of the other: each pair of centre squares once
-        skipped = start if view == 0 else 0
-        first, second = _near(columns[0, 0, start:end], columns[view, turn, skipped:])
-        first += start
-        second += skipped
-        wanted = first < second if view == 0 else first != second
-        wanted &= textured[first, 0] & textured[second, view]
-        yield turn, view, first[wanted], second[wanted]
+    left, right = _unit(ones), _unit(others)
+    cosines = left @ right.transpose(0, 2, 1)
+    nearest = cosines.argmax(2)
+    back = cosines.argmax(1)
+    first = np.take_along_axis(cosines, nearest[..., None], 2)[..., 0]
+    np.put_along_axis(cosines, nearest[..., None], -1, 2)
+    second = cosines.max(2)
+    clear = (1 - first < MAX_RATIO**2 * (1 - second)) & (first > 0)
+    mutual = np.take_along_axis(back, nearest, 1) == np.arange(nearest.shape[1])
+    for good, partner in zip(clear & mutual, nearest, strict=True):
+        yield np.flatnonzero(good), partner[good]
 
 
-def _near(ones: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The indices of the pairs of hashes that differ in few bits."""
-    rows = max(1, PAIRS_AT_ONCE // len(others))
-    near = [
-        np.flatnonzero(np.bitwise_count(ones[row : row + rows, None] ^ others) <= MAX_HASH_DISTANCE)
-        + row * len(others)
-        for row in range(0, len(ones), rows)
+def _unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    values = descriptors.astype(np.float32)
+    return values / (np.linalg.norm(values, axis=-1, keepdims=True) + EPSILON)
+
+
+def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which features the best of their own maps lays upon one another.
+
+    Two corresponding keypoints tell a rotation, a scale and a shift by themselves, so that every pair of them
+    is tried and none is left to chance.
+
+    Args:
+        ones: keypoints [n, 4]: x, y, diameter, angle in degrees.
+        others: those that correspond to them.
+    """
+    if len(ones) < MIN_FEATURES:
+        return np.zeros(len(ones), np.bool_)
+    maps = maps_of(ones, others)
+    agreeing = agree(maps[:, :, None], maps[:, None])
+    return agreeing[agreeing.sum(1).argmax()]
+
+
+def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The map [2, 3] that lays ``ones`` upon ``others`` by least squares: affine if there are enough."""
+    x, y = ones[:, 0], ones[:, 1]
+    one, none = np.ones_like(x), np.zeros_like(x)
+    if len(ones) >= AFFINE_FEATURES:
+        found, *_ = np.linalg.lstsq(np.stack([x, y, one], 1), others[:, :2], rcond=None)
+        return found.T.astype(np.float32)
+    rows = np.concatenate([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)])
+    (a, b, right, down), *_ = np.linalg.lstsq(rows, others[:, :2].T.ravel(), rcond=None)
+    return np.array([[a, -b, right], [b, a, down]], np.float32)
+
+
+def _compared(one: Shown, other: Shown, affine: NDArray[np.float32]) -> Laid:
+    """The one image laid upon the other by about ``affine``, and how alike they are there."""
+    scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    if not 1 / MAX_SCALE < scale < MAX_SCALE:
+        return Laid(affine, -1, 0)
+    if scale > 1:
+        laid = _compared(other, one, _inverse(affine))
+        return Laid(_inverse(laid.affine), laid.similarity, laid.pixels)
+    # the finer image is brought to the pixels of the coarser one
+    sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
+    finer = (cv2.GaussianBlur(one[0], (0, 0), sigma) if sigma > 0.3 else one[0]), one[1]
+    laid = Laid(affine, *_similarity(finer, other, affine))
+    if laid.similarity >= GOOD_SIMILARITY:
+        return laid
+    refined = _refined(finer[0], other[0], affine)
+    return max(laid, Laid(refined, *_similarity(finer, other, refined)), key=lambda laid: laid.similarity)
+
+
+def _inverse(affine: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.invertAffineTransform(affine).astype(np.float32)
+
+
+def _refined(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], affine: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The map from ``one`` to ``other`` near ``affine`` at which they correlate most."""
+    left, top, width, height = cv2.boundingRect(_laid(np.full_like(one, 255), other.shape, affine))
+    if min(width, height) < MIN_SIDE:
+        return affine
+    corner = np.array([left, top], np.float32)
+    part = other[top : top + height, left : left + width]
+    back = _inverse(affine)
+    back[:, 2] += back[:, :2] @ corner
+    try:
+        _, back = cv2.findTransformECC(part, one, back, cv2.MOTION_AFFINE, REFINING, None, 3)
+    except cv2.error:
+        # it does not converge where the images have nothing in common
+        return affine
+    back[:, 2] -= back[:, :2] @ corner
+    return _inverse(back)
+
+
+def _laid(image: NDArray[np.uint8], shape: tuple[int, ...], affine: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """``image`` laid by ``affine`` upon one of ``shape``; 0 outside."""
+    return cv2.warpAffine(image, affine, shape[::-1])  # type: ignore[return-value]
+
+
+def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[float, int]:
+    """The correlation of the textures where both images show something, -1 to 1, and at how many pixels.
+
+    The correlation is -1 where hardly any pixel is shown by both.
+    """
+    shown = (_laid(255 * one[1], other[1].shape, affine) == 255) & (other[1] == 1)
+    seen = cv2.erode(np.pad(shown, EDGE).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2))[
+        EDGE:-EDGE, EDGE:-EDGE
     ]
-    return np.divmod(np.concatenate(near), len(others))
+    pixels = int(seen.sum())
+    if pixels < MIN_SHARED:
+        return -1, pixels
+    left, right = _texture(_laid(one[0], other[0].shape, affine), seen), _texture(other[0], seen)
+    return float((left * right).sum() / np.sqrt((left**2).sum() * (right**2).sum() + EPSILON)), pixels
+
+
+def _texture(grey: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What is finer than a blur, in units of the local contrast; 0 outside what is ``seen``."""
+    inside = seen.astype(np.float32)
+    share = cv2.GaussianBlur(inside, (0, 0), BLUR_SIGMA) + EPSILON
+    fine = (grey - cv2.GaussianBlur(grey * inside, (0, 0), BLUR_SIGMA) / share) * inside
+    around = cv2.GaussianBlur(inside, (0, 0), 2 * BLUR_SIGMA) + EPSILON
+    contrast = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 2 * BLUR_SIGMA) / around)
+    return fine / (contrast + CONTRAST_FLOOR)  # type: ignore[no-any-return]

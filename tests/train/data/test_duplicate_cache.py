@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import imagehash
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import StorageError
-from dermedge.train.data import duplicates
+from dermedge.train.data import photo_prints
 from dermedge.train.data.duplicate_cache import find_duplicates
 
 Draw = Callable[[int], NDArray[np.uint8]]
@@ -33,13 +32,13 @@ def photos(tmp_path: Path, lesion: Draw) -> list[Path]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read to look for copies."""
     seen: list[Path] = []
-    read_one = duplicates._read
+    read_one = photo_prints._read
 
     def note(path: Path) -> object:
         seen.append(path)
         return read_one(path)
 
-    monkeypatch.setattr(duplicates, "_read", note)
+    monkeypatch.setattr(photo_prints, "_read", note)
     return seen
 
 
@@ -48,7 +47,7 @@ def test_copies_are_looked_for_once(tmp_path: Path, photos: list[Path], read: li
     assert sorted(read) == photos
     assert first.equal == [[0, 3]]
     assert [(match.first, match.second) for match in first.near] == [(0, 2), (0, 3), (2, 3)]
-    assert first.unreadable == {4: "not a picture"}
+    assert first.unreadable == {4: "not a photo that can be decoded (10 bytes)"}
     steps: list[tuple[int, int]] = []
     assert find_duplicates(photos, tmp_path / "cache", lambda *step: steps.append(step)) == first
     assert len(read) == 5
@@ -72,7 +71,7 @@ def test_another_way_to_look_looks_again(
     tmp_path: Path, photos: list[Path], read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find_duplicates(photos[:2], tmp_path / "cache")
-    monkeypatch.setattr(imagehash, "__version__", "another")
+    monkeypatch.setattr(cv2, "__version__", "another")
     find_duplicates(photos[:2], tmp_path / "cache")
     assert len(read) == 4
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.photos import find_pictures, read_picture
-from dermedge.train.data import duplicates
+from dermedge.train.data import duplicate_candidates, duplicates
 from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
 from dermedge.train.data.groups import lowest_linked
 
@@ -101,7 +101,7 @@ def test_equal_bytes_are_found_also_of_files_that_are_no_pictures(tmp_path: Path
         (tmp_path / name).write_text(text)
     prints = read_prints([tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")])
     assert equal_files(prints) == [[0, 2]]
-    assert prints.unreadable == dict.fromkeys(range(3), "not a picture")
+    assert prints.unreadable == dict.fromkeys(range(3), "not a photo that can be decoded (1 bytes)")
     assert near_duplicates(prints) == []
 
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_kept_with_its_reason(tmp_path: Path, lesion: Dra
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.jpg").touch()
     prints = read_prints([tmp_path / name for name in ("cut.jpg", "empty.jpg", "absent.jpg", "whole.jpg")])
-    assert "truncated" in prints.unreadable[0]
+    assert prints.unreadable[0].startswith("not a photo that can be decoded")
     assert prints.unreadable[1] == "the file is empty"
     assert prints.unreadable[2] == "No such file or directory"
     assert prints.sizes.tolist() == [[0, 0], [0, 0], [0, 0], [400, 300]]
@@ -135,21 +135,52 @@ def test_copies_are_found_whatever_is_compared_at_once(
     prints = prints_of(tmp_path, {f"{at:02d}.png": photo for at, photo in enumerate([*photos, *copies])})
     whole = near_duplicates(prints)
     assert [(match.first, match.second) for match in whole] == [(0, 9), (1, 10), (2, 11), (3, 12)]
-    for rows_a_block, rows_at_once in ((1, 1), (5, 2), (6, 4)):
-        monkeypatch.setattr(duplicates, "PAIRS_A_BLOCK", rows_a_block * len(prints.sizes))
-        monkeypatch.setattr(duplicates, "PAIRS_AT_ONCE", rows_at_once * len(prints.sizes))
+    for photos_a_block, pairs_at_once in ((1, 1), (5, 2), (6, 4)):
+        for module in (duplicates, duplicate_candidates):
+            monkeypatch.setattr(module, "PHOTOS_A_BLOCK", photos_a_block)
+        monkeypatch.setattr(duplicates, "PAIRS_AT_ONCE", pairs_at_once)
         steps: list[int] = []
         assert near_duplicates(prints, lambda done, total, steps=steps: steps.append(done)) == whole
         assert steps[-1] == 13
-        assert len(steps) == -(-13 // rows_a_block)
+        assert len(steps) == -(-13 // photos_a_block)
 
 
-def test_textures_are_kept_in_a_file_without_a_name(tmp_path: Path, lesion: Draw) -> None:
+def test_what_is_kept_of_a_photo_lies_in_a_file_without_a_name(tmp_path: Path, lesion: Draw) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), lesion(0))
     prints = read_prints([tmp_path / "a.png"], scratch=tmp_path / "cache")
-    assert isinstance(prints.textures.base, mmap.mmap)
-    assert prints.textures.any((2, 3)).tolist() == prints.textured.tolist() == [[True, True]]
+    assert isinstance(prints.records.base, mmap.mmap)
+    assert prints.records["count"][0] > 20
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("degrees", [9, 25, -17, 45, 133])
+def test_a_rotated_and_brightened_duplicate_is_found(tmp_path: Path, lesion: Draw, degrees: float) -> None:
+    photos = {f"{seed}.png": lesion(seed) for seed in range(8)}
+    turn = cv2.getRotationMatrix2D((200, 150), degrees, 1.0)
+    rotated = cv2.warpAffine(photos["3.png"], turn, (400, 300), borderMode=cv2.BORDER_REFLECT_101)
+    brighter = cv2.convertScaleAbs(rotated, alpha=1.2, beta=15)
+    (match,) = near_duplicates(prints_of(tmp_path, photos | {"duplicate.png": brighter}))
+    assert (match.first, match.second) == (3, 8)
+    assert match.degrees == pytest.approx(-degrees, abs=2)
+    assert match.turned
+    assert not match.mirrored
+    assert not match.squashed
+
+
+def test_every_augmented_duplicate_of_an_export_is_found(tmp_path: Path, lesion: Draw) -> None:
+    """As exports of labelling tools have them: rotated, mirrored, cut, brighter, compressed, each at random."""
+    rng = np.random.default_rng(0)
+    photos, duplicated = {}, {}
+    for seed in range(12):
+        photo = photos[f"{seed:02d}.png"] = lesion(seed)
+        turn = cv2.getRotationMatrix2D((200, 150), rng.uniform(-25, 25), rng.uniform(1, 1.25))
+        changed = cv2.warpAffine(photo, turn, (400, 300), borderMode=cv2.BORDER_REFLECT_101)
+        changed = changed[:, ::-1] if seed % 2 else changed
+        duplicated[f"{seed:02d}.rf.jpg"] = cv2.convertScaleAbs(changed, alpha=rng.uniform(0.75, 1.25), beta=5)
+    matches = near_duplicates(prints_of(tmp_path, photos | duplicated))
+    found = {(match.first, match.second) for match in matches}
+    assert found <= {(seed, seed + 12) for seed in range(12)}
+    assert len(found) >= 11
 
 
 def test_textures_that_cannot_be_written_are_one_line(tmp_path: Path, lesion: Draw) -> None:

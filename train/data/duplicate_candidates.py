@@ -1,0 +1,328 @@
+"""Pairs of photos that may be copies: those with local features in common that lie alike in both.
+
+Each descriptor has a few codes, each the signs of 24 projections of it, and a signature of 64 more. Two
+descriptors of one place of a photo often have a code in common and nearly one signature; two of different
+places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV 2008). A pair of
+photos is a candidate where several features agree on how the one is to be laid upon the other. Every photo
+looks up its features in the index once as they are and once mirrored, and takes so many of a cell at the most:
+the work grows with the number of photos, not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.train.data.photo_prints import DIMENSIONS, FEATURES, Prints
+from dermedge.train.data.pixels import release_pages
+
+__all__ = [
+    "MIRRORED",
+    "PHOTOS_A_BLOCK",
+    "Candidates",
+    "Index",
+    "agree",
+    "build_index",
+    "maps_of",
+    "mirrored_angles",
+]
+
+TABLES = 3
+BITS = 24
+SIGNATURE_BITS = 64
+# Descriptors that the projections are fitted to, at the most.
+SAMPLE = 50_000
+# Codes that are looked up beside a descriptor's own: each with one of its least certain signs turned.
+PROBES = 2
+# Features of one cell that are taken, at the most: skin has some everywhere.
+MAX_IN_CELL = 64
+# Signs of two signatures that differ, at the most.
+MAX_SIGNS = 14
+# Features that must agree, at the least.
+MIN_VOTES = 2
+# A pair of features weighs 1, and 1 more for each sign that agrees beyond that; with as much, a pair of photos
+# is a candidate whatever other candidates they have.
+CERTAIN_WEIGHT = 60
+# Of the others, the best of each photo.
+MAX_UNCERTAIN = 12
+# Windows of rotations.
+WINDOWS = 24
+PHOTOS_A_BLOCK = 64
+# Where one pair of features lays another one: pixels of the small image, and that share of their distance.
+TOLERANCE = 1.5
+TOLERANCE_BY_DISTANCE = 0.12
+# Natural logarithm of the ratio of two scales, and degrees between two rotations.
+SCALE_TOLERANCE = 0.5
+ANGLE_TOLERANCE = 30
+# Pixels of the small image: features as near as that to one another are one.
+APART = 2.0
+
+# Where each value of the descriptor of a mirrored photo comes from: of 4x4 cells of 8 directions, mirroring
+# reverses the rows and the sense of turning.
+MIRRORED = np.arange(DIMENSIONS).reshape(4, 4, 8)[::-1, :, -np.arange(8)].ravel()
+LOW = np.uint64(0xFFFFFFFF)
+SHIFT = np.uint64(32)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs of photos, one row each.
+
+    Attributes:
+        first: the index of a photo.
+        second: the index of the other, higher.
+        mirrored: whether ``first`` must be mirrored to look like ``second``.
+    """
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    mirrored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Projections:
+    """What makes codes and signatures of descriptors.
+
+    Attributes:
+        mean: float32 [128].
+        codes: float32 [128, 24] for each table.
+        signature: float32 [128, 64].
+    """
+
+    mean: NDArray[np.float32]
+    codes: tuple[NDArray[np.float32], ...]
+    signature: NDArray[np.float32]
+
+    def signatures(self, descriptors: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        signs = (descriptors - self.mean) @ self.signature > 0
+        return np.packbits(signs, axis=1).view(np.uint64)[:, 0]
+
+
+@dataclass(frozen=True)
+class Index:
+    """The features of all photos by their codes; a feature is its photo's number times 96, and its own.
+
+    Attributes:
+        projections: that made the codes.
+        keys: for each table uint64, ascending: a code, and in the lower 32 bits the feature that has it.
+        signatures: uint64 [photos, 96].
+        keypoints: float32 [photos, 96, 4]: x, y, diameter, angle.
+    """
+
+    projections: Projections
+    keys: tuple[NDArray[np.uint64], ...]
+    signatures: NDArray[np.uint64]
+    keypoints: NDArray[np.float32]
+
+    def candidates(self, prints: Prints, start: int) -> Candidates:
+        """The candidates of ``PHOTOS_A_BLOCK`` photos from ``start`` on, with photos after each."""
+        records = _block(prints, start)
+        photos, own = _present(records["count"])
+        descriptors = records["descriptors"][photos, own]
+        keypoints = records["keypoints"][photos, own]
+        photos += start
+        found = []
+        for mirrored in (False, True):
+            if mirrored:
+                descriptors, keypoints = descriptors[:, MIRRORED], _mirrored(keypoints)
+            asking, features, weights = self._alike(photos, descriptors)
+            agreeing = self._agreeing(photos[asking], keypoints[asking], features, weights)
+            found.append((*agreeing, mirrored))
+        return _best(found)
+
+    def _alike(
+        self, photos: NDArray[np.intp], descriptors: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Which descriptors are like which features of the index, of later photos than their own.
+
+        Returns:
+            The descriptors, the features, and how alike the signatures of the two are.
+        """
+        after = ((photos + 1) * FEATURES).astype(np.uint64)
+        signatures = self.projections.signatures(descriptors)
+        pairs = [np.zeros(0, np.uint64)]
+        for keys, projection in zip(self.keys, self.projections.codes, strict=True):
+            codes = _codes_nearby((descriptors - self.projections.mean) @ projection) << SHIFT
+            low = np.searchsorted(keys, codes | after[:, None])
+            high = np.searchsorted(keys, codes | LOW)
+            taken = np.minimum(high - low, MAX_IN_CELL).ravel()
+            features = keys[np.repeat(low.ravel(), taken) + _counting(taken)] & LOW
+            asking = np.repeat(np.arange(codes.size) // codes.shape[1], taken)
+            differing = np.bitwise_count(signatures[asking] ^ self.signatures.ravel()[features])
+            like = differing <= MAX_SIGNS
+            pairs.append(asking[like].astype(np.uint64) << SHIFT | features[like])
+        # one pair of features may share several codes
+        found = np.sort(np.concatenate(pairs))
+        asking, features = _split(found[np.flatnonzero(np.diff(found, prepend=LOW << SHIFT | LOW))])
+        differing = np.bitwise_count(signatures[asking] ^ self.signatures.ravel()[features])
+        return asking, features, MAX_SIGNS + 1.0 - differing
+
+    def _agreeing(
+        self,
+        photos: NDArray[np.intp],
+        keypoints: NDArray[np.float32],
+        features: NDArray[np.intp],
+        weights: NDArray[np.float64],
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+        """The pairs of photos, the first in the upper 32 bits, and the weight of the features that agree."""
+        pairs = photos.astype(np.uint64) << SHIFT | (features // FEATURES).astype(np.uint64)
+        others = self.keypoints.reshape(-1, 4)[features]
+        kept = np.flatnonzero(_turned_alike(pairs, (others[:, 3] - keypoints[:, 3]) % 360))
+        if not len(kept):
+            return np.zeros(0, np.uint64), np.zeros(0)
+        kept = kept[np.argsort(pairs[kept], kind="stable")]
+        pairs, maps = pairs[kept], maps_of(keypoints[kept], others[kept])
+        starts = np.flatnonzero(np.diff(pairs, prepend=~pairs[:1]))
+        one, two = _within(starts, len(pairs))
+        good = agree(maps[:, one], maps[:, two]) & (np.abs(maps[0, one] - maps[0, two]) > APART)
+        one, two, count, weights = one[good], two[good], len(pairs), weights[kept]
+        sums = weights + np.bincount(one, weights[two], count) + np.bincount(two, weights[one], count)
+        agreeing = np.bincount(one, minlength=count) + np.bincount(two, minlength=count) > 0
+        if not agreeing.any():
+            return np.zeros(0, np.uint64), np.zeros(0)
+        most = np.maximum.reduceat(np.where(agreeing, sums, 0), starts)
+        return pairs[starts[most > 0]], most[most > 0]
+
+
+def build_index(prints: Prints) -> Index:
+    """The index of all features of ``prints``; 4.6 kB a photo."""
+    projections = _projections(prints)
+    count = len(prints.records)
+    keys: list[list[NDArray[np.uint64]]] = [[np.zeros(0, np.uint64)] for _ in range(TABLES)]
+    signatures = np.zeros((count, FEATURES), np.uint64)
+    keypoints = np.zeros((count, FEATURES, 4), np.float32)
+    for start in range(0, count, PHOTOS_A_BLOCK):
+        records = _block(prints, start)
+        photos, own = _present(records["count"])
+        descriptors = records["descriptors"][photos, own]
+        signatures[photos + start, own] = projections.signatures(descriptors)
+        keypoints[start : start + PHOTOS_A_BLOCK] = records["keypoints"]
+        features = ((photos + start) * FEATURES + own).astype(np.uint64)
+        for table, projection in zip(keys, projections.codes, strict=True):
+            table.append(_codes((descriptors - projections.mean) @ projection) << SHIFT | features)
+    joined = tuple(np.sort(np.concatenate(table)) for table in keys)
+    return Index(projections, joined, signatures, keypoints)
+
+
+def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """How each keypoint [n, 4] (x, y, diameter, angle in degrees) is laid upon its counterpart.
+
+    Returns:
+        [3, n]: the place of the one and of the other, as complex numbers, and the factor from the one to the
+        other: its absolute value is the scale, its angle the rotation.
+    """
+    turn = np.deg2rad(others[:, 3] - ones[:, 3])
+    factor = others[:, 2] / ones[:, 2] * np.exp(1j * turn)
+    return np.stack([ones[:, 0] + 1j * ones[:, 1], others[:, 0] + 1j * others[:, 1], factor])
+
+
+def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Whether the places, rotation and scale of ``others`` are about what ``maps`` say; each [3, ...]."""
+    apart = others[1] - maps[1]
+    error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
+    near = error < TOLERANCE + TOLERANCE_BY_DISTANCE * np.abs(apart)
+    ratio = others[2] / maps[2]
+    size = np.abs(ratio)
+    near &= np.abs(np.log(size)) < SCALE_TOLERANCE
+    return near & (ratio.real > np.cos(np.deg2rad(ANGLE_TOLERANCE)) * size)  # type: ignore[no-any-return]
+
+
+def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The angles of keypoints, in degrees, when their photo is mirrored."""
+    return (180 - angles) % 360
+
+
+def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The keypoints of the mirrored photo, but for a shift."""
+    mirrored = keypoints.copy()
+    mirrored[..., 0] *= -1
+    mirrored[..., 3] = mirrored_angles(keypoints[..., 3])
+    return mirrored
+
+
+def _block(prints: Prints, start: int) -> NDArray[np.void]:
+    records = np.array(prints.records[start : start + PHOTOS_A_BLOCK])
+    release_pages(prints.records)
+    return records
+
+
+def _projections(prints: Prints) -> Projections:
+    """Directions in which the descriptors spread: for each code a random turn of the principal ones."""
+    step = max(1, len(prints.records) * FEATURES // SAMPLE)
+    records = prints.records[::step]
+    photos, own = _present(records["count"])
+    sample = records["descriptors"][photos, own].astype(np.float32)
+    release_pages(prints.records)
+    if len(sample) < 2:
+        sample = np.zeros((2, DIMENSIONS), np.float32)
+    _, directions = np.linalg.eigh(np.cov(sample.T))
+    random = np.random.default_rng(0)
+
+    def turned(bits: int) -> NDArray[np.float32]:
+        turn, _ = np.linalg.qr(random.normal(size=(bits, bits)))
+        return (directions[:, -bits:] @ turn).astype(np.float32)
+
+    return Projections(sample.mean(0), tuple(turned(BITS) for _ in range(TABLES)), turned(SIGNATURE_BITS))
+
+
+def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The photo and the place of every feature that there is."""
+    return np.nonzero(np.arange(FEATURES) < counts[:, None])
+
+
+def _codes(projected: NDArray[np.float32]) -> NDArray[np.uint64]:
+    return ((projected > 0) @ (1 << np.arange(BITS))).astype(np.uint64)
+
+
+def _codes_nearby(projected: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Each descriptor's own code and those with one uncertain sign turned; [features, 1 + probes]."""
+    uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
+    own = _codes(projected)[:, None]
+    return np.hstack([own, own ^ (1 << uncertain).astype(np.uint64)])
+
+
+def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
+    """0, 1, … length - 1 for each length, in one piece."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
+def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Each two items of one group, once; groups begin at ``starts``, and the last one ends at ``end``."""
+    last = np.repeat(np.append(starts[1:], end), np.diff(starts, append=end))
+    following = last - np.arange(end) - 1
+    one = np.repeat(np.arange(end), following)
+    return one, one + 1 + _counting(following)
+
+
+def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The upper and the lower 32 bits."""
+    return (pairs >> SHIFT).astype(np.intp), (pairs & LOW).astype(np.intp)
+
+
+def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which votes have another of their pair of photos within about one window of rotations."""
+    _, pair = np.unique(pairs, return_inverse=True)
+    window = (turned * (WINDOWS / 360)).astype(np.intp) % WINDOWS
+    cells, cell, counts = np.unique(pair * WINDOWS + window, return_inverse=True, return_counts=True)
+    near = counts.copy()
+    for step in (-1, 1):
+        beside = cells // WINDOWS * WINDOWS + (cells + step) % WINDOWS
+        at = np.minimum(np.searchsorted(cells, beside), len(cells) - 1)
+        near += np.where(cells[at] == beside, counts[at], 0)
+    return near[cell] >= MIN_VOTES  # type: ignore[no-any-return]
+
+
+def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:
+    """The candidates of each photo: the certain ones, and the best of the others."""
+    first, second = _split(np.concatenate([pairs for pairs, _, _ in found]))
+    weights = np.concatenate([weights for _, weights, _ in found])
+    mirrored = np.repeat([flag for *_, flag in found], [len(pairs) for pairs, _, _ in found])
+    order = np.lexsort((-weights, first))
+    _, starts, lengths = np.unique(first[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, lengths)
+    kept = order[(rank < MAX_UNCERTAIN) | (weights[order] >= CERTAIN_WEIGHT)]
+    return Candidates(first[kept], second[kept], mirrored[kept])

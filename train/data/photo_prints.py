@@ -1,0 +1,277 @@
+"""What is kept of every file to tell copies of one photo: its digest, size, local features and a small image.
+
+Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
+IJCV 2004) of the brightness: they stay where a photo is rotated, resized, cut, padded, brightened or
+compressed again. What lies in a black rim or a plain margin has none, or all photos with a frame would share
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import IO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dermedge.edge.errors import PictureError
+from dermedge.edge.files import storage_error
+from dermedge.edge.photos import decode_picture
+from dermedge.train.data.ordered_map import ordered_map
+
+__all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
+
+# Pixels of the longer side when features are looked for; smaller photos are not enlarged.
+FEATURE_SIDE = 200
+# Of a photo: as many are looked for, and as many kept.
+POOL = 160
+FEATURES = 96
+DIMENSIONS = 128
+# Of SIFT: photos of smooth skin have few features above its usual 0.04.
+CONTRAST_THRESHOLD = 0.007
+# Pixels of the longer side of the small image.
+SMALL_SIDE = 96
+# A descriptor's square roots, 0 to 1, are kept as uint8 of this many steps.
+ROOT_STEPS = 255
+# Of the brightness of the photo: what is darker and touches the border is a dermoscope's rim.
+RIM_DARKNESS = 0.15
+# Grey levels, standard deviation over 3x3 pixels: what has less and touches the border is a plain margin.
+PLAIN_DEVIATION = 0.5
+# The share of the longer side around the centre that no frame reaches.
+MIDDLE_SHARE = 0.25
+# The share of the photo that a part of a frame covers, at the least: skin has plain spots at the border too.
+MIN_FRAME = 0.005
+# Pixels of the square kernel that takes the edge of a frame away with it.
+FRAME_EDGE = 9
+
+# How many times smaller a photo is decoded -> the flag of OpenCV, which decodes a JPEG so in less time.
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+RECORD = np.dtype(
+    [
+        ("count", np.uint8),
+        ("shape", np.uint8, 2),
+        ("keypoints", np.float32, (FEATURES, 4)),
+        ("descriptors", np.uint8, (FEATURES, DIMENSIONS)),
+        ("small", np.uint8, (SMALL_SIDE, SMALL_SIDE)),
+        ("inside", np.uint8, (SMALL_SIDE, SMALL_SIDE // 8)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Prints:
+    """What is kept of every file.
+
+    Attributes:
+        digests: SHA-256 of the bytes, empty where the file cannot be read.
+        sizes: int32 [n, 2], width and height in pixels as the photo is shown; 0 where it cannot be decoded.
+        records: `RECORD` [n], mapped from a file that goes with it, because in memory they would grow with
+            the set. ``keypoints`` are x, y and diameter in pixels of the small image and an angle in degrees,
+            clockwise; ``descriptors`` are RootSIFT in steps of 1/255; of both, the first ``count``
+            rows count. ``small`` is grey, and fills the first ``shape`` rows and columns; the bits of ``inside``
+            are 1 for its pixels inside a frame. All zeros where a file cannot be decoded.
+        unreadable: index -> why the file cannot be read or decoded.
+    """
+
+    digests: tuple[str, ...]
+    sizes: NDArray[np.int32]
+    records: NDArray[np.void]
+    unreadable: dict[int, str]
+
+
+def read_prints(
+    paths: Sequence[Path],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    scratch: Path | None = None,
+) -> Prints:
+    """Reads and decodes every file once; one that cannot be decoded is kept as such.
+
+    Args:
+        paths: of the files.
+        progress: called with (files read, files to read).
+        scratch: a folder for the records, 24 kB a file; the system's for temporary files if not given.
+
+    Raises:
+        StorageError: the records cannot be written.
+    """
+    count = len(paths)
+    digests = [""] * count
+    sizes = np.zeros((count, 2), np.int32)
+    unreadable: dict[int, str] = {}
+    with _scratch_file(scratch) as kept:
+        for index, (digest, size, record, why) in enumerate(ordered_map(_read, paths)):
+            digests[index], sizes[index] = digest, size
+            if why:
+                unreadable[index] = why
+            kept.write(record.tobytes())
+            progress(index + 1, count)
+        kept.flush()
+        records = np.memmap(kept, RECORD, "r", shape=(count,)) if count else np.zeros(0, RECORD)
+    return Prints(tuple(digests), sizes, records, unreadable)
+
+
+@contextmanager
+def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
+    """A file without a name, which goes when nothing uses it any more; raises StorageError."""
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as kept:
+            yield kept
+    except OSError as error:
+        raise storage_error(folder or gettempdir(), error) from error
+
+
+def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
+    """Digest, size, record and why the file cannot be read or decoded."""
+    nothing = np.zeros((), RECORD)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return "", (0, 0), nothing, error.strerror or str(error)
+    digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        return digest, (0, 0), nothing, "the file is empty"
+    try:
+        grey, size = _decode(content, path)
+    except PictureError as error:
+        return digest, (0, 0), nothing, str(error).removeprefix(f"'{path}' is ")
+    return digest, size, _record(grey), ""
+
+
+def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """A photo upright as uint8 grey [h, w], no smaller than features need, and its width and height.
+
+    It is decoded by the same code as for training, so that what passes here can be trained on.
+    """
+    size = _size_in_header(content)
+    reduction = max((one for one in _REDUCED if size and max(size) >= one * FEATURE_SIDE), default=1)
+    image = decode_picture(
+        np.frombuffer(content, np.uint8), path, _REDUCED.get(reduction, cv2.IMREAD_GRAYSCALE)
+    )
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    height, width = grey.shape
+    if size and reduction > 1:
+        long, short = max(size), min(size)
+        width, height = (long, short) if width > height else (short, long)
+    return grey, (width, height)  # type: ignore[return-value]
+
+
+def _size_in_header(content: bytes) -> tuple[int, int] | None:
+    """Width and height as stored, before they are turned upright; None where Pillow cannot tell."""
+    try:
+        with Image.open(io.BytesIO(content)) as photo:
+            return photo.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
+    record = np.zeros((), RECORD)
+    image = _shrunk(grey, FEATURE_SIDE)
+    small = _shrunk(image, SMALL_SIDE)
+    height, width = small.shape
+    record["shape"] = height, width
+    record["small"][:height, :width] = small
+    inside = _inside_frame(small)
+    record["inside"][:height] = np.packbits(np.pad(inside, ((0, 0), (0, SMALL_SIDE - width))), axis=1)
+    keypoints, descriptors = _features(image, inside)
+    scale = max(small.shape) / max(image.shape)
+    # the centres of pixels have whole numbers
+    keypoints[:, :2] = (keypoints[:, :2] + 0.5) * scale - 0.5
+    keypoints[:, 2] *= scale
+    record["count"] = len(keypoints)
+    record["keypoints"][: len(keypoints)] = keypoints
+    record["descriptors"][: len(keypoints)] = descriptors
+    return record
+
+
+def unpack_image(record: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The small image of a record, and 1 for each of its pixels inside a frame, else 0; both uint8 [h, w]."""
+    height, width = record["shape"]
+    inside = np.unpackbits(record["inside"][:height], axis=1)[:, :width]
+    return np.ascontiguousarray(record["small"][:height, :width]), np.ascontiguousarray(inside)
+
+
+def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image whose longer side is ``side`` pixels at the most."""
+    scale = side / max(grey.shape)
+    if scale >= 1:
+        return grey
+    height, width = (max(1, round(length * scale)) for length in grey.shape)
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _features(
+    image: NDArray[np.uint8], inside: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The best features clear of the frame: keypoints [n, 4] and descriptors [n, 128].
+
+    The best are strong and large: the finest ones go first where a copy is smaller or compressed.
+    """
+    sift = cv2.SIFT_create(POOL, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
+    keypoints, descriptors = sift.detectAndCompute(image, None)
+    if not keypoints:
+        return np.zeros((0, 4), np.float32), np.zeros((0, DIMENSIONS), np.uint8)
+    places = np.array([(*point.pt, point.size, point.angle) for point in keypoints], np.float32)
+    weights = np.array([point.response * point.size for point in keypoints])
+    clear = np.flatnonzero(_clear_of_frame(places, image.shape, inside))
+    best = clear[np.argsort(-weights[clear], kind="stable")][:FEATURES]
+    return places[best], _root(descriptors[best])
+
+
+def _clear_of_frame(
+    keypoints: NDArray[np.float32], shape: tuple[int, ...], inside: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Which keypoints are farther from the frame than their diameters."""
+    if inside.all():
+        return np.ones(len(keypoints), np.bool_)
+    scale = max(inside.shape) / max(shape)
+    away = cv2.distanceTransform(inside, cv2.DIST_L2, 3) / scale
+    x, y = ((keypoints[:, :2] + 0.5) * scale - 0.5).round().astype(np.intp).T
+    rows, columns = y.clip(0, inside.shape[0] - 1), x.clip(0, inside.shape[1] - 1)
+    return away[rows, columns] > keypoints[:, 2]  # type: ignore[no-any-return]
+
+
+def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """RootSIFT (Arandjelovic and Zisserman, CVPR 2012): their dot product tells more than SIFT's."""
+    sums = descriptors.sum(1, keepdims=True) + np.finfo(np.float32).eps
+    return np.rint(np.sqrt(descriptors / sums) * ROOT_STEPS).astype(np.uint8)
+
+
+def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1 for the pixels inside a dermoscope's black rim or a plain margin, 0 for it and its edge."""
+    values = grey.astype(np.float32)
+    mean = cv2.blur(values, (3, 3))
+    plain = cv2.blur(values * values, (3, 3)) - mean * mean < PLAIN_DEVIATION**2
+    dark = grey < RIM_DARKNESS * np.partition(grey, int(0.9 * grey.size), None)[int(0.9 * grey.size)]
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats((plain | dark).astype(np.uint8), connectivity=4)
+    border = {*parts[0], *parts[-1], *parts[:, 0], *parts[:, -1]}
+    large = np.flatnonzero(boxes[:, cv2.CC_STAT_AREA] >= MIN_FRAME * grey.size)
+    # a dark thing in the middle is what the photo shows
+    found = (border & set(large)) - {0, *_middle(parts).ravel()}
+    if not found:
+        return np.ones_like(grey)
+    frame = np.isin(parts, list(found)).astype(np.uint8)
+    return 1 - cv2.dilate(frame, np.ones((FRAME_EDGE, FRAME_EDGE), np.uint8))  # type: ignore[return-value]
+
+
+def _middle(image: NDArray) -> NDArray:
+    height, width = image.shape
+    reach = round(max(image.shape) * MIDDLE_SHARE / 2)
+    return image[
+        max(0, height // 2 - reach) : height // 2 + reach, max(0, width // 2 - reach) : width // 2 + reach
+    ]
