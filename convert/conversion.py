@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dermedge.convert.accept.acceptance import Acceptance, accept
 from dermedge.convert.accept.layer_errors import LayerError, compare_layers
+from dermedge.convert.accept.network_checks import missed_class
 from dermedge.convert.accept.parity import Parity, compare
 from dermedge.convert.calibrate.calibration import calibrate
 from dermedge.convert.device import run_on_device
@@ -39,6 +40,8 @@ class Conversion:
         parity: the file compared with the Keras model that it was converted from, on the proof set.
         acceptance: the file compared with the float network.
         invoke_ms: median milliseconds of an inference on this machine, measured on the proof set.
+        warnings: one line for each part of the decision that was left out or tells nothing, and for a critical
+            class that is never recognized.
     """
 
     form: Form
@@ -47,6 +50,7 @@ class Conversion:
     parity: Parity
     acceptance: Acceptance
     invoke_ms: float
+    warnings: tuple[str, ...]
 
     def with_file(self, name: str, content: bytes) -> Conversion:
         """The same with one more associated file in the model."""
@@ -107,6 +111,8 @@ def _convert_alone(
     reference = proof.reference if network is source.network else network.logits(proof.pixels)
     parity = compare(reference, run.logits)
     acceptance = accept(proof, run.logits, max_drop)
+    missed = missed_class(proof, run.logits)
+    warnings = (*((missed,) if missed else ()), *calibration.warnings)
     manifest = replace(
         manifest,
         temperature=calibration.temperature,
@@ -115,7 +121,8 @@ def _convert_alone(
         parity=parity.to_json(),
         golden=run.golden,
     )
-    return Conversion(form, attach(model, manifest), manifest, parity, acceptance, run.invoke_ms)
+    model = attach(model, manifest)
+    return Conversion(form, model, manifest, parity, acceptance, run.invoke_ms, warnings)
 
 
 def _network_for(source: ConversionInput, form: Form) -> Network:
@@ -141,6 +148,7 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
         model=attach(made.model, manifest),
         manifest=manifest,
         acceptance=made.acceptance if accepted_there else validated_by.acceptance,
+        warnings=validated_by.warnings,
     )
 
 

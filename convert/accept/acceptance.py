@@ -1,4 +1,8 @@
-"""Decide whether a converted file may be delivered: what it loses beside its float network on the same photos."""
+"""Decide whether a converted file may be delivered.
+
+It must classify at all (`dermedge.convert.accept.network_checks`), and lose little beside its float network on the
+same photos.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dermedge.convert.accept.network_checks import NetworkCheck, check_network
 from dermedge.convert.calibrate.temperature import calibrated, fit_temperature
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.metrics import (
@@ -78,35 +83,38 @@ class Acceptance:
 
     Attributes:
         photos: number of photos of the proof set.
-        checks: the checks.
+        network_checks: the checks of the file alone.
+        checks: the checks against the float network.
         flips: class -> number of its photos that only the float network answers correctly, and number that
             only the file does.
     """
 
     photos: int
+    network_checks: tuple[NetworkCheck, ...]
     checks: tuple[AcceptanceCheck, ...]
     flips: dict[str, tuple[int, int]]
 
     @property
     def passed(self) -> bool:
         """Whether the file may be delivered."""
-        return all(check.passed for check in self.checks)
+        return not self.failed
 
     @property
-    def failed(self) -> tuple[AcceptanceCheck, ...]:
-        """The checks that refuse the file, the largest excess first."""
+    def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
+        """The checks that refuse the file: those of the file alone, then the others, the largest excess first."""
         failed = [check for check in self.checks if not check.passed]
-        return tuple(sorted(failed, key=lambda check: check.limit - check.drop.value))
+        failed.sort(key=lambda check: check.limit - check.drop.value)
+        return (*(check for check in self.network_checks if not check.passed), *failed)
 
 
 def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
-    """Compare a file with its float network; both answer with the most probable class.
+    """Check a file, and compare it with its float network; both answer with the most probable class.
 
-    Each of these may lose ``max_drop``, unless the bootstrap over lesions shows that the loss may be chance:
-    balanced accuracy; the recall of each class; the sensitivity for the critical class at a specificity of
-    90 %; the calibration error, each at its own temperature; and the share of the photos on which the float
-    network is sure (a lead of `SURE_LEAD`) and which the file answers otherwise. No probability of any photo
-    may change by more than 0.5.
+    The file must pass `check_network`. Each of these may lose ``max_drop``, unless the bootstrap over lesions shows
+    that the loss may be chance: balanced accuracy; the recall of each class; the sensitivity for the critical class
+    at a specificity of 90 %; the calibration error, each at its own temperature; and the share of the photos on
+    which the float network is sure (a lead of `SURE_LEAD`) and which the file answers otherwise. No probability of
+    any photo may change by more than 0.5.
 
     Args:
         proof: the photos with the float network's logits.
@@ -119,7 +127,7 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
         *_probability_checks(proof, device, draws, max_drop),
         *_photo_checks(proof, device, draws, max_drop),
     )
-    return Acceptance(len(proof.truth), checks, _flips(proof, device))
+    return Acceptance(len(proof.truth), check_network(proof, device), checks, _flips(proof, device))
 
 
 def _accuracy_checks(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dermedge.edge.model.decision import Decision, decide, prediction_set
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 
-__all__ = ["decision_scores", "fit_thresholds"]
+__all__ = ["decision_scores", "fit_thresholds", "uncertain_threshold"]
 
 # The aim is at most 5 % on new photos; one point is the margin.
 _DECLINED_AT_MOST = 0.04
@@ -69,7 +69,7 @@ def fit_thresholds(
         index = labels.index(critical)
         threshold = _alert_threshold(probabilities[truth == index, index])
         fitted["alert"] = {"label": critical, "threshold": threshold, "sensitivity": _ALERT_SENSITIVITY}
-    uncertain = _uncertain_threshold(probabilities, truth, labels, none_label, fitted)
+    uncertain = uncertain_threshold(probabilities, truth, labels, none_label, fitted)
     if uncertain is not None:
         fitted["uncertain"] = uncertain
     of_classes = {
@@ -90,14 +90,14 @@ def _alert_threshold(p_critical: _Floats) -> float:
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
-def _uncertain_threshold(
+def uncertain_threshold(
     probabilities: _Floats,
     truth: _Integers,
     labels: Sequence[str],
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """From the photos of named classes that are answered; None where there is none."""
+    """The threshold ``uncertain`` of `fit_thresholds`, beside the other thresholds; None if no photo is answered."""
     decisions = _decisions(probabilities, labels, none_label, thresholds)
     answered = _named(truth, labels, none_label) & ~np.array([one.declined for one in decisions])
     if not answered.any():

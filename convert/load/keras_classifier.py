@@ -64,7 +64,8 @@ def load_keras(
         pixels = cached_pixels([photo.path for photo in calibrating], file.size, Path(folder))
         proof_pixels = cached_pixels([photo.path for photo in proving], file.size, Path(folder))
     truth = np.array([photo.label_index for photo in calibrating])
-    network = file.network(names, choose_normalization(file, normalization, pixels, truth))
+    groups = [photo.group for photo in calibrating]
+    network = file.network(names, choose_normalization(file, normalization, pixels, truth, groups))
     proof = make_proof_set(
         proof_pixels,
         np.array([photo.label_index for photo in proving]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from dermedge.convert.accept.network_checks import chance_check
 from dermedge.convert.load.network import Network
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
@@ -29,8 +30,6 @@ _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 # A network with one of these layers takes pixel values.
 _PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
 _SOFTMAX = "softmax"
-# The least margin over chance, in balanced accuracy, at which photos can prove a network.
-_MARGIN = 0.1
 _REASON_CHARACTERS = 200
 
 
@@ -230,7 +229,11 @@ def _is_softmax_of(probabilities: Any, logits: Any) -> bool:
 
 
 def choose_normalization(
-    file: KerasFile, asked: str, pixels: NDArray[np.uint8], truth: NDArray[np.int64]
+    file: KerasFile,
+    asked: str,
+    pixels: NDArray[np.uint8],
+    truth: NDArray[np.int64],
+    groups: Sequence[str],
 ) -> Normalization:
     """Choose the normalization that a network expects.
 
@@ -240,24 +243,30 @@ def choose_normalization(
             one with the highest balanced accuracy on labelled photos.
         pixels: uint8 [n, s, s, 3] RGB photos that are not in the proof set.
         truth: int [n], their classes.
+        groups: their lesions.
 
     Raises:
         OptionError: the name is unknown.
-        DataError: the balanced accuracy is hardly better than chance; any file would pass on such photos.
+        DataError: by `chance_check`, the network is no better than chance; any file would pass on such photos.
     """
     if asked not in ("auto", *NORMALIZATIONS):
         raise OptionError(f"--normalization is '{asked}'. Known: auto, {', '.join(NORMALIZATIONS)}")
     tried = (asked,) if asked != "auto" else ("pixels",) if file.takes_pixels else FOREIGN
     labels = tuple(map(str, range(file.classes)))
-    figures = {}
-    for name in tried:
-        answers = file.network(labels, NORMALIZATIONS[name]).logits(pixels).argmax(axis=1)
-        figures[name] = balanced_accuracy(confusion_matrix(truth, answers, file.classes))
+    answers = {
+        name: file.network(labels, NORMALIZATIONS[name]).logits(pixels).argmax(axis=1) for name in tried
+    }
+    figures = {
+        name: balanced_accuracy(confusion_matrix(truth, of_name, file.classes))
+        for name, of_name in answers.items()
+    }
     best = max(figures, key=figures.__getitem__)
-    if figures[best] < 1 / len(np.unique(truth)) + _MARGIN:
+    check = chance_check(truth, answers[best], groups)
+    if not check.passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
-            f"'{file.path}' is hardly better than chance on these photos: balanced accuracy by normalization "
-            f"{found}; give the right --normalization, and the classes in the right order with --labels"
+            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({check.line}); "
+            f"balanced accuracy by normalization: {found}; give the right --normalization, the classes in the "
+            "right order with --labels, or more photos"
         )
     return NORMALIZATIONS[best]

@@ -67,6 +67,7 @@ def to_json(result: SearchResult, source: ConversionInput, command: str, target:
         "proof_photos": len(source.proof.truth),
         "labels": source.proof.labels,
         "critical": source.proof.critical,
+        "warnings": best.warnings,
         "manifest": asdict(best.manifest),
         "attempts": [_attempt_json(one) for one in result.attempts],
         "layers": [_layer_json(layer) for layer in result.layers],
@@ -89,6 +90,7 @@ def _attempt_json(attempt: ConversionAttempt) -> dict[str, Any]:
         "bytes": len(made.model),
         "invoke_ms": round(made.invoke_ms, 3),
         "parity": made.parity.to_json(),
+        "network_checks": [asdict(check) for check in made.acceptance.network_checks],
         "checks": [_check_json(check) for check in made.acceptance.checks],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dermedge.convert.accept.layer_errors import worst_layers
+from dermedge.convert.accept.network_checks import NetworkCheck
 from dermedge.convert.search import SearchResult
 from dermedge.edge.model.manifest import Manifest
 
@@ -18,7 +19,7 @@ _LAYERS_NAMED = 3
 def summary(result: SearchResult) -> str:
     """The best file: its size, its parity, its decisions and its checks."""
     best, parity = result.best, result.best.parity
-    lines = []
+    lines = [f"warning: {line}" for line in best.warnings]
     if "val_balanced_accuracy_argmax_of" in best.manifest.metrics:
         figures = best.manifest.metrics["val_balanced_accuracy_argmax_of"]
         listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -29,6 +30,7 @@ def summary(result: SearchResult) -> str:
         f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),
+        *(f"  {_MARKS[check.status]:<7} {check.line}" for check in best.acceptance.network_checks),
         "compared with the float network:",
         *(f"  {_MARKS[check.status]:<7} {check.line}" for check in best.acceptance.checks),
     ]
@@ -39,10 +41,13 @@ def refusal(result: SearchResult, has_searched: bool) -> str:
     """One line: the largest loss, the layers that cause it, and the cure."""
     worst = worst_layers(list(result.layers), _LAYERS_NAMED) if result.layers else []
     layers = f"; worst layers: {', '.join(worst)}" if worst else ""
+    check = result.best.acceptance.failed[0]
+    if isinstance(check, NetworkCheck):
+        return f"dermedge: refused: {check.line}; nothing is delivered: {check.cure}"
     cure = "allow more with --max-drop, or train longer"
     if not has_searched:
         cure = "try --search, or allow more with --max-drop"
-    return f"dermedge: refused: {result.best.acceptance.failed[0].line}{layers}; nothing is delivered: {cure}"
+    return f"dermedge: refused: {check.line}{layers}; nothing is delivered: {cure}"
 
 
 def decision_lines(manifest: Manifest) -> list[str]:

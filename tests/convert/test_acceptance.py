@@ -157,6 +157,19 @@ def test_a_sabotaged_conversion_is_caught(
     assert not acceptance.passed
 
 
+def test_a_network_that_always_gives_the_same_answer_is_not_delivered(source: ConversionInput) -> None:
+    constant = with_compute(
+        source, lambda compute: lambda x: [0 * y + tf.constant([0.2, 0.5, 0.3]) for y in compute(x)]
+    )
+    logits = constant.network.logits(source.proof.pixels).astype(np.float64)
+    constant = replace(constant, proof=replace(source.proof, reference=logits))
+    made = convert_to_form(constant, Form(FLOAT32), ONE_POINT)
+    assert [check.name for check in made.acceptance.failed] == ["better than chance"]
+    assert all(check.passed for check in made.acceptance.checks), "there is nothing to lose"
+    assert made.warnings[0] == "the file recognizes none of the 40 photos of red, the critical class"
+    assert "sets hold all 3 classes for 100% of the photos" in made.warnings[-1]
+
+
 def proof_of(reference: np.ndarray, truth: np.ndarray) -> ProofSet:
     pixels = np.zeros((len(truth), 1, 1, 3), np.uint8)
     groups = [str(index) for index in range(len(truth))]

@@ -57,6 +57,11 @@ def blobs(labelled_set: Path) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.array([LABELS.index(path.parent.name) for path in paths])
 
 
+def lesions(blobs: tuple[np.ndarray, np.ndarray]) -> list[str]:
+    """A lesion for each photo."""
+    return [str(index) for index in range(len(blobs[1]))]
+
+
 @pytest.fixture(scope="module")
 def trained(blobs: tuple[np.ndarray, np.ndarray]) -> Callable[..., Any]:
     """A function (keras, layers in front, normalization) -> a classifier that is right about the blobs.
@@ -132,7 +137,7 @@ def test_what_it_wants_of_pixels_is_found_by_trying(
     trained: Callable[..., Any], blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path, normalization: str
 ) -> None:
     file = open_keras(saved(trained(keras3, normalization=normalization), tmp_path / "model.keras"))
-    assert choose_normalization(file, "auto", *blobs).name == normalization
+    assert choose_normalization(file, "auto", *blobs, lesions(blobs)).name == normalization
 
 
 def test_one_that_is_right_under_no_normalization_is_refused(
@@ -141,10 +146,12 @@ def test_one_that_is_right_under_no_normalization_is_refused(
     model = build(keras3)
     model.layers[-1].set_weights([np.zeros((16, 3)), np.array([1.0, 0, 0])])
     file = open_keras(saved(model, tmp_path / "model.keras"))
-    with pytest.raises(DataError, match=r"hardly better than chance on these photos: .* unit 0\.33, "):
-        choose_normalization(file, "auto", *blobs)
+    with pytest.raises(
+        DataError, match=r"hardly better than chance on \d+ calibration photos.* unit 0\.33, "
+    ):
+        choose_normalization(file, "auto", *blobs, lesions(blobs))
     with pytest.raises(OptionError, match="Known: auto, dermedge, pixels"):
-        choose_normalization(file, "zscore", *blobs)
+        choose_normalization(file, "zscore", *blobs, lesions(blobs))
 
 
 @pytest.mark.parametrize("normalization", ["unit", "symmetric", "imagenet", "caffe"])

@@ -1,0 +1,154 @@
+"""Leave out a temperature or a threshold that makes its own figure worse, and warn of those that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.convert.calibrate.temperature import (
+    calibration_scores,
+    cross_entropy,
+    fit_temperature,
+)
+from dermedge.convert.calibrate.thresholds import decision_scores, uncertain_threshold
+from dermedge.edge.model.decision import prediction_set
+
+__all__ = ["threshold_warnings", "useful_temperature", "useful_thresholds"]
+
+# Prediction sets say little if a larger share of them holds all classes.
+_MOST_WHOLE_SETS = 0.5
+
+_Floats = NDArray[np.floating]
+_Integers = NDArray[np.integer]
+
+
+def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
+    """The fitted temperature, or 1 with a line that says why, if it makes the probabilities worse.
+
+    Args:
+        logits: float [n, K].
+        truth: int [n].
+    """
+    fitted = fit_temperature(logits, truth)
+    scores = calibration_scores(logits, truth, fitted)
+    before, after = scores["val_ece_unscaled"], scores["val_ece"]
+    if after > before:
+        return 1.0, [_kept(fitted, "calibration error", before, after)]
+    before, after = cross_entropy(logits, truth), cross_entropy(logits / fitted, truth)
+    if after > before:
+        return 1.0, [_kept(fitted, "cross-entropy", before, after)]
+    return fitted, []
+
+
+def _kept(fitted: float, figure: str, before: float, after: float) -> str:
+    return f"the temperature stays 1: the fitted {fitted:.2f} raises the {figure} from {before:.3f} to {after:.3f}"
+
+
+def useful_thresholds(
+    probabilities: _Floats,
+    truth: _Integers,
+    labels: Sequence[str],
+    none_label: str | None,
+    thresholds: dict[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """The thresholds less those that do worse than none, with a line for each that is left out.
+
+    - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable
+      class separates the two no worse.
+    - ``alert`` is left out if it is on more often for other classes than for its own.
+    - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
+
+    Args:
+        probabilities: float [n, K], calibrated, by the device runtime.
+        truth: int [n].
+        labels: the K classes.
+        none_label: the class that stands for "none of these", or None.
+        thresholds: as `fit_thresholds` returns them.
+    """
+    photos = (probabilities, truth, labels, none_label)
+    notes = []
+    reason = _harm_of_none(*photos, thresholds)
+    if reason:
+        notes.append(reason)
+        # The threshold of uncertain answers is that of the photos that are answered.
+        kept = {key: thresholds[key] for key in thresholds if key not in ("none", "uncertain")}
+        uncertain = uncertain_threshold(*photos, kept)
+        thresholds = kept if uncertain is None else {**kept, "uncertain": uncertain}
+    scores = decision_scores(*photos, thresholds)
+    for key, reason in (("alert", _harm_of_alert(scores)), ("uncertain", _harm_of_uncertain(scores))):
+        if reason:
+            notes.append(reason)
+            thresholds = {name: value for name, value in thresholds.items() if name != key}
+    return thresholds, notes
+
+
+def _harm_of_none(
+    probabilities: _Floats,
+    truth: _Integers,
+    labels: Sequence[str],
+    none_label: str | None,
+    thresholds: dict[str, Any],
+) -> str:
+    """Why the threshold is left out; empty if it is not."""
+    scores = decision_scores(probabilities, truth, labels, none_label, thresholds)
+    if "none" not in thresholds or "val_none_declined" not in scores:
+        return ""
+    index = labels.index(str(none_label))
+    declined, is_none = probabilities.argmax(axis=1) == index, truth == index
+    without = declined[is_none].mean() - declined[~is_none].mean()
+    named, others = scores["val_declined"], scores["val_none_declined"]
+    if others > named or without < others - named:
+        return ""
+    return (
+        f"there is no threshold for '{none_label}': the fitted one declines {named:.1%} of the named classes and "
+        f"only {others:.1%} of other photos"
+    )
+
+
+def _harm_of_alert(scores: dict[str, float]) -> str:
+    sensitivity, specificity = (
+        scores.get(f"val_alert_{name}", 1.0) for name in ("sensitivity", "specificity")
+    )
+    if sensitivity >= 1 - specificity:
+        return ""
+    return (
+        f"there is no alert: the fitted one is on for {sensitivity:.1%} of its own class and for "
+        f"{1 - specificity:.1%} of the others"
+    )
+
+
+def _harm_of_uncertain(scores: dict[str, float]) -> str:
+    risk, certain = scores.get("val_risk", 0.0), scores.get("val_risk_certain", 0.0)
+    if certain <= risk:
+        return ""
+    return (
+        f"no answer is marked as uncertain: with the fitted threshold, the balanced error of the certain answers is "
+        f"{certain:.3f}, and that of all answers {risk:.3f}"
+    )
+
+
+def threshold_warnings(
+    probabilities: _Floats, labels: Sequence[str], thresholds: dict[str, Any]
+) -> list[str]:
+    """One line for an alert that is always or never on, and for prediction sets that mostly hold all classes.
+
+    Args:
+        probabilities: float [n, K], of the validation photos.
+        labels: the K classes.
+        thresholds: those that are kept.
+    """
+    lines = []
+    if "alert" in thresholds:
+        label, least = thresholds["alert"]["label"], thresholds["alert"]["threshold"]
+        is_on = probabilities[:, labels.index(label)] >= least
+        if is_on.all() or not is_on.any():
+            state = "on" if is_on.all() else "off"
+            lines.append(f"the alert for {label} is {state} for all {len(is_on)} photos, so it tells nothing")
+    rows = probabilities.tolist()
+    whole = float(np.mean([len(prediction_set(row, labels, thresholds)) == len(labels) for row in rows]))
+    if whole > _MOST_WHOLE_SETS:
+        lines.append(f"the prediction sets hold all {len(labels)} classes for {whole:.0%} of the photos")
+    return lines
