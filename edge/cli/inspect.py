@@ -178,7 +178,10 @@ def as_text(inspection: Inspection) -> Iterator[str]:
             f"its answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats them"
         )
     for name, value in values.items():
-        if value not in (None, "", {}):
+        if value not in (None, "", {}) and name not in (
+            "inputs",
+            "outputs",
+        ):  # told above, from the file itself
             yield _line(name, _value_text(value))
 
 

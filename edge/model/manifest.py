@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.tensors import describe_inputs_and_outputs
 from dermedge.edge.preprocess import PREPROCESSING
 
 __all__ = [
@@ -51,6 +52,8 @@ _TYPES: dict[str, Any] = {
     "command": str | None,
     "licence": str | None,
     "network_sha256": str | None,
+    "inputs": list,
+    "outputs": list,
 }
 # A fixed stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -93,6 +96,8 @@ class Manifest:
         golden: its answers to the pictures of `dermedge.edge.model.golden`, or empty.
         network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in files of
             before it did.
+        inputs: of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.
+        outputs: the same of the outputs.
     """
 
     labels: tuple[str, ...]
@@ -111,6 +116,8 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     golden: dict[str, Any] = field(default_factory=dict)
     network_sha256: str | None = None
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:
@@ -222,10 +229,12 @@ def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
 def attach(model: bytes, manifest: Manifest) -> bytes:
     """The model with the manifest and its labels appended; one that was there is replaced.
 
-    The manifest gets the SHA-256 of the network.
+    The manifest gets the SHA-256 of the network, and its inputs and outputs.
     """
     network = strip(model)
-    manifest = replace(manifest, network_sha256=hashlib.sha256(network).hexdigest())
+    inputs, outputs = describe_inputs_and_outputs(network)
+    network_sha256 = hashlib.sha256(network).hexdigest()
+    manifest = replace(manifest, network_sha256=network_sha256, inputs=inputs, outputs=outputs)
     buffer = io.BytesIO(network)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         for name, text in (

@@ -84,7 +84,8 @@ class Outputs:
     """What the network computed for one crop.
 
     Attributes:
-        probabilities: one for each class, calibrated with the manifest's temperature; their sum is 1.
+        probabilities: one for each class, calibrated with the manifest's temperature; those of a file without a
+            manifest as it computes them. Their sum is 1, or any number for independent labels.
         logits: one for each class, before the temperature.
         evidence_levels: the evidence as the network left it, or None if the model has none.
         timing: from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
@@ -104,8 +105,8 @@ class Prediction:
         label: the answered class.
         decision: how the answer was chosen.
         alert: the class whose alert is on, whatever the label is, or None.
-        probabilities: one for each class, sum 1; the ones that were decided on, so smoothed over time where
-            frames follow each other.
+        probabilities: one for each class; the ones that were decided on, so smoothed over time where frames
+            follow each other.
         logits: one for each class, of this frame alone, before the temperature.
         timing: of this prediction.
         evidence_levels: the evidence as the network left it, or None if the model has none.

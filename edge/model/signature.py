@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def find_outputs(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], 
     flat = [one for one in outputs if len(one["shape"]) == 2]
     maps = [one for one in outputs if len(one["shape"]) == 4]
     if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
-        what = f"its outputs are {', '.join(map(str, shapes))}{_kind_of(shapes)}, and a classifier has one of [1, K]"
+        what = f"its outputs are {', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}, and a classifier has one of [1, K]"
         raise _not_a_classifier(path, what)
     if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
         what = f"its two outputs, {shapes[0]} and {shapes[1]}, differ in the number of classes"
@@ -179,4 +180,14 @@ def find_labels(
     classes = len(_TWO_CLASSES) if is_single else outputs
     if len(labels) != classes:
         raise OptionError(f"'{path}' has {classes} classes, but {len(labels)} labels were given")
-    return tuple(labels)
+    return _distinct(labels) if manifest is None else tuple(labels)
+
+
+def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, with a number behind one that came before: two of ImageNet's classes are called "crane"."""
+    counts: Counter[str] = Counter()
+    told = []
+    for label in labels:
+        counts[label] += 1
+        told.append(label if counts[label] == 1 else f"{label} ({counts[label]})")
+    return tuple(told)

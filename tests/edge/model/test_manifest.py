@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import (
     LABELS_NAME,
     Manifest,
@@ -223,3 +225,20 @@ def test_a_value_of_another_type_is_refused(key: str, value: Any) -> None:
     damaged = json.dumps({**json.loads(MANIFEST.to_json()), key: value})
     with pytest.raises(ModelError, match=rf"x\.tflite.*{key} is"):
         Manifest.from_json(damaged, "x.tflite")
+
+
+def test_the_manifest_tells_what_an_app_needs_of_inputs_and_outputs(model_path: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    found = read_manifest(network_path(tmp_path, attach(model_path.read_bytes(), manifest)))
+    assert found is not None
+    with Classifier(model_path) as classifier:
+        for told, details in (
+            (found.inputs, classifier.interpreter.get_input_details()),
+            (found.outputs, classifier.interpreter.get_output_details()),
+        ):
+            assert [one["index"] for one in told] == list(range(len(details)))
+            for one, expected in zip(told, details, strict=True):
+                assert one["shape"] == expected["shape"].tolist()
+                assert one["dtype"] == np.dtype(expected["dtype"]).name
+                assert (one["scale"], one["zero_point"]) == expected["quantization"]

@@ -1,0 +1,75 @@
+"""What is no image classifier is named for what it is; labels tell classes apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.signature import find_input, find_labels, find_outputs
+
+PATH = Path("m.tflite")
+
+
+class Described:
+    """An interpreter of which only the tensors are known: (shape, type) each."""
+
+    def __init__(self, inputs: list[tuple[list[int], Any]], outputs: list[list[int]]) -> None:
+        self._inputs = [self._tensor(shape, dtype) for shape, dtype in inputs]
+        self._outputs = [self._tensor(shape, np.float32) for shape in outputs]
+
+    def _tensor(self, shape: list[int], dtype: Any) -> dict[str, Any]:
+        return {"name": "t", "shape": np.array(shape), "shape_signature": np.array(shape), "dtype": dtype}
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return self._inputs
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        return self._outputs
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([([1, 384], np.int32)], "as a text network takes"),
+        ([([1], np.bytes_)], "not an image"),
+        ([([1, 15600], np.float32)], "not an image"),
+        ([([1, 8, 8, 3], np.uint8), ([1, 5], np.float32)], "it has 2 inputs"),
+        ([], "it has 0 inputs"),
+    ],
+)
+def test_what_takes_no_image_is_named(inputs: list[tuple[list[int], Any]], said: str) -> None:
+    with pytest.raises(ModelError, match=said) as refused:
+        find_input(Described(inputs, []), PATH)  # type: ignore[arg-type]
+    assert str(refused.value).startswith("'m.tflite' is not an image classifier")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ([[1, 10, 4], [1, 10], [1, 10], [1]], "as an object detector has"),
+        ([[1, 8400, 85]], "as an object detector has"),
+        ([[1, 64, 64, 21]], "segmentation"),
+        ([[1, 5], [1, 7]], "and a classifier has one"),
+        ([[1, 5], [1, 6, 6, 7]], "differ in the number of classes"),
+        ([], "and a classifier has one"),
+    ],
+)
+def test_what_gives_no_classes_is_named(outputs: list[list[int]], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        find_outputs(Described([], outputs), PATH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [[1, 5], [4, 5], [1, 1, 1, 5]])
+def test_one_output_of_k_values_is_that_of_a_classifier(shape: list[int]) -> None:
+    found, evidence = find_outputs(Described([], [shape]), PATH)  # type: ignore[arg-type]
+    assert found["shape"].tolist() == shape
+    assert evidence is None
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    labels = ["crane", "maillot", "crane", "crane"]
+    assert find_labels(PATH, None, labels, 4) == ("crane", "maillot", "crane (2)", "crane (3)")
