@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -71,7 +72,7 @@ def _watch(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs until the source ends, a limit is met, SIGTERM (status 0) or Ctrl-C (KeyboardInterrupt).
+    """Runs until the source ends, a limit is met, SIGTERM or SIGHUP (status 0), or Ctrl-C (KeyboardInterrupt).
 
     The status is 1 where the source failed after frames that were answered.
     """
@@ -79,7 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Pictures are small: OpenCV's threads would cost more to wake than they save, and the interpreter
     # wants the cores.
     cv2.setNumThreads(1)
-    open_view = open_jsonlines if options.json else VIEWS[options.view]
     num_threads, runtime = options.num_threads, options.runtime
     if num_threads == "auto":
         choice = tuned(options.model, runtime)
@@ -95,11 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         ) as model,
         _open(options) as source,
     ):
+        open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
         session = Session(model.manifest.none_label if model.manifest else None)
         failure = ""
         try:
             with (
-                _sigterm_ends(),
+                _signals_end(),
                 Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
                 _open_views(open_view, options, model) as view,
             ):
@@ -133,30 +134,47 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
 
         web = WebView(options.serve, facts, model.has_heat_map)
         print(f"serving {web.url}", file=sys.stderr, flush=True)
+        if web.token and sys.stderr.isatty():
+            _print_code(web.url)
         views.append(web)
     if is_service():
         views.append(ServiceView())
     return Several([*views, open_view()])
 
 
+def _print_code(url: str) -> None:
+    """Prints an address as a QR code, where the package for it is installed."""
+    try:
+        import segno  # in the extra phone
+    except ImportError:
+        return
+    segno.make(url, micro=False).terminal(out=sys.stderr, compact=True)
+
+
 @contextmanager
-def _sigterm_ends() -> Iterator[None]:
-    """SIGTERM, as systemd and `docker stop` send it, ends the block as if there were no more frames."""
+def _signals_end() -> Iterator[None]:
+    """SIGTERM, as systemd and `docker stop` send it, and SIGHUP, as a closed terminal does, end the block.
+
+    It then ends as if there were no more frames. Under `nohup`, SIGHUP stays ignored.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    there = [getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")]  # Windows has no SIGHUP
+    numbers = [one for one in there if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     except _Terminated:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Terminated(BaseException):
-    """SIGTERM arrived; no `except Exception` on the way shall take it for a failure."""
+    """SIGTERM or SIGHUP arrived; no `except Exception` on the way shall take it for a failure."""
 
 
 def _open(options: argparse.Namespace) -> FrameSource:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
+import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -13,17 +16,27 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
+# Some 20 lines.
+_PIPE_BYTES = 16384
+
 
 class JsonLinesView:
     """Prints each result as one JSON object, flushed at once so that a pipe is live too.
 
     A lost camera is one line at first, and one each time that there is something new to say of it.
+
+    Args:
+        may_drop: whether a result is left out while the reader of a pipe has not read those before, so that the loop
+            does not wait and the reader gets new results; a pipe then holds some 16 kB.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_drop: bool = False) -> None:
+        self._may_drop = may_drop
         self._printed: tuple[str, str] | None = None
 
     def __enter__(self) -> JsonLinesView:
+        if self._may_drop:
+            _shorten_pipe()
         return self
 
     def __exit__(
@@ -33,6 +46,8 @@ class JsonLinesView:
 
     def show(self, result: FrameResult) -> bool:
         update = (result.state, result.hint)
+        if self._may_drop and not _can_take_a_line():
+            return True
         if result.state is not State.CAMERA_LOST or update != self._printed:
             print(json.dumps(to_json(result), ensure_ascii=False), flush=True)
         self._printed = update
@@ -40,6 +55,22 @@ class JsonLinesView:
 
     def finish(self) -> None:
         pass
+
+
+def _shorten_pipe() -> None:
+    """Lets a pipe at standard output hold little; where that is not one, nothing happens."""
+    with suppress(ImportError, AttributeError, OSError):  # the first two: a system other than Linux
+        import fcntl
+
+        fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _can_take_a_line() -> bool:
+    """Whether standard output takes a line without waiting for its reader."""
+    try:
+        return bool(select.select([], [sys.stdout.fileno()], [], 0)[1])
+    except (OSError, ValueError):  # not a file of the system
+        return True
 
 
 def to_json(result: FrameResult) -> dict[str, Any]:

@@ -34,11 +34,15 @@ def open_best() -> View:
     return open_terminal() if why_no_window() else open_window()
 
 
-def open_jsonlines() -> View:
-    """JSON lines: one JSON object a result."""
+def open_jsonlines(is_live: bool = False) -> View:
+    """JSON lines: one JSON object a result.
+
+    Args:
+        is_live: whether a reader that is too slow misses results, as a slow viewer misses frames.
+    """
     from dermedge.edge.views.jsonlines import JsonLinesView
 
-    return JsonLinesView()
+    return JsonLinesView(is_live)
 
 
 VIEWS: dict[str, Callable[[], View]] = {

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameResult
+from dermedge.edge.states import ANSWERED
 from dermedge.edge.views.colours import colour_of
+from dermedge.edge.views.systemd import is_service
 from dermedge.edge.views.text import (
     DISCLAIMER,
     hint_line,
@@ -51,11 +53,14 @@ _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 class TerminalView:
     """Draws on the terminal's other screen, which gives way to the first one at the exit.
 
-    If standard output is not such a terminal, it prints a plain line about once a second.
+    If standard output is not such a terminal, it prints a plain line about once a second; to the journal of a service,
+    only when the state or the answer has changed.
     """
 
     def __init__(self) -> None:
         self._live = _is_interactive()
+        self._changes_only = is_service()
+        self._said: tuple[str, str | None] | None = None
         self._due = 0.0
 
     def __enter__(self) -> TerminalView:
@@ -77,13 +82,18 @@ class TerminalView:
             self._due = now + _DRAW_INTERVAL_S
             columns, rows = _terminal_size()
             _write(_BEGIN + _HOME + render(result, columns, rows) + _CLEAR_BELOW + _END)
-        else:
+        elif not self._changes_only or self._is_changed(result):
             self._due = now + _LINE_INTERVAL_S
             print(plain_line(result), flush=True)
         return True
 
     def finish(self) -> None:
         pass
+
+    def _is_changed(self, result: FrameResult) -> bool:
+        answered = result.classification if result.state in ANSWERED else None
+        before, self._said = self._said, (result.state, answered and answered.label)
+        return self._said != before
 
 
 def plain_line(result: FrameResult) -> str:

@@ -81,7 +81,9 @@ class Signalling(JsonLinesView):
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)]
+)
 def test_a_signal_in_any_state_ends_with_whole_lines_a_closed_source_and_no_thread(
     state: State,
     number: signal.Signals,
@@ -95,7 +97,7 @@ def test_a_signal_in_any_state_ends_with_whole_lines_a_closed_source_and_no_thre
     steps, thresholds = road_to(state, make_lesion())
     feed = Feed(steps)
     monkeypatch.setattr(run_cli, "open_source", lambda *arguments, **named: feed)
-    monkeypatch.setattr(run_cli, "open_jsonlines", lambda: Signalling(state, number))
+    monkeypatch.setattr(run_cli, "open_jsonlines", lambda is_live: Signalling(state, number))
     model = make_deciding_model(**thresholds)
     kept = ["--record", str(tmp_path / "kept")]
     arguments = ["run", "--model", str(model), "--json", "--max-secs", "60", *kept]

@@ -262,6 +262,55 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
     assert "dropped" in errors.decode()
 
 
+def test_a_closed_terminal_ends_with_0(model_path: Path) -> None:
+    with started(model_path, "--json") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "dropped" in errors.decode()
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(model_path: Path) -> None:
+    command = (
+        f"trap '' HUP; exec {sys.executable} -m dermedge run --source demo --json --model '{model_path}'"
+    )
+    process = subprocess.Popen(
+        ["sh", "-c", command], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        for _ in range(50):
+            assert process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-"])
+def test_with_a_closed_standard_error_nothing_is_printed_into_another_file(
+    closed: str, model_path: Path, tmp_path: Path
+) -> None:
+    run_it = f"{sys.executable} -m dermedge run --source demo --json --max-frames 3 --model '{model_path}'"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        ["sh", "-c", f"{run_it} --record '{tmp_path}' {closed}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert ended.returncode == 0
+    [kept] = tmp_path.glob("*/frames.jsonl")
+    for line in (*ended.stdout.splitlines(), *kept.read_text().splitlines()):
+        json.loads(line)
+    assert len(ended.stdout.splitlines()) == 3
+
+
 def test_a_closed_standard_output_is_no_failure(model_path: Path) -> None:
     command = f"{sys.executable} -m dermedge run --source demo --max-frames 3 --model '{model_path}' >&-"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

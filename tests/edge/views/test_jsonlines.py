@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from dermedge.edge.results import FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.views.open import open_jsonlines
+from dermedge.edge.views.view import View
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -70,3 +74,29 @@ def test_json_tells_a_lost_camera_once_and_again_when_there_is_news(
         ("answer", ""),
         ("camera lost", "gone, attempt 2"),
     ]
+
+
+def test_a_slow_reader_of_a_live_source_misses_results_holds_nothing_up_and_gets_new_ones(
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+
+    def show_many(view: View) -> None:
+        for number in range(1000):
+            view.show(make_result(classification=make_classification(number=number)))
+
+    with open(reading, "rb", buffering=0) as reader, open(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with open_jsonlines(is_live=True) as view:
+            showing = threading.Thread(target=show_many, args=[view], daemon=True)
+            showing.start()
+            showing.join(60)
+            assert not showing.is_alive(), "it waits for a reader that never reads"
+            late = reader.read(1_000_000).splitlines()
+            assert [json.loads(line)["frame"] for line in late] == list(range(len(late)))
+            assert len(late) < 50
+            view.show(make_result(classification=make_classification(number=1001)))
+            assert json.loads(reader.read(100_000))["frame"] == 1001
+        monkeypatch.undo()

@@ -12,6 +12,7 @@ import pytest
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
+from dermedge.edge.views import terminal
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.open import open_jsonlines, open_terminal
 from dermedge.edge.views.terminal import TerminalView, half_blocks, plain_line, render
@@ -191,3 +192,27 @@ def test_the_temperature_is_told_where_it_is_known(make_result: Callable[..., Fr
     warm = make_result(temperature_c=61.4)
     assert "61 C" in plain_line(warm)
     assert "61 °C" in render(warm, 110, 40)
+
+
+def test_the_journal_of_a_service_gets_a_line_for_each_change_alone(
+    make_result: Callable[..., FrameResult],
+    make_classification: Callable[..., Classification],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    nevus, melanoma = (make_classification(label=label) for label in ("nevus", "melanoma"))
+    with open_terminal() as view:
+        for result in (
+            *[make_result(state=State.SEARCHING, classification=None)] * 5,
+            *[make_result(classification=nevus)] * 5,
+            *[make_result(classification=melanoma)] * 5,
+        ):
+            view.show(result)
+            now[0] += 2
+    searching, first, second = capsys.readouterr().out.splitlines()
+    assert "searching" in searching
+    assert "nevus" in first
+    assert "melanoma" in second
