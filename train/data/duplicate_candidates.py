@@ -227,7 +227,7 @@ def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray
     ratio = others[2] / maps[2]
     size = np.abs(ratio)
     near &= np.abs(np.log(size)) < SCALE_TOLERANCE
-    return near & (ratio.real > np.cos(np.deg2rad(ANGLE_TOLERANCE)) * size)  # type: ignore[no-any-return]
+    return near & (ratio.real > np.cos(np.deg2rad(ANGLE_TOLERANCE)) * size)
 
 
 def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -270,14 +270,15 @@ def _projections(prints: Prints) -> Projections:
 
 def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The photo and the place of every feature that there is."""
-    return np.nonzero(np.arange(FEATURES) < counts[:, None])
+    photos, own = np.nonzero(np.arange(FEATURES) < counts[:, None])
+    return photos, own
 
 
-def _codes(projected: NDArray[np.float32]) -> NDArray[np.uint64]:
+def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
     return ((projected > 0) @ (1 << np.arange(BITS))).astype(np.uint64)
 
 
-def _codes_nearby(projected: NDArray[np.float32]) -> NDArray[np.uint64]:
+def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
     """Each descriptor's own code and those with one uncertain sign turned; [features, 1 + probes]."""
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]
@@ -313,7 +314,7 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
         beside = cells // WINDOWS * WINDOWS + (cells + step) % WINDOWS
         at = np.minimum(np.searchsorted(cells, beside), len(cells) - 1)
         near += np.where(cells[at] == beside, counts[at], 0)
-    return near[cell] >= MIN_VOTES  # type: ignore[no-any-return]
+    return near[cell] >= MIN_VOTES
 
 
 def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:

@@ -169,8 +169,8 @@ def _matches(prints: Prints, candidates: Candidates, block: slice) -> Iterator[M
     firsts, seconds, flags = candidates.first[block], candidates.second[block], candidates.mirrored[block]
     ones, others = prints.records[firsts], prints.records[seconds]
     release_pages(prints.records)
-    for at in np.flatnonzero(flags):
-        ones[at] = _mirrored(ones[at])
+    for flagged in np.flatnonzero(flags):
+        ones[flagged] = _mirrored(ones[flagged])
     for at, (left, right) in enumerate(_corresponding(ones["descriptors"], others["descriptors"])):
         pair = ones["keypoints"][at][left], others["keypoints"][at][right]
         agreeing = _agreeing(*pair)
@@ -276,7 +276,9 @@ def _compared(one: Shown, other: Shown, affine: NDArray[np.float32]) -> Laid:
         return Laid(_inverse(laid.affine), laid.similarity, laid.pixels)
     # the finer image is brought to the pixels of the coarser one
     sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
-    finer = (cv2.GaussianBlur(one[0], (0, 0), sigma) if sigma > 0.3 else one[0]), one[1]
+    finer: Shown = one
+    if sigma > 0.3:
+        finer = np.asarray(cv2.GaussianBlur(one[0], (0, 0), sigma), np.uint8), one[1]
     laid = Laid(affine, *_similarity(finer, other, affine))
     if laid.similarity >= GOOD_SIMILARITY:
         return laid
@@ -300,12 +302,12 @@ def _refined(
     back = _inverse(affine)
     back[:, 2] += back[:, :2] @ corner
     try:
-        _, back = cv2.findTransformECC(part, one, back, cv2.MOTION_AFFINE, REFINING, None, 3)
+        _, found = cv2.findTransformECC(part, one, back, cv2.MOTION_AFFINE, REFINING, None, 3)  # type: ignore[call-overload]
     except cv2.error:
         # it does not converge where the images have nothing in common
         return affine
-    back[:, 2] -= back[:, :2] @ corner
-    return _inverse(back)
+    found[:, 2] -= found[:, :2] @ corner
+    return _inverse(found)
 
 
 def _laid(image: NDArray[np.uint8], shape: tuple[int, ...], affine: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -319,9 +321,8 @@ def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[
     The correlation is -1 where hardly any pixel is shown by both.
     """
     shown = (_laid(255 * one[1], other[1].shape, affine) == 255) & (other[1] == 1)
-    seen = cv2.erode(np.pad(shown, EDGE).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2))[
-        EDGE:-EDGE, EDGE:-EDGE
-    ]
+    eroded = cv2.erode(np.pad(shown, EDGE).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2))
+    seen = np.asarray(eroded, np.uint8)[EDGE:-EDGE, EDGE:-EDGE]
     pixels = int(seen.sum())
     if pixels < MIN_SHARED:
         return -1, pixels
@@ -330,10 +331,10 @@ def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[
 
 
 def _texture(grey: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What is finer than a blur, in units of the local contrast; 0 outside what is ``seen``."""
+    """What is finer than a blur, in units of the local contrast; 0 outside ``seen``."""
     inside = seen.astype(np.float32)
     share = cv2.GaussianBlur(inside, (0, 0), BLUR_SIGMA) + EPSILON
     fine = (grey - cv2.GaussianBlur(grey * inside, (0, 0), BLUR_SIGMA) / share) * inside
     around = cv2.GaussianBlur(inside, (0, 0), 2 * BLUR_SIGMA) + EPSILON
     contrast = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 2 * BLUR_SIGMA) / around)
-    return fine / (contrast + CONTRAST_FLOOR)  # type: ignore[no-any-return]
+    return np.asarray(fine / (contrast + CONTRAST_FLOOR), np.float32)

@@ -243,7 +243,7 @@ def _clear_of_frame(
     away = cv2.distanceTransform(inside, cv2.DIST_L2, 3) / scale
     x, y = ((keypoints[:, :2] + 0.5) * scale - 0.5).round().astype(np.intp).T
     rows, columns = y.clip(0, inside.shape[0] - 1), x.clip(0, inside.shape[1] - 1)
-    return away[rows, columns] > keypoints[:, 2]  # type: ignore[no-any-return]
+    return away[rows, columns] > keypoints[:, 2]
 
 
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:

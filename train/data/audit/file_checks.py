@@ -74,7 +74,7 @@ def check_tiny(material: AuditMaterial) -> AuditFinding | None:
 
 
 def check_plain(material: AuditMaterial) -> AuditFinding | None:
-    textured = material.prints.textured[:, 0]
+    features = material.prints.records["count"]
     return finding_of(
         "plain",
         WARNING,
@@ -82,7 +82,7 @@ def check_plain(material: AuditMaterial) -> AuditFinding | None:
         (
             DefectCase(f"{file.label or 'no label'} in {file.source}", (index,), file.size, index)
             for index, file in enumerate(material.photos)
-            if not file.problem and not textured[index]
+            if not file.problem and not features[index]
         ),
         "Delete them if a camera or a conversion failed.",
         "photo",
