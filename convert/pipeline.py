@@ -56,7 +56,7 @@ def convert_model(
     Args:
         request: what to convert, and to what.
         show_progress: for a task's name, a callback (done, total).
-        log: called with one line per form, if several are tried.
+        log: called with one line per output that gets its label from a folder, and per form if several are tried.
 
     Raises:
         OptionError, StorageError: as in `check_request`.
@@ -64,7 +64,7 @@ def convert_model(
         DataError: photos are missing, too few, or of other classes.
     """
     check_request(request)
-    source = _load(request, show_progress)
+    source = _load(request, show_progress, log)
     result = _convert(source, request, show_progress, log)
     if source.learned:
         result = replace(result, best=result.best.with_file(LEARNED_NAME, source.learned))
@@ -74,7 +74,9 @@ def convert_model(
     return Delivery(result, request.target, page)
 
 
-def _load(request: ConversionRequest, show_progress: ShowProgress) -> ConversionInput:
+def _load(
+    request: ConversionRequest, show_progress: ShowProgress, log: Callable[[str], None]
+) -> ConversionInput:
     """Stage 1."""
     if request.is_run:
         return load_run(
@@ -96,6 +98,7 @@ def _load(request: ConversionRequest, show_progress: ShowProgress) -> Conversion
         normalization=request.normalization,
         licence=request.licence,
         critical=request.critical,
+        log=log,
     )
 
 

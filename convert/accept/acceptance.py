@@ -127,7 +127,7 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
         *_probability_checks(proof, device, draws, max_drop),
         *_photo_checks(proof, device, draws, max_drop),
     )
-    return Acceptance(len(proof.truth), check_network(proof, device), checks, _flips(proof, device))
+    return Acceptance(len(proof.truth), check_network(proof, device, draws), checks, _flips(proof, device))
 
 
 def _accuracy_checks(

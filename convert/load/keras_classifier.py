@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ from dermedge.convert.load.conversion_input import ConversionInput, draft_manife
 from dermedge.convert.load.keras_file import KerasFile, choose_normalization, open_keras
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import read_catalogue
-from dermedge.train.data.diagnoses import diagnosis_of
+from dermedge.train.data.diagnoses import diagnosis_of, own_name
+from dermedge.train.data.folders import find_files
 from dermedge.train.data.labelling import class_folders
+from dermedge.train.data.layout import AUTO, FOLDER, read_layout
 from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
@@ -34,6 +38,7 @@ def load_keras(
     normalization: str = "auto",
     licence: str | None = None,
     critical: str | None = None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> ConversionInput:
     """Load a Keras classifier with its photos.
 
@@ -43,11 +48,13 @@ def load_keras(
             training photos calibrate and whose validation photos prove.
         command: command line, for the manifest.
         calibration_photos: number of calibration photos.
-        labels: labels of the outputs; the names of the folders in alphabetical order by default.
+        labels: labels of the outputs; by default the folders of the classes, sorted by their names on disk as
+            Keras sorts them, and each then called by its diagnosis.
         size: side of the input in pixels, for a network that takes any.
         normalization: as in `choose_normalization`.
         licence: licence of the weights, for the manifest.
         critical: the class whose misses weigh most; melanoma by default, if it is a class.
+        log: called with one line per output, if the labels come from folders.
 
     Raises:
         ModelError: the path holds no image classifier.
@@ -56,8 +63,11 @@ def load_keras(
         PictureError: a photo cannot be decoded.
     """
     file = open_keras(path, size)
-    names = _labels(file, data, labels)
-    calibrating, proving = _two_parts(data, names)
+    folders = () if labels is not None else _folders(file, data)
+    names = _given_labels(file, labels) if labels is not None else _names_of(folders)
+    for index, (folder, name) in enumerate(zip(folders, names, strict=False)):
+        log(f"output {index} = folder '{folder}' -> class {name}")
+    calibrating, proving = _two_parts(data, names, folders)
     calibrating = sample_evenly(calibrating, calibration_photos)
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         # The arrays are mapped files, which may be unlinked.
@@ -78,33 +88,51 @@ def load_keras(
     return ConversionInput(network, None, list(pixels), proof, manifest)
 
 
-def _labels(file: KerasFile, data: Path, given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is None and data.is_file():
-        raise OptionError(
-            f"'{data}' does not say in which order the {file.classes} outputs of '{file.path}' are; give --labels"
-        )
-    labels = _folder_labels(data) if given is None else list(given)
-    if len(labels) != file.classes:
-        origin = f"'{data}' has" if given is None else "--labels has"
-        more = ", …" if len(labels) > _LABELS_SHOWN else ""
-        raise OptionError(
-            f"'{file.path}' has {file.classes} outputs, and {origin} {len(labels)} classes "
-            f"({', '.join(labels[:_LABELS_SHOWN])}{more}); "
-            "name them in the order of the outputs with --labels FILE"
-        )
+def _given_labels(file: KerasFile, labels: Sequence[str]) -> tuple[str, ...]:
+    _check_number(file, "--labels has", labels)
     return tuple(labels)
 
 
-def _folder_labels(data: Path) -> list[str]:
-    return sorted({diagnosis_of(name) or name for name in class_folders(data)})
+def _folders(file: KerasFile, data: Path) -> tuple[str, ...]:
+    """The folders of the classes in the order in which Keras numbers them: sorted by name, before any renaming."""
+    if data.is_file():
+        raise OptionError(
+            f"'{data}' does not say in which order the {file.classes} outputs of '{file.path}' are; give --labels"
+        )
+    folders = class_folders(data)
+    _check_number(file, f"'{data}' has", folders)
+    return tuple(folders)
 
 
-def _two_parts(data: Path, labels: tuple[str, ...]) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+def _check_number(file: KerasFile, found: str, classes: Sequence[str]) -> None:
+    if len(classes) != file.classes:
+        more = ", …" if len(classes) > _LABELS_SHOWN else ""
+        raise OptionError(
+            f"'{file.path}' has {file.classes} outputs, and {found} {len(classes)} classes "
+            f"({', '.join(classes[:_LABELS_SHOWN])}{more}); "
+            "name them in the order of the outputs with --labels FILE"
+        )
+
+
+def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
+    """A class name for each folder: its diagnosis, or its own name where two folders have one diagnosis."""
+    names = [diagnosis_of(folder) or folder for folder in folders]
+    for rename in (own_name, str):
+        times = Counter(names)
+        names = [
+            rename(folder) if times[name] > 1 else name for folder, name in zip(folders, names, strict=True)
+        ]
+    return tuple(names)
+
+
+def _two_parts(
+    data: Path, labels: tuple[str, ...], folders: Sequence[str]
+) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
     """The photos that calibrate and those that prove; no lesion is in both."""
     if data.is_file():
         read_catalogue(data)
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
-    photos = labelled_photos(data, labels)
+    photos = _photos_in(data, folders) if folders else labelled_photos(data, labels)
     groups = sorted({photo.group for photo in photos}, key=_shuffle_key)
     proving = set(groups[::2])
     parts = (
@@ -116,6 +144,17 @@ def _two_parts(data: Path, labels: tuple[str, ...]) -> tuple[list[LabelledPhoto]
             f"'{data}' has {len(photos)} photos; a conversion needs some to calibrate and others to prove"
         )
     return parts
+
+
+def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
+    """The photos, each of the class of its folder, which is what Keras trains on, whatever a table says."""
+    found = find_files([data]).photos
+    first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
+    photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)
+    index = {folder: position for position, folder in enumerate(folders)}
+    return [
+        replace(photo, label_index=index.get(photo.original_label, photo.label_index)) for photo in photos
+    ]
 
 
 def _shuffle_key(group: str) -> bytes:

@@ -17,11 +17,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from dermedge.convert.accept.network_checks import chance_check
+from dermedge.convert.accept.network_checks import chance_check, order_check
 from dermedge.convert.load.network import Network
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
-from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix
+from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
 
 __all__ = ["KerasFile", "choose_normalization", "is_keras_file", "open_keras"]
 
@@ -262,7 +262,9 @@ def choose_normalization(
     }
     best = max(figures, key=figures.__getitem__)
     check = chance_check(truth, answers[best], groups)
-    if not check.passed:
+    in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
+    # Labels in another order are left to the proof, which names them.
+    if in_order and not check.passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(
             f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({check.line}); "

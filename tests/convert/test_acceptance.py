@@ -170,6 +170,16 @@ def test_a_network_that_always_gives_the_same_answer_is_not_delivered(source: Co
     assert "sets hold all 3 classes for 100% of the photos" in made.warnings[-1]
 
 
+def test_a_network_whose_labels_are_in_another_order_is_not_delivered(source: ConversionInput) -> None:
+    permuted, form = labels_in_another_order(source)
+    logits = permuted.network.logits(source.proof.pixels).astype(np.float64)
+    permuted = replace(permuted, proof=replace(source.proof, reference=logits))
+    acceptance = convert_to_form(permuted, form, ONE_POINT).acceptance
+    assert acceptance.failed[0].name == "order of the classes"
+    assert "'blue' is 'brown', 'brown' is 'blue'" in acceptance.failed[0].line
+    assert all(check.passed for check in acceptance.checks), "the file loses nothing beside its network"
+
+
 def proof_of(reference: np.ndarray, truth: np.ndarray) -> ProofSet:
     pixels = np.zeros((len(truth), 1, 1, 3), np.uint8)
     groups = [str(index) for index in range(len(truth))]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from dermedge import cli
 from dermedge.convert.accept.parity import compare
 from dermedge.convert.device import check_input, device_logits, open_on_device
+from dermedge.convert.load.keras_classifier import load_keras
 from dermedge.convert.load.keras_file import choose_normalization, open_keras
 from dermedge.convert.to_tflite.converter import input_ends, to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
@@ -312,3 +315,83 @@ def test_labels_that_do_not_fit_are_told_and_leave_nothing_behind(
     assert cli.main(["convert", str(model), "--int8"]) == 2
     assert "needs --data" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.txt", "model.keras"]
+
+
+NINE = (
+    "actinic keratosis",
+    "basal cell carcinoma",
+    "dermatofibroma",
+    "melanoma",
+    "nevus",
+    "pigmented benign keratosis",
+    "seborrheic keratosis",
+    "squamous cell carcinoma",
+    "vascular lesion",
+)
+
+
+@pytest.fixture(scope="module")
+def nine_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A Keras file with nine outputs, and its photos in nine folders, whose classes differ in their colour."""
+    folder = tmp_path_factory.mktemp("nine")
+    rng = np.random.default_rng(0)
+    pixels, truth = [], []
+    for index, name in enumerate(NINE):
+        (folder / "photos" / name).mkdir(parents=True)
+        colour = (40 + 80 * (index % 3), 40 + 80 * (index // 3), 120)
+        for number in range(8):
+            photo = (rng.normal(0, 8, (SIZE, SIZE, 3)) + colour).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / "photos" / name / f"{name}{number}.png"), photo)
+            pixels.append(photo[..., ::-1])
+            truth.append(index)
+    means = np.array(pixels).mean(axis=(1, 2)) / 255
+    fitted = LogisticRegression(C=1e4, max_iter=2000).fit(means, truth)
+    assert fitted.score(means, truth) == 1
+    layers = keras3.layers
+    mean = [layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D(), layers.Dense(9, activation="softmax")]
+    model = keras3.Sequential([keras3.Input((SIZE, SIZE, 3)), *mean])
+    model.layers[-1].set_weights([fitted.coef_.T, fitted.intercept_])
+    return saved(model, folder / "nine.keras"), folder / "photos"
+
+
+def test_outputs_are_numbered_by_the_folders_as_they_are_on_disk(nine_classes: tuple[Path, Path]) -> None:
+    model, photos = nine_classes
+    lines: list[str] = []
+    source = load_keras(model, photos, "", log=lines.append)
+    # by diagnosis, both keratoses are benign keratosis, which would come before dermatofibroma
+    assert source.proof.labels == NINE
+    assert lines[5] == "output 5 = folder 'pigmented benign keratosis' -> class pigmented benign keratosis"
+    assert set(source.proof.truth) == set(range(9))
+    assert (source.proof.reference.argmax(axis=1) == source.proof.truth).all()
+
+
+def test_a_folder_is_renamed_in_its_place(nine_classes: tuple[Path, Path], tmp_path: Path) -> None:
+    model, photos = nine_classes
+    codes = {"dermatofibroma": "df", "melanoma": "mel", "nevus": "nv", "vascular lesion": "vasc"}
+    for name in NINE:
+        shutil.copytree(photos / name, tmp_path / "photos" / codes.get(name, name))
+    lines: list[str] = []
+    source = load_keras(model, tmp_path / "photos", "", log=lines.append)
+    assert lines[3:5] == [
+        "output 3 = folder 'mel' -> class melanoma",
+        "output 4 = folder 'nv' -> class nevus",
+    ]
+    assert source.proof.labels == NINE
+    assert source.proof.critical == "melanoma"
+    assert (source.proof.reference.argmax(axis=1) == source.proof.truth).all()
+
+
+def test_labels_in_another_order_are_refused_and_named(
+    nine_classes: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, photos = nine_classes
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join((*NINE[1:], NINE[0])))
+    target = tmp_path / "nine.tflite"
+    command = ["convert", str(model), "--float32", "--data", str(photos), "--labels", str(labels)]
+    assert cli.main([*command, "--output", str(target)]) == 3
+    error = capsys.readouterr().err
+    assert "another one fits clearly better, with a balanced accuracy of 1.000 in place of 0.000" in error
+    assert "'melanoma' is 'dermatofibroma'" in error
+    assert "give the labels in the order of the outputs" in error
+    assert not target.exists()

@@ -1,4 +1,4 @@
-"""A file must classify better than chance, whatever its float network does."""
+"""A file must classify better than chance and with its classes in order, whatever its float network does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from dermedge.convert.accept.network_checks import chance_check, missed_class
+from dermedge.convert.accept.network_checks import NetworkCheck, chance_check, missed_class, order_check
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.intervals import wilson
+from dermedge.train.evaluation.metrics import lesion_draws
 
 
 def lesions(count: int) -> list[str]:
@@ -70,3 +71,42 @@ def test_a_critical_class_that_is_never_recognized_is_named() -> None:
     assert missed_class(proof([0, 1, 2], "c"), answers) is None, "it is recognized"
     assert missed_class(proof([0, 0, 0], "b"), answers) is None, "it has no photos"
     assert missed_class(proof([1, 1, 1], None), answers) is None
+
+
+def order(truth: np.ndarray, answers: np.ndarray, classes: int = 3) -> NetworkCheck:
+    return order_check(truth, answers, tuple("abcde"[:classes]), lesion_draws(lesions(len(truth))))
+
+
+def test_labels_in_another_order_are_found_and_named() -> None:
+    truth = np.repeat([0, 1, 2], 20)
+    answers = truth.copy()
+    answers[[0, 25, 50]] = [1, 2, 0]
+    assert order(truth, answers).passed
+    rotated = np.array([1, 2, 0])[answers]
+    check = order(truth, rotated)
+    assert not check.passed
+    assert check.line == (
+        "order of the classes: another one fits clearly better, with a balanced accuracy of 0.950 in place of 0.000: "
+        "'a' is 'c', 'b' is 'a', 'c' is 'b'"
+    )
+
+
+def test_two_swapped_classes_of_five_are_found() -> None:
+    truth = np.repeat(np.arange(5), 20)
+    check = order(truth, np.array([0, 3, 2, 1, 4])[truth], 5)
+    assert check.line.endswith(": 'b' is 'd', 'd' is 'b'")
+
+
+def test_an_order_that_is_better_by_chance_is_no_finding() -> None:
+    truth = np.repeat([0, 1], 20)
+    answers = truth.copy()
+    answers[:11] = 1
+    answers[20:30] = 0
+    # another order is right for 21 of 40 photos, this one for 19
+    assert order(truth, answers, 2).passed
+    assert order(truth, np.zeros_like(truth), 2).passed
+
+
+def test_classes_without_photos_are_not_renamed() -> None:
+    truth = np.repeat([0, 3], 20)
+    assert order(truth, truth, 5).passed
