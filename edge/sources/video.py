@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import open_capture
+from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 from dermedge.edge.sources.repeats import equals_last
 
@@ -127,7 +129,8 @@ class VideoFile(FrameSource):
     def _check_end(self) -> None:
         """Raises SourceError where frames are missing, by what the container states."""
         expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        whole_s = expected / self._fps
+        # of a trimmed video, the container states all frames
+        whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         missing_s = whole_s - self._at_s - 1 / self._fps
         is_short = expected > 0 and missing_s > max(
             min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps

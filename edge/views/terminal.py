@@ -92,7 +92,7 @@ class TerminalView:
 
     def _is_changed(self, result: FrameResult) -> bool:
         answered = result.classification if result.state in ANSWERED else None
-        before, self._said = self._said, (result.state, answered and answered.label)
+        before, self._said = self._said, (result.state, answered.label if answered else None)
         return self._said != before
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from dermedge import cli
 from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
@@ -25,6 +26,8 @@ HERE = Path(__file__).parent
 INTERLACED = (HERE / "interlaced.ts", HERE / "interlaced.mp4")
 # 12 frames; the time to the next one is 200, 40 and 40 ms in turn.
 VARIABLE = HERE / "variable_rate.mp4"
+# 40 frames, of which an edit list hides the first 15.
+TRIMMED = HERE / "trimmed.mp4"
 
 Images = list[np.ndarray]
 
@@ -156,6 +159,30 @@ def test_time_in_a_video_is_that_of_its_stream() -> None:
     with open_source(str(VARIABLE)) as source:
         times = [frame.at_s for frame in iter(source.read, None)]
     assert times == pytest.approx([0, 0.2, 0.24, 0.28, 0.48, 0.52, 0.56, 0.76, 0.8, 0.84, 1.04, 1.08])
+
+
+def test_a_trimmed_video_is_whole_although_its_container_states_more_frames() -> None:
+    assert cv2.VideoCapture(str(TRIMMED), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT) == 40
+    assert len(numbers(TRIMMED)) == 25
+
+
+def test_a_trimmed_video_that_is_damaged_says_so(tmp_path: Path) -> None:
+    content = bytearray(TRIMMED.read_bytes())
+    start = content.index(b"mdat") + 4
+    middle, end = start + (len(content) - start) // 2, content.index(b"moov")
+    content[middle:end] = bytes(end - middle)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(content)
+    assert "is damaged or truncated" in frames_until_error(path)[1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF", b"\0\0\0\x08ftyp", b"\0\0\0\0moov", b"\0\0\1\0moov" + b"elst" * 9]
+)
+def test_what_has_no_edit_list_states_no_time(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "video"
+    path.write_bytes(content)
+    assert presented_s(path) is None
 
 
 def test_run_answers_what_it_can_read_says_what_is_missing_and_ends_with_1(

@@ -1,0 +1,71 @@
+"""How long an MP4 or QuickTime video plays by its edit list, which hides what was trimmed (ISO/IEC 14496-12, 8.6.6)."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["presented_s"]
+
+# No index of a video is larger; a damaged size must not take the memory.
+_MOST_INDEX_BYTES = 64 * 2**20
+
+
+def presented_s(path: Path) -> float | None:
+    """The seconds that the longest track plays by its edit list; None of a file without one, or of another format."""
+    with path.open("rb") as handle:
+        index = _index(handle)
+    timescale = _timescale(index)
+    durations = _edited_durations(index)
+    return max(durations) / timescale if timescale and durations and max(durations) else None
+
+
+def _index(handle: BinaryIO) -> bytes:
+    """The content of the box ``moov``, empty if there is none."""
+    position = 0
+    while len(head := handle.read(16)) >= 8:
+        size, kind = struct.unpack(">I4s", head[:8])
+        start = 8
+        if size == 1 and len(head) == 16:  # the size follows, in 64 bits
+            size, start = struct.unpack(">Q", head[8:])[0], 16
+        if kind == b"moov":
+            handle.seek(position + start)
+            return handle.read(min(max(size - start, 0), _MOST_INDEX_BYTES))
+        if size < start:
+            return b""
+        position += size
+        handle.seek(position)
+    return b""
+
+
+def _timescale(index: bytes) -> int:
+    """The units a second in which edit lists count; 0 if unknown."""
+    at = index.find(b"mvhd") + 4
+    if at < 4 or len(index) < at + 28:
+        return 0
+    # version and flags, then two times of 4 bytes, or of 8 in version 1
+    offset = at + (20 if index[at] == 1 else 12)
+    return int(struct.unpack_from(">I", index, offset)[0])
+
+
+def _edited_durations(index: bytes) -> list[int]:
+    """The duration of each edit list."""
+    durations = []
+    at = index.find(b"elst")
+    while at >= 0:
+        durations.append(_edited_duration(index, at))
+        at = index.find(b"elst", at + 4)
+    return durations
+
+
+def _edited_duration(index: bytes, at: int) -> int:
+    """The sum over the entries of the edit list whose name is at ``at``; 0 if there is no edit list."""
+    if at < 4 or len(index) < at + 12:
+        return 0
+    size, _, version, count = struct.unpack_from(">I4sB3xI", index, at - 4)
+    layout = ">Qq4x" if version == 1 else ">Ii4x"
+    entries = index[at + 12 : at - 4 + size]
+    if len(entries) != count * struct.calcsize(layout):
+        return 0
+    return sum(duration for duration, start in struct.iter_unpack(layout, entries) if start >= 0)
