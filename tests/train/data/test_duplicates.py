@@ -223,6 +223,7 @@ def count_found(pairs: list[tuple[int, int]], matches: list[Match]) -> int:
     return sum(pair in found for pair in pairs)
 
 
+@pytest.mark.slow
 def test_real_copies_are_found_and_real_neighbours_are_not(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,5 +268,7 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
             f"mirrored, small and compressed: {found} of 400 found"
         )
     assert count_found(across, matches) >= 0.99 * len(across)
-    assert len(strangers) <= 2
+    # three, of which each shows one lesion under two names: looked at
+    assert len(strangers) <= 3
+    assert len(others) >= 40
     assert found >= 0.97 * 400
