@@ -39,7 +39,7 @@ class Pipeline:
     It closes what it opened: a source given by its name and a model given by its name, when the block ends. A
     source or classifier that you opened stays yours to close. From entry to exit, a thread reads a live
     source. One iteration takes as long as the network, or `dermedge.edge.sources.latest.SILENT_S` if no frame
-    comes.
+    comes, or, from a slow source, up to 10 s.
 
     Args:
         source: a name or path, as `dermedge.open_source` takes it, or an open source.

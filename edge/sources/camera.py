@@ -154,7 +154,18 @@ class StreamCapture(LiveCapture):
     """
 
     def read(self) -> Frame | None:
-        return self._first() if self._number == 0 else super().read()
+        if self._number == 0:
+            return self._first()
+        is_second = self._number == 1
+        try:
+            return super().read()
+        except SourceError as error:
+            if not is_second:
+                raise
+            raise SourceError(
+                f"'{self._name}' sent one frame and stopped. Is it the address of a photo? Give that of the camera's "
+                "video"
+            ) from error
 
     def _first(self) -> Frame | None:
         """The first frame that differs from the one before; of a stream with a single frame, that one.

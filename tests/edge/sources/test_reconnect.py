@@ -176,11 +176,12 @@ class Stream:
     Attributes:
         mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
             picture over and over, ``corrupt`` no pictures, ``glitching`` every third part damaged, ``stalled`` nothing
-            more, and ``dead`` hangs up.
+            more, ``photo`` answers each request with one JPEG, ``photo`` answers with one JPEG, and ``dead`` hangs up.
     """
 
     def __init__(self) -> None:
         self.mode = "live"
+        self.photos = 0
         self.port = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -190,6 +191,14 @@ class Stream:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
+                if stream.mode == "photo":
+                    stream.photos += 1
+                    content = cv2.imencode(".jpg", noisy(stream.photos))[1].tobytes()
+                    self.send_header("Content-Type", "image/jpeg")
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                    return
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 number = 0
@@ -293,3 +302,15 @@ def test_a_camera_of_one_frame_a_second_behind_a_fast_stream_is_not_frozen(clock
     images = [noisy(number) for number in range(5) for _ in range(10)]
     source = Reconnecting(Camera(clock, images), lambda: Camera(clock, []))
     assert [frame.number for frame in (source.read() for _ in range(5)) if frame] == [0, 10, 20, 30, 40]
+
+
+def test_the_address_of_a_photo_is_named_as_one_and_read_again_and_again(
+    stream: Stream, next_of: Callable[..., Any]
+) -> None:
+    stream.mode = "photo"
+    with open_source(f"{stream.address}/photo.jpg") as source, LatestFrame(source) as latest:
+        first = next_of(latest)
+        outage = next_of(latest, lambda found: isinstance(found, Outage))
+        again = next_of(latest)
+    assert "sent one frame and stopped. Is it the address of a photo?" in outage.reason
+    assert again.frame.number > first.frame.number
