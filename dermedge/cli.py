@@ -53,6 +53,7 @@ PACKAGES = {
     "tensorflow": ("tensorflow", "train"),
     "tensorflow_model_optimization": ("tensorflow-model-optimization", "train"),
     "tf_keras": ("tf-keras", "train"),
+    "threadpoolctl": ("threadpoolctl", "train"),
     "matplotlib": ("matplotlib", "benchmark"),
     "segno": ("segno", "phone"),
     "trustme": ("trustme", "phone"),
