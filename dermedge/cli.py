@@ -49,7 +49,6 @@ PACKAGES = {
     "pi_heif": ("pi-heif", "train"),
     "scipy": ("scipy", "train"),
     "sklearn": ("scikit-learn", "train"),
-    "threadpoolctl": ("threadpoolctl", "train"),
     "tensorflow": ("tensorflow", "train"),
     "tensorflow_model_optimization": ("tensorflow-model-optimization", "train"),
     "tf_keras": ("tf-keras", "train"),
