@@ -37,7 +37,7 @@ VERBS = {
     "benchmark": ("dermedge.benchmarks.cli", "measure accuracy, latency and memory of .tflite files"),
 }
 
-# module -> (the package that holds it, the extra that installs that; None for what dermedge always needs)
+# module -> (the package that holds it, the extra that installs that; None where the package is enough)
 PACKAGES = {
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
@@ -46,7 +46,7 @@ PACKAGES = {
     "flatbuffers": ("flatbuffers", "train"),
     "jinja2": ("jinja2", "train"),
     "litert_quantizer": ("litert-quantizer", "train"),
-    "pi_heif": ("pi-heif", "train"),
+    "pi_heif": ("pi-heif", None),
     "scipy": ("scipy", "train"),
     "sklearn": ("scikit-learn", "train"),
     "tensorflow": ("tensorflow", "train"),

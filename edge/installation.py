@@ -129,7 +129,7 @@ def install_hint(package: str, extra: str | None) -> str:
 
     Args:
         package: the missing package.
-        extra: the extra that brings it; None for one that dermedge always needs.
+        extra: the extra that brings it; None where the package is enough.
     """
     installation = this_installation()
     command = installation.command_for(extra) if extra else installation.pip("install", package)

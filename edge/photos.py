@@ -140,7 +140,7 @@ def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uin
     try:
         import pi_heif
     except ModuleNotFoundError as error:
-        hint = install_hint("pi-heif", "train")
+        hint = install_hint("pi-heif", None)
         raise PictureError(f"'{path}' is a HEIC photo, which needs the package pi-heif; {hint}") from error
     try:
         photo = pi_heif.open_heif(content.tobytes(), bgr_mode=True)
