@@ -200,8 +200,9 @@ class StreamCapture(LiveCapture):
     def _never_changes(self, frame: Frame) -> SourceError:
         kind = "black frames only" if not frame.image_bgr.any() else "the same frame again and again"
         return SourceError(
-            f"'{self._name}' is frozen: it sends {kind}. It is interlaced, which OpenCV cannot read (switch the camera "
-            "to progressive video, or convert the stream with: ffmpeg -i … -vf yadif …), or the lens is covered"
+            f"'{self._name}' is frozen: it sends {kind}. It is interlaced, which OpenCV "
+            f"{cv2.__version__} cannot read (switch the camera to progressive video, or convert the stream with: "
+            "ffmpeg -i … -vf yadif …), or the lens is covered"
         )
 
 

@@ -14,8 +14,11 @@ _MOST_INDEX_BYTES = 64 * 2**20
 
 def presented_s(path: Path) -> float | None:
     """The seconds that the longest track plays by its edit list; None of a file without one, or of another format."""
-    with path.open("rb") as handle:
-        index = _index(handle)
+    try:
+        with path.open("rb") as handle:
+            index = _index(handle)
+    except OSError:  # it was removed meanwhile
+        return None
     timescale = _timescale(index)
     durations = _edited_durations(index)
     return max(durations) / timescale if timescale and durations and max(durations) else None

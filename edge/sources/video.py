@@ -27,6 +27,8 @@ _MOST_ATTEMPTS = 50
 # The end may be missing by this share of the video and by this time before the video counts as truncated. Some
 # containers only estimate their number of frames, and their sound may be longer than their images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
+# A gap that holds this share of the missing frames is a damaged stretch.
+_GAP_SHARE = 0.8
 # A video whose first frames are all the same is given up after this many.
 _MOST_SAME_AT_START = 500
 
@@ -54,6 +56,7 @@ class VideoFile(FrameSource):
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0
+        self._longest_s = 0.0  # between two frames
         # frames decoded, those of them that were left out, those of them at the end, and reads that failed
         self._number = self._repeated = self._same = self._gaps = 0
         self._waiting: Frame | None = None
@@ -106,7 +109,7 @@ class VideoFile(FrameSource):
         self._repeated += is_same
         self._last = image
         self._number += 1
-        self._at_s = self._position_s()
+        self._advance()
         frame = live_frame(image, self._number - 1, self._name)
         return replace(frame, at_s=self._at_s, repeated=self._repeated)
 
@@ -119,36 +122,46 @@ class VideoFile(FrameSource):
                 return image  # type: ignore[return-value]
         return None
 
-    def _position_s(self) -> float:
-        """The time of the newest frame by the stream; by the frame rate where the stream's time stands still."""
-        position_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if self._number == 1 or position_s > self._at_s:
-            return position_s
-        return self._at_s + 1 / self._fps
+    def _advance(self) -> None:
+        """Takes the time of the newest frame: the stream's, or by the frame rate where that stands still."""
+        position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
+        if self._number == 1:
+            self._at_s = position_s
+            return
+        self._at_s = position_s if position_s > before_s else before_s + 1 / self._fps
+        self._longest_s = max(self._longest_s, self._at_s - before_s)
 
     def _check_end(self) -> None:
         """Raises SourceError where frames are missing, by what the container states."""
         expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # of a trimmed video, the container states all frames
-        whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
-        missing_s = whole_s - self._at_s - 1 / self._fps
-        is_short = expected > 0 and missing_s > max(
-            min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps
-        )
-        if self._gaps or is_short:
+        if self._gaps or (expected > 0 and (self._lacks_end(expected) or self._lacks_stretch(expected))):
             of = f" of about {expected}" if expected > 0 else ""
             raise SourceError(
                 f"'{self._name}' is damaged or truncated: {self._number}{of} frames could be decoded, up to "
                 f"{self._at_s:.1f} s; copy or record it again"
             )
 
+    def _lacks_end(self, expected: int) -> bool:
+        """Whether the last frame comes too early for a video of this many frames."""
+        # of a trimmed video, the container states all frames
+        whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
+        tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
+        return whole_s - self._at_s - 1 / self._fps > tolerance_s
+
+    def _lacks_stretch(self, expected: int) -> bool:
+        """Whether one gap between two frames explains that there are not this many; slow frames have many gaps."""
+        missing = expected - self._number
+        in_gap = self._longest_s * self._fps - 1
+        return missing > max(_MISSING_SHARE * expected, 2) and in_gap >= _GAP_SHARE * missing
+
     def _frozen(self, which: str) -> SourceError:
         """The error of a video of which these frames are all the same."""
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(
-            f"'{self._name}': {which} {self._number} frames are {kind}. It is interlaced, which OpenCV cannot read, "
-            f"or a still image. Convert it with: ffmpeg -i {shlex.quote(self._name)} -vf yadif {target}"
+            f"'{self._name}': {which} {self._number} frames are {kind}. It is interlaced, which OpenCV "
+            f"{cv2.__version__} cannot read, or a still image. Convert it with: "
+            f"ffmpeg -i {shlex.quote(self._name)} -vf yadif {target}"
         )
 
 

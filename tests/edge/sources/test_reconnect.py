@@ -176,7 +176,7 @@ class Stream:
     Attributes:
         mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
             picture over and over, ``corrupt`` no pictures, ``glitching`` every third part damaged, ``stalled`` nothing
-            more, ``photo`` answers each request with one JPEG, ``photo`` answers with one JPEG, and ``dead`` hangs up.
+            more, ``photo`` answers each request with one JPEG, and ``dead`` hangs up.
     """
 
     def __init__(self) -> None:
