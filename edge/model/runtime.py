@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module, util
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, ModelError, OptionError
-from dermedge.edge.model.manifest import check_network
+from dermedge.edge.model.manifest import check_network, read_manifest
+from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
 
 __all__ = [
@@ -105,7 +105,7 @@ def open_interpreter(
     check_network(path)
     name = choose_runtime(runtime)
     module = import_module(RUNTIMES[name].module)
-    if name == "tflite-runtime" and not zipfile.is_zipfile(path):
+    if name == "tflite-runtime" and read_manifest(path) is None:
         _try_in_child(path, RUNTIMES[name].module)
     options = {
         "num_threads": num_threads,
@@ -148,11 +148,13 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
     return interpreter
 
 
+_TRIAL_S = 60
 # Exits with 1 where Python sees the error, and by a signal where the runtime dies of it.
 _TRIAL = """
 import sys
 from importlib import import_module
-interpreter = import_module(sys.argv[2]).Interpreter(model_path=sys.argv[1])
+model = sys.stdin.buffer.read()
+interpreter = import_module(sys.argv[1]).Interpreter(model_content=model)
 interpreter.allocate_tensors()
 interpreter.invoke()
 """
@@ -163,8 +165,17 @@ def _try_in_child(path: Path, module: str) -> None:
 
     A file that ends with its manifest is whole, and needs no trial.
     """
-    trial = subprocess.run(
-        [sys.executable, "-c", _TRIAL, str(path), module], capture_output=True, check=False
-    )
+    read_facts(path)  # refuses a file whose tables are damaged, on which the runtime may run for minutes
+    content = path.read_bytes()
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _TRIAL, module],
+            input=repair_dimensions(content) or content,
+            capture_output=True,
+            check=False,
+            timeout=_TRIAL_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise explain_refusal(path, f"no answer within {_TRIAL_S} seconds") from error
     if trial.returncode:
         raise explain_refusal(path, "tflite-runtime fails on it")

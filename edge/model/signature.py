@@ -67,8 +67,8 @@ def find_outputs(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], 
     flat = [one for one in outputs if len(one["shape"]) == 2]
     maps = [one for one in outputs if len(one["shape"]) == 4]
     if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
-        what = f"its outputs are {', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}, and a classifier has one of [1, K]"
-        raise _not_a_classifier(path, what)
+        told = f"{', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}"
+        raise _not_a_classifier(path, f"its outputs are {told}, and a classifier has one of [1, K]")
     if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
         what = f"its two outputs, {shapes[0]} and {shapes[1]}, differ in the number of classes"
         raise _not_a_classifier(path, what)
