@@ -88,6 +88,12 @@ def _add_proof_options(made: Parser) -> None:
         help="accept a loss of this many percentage points in each figure",
     )
     made.add_argument(
+        "--cannot-tell",
+        choices=("deliver", "refuse"),
+        default="deliver",
+        help="deliver or refuse a file if the photos are too few to tell whether it is sound",
+    )
+    made.add_argument(
         "--critical",
         metavar="CLASS",
         help="name the class whose misses weigh most; melanoma if it is a class",
@@ -186,6 +192,7 @@ def _request(options: argparse.Namespace, command: str) -> ConversionRequest:
         float_layers=options.float_layers,
         io=options.io,
         max_drop=options.max_drop / _POINTS,
+        delivers_untold=options.cannot_tell == "deliver",
         critical=options.critical,
         calibration_photos=options.calibration_photos,
         data=options.data,

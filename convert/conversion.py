@@ -26,6 +26,8 @@ __all__ = ["Conversion", "better", "convert_to_form", "explain"]
 
 # Each image has thousands of activations per layer, so a few images are enough.
 _EXPLAINED_IMAGES = 12
+# The verdict of the acceptance, in the metrics of a manifest.
+_VERDICT = "acceptance"
 _ARGMAX_SCORE = "val_balanced_accuracy_argmax"
 
 
@@ -117,7 +119,7 @@ def _convert_alone(
         manifest,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,
-        metrics=calibration.metrics | manifest.metrics,
+        metrics=calibration.metrics | manifest.metrics | {_VERDICT: acceptance.verdict},
         parity=parity.to_json(),
         golden=run.golden,
     )
@@ -137,17 +139,18 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
     Its acceptance is that file's; its own one, on photos that its network was trained on, can only refuse it.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
+    acceptance = made.acceptance if accepted_there else validated_by.acceptance
     manifest = replace(
         made.manifest,
         temperature=validated_by.manifest.temperature,
         thresholds=validated_by.manifest.thresholds,
-        metrics=validated_by.manifest.metrics | draft.metrics,
+        metrics=validated_by.manifest.metrics | draft.metrics | {_VERDICT: acceptance.verdict},
     )
     return replace(
         made,
         model=attach(made.model, manifest),
         manifest=manifest,
-        acceptance=made.acceptance if accepted_there else validated_by.acceptance,
+        acceptance=acceptance,
         warnings=validated_by.warnings,
     )
 

@@ -37,7 +37,7 @@ class Delivery:
 
     Attributes:
         result: the forms that were tried, and the best one.
-        target: the .tflite, which exists only if the best one was accepted.
+        target: the .tflite, which exists only if the best one is delivered.
         page: the page of the report.
     """
 
@@ -66,6 +66,7 @@ def convert_model(
     check_request(request)
     source = _load(request, show_progress, log)
     result = _convert(source, request, show_progress, log)
+    result = replace(result, delivers_untold=request.delivers_untold)
     if source.learned:
         result = replace(result, best=result.best.with_file(LEARNED_NAME, source.learned))
     page = save_report(result, source, request)

@@ -33,6 +33,7 @@ class ConversionRequest:
         float_layers: for int8: how many of the worst layers, or which, stay in float; as in `mixed_form`.
         io: dtype of the input: ``uint8``, ``int8`` or ``float32``.
         max_drop: the loss that each figure may have, as a share.
+        delivers_untold: whether a file is delivered of which the photos cannot tell whether it is sound.
         critical: the class whose misses weigh most; melanoma by default, if it is a class.
         calibration_photos: number of calibration photos.
         data: for a Keras classifier: the photos, as in `load_keras`.
@@ -53,6 +54,7 @@ class ConversionRequest:
     float_layers: str | None = None
     io: str = "uint8"
     max_drop: float = 0.01
+    delivers_untold: bool = True
     critical: str | None = None
     calibration_photos: int = 200
     data: Path | None = None

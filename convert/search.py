@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from dermedge.convert.accept.acceptance import CANNOT_TELL, PASSED
 from dermedge.convert.accept.layer_errors import LayerError, worst_layers
 from dermedge.convert.conversion import Conversion, better, convert_to_form, explain
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
@@ -44,7 +45,9 @@ class ConversionAttempt:
         if self.conversion is None:
             return f"{self.form.name}: cannot be made: {self.refusal}"
         if self.accepted:
-            return f"{self.form.name}: accepted, {self.conversion.invoke_ms:.2f} ms"
+            return (
+                f"{self.form.name}: {self.conversion.acceptance.verdict}, {self.conversion.invoke_ms:.2f} ms"
+            )
         failed = self.conversion.acceptance.failed
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         return f"{self.form.name}: refused, {failed[0].line}{more}"
@@ -58,16 +61,19 @@ class SearchResult:
         attempts: the attempts in the order in which they were made.
         best: the best file; it is delivered if it was accepted.
         layers: the loss of each layer of that file; empty for float files.
+        delivers_untold: whether a file is delivered of which the photos cannot tell whether it is sound.
     """
 
     attempts: tuple[ConversionAttempt, ...]
     best: Conversion
     layers: tuple[LayerError, ...]
+    delivers_untold: bool = True
 
     @property
     def delivered(self) -> bool:
-        """Whether the best file was accepted."""
-        return self.best.acceptance.passed
+        """Whether the best file is delivered."""
+        verdict = self.best.acceptance.verdict
+        return verdict == PASSED or (verdict == CANNOT_TELL and self.delivers_untold)
 
 
 def int8_forms(

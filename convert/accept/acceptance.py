@@ -6,15 +6,18 @@ same photos.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dermedge.convert.accept.network_checks import NetworkCheck, check_network
+from dermedge.convert.accept.power import detectable_loss
 from dermedge.convert.calibrate.temperature import calibrated, fit_temperature
 from dermedge.convert.load.conversion_input import ProofSet
+from dermedge.train.evaluation.intervals import effective_size
 from dermedge.train.evaluation.metrics import (
+    Bools,
     Floats,
     Score,
     calibration_errors,
@@ -24,7 +27,20 @@ from dermedge.train.evaluation.metrics import (
     sensitivities_at,
 )
 
-__all__ = ["POINTS", "SURE_LEAD", "Acceptance", "AcceptanceCheck", "accept"]
+__all__ = [
+    "CANNOT_TELL",
+    "PASSED",
+    "POINTS",
+    "REFUSED",
+    "SURE_LEAD",
+    "Acceptance",
+    "AcceptanceCheck",
+    "accept",
+]
+
+# The verdicts on a file, and on each check.
+PASSED, REFUSED, CANNOT_TELL = "passed", "refused", "cannot tell"
+_NOT_MEASURED = "not measured"
 
 # The two most probable classes of a photo are tied if they are closer than this; rounding may swap them.
 SURE_LEAD = 0.25
@@ -32,6 +48,11 @@ POINTS = 100
 # Sound 8-bit files change the probability of single photos by 0.05 to 0.25; broken ones reverse answers.
 _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
+# Of the difference of two shares in float64.
+_ROUNDING = 1e-9
+# Photos that do not show a loss of balanced accuracy of this size cannot tell whether a file is sound.
+_LOSS_TO_SHOW = 0.10
+_BALANCED_ACCURACY = "balanced accuracy"
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,7 @@ class AcceptanceCheck:
         device: the file's figure, by the device runtime; NaN if these photos cannot measure it.
         drop: the loss as a share, with its 95 % interval by a paired bootstrap over lesions.
         limit: the largest loss that is accepted.
+        detectable: the smallest loss that photos like these show with a power of 80 %, by `detectable_loss`.
     """
 
     name: str
@@ -51,18 +73,25 @@ class AcceptanceCheck:
     device: float
     drop: Score
     limit: float
+    detectable: float
 
     @property
     def passed(self) -> bool:
         """Whether the loss is within the limit, or may be chance: its interval holds 0."""
-        return not self.drop.measured or self.drop.value <= self.limit or self.drop.low <= 0
+        return not self.drop.measured or self._is_within_limit or self.drop.low <= 0
+
+    @property
+    def _is_within_limit(self) -> bool:
+        return self.drop.value <= self.limit + _ROUNDING
 
     @property
     def status(self) -> str:
-        """``passed``, ``refused`` or ``not measured``."""
+        """``passed``, ``refused``, ``not measured``, or ``cannot tell`` for a loss that may be chance."""
         if not self.drop.measured:
-            return "not measured"
-        return "passed" if self.passed else "refused"
+            return _NOT_MEASURED
+        if not self.passed:
+            return REFUSED
+        return PASSED if self._is_within_limit else CANNOT_TELL
 
     @property
     def line(self) -> str:
@@ -71,9 +100,10 @@ class AcceptanceCheck:
             return f"{self.name}: not measured on these photos"
         reference = "" if self.reference is None else f"{self.reference:.3f} -> "
         interval = f"[{self.drop.low * POINTS:.1f}, {self.drop.high * POINTS:.1f}]"
+        may_be_chance = ", which may be chance" if self.status == CANNOT_TELL else ""
         return (
-            f"{self.name}: {reference}{self.device:.3f}, "
-            f"lost {self.drop.value * POINTS:.1f} points {interval}, allowed {self.limit * POINTS:.1f}"
+            f"{self.name}: {reference}{self.device:.3f}, lost {self.drop.value * POINTS:.1f} points {interval}"
+            f"{may_be_chance}; allowed {self.limit * POINTS:.1f}, detectable {self.detectable * POINTS:.1f}"
         )
 
 
@@ -96,15 +126,40 @@ class Acceptance:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be delivered."""
+        """Whether no check refuses the file."""
         return not self.failed
 
     @property
+    def verdict(self) -> str:
+        """``passed``, ``refused`` or ``cannot tell``."""
+        if self.failed:
+            return REFUSED
+        return CANNOT_TELL if self.doubts else PASSED
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why these photos cannot tell whether the file is sound, one reason in each line; empty if they can."""
+        doubts = [
+            f"the {check.name} lost {check.drop.value * POINTS:.1f} points, which is more than the allowed "
+            f"{check.limit * POINTS:.1f} and may be chance"
+            for check in self.checks
+            if check.status == CANNOT_TELL
+        ]
+        (accuracy,) = (check for check in self.checks if check.name == _BALANCED_ACCURACY)
+        if accuracy.detectable > _LOSS_TO_SHOW:
+            doubts.insert(
+                0,
+                f"{self.photos} photos show a loss of balanced accuracy only from "
+                f"{accuracy.detectable * POINTS:.1f} points on",
+            )
+        return tuple(doubts)
+
+    @property
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
-        """The checks that refuse the file: those of the file alone, then the others, the largest excess first."""
+        """The checks that refuse the file: the losses, the largest excess first, then those of the file alone."""
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)
-        return (*(check for check in self.network_checks if not check.passed), *failed)
+        return (*failed, *(check for check in self.network_checks if not check.passed))
 
 
 def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
@@ -138,10 +193,12 @@ def _accuracy_checks(
     before, after = (
         count(truth, logits.argmax(axis=1), classes, draws) for logits in (proof.reference, device)
     )
-    yield _loss("balanced accuracy", before.balanced_accuracy, after.balanced_accuracy, limit)
-    for index in np.unique(truth):
+    sizes = {int(index): _size(proof, truth == index) for index in np.unique(truth)}
+    accuracies = before.balanced_accuracy, after.balanced_accuracy
+    yield _loss(_BALANCED_ACCURACY, *accuracies, list(sizes.values()), limit)
+    for index, size in sizes.items():
         name = f"recall of {proof.labels[index]}"
-        yield _loss(name, before.recall[:, index], after.recall[:, index], limit)
+        yield _loss(name, before.recall[:, index], after.recall[:, index], [size], limit)
 
 
 def _probability_checks(
@@ -153,13 +210,13 @@ def _probability_checks(
     is_critical = np.array([proof.labels[index] == proof.critical for index in truth])
     if is_critical.any() and not is_critical.all():
         index = proof.labels.index(str(proof.critical))
+        name = f"sensitivity for {proof.critical} at 90 % specificity"
         before, after = (sensitivities_at(_SPECIFICITY, is_critical, one[:, index], draws) for one in scaled)
-        yield _loss(f"sensitivity for {proof.critical} at 90 % specificity", before, after, limit)
-    reference_error, device_error = (
+        yield _loss(name, before, after, [_size(proof, is_critical)], limit)
+    before, after = (
         calibration_errors(one.max(axis=1), one.argmax(axis=1) == truth, draws) for one in scaled
     )
-    loss = score_of(device_error - reference_error)
-    yield AcceptanceCheck("calibration error", float(reference_error[0]), float(device_error[0]), loss, limit)
+    yield _check("calibration error", before, after, after - before, [_size(proof, truth >= 0)], limit)
 
 
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
@@ -167,24 +224,39 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
     # On photos that it answers without a mistake, a network could be made as sure as one likes.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
     before, after = (calibrated(logits, temperature) for logits in (proof.reference, device))
-    yield _sure_flips(before, after, draws, limit)
-    change = float(np.abs(before - after).max())
-    score = Score(change, change, change)
-    yield AcceptanceCheck("largest change of a probability", None, change, score, _LARGEST_CHANGE)
-
-
-def _loss(name: str, reference: Floats, device: Floats, limit: float) -> AcceptanceCheck:
-    """The check of a figure where more is better; float [1 + B] each, as the metrics give them."""
-    return AcceptanceCheck(name, float(reference[0]), float(device[0]), score_of(reference - device), limit)
-
-
-def _sure_flips(reference: Floats, device: Floats, draws: Floats, limit: float) -> AcceptanceCheck:
-    best = np.sort(reference, axis=1)
+    best = np.sort(before, axis=1)
     sure = best[:, -1] - best[:, -2] >= SURE_LEAD
-    flipped = sure & (reference.argmax(axis=1) != device.argmax(axis=1))
+    flipped = sure & (before.argmax(axis=1) != after.argmax(axis=1))
     among = draws @ sure
     lost = np.divide(draws @ flipped, among, out=np.full(len(among), np.nan), where=among > 0)
-    return AcceptanceCheck("sure answers that stay the same", 1.0, float(1 - lost[0]), score_of(lost), limit)
+    yield _check("sure answers that stay the same", np.ones(1), 1 - lost, lost, [_size(proof, sure)], limit)
+    change = float(np.abs(before - after).max())
+    score = Score(change, change, change)
+    # This figure has no sampling error.
+    detectable = _LARGEST_CHANGE
+    yield AcceptanceCheck("largest change of a probability", None, change, score, _LARGEST_CHANGE, detectable)
+
+
+def _loss(
+    name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
+) -> AcceptanceCheck:
+    """The check of a figure where more is better; float [1 + B] each, as the metrics give them."""
+    return _check(name, reference, device, reference - device, sizes, limit)
+
+
+def _check(
+    name: str, reference: Floats, device: Floats, lost: Floats, sizes: Sequence[float], limit: float
+) -> AcceptanceCheck:
+    """The check of a figure with its loss, float [1 + B]; sizes as in `detectable_loss`."""
+    drop = score_of(lost)
+    detectable = detectable_loss(drop, sizes, limit) if drop.measured else np.nan
+    return AcceptanceCheck(name, float(reference[0]), float(device[0]), drop, limit, float(detectable))
+
+
+def _size(proof: ProofSet, among: Bools) -> float:
+    """The effective number of some of the photos."""
+    _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
+    return effective_size(lesions[among])
 
 
 def _flips(proof: ProofSet, device: Floats) -> dict[str, tuple[int, int]]:

@@ -15,6 +15,7 @@ from dermedge.convert.conversion import Conversion
 from dermedge.convert.load.conversion_input import ConversionInput
 from dermedge.convert.report.layer_advice import advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
+from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.request import ConversionRequest
 from dermedge.convert.search import ConversionAttempt, SearchResult
 from dermedge.convert.to_tflite.form import CALIBRATED_KINDS
@@ -60,6 +61,9 @@ def to_json(result: SearchResult, source: ConversionInput, command: str, target:
         **json_head(SCHEMA, command),
         "target": str(target),
         "delivered": result.delivered,
+        "verdict": best.acceptance.verdict,
+        "verdict_sentence": verdict_sentence(result),
+        "doubts": best.acceptance.doubts,
         "form": asdict(best.form),
         "bytes": len(best.model),
         "normalization": source.network.normalization.name,
@@ -108,7 +112,9 @@ def _check_json(check: AcceptanceCheck) -> dict[str, Any]:
         "device": check.device if check.drop.measured else None,
         "drop": check.drop.to_json(),
         "limit": check.limit,
+        "detectable": check.detectable if check.drop.measured else None,
         "passed": check.passed,
+        "status": check.status,
     }
 
 
@@ -120,6 +126,7 @@ def to_html(result: SearchResult, source: ConversionInput, command: str, target:
         {"points": lambda share: f"{share * POINTS:.1f}", "short": short_name},
         _TEMPLATES,
         result=result,
+        verdict=verdict_sentence(result),
         best=best,
         command=command,
         target=target,

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from dermedge.convert.accept.acceptance import CANNOT_TELL
 from dermedge.convert.accept.layer_errors import worst_layers
 from dermedge.convert.accept.network_checks import NetworkCheck
+from dermedge.convert.accept.power import POWER
+from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import SearchResult
 from dermedge.edge.model.manifest import Manifest
 
 __all__ = ["decision_lines", "refusal", "summary"]
 
-# Status of a check -> the mark before its line.
-_MARKS = {"passed": "ok", "refused": "REFUSED", "not measured": "-"}
+# The longest status of a check is "not measured".
+_STATUS_WIDTH = 12
 _LAYERS_NAMED = 3
 
 
 def summary(result: SearchResult) -> str:
     """The best file: its size, its parity, its decisions and its checks."""
     best, parity = result.best, result.best.parity
-    lines = [f"warning: {line}" for line in best.warnings]
+    lines = [verdict_sentence(result), *(f"warning: {line}" for line in best.warnings)]
     if "val_balanced_accuracy_argmax_of" in best.manifest.metrics:
         figures = best.manifest.metrics["val_balanced_accuracy_argmax_of"]
         listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -30,9 +33,10 @@ def summary(result: SearchResult) -> str:
         f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),
-        *(f"  {_MARKS[check.status]:<7} {check.line}" for check in best.acceptance.network_checks),
-        "compared with the float network:",
-        *(f"  {_MARKS[check.status]:<7} {check.line}" for check in best.acceptance.checks),
+        *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.network_checks),
+        f"compared with the float network (detectable: the smallest loss that such photos show with a power of "
+        f"{POWER:.0%}):",
+        *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.checks),
     ]
     return "\n".join(lines)
 
@@ -41,6 +45,9 @@ def refusal(result: SearchResult, has_searched: bool) -> str:
     """One line: the largest loss, the layers that cause it, and the cure."""
     worst = worst_layers(list(result.layers), _LAYERS_NAMED) if result.layers else []
     layers = f"; worst layers: {', '.join(worst)}" if worst else ""
+    if result.best.acceptance.verdict == CANNOT_TELL:
+        cure = "prove the file on more photos, or accept it with --cannot-tell deliver"
+        return f"dermedge: refused: {'; '.join(result.best.acceptance.doubts)}; nothing is delivered: {cure}"
     check = result.best.acceptance.failed[0]
     if isinstance(check, NetworkCheck):
         return f"dermedge: refused: {check.line}; nothing is delivered: {check.cure}"

@@ -201,6 +201,37 @@ def test_a_loss_that_other_photos_might_not_have_shown_is_let_pass() -> None:
     assert recall.drop.value == pytest.approx(0.01)
     assert acceptance.flips == {"a": (3, 2), "b": (3, 2)}
     assert acceptance.passed
+    assert acceptance.verdict == "passed"
+
+
+def test_a_loss_above_the_limit_that_may_be_chance_is_neither_passed_nor_refused() -> None:
+    truth = np.repeat([0, 1], 100)
+    lost = truth.copy()
+    lost[:2] = 1
+    acceptance = accept(proof_of(logits_for(truth, 0.4), truth), logits_for(lost, 0.4), ONE_POINT)
+    recall = next(check for check in acceptance.checks if check.name == "recall of a")
+    assert (recall.status, acceptance.verdict) == ("cannot tell", "cannot tell")
+    assert recall.line == (
+        "recall of a: 1.000 -> 0.980, lost 2.0 points [0.0, 5.1], which may be chance; allowed 1.0, "
+        f"detectable {100 * recall.detectable:.1f}"
+    )
+    assert acceptance.passed
+    assert (
+        "the recall of a lost 2.0 points, which is more than the allowed 1.0 and may be chance"
+        in acceptance.doubts
+    )
+
+
+@pytest.mark.parametrize(("photos", "verdict"), [(30, "cannot tell"), (40, "passed")])
+def test_few_photos_cannot_tell_even_if_nothing_is_lost(photos: int, verdict: str) -> None:
+    truth = np.repeat([0, 1], photos)
+    logits = logits_for(truth, 0.4)
+    acceptance = accept(proof_of(logits, truth), logits, ONE_POINT)
+    assert acceptance.verdict == verdict
+    accuracy = acceptance.checks[0].detectable
+    assert (accuracy > 0.10) == (verdict == "cannot tell")
+    doubt = f"{2 * photos} photos show a loss of balanced accuracy only from {100 * accuracy:.1f} points on"
+    assert acceptance.doubts == ((doubt,) if verdict == "cannot tell" else ())
 
 
 def test_a_loss_beyond_chance_is_refused_with_its_name() -> None:

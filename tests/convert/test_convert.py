@@ -214,6 +214,28 @@ def test_an_int8_file_has_no_float_tensor_and_at_most_three_tenths_of_the_size(
         assert converted[kind].stat().st_size <= 0.3 * converted["float32"].stat().st_size
 
 
+def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["convert", str(trained_run), "--float32", "--output"]
+    assert cli.main([*command, str(tmp_path / "a.tflite")]) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("Cannot tell, delivered: ")
+    assert "photos show a loss of balanced accuracy only from" in first
+    manifest = read_manifest(tmp_path / "a.tflite")
+    assert manifest is not None
+    assert manifest.metrics["acceptance"] == "cannot tell"
+    report = json.loads((tmp_path / "a-report" / "report.json").read_text())
+    assert (report["verdict"], report["verdict_sentence"]) == ("cannot tell", first)
+    assert f"<h2>{first}</h2>" in (tmp_path / "a-report" / "report.html").read_text()
+
+    assert cli.main([*command, str(tmp_path / "b.tflite"), "--cannot-tell", "refuse"]) == 3
+    assert not (tmp_path / "b.tflite").exists()
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Cannot tell, nothing is delivered: ")
+    assert "prove the file on more photos, or accept it with --cannot-tell deliver" in captured.err
+
+
 def test_int8_delivers_the_better_of_qat_and_ptq_and_tells_both(
     converted: dict[str, Path], trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

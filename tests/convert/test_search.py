@@ -79,7 +79,7 @@ def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
     assert any(not check["passed"] for check in report["attempts"][0]["checks"])
     assert any(layer["collapsed"] for layer in report["layers"])
     page = (tmp_path / "model-report" / "report.html").read_text()
-    assert "Refused: nothing was delivered" in page
+    assert "<h2>Refused, nothing is delivered: " in page
     assert "<svg" in page
 
 
@@ -119,7 +119,7 @@ def test_of_int8_files_the_one_that_is_right_most_often_is_chosen(source: Conver
     lines: list[str] = []
     result = try_forms(source, [Form(INT8_QAT), Form(INT8_PTQ)], ONE_POINT, silent, lines.append)
     assert lines == [one.line for one in result.attempts]
-    assert all(": accepted, " in line for line in lines)
+    assert all(": passed, " in line or ": cannot tell, " in line for line in lines)
     figures = {
         one.form.kind: one.conversion.manifest.metrics["val_balanced_accuracy_argmax"]
         for one in result.attempts
@@ -136,7 +136,7 @@ def test_the_search_ends_with_int8_if_that_is_accepted(source: ConversionInput) 
     assert result.delivered
     assert {one.form for one in result.attempts} == {Form(INT8_QAT), Form(INT8_PTQ)}
     assert len(lines) == 2
-    assert all(": accepted, " in line for line in lines)
+    assert all(": passed, " in line or ": cannot tell, " in line for line in lines)
 
 
 def test_the_search_goes_on_to_the_fastest_accepted_form(misled: ConversionInput) -> None:

@@ -1,0 +1,48 @@
+"""Estimate the smallest loss that a proof set shows: with few photos, almost nothing can be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from dermedge.train.evaluation.intervals import Z
+from dermedge.train.evaluation.metrics import Score
+
+__all__ = ["POWER", "detectable_loss"]
+
+# The share of proof sets of this size that shall show the loss.
+POWER = 0.80
+_Z_POWER = float(norm.ppf(POWER))
+_BISECTIONS = 40
+
+
+def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
+    """The smallest true loss that is refused on 80 % of the proof sets like this one; at most 1.
+
+    A loss d is refused if it is above the limit and its interval lies above 0. With a standard error s and a normal
+    distribution, that happens in 80 % of all samples if d = max(limit, 1.96 s) + 0.84 s (Cohen, "Statistical Power
+    Analysis for the Behavioral Sciences", 1988). s is the larger one of two: that of the bootstrap, and that of a
+    file which loses d in each share and wins nothing, sqrt(d (1 - d) / n), since a file that changes no answer here
+    has a bootstrap interval without width.
+
+    Args:
+        drop: the loss with its interval.
+        sizes: the effective numbers of photos of the shares whose mean the figure is.
+        limit: the loss that is accepted, as a share.
+    """
+    seen = (drop.high - drop.low) / (2 * Z)
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        error = max(seen, _error_of_mean(middle, sizes))
+        is_shown = middle >= max(limit, Z * error) + _Z_POWER * error
+        low, high = (low, middle) if is_shown else (middle, high)
+    return high
+
+
+def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
+    """The standard error of the mean of shares, each of ``size`` independent photos and with this loss."""
+    variances = loss * (1 - loss) / np.asarray(sizes, float)
+    return float(np.sqrt(variances.sum()) / len(sizes))
