@@ -28,6 +28,8 @@ from dermedge.edge.views.text import set_line
 __all__ = ["main"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
+# A table for people shows the probabilities of all classes up to this many, and else of the most probable ones.
+_MOST_COLUMNS, _MOST_PROBABLE = 12, 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,14 +109,10 @@ def _table(
     """Lines for people, in columns; each comes as soon as its photo is predicted."""
     first = max(len("photo"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))
-    header = "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
     start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
-    yield printable(f"{start}  {header}{'  set' if sets else ''}")
+    yield printable(f"{start}  {_class_columns(labels)}{'  set' if sets else ''}")
     for classification in classifications:
-        values = "  ".join(
-            f"{value:>{max(len(label), 6)}.4f}"
-            for label, value in zip(labels, classification.prediction.probabilities, strict=True)
-        )
+        values = _class_cells(labels, classification.prediction.probabilities)
         prediction = classification.prediction
         uncertain = "yes" if classification.is_uncertain else "-"
         chosen = (
@@ -124,6 +122,22 @@ def _table(
             f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
             f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
         )
+
+
+def _class_columns(labels: Sequence[str]) -> str:
+    """The head of the columns of the classes; one column where these would be too many."""
+    if len(labels) > _MOST_COLUMNS:
+        return f"the {_MOST_PROBABLE} most probable"
+    return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
+
+
+def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
+    """The probabilities below `_class_columns`."""
+    pairs = list(zip(labels, probabilities, strict=True))
+    if len(labels) > _MOST_COLUMNS:
+        most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]
+        return ", ".join(f"{label} {value:.4f}" for label, value in most)
+    return "  ".join(f"{value:>{max(len(label), 6)}.4f}" for label, value in pairs)
 
 
 def _comma_separated(

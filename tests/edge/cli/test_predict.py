@@ -267,3 +267,14 @@ def test_conf_compares_with_the_probability_that_is_reported(
                 [one] = classify_frames(source, classifier, confidence)
             assert 0.6 < one.prediction.probability < 0.9
             assert (one.label == "class 2") is sure
+
+
+def test_a_table_of_many_classes_shows_the_most_probable_ones() -> None:
+    from dermedge.edge.cli.predict import _class_cells, _class_columns
+
+    labels, values = [f"class {index}" for index in range(1001)], [0.0] * 1001
+    values[7], values[900] = 0.25, 0.5
+    assert _class_columns(labels) == "the 5 most probable"
+    assert _class_cells(labels, values).startswith("class 900 0.5000, class 7 0.2500, class 0 0.0000")
+    assert _class_columns(["a", "b"]) == "     a       b"
+    assert _class_cells(["a", "b"], [0.25, 0.75]) == "0.2500  0.7500"
