@@ -13,6 +13,7 @@ import ipaddress
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -92,30 +93,34 @@ def make_app(board: Board, token: str | None, places: Places) -> Starlette:
         text = "".join(f"{line}\n" for line in board.metrics())
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    async def save(request: Request) -> Response:
-        if _OWN_HEADER not in request.headers:
-            return PlainTextResponse(f"the header {_OWN_HEADER} is missing", 403)
-        try:
-            name = await asyncio.to_thread(board.save, _wants_heat(request))
-        except StorageError as error:
-            return JSONResponse({"error": str(error)}, 507)
-        return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
-
-    async def saved(request: Request) -> Response:
-        path = board.saves.path(request.path_params["name"])
-        if path is None or not path.is_file():
-            return PlainTextResponse("there is no such image", 404)
-        return FileResponse(path, media_type="image/png")
-
     routes = [Route(path, guarded(file)) for path in _FILES]
     routes += [
         Route("/video.mjpg", guarded(video)),
         Route("/state", guarded(state)),
         Route("/metrics", guarded(metrics)),
-        Route("/save", guarded(save), methods=["POST"]),
-        Route("/saved/{name}", guarded(saved)),
+        Route("/save", guarded(partial(_save, board)), methods=["POST"]),
+        Route("/saved/{name}", guarded(partial(_saved, board))),
     ]
     return Starlette(routes=routes)
+
+
+async def _save(board: Board, request: Request) -> Response:
+    """Saves the newest result on the device, for the page's own script alone."""
+    if _OWN_HEADER not in request.headers:
+        return PlainTextResponse(f"the header {_OWN_HEADER} is missing", 403)
+    try:
+        name = await asyncio.to_thread(board.save, _wants_heat(request))
+    except StorageError as error:
+        return JSONResponse({"error": str(error)}, 507)
+    return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
+
+
+async def _saved(board: Board, request: Request) -> Response:
+    """An image that was saved."""
+    path = board.saves.path(request.path_params["name"])
+    if path is None or not path.is_file():
+        return PlainTextResponse("there is no such image", 404)
+    return FileResponse(path, media_type="image/png")
 
 
 def _refusal(request: Request, token: str | None) -> Response | None:

@@ -257,8 +257,8 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
     with open_source(stream.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         stream.mode = mode
-        outage = next_of(latest, lambda found: isinstance(found, Outage))
-        assert reason in outage.reason
+        # on a busy machine, silence may be told first
+        next_of(latest, lambda found: isinstance(found, Outage) and reason in found.reason)
         stream.mode = "live"
         next_of(latest)
 
