@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dermedge.convert.accept.layer_errors import LayerError
 
-__all__ = ["advice", "short_name"]
+__all__ = ["Cures", "advice", "short_name"]
 
 # Operators that are hard on int8: hard-swish and the gates of squeeze-and-excite.
 _INT8_WEAK = {"HARD_SWISH", "MUL", "LOGISTIC"}
@@ -19,8 +19,29 @@ _STRETCHED = 25
 _LAYERS_NAMED = 5
 
 
+class Cures(NamedTuple):
+    """What can be done about a file; no other cure is named.
+
+    Attributes:
+        ranges: whether its ranges come from calibration photos, by a method that --ranges chooses.
+        float_layers: whether some of its layers can stay in float.
+        qat: whether the network can be fine-tuned quantization-aware.
+    """
+
+    ranges: bool = True
+    float_layers: bool = True
+    qat: bool = True
+
+
+_ALL_CURES = Cures()
+_RANGES = "calibrate on photos like those that the network will see, with --ranges percentile or mse"
+_MIN_MAX = "calibrate with --ranges min-max, or on more photos"
+_FLOAT = "leave it in float with --method ptq --float-layers"
+_QAT = "fine-tune quantization-aware with dermedge train --qat-epochs"
+
+
 class _Fault(NamedTuple):
-    """Layers that share a fault, with the fault and its cure in words."""
+    """Layers that share a fault, with the fault and its cure in words; the cure is empty where there is none."""
 
     layers: list[LayerError]
     fault: str
@@ -33,51 +54,65 @@ def short_name(name: str) -> str:
     return "/".join(parts[1:-1] or parts)
 
 
-def advice(layers: Sequence[LayerError]) -> list[str]:
-    """One or two sentences on each layer that loses most and on each fault, the most important first."""
+def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
+    """One or two sentences on each layer that loses most and on each fault, the most important first.
+
+    Args:
+        layers: the errors of the layers.
+        cures: the cures that apply.
+    """
     quantized = [layer for layer in layers if not layer.in_float]
     if not quantized:
         return ["every operator is in float: nothing is lost to int8"]
     total = sum(layer.contribution for layer in quantized)
     by_contribution = sorted(quantized, key=lambda layer: layer.contribution, reverse=True)
     worst = [layer for layer in by_contribution[:_LAYERS_NAMED] if layer.contribution > 0]
-    faults = (*_range_faults(quantized), *_other_faults(layers))
+    faults = (*_range_faults(quantized, cures), *_other_faults(layers))
     return [
-        *(_line_of_layer(layer, layer.contribution / total) for layer in worst),
+        *(_line_of_layer(layer, layer.contribution / total, cures) for layer in worst),
         *(_line_of_fault(one, len(layers)) for one in faults if one.layers),
     ]
 
 
-def _line_of_layer(layer: LayerError, share: float) -> str:
-    return (
+def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
+    return _with_end(
         f"{short_name(layer.name)} ({layer.kind}) causes {share:.0%} of the error at the output; after it the "
-        f"signal is {layer.sqnr_db:.0f} dB above the noise: {_cure(layer)}"
+        f"signal is {layer.sqnr_db:.0f} dB above the noise",
+        ": ",
+        _fault_and_cure(layer, cures),
     )
+
+
+def _with_end(start: str, mark: str, end: str) -> str:
+    """The start, and the end behind a mark if there is one."""
+    return f"{start}{mark}{end}" if end else start
 
 
 def _line_of_fault(fault: _Fault, operators: int) -> str:
     named = ", ".join(short_name(layer.name) for layer in fault.layers[:_LAYERS_NAMED])
     more = len(fault.layers) - _LAYERS_NAMED
     named += f" and {more} more" if more > 0 else ""
-    return f"{len(fault.layers)} of {operators} operators {fault.fault} ({named}): {fault.cure}"
+    return _with_end(
+        f"{len(fault.layers)} of {operators} operators {fault.fault} ({named})", ": ", fault.cure
+    )
 
 
-def _range_faults(quantized: Sequence[LayerError]) -> list[_Fault]:
+def _range_faults(quantized: Sequence[LayerError], cures: Cures) -> list[_Fault]:
     return [
         _Fault(
             [layer for layer in quantized if layer.collapsed],
             "have a collapsed scale, which rounds most of their values away",
-            "calibrate on photos like those that the network will see, with --ranges percentile or mse",
+            _RANGES if cures.ranges else "",
         ),
         _Fault(
             [layer for layer in quantized if layer.saturated > _MUCH_SATURATED],
             "have values beyond their range",
-            "calibrate with --ranges min-max, or on more photos",
+            _MIN_MAX if cures.ranges else "",
         ),
         _Fault(
             [layer for layer in quantized if layer.lost_channels > _MANY_CHANNELS * layer.channels],
             "have channels that int8 made constant",
-            "equalize the channels, or fine-tune quantization-aware",
+            _QAT if cures.qat else "",
         ),
     ]
 
@@ -103,26 +138,24 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
     ]
 
 
-def _cure(layer: LayerError) -> str:
-    """The cure for a layer, by its most conspicuous fault."""
+def _fault_and_cure(layer: LayerError, cures: Cures) -> str:
+    """The most conspicuous fault of a layer, and its cure; empty without both."""
+    ranges, qat = _RANGES if cures.ranges else "", _QAT if cures.qat else ""
+    in_float = _FLOAT if cures.float_layers else ""
     peak = max(-layer.low, layer.high)
     if layer.collapsed:
-        return "its scale does not fit its values; calibrate on photos like these, with --ranges percentile or mse"
+        return _with_end("its scale does not fit its values", "; ", ranges)
     if layer.saturated > _MUCH_SATURATED:
-        return (
-            f"{layer.saturated:.1%} of its values lie beyond its range; calibrate with --ranges min-max, "
-            "or on more photos"
-        )
+        fault = f"{layer.saturated:.1%} of its values lie beyond its range"
+        return _with_end(fault, "; ", _MIN_MAX if cures.ranges else "")
     if peak > _STRETCHED * layer.rms:
-        return (
-            f"its largest value is {peak / layer.rms:.0f} times the usual one, which makes the steps coarse; "
-            "calibrate with --ranges percentile or mse"
+        fault = (
+            f"its largest value is {peak / layer.rms:.0f} times the usual one, which makes the steps coarse"
         )
+        return _with_end(fault, "; ", ranges)
     if layer.lost_channels > _MANY_CHANNELS * layer.channels:
-        return (
-            f"{layer.lost_channels} of its {layer.channels} channels became constant, too small for the common "
-            "scale; equalize the channels, or fine-tune quantization-aware"
-        )
+        lost = f"{layer.lost_channels} of its {layer.channels} channels became constant"
+        return _with_end(f"{lost}, too small for the common scale", "; ", qat)
     if layer.kind in _INT8_WEAK:
-        return "hard-swish and squeeze-and-excite lose much in int8; leave it in float, or train with ReLU6"
-    return "fine-tune quantization-aware, or leave it in float"
+        return _with_end("hard-swish and squeeze-and-excite lose much in int8", "; ", in_float)
+    return ", or ".join(cure for cure in (qat, in_float) if cure)

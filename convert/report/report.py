@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from dermedge.convert.accept.acceptance import POINTS, SURE_LEAD, AcceptanceCheck
+from dermedge.convert.accept.acceptance import CANNOT_TELL, POINTS, REFUSED, SURE_LEAD, AcceptanceCheck
 from dermedge.convert.accept.layer_errors import LayerError
 from dermedge.convert.conversion import Conversion
 from dermedge.convert.load.conversion_input import ConversionInput
-from dermedge.convert.report.layer_advice import advice, short_name
+from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.request import ConversionRequest
 from dermedge.convert.search import ConversionAttempt, SearchResult
-from dermedge.convert.to_tflite.form import CALIBRATED_KINDS
+from dermedge.convert.to_tflite.form import CALIBRATED_KINDS, INT8_MIXED, INT8_PTQ, INT8_QAT
 from dermedge.edge.files import whole_folder
 from dermedge.edge.model.manifest import strip
 from dermedge.train.pages import json_head, render
@@ -29,6 +29,8 @@ SCHEMA = "dermedge-conversion/1"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PAGE, _FIGURES = "report.html", "report.json"
 _WORST_LAYERS_SHOWN = 20
+# A chart of fewer points tells less than the table below it.
+_LEAST_LAYERS_PLOTTED = 3
 
 
 def save_report(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> Path:
@@ -75,7 +77,7 @@ def to_json(result: SearchResult, source: ConversionInput, command: str, target:
         "manifest": asdict(best.manifest),
         "attempts": [_attempt_json(one) for one in result.attempts],
         "layers": [_layer_json(layer) for layer in result.layers],
-        "advice": advice(result.layers),
+        "advice": advice(result.layers, _cures(best, source)),
     }
     return json.dumps(values, indent=1, default=_plain) + "\n"
 
@@ -134,8 +136,20 @@ def to_html(result: SearchResult, source: ConversionInput, command: str, target:
         flips=[(label, lost, won) for label, (lost, won) in best.acceptance.flips.items()],
         sure_lead=SURE_LEAD,
         layers=sorted(result.layers, key=lambda layer: layer.sqnr_db)[:_WORST_LAYERS_SHOWN],
-        layers_plot=layers_svg(result.layers) if result.layers else "",
-        advice=advice(result.layers),
+        layers_plot=layers_svg(result.layers) if len(result.layers) >= _LEAST_LAYERS_PLOTTED else "",
+        advice=advice(result.layers, _cures(best, source)),
+    )
+
+
+def _cures(best: Conversion, source: ConversionInput) -> Cures:
+    """The cures that apply: none for a file that lost no more than allowed."""
+    has_lost = any(check.status in (REFUSED, CANNOT_TELL) for check in best.acceptance.checks)
+    is_ptq, is_qat = best.form.kind in (INT8_PTQ, INT8_MIXED), best.form.kind == INT8_QAT
+    is_run = source.manifest.data_digest is not None
+    return Cures(
+        ranges=has_lost and is_ptq,
+        float_layers=has_lost and (is_ptq or is_qat),
+        qat=has_lost and is_run and is_ptq,
     )
 
 

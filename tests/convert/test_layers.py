@@ -1,6 +1,7 @@
 """The error of every op is measured where it arises, and its cause is told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from dermedge.convert.accept.layer_errors import LayerError, Quantized, compare_layers, worst_layers
-from dermedge.convert.report.layer_advice import advice, short_name
+from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.to_tflite.ranges import choose_ranges
 from dermedge.edge.errors import DataError
@@ -119,6 +120,22 @@ def test_an_error_is_charged_to_the_op_that_makes_it_and_not_to_those_behind_it(
     assert short_name(name) in told[0]
     assert "its scale does not fit its values" in told[0]
     assert any("collapsed scale" in line and short_name(name) in line for line in told)
+
+
+@pytest.mark.parametrize("cures", [Cures(qat=False), Cures(ranges=False), Cures(float_layers=False)])
+def test_a_cure_that_does_not_apply_is_not_named(layers: list[LayerError], cures: Cures) -> None:
+    collapsed = [replace(layer, collapsed=index == 0) for index, layer in enumerate(layers)]
+    lost = [replace(layer, lost_channels=layer.channels) for layer in layers]
+    told = " ".join([*advice(layers, cures), *advice(collapsed, cures), *advice(lost, cures)])
+    assert ("quantization-aware" in told) == cures.qat
+    assert ("--ranges" in told) == cures.ranges
+    assert ("--float-layers" in told) == cures.float_layers
+
+
+def test_without_a_cure_only_the_fault_is_named(layers: list[LayerError]) -> None:
+    told = advice(layers, Cures(ranges=False, float_layers=False, qat=False))
+    assert told
+    assert not any(word in line for line in told for word in ("--", "calibrate", "fine-tune", "leave"))
 
 
 def test_dead_and_lost_channels_are_told_apart(
