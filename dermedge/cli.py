@@ -55,7 +55,7 @@ PACKAGES = {
     "threadpoolctl": ("threadpoolctl", "train"),
     "matplotlib": ("matplotlib", "benchmark"),
     "segno": ("segno", "phone"),
-    "trustme": ("trustme", "phone"),
+    "cryptography": ("cryptography", "phone"),
     "starlette": ("starlette", "serve"),
     "uvicorn": ("uvicorn", "serve"),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from dermedge.edge.errors import OptionError
-from dermedge.edge.model.normalization import FOREIGN
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
@@ -123,7 +122,9 @@ def add_foreign_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_normalization_option(parser: argparse.ArgumentParser) -> None:
-    """--normalization, for files that do not say themselves what they want made of pixels."""
+    """--normalization, for files that do not state how pixels are normalized."""
+    from dermedge.edge.model.normalization import FOREIGN  # needs numpy, which `dermedge doctor` may miss
+
     parser.add_argument(
         "--normalization",
         choices=FOREIGN,
