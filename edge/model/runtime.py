@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dermedge.edge.errors import MissingExtra, ModelError, OptionError
-from dermedge.edge.model.manifest import check_network, read_manifest
 from dermedge.edge.model.network_facts import read_facts
 from dermedge.edge.model.refusal import explain_refusal, repair_dimensions
 
@@ -97,6 +96,9 @@ def open_interpreter(
             manifest was written for.
         OptionError: an unknown runtime, or fewer than one thread.
     """
+    # needs numpy and OpenCV, without which `dermedge doctor` lists the runtimes
+    from dermedge.edge.model.manifest import check_network, read_manifest
+
     if num_threads < 1:
         raise OptionError(f"--num-threads is {num_threads}; it must be 1 or more")
     path = Path(model)
