@@ -48,6 +48,8 @@ MIN_VOTES = 2
 CERTAIN_WEIGHT = 60
 # Of the others, the best of each photo.
 MAX_UNCERTAIN = 12
+# Candidates of a photo, at the most: each of many copies of one photo need not be compared with all others.
+MAX_CANDIDATES = 48
 # Windows of rotations.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
@@ -325,5 +327,6 @@ def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]])
     order = np.lexsort((-weights, first))
     _, starts, lengths = np.unique(first[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, lengths)
-    kept = order[(rank < MAX_UNCERTAIN) | (weights[order] >= CERTAIN_WEIGHT)]
+    most = np.where(weights[order] >= CERTAIN_WEIGHT, MAX_CANDIDATES, MAX_UNCERTAIN)
+    kept = order[rank < most]
     return Candidates(first[kept], second[kept], mirrored[kept])

@@ -5,6 +5,13 @@ again or squashed to a square. Candidates have local features in common (`duplic
 features are compared one by one, and those that one rotation, scale and shift lays upon one another are
 counted. The photos are then laid upon one another and compared by their fine texture: the grey image less its
 blur, divided by its local contrast, so that neither a lesion's shape nor a frame makes two alike.
+
+Measured on the project's 25,245 real photos:
+- photos of MILK10k that are photos of HAM10000, by brute-force matching of SIFT features: 631 of 631 found;
+- 240 photos of all sources in each of 24 ways (rotated, mirrored, brightened, cut, compressed, blurred ...), with all
+  other photos as distractors: 5,677 of 5,760 found, the fewest of fully augmented ones (213 of 240);
+- 100 of the pairs found between MILK10k and HAM10000, drawn at random and looked at: 100 show one lesion;
+- known false pairs: 90 among photos of hands before one wall, and some 50 among figures that are no photos.
 """
 
 from __future__ import annotations
