@@ -78,10 +78,10 @@ def test_real_photos_travel_the_same_road(
         target = tmp_path / "few" / photo.parent.name / photo.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(photo, target)
-    weights = real_data.parent / "weights" / "mobilenet_v2_1.0_224_imagenet_no_top.h5"
+    weights = real_data.parent / "weights" / "efficientnet_lite0_trunk_imagenet.h5"
     if not weights.is_file():
         pytest.skip("no pretrained weights beside the real photos")
-    network = ["--arch", "mobilenet_v2", "--weights", str(weights), "--imgsz", "64"]
+    network = ["--weights", str(weights), "--imgsz", "96"]
     training = [*network, "--epochs", "4", "--qat-epochs", "1", "--batch", "8"]
     said = travel(tmp_path / "few", tmp_path / "run", training, capsys)
     assert len(said["predictions"]) == len(photos)

@@ -29,11 +29,8 @@ from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
 
-# Pixels of the longer side when features are looked for.
+# Pixels of the longer side when features are looked for; smaller photos are not enlarged.
 FEATURE_SIDE = 200
-# Smaller photos are enlarged to it: of 160 photos of 84 pixels, 134 were found again at half their size as they
-# are, and 157 enlarged.
-MIN_FEATURE_SIDE = 128
 # Of a photo: as many are looked for, and as many kept.
 POOL = 160
 FEATURES = 96
@@ -184,8 +181,8 @@ def _size_in_header(content: bytes) -> tuple[int, int] | None:
 
 def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
     record = np.zeros((), RECORD)
-    image = _enlarged(_shrunk(grey, FEATURE_SIDE), MIN_FEATURE_SIDE)
-    small = _shrunk(grey if max(grey.shape) < MIN_FEATURE_SIDE else image, SMALL_SIDE)
+    image = _shrunk(grey, FEATURE_SIDE)
+    small = _shrunk(image, SMALL_SIDE)
     height, width = small.shape
     record["shape"] = height, width
     record["small"][:height, :width] = small
@@ -216,15 +213,6 @@ def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         return grey
     height, width = (max(1, round(length * scale)) for length in grey.shape)
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def _enlarged(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """An image whose longer side is ``side`` pixels at the least."""
-    scale = side / max(grey.shape)
-    if scale <= 1:
-        return grey
-    height, width = (max(1, round(length * scale)) for length in grey.shape)
-    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
 def _features(

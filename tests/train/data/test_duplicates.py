@@ -38,7 +38,6 @@ COPIES = {
     "recoloured": lambda photo: photo[..., [2, 0, 1]],
     "cut to a third": lambda photo: photo[60:240, 40:270],
     "padded": lambda photo: cv2.copyMakeBorder(photo, 50, 50, 0, 0, cv2.BORDER_CONSTANT),
-    "tiny": lambda photo: cv2.resize(photo, (84, 63), interpolation=cv2.INTER_AREA),
     "noisy": lambda photo: (photo + np.random.default_rng(0).normal(0, 8, photo.shape)).clip(0, 255),
     "augmented": lambda photo: augmented(photo, np.random.default_rng(1)),
 }
