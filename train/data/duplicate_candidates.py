@@ -38,9 +38,9 @@ SAMPLE = 50_000
 # Codes that are looked up beside a descriptor's own: each with one of its least certain signs turned.
 PROBES = 2
 # Features of one cell that are taken, at the most: skin has some everywhere.
-MAX_IN_CELL = 64
+MAX_IN_CELL = 32
 # Signs of two signatures that differ, at the most.
-MAX_SIGNS = 14
+MAX_SIGNS = 12
 # Features that must agree, at the least.
 MIN_VOTES = 2
 # A pair of features weighs 1, and 1 more for each sign that agrees beyond that; with as much, a pair of photos
