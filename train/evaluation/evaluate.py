@@ -294,17 +294,7 @@ def evaluate(
     logits, photos = _logits_of_readable(evaluated, photos, unreadable, progress("scoring"))
     truth = Truth.of(photos, first.labels, first.none_label, critical)
     answers = [one.answers(found) for one, found in zip(evaluated, logits, strict=True)]
-    models = tuple(
-        Scored(
-            one.name,
-            one.facts,
-            None if one.learned is None else count_learned(one.learned, [photo.path for photo in photos]),
-            found,
-            make_card(truth, found),
-            _mistakes(one, found, truth, photos),
-        )
-        for one, found in zip(evaluated, answers, strict=True)
-    )
+    models = tuple(_scored(one, found, truth, photos) for one, found in zip(evaluated, answers, strict=True))
     comparisons = tuple(
         compare((models[0].name, other.name), truth, models[0].answers, other.answers) for other in models[1:]
     )
@@ -316,6 +306,14 @@ def evaluate(
     return Evaluation(
         name, tuple(photos), tuple(unreadable), truth, models, comparisons, tuple(strains), len(strained)
     )
+
+
+def _scored(model: EvaluatedModel, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]) -> Scored:
+    learned = None
+    if model.learned is not None:
+        learned = count_learned(model.learned, [photo.path for photo in photos])
+    mistakes = _mistakes(model, answers, truth, photos)
+    return Scored(model.name, model.facts, learned, answers, make_card(truth, answers), mistakes)
 
 
 def _logits_of_readable(
