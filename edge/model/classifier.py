@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError, OptionError
-from dermedge.edge.model.decision import Decision, decide, logits_of_outputs, prediction_set, softmax
-from dermedge.edge.model.head import Head, logits_of, probabilities_of
+from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
+from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import Manifest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
@@ -56,6 +56,7 @@ class Classifier:
             `dermedge.edge.model.normalization`; None takes what its metadata states.
 
     Attributes:
+        head: what the probabilities output holds; None with a manifest where the evidence tells the logits.
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.
         manifest: of the model, or None.
@@ -96,8 +97,7 @@ class Classifier:
         outputs = int(self._probabilities["shape"][-1])
         if self.manifest:
             check_manifest(self.manifest, self.path, outputs)
-        # what the output of a file without a manifest holds
-        self._head: Head | None = None if self.manifest else self._find_head()
+        self.head = None if self.manifest and self._evidence else self._find_head()
         self.labels = find_labels(self.path, self.manifest, labels, outputs)
         self.temperature = self.manifest.temperature if self.manifest else 1.0
         self.thresholds = self.manifest.thresholds if self.manifest else {}
@@ -251,16 +251,18 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...]]:
         """The evidence, and the logits; without a manifest, in place of these, what the network's output holds."""
         evidence = None if self._evidence is None else self._read(self._evidence)
-        if self._head is None and evidence is not None:
+        if self.head is None and evidence is not None:
             return evidence, evidence.mean_over_cells()
         outputs = self._read(self._probabilities).dequantize().ravel().tolist()
-        return evidence, tuple(outputs) if self._head else logits_of_outputs(outputs)
+        if self.head is None or self.manifest is None:
+            return evidence, tuple(outputs)
+        return evidence, calibrated_logits_of(self.head, outputs)
 
     def _interpret(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The probabilities and the logits that follow from what `_read_values` returned."""
-        if self._head is None:
+        if self.manifest is not None or self.head is None:
             return softmax(values, self.temperature), values
-        return probabilities_of(self._head, values), logits_of(self._head, values)
+        return probabilities_of(self.head, values), logits_of(self.head, values)
 
     def _find_head(self) -> Head:
         """What the output of the network holds, by its file."""

@@ -26,13 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp
 from typing import Any
 
-__all__ = ["HALF_STEP", "Decision", "decide", "logits_of_outputs", "prediction_set", "softmax"]
-
-# Half of a uint8 probability's step: what a quantized 0 may still stand for.
-HALF_STEP = 0.5 / 256
+__all__ = ["Decision", "decide", "prediction_set", "softmax"]
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
@@ -44,16 +41,6 @@ def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, .
     exponents = [exp((one - top) / temperature) for one in logits]
     total = sum(exponents)
     return tuple(one / total for one in exponents)
-
-
-def logits_of_outputs(outputs: Sequence[float]) -> tuple[float, ...]:
-    """Logits, up to a constant, of one output per class, whether it is a probability or a logit already.
-
-    Values that are nowhere negative and sum to 1 within the rounding of uint8 are taken as probabilities.
-    """
-    if min(outputs) >= 0 and abs(sum(outputs) - 1) < 0.1:
-        return tuple(log(max(one, HALF_STEP)) for one in outputs)
-    return tuple(outputs)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from math import exp, log
 
 from dermedge.edge.model.decision import softmax
 
-__all__ = ["Head", "logits_of", "probabilities_of"]
+__all__ = ["Head", "calibrated_logits_of", "logits_of", "probabilities_of"]
+
+# Half of a uint8 probability's step: the most that a quantized 0 stands for.
+_HALF_STEP = 0.5 / 256
+# The most that the quantized zeros of all classes stand for together.
+_MOST_OF_ZEROS = 0.1
 
 # Stands for a probability of 0 where its logarithm is needed.
 _LEAST_PROBABILITY = 1e-12
@@ -38,6 +43,19 @@ def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
     if head is Head.LOGITS:
         return (0.0, outputs[0]) if len(outputs) == 1 else tuple(outputs)
     return tuple(log(max(one, _LEAST_PROBABILITY)) for one in probabilities_of(head, outputs))
+
+
+def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
+    """The logits that a manifest's temperature divides, one a class, up to a constant.
+
+    Those of a head that computes probabilities are their logarithms. A probability counts as half a step of uint8 at
+    least, since a quantized 0 may stand for that much; where the classes are more than 51, as 0.1 / K at least.
+    edge/phone/page/decision.js repeats it.
+    """
+    if head is Head.LOGITS:
+        return tuple(outputs)
+    least = min(_HALF_STEP, _MOST_OF_ZEROS / len(outputs))
+    return tuple(log(max(one, least)) for one in outputs)
 
 
 def _sigmoid(logit: float) -> float:

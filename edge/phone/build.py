@@ -91,7 +91,7 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """What the page has to know of a model: its manifest, and its outputs' scale and zero point.
+    """What the page has to know of a model: its manifest, its head, and its outputs' scale and zero point.
 
     Raises:
         ModelError: as `build_app`.
@@ -100,7 +100,7 @@ def _describe(model: Path) -> dict[str, Any]:
     if manifest is None:
         raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
     with Classifier(model) as classifier:
-        outputs = classifier.raw_outputs(golden_image(0))
+        head, outputs = classifier.head, classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()
         ):
@@ -112,7 +112,7 @@ def _describe(model: Path) -> dict[str, Any]:
         name: {"scale": one.scale, "zero_point": one.zero_point, "shape": list(one.values.shape)}
         for name, one in outputs.items()
     }
-    return {"manifest": _shown(manifest), "evidence": None, **quantization}
+    return {"manifest": _shown(manifest), "head": head, "evidence": None, **quantization}
 
 
 def _fetch_litert(folder: Path) -> None:

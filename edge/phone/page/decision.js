@@ -1,6 +1,8 @@
 // From quantized outputs to calibrated probabilities, and from these to an answer: edge/model/decision.py again.
 
+// As in edge/model/head.py.
 const HALF_STEP = 0.5 / 256;
+const MOST_OF_ZEROS = 0.1;
 const sum = (values) => values.reduce((total, one) => total + one, 0);
 // The first of equals, as in Python.
 const indexOfMax = (values) => values.indexOf(Math.max(...values));
@@ -12,9 +14,11 @@ export function softmax(logits, temperature = 1) {
   return exponents.map((one) => one / total);
 }
 
-export function logitsOfOutputs(outputs) {
-  const areProbabilities = Math.min(...outputs) >= 0 && Math.abs(sum(outputs) - 1) < 0.1;
-  return areProbabilities ? outputs.map((one) => Math.log(Math.max(one, HALF_STEP))) : outputs;
+// The logits that the temperature divides; `head` is "softmax", "sigmoid" or "logits".
+export function calibratedLogitsOf(head, outputs) {
+  if (head === "logits") return outputs;
+  const least = Math.min(HALF_STEP, MOST_OF_ZEROS / outputs.length);
+  return outputs.map((one) => Math.log(Math.max(one, least)));
 }
 
 // The mean of [h, w, K] levels over the cells, dequantized.

@@ -1,6 +1,6 @@
 // From images to results, as edge/pipeline.py and edge/model/classifier.py do it.
 
-import { decide, heatMap, logitsOfOutputs, meanOverCells, softmax } from "./decision.js";
+import { calibratedLogitsOf, decide, heatMap, meanOverCells, softmax } from "./decision.js";
 import { cropSquare, toInput } from "./preprocess.js";
 import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, StateMachine } from "./states.js";
@@ -66,7 +66,7 @@ export class Pipeline {
     const { labels, temperature } = this.app.manifest;
     const logits = levels.evidence
       ? meanOverCells(levels.evidence, labels.length, this.app.evidence)
-      : logitsOfOutputs(dequantized(levels.probabilities, this.app.probabilities));
+      : calibratedLogitsOf(this.app.head, dequantized(levels.probabilities, this.app.probabilities));
     return {
       levels,
       probabilities: softmax(logits, temperature),

@@ -12,8 +12,8 @@ import pytest
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.head import Head, logits_of, probabilities_of
-from dermedge.edge.model.manifest import strip
+from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
+from dermedge.edge.model.manifest import Manifest, attach, strip
 from dermedge.edge.model.network_facts import read_facts
 
 FRAME = np.full((8, 8, 3), (40, 20, 10), np.uint8)  # blue first
@@ -127,3 +127,31 @@ def test_the_softmax_of_the_logits_is_the_probabilities(head: Head) -> None:
     outputs = (0.5, 0.375, 0.125, 0.0)
     exponents = np.exp(logits_of(head, outputs))
     assert np.allclose(exponents / exponents.sum(), probabilities_of(head, outputs))
+
+
+def test_a_quantized_zero_is_half_a_step_and_the_zeros_of_many_classes_are_a_tenth_together() -> None:
+    assert calibrated_logits_of(Head.SOFTMAX, (0.75, 0.25, 0.0)) == pytest.approx(
+        (math.log(0.75), math.log(0.25), math.log(1 / 512))
+    )
+    many = np.exp(calibrated_logits_of(Head.SOFTMAX, (0.453, *[0.0] * 1000)))
+    assert many[1:].sum() == pytest.approx(0.1, rel=1e-2)
+
+
+def test_logits_that_look_like_probabilities_stay_logits() -> None:
+    assert calibrated_logits_of(Head.LOGITS, (0.75, 0.25, 0.0)) == (0.75, 0.25, 0.0)
+
+
+@pytest.mark.parametrize(("head", "is_softmax"), [(None, False), ("SOFTMAX", True)])
+def test_with_a_manifest_and_no_evidence_the_graph_decides_what_the_outputs_are(
+    make_network: Callable[..., bytes], tmp_path: Path, head: str | None, is_softmax: bool
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    network = make_network(dtype="uint8", quantization=(1 / 70, 0), head=head)
+    path.write_bytes(attach(network, Manifest(("a", "b", "c"), 8, "int8-ptq", temperature=2.0)))
+    with Classifier(path) as classifier:
+        outputs = classifier.raw_outputs(FRAME)["probabilities"].dequantize()
+        probabilities = classifier.predict(FRAME).probabilities
+    # the logits are nowhere negative and sum to 1, as probabilities do
+    assert outputs.sum() == pytest.approx(1, abs=0.01)
+    exponents = np.sqrt(outputs) if is_softmax else np.exp(outputs / 2)
+    assert probabilities == pytest.approx(tuple(exponents / exponents.sum()))

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { decide, logitsOfOutputs, meanOverCells, predictionSet, softmax }
+import { calibratedLogitsOf, decide, meanOverCells, predictionSet, softmax }
   from "../../../edge/phone/page/decision.js";
 import { cropSquare, toInput } from "../../../edge/phone/page/preprocess.js";
 import { StateMachine } from "../../../edge/phone/page/states.js";
@@ -68,6 +68,7 @@ for (const { name, moments } of read("states")) {
 test("temperature, dequantized means and logits of probabilities", () => {
   closeTo(softmax([2, 0], 2), [1 / (1 + Math.exp(-1)), 1 / (1 + Math.exp(1))]);
   closeTo(meanOverCells(Uint8Array.of(10, 20, 30, 40), 2, { scale: 0.5, zero_point: 10 }), [5, 10]);
-  closeTo(logitsOfOutputs([0.75, 0.25, 0]), [Math.log(0.75), Math.log(0.25), Math.log(0.5 / 256)]);
-  assert.deepEqual(logitsOfOutputs([3, -1]), [3, -1]);
+  closeTo(calibratedLogitsOf("softmax", [0.75, 0.25, 0]), [Math.log(0.75), Math.log(0.25), Math.log(0.5 / 256)]);
+  closeTo(calibratedLogitsOf("softmax", [0.5, ...new Array(999).fill(0)]).slice(0, 2), [Math.log(0.5), Math.log(1e-4)]);
+  assert.deepEqual(calibratedLogitsOf("logits", [0.75, 0.25, 0]), [0.75, 0.25, 0]);
 });
