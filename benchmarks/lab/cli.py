@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "quality": "measure how often the quality gate rejects good photos and passes bad ones",
     "readme": "write the table of latencies in README.md from one result per machine",
     "recipe": "train with one part of the recipe changed at a time, and compare",
+    "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
 }
 
