@@ -156,14 +156,15 @@ $(ENVIRONMENTS:=/installed): %/installed: %/locked pyproject.toml
 	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
-# Debian's Node.js and browsers, where they are missing and this is root; without them the tests skip.
+# Debian's Node.js, browsers and Java compiler, where they are missing and this is root; without them the tests skip.
 BROWSERS = chromium firefox-esr webkit2gtk-driver
 tests/edge/phone/node_modules/.package-lock.json: tests/edge/phone/package-lock.json
 	@if test "$$(id -u)" = 0 && ! { command -v npm && command -v chromium && command -v firefox-esr && \
-			command -v WebKitWebDriver && command -v xvfb-run && command -v certutil; } >/dev/null; then \
+			command -v WebKitWebDriver && command -v xvfb-run && command -v certutil && command -v javac; } >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			$$(command -v npm >/dev/null || echo nodejs npm) $(BROWSERS) xvfb xauth libnss3-tools fonts-dejavu-core \
-			</dev/null >/dev/null || echo 'no browsers: their tests skip'; fi
+			$$(command -v javac >/dev/null || echo default-jdk-headless) \
+			</dev/null >/dev/null || echo 'no browsers or Java compiler: their tests skip'; fi
 	@cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
 	@touch $@
 
