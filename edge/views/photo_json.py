@@ -1,0 +1,32 @@
+"""The answer for one photo as JSON values, the same from `dermedge predict` and from the web server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dermedge.edge.results import Classification
+
+__all__ = ["PHOTO_KEYS", "photo_to_json"]
+
+# What an answer holds beside the path; a photo that the quality gate rejects has none of it.
+PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "probabilities")
+
+
+def photo_to_json(classification: Classification) -> dict[str, Any]:
+    """``path`` and the values of `PHOTO_KEYS`; ``set`` too, where prediction sets were asked for."""
+    prediction = classification.prediction
+    values: dict[str, Any] = {
+        "path": classification.frame.name,
+        "headline": classification.headline.text,
+        "label": prediction.label,
+        "probability": round(prediction.probability, 6),
+        "uncertain": classification.is_uncertain,
+        "alert": prediction.alert,
+        "probabilities": {
+            label: round(value, 6)
+            for label, value in zip(classification.labels, prediction.probabilities, strict=True)
+        },
+    }
+    if classification.prediction_set is not None:
+        values["set"] = list(classification.prediction_set)
+    return values
