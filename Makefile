@@ -7,7 +7,7 @@ UV = uv>=0.13.9
 
 # Tests that run at the same time.
 JOBS ?= 2
-PYTEST = -m pytest -n $(JOBS) --dist loadscope
+PYTEST = -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 TRAINING_PYTHONS = 3.11 3.12 3.13
 DEVICE_PYTHONS = $(TRAINING_PYTHONS) 3.14
@@ -28,8 +28,8 @@ SECOND_PYTHON := $(call find_python,$(filter-out $(VERSION),$(TRAINING_PYTHONS))
 ENVIRONMENTS = .venv .venv-second .venv-device .venv-tflite-runtime
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-# All tests of the product; the phone app and the laboratory have targets of their own.
-PRODUCT_TESTS = tests --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
+# All tests of the product, the longest first; the phone app and the laboratory have targets of their own.
+PRODUCT_TESTS = tests/test_end_to_end.py tests/train/fit tests --ignore=tests/edge/phone --ignore=tests/benchmarks/lab
 # No TensorFlow, no training.
 FAST_TESTS = $(addprefix tests/,edge benchmarks train/data train/evaluation) --ignore=tests/edge/phone \
 	--ignore=tests/benchmarks/lab -m 'not slow'
