@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.benchmarks.status_line import ShowStatus
+from dermedge.edge.errors import DataError, PictureError
 from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.prediction import Prediction
 from dermedge.edge.photos import read_picture
 
 if TYPE_CHECKING:
     from dermedge.train.data.scoring import LabelledPhoto
     from dermedge.train.evaluation.metrics import Score
 
-__all__ = ["REPORT_EVERY_PHOTOS", "Accuracy", "accuracy_of", "find_photos", "score"]
+__all__ = ["REPORT_EVERY_PHOTOS", "Accuracy", "ScoredPhotos", "accuracy_of", "find_photos", "score"]
 
 REPORT_EVERY_PHOTOS = 20
 
@@ -45,6 +47,21 @@ class Accuracy:
     lesions: int
 
 
+@dataclass(frozen=True)
+class ScoredPhotos:
+    """The scores of some models on the photos that could be decoded.
+
+    Attributes:
+        models: one for each model.
+        readable: the photos that were scored.
+        unreadable: why the others could not be decoded.
+    """
+
+    models: tuple[Accuracy, ...]
+    readable: tuple[LabelledPhoto, ...]
+    unreadable: tuple[str, ...]
+
+
 def find_photos(
     data: Path, labels: Sequence[str], split: str | None = None, max_photos: int | None = None
 ) -> list[LabelledPhoto]:
@@ -69,28 +86,41 @@ def find_photos(
 
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
-) -> list[Accuracy]:
+) -> ScoredPhotos:
     """The scores of classifiers with the same labels; every photo is decoded once and given to all.
 
     Raises:
-        PictureError: a photo cannot be read.
+        DataError: no photo can be decoded.
     """
     labels = common_labels(classifiers)
-    predicted = np.empty((len(classifiers), len(photos)), np.int64)
-    probabilities = np.empty((len(classifiers), len(photos), len(labels)))
-    for column, photo in enumerate(photos):
-        frame_bgr = read_picture(photo.path)
-        for row, classifier in enumerate(classifiers):
-            prediction = classifier.predict(frame_bgr)
-            predicted[row, column], probabilities[row, column] = prediction.index, prediction.probabilities
-        if progress and (column + 1) % REPORT_EVERY_PHOTOS == 0:
-            progress(f"accuracy: photo {column + 1} of {len(photos)}")
-    truth = np.array([photo.label_index for photo in photos])
-    groups = [photo.group for photo in photos]
-    return [
-        accuracy_of(truth, answers, told, groups, labels)
-        for answers, told in zip(predicted, probabilities, strict=True)
+    predictions: list[list[Prediction]] = []
+    readable: list[LabelledPhoto] = []
+    unreadable: list[str] = []
+    for number, photo in enumerate(photos, 1):
+        try:
+            frame_bgr = read_picture(photo.path)
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        readable.append(photo)
+        predictions.append([classifier.predict(frame_bgr) for classifier in classifiers])
+        if progress and number % REPORT_EVERY_PHOTOS == 0:
+            progress(f"accuracy: photo {number} of {len(photos)}")
+    if not readable:
+        raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
+    truth = np.array([photo.label_index for photo in readable])
+    groups = [photo.entry.group for photo in readable]
+    scores = [
+        accuracy_of(
+            truth,
+            np.array([prediction.index for prediction in of_model]),
+            np.array([prediction.probabilities for prediction in of_model], np.float64),
+            groups,
+            labels,
+        )
+        for of_model in zip(*predictions, strict=True)
     ]
+    return ScoredPhotos(tuple(scores), tuple(readable), tuple(unreadable))
 
 
 def accuracy_of(

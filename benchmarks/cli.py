@@ -43,7 +43,7 @@ _STOPPED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints and writes the results; returns the exit status."""
+    """Measures, prints and writes the results; returns the exit status, 2 where a photo could not be decoded."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(report, arguments.output, arguments.plot)
     finally:  # results that took minutes are printed even if they cannot be written
         print(to_json(report) if arguments.json else to_text(report))
-    return 0
+    for error in report.unreadable:
+        print(f"dermedge: error: {error}", file=sys.stderr)
+    return 2 if report.unreadable else 0
 
 
 def _write(report: BenchmarkReport, folder: Path | None, plot: Path | None) -> None:

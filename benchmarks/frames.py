@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import OptionError, PictureError
 from dermedge.edge.photos import find_pictures, read_picture
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.redact import without_secrets
@@ -67,11 +67,22 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
 def frames_of_photos(paths: Sequence[Path]) -> Frames:
     """At most FRAMES frames, of photos spread evenly over ``paths``.
 
+    Photos that cannot be decoded are left out.
+
     Raises:
-        PictureError: a photo cannot be read.
+        PictureError: none can be decoded.
     """
     places = np.linspace(0, len(paths) - 1, min(FRAMES, len(paths)), dtype=int)
-    return [camera_frame(read_picture(paths[at])) for at in places]
+    frames = []
+    unreadable: PictureError | None = None
+    for at in places:
+        try:
+            frames.append(camera_frame(read_picture(paths[at])))
+        except PictureError as error:
+            unreadable = unreadable or error
+    if unreadable and not frames:
+        raise unreadable
+    return frames
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:

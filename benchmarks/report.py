@@ -103,6 +103,7 @@ class BenchmarkReport:
         conditions: of the machine before, during and after.
         faults: reasons why the run is noisy or throttled; those of single models follow from their rows.
         rows: models in the order they were given, each with its numbers of threads.
+        unreadable: why photos could not be decoded, which are not scored.
     """
 
     created: str
@@ -119,6 +120,7 @@ class BenchmarkReport:
     conditions: tuple[Conditions, ...]
     faults: tuple[str, ...]
     rows: tuple[ModelResult, ...]
+    unreadable: tuple[str, ...] = ()
 
     def invoke_ratio(self, row: ModelResult) -> float:
         """The median invoke time of a row divided by that of the first; both were measured in turn."""
@@ -197,12 +199,19 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"frames: {report.frames}",
         f"source of the whole loop: {report.source}",
         f"photos: {report.data or NOT_MEASURED}",
+        *_unreadable(report),
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
         f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} beside them",
         f"energy: {report.meter or NOT_MEASURED}; MB are 10^6 bytes",
         *(f"do not rely on it: {fault}" for fault in _faults(report)),
         DISCLAIMER,
     ]
+
+
+def _unreadable(report: BenchmarkReport) -> list[str]:
+    """A line on the photos that could not be decoded."""
+    count = len(report.unreadable)
+    return [f"photos that could not be decoded and are not scored: {count}"] if count else []
 
 
 def hardware(machine: Machine) -> str:

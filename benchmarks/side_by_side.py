@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dermedge.benchmarks.accuracy import Accuracy, find_photos, score
+from dermedge.benchmarks.accuracy import Accuracy, ScoredPhotos, find_photos, score
 from dermedge.benchmarks.arguments import check_different
 from dermedge.benchmarks.energy import energy_mj, find_meter
 from dermedge.benchmarks.frames import (
@@ -80,14 +80,14 @@ class _Input:
         frames: to be timed on.
         frames_origin: in words.
         open_again: opens the source of the whole loop.
-        scores: one for each classifier that was scored; None without labelled photos.
+        scores: of the classifiers that were scored; None without labelled photos.
         data: the labelled photos in words; None without them.
     """
 
     frames: Frames
     frames_origin: str
     open_again: OpenSource
-    scores: list[Accuracy] | None
+    scores: ScoredPhotos | None
     data: str | None
 
 
@@ -134,6 +134,7 @@ def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: N
         conditions=run.conditions,
         faults=tuple(faults_of_run(run)),
         rows=tuple(_results(settings, classifiers, figures)),
+        unreadable=shown.scores.unreadable if shown.scores else (),
     )
 
 
@@ -173,7 +174,8 @@ def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progr
 
     check_unlearned(settings.data, settings.split, scored)
     photos = find_photos(settings.data, common_labels(scored), settings.split, settings.max_photos)
-    paths = [photo.path for photo in photos]
+    scores = score(scored, photos, progress)
+    paths = [photo.path for photo in scores.readable]
     if settings.source:
         frames, origin = frames_of_source(settings.source)
     else:
@@ -185,7 +187,7 @@ def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progr
         frames,
         origin,
         source_opener(settings.source, paths),
-        score(scored, photos, progress),
+        scores,
         f"{settings.data}{split}{sampled}",
     )
 
@@ -208,7 +210,8 @@ def _measure_all(
     starts = {pair: _cold_start(*pair, runtime, settings.normalization, progress) for pair in pairs}
     profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
     scored = classifiers[:: len(settings.num_threads)]
-    scores = {(one.path, one.tta): found for one, found in zip(scored, shown.scores or [], strict=False)}
+    found = shown.scores.models if shown.scores else [None] * len(scored)
+    scores = {(one.path, one.tta): of_one for one, of_one in zip(scored, found, strict=True)}
     return _Figures(
         run=run,
         meter=meter,

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from dermedge.benchmarks.latency import Spread, one_opencv_thread, spread
 from dermedge.benchmarks.status_line import ShowStatus
-from dermedge.edge.errors import SourceError
+from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.pipeline import Pipeline, rate
 from dermedge.edge.results import FrameResult
@@ -83,12 +83,20 @@ class EndlessSource(FrameSource):
         self.is_live = self._source.is_live
 
     def read(self) -> Frame | None:
-        frame = self._source.read()
+        frame = self._next_readable()
         if frame is None:
             self._source.close()
             self._source = self._open_again()
-            frame = self._source.read()
+            frame = self._next_readable()
         return frame
+
+    def _next_readable(self) -> Frame | None:
+        """The next frame; photos that cannot be decoded are left out."""
+        while True:
+            try:
+                return self._source.read()
+            except PictureError:
+                continue
 
     def close(self) -> None:
         self._source.close()

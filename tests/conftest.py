@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +62,20 @@ def real_data() -> Path:
     if not (path / "metadata").is_dir():
         pytest.skip("no real photos: set DERMEDGE_DATA to their folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def oversized_png() -> bytes:
+    """A PNG of fewer than 80 bytes, whose header claims 40,000 by 40,000 pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"")), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.fixture(scope="session")

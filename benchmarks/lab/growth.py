@@ -345,7 +345,9 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
     for name in ("balanced_accuracy", "melanoma_sensitivity"):
         series = f"{_SCORES[name]} by input size"
         told = [
-            (size, found) for size, one in zip(sizes, scores, strict=True) if (found := getattr(one, name))
+            (size, found)
+            for size, one in zip(sizes, scores.models, strict=True)
+            if (found := getattr(one, name))
         ]
         if told:
             x_names[series] = "side of the input, pixels"

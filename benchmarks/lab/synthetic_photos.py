@@ -56,7 +56,7 @@ def make_photos(
     def make(number: int) -> Path:
         rng = np.random.default_rng([0, number])
         original = originals[order[number // len(originals)][number % len(originals)]]
-        path = folder / original.source / original.diagnosis / f"{number:06d}.jpg"
+        path = folder / original.entry.source / original.entry.diagnosis / f"{number:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(path), _vary(read_picture(original.path), rng), _JPEG):
             raise StorageError(f"cannot write '{path}'")

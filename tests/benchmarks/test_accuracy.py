@@ -18,6 +18,7 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import common_labels
 
 pytest.importorskip("dermedge.train.evaluation.metrics")
+from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
 
@@ -27,7 +28,9 @@ LABELS = ("melanoma", "nevus", "dermatofibroma")
 def photos(counts: tuple[int, ...]) -> list[LabelledPhoto]:
     return [
         LabelledPhoto(
-            Path(f"{label}-{number}.jpg"), label, f"lesion {label}-{number}", "made up", LABELS[label]
+            Path(f"{label}-{number}.jpg"),
+            label,
+            Photo("", "", "", f"lesion {label}-{number}", LABELS[label], LABELS[label], "made up"),
         )
         for label, count in enumerate(counts)
         for number in range(count)
@@ -119,7 +122,7 @@ def test_every_photo_is_decoded_once_and_shown_to_all_models(
                 picture = np.full((60, 80, 3), 40 * index + 10 * number, np.uint8)
                 cv2.imwrite(str(tmp_path / label / f"{index}{number}.png"), picture)
         found = find_photos(tmp_path, one.labels)
-        first, second = score([one, other], found)
+        first, second = score([one, other], found).models
     assert len(found) == 6
     assert sorted(read) == sorted(photo.path for photo in found)
     assert first == second

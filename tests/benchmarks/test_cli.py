@@ -94,6 +94,29 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     ]
 
 
+def test_photos_that_cannot_be_decoded_are_counted_and_the_others_are_scored(
+    model_path: Path, photos: Path, tmp_path: Path, oversized_png: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next(path for path in photos.iterdir() if path.is_dir())
+    (folder / "aa.png").write_bytes(oversized_png)
+    arguments = [str(model_path), *QUICK, "--json", "--output", str(tmp_path / "out")]
+    assert cli.main(["benchmark", "--data", str(photos), *arguments]) == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["rows"][0]["accuracy"]["photos"] == 8
+    assert len(found["unreadable"]) == 1
+    assert "more than 120 million pixels" in said.err
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert "photos that could not be decoded and are not scored: 1" in page
+    # as frames, the photos that can be decoded will do
+    assert cli.main(["benchmark", "--source", str(photos), *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"].startswith("8 of 9 photos of --source")
+    for path in photos.rglob("*.png"):
+        path.write_bytes(oversized_png)
+    assert cli.main(["benchmark", "--data", str(photos), *arguments]) == 2
+    assert "none of the 9 photos can be decoded" in capsys.readouterr().err
+
+
 def test_each_model_is_scored_once_whatever_the_numbers_of_threads(
     model_path: Path, second_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

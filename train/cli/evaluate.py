@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dermedge.edge.cli.arguments import (
     Parser,
@@ -21,10 +22,17 @@ from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.train.cli.catalogue_options import add_labels_option
 from dermedge.train.data.catalogue import SPLITS
-from dermedge.train.data.scoring import check_unlearned
+from dermedge.train.data.layout import AUTO
+from dermedge.train.data.scoring import check_unlearned, labelled_photos
 from dermedge.train.fit.run_folder import STAGES, RunFolder
 from dermedge.train.progress import progress_line
+
+if TYPE_CHECKING:
+    from dermedge.train.evaluation.evaluate import Evaluation
+
+__all__ = ["main", "parser"]
 
 STRESS_PHOTOS = 200
 
@@ -39,26 +47,49 @@ def parser() -> Parser:
         metavar="MODEL",
         help=f".tflite files, names of those that ship ({', '.join(SHIPPED)}), or one run folder",
     )
-    made.add_argument("--data", type=Path, help="for a .tflite: a folder per class, or a run's catalogue.csv")
-    made.add_argument("--split", choices=SPLITS, help="of the catalogue; val if a run is scored")
-    made.add_argument("--stage", choices=STAGES, default="float", help="of a run")
+    _add_photo_options(made)
     made.add_argument(
-        "--output", type=Path, metavar="DIR", help="write evaluation.html and evaluation.json there"
+        "--stage", choices=STAGES, default="float", help="Score this stage of a run. Default: %(default)s."
     )
     made.add_argument(
-        "--stress", action="store_true", help="also score disturbed photos: blur, light, JPEG, hair, ink …"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="Write evaluation.html and evaluation.json into this folder.",
     )
     made.add_argument(
-        "--stress-photos", type=positive_int, default=STRESS_PHOTOS, help="so many, evenly over the classes"
+        "--stress", action="store_true", help="Also score disturbed photos: blur, light, JPEG, hair, ink …"
+    )
+    made.add_argument(
+        "--stress-photos",
+        type=positive_int,
+        default=STRESS_PHOTOS,
+        metavar="N",
+        help="Disturb at most N photos, sampled evenly over the classes. Default: %(default)s.",
     )
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="name the class that must not be missed (default: that of the model's alert, else melanoma)",
+        help="Name the class that must not be missed. Default: that of the model's alert, else melanoma.",
     )
     add_foreign_options(made)
     add_runtime_options(made)
     return made
+
+
+def _add_photo_options(made: Parser) -> None:
+    """The photos to score on, and where their labels come from."""
+    made.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="Score .tflite files on these photos: a folder of labelled photos, or the catalogue.csv of a run. With a "
+        "run: name the folder where its photos lie now.",
+    )
+    made.add_argument(
+        "--split", choices=SPLITS, help="Score on this split of a catalogue. Default for a run: val."
+    )
+    add_labels_option(made)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,21 +98,10 @@ def main(argv: Sequence[str]) -> int:
     if options.output:
         check_writable(options.output)
 
-    from dermedge.train.evaluation.evaluate import Evaluation, evaluate, model_of_run, models_of_files
     from dermedge.train.evaluation.report import save, to_text
 
-    stress = options.stress_photos if options.stress else None
     with ExitStack() as stack:
-        if any(model.is_dir() for model in options.models):
-            run = _only_run(options)
-            evaluated = [model_of_run(run, options.stage)]
-            data, split = run.catalogue_path, options.split or "val"
-        else:
-            classifiers = _open_files(options, stack)
-            data, split = options.data, options.split
-            check_unlearned(data, split, classifiers)
-            evaluated = models_of_files(classifiers)
-        evaluation: Evaluation = evaluate(evaluated, data, split, stress, options.critical, progress_line)
+        evaluation = _evaluate(options, stack)
     print(to_text(evaluation))
     if options.output:
         written = save(evaluation, options.output, shlex.join(["dermedge", "evaluate", *argv]))
@@ -91,11 +111,35 @@ def main(argv: Sequence[str]) -> int:
     return 2 if evaluation.unreadable else 0
 
 
+def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
+    """The scores; the classifiers stay open until the stack is closed."""
+    from dermedge.train.evaluation.evaluate import evaluate, model_of_run, models_of_files
+
+    moved_to: list[Path] = []
+    if any(model.is_dir() for model in options.models):
+        run = _only_run(options)
+        moved_to = [options.data] if options.data else []
+        evaluated = [model_of_run(run, options.stage, moved_to)]
+        data, split = run.catalogue_path, options.split or "val"
+    else:
+        classifiers = _open_files(options, stack)
+        data, split = options.data, options.split
+        check_unlearned(data, split, classifiers)
+        evaluated = models_of_files(classifiers)
+    photos = labelled_photos(data, evaluated[0].labels, split, options.labels_from, print, moved_to)
+    name = f"{data}, split {split}" if split else str(data)
+    stress = options.stress_photos if options.stress else None
+    return evaluate(evaluated, photos, name, stress, options.critical, progress_line)
+
+
 def _only_run(options: argparse.Namespace) -> RunFolder:
     if len(options.models) > 1:
         raise OptionError("a run is scored alone, on its own photos; give one run, or .tflite files")
-    if options.data:
-        raise OptionError("--data goes with a .tflite; a run is scored on its own photos")
+    if options.data and not options.data.is_dir():
+        raise OptionError(
+            f"--data is '{options.data}', which is no folder; with a run it names the folder where the photos of that "
+            "run lie now"
+        )
     return RunFolder(options.models[0])
 
 
@@ -105,6 +149,8 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
             f"'{options.models[0]}' is no run folder, and a .tflite is scored on --data: a folder per class, "
             "or a run's catalogue.csv"
         )
+    if options.data.is_file() and options.labels_from != AUTO:
+        raise OptionError("--labels-from goes with a folder of photos; a catalogue holds their labels")
     labels = read_labels(options.labels)
     return [
         stack.enter_context(

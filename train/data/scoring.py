@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,35 +22,17 @@ __all__ = ["LabelledPhoto", "check_unlearned", "labelled_photos"]
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo for scoring. What is not known is an empty string.
+    """A photo for scoring.
 
     Attributes:
         path: of the file.
         label_index: of its class among the classifier's.
-        group: photos of one lesion or person share it.
-        source: the set it came from.
-        diagnosis: what it shows, under the name that all sets share.
-        original_label: what its table or folder calls it.
-        view: as in `Photo`, and so the others.
-        age: in years.
-        sex: female or male.
-        site: of the body.
-        skin_tone: 0 to 5.
-        fitzpatrick: 1 to 6.
+        entry: what is known of it, as a catalogue holds it.
     """
 
     path: Path
     label_index: int
-    group: str
-    source: str
-    diagnosis: str
-    original_label: str = ""
-    view: str = ""
-    age: str = ""
-    sex: str = ""
-    site: str = ""
-    skin_tone: str = ""
-    fitzpatrick: str = ""
+    entry: Photo
 
 
 def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
@@ -117,16 +99,10 @@ def labelled_photos(
     if not photos:
         where = f", split {split}" if split else ""
         raise DataError(f"no labelled photos in '{data}'{where}")
-    return [_for_scoring(photo, index[photo.label]) for photo in photos]
+    return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
 
 
 def _under_labels(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
     """The photos that have a diagnosis, under the labels of a model, less those that may be of several of them."""
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
     return [replace(photo, label=label) for photo, label in under if label is not None]
-
-
-def _for_scoring(photo: Photo, label_index: int) -> LabelledPhoto:
-    shared = {one.name for one in fields(LabelledPhoto)} & {one.name for one in fields(Photo)}
-    values = {name: getattr(photo, name) for name in shared - {"path"}}
-    return LabelledPhoto(path=Path(photo.path), label_index=label_index, **values)

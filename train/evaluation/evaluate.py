@@ -22,7 +22,7 @@ from dermedge.train.data.catalogue import NONE_OF_THESE
 from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
-from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
+from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
@@ -232,8 +232,13 @@ def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any
     return renamed
 
 
-def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
+def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> EvaluatedModel:
     """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
+
+    Args:
+        run: of `dermedge train`.
+        stage: a value of `STAGES`.
+        moved_to: folders where the run's photos lie now, as `read_catalogue` takes them.
 
     Raises:
         OptionError: an unknown stage.
@@ -258,7 +263,7 @@ def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
         1.0,
         {},
         {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
-        learned_photos(photo for photo in run.photos() if photo.split == "train"),
+        learned_photos(photo for photo in run.photos(moved_to) if photo.split == "train"),
         logits,
         lambda frame: None,
     )
@@ -266,8 +271,8 @@ def model_of_run(run: RunFolder, stage: str) -> EvaluatedModel:
 
 def evaluate(
     evaluated: Sequence[EvaluatedModel],
-    data: Path,
-    split: str | None,
+    photos: Sequence[LabelledPhoto],
+    data: str,
     stress_photos: int | None = None,
     critical: str | None = None,
     progress: MakeShow = lambda what: lambda done, total: None,
@@ -276,18 +281,17 @@ def evaluate(
 
     Args:
         evaluated: one or more models.
-        data: a folder with a folder per class, or a run's catalogue.csv.
-        split: of a catalogue.
+        photos: labelled by the classes of the models, as `labelled_photos` gives them.
+        data: names the photos in reports.
         stress_photos: on how many photos, drawn evenly over the classes, stress is measured; None for not.
         critical: the class that must not be missed; None takes that of the first model's alert, or melanoma.
         progress: makes a callback of what is done.
 
     Raises:
-        DataError: nothing to score, or classes that the models do not know.
-        OptionError: an unknown split or critical class.
+        DataError: no photo can be decoded.
+        OptionError: an unknown critical class.
     """
     first = evaluated[0]
-    photos = labelled_photos(data, first.labels, split)
     no_logits = np.empty((0, len(first.labels)))
     critical = critical_class(first.labels, critical, [first.answers(no_logits)])
     unreadable: list[PictureError] = []
@@ -302,9 +306,8 @@ def evaluate(
     place = {photo: index for index, photo in enumerate(photos)}
     chosen = np.array([place[photo] for photo in strained], np.intp)
     strains = _strains(evaluated, answers, truth, photos, chosen, progress("stress")) if strained else ()
-    name = f"{data}, split {split}" if split else str(data)
     return Evaluation(
-        name, tuple(photos), tuple(unreadable), truth, models, comparisons, tuple(strains), len(strained)
+        data, tuple(photos), tuple(unreadable), truth, models, comparisons, tuple(strains), len(strained)
     )
 
 
@@ -413,8 +416,8 @@ def _mistake(
     return Mistake(
         kind,
         bare_id(photo.path.stem),
-        photo.source,
-        photo.diagnosis,
+        photo.entry.source,
+        photo.entry.diagnosis,
         answers.labels[answer],
         float(row[answer]),
         None if critical is None else float(row[critical]),

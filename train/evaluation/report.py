@@ -102,7 +102,7 @@ def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
         kind = kind_of(photo, truth.labels, truth.none_label)
         return truth.labels[photo.label_index] if kind == NAMED else kind
 
-    counts = Counter((photo.diagnosis, counted_as(photo)) for photo in evaluation.photos)
+    counts = Counter((photo.entry.diagnosis, counted_as(photo)) for photo in evaluation.photos)
     order = [*truth.labels, *sorted({kind for _, kind in counts} - set(truth.labels))]
     rows = [(diagnosis, kind, photos) for (diagnosis, kind), photos in counts.items()]
     return sorted(rows, key=lambda row: (order.index(row[1]), -row[2], row[0]))

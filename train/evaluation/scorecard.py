@@ -39,9 +39,9 @@ def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None)
     """Whether a photo shows a class of the model, another lesion, no lesion, or something nobody told."""
     if labels[photo.label_index] != none_label:
         return NAMED
-    if photo.diagnosis in (NONE_OF_THESE, none_label):
+    if photo.entry.diagnosis in (NONE_OF_THESE, none_label):
         return NOT_TOLD
-    return OTHER_LESION if photo.diagnosis in LESION_DIAGNOSES else NO_LESION
+    return OTHER_LESION if photo.entry.diagnosis in LESION_DIAGNOSES else NO_LESION
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Truth:
             none_label,
             critical,
             np.array([photo.label_index for photo in photos]),
-            np.array([photo.group for photo in photos]),
+            np.array([photo.entry.group for photo in photos]),
             slice_values(photos),
             np.array([kind_of(photo, labels, none_label) for photo in photos]),
         )

@@ -38,13 +38,13 @@ def _skin_tone(tone: str) -> str:
 
 # What is sliced by -> the value of a photo, empty where it is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
-    SOURCE: lambda photo: photo.source,
-    "view": lambda photo: photo.view,
-    "age": lambda photo: age_band(photo.age),
-    "sex": lambda photo: photo.sex,
-    "body site": lambda photo: photo.site,
-    "skin tone": lambda photo: _skin_tone(photo.skin_tone),
-    "Fitzpatrick type": lambda photo: photo.fitzpatrick,
+    SOURCE: lambda photo: photo.entry.source,
+    "view": lambda photo: photo.entry.view,
+    "age": lambda photo: age_band(photo.entry.age),
+    "sex": lambda photo: photo.entry.sex,
+    "body site": lambda photo: photo.entry.site,
+    "skin tone": lambda photo: _skin_tone(photo.entry.skin_tone),
+    "Fitzpatrick type": lambda photo: photo.entry.fitzpatrick,
 }
 
 

@@ -145,7 +145,7 @@ def test_made_photos_are_of_a_camera_and_all_different(real_data: Path, tmp_path
     assert equal_files(read_prints(paths)) == []
     fewer = make_photos(originals, tmp_path / "few", 10)
     assert [path.read_bytes() for path in fewer] == [path.read_bytes() for path in paths[:10]]
-    assert {path.parent.name for path in paths} == {photo.diagnosis for photo in originals}
+    assert {path.parent.name for path in paths} == {photo.entry.diagnosis for photo in originals}
 
 
 def test_accuracy_is_that_of_the_given_files_by_their_sizes(model_path: Path, tmp_path: Path) -> None:

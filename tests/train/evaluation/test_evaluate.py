@@ -281,6 +281,62 @@ def test_a_photo_that_cannot_be_decoded_is_counted_and_the_others_are_scored(
     assert "none of the 36 photos can be decoded" in capsys.readouterr().err
 
 
+def test_a_photo_whose_header_claims_too_many_pixels_is_counted(
+    model_path: Path, lesions: Path, tmp_path: Path, oversized_png: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(lesions, data)
+    (data / "set" / "nevus" / "huge.png").write_bytes(oversized_png)
+    assert run(model_path, "--data", data) == 2
+    said = capsys.readouterr()
+    assert ": 36 photos of 36 lesions" in said.out
+    assert re.search(r"huge\.png.*more than 120 million pixels", said.err)
+
+
+def test_how_the_folder_was_understood_comes_first_and_can_be_chosen(
+    model_path: Path, lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "lesions"
+    shutil.copytree(lesions / "set", data)
+    # a table calls each nevus a melanoma
+    rows = [f"nevus/{photo.name},melanoma" for photo in sorted((data / "nevus").iterdir())]
+    (data / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    firsts = []
+    for source, nevi, melanomas in (("auto", 0, 18), ("folder", 9, 9)):
+        out = tmp_path / source
+        assert run(model_path, "--data", data, "--labels-from", source, "--output", out) == 0
+        counts = {row["diagnosis"]: row["photos"] for row in report(out)[0]["diagnoses"]}
+        assert (counts.get("nevus", 0), counts["melanoma"]) == (nevi, melanomas)
+        firsts.append(capsys.readouterr().out.splitlines()[0])
+    assert firsts[0].startswith("classes from folder names of 'lesions': basal cell carcinoma 9")
+    assert "nevus 9" in firsts[1]
+
+
+def test_a_catalogue_holds_its_labels(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "catalogue.csv").write_text("path,image_id,group,label,split\n")
+    asked = (model_path, "--data", tmp_path / "catalogue.csv", "--split", "val", "--labels-from", "folder")
+    assert run(*asked) == 2
+    assert "--labels-from goes with a folder" in capsys.readouterr().err
+
+
+def test_a_run_whose_photos_have_moved_is_scored_where_they_are_now(
+    trained_run: Path, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "run"
+    shutil.copytree(trained_run, moved)
+    table = (moved / "catalogue.csv").read_text()
+    assert str(labelled_set) in table
+    (moved / "catalogue.csv").write_text(table.replace(str(labelled_set), "/gone/blobs"))
+    assert run(moved) == 2
+    assert "can be decoded" in capsys.readouterr().err
+    assert run(moved, "--data", labelled_set) == 0
+    assert "balanced accuracy" in capsys.readouterr().out
+    assert run(moved, "--data", moved / "catalogue.csv") == 2
+    assert "the folder where the photos of that run lie now" in capsys.readouterr().err
+
+
 def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
     with_thresholds: Path, labelled_set: Path, tmp_path: Path
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.figures import FIGURES
 from dermedge.train.evaluation.metrics import Score
@@ -47,9 +48,7 @@ def truth_of(diagnoses: list[str], labels: tuple[str, ...] = LABELS) -> Truth:
         LabelledPhoto(
             Path(f"{number}.jpg"),
             labels.index(name if name in labels else NONE_OF_THESE),
-            f"lesion {number}",
-            "first" if number % 2 else "second",
-            name,
+            Photo("", "", "", f"lesion {number}", name, name, "first" if number % 2 else "second"),
         )
         for number, name in enumerate(diagnoses)
     ]
@@ -61,6 +60,7 @@ def answers_of(rows: list[tuple[float, ...]], labels: tuple[str, ...] = LABELS, 
     return Answers(np.log(np.array(rows)), labels, none_label, 1.0, thresholds)
 
 
+MELANOMA = Photo("", "", "", "", "melanoma", "melanoma", "one")
 TRUTH = truth_of([name for name, *_ in PHOTOS])
 ROWS = [tuple(row) for _, *row in PHOTOS]
 
@@ -174,12 +174,15 @@ def test_each_source_has_its_own_figures() -> None:
 
 
 def test_groups_of_people_have_their_own_figures_and_unknown_is_a_group() -> None:
-    people = (("34", "female", "1"), ("", "male", ""), ("71", "male", "5"), ("29", "", "5"))
+    people = (
+        {"age": "34", "sex": "female", "skin_tone": "1"},
+        {"sex": "male"},
+        {"age": "71", "sex": "male", "skin_tone": "5"},
+        {"age": "29", "skin_tone": "5"},
+    )
     photos = [
-        LabelledPhoto(
-            Path(f"{number}.jpg"), 0, f"lesion {number}", "one", "melanoma", age=age, sex=sex, skin_tone=tone
-        )
-        for number, (age, sex, tone) in enumerate(people)
+        LabelledPhoto(Path(f"{number}.jpg"), 0, replace(MELANOMA, group=f"lesion {number}", **person))
+        for number, person in enumerate(people)
     ]
     truth = Truth.of(photos, LABELS, NONE_OF_THESE, "melanoma")
     slices = make_card(truth, answers_of(ROWS[:4])).slices
