@@ -18,7 +18,7 @@ from dermedge.edge.results import UNCERTAIN, Classification, FrameCounts, FrameR
 from dermedge.edge.sources.frame import Frame, FrameSource
 from dermedge.edge.sources.latest import MS_PER_S, Arrival, LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
-from dermedge.edge.states import StateMachine, StateUpdate
+from dermedge.edge.states import ANSWERED, StateMachine, StateUpdate
 from dermedge.edge.thermal import Thermometer
 
 __all__ = ["Pipeline", "classify_frames", "rate"]
@@ -87,6 +87,7 @@ class Pipeline:
         self._larger = None if fits_gate else Preprocessor(max(GRID, classifier.input_size))
         self._sets = sets
         self._machine = StateMachine()
+        self._answer: Classification | None = None
         self._stamps: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._thermometer = Thermometer()
         self._frame: Frame | None = None
@@ -127,7 +128,9 @@ class Pipeline:
         probabilities = self._machine.smoother.add(outputs.probabilities, at_s)
         prediction = self._classifier.decide(outputs, probabilities)
         classification = self._classification(arrival, crop, prediction)
-        update = self._machine.good(classification.answer, at_s)
+        update = self._machine.good(classification.answer, at_s, classification.meaning)
+        if update.agrees:
+            self._answer = classification
         return self._result(update, classification)
 
     def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Defect | None]:
@@ -151,6 +154,7 @@ class Pipeline:
             prediction=prediction,
             labels=self._classifier.labels,
             label=prediction.label if prediction.probability >= self._confidence else UNCERTAIN,
+            headline=self._classifier.headline(prediction, self._confidence),
             prediction_set=self._classifier.prediction_set(prediction) if self._sets else None,
             crop=crop.region,
             dropped=arrival.dropped,
@@ -169,6 +173,7 @@ class Pipeline:
             frame=self._frame,
             crop=self._region,
             classification=classification,
+            answer=self._answer if update.state in ANSWERED else None,
             defect=defect,
             counts=FrameCounts(
                 self._classified, dict(self._rejected), self._dropped, self._repeated, self._outages

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dermedge.edge.model.decision import UNCERTAIN, Headline
 from dermedge.edge.model.prediction import Prediction
 from dermedge.edge.preprocess import Region
 from dermedge.edge.quality import Defect
@@ -12,9 +13,6 @@ from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 
 __all__ = ["UNCERTAIN", "Classification", "FrameCounts", "FrameResult"]
-
-# The label of a classification below the confidence that was asked for.
-UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,8 @@ class Classification:
         frame: the classified frame.
         prediction: of the frame; its probabilities, label, decision and alert are smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
-        label: the class to show: the answered one, or ``uncertain`` below the confidence asked for.
+        label: the answered class, or `UNCERTAIN` below the confidence asked for.
+        headline: what every view says of the answer.
         prediction_set: the classes that are not ruled out; None if the set was not asked for.
         crop: the region of the frame that the network sees.
         dropped: how many frames of a live source nobody saw so far.
@@ -38,6 +37,7 @@ class Classification:
     prediction: Prediction
     labels: tuple[str, ...]
     label: str
+    headline: Headline
     prediction_set: tuple[str, ...] | None
     crop: Region
     dropped: int
@@ -47,8 +47,13 @@ class Classification:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the answer is below the model's own threshold or the confidence asked for."""
-        return self.prediction.decision.uncertain or self.label == UNCERTAIN
+        """Whether a class is answered that cannot stand alone.
+
+        It is below the model's own threshold or the confidence asked for, or "none of these" is more probable.
+        """
+        decision = self.prediction.decision
+        is_weak = decision.uncertain or self.label == UNCERTAIN
+        return is_weak or not (decision.declined or self.prediction.is_most_probable)
 
     @property
     def end_to_end_ms(self) -> float:
@@ -61,6 +66,19 @@ class Classification:
         if self.is_uncertain:
             return State.UNCERTAIN
         return State.NONE if self.prediction.decision.declined else State.ANSWER
+
+    @property
+    def named_probability(self) -> float:
+        """The probability of the class that the headline names."""
+        nearest = self.headline.nearest
+        if nearest is None:
+            return self.prediction.probability
+        return self.prediction.probabilities[self.labels.index(nearest)]
+
+    @property
+    def meaning(self) -> str:
+        """All that views say of this answer but its figures: the headline, and the alert if it is on."""
+        return "; ".join(filter(None, (self.headline.text, self.prediction.alert)))
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,8 @@ class FrameResult:
         frame: the newest frame, even while the camera is lost; None before the first.
         crop: the region of it that the network sees; None without a frame.
         classification: of this frame; None if the quality gate rejected it, or the camera is lost.
+        answer: the answer that stands, in the states of `ANSWERED`: of this frame, or of one just before it where this
+            one was rejected or would change the answer too soon. None in the other states.
         defect: why the quality gate rejected the frame, or None.
         counts: what became of the frames so far.
         fps: frames a second over the last frames, or None at the first.
@@ -103,7 +123,13 @@ class FrameResult:
     frame: Frame | None
     crop: Region | None
     classification: Classification | None
+    answer: Classification | None
     defect: Defect | None
     counts: FrameCounts
     fps: float | None
     temperature_c: float | None
+
+    @property
+    def shown(self) -> Classification | None:
+        """The classification whose figures are shown: the answer that stands, or this frame's before there is one."""
+        return self.answer or self.classification

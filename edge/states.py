@@ -17,7 +17,9 @@ SETTLE_S after the first good frame, whose weight is 14 % by then. A photo, whic
 once.
 
 A rejected frame ends an answer only if no frame was good for GRACE_S, so that a blink does not end it; its hint is
-shown at once. After that, and after an outage, smoothing starts again.
+shown at once. After that, and after an outage, smoothing starts again. In the same way, a frame that would be answered
+otherwise changes an answer only if no frame has agreed with it for GRACE_S, so that an answer at the border between two
+does not flicker. While an answer stands, all that is shown of it is that of the last frame that agreed with it.
 """
 
 from __future__ import annotations
@@ -71,10 +73,12 @@ class StateUpdate:
 
     Attributes:
         hint: what the user can do, in plain words; empty if there is nothing to do.
+        agrees: whether the answer that stands is that of this frame; False without an answer.
     """
 
     state: State
     hint: str = ""
+    agrees: bool = False
 
 
 class Smoother:
@@ -126,6 +130,9 @@ class StateMachine:
         self.smoother = Smoother()
         self._state = State.SEARCHING
         self._good_s: float | None = None
+        # the answer that stands, and when a frame last agreed with it
+        self._answer: tuple[State, str] | None = None
+        self._agreed_s = 0.0
 
     def lost(self, reason: str) -> StateUpdate:
         """No frame arrives; ``reason`` becomes the hint."""
@@ -140,15 +147,29 @@ class StateMachine:
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
         return StateUpdate(self._state, HINTS[defect])
 
-    def good(self, answer: State, at_s: float | None) -> StateUpdate:
-        """A frame was classified. ``answer`` is the state of `ANSWERED` that its smoothed probabilities lead to."""
+    def good(self, answer: State, at_s: float | None, meaning: str = "") -> StateUpdate:
+        """A frame was classified.
+
+        Args:
+            answer: the state of `ANSWERED` that its smoothed probabilities lead to.
+            at_s: its time in seconds; None for a photo.
+            meaning: tells answers of one state apart: the class, and what else is shown of it but figures.
+        """
         self._good_s = at_s
         if at_s is not None and not self.smoother.has_settled:
             self._state = State.READING
             return StateUpdate(self._state, READING_HINT)
-        self._state = answer
+        if self._answer == (answer, meaning) or not self._stands(at_s):
+            self._answer, self._agreed_s = (answer, meaning), at_s or 0.0
+            self._state = answer
+            return StateUpdate(self._state, agrees=True)
         return StateUpdate(self._state)
+
+    def _stands(self, at_s: float | None) -> bool:
+        """Whether an answer stands against a frame that is answered otherwise."""
+        return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:
         self.smoother.clear()
         self._good_s = None
+        self._answer = None

@@ -23,6 +23,7 @@ from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.paint import paint_classification
+from dermedge.edge.views.photo_json import photo_to_json
 from dermedge.edge.views.text import set_line
 
 __all__ = ["main"]
@@ -110,7 +111,7 @@ def _table(
     first = max(len("photo"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))
     start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
-    yield printable(f"{start}  {_class_columns(labels)}{'  set' if sets else ''}")
+    yield printable(f"{start}  {_class_columns(labels)}{'  set' if sets else ''}  headline")
     for classification in classifications:
         values = _class_cells(labels, classification.prediction.probabilities)
         prediction = classification.prediction
@@ -120,7 +121,7 @@ def _table(
         )
         yield printable(
             f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
-            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}"
+            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}  {classification.headline.text}"
         )
 
 
@@ -145,13 +146,23 @@ def _comma_separated(
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
     yield _csv_line(
-        ["path", "label", "probability", "uncertain", "alert", *labels, *(["set"] if sets else [])]
+        [
+            "path",
+            "headline",
+            "label",
+            "probability",
+            "uncertain",
+            "alert",
+            *labels,
+            *(["set"] if sets else []),
+        ]
     )
     for classification in classifications:
         prediction = classification.prediction
         yield _csv_line(
             [
                 classification.frame.name,
+                classification.headline.text,
                 prediction.label,
                 f"{prediction.probability:.6f}",
                 "yes" if classification.is_uncertain else "no",
@@ -167,21 +178,7 @@ def _json_lines(
 ) -> Iterator[str]:
     """One JSON object a photo."""
     for classification in classifications:
-        prediction = classification.prediction
-        probabilities = {
-            label: round(value, 6) for label, value in zip(labels, prediction.probabilities, strict=True)
-        }
-        values = {
-            "path": classification.frame.name,
-            "label": prediction.label,
-            "probability": round(prediction.probability, 6),
-            "uncertain": classification.is_uncertain,
-            "alert": prediction.alert,
-            "probabilities": probabilities,
-        }
-        if classification.prediction_set is not None:
-            values["set"] = list(classification.prediction_set)
-        yield json.dumps(values, ensure_ascii=False)
+        yield json.dumps(photo_to_json(classification), ensure_ascii=False)
 
 
 _FORMATS: dict[

@@ -7,9 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
-from dermedge.edge.views.text import notes_line, set_line
+from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "summary"]
 
@@ -90,7 +89,7 @@ def summary(session: Session) -> str:
         f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
-        f"last: {printable(last.label)} {last.prediction.probability:.0%}{notes and f', {notes}'}{chosen}"
+        f"last: {answer_line(last)}{notes and f', {notes}'}{chosen}"
     )
 
 

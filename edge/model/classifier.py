@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError, OptionError
-from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
+from dermedge.edge.model.decision import Decision, Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import Manifest, read_manifest
@@ -192,6 +192,11 @@ class Classifier:
         return Prediction(
             label, decision, alert, probabilities, outputs.logits, timing, outputs.evidence_levels
         )
+
+    def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
+        """What is said of a prediction of this classifier, as `dermedge.edge.model.decision.headline` describes it."""
+        has_none = self._none_label in self._own_labels
+        return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
 
     def raw_outputs(self, frame_bgr: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Runs the network on a frame; its outputs before any decision.

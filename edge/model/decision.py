@@ -15,6 +15,9 @@ be absent:
   set-valued classifiers (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded
   Error Levels", 2019), class by class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
+What is said of an answer is its `Headline`, the same in every view. It names a class alone only where that class is
+the most probable of all and its probability suffices, so that it agrees with the bars beside it.
+
 All probabilities are calibrated: softmax(logits / temperature).
 
 Plain Python floats, because the classes are few: right after an inference the caches hold the network, and
@@ -29,7 +32,18 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
-__all__ = ["Decision", "decide", "prediction_set", "softmax"]
+__all__ = [
+    "UNCERTAIN",
+    "Decision",
+    "Headline",
+    "decide",
+    "headline",
+    "prediction_set",
+    "softmax",
+]
+
+# What an answer is called whose probability does not suffice.
+UNCERTAIN = "uncertain"
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
@@ -91,6 +105,51 @@ def decide(
         uncertain=not declined and probabilities[index] < thresholds.get("uncertain", 0) * among_named,
         alert=alert is not None and probabilities[labels.index(alert["label"])] >= alert["threshold"],
     )
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What is said of an answer.
+
+    Attributes:
+        title: the answered class, or, in words, that no class is clear.
+        nearest: the most probable class that may be named, if `title` names none; else None.
+    """
+
+    title: str
+    nearest: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it in one line: ``nevus``, or ``uncertain; nearest: nevus``."""
+        return self.title if self.nearest is None else f"{self.title}; nearest: {self.nearest}"
+
+
+def headline(
+    probabilities: Sequence[float],
+    decision: Decision,
+    labels: Sequence[str],
+    has_none: bool,
+    confidence: float = 0.0,
+) -> Headline:
+    """What is said of a decision.
+
+    Args:
+        probabilities: those that were decided on.
+        decision: of `decide`.
+        labels: of the classes.
+        has_none: whether one of the classes stands for "none of these".
+        confidence: the probability, 0 to 1, below which an answer is uncertain for the user.
+    """
+    label, probability = labels[decision.index], probabilities[decision.index]
+    if probability < max(probabilities):
+        # "none of these" is more probable than an answer that was not declined, or less than one that was
+        nearest = labels[probabilities.index(max(probabilities))] if decision.declined else label
+        classes = len(labels) - has_none
+        if classes == 1:
+            return Headline(f"not clearly {nearest}")
+        return Headline(f"not clearly one of the {classes} classes", nearest)
+    return Headline(UNCERTAIN, label) if decision.uncertain or probability < confidence else Headline(label)
 
 
 def prediction_set(

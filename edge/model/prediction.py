@@ -131,6 +131,11 @@ class Prediction:
         return self.probabilities[self.decision.index]
 
     @property
+    def is_most_probable(self) -> bool:
+        """Whether no class is more probable than the answered one, which thresholds can choose all the same."""
+        return self.probability >= max(self.probabilities)
+
+    @property
     def evidence(self) -> NDArray[np.float32] | None:
         """float32 [h, w, K] whose mean over h and w is the logits, or None."""
         return self.evidence_levels.dequantize() if self.evidence_levels else None

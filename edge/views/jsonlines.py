@@ -76,9 +76,12 @@ def _can_take_a_line() -> bool:
 def to_json(result: FrameResult) -> dict[str, Any]:
     """A result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
-    ``label``, ``probability`` and ``probabilities`` are smoothed over time, and null where the frame was not
-    classified; they are an answer in the states answer, uncertain and none of these. ``set`` is the
-    prediction set of these probabilities, and null where none was asked for.
+    In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities`` and
+    ``alert`` are the answer that stands: that of this frame, smoothed over time, or, where this frame was rejected or
+    would change the answer too soon, that of a frame less than 0.4 s before. In the state reading they are not an
+    answer yet, and in the other states they are null. ``nearest`` is the class that the headline names where it names
+    no class alone. ``set`` is the prediction set of these probabilities, and null where none was asked for.
+    ``frame_age_ms`` and ``latency_ms`` are of this frame, and null where it was not classified.
     """
     frame = result.frame
     return {
@@ -89,11 +92,9 @@ def to_json(result: FrameResult) -> dict[str, Any]:
         "frame": frame.number if frame else None,
         "captured_at": _iso(_wall_clock(frame.captured_at)) if frame else None,
         "source": frame.name if frame else None,
-        **(
-            _classification_to_json(result.classification)
-            if result.classification
-            else dict.fromkeys(_CLASSIFICATION_KEYS)
-        ),
+        "frame_age_ms": round(result.classification.frame_age_ms, 3) if result.classification else None,
+        **(_answer_to_json(result.shown) if result.shown else dict.fromkeys(_ANSWER_KEYS)),
+        "latency_ms": _latency_to_json(result.classification) if result.classification else None,
         "dropped": result.counts.dropped,
         "repeated": result.counts.repeated,
         "fps": None if result.fps is None else round(result.fps, 2),
@@ -101,23 +102,23 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     }
 
 
-_CLASSIFICATION_KEYS = (
-    "frame_age_ms",
+_ANSWER_KEYS = (
+    "headline",
+    "nearest",
     "label",
     "uncertain",
     "alert",
     "probability",
     "probabilities",
     "set",
-    "latency_ms",
 )
 
 
-def _classification_to_json(classification: Classification) -> dict[str, Any]:
-    """The values of `_CLASSIFICATION_KEYS`."""
-    timing = classification.prediction.timing
+def _answer_to_json(classification: Classification) -> dict[str, Any]:
+    """The values of `_ANSWER_KEYS`."""
     return {
-        "frame_age_ms": round(classification.frame_age_ms, 3),
+        "headline": classification.headline.text,
+        "nearest": classification.headline.nearest,
         "label": classification.label,
         "uncertain": classification.is_uncertain,
         "alert": classification.prediction.alert,
@@ -129,13 +130,17 @@ def _classification_to_json(classification: Classification) -> dict[str, Any]:
             )
         },
         "set": None if classification.prediction_set is None else list(classification.prediction_set),
-        "latency_ms": {
-            "capture": round(classification.capture_ms, 3),
-            "preprocess": round(timing.preprocess_ms, 3),
-            "invoke": round(timing.invoke_ms, 3),
-            "postprocess": round(timing.postprocess_ms, 3),
-            "end_to_end": round(classification.end_to_end_ms, 3),
-        },
+    }
+
+
+def _latency_to_json(classification: Classification) -> dict[str, float]:
+    timing = classification.prediction.timing
+    return {
+        "capture": round(classification.capture_ms, 3),
+        "preprocess": round(timing.preprocess_ms, 3),
+        "invoke": round(timing.invoke_ms, 3),
+        "postprocess": round(timing.postprocess_ms, 3),
+        "end_to_end": round(classification.end_to_end_ms, 3),
     }
 
 

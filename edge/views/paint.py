@@ -10,14 +10,15 @@ from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.sources.frame import Frame
-from dermedge.edge.states import ANSWERED, State
+from dermedge.edge.states import State
 from dermedge.edge.views.colours import Colour, colour_of
 from dermedge.edge.views.text import (
     DISCLAIMER,
-    answer_line,
+    answer_title,
     hint_line,
     latency_line,
     name_line,
+    nearest_line,
     notes_line,
     rate_line,
     rows_that_fit,
@@ -53,8 +54,9 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
     """
     image, scale = _canvas(classification.frame.image_bgr)
     _paint_classification(image, classification, scale, heat)
-    header = _paint_header(image, answer_line(classification), classification, classification.fps, scale)
-    _paint_notes(image, with_legend(notes_line(classification), classification), scale, top=header)
+    header = _paint_header(image, answer_title(classification), classification, classification.fps, scale)
+    notes = ", ".join(filter(None, (nearest_line(classification), notes_line(classification))))
+    _paint_notes(image, with_legend(notes, classification), scale, top=header)
     return image
 
 
@@ -69,16 +71,15 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
     """
     blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
     image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
-    if result.classification is not None:
-        _paint_classification(image, result.classification, scale, heat)
+    if result.shown is not None:
+        _paint_classification(image, result.shown, scale, heat)
     else:
         _dim_unread(image, result)
         _paint_footer(image, "", scale)
     if result.crop is not None and result.frame is not None:
         _paint_reticle(image, _part(image, result.frame, result.crop), _colour_of_state(result), scale)
-    answered = result.classification if result.state in ANSWERED else None
-    header = _paint_header(image, title_of(result), answered, result.fps, scale, result.temperature_c)
-    _paint_notes(image, with_legend(hint_line(result), result.classification), scale, top=header)
+    header = _paint_header(image, title_of(result), result.answer, result.fps, scale, result.temperature_c)
+    _paint_notes(image, with_legend(hint_line(result), result.shown), scale, top=header)
     return image
 
 
@@ -111,9 +112,7 @@ def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
 
 def _colour_of_state(result: FrameResult) -> Colour:
     """The colour of the answered class, or white while there is no answer; blue first."""
-    if result.state in ANSWERED and result.classification is not None:
-        return colour_of(result.classification.prediction.index)
-    return _WHITE
+    return colour_of(result.answer.prediction.index) if result.answer else _WHITE
 
 
 def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: Colour, scale: float) -> None:

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameResult
-from dermedge.edge.states import ANSWERED
 from dermedge.edge.views.colours import colour_of
 from dermedge.edge.views.systemd import is_service
 from dermedge.edge.views.text import (
     DISCLAIMER,
+    answer_line,
     hint_line,
     latency_line,
     name_line,
+    notes_line,
     rate_line,
     rows_that_fit,
     set_line,
@@ -91,23 +92,21 @@ class TerminalView:
         pass
 
     def _is_changed(self, result: FrameResult) -> bool:
-        answered = result.classification if result.state in ANSWERED else None
-        before, self._said = self._said, (result.state, answered.label if answered else None)
+        before, self._said = self._said, (result.state, result.answer.meaning if result.answer else None)
         return self._said != before
 
 
 def plain_line(result: FrameResult) -> str:
     """A result in one line of plain text."""
-    frame, classification = result.frame, result.classification
+    frame, shown = result.frame, result.shown
     parts = [
         f"frame {frame.number}" if frame else "",
-        title_of(result),
-        hint_line(result),
-        f"set {set_line(classification.prediction_set)}"
-        if classification and classification.prediction_set is not None
-        else "",
+        answer_line(result.answer) if result.answer else result.state,
+        notes_line(result.answer) if result.answer else "",
+        printable(result.hint),
+        f"set {set_line(shown.prediction_set)}" if shown and shown.prediction_set is not None else "",
         rate_line(result.fps, result.temperature_c),
-        f"age {classification.frame_age_ms:.0f} ms" if classification else "",
+        f"age {result.classification.frame_age_ms:.0f} ms" if result.classification else "",
         f"dropped {result.counts.dropped}",
         printable(frame.name) if frame else "",
     ]
@@ -214,12 +213,12 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 
 def _head(result: FrameResult, columns: int) -> list[str]:
     """The title, what to do, and the bars."""
-    classification = result.classification
-    colour = _foreground(*colour_of(classification.prediction.index)[::-1]) if classification else ""
+    shown = result.shown
+    colour = _foreground(*colour_of(shown.prediction.index)[::-1]) if shown else ""
     return [
         f"{colour}█{_RESET} {_BOLD}{_cut(title_of(result), columns - 2)}{_RESET}",
-        f"  {_DIM}{_cut(with_legend(hint_line(result), classification), columns - 2)}{_RESET}",
-        *(_bars(classification, columns) if classification else []),
+        f"  {_DIM}{_cut(with_legend(hint_line(result), shown), columns - 2)}{_RESET}",
+        *(_bars(shown, columns) if shown else []),
     ]
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dermedge.edge.printable import printable
-from dermedge.edge.results import UNCERTAIN, Classification, FrameResult
-from dermedge.edge.states import ANSWERED
+from dermedge.edge.results import Classification, FrameResult
 
 __all__ = [
     "DISCLAIMER",
     "answer_line",
+    "answer_title",
     "hint_line",
     "latency_line",
     "name_line",
+    "nearest_line",
     "notes_line",
     "rate_line",
     "rows_that_fit",
@@ -28,14 +29,25 @@ _NOT_RULED_OUT = "* "
 
 
 def answer_line(classification: Classification) -> str:
-    """The label with its probability, as in "nevus  84%"."""
-    return f"{printable(classification.label)}  {classification.prediction.probability:.0%}"
+    """The headline with the probability of the class that it names: "nevus  84%", "uncertain; nearest: nevus  45%"."""
+    return f"{printable(classification.headline.text)}  {classification.named_probability:.0%}"
+
+
+def answer_title(classification: Classification) -> str:
+    """The same in a line of its own, without what `nearest_line` tells: "nevus  84%", "uncertain"."""
+    title = printable(classification.headline.title)
+    return title if classification.headline.nearest else f"{title}  {classification.named_probability:.0%}"
+
+
+def nearest_line(classification: Classification) -> str:
+    """The nearest class with its probability, for the line below the title; empty where the title names a class."""
+    nearest = classification.headline.nearest
+    return f"nearest: {printable(nearest)}  {classification.named_probability:.0%}" if nearest else ""
 
 
 def title_of(result: FrameResult) -> str:
-    """The answer, or the state of a device that has none."""
-    answered = result.classification if result.state in ANSWERED else None
-    return answer_line(answered) if answered else result.state
+    """The title of the answer that stands, or the state of a device that has none."""
+    return answer_title(result.answer) if result.answer else result.state
 
 
 def rate_line(fps: float | None, temperature_c: float | None) -> str:
@@ -47,19 +59,15 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 
 
 def hint_line(result: FrameResult) -> str:
-    """The notes on an answer and the hint for the user; often empty."""
-    notes = notes_line(result.classification) if result.classification and result.state in ANSWERED else ""
-    return ", ".join(filter(None, (notes, printable(result.hint))))
+    """What stands below the title: the nearest class, the notes and the hint for the user; often empty."""
+    notes = (nearest_line(result.answer), notes_line(result.answer)) if result.answer else ()
+    return ", ".join(filter(None, (*notes, printable(result.hint))))
 
 
 def notes_line(classification: Classification) -> str:
-    """The notes on an answer: that it is uncertain, and the alert of a class; often empty."""
-    notes = []
-    if classification.is_uncertain and classification.label != UNCERTAIN:
-        notes.append(UNCERTAIN)
-    if classification.prediction.alert:
-        notes.append(f"{printable(classification.prediction.alert)} alert")
-    return ", ".join(notes)
+    """The note on an answer: the alert of a class; often empty."""
+    alert = classification.prediction.alert
+    return f"{printable(alert)} alert" if alert else ""
 
 
 def set_line(chosen: Sequence[str]) -> str:

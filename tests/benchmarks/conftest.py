@@ -16,7 +16,7 @@ from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.memory import ColdStart
 from dermedge.benchmarks.report import BenchmarkReport, ModelResult
 from dermedge.benchmarks.whole_loop import summarize
-from dermedge.edge.model.decision import Decision
+from dermedge.edge.model.decision import Decision, Headline
 from dermedge.edge.model.prediction import Prediction, Timing
 from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
@@ -47,6 +47,7 @@ def a_result() -> FrameResult:
         prediction=prediction,
         labels=("nevus",),
         label="nevus",
+        headline=Headline("nevus"),
         prediction_set=None,
         crop=Region(0, 0, 48, 48),
         dropped=0,
@@ -55,7 +56,16 @@ def a_result() -> FrameResult:
         fps=None,
     )
     return FrameResult(
-        State.ANSWER, "", frame, (0, 0, 48), classification, None, FrameCounts(classified=1), None, None
+        State.ANSWER,
+        "",
+        frame,
+        (0, 0, 48),
+        classification,
+        classification,
+        None,
+        FrameCounts(classified=1),
+        None,
+        None,
     )
 
 

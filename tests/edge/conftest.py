@@ -18,7 +18,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.decision import Decision
+from dermedge.edge.model.decision import Decision, Headline, headline
 from dermedge.edge.model.golden import DRAWING, IMAGE_COUNT, answers, golden_image
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import attach, read_manifest
@@ -28,7 +28,7 @@ from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.latest import Arrival, LatestFrame
-from dermedge.edge.states import State
+from dermedge.edge.states import ANSWERED, State
 
 # A busy machine is slow, and nothing is wrong with the law that is tested on it.
 settings.register_profile("dermedge", deadline=None)
@@ -113,6 +113,9 @@ class StubClassifier:
     def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
         return replace(a_prediction(), probabilities=probabilities)
 
+    def headline(self, prediction: Prediction, confidence: float) -> Headline:
+        return headline(prediction.probabilities, prediction.decision, self.labels, True, confidence)
+
 
 def a_prediction() -> Prediction:
     """70 % nevus, whose evidence lies in the upper left of 2 x 2 cells."""
@@ -140,6 +143,7 @@ def make_classification() -> Callable[..., Classification]:
             "prediction": a_prediction(),
             "labels": LABELS,
             "label": "nevus",
+            "headline": Headline(changes.get("label", "nevus")),
             "prediction_set": None,
             "crop": Region((height - side) // 2, (width - side) // 2, side, side),
             "dropped": 3,
@@ -164,6 +168,7 @@ def make_result(make_classification: Callable[..., Classification]) -> Callable[
             "frame": classification.frame if classification else make_classification().frame,
             "crop": Region(0, 80, 480, 480),
             "classification": classification,
+            "answer": classification if changes.get("state", State.ANSWER) in ANSWERED else None,
             "defect": None,
             "counts": FrameCounts(classified=5, rejected={Defect.MOVING: 2}, dropped=3),
             "fps": 29.5,
@@ -189,7 +194,10 @@ def noted_classification(make_classification: Callable[..., Classification]) -> 
     """One that is uncertain, with the alert of melanoma on."""
     prediction = a_prediction()
     decision = replace(prediction.decision, uncertain=True, alert=True)
-    return make_classification(prediction=replace(prediction, decision=decision, alert="melanoma"))
+    return make_classification(
+        prediction=replace(prediction, decision=decision, alert="melanoma"),
+        headline=Headline("uncertain", "nevus"),
+    )
 
 
 @pytest.fixture

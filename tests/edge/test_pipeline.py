@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.prediction import Crop
+from dermedge.edge.model.prediction import Crop, Outputs, Prediction
 from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.pipeline import Pipeline, classify_frames, rate
+from dermedge.edge.quality import Defect
 from dermedge.edge.results import UNCERTAIN, Classification
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.video import VideoFile
-from dermedge.edge.states import Smoother
+from dermedge.edge.states import Smoother, State
+from dermedge.edge.views.text import title_of
 
 
 def test_each_frame_of_a_video_becomes_a_reading(video: Path, classifier: type) -> None:
@@ -206,3 +209,98 @@ def test_a_source_that_cannot_be_opened_closes_the_model(monkeypatch: pytest.Mon
     with pytest.raises(SourceError, match="nothing"):
         Pipeline("nothing")
     assert closed == [DEFAULT_MODEL]
+
+
+class Stamped:
+    """Gray frames, 20 a second of their own clock, for some seconds."""
+
+    is_live = False
+    fps = 20
+
+    def __init__(self, seconds: float) -> None:
+        self.count, self.number = round(seconds * self.fps), 0
+
+    def read(self) -> Frame | None:
+        if self.number == self.count:
+            return None
+        self.number += 1
+        image = np.full((48, 64, 3), 120, np.uint8)
+        return Frame(image, self.number - 1, 0.0, "stamped", at_s=(self.number - 1) / self.fps)
+
+    def close(self) -> None: ...
+
+
+def shown_of(source: Stamped, model: object, **options: bool) -> list[tuple[str, str | None]]:
+    """Title and state of each result."""
+    with Pipeline(source, model, **options) as results:  # type: ignore[arg-type]
+        return [
+            (title_of(result), result.shown.headline.text if result.shown else None) for result in results
+        ]
+
+
+def test_a_tremor_that_spoils_every_other_frame_changes_neither_title_nor_bars(
+    classifier: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Trembling:
+        def check(self, image: NDArray[np.uint8], at_s: float) -> Defect | None:
+            return Defect.MOVING if round(at_s * Stamped.fps) % 2 else None
+
+    monkeypatch.setattr("dermedge.edge.pipeline.QualityGate", Trembling)
+    shown = shown_of(Stamped(3), classifier())
+    settled = shown[next(index for index, one in enumerate(shown) if one[0] != State.READING) :]
+    assert len(settled) > 40
+    assert set(settled) == {("nevus  70%", "nevus")}
+
+
+class Wavering:
+    """Probabilities at the border of two classes: each frame has another one in front."""
+
+    def __init__(self, stub: Any, change_s: float = 1e9) -> None:
+        self._stub, self._frames, self._change = stub, 0, change_s * Stamped.fps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stub, name)
+
+    def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
+        self._frames += 1
+        is_first = self._frames % 2 == 0 or self._frames > self._change
+        values = (0.5, 0.4, 0.1) if is_first else (0.4, 0.5, 0.1)
+        prediction = self._stub.decide(outputs, values)
+        index = int(values[1] > values[0])
+        return replace(
+            prediction, label=self._stub.labels[index], decision=replace(prediction.decision, index=index)
+        )
+
+
+def titles(model: Any, seconds: float) -> list[str]:
+    """The titles in the order of their coming, without repetitions."""
+    titles = [title for title, _ in shown_of(Stamped(seconds), model, gated=False)]
+    return [title for index, title in enumerate(titles) if index == 0 or title != titles[index - 1]]
+
+
+def test_an_answer_at_the_border_of_two_classes_does_not_flicker(classifier: type) -> None:
+    assert len(titles(Wavering(classifier()), 3)) == 2, "reading, and one of the classes"
+
+
+def test_another_answer_is_shown_when_it_stays(classifier: type) -> None:
+    shown = titles(Wavering(classifier(), change_s=1.5), 3)
+    assert shown[-1] == "melanoma  50%"
+    assert len(shown) <= 3
+
+
+def test_the_headline_and_the_bars_that_are_shown_are_of_one_frame(classifier: type) -> None:
+    with Pipeline(Stamped(3), Wavering(classifier()), gated=False) as results:  # type: ignore[arg-type]
+        for result in results:
+            if result.answer:
+                values = result.answer.prediction.probabilities
+                assert result.answer.labels[values.index(max(values))] == result.answer.headline.title
+
+
+def test_none_more_probable_than_the_answer_is_no_plain_answer(
+    make_classification: Callable[..., Classification],
+) -> None:
+    prediction = replace(make_classification().prediction, probabilities=(0.2, 0.29, 0.51))
+    classification = make_classification(prediction=prediction)
+    assert classification.is_uncertain
+    assert classification.answer is State.UNCERTAIN
+    assert classification.label == "nevus", "the label is still the decision's"

@@ -74,8 +74,9 @@ def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
         else:
             smoothed = machine.smoother.add(result["probabilities"], result["at_s"])
             assert smoothed == pytest.approx(result["smoothed"], abs=1e-12)
-            said = machine.good(State(result["answer"]), result["at_s"])
+            said = machine.good(State(result["answer"]), result["at_s"], result.get("meaning", ""))
         assert (said.state, said.hint) == (result["state"], result["hint"])
+        assert said.agrees == result.get("agrees", said.agrees)
 
 
 def test_good_pictures_are_read_and_answered_when_they_have_settled() -> None:

@@ -48,6 +48,19 @@ export function decide(probabilities, { labels, none_label: noneLabel, threshold
   };
 }
 
+// What is said of a decision: { title, nearest }, where nearest is the class to name beside a title that names none,
+// or null.
+export function headline(probabilities, { index, declined, uncertain }, { labels, none_label: noneLabel }) {
+  const top = indexOfMax(probabilities);
+  if (probabilities[index] < probabilities[top]) {
+    const nearest = labels[declined ? top : index];
+    const classes = labels.length - labels.includes(noneLabel);
+    if (classes === 1) return { title: `not clearly ${nearest}`, nearest: null };
+    return { title: `not clearly one of the ${classes} classes`, nearest };
+  }
+  return uncertain ? { title: "uncertain", nearest: labels[index] } : { title: labels[index], nearest: null };
+}
+
 // The indices of the classes that are not ruled out, or null where the thresholds do not tell.
 export function predictionSet(probabilities, { labels, thresholds }) {
   const least = thresholds.conformal?.thresholds;

@@ -85,17 +85,25 @@ function say(title, hint) {
   if (text !== spoken) element("spoken").textContent = spoken = text;
 }
 
+// The headline, and the probability of the class that it names.
+function titleOf({ headline: { title, nearest }, label }, probabilityOf) {
+  const words = nearest === null ? title : `${title}; nearest: ${nearest}`;
+  return `${words} ${percent(probabilityOf(nearest ?? label))}`;
+}
+
+const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities[app.manifest.labels.indexOf(name)]);
+
 function show(result, bitmap) {
-  const { state, hint, classification, crop } = result;
+  const { state, hint, agrees, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
-  // a blink: the answer stays, with the picture that it is of
-  const isBlink = isAnswered && !classification;
-  const answer = isBlink ? shown : isAnswered && classification;
-  const notes = answer ? [answer.uncertain && "uncertain", answer.alert && `${answer.alert} alert`] : [];
-  const title = answer ? `${answer.label} ${percent(answer.probabilities[answer.index])}` : state;
+  // an answer before it stands, with the picture that it is of
+  const isHeld = isAnswered && !agrees;
+  const answer = isHeld ? shown : isAnswered && classification;
+  const notes = answer ? [answer.alert && `${answer.alert} alert`] : [];
+  const title = answer ? titleOfAnswer(answer) : state;
   say(title, [...notes, hint].filter(Boolean).join(", "));
   if (crop) element("crop").style.setProperty("--share", crop.side / Math.min(crop.width, crop.height));
-  if (isBlink) {
+  if (isHeld) {
     bitmap?.close();
     return;
   }
@@ -277,13 +285,13 @@ element("view").addEventListener("click", ({ offsetX, offsetY }) => {
 });
 
 element("keep").addEventListener("click", async () => {
-  const { label, probabilities, uncertain, alert } = shown;
+  const { headline, label, probabilities, uncertain, alert } = shown;
   const canvas = make("canvas");
   drawSquare(canvas, mode === "live" ? picture : element("still"));
   const jpeg = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   try {
     await history.keep({
-      at: new Date().toISOString(), label, uncertain, alert, picture: jpeg, model: app.sha256["model.tflite"],
+      at: new Date().toISOString(), headline, label, uncertain, alert, picture: jpeg, model: app.sha256["model.tflite"],
       probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
     });
     // so that a browser that needs room asks before it erases
@@ -307,8 +315,10 @@ async function showHistory() {
     drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the kept picture");
-    const text = make("div", [`${entry.label} ${percent(entry.probabilities[entry.label])}`,
-      entry.uncertain && "uncertain", entry.alert && `${entry.alert} alert`].filter(Boolean).join(", "));
+    // entries of before have no headline
+    const headline = entry.headline ?? { title: entry.label, nearest: null };
+    const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);
+    const text = make("div", [title, entry.alert && `${entry.alert} alert`].filter(Boolean).join(", "));
     text.append(make("time", new Date(entry.at).toLocaleString()));
     row.append(canvas, text);
     return row;

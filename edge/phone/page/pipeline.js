@@ -1,6 +1,6 @@
 // From images to results, as edge/pipeline.py and edge/model/classifier.py do it.
 
-import { calibratedLogitsOf, decide, heatMap, meanOverCells, softmax } from "./decision.js";
+import { calibratedLogitsOf, decide, headline, heatMap, meanOverCells, softmax } from "./decision.js";
 import { cropSquare, toInput } from "./preprocess.js";
 import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, StateMachine } from "./states.js";
@@ -30,7 +30,8 @@ export class Pipeline {
     if (defect) return { ...this.machine.defective(defect, atS), crop: this.#crop(image), classification: null };
     const answer = await this.#classify(prepared);
     const classification = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
-    return { ...this.machine.good(stateOf(classification), atS), crop: this.#crop(image), classification };
+    const update = this.machine.good(stateOf(classification), atS, meaningOf(classification));
+    return { ...update, crop: this.#crop(image), classification };
   }
 
   // The result of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
@@ -39,7 +40,8 @@ export class Pipeline {
     const answer = await this.#classify(prepared);
     const classification = this.#decide(answer, answer.probabilities);
     const defect = this.#defect(new QualityGate(), image, prepared, null);
-    return { state: stateOf(classification), hint: HINTS[defect] ?? "", crop: this.#crop(image), classification };
+    const update = { state: stateOf(classification), hint: HINTS[defect] ?? "", agrees: true };
+    return { ...update, crop: this.#crop(image), classification };
   }
 
   #crop({ width, height }) {
@@ -79,6 +81,7 @@ export class Pipeline {
     const decision = decide(probabilities, this.app.manifest);
     return {
       ...decision,
+      headline: headline(probabilities, decision, this.app.manifest),
       label: labels[decision.index],
       alert: decision.alert ? thresholds.alert.label : null,
       probabilities,
@@ -89,9 +92,15 @@ export class Pipeline {
   }
 }
 
-function stateOf({ uncertain, declined }) {
-  if (uncertain) return "uncertain";
+// The state that an answer leads to once it has settled.
+export function stateOf({ index, uncertain, declined, probabilities }) {
+  if (uncertain || (!declined && probabilities[index] < Math.max(...probabilities))) return "uncertain";
   return declined ? "none of these" : "answer";
+}
+
+// What tells answers of one state apart: all that is said of them but figures.
+function meaningOf({ headline: { title, nearest }, alert }) {
+  return JSON.stringify([title, nearest, alert]);
 }
 
 function dequantized(levels, { scale, zero_point: zeroPoint }) {

@@ -49,12 +49,14 @@ class Smoother {
   }
 }
 
-// Each method reports one event to the machine, and returns { state, hint }.
+// Each method reports one event to the machine, and returns { state, hint, agrees }.
 export class StateMachine {
   constructor() {
     this.smoother = new Smoother();
     this.state = "searching";
     this.goodS = null;
+    this.answer = null;
+    this.agreedS = 0;
   }
 
   lost(reason) {
@@ -69,19 +71,30 @@ export class StateMachine {
     return this.#say(OF_A_LESION.includes(defect) ? "hold still" : "searching", HINTS[defect]);
   }
 
-  good(answer, atS) {
+  // `meaning` tells answers of one state apart.
+  good(answer, atS, meaning = "") {
     this.goodS = atS;
     if (atS !== null && !this.smoother.hasSettled) return this.#say("reading", "hold still");
-    return this.#say(answer, "");
+    const agrees = this.answer?.state === answer && this.answer.meaning === meaning;
+    if (!agrees && this.#stands(atS)) return this.#say(this.state, "");
+    this.answer = { state: answer, meaning };
+    this.agreedS = atS ?? 0;
+    return this.#say(answer, "", true);
   }
 
-  #say(state, hint) {
+  // Whether an answer stands against a picture that is answered otherwise.
+  #stands(atS) {
+    return this.answer !== null && atS !== null && atS >= this.agreedS && atS - this.agreedS < GRACE_S;
+  }
+
+  #say(state, hint, agrees = false) {
     this.state = state;
-    return { state, hint };
+    return { state, hint, agrees };
   }
 
   #forget() {
     this.smoother.clear();
     this.goodS = null;
+    this.answer = null;
   }
 }

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dermedge.edge.model.decision import Headline
 from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
-from dermedge.edge.states import ANSWERED, State
+from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
 from dermedge.edge.views.paint import paint_result
 from dermedge.edge.views.web.saves import Saves
@@ -71,7 +72,7 @@ class Board:
         self._plain, self._hot = _Encoder(), _Encoder()
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._is_answering = False
-        self._label = ""
+        self._headline: Headline | None = None
         self._since_s = 0.0
         self._viewers = 0
         self.is_closed = False
@@ -176,25 +177,24 @@ class Board:
 
     def _remember(self, result: FrameResult) -> None:
         """Puts an answer into the history; one that stood for less than `_STAND_S` gives way to the next."""
-        classification = result.classification
-        if classification is None and result.state in ANSWERED:
-            return  # a blink
-        if classification is None or result.state not in ANSWERED:
+        answer = result.answer
+        if answer is None:
             self._is_answering = False
             return
         now = time.monotonic()
-        if self._is_answering and (classification.label == self._label or now - self._since_s < _STAND_S):
+        if self._is_answering and (answer.headline == self._headline or now - self._since_s < _STAND_S):
             self._history.pop()
-        if not self._is_answering or classification.label != self._label:
+        if not self._is_answering or answer.headline != self._headline:
             self._since_s = now
-        self._is_answering, self._label = True, classification.label
+        self._is_answering, self._headline = True, answer.headline
         self._history.append(
             {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "state": result.state,
-                "label": classification.label,
-                "probability": round(classification.prediction.probability, 6),
-                "alert": classification.prediction.alert,
+                "headline": answer.headline.text,
+                "label": answer.label,
+                "probability": round(answer.named_probability, 6),
+                "alert": answer.prediction.alert,
             }
         )
 

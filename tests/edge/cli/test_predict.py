@@ -39,7 +39,11 @@ def test_csv_and_jsonl_tell_the_same(
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == len(objects) == 2
     for row, one in zip(rows, objects, strict=True):
-        assert (row["path"], row["label"]) == (one["path"], one["label"])
+        assert [row[key] for key in ("path", "headline", "label")] == [
+            one["path"],
+            one["headline"],
+            one["label"],
+        ]
         assert float(row["probability"]) == one["probability"] == one["probabilities"][one["label"]]
         assert row["uncertain"] == ("yes" if one["uncertain"] else "no")
         assert row["alert"] == (one["alert"] or "")
@@ -67,13 +71,14 @@ def test_the_thresholds_decide_in_every_format(
     for line in said["table"][1:]:
         assert "  none of these  " in line
         assert "  -          melanoma  " in line
-        assert line.endswith("  {melanoma, nevus}")
+        assert line.endswith("  {melanoma, nevus}  none of these")
     for row in csv.DictReader(said["csv"]):
         assert (row["label"], row["uncertain"], row["alert"]) == ("none of these", "no", "melanoma")
         assert row["probability"] == row["none of these"]
         assert row["set"] == "melanoma;nevus"
     for one in map(json.loads, said["jsonl"]):
         assert (one["label"], one["uncertain"], one["alert"]) == ("none of these", False, "melanoma")
+        assert one["headline"] == "none of these"
         assert one["set"] == ["melanoma", "nevus"]
 
 

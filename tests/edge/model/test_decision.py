@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dermedge.edge.model.decision import decide, prediction_set, softmax
+from dermedge.edge.model.decision import decide, headline, prediction_set, softmax
 
 VECTORS = json.loads((Path(__file__).parents[1] / "decision_vectors.json").read_text())
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")
@@ -29,6 +29,9 @@ def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
     decision = decide(vector["probabilities"], vector["labels"], vector["none_label"], vector["thresholds"])
     for name in ("index", "declined", "uncertain", "alert"):
         assert getattr(decision, name) == vector[name]
+    has_none = vector["none_label"] is not None
+    said = headline(vector["probabilities"], decision, vector["labels"], has_none)
+    assert {"title": said.title, "nearest": said.nearest} == vector["headline"]
     if vector["set"] is not None:
         chosen = prediction_set(vector["probabilities"], vector["labels"], vector["thresholds"])
         assert list(chosen) == vector["set"]
@@ -105,3 +108,22 @@ def test_probabilities_sum_to_one_and_keep_the_order(values: list[float], temper
 def test_a_higher_temperature_is_less_sure() -> None:
     assert max(softmax((2.0, 0.0), 2.0)) < max(softmax((2.0, 0.0), 1.0))
     assert softmax((2.0, 0.0), 2.0)[0] == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+def test_an_answer_below_the_confidence_asked_for_is_uncertain() -> None:
+    probabilities = (0.1, 0.6, 0.2, 0.1)
+    decision = decided(probabilities)
+    assert headline(probabilities, decision, LABELS, True, confidence=0.6).text == "nevus"
+    assert headline(probabilities, decision, LABELS, True, confidence=0.7).text == "uncertain; nearest: nevus"
+
+
+@given(four_probabilities, threshold, threshold)
+def test_a_class_is_named_alone_exactly_where_no_class_is_more_probable_and_it_is_certain(
+    probabilities: tuple[float, ...], none: float, uncertain: float
+) -> None:
+    decision = decided(probabilities, none=none, uncertain=uncertain)
+    said = headline(probabilities, decision, LABELS, True)
+    is_most_probable = probabilities[decision.index] == max(probabilities)
+    assert (said.title in LABELS) == (is_most_probable and not decision.uncertain)
+    assert (said.nearest is None) == (said.title in LABELS)
+    assert said.nearest != LABELS[NONE]

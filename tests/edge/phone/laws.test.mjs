@@ -5,8 +5,9 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { calibratedLogitsOf, decide, meanOverCells, predictionSet, softmax }
+import { calibratedLogitsOf, decide, headline, meanOverCells, predictionSet, softmax }
   from "../../../edge/phone/page/decision.js";
+import { stateOf } from "../../../edge/phone/page/pipeline.js";
 import { cropSquare, toInput } from "../../../edge/phone/page/preprocess.js";
 import { StateMachine } from "../../../edge/phone/page/states.js";
 
@@ -42,7 +43,10 @@ for (const vector of read("preprocess")) {
 for (const vector of read("decision")) {
   test(vector.name, () => {
     const { index, declined, uncertain, alert } = vector;
-    assert.deepEqual(decide(vector.probabilities, vector), { index, declined, uncertain, alert });
+    const decision = decide(vector.probabilities, vector);
+    assert.deepEqual(decision, { index, declined, uncertain, alert });
+    assert.deepEqual(headline(vector.probabilities, decision, vector), vector.headline);
+    assert.equal(stateOf({ ...decision, probabilities: vector.probabilities }), vector.state);
     if (vector.set) assert.deepEqual(predictionSet(vector.probabilities, vector), vector.set);
   });
 }
@@ -50,7 +54,7 @@ for (const vector of read("decision")) {
 for (const { name, moments } of read("states")) {
   test(name, () => {
     const machine = new StateMachine();
-    for (const { state, hint, smoothed, ...moment } of moments) {
+    for (const { state, hint, agrees, smoothed, ...moment } of moments) {
       let said;
       if (moment.lost) {
         said = machine.lost(moment.lost);
@@ -58,9 +62,9 @@ for (const { name, moments } of read("states")) {
         said = machine.defective(moment.defect, moment.at_s);
       } else {
         closeTo(machine.smoother.add(moment.probabilities, moment.at_s), smoothed);
-        said = machine.good(moment.answer, moment.at_s);
+        said = machine.good(moment.answer, moment.at_s, moment.meaning);
       }
-      assert.deepEqual(said, { state, hint });
+      assert.deepEqual(said, { state, hint, agrees: agrees ?? said.agrees });
     }
   });
 }

@@ -40,6 +40,8 @@ def test_a_json_line_holds_the_whole_decision(
         "repeated": 0,
         "temperature_c": None,
         "source": "a camera",
+        "headline": "nevus",
+        "nearest": None,
         "label": "nevus",
         "uncertain": False,
         "alert": None,

@@ -91,7 +91,7 @@ from dermedge.edge.states import State
 with record.RecordView(Path(sys.argv[1]), {}, 100) as view:
     for number in range(100):
         state = list(State)[number % 3]
-        view.show(FrameResult(state, str(number), None, None, None, None, FrameCounts(), None, None))
+        view.show(FrameResult(state, str(number), None, None, None, None, None, FrameCounts(), None, None))
         if number == 41:
             os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -63,9 +63,9 @@ def test_the_terminal_view_tells_label_probabilities_rate_age_drops_and_latency(
 def test_the_terminal_view_tells_what_is_uncertain_and_the_alert(
     columns: int, make_result: Callable[..., FrameResult], noted_classification: Classification
 ) -> None:
-    assert "uncertain, melanoma alert" in ESCAPES.sub(
-        "", render(make_result(classification=noted_classification), columns, 40)
-    )
+    noted = ESCAPES.sub("", render(make_result(classification=noted_classification), columns, 40))
+    assert "█ uncertain" in noted
+    assert "nearest: nevus  70%, melanoma alert" in noted
     plain = ESCAPES.sub("", render(make_result(), columns, 40))
     assert "uncertain" not in plain
     assert "alert" not in plain
@@ -135,7 +135,7 @@ def test_a_plain_line_and_a_json_line_tell_what_is_uncertain_and_the_alert(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = make_result(classification=noted_classification)
-    assert plain_line(result).startswith("frame 7  nevus  70%  uncertain, melanoma alert  29.5 fps")
+    assert plain_line(result).startswith("frame 7  uncertain; nearest: nevus  70%  melanoma alert  29.5 fps")
     with open_jsonlines() as view:
         view.show(result)
     values = json.loads(capsys.readouterr().out)

@@ -46,8 +46,7 @@ function showFigures(result) {
 function showHistory(history) {
   element("history").replaceChildren(...history.map((one) => {
     const row = make("tr");
-    const notes = [one.label, one.state === "uncertain" && one.label !== "uncertain" && "uncertain",
-      one.alert && `${one.alert} alert`].filter(Boolean);
+    const notes = [one.headline, one.alert && `${one.alert} alert`].filter(Boolean);
     row.append(make("td", new Date(one.at).toLocaleTimeString()), make("td", notes.join(", ")),
       make("td", percent(one.probability)));
     return row;
@@ -75,13 +74,13 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
   shownLinks = saved.join();
   element("heat").hidden = !hasHeatMap;
   if (!result) return;
-  const answered = ANSWERED.includes(result.state) && result.label;
+  const answered = ANSWERED.includes(result.state);
+  const share = result.nearest ? result.probabilities[result.nearest] : result.probability;
   const notes = [];
-  if (answered && result.uncertain && result.label !== "uncertain") notes.push("uncertain");
   if (answered && result.alert) notes.push(`${result.alert} alert`);
   if (result.set) notes.push("* not ruled out");
   if (result.hint) notes.push(result.hint);
-  element("title").textContent = answered ? `${result.label} ${percent(result.probability)}` : result.state;
+  element("title").textContent = answered ? `${result.headline} ${percent(share)}` : result.state;
   element("hint").textContent = notes.join(", ");
   showBars(result);
   showFigures(result);
