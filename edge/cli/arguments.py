@@ -11,6 +11,7 @@ from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
 __all__ = [
+    "AUTO_NORMALIZATION",
     "Parser",
     "add_foreign_options",
     "add_model_options",
@@ -24,6 +25,10 @@ __all__ = [
     "read_labels",
     "whole",
 ]
+
+
+# The normalization that is found by trying each on labelled photos.
+AUTO_NORMALIZATION = "auto"
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,27 +115,40 @@ def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> No
     add_runtime_options(parser, tune)
 
 
-def add_foreign_options(parser: argparse.ArgumentParser) -> None:
-    """--labels and --normalization, for files that were not made by dermedge."""
+def add_foreign_options(parser: argparse.ArgumentParser, finds_normalization: bool = False) -> None:
+    """--labels and --normalization, for files that were not made by dermedge.
+
+    Args:
+        finds_normalization: as in `add_normalization_option`.
+    """
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
         help="read the class names of a foreign .tflite from this text file, one per line",
     )
-    add_normalization_option(parser)
+    add_normalization_option(parser, finds_normalization)
 
 
-def add_normalization_option(parser: argparse.ArgumentParser) -> None:
-    """--normalization, for files that do not state how pixels are normalized."""
+def add_normalization_option(parser: argparse.ArgumentParser, finds: bool = False) -> None:
+    """--normalization, for files that do not state how pixels are normalized.
+
+    Args:
+        finds: whether the verb has labelled photos, on which `AUTO_NORMALIZATION` can try each.
+    """
     from dermedge.edge.model.normalization import FOREIGN  # needs numpy, which `dermedge doctor` may miss
 
     parser.add_argument(
         "--normalization",
-        choices=FOREIGN,
+        choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
         help="normalize pixels for a foreign .tflite in this way, in place of the way that its metadata states: "
         "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
-        "by its deviation, caffe subtracts the mean and puts blue first",
+        "by its deviation, caffe subtracts the mean and puts blue first"
+        + (
+            "; auto tries each on the photos, and takes the one that explains their labels best"
+            if finds
+            else ""
+        ),
     )
 
 

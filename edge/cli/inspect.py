@@ -134,7 +134,10 @@ def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str 
         return "uint8 takes pixels of 0 to 255 as they are"
     if dtype == "int8":
         return "not stated; int8 takes pixels less 128, unless --normalization says otherwise"
-    return f"not stated; give --normalization to run it: {', '.join(FOREIGN)}"
+    return (
+        f"not stated; give --normalization to run it: {', '.join(FOREIGN)}, or find it on labelled photos with "
+        "dermedge evaluate --normalization auto"
+    )
 
 
 def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:

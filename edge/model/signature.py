@@ -108,7 +108,8 @@ def find_normalization(
         return None
     raise OptionError(
         f"the input of '{path}' is {dtype.name}, and the file does not say how pixels are normalized. "
-        f"Give --normalization: {known}. `dermedge evaluate` on labelled photos shows which one is right"
+        f"Give --normalization: {known}. With labelled photos, find the right one by: "
+        f"dermedge evaluate '{path}' --data PHOTOS --normalization auto"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.cli.arguments import (
+    AUTO_NORMALIZATION,
     Parser,
     add_foreign_options,
     add_runtime_options,
@@ -21,11 +22,12 @@ from dermedge.edge.cli.arguments import (
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.train.cli.catalogue_options import add_labels_option
 from dermedge.train.data.catalogue import SPLITS
 from dermedge.train.data.layout import AUTO
-from dermedge.train.data.scoring import check_unlearned, labelled_photos
+from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
 from dermedge.train.fit.run_folder import STAGES, RunFolder
 from dermedge.train.progress import progress_line
 
@@ -72,7 +74,7 @@ def parser() -> Parser:
         metavar="CLASS",
         help="Name the class that must not be missed. Default: that of the model's alert, else melanoma.",
     )
-    add_foreign_options(made)
+    add_foreign_options(made, finds_normalization=True)
     add_runtime_options(made)
     return made
 
@@ -151,12 +153,23 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
         )
     if options.data.is_file() and options.labels_from != AUTO:
         raise OptionError("--labels-from goes with a folder of photos; a catalogue holds their labels")
+    return [stack.enter_context(_open_file(model, options)) for model in options.models]
+
+
+def _open_file(model: Path, options: argparse.Namespace) -> Classifier:
+    """Opens a .tflite; with ``--normalization auto`` after trying which one a foreign file expects."""
     labels = read_labels(options.labels)
-    return [
-        stack.enter_context(
-            Classifier(
-                model, labels, options.num_threads, options.runtime, normalization=options.normalization
-            )
-        )
-        for model in options.models
-    ]
+
+    def open_with(normalization: str | None) -> Classifier:
+        return Classifier(model, labels, options.num_threads, options.runtime, normalization=normalization)
+
+    if options.normalization != AUTO_NORMALIZATION:
+        return open_with(options.normalization)
+    if read_manifest(model):
+        return open_with(None)
+    from dermedge.train.evaluation.normalization import find_normalization
+
+    def photos_of(labels: Sequence[str]) -> list[LabelledPhoto]:
+        return labelled_photos(options.data, labels, options.split, options.labels_from)
+
+    return open_with(find_normalization(model, photos_of, open_with, print))

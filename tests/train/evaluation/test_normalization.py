@@ -1,0 +1,96 @@
+"""The normalization of a foreign .tflite is found by trying each on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import DataError
+from dermedge.edge.model.decision import softmax
+from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation.normalization import find_normalization
+
+# Blue first: the network, which takes the mean of each channel, was trained with "caffe", where blue comes first.
+COLOURS = {"blue": (200, 60, 60), "green": (60, 200, 60), "red": (60, 60, 200)}
+LABELS = tuple(COLOURS)
+
+
+class ChannelMeans:
+    """A network whose logits are the means of the three channels, as they arrive after normalization."""
+
+    labels = LABELS
+
+    def __init__(self, name: str) -> None:
+        self._normalize = NORMALIZATIONS[name]
+
+    def __enter__(self) -> ChannelMeans:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def predict(self, image_bgr: NDArray[np.uint8]) -> Any:
+        means = self._normalize(image_bgr[..., ::-1]).mean(axis=(0, 1)).tolist()
+        return SimpleNamespace(probabilities=softmax(means, 50))
+
+
+def find(photos_of: Callable[[Sequence[str]], list[LabelledPhoto]]) -> tuple[str, str]:
+    """The normalization that is found, and the table that is shown."""
+    said: list[str] = []
+    open_with: Any = ChannelMeans
+    return find_normalization(Path("foreign.tflite"), photos_of, open_with, said.append), "\n".join(said)
+
+
+def photos(folder: Path, labels: Sequence[str], swapped: bool = False) -> list[LabelledPhoto]:
+    """Eight photos of each colour; labelled at random, if they are swapped."""
+    made = []
+    for number in range(24):
+        index = number % 3
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), np.full((8, 8, 3), COLOURS[LABELS[index]], np.uint8))
+        label = int(np.random.default_rng(number).integers(3)) if swapped else index
+        name = labels[label]
+        made.append(
+            LabelledPhoto(path, label, Photo(str(path), path.name, "", path.name, name, name, "test"))
+        )
+    return made
+
+
+def test_the_one_that_explains_the_labels_is_chosen_and_shown(tmp_path: Path) -> None:
+    found, table = find(partial(photos, tmp_path))
+    assert found == "caffe"
+    assert "24 photos; chosen: --normalization caffe" in table
+    assert all(name in table for name in FOREIGN)
+
+
+def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="better than chance on these 24 photos; give --labels"):
+        find(partial(photos, tmp_path, swapped=True))
+
+
+def test_a_photo_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
+    def with_a_broken_one(labels: Sequence[str]) -> list[LabelledPhoto]:
+        made = photos(tmp_path, labels)
+        made[0].path.write_bytes(b"no photo")
+        return made
+
+    found, table = find(with_a_broken_one)
+    assert found == "caffe"
+    assert "23 photos" in table
+
+
+def test_among_equals_the_surest_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COLOURS, "blue", (60, 60, 200))
+    monkeypatch.setitem(COLOURS, "red", (200, 60, 60))
+    # the labels are now those of a network that takes red first, whatever the scale of its pixels
+    assert find(partial(photos, tmp_path))[0] == "pixels"

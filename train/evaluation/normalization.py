@@ -1,0 +1,116 @@
+"""Finds the normalization that a foreign .tflite expects: each is tried on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import DataError, PictureError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.normalization import FOREIGN
+from dermedge.edge.photos import read_picture
+from dermedge.edge.text_table import TextTable
+from dermedge.train.data.sampling import sample_evenly
+from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation.intervals import mean_score, share_score
+from dermedge.train.evaluation.metrics import Score
+
+__all__ = ["NormalizationTrial", "find_normalization"]
+
+# Enough to tell normalizations apart, and a few seconds on a device.
+_PHOTOS = 120
+
+
+@dataclass(frozen=True)
+class NormalizationTrial:
+    """How well a network explains labelled photos with one normalization.
+
+    Attributes:
+        name: of the normalization.
+        balanced_accuracy: mean recall of the classes that occur.
+        probability: mean probability of the right class.
+    """
+
+    name: str
+    balanced_accuracy: Score
+    probability: float
+
+
+def find_normalization(
+    path: Path,
+    photos_of: Callable[[Sequence[str]], list[LabelledPhoto]],
+    open_with: Callable[[str], Classifier],
+    say: Callable[[str], object],
+) -> str:
+    """The name of the normalization with which a network explains labelled photos best.
+
+    The one with the highest balanced accuracy is chosen; among equals, the one with the highest mean probability of the
+    right class.
+
+    Args:
+        path: of the .tflite.
+        photos_of: gives the labelled photos for the classes of the network, as `labelled_photos` does.
+        open_with: opens the file with the normalization of a name.
+        say: called with the lines of the table of trials.
+
+    Raises:
+        DataError: no normalization is better than chance on these photos, or none of them can be decoded.
+        ModelError, OptionError: the file cannot be run.
+    """
+    with open_with(FOREIGN[0]) as classifier:
+        labels = classifier.labels
+    photos = _decoded(sample_evenly(photos_of(labels), _PHOTOS))
+    if not photos:
+        raise DataError(f"none of the photos for '{path}' can be decoded")
+    trials = []
+    for name in FOREIGN:
+        with open_with(name) as classifier:
+            trials.append(_try(name, classifier, photos))
+    best = max(trials, key=lambda one: (one.balanced_accuracy.value, one.probability))
+    title = f"normalization of '{path}', tried on {len(photos)} photos; chosen: --normalization {best.name}"
+    say(_table(title, trials).to_text())
+    classes = len({photo.label_index for photo, _ in photos})
+    if not best.balanced_accuracy.low > 1 / classes:
+        raise DataError(
+            f"with no normalization is '{path}' better than chance on these {len(photos)} photos; give --labels "
+            "with the classes in the order of the outputs, or more photos"
+        )
+    return best.name
+
+
+def _decoded(photos: Sequence[LabelledPhoto]) -> list[tuple[LabelledPhoto, NDArray[np.uint8]]]:
+    """The photos that can be decoded, with their pixels: uint8 [h, w, 3], blue first."""
+    decoded = []
+    for photo in photos:
+        try:
+            decoded.append((photo, read_picture(photo.path)))
+        except PictureError:
+            continue  # the evaluation names it
+    return decoded
+
+
+def _try(
+    name: str, classifier: Classifier, photos: Sequence[tuple[LabelledPhoto, NDArray[np.uint8]]]
+) -> NormalizationTrial:
+    """Predicts all photos with one normalization."""
+    truth = np.array([photo.label_index for photo, _ in photos])
+    lesions = np.unique([photo.entry.group for photo, _ in photos], return_inverse=True)[1]
+    probabilities = np.array([classifier.predict(image).probabilities for _, image in photos])
+    right = probabilities.argmax(axis=1) == truth
+    recalls = [share_score(right, truth == index, lesions) for index in np.unique(truth)]
+    of_truth = probabilities[np.arange(len(truth)), truth]
+    return NormalizationTrial(name, mean_score(recalls), float(of_truth.mean()))
+
+
+def _table(title: str, trials: Sequence[NormalizationTrial]) -> TextTable:
+    rows = []
+    for one in trials:
+        score = one.balanced_accuracy
+        interval = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+        rows.append((one.name, interval, f"{one.probability:.3f}"))
+    head = ("normalization", "balanced accuracy", "probability of the right class")
+    return TextTable(title, head, tuple(rows))
