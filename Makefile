@@ -25,7 +25,7 @@ PYTHON_OF_TFLITE_RUNTIME := $(call find_python,3.11)
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 SECOND_PYTHON := $(call find_python,$(filter-out $(VERSION),$(TRAINING_PYTHONS)))
 
-ENVIRONMENTS = .venv .venv-second .venv-device .venv-tflite-runtime
+ENVIRONMENTS = .venv .venv-second .venv-device .venv-tflite-runtime .venv-docs
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
 # All tests of the product, the longest first; the phone app and the laboratory have targets of their own.
@@ -41,7 +41,7 @@ ARM64_TESTS = $(addprefix tests/edge/,model/test_shipped.py model/test_decision.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test test-fast test-full test-second-python test-device test-tflite-runtime test-phone test-lab \
-	test-arm64 lint size lock clean
+	test-arm64 lint docs size lock clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,10 @@ lint: .venv/installed  ## check style, types, and which folder imports which
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+docs: .venv-docs/installed  ## build the documentation as a site in build/docs; warnings are errors
+	.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo 'documentation: build/docs/index.html'
+
 size: .venv-device/installed  ## print the size of the device part on disk; fails above the limit
 	@.venv-device/bin/python -V
 	@size=$$(du -sm --exclude=.venv-device/tools .venv-device | cut -f1); \
@@ -103,6 +107,7 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,pyproject.toml --extra tflite-runtime,device-tflite-runtime,ai-edge-litert)
 	$(call lock,pyproject.toml --extra dev,dev)
 	$(call lock,pyproject.toml --extra test,test,numpy opencv-python-headless ai-edge-litert)
+	$(call lock,pyproject.toml --group docs,docs)
 	$(call lock,--group mediapipe,mediapipe)
 	$(call lock,--group onnxruntime,onnxruntime)
 	$(call lock,--group tensorflow,tensorflow)
@@ -143,6 +148,9 @@ endef
 
 .venv-tflite-runtime/locked: locks/device-tflite-runtime.txt
 	$(call environment,$(PYTHON_OF_TFLITE_RUNTIME),3.11)
+
+.venv-docs/locked: locks/docs.txt
+	$(call environment,$(PYTHON),$(TRAINING_PYTHONS))
 
 .venv-mediapipe/locked: locks/mediapipe.txt
 	$(call environment,$(PYTHON),$(TRAINING_PYTHONS))
