@@ -96,8 +96,9 @@ def _add_network_options(made: Parser) -> None:
         "--weights",
         nargs="+",
         metavar="WEIGHTS",
-        help="Start from imagenet, none, a weights file, or a finished run of any size. Of several finished runs with "
-        "the same --seed, start from the mean of their weights. Default: imagenet; none for cnn.",
+        help="Start from imagenet, none, a weights file, a .tflite of dermedge, a model that ships (dermedge-192 or "
+        "dermedge-128), or a finished run of any size. Of several finished runs with the same --seed, start from the "
+        "mean of their weights. Default: imagenet; none for cnn.",
     )
     group.add_argument(
         "--imgsz",
@@ -342,6 +343,7 @@ def _start_refit(
     start_network(config)
     guard.check()
     RunFolder(path).create(config, catalogue)
+    _keep_learned_before(path, config)
     return path
 
 
@@ -366,7 +368,22 @@ def _start(
         create_folds(path, config, catalogue, options.folds)
     else:
         RunFolder(path).create(config, catalogue)
+    _keep_learned_before(path, config)
     return path
+
+
+def _keep_learned_before(path: Path, config: Config) -> None:
+    """Keeps in a new run, or in its folds, which photos its parents have learned from."""
+    from dermedge.train.fit.parents import learned_before
+
+    learned = learned_before(config)
+    if learned is None:
+        print(
+            f"warning: which photos '{config.weights}' has learned from is not known; figures on photos that it knows "
+            "are too good"
+        )
+    for run in _runs(path):
+        run.keep_learned_before(learned or b"")
 
 
 def _check_before_reading(
@@ -375,6 +392,7 @@ def _check_before_reading(
     """Raises the errors that can be found before the photos are read, which takes a while."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.networks import NETWORKS, build_network
+    from dermedge.train.fit.tflite_weights import is_tflite, start_labels, take_tflite_weights
 
     if options.arch not in NETWORKS:
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
@@ -383,7 +401,11 @@ def _check_before_reading(
         raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
     for teacher in options.teacher or ():
         RunFolder(teacher).config()
-    build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
+    if is_tflite(weights):
+        labels = start_labels(weights)
+        take_tflite_weights(build_network(options.arch, options.imgsz, len(labels)), weights, labels)
+    else:
+        build_network(options.arch, options.imgsz, 2, NO_WEIGHTS if is_run(weights) else weights)
 
 
 def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:

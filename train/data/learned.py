@@ -18,7 +18,7 @@ from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo, content_digest
 from dermedge.train.data.photo_names import published_id
 
-__all__ = ["LEARNED_NAME", "count_learned", "learned_photos"]
+__all__ = ["LEARNED_NAME", "count_learned", "learned_photos", "merge_learned"]
 
 # The associated file of a model.
 LEARNED_NAME = "learned-photos.bin"
@@ -37,6 +37,12 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
     """
     keys = {_key(Path(photo.path), photo.digest) for photo in photos}
     return np.array(sorted(keys), _KEY).tobytes()
+
+
+def merge_learned(parts: Iterable[bytes]) -> bytes:
+    """The photos of several lists of `learned_photos` as one."""
+    merged = [np.frombuffer(part, _KEY) for part in parts if part]
+    return np.unique(np.concatenate(merged)).astype(_KEY).tobytes() if merged else b""
 
 
 def count_learned(learned: bytes, paths: Iterable[Path]) -> int:

@@ -19,7 +19,7 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import NONE_OF_THESE
-from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos
+from dermedge.train.data.learned import LEARNED_NAME, count_learned
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
@@ -245,6 +245,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
         DataError: the stage has no weights yet.
     """
     from dermedge.train.fit.batches import predict_logits
+    from dermedge.train.fit.parents import learned_by
     from dermedge.train.fit.run_networks import trained_network
 
     if stage not in STAGES:
@@ -263,7 +264,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
         1.0,
         {},
         {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
-        learned_photos(photo for photo in run.photos(moved_to) if photo.split == "train"),
+        learned_by(run, moved_to),
         logits,
         lambda frame: None,
     )

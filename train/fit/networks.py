@@ -98,7 +98,8 @@ def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.
 def _check_file(weights: str) -> None:
     if weights not in (NO_WEIGHTS, IMAGENET) and not Path(weights).is_file():
         raise OptionError(
-            f"--weights is '{weights}'. Known: imagenet, none, a weights file or the folder of a run"
+            f"--weights is '{weights}'. Known: imagenet, none, a weights file, a .tflite of dermedge or the "
+            "folder of a run"
         )
 
 

@@ -1,4 +1,4 @@
-"""The parents of a run: finished runs that teach it or whose weights it starts from.
+"""The parents of a run: finished runs that teach it, and runs or a .tflite whose weights it starts from.
 
 A parent that learned from a photo of the run's validation or test split would carry that split into the run, by its
 weights or by its answers. Such a parent is refused.
@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.model.associated import read_associated
+from dermedge.edge.model.shipped import model_path
 from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos, merge_learned
 from dermedge.train.fit.run_folder import Config, RunFolder
+from dermedge.train.fit.tflite_weights import is_tflite
 
-__all__ = ["check_parents"]
+__all__ = ["check_parents", "learned_before", "learned_by"]
 
 
 def check_parents(config: Config, photos: Sequence[Photo]) -> None:
@@ -23,6 +27,8 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
         OptionError: a parent has other classes or, to start from, another architecture, or is not trained yet.
         DataError: a parent learned from photos or lesions that the run is validated or tested on.
     """
+    if is_tflite(config.weights):
+        _check_tflite(config.weights, photos)
     for path in config.teachers:
         _check(path, "teacher", config, photos)
     for path in config.starts:
@@ -32,6 +38,41 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
             raise OptionError(
                 f"'{path}' is a run of {architecture}; no {config.architecture} can start with it"
             )
+
+
+def learned_before(config: Config) -> bytes | None:
+    """The photos that the parents of a run have learned from, as `learned_photos` packs them.
+
+    Returns:
+        None where a parent does not tell: a .tflite of an older dermedge.
+    """
+    runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
+    if not is_tflite(config.weights):
+        return merge_learned(runs)
+    learned = read_associated(model_path(config.weights), LEARNED_NAME)
+    return None if learned is None else merge_learned([*runs, learned])
+
+
+def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
+    """The photos that a run and its parents have learned from, as `learned_photos` packs them.
+
+    Args:
+        run: its folder.
+        moved_to: folders where its photos lie now.
+    """
+    own = learned_photos(photo for photo in run.photos(moved_to) if photo.split == "train")
+    return merge_learned([own, run.learned_before()])
+
+
+def _check_tflite(weights: str, photos: Sequence[Photo]) -> None:
+    learned = read_associated(model_path(weights), LEARNED_NAME)
+    held_out = [Path(photo.path) for photo in photos if photo.split != "train"]
+    shared = count_learned(learned, held_out) if learned else 0
+    if shared:
+        raise DataError(
+            f"'{weights}' has learned from {shared} photos that this run holds out; give the catalogue that it was "
+            "trained on with --data, beside the new photos"
+        )
 
 
 def _check(path: str, role: str, config: Config, photos: Sequence[Photo]) -> None:

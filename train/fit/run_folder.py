@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import DataError, StorageError
-from dermedge.edge.files import write_beside, write_text
+from dermedge.edge.files import write_beside, write_bytes, write_text
 from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, read_catalogue
 from dermedge.train.fit.recipe import Recipe, recipe_from_json
 
@@ -186,6 +186,19 @@ class RunFolder:
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         """The photos of the run; ``data`` as `dermedge.train.data.catalogue.read_catalogue` takes it."""
         return read_catalogue(self.catalogue_path, data)
+
+    def learned_before(self) -> bytes:
+        """The photos that the run's parents have learned from, as `dermedge.train.data.learned` packs them."""
+        return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
+
+    def keep_learned_before(self, learned: bytes) -> None:
+        """Keeps the photos that the run's parents have learned from; raises StorageError."""
+        if learned:
+            write_bytes(self._learned_before, learned)
+
+    @property
+    def _learned_before(self) -> Path:
+        return self.path / "learned-before.bin"
 
     def move_photos(self, data: Sequence[Path]) -> None:
         """Writes into the catalogue that the photos lie in other folders now.

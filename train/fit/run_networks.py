@@ -12,6 +12,7 @@ from dermedge.edge.files import write_beside
 from dermedge.train.fit.networks import build_network, freeze_batch_norms
 from dermedge.train.fit.quantize_aware import uncalibrated_twin
 from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder
+from dermedge.train.fit.tflite_weights import is_tflite, take_tflite_weights
 
 __all__ = ["save_weights", "start_network", "trained_network"]
 
@@ -22,12 +23,16 @@ def start_network(config: Config) -> keras.Model:
     Where it starts from several runs, it has the mean of their weights: Wortsman et al., "Model soups", 2022.
 
     Raises:
-        OptionError: it starts from a run of another size, which its fully connected layers do not fit.
+        OptionError: it starts from a run of another size, which its fully connected layers do not fit, or from a
+            .tflite of another architecture.
         DataError: the weights cannot be loaded.
         MissingExtra: the package that carries the ImageNet weights is not installed.
     """
-    weights = NO_WEIGHTS if config.starts else config.weights
+    from_tflite = is_tflite(config.weights)
+    weights = NO_WEIGHTS if config.starts or from_tflite else config.weights
     network = build_network(config.architecture, config.size, len(config.classes), weights)
+    if from_tflite:
+        take_tflite_weights(network, config.weights, config.classes)
     if config.freezes_batch_norms:
         freeze_batch_norms(network)
     if not config.starts:
