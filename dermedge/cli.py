@@ -56,6 +56,8 @@ PACKAGES = {
     "matplotlib": ("matplotlib", "benchmark"),
     "segno": ("segno", "phone"),
     "cryptography": ("cryptography", "phone"),
+    "imagesize": ("imagesize", "serve"),
+    "python_multipart": ("python-multipart", "serve"),
     "starlette": ("starlette", "serve"),
     "uvicorn": ("uvicorn", "serve"),
 }

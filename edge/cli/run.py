@@ -85,14 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         choice = tuned(options.model, runtime)
         num_threads, runtime = choice.num_threads, choice.runtime
     with (
-        Classifier(
-            options.model,
-            read_labels(options.labels),
-            num_threads,
-            runtime,
-            options.tta,
-            normalization=options.normalization,
-        ) as model,
+        _classifier(options, num_threads, runtime) as model,
         _open(options) as source,
     ):
         open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
@@ -117,6 +110,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failure else 0
 
 
+def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> Classifier:
+    return Classifier(
+        options.model,
+        read_labels(options.labels),
+        num_threads,
+        runtime,
+        options.tta,
+        normalization=options.normalization,
+    )
+
+
 def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:
     """The asked view, and beside it the web page, the recording, and systemd where it is there."""
     views: list[View] = []
@@ -130,9 +134,11 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
         session = {**facts, "runtime": model.runtime, "labels": model.labels, "settings": settings}
         views.append(RecordView(options.record, session, options.record_limit))
     if options.serve:
-        from dermedge.edge.views.web.server import WebView  # needs the extra serve
+        from dermedge.edge.views.web.photos import PhotoClassifier  # these need the extra serve
+        from dermedge.edge.views.web.server import WebView
 
-        web = WebView(options.serve, facts, model.has_heat_map)
+        beside = PhotoClassifier(partial(_classifier, options, 1, model.runtime), options.conf, options.sets)
+        web = WebView(options.serve, facts, model.has_heat_map, beside)
         print(f"serving {web.url}", file=sys.stderr, flush=True)
         if web.token and sys.stderr.isatty():
             _print_code(web.url)
@@ -290,8 +296,8 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help=f"serve a web page too, at {DEFAULT_ADDRESS} or the given address; other machines need the token "
-        "that is printed",
+        help=f"serve a web page and POST /predict too, at {DEFAULT_ADDRESS} or the given address; other machines need "
+        "the token that is printed",
     )
     parser.add_argument(
         "--save",

@@ -1,36 +1,22 @@
-"""The pages of the web server and who may see them; on Starlette.
-
-On the loopback everyone on this machine may, as long as the address in the browser is one of the loopback: a
-foreign name that resolves to it is refused, or any web site could read the page through it. Elsewhere a token
-is needed, once as ``?token=…``, which becomes a cookie, or as ``Authorization: Bearer …``. No page of another
-origin is let in, and ours load nothing from elsewhere.
-"""
+"""The pages of `dermedge run --serve`, and `POST /predict`; on Starlette."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import (
-    FileResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dermedge.edge.errors import StorageError
 from dermedge.edge.views.web.board import Board, EncodedFrame
-from dermedge.edge.views.web.places import Places
+from dermedge.edge.views.web.guard import Guard, require_own_script
+from dermedge.edge.views.web.photos import PhotoService
 
 __all__ = ["MOST_VIEWERS", "make_app"]
 
@@ -38,44 +24,23 @@ __all__ = ["MOST_VIEWERS", "make_app"]
 MOST_VIEWERS = 16
 
 _PAGE = Path(__file__).resolve().parent / "page"
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
-_COOKIE = "dermedge"
-# What the page's own script sends with a request that does something; other origins cannot.
-_OWN_HEADER = "x-dermedge"
+_FILES = {
+    "/": "index.html",
+    "/page.css": "page.css",
+    "/page.js": "page.js",
+    "/favicon.svg": "favicon.svg",
+    "/openapi.json": "openapi.json",
+}
 _POLL_S = 0.02
 _BOUNDARY = "frame"
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-
-_Answer = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(board: Board, token: str | None, places: Places) -> Starlette:
-    """The application: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, and ``/save`` by POST.
+def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
+    """The application.
 
-    Args:
-        token: what a viewer has to know; None for the loopback, where the name of the host must be its.
-        places: where a connection keeps its place when a request of it is let in.
+    GET: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, ``/openapi.json``. POST: ``/save``,
+    ``/predict``.
     """
-
-    def guarded(answer: _Answer) -> _Answer:
-        async def respond(request: Request) -> Response:
-            response = _refusal(request, token)
-            if response is None:
-                places.prove(request.client)
-                response = await answer(request)
-            response.headers.update(_HEADERS)
-            return response
-
-        return respond
 
     async def file(request: Request) -> Response:
         return FileResponse(_PAGE / _FILES[request.url.path])
@@ -93,21 +58,21 @@ def make_app(board: Board, token: str | None, places: Places) -> Starlette:
         text = "".join(f"{line}\n" for line in board.metrics())
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    routes = [Route(path, guarded(file)) for path in _FILES]
+    routes = [Route(path, guard.page(file)) for path in _FILES]
     routes += [
-        Route("/video.mjpg", guarded(video)),
-        Route("/state", guarded(state)),
-        Route("/metrics", guarded(metrics)),
-        Route("/save", guarded(partial(_save, board)), methods=["POST"]),
-        Route("/saved/{name}", guarded(partial(_saved, board))),
+        Route("/video.mjpg", guard.page(video)),
+        Route("/state", guard.page(state)),
+        Route("/metrics", guard.page(metrics)),
+        Route("/save", guard.page(partial(_save, board)), methods=["POST"]),
+        Route("/saved/{name}", guard.page(partial(_saved, board))),
+        Route("/predict", guard.service(photos.answer), methods=["POST"]),
     ]
     return Starlette(routes=routes)
 
 
 async def _save(board: Board, request: Request) -> Response:
     """Saves the newest result on the device, for the page's own script alone."""
-    if _OWN_HEADER not in request.headers:
-        return PlainTextResponse(f"the header {_OWN_HEADER} is missing", 403)
+    require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))
     except StorageError as error:
@@ -121,31 +86,6 @@ async def _saved(board: Board, request: Request) -> Response:
     if path is None or not path.is_file():
         return PlainTextResponse("there is no such image", 404)
     return FileResponse(path, media_type="image/png")
-
-
-def _refusal(request: Request, token: str | None) -> Response | None:
-    """Why a request is not answered, or None; a token in the address becomes a cookie."""
-    if token is None:
-        host = request.headers.get("host", "").lower()
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        return None if _is_loopback(name) else PlainTextResponse(f"'{host}' is not this machine", 403)
-    given = request.query_params.get("token")
-    if given is not None and _equal(given, token):
-        response = RedirectResponse(request.url.path, 303)
-        response.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
-        return response
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if _equal(request.cookies.get(_COOKIE, ""), token) or _equal(bearer, token):
-        return None
-    return PlainTextResponse("open the address that dermedge printed at its start, with its token", 401)
-
-
-def _is_loopback(name: str) -> bool:
-    """Whether a host in an address is this machine's loopback: ``localhost``, ``127.0.0.2``, ``[::1]``."""
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _wants_heat(request: Request) -> bool:
@@ -184,7 +124,3 @@ def _counting_viewer(board: Board) -> Iterator[None]:
         yield
     finally:
         board.count_viewer(-1)
-
-
-def _equal(given: str, token: str) -> bool:
-    return secrets.compare_digest(given.encode(), token.encode())

@@ -1,8 +1,9 @@
 """Places for the connections of the web server, so that nobody can keep its owner out.
 
 Who has a place is proved by a request that is answered: with the token where one is needed. A connection has
-`HEAD_TIMEOUT_S` for each request. Of connections that have proved nothing there are only so many, of one client and in
-all; another one takes the place of the oldest.
+`HEAD_TIMEOUT_S` for each request. One that has its place has `BODY_TIMEOUT_S`, since it may send a photo. Of
+connections that have proved nothing there are only so many, of one client and in all; another one takes the place of
+the oldest.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["HEAD_TIMEOUT_S", "MOST_OF_A_CLIENT", "MOST_UNPROVED", "PlacedProtocol", "Places"]
+__all__ = [
+    "BODY_TIMEOUT_S",
+    "HEAD_TIMEOUT_S",
+    "MOST_OF_A_CLIENT",
+    "MOST_UNPROVED",
+    "PlacedProtocol",
+    "Places",
+]
 
 HEAD_TIMEOUT_S = 5.0
+BODY_TIMEOUT_S = 60.0
 MOST_UNPROVED = 32
 MOST_OF_A_CLIENT = 16
 
@@ -42,6 +51,10 @@ class Places:
         """Notes that a request of this connection was let in; the connection keeps its place until it ends."""
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
+
+    def has_proved(self, client: _Client) -> bool:
+        """Whether a request of this connection was let in."""
+        return client not in self._unproved
 
     def leave(self, client: _Client) -> None:
         """Notes that a connection has ended."""
@@ -77,7 +90,15 @@ class PlacedProtocol(H11Protocol):
 
     def _start_deadline(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
+
+    def _expire(self) -> None:
+        """Ends the connection, or lets one that has its place go on sending."""
+        is_sending = self.conn.their_state is h11.SEND_BODY
+        if is_sending and self.client is not None and self._places.has_proved(self.client):
+            self._deadline = self.loop.call_later(BODY_TIMEOUT_S - HEAD_TIMEOUT_S, self.transport.abort)
+        else:
+            self.transport.abort()
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:

@@ -1,4 +1,4 @@
-"""The web server in a thread of its own, on Uvicorn, as a view of the loop."""
+"""The web server in a thread of its own, on Uvicorn, and the view of the loop that it serves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,19 @@ from types import TracebackType
 from urllib.parse import quote
 
 import uvicorn
+from starlette.applications import Starlette
 
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.results import FrameResult
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 from dermedge.edge.views.web.app import make_app
 from dermedge.edge.views.web.board import Board
+from dermedge.edge.views.web.guard import Guard
+from dermedge.edge.views.web.photos import PhotoClassifier, PhotoService
 from dermedge.edge.views.web.places import PlacedProtocol, Places
 
-__all__ = ["WebView", "parse_address"]
+__all__ = ["WebServer", "WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
 # systemd's LoadCredential= puts files into the folder of this variable.
@@ -36,37 +41,36 @@ _MAX_CONNECTIONS = 128
 _STOP_S = 2
 
 
-class WebView:
-    """Serves the results that it is shown, from entry to exit.
+class WebServer:
+    """Serves an application in a thread of its own, from entry to exit.
 
     Bound to another address than the loopback, it asks for a token: that of systemd's credential ``dermedge-token``,
     that of the environment variable DERMEDGE_TOKEN, or a new one at each start.
 
     Attributes:
         port: where it listens.
+        token: what a viewer has to know, or None.
         url: what to open in a browser, with the token. Of a server at all addresses, it has the one of this machine in
             its network, if it has one.
 
     Args:
         address: ``HOST:PORT``; the port 0 is any that is free.
-        facts: of the run, as `Board` takes them.
-        has_heat_map: as `Board` takes it.
+        make_app: makes the application of the guard that its routes go through.
 
     Raises:
         OptionError: the address cannot be bound, or the token is too short or cannot stand in an address.
     """
 
-    def __init__(self, address: str, facts: dict[str, str], has_heat_map: bool) -> None:
+    def __init__(self, address: str, make_app: Callable[[Guard], Starlette]) -> None:
         host, port = parse_address(address)
         self._socket = _bound(host, port)
         self.port = int(self._socket.getsockname()[1])
         self.token = None if _is_loopback(host) else _token()
         shown = _reachable(host, self._socket.family)
         self.url = f"http://{shown}:{self.port}/" + (f"?token={self.token}" if self.token else "")
-        self.board = Board(facts, Path(), has_heat_map)
         places = Places()
         config = uvicorn.Config(
-            make_app(self.board, self.token, places),
+            make_app(Guard(self.token, places)),
             http=partial(PlacedProtocol, places),  # type: ignore[arg-type]
             proxy_headers=False,
             log_config=None,
@@ -82,17 +86,54 @@ class WebView:
             target=self._server.run, args=([self._socket],), name="web", daemon=True
         )
 
-    def __enter__(self) -> WebView:
+    def __enter__(self) -> WebServer:
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.board.is_closed = True
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+class WebView:
+    """Serves the results that it is shown, and classifies the photos that are sent to it, from entry to exit.
+
+    Attributes:
+        port: as that of `WebServer`.
+        token: as that of `WebServer`.
+        url: as that of `WebServer`.
+
+    Args:
+        address: as that of `WebServer`.
+        facts: of the run, as `Board` takes them.
+        has_heat_map: as `Board` takes it.
+        photos: classifies the photos of `POST /predict`; closed at the exit. None uses the default model.
+
+    Raises:
+        OptionError: as `WebServer`.
+    """
+
+    def __init__(
+        self, address: str, facts: dict[str, str], has_heat_map: bool, photos: PhotoClassifier | None = None
+    ) -> None:
+        self.board = Board(facts, Path(), has_heat_map)
+        self._photos = photos or PhotoClassifier(Classifier)
+        self._server = WebServer(address, partial(make_app, self.board, PhotoService(self._photos)))
+        self.port, self.token, self.url = self._server.port, self._server.token, self._server.url
+
+    def __enter__(self) -> WebView:
+        self._server.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.board.is_closed = True
+        self._server.__exit__(kind, error, trace)
+        self._photos.close()
 
     def show(self, result: FrameResult) -> bool:
         self.board.put(result)
