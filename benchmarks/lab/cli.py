@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "growth": "measure how latency, size, training, audit and accuracy grow",
     "instructions": "count the arm64 instructions of an inference under emulation",
     "loop": "measure what the live loop costs beside the network, against its bars",
+    "mutants": "measure how many small mistakes in the code the tests notice",
     "official": "check the benchmark's latencies against LiteRT's own benchmark tool",
     "peers": "time the same model and frames in other runtimes, side by side",
     "phone": "time the phone app from frame to answer in a browser",

@@ -1,0 +1,320 @@
+"""How many small mistakes the tests notice: mutants of given files, each run against the tests that belong to it.
+
+python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
+
+Everything happens in a copy of the tree. The tests of a file are those that import it or, where none does, those that
+import a file that imports it. Survivors are mistakes that these tests let pass, or mutants that change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from dermedge.benchmarks.child import ROOT, run_program
+from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.mutation import Mutant, mutants_of
+from dermedge.edge.cli.arguments import positive_int, positive_number
+from dermedge.edge.errors import OptionError, ToolError
+from dermedge.edge.text_table import TextTable
+
+__all__ = ["Trial", "find_tests", "folder_table", "main", "sample_mutants", "try_mutants"]
+
+_PACKAGE = "dermedge"
+# A mutant may take this many times as long as the tests take without it.
+_SLOWER = 3.0
+_DEFAULT_COUNT, _DEFAULT_LIMIT_S = 60, 120.0
+# The exit status of pytest where no test is left to run.
+_NO_TESTS = 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the tests said of one mutant.
+
+    Attributes:
+        path: of the file, below the root of the tree.
+        mutant: of it.
+        survived: whether all tests passed.
+        tests: the files that were run.
+        secs: how long they took.
+    """
+
+    path: Path
+    mutant: Mutant
+    survived: bool
+    tests: tuple[Path, ...]
+    secs: float
+
+
+def main(argv: Sequence[str]) -> int:
+    """Samples mutants, runs their tests and prints what survived."""
+    options = _parse(argv)
+    files = _python_files(options.paths) if options.paths else _changed_files(options.since)
+    sampled = sample_mutants(ROOT, files, options.count, options.seed)
+    trials = []
+    with TemporaryDirectory(prefix="dermedge-mutants-") as folder:
+        tree = copy_tree(ROOT, Path(folder) / "tree")
+        for number, trial in enumerate(try_mutants(tree, sampled, options.timeout), 1):
+            trials.append(trial)
+            print(f"{number}/{len(sampled)} {_describe(trial)}", flush=True)
+    print()
+    print(folder_table(trials).to_text())
+    for trial in trials:
+        if trial.survived:
+            print(f"survived: {_describe(trial)}")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = experiment_parser("mutants", "Measure how many small mistakes in the code the tests notice.")
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="Mutate these files and folders. Default: the files that differ from --since.",
+    )
+    parser.add_argument(
+        "--since",
+        default="HEAD",
+        metavar="COMMIT",
+        help="Mutate the files that have changed since this commit. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--count",
+        type=positive_int,
+        default=_DEFAULT_COUNT,
+        metavar="N",
+        help="Try at most N mutants. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="Seed the sample. Default: %(default)s."
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_number,
+        default=_DEFAULT_LIMIT_S,
+        metavar="SECONDS",
+        help="Stop the tests of a mutant after this time, or after three times what they take without it if that is "
+        "longer. A mutant that is stopped counts as noticed. Default: %(default)s.",
+    )
+    return parser.parse_args(argv)
+
+
+def _python_files(paths: Sequence[Path]) -> list[Path]:
+    """The Python files at and below ``paths``, relative to the root."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise OptionError(f"'{path}' does not exist; give files or folders of this checkout")
+        whole = path.resolve()
+        if not whole.is_relative_to(ROOT):
+            raise OptionError(f"'{path}' is not in '{ROOT}'")
+        files = sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
+        found += [file.relative_to(ROOT) for file in files]
+    return found
+
+
+def _changed_files(commit: str) -> list[Path]:
+    listed = run_program(["git", "-C", ROOT, "diff", "--name-only", "--diff-filter=d", commit], "git").stdout
+    files = [
+        Path(line) for line in listed.splitlines() if line.endswith(".py") and not line.startswith("tests/")
+    ]
+    if not files:
+        raise OptionError(f"no Python file differs from {commit}; give files or folders, or another --since")
+    return files
+
+
+def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, Mutant]]:
+    """At most ``count`` mutants, each of a line of its own, and all such lines alike often.
+
+    Args:
+        root: of the tree.
+        files: relative to it.
+        count: of mutants.
+        seed: of the sample.
+
+    Raises:
+        OptionError: nothing in the files can be mutated.
+    """
+    lines: dict[tuple[Path, int], list[Mutant]] = defaultdict(list)
+    for path in files:
+        for mutant in mutants_of((root / path).read_text()):
+            lines[path, mutant.line].append(mutant)
+    if not lines:
+        raise OptionError(f"there is nothing to mutate in {', '.join(map(str, files)) or 'no file'}")
+    chance = random.Random(seed)
+    chosen = chance.sample(sorted(lines), min(count, len(lines)))
+    return [(path, chance.choice(lines[path, line])) for path, line in sorted(chosen)]
+
+
+def copy_tree(root: Path, target: Path) -> Path:
+    """Copies the files that git knows or would add, links as links."""
+    listed = run_program(
+        ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], "git"
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (root / name).is_symlink() or (root / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, target / name, follow_symlinks=False)
+    return target
+
+
+def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limit_s: float) -> Iterator[Trial]:
+    """Puts each mutant into the tree in turn, runs its tests, and takes it out again.
+
+    Args:
+        tree: a copy, which nobody else uses.
+        mutants: with the paths of their files below the tree.
+        limit_s: as ``--timeout``.
+
+    Raises:
+        ToolError: the tests fail without a mutant.
+    """
+    imports = _imports(tree)
+    unmutated_secs = cache(lambda tests: _secs_without_mutant(tree, tests))
+    for path, mutant in mutants:
+        tests = find_tests(_module(path), imports)
+        if not tests:
+            yield Trial(path, mutant, True, (), 0.0)
+            continue
+        limit = max(limit_s, _SLOWER * unmutated_secs(tests))
+        original = (tree / path).read_text()
+        (tree / path).write_text(mutant.source)
+        started = perf_counter()
+        try:
+            survived = _run_tests(tree, tests, limit) in (0, _NO_TESTS)
+        finally:
+            (tree / path).write_text(original)
+        yield Trial(path, mutant, survived, tests, perf_counter() - started)
+
+
+def _secs_without_mutant(tree: Path, tests: tuple[Path, ...]) -> float:
+    started = perf_counter()
+    status = _run_tests(tree, tests, None)
+    if status not in (0, _NO_TESTS):
+        names = " ".join(map(str, tests))
+        raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {names}")
+    return perf_counter() - started
+
+
+def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float | None) -> int:
+    """The exit status of pytest, without the tests that are marked slow; not 0 where it was stopped."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
+    # a mutant may sleep, wait or start processes: all of its group is stopped together
+    process = subprocess.Popen(
+        [*command, *map(str, tests)],
+        cwd=tree,
+        env=os.environ | _environment(tree),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGKILL
+    finally:
+        _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    """The tree is imported in place of the checkout; bytecode of a mutant is not kept."""
+    data = os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data"))
+    return {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "DERMEDGE_DATA": data}
+
+
+def find_tests(module: str, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
+    """The test files that import a module or, where none does, those that import what imports it, and so on.
+
+    Args:
+        module: its full name.
+        imports: file -> the modules that it imports.
+    """
+    near, seen = {module}, {module}
+    while near:
+        tests = sorted(
+            path for path, names in imports.items() if path.name.startswith("test_") and names & near
+        )
+        if tests:
+            return tuple(tests)
+        importers = {_module(path) for path, names in imports.items() if names & near}
+        near = importers - seen
+        seen |= near
+    return ()
+
+
+def _module(path: Path) -> str:
+    """The name that a file of the tree is imported by."""
+    parts = path.with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == _PACKAGE else (_PACKAGE, *parts))
+
+
+def _imports(tree: Path) -> dict[Path, set[str]]:
+    """File -> the modules of this project that it imports or names, of all Python files of the tree."""
+    found = {}
+    for path in sorted(tree.rglob("*.py")):
+        if not any(part.is_symlink() for part in (path, *path.parents)):
+            found[path.relative_to(tree)] = _named_modules(ast.parse(path.read_text()))
+    return found
+
+
+def _named_modules(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names |= {module, *(f"{module}.{alias.name}" for alias in aliases)}
+            case ast.Constant(value=str(text)) if text.startswith(f"{_PACKAGE}."):
+                # the target of a monkeypatch: the module and names in it
+                parts = text.split(".")
+                names |= {".".join(parts[:length]) for length in range(2, len(parts) + 1)}
+    return {name for name in names if name.startswith(f"{_PACKAGE}.")}
+
+
+def _describe(trial: Trial) -> str:
+    mutant = trial.mutant
+    verdict = "survived" if trial.survived else "noticed"
+    before, after = (" ".join(text.split()) for text in (mutant.before, mutant.after))
+    untested = "" if trial.tests else ", no test imports it"
+    return f"{verdict} {trial.path}:{mutant.line} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s{untested})"
+
+
+def folder_table(trials: Sequence[Trial]) -> TextTable:
+    """The share of mutants that survived, by folder and in all."""
+    by_folder: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_folder[trial.path.parent.as_posix()].append(trial)
+    rows = [(name, *_share(by_folder[name])) for name in sorted(by_folder)]
+    title = "Mutants that the tests did not notice"
+    return TextTable(title, ("folder", "mutants", "survived", "share"), (*rows, ("all", *_share(trials))))
+
+
+def _share(trials: Sequence[Trial]) -> tuple[str, str, str]:
+    survived = sum(trial.survived for trial in trials)
+    return str(len(trials)), str(survived), f"{survived / len(trials):.0%}"
