@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.manifest import ZIP_EPOCH
+from dermedge.edge.model.unpacking import ZIP_ERRORS, unpack
 
 __all__ = ["MOST_BYTES", "attach_file", "read_associated"]
 
@@ -31,15 +32,11 @@ def read_associated(path: Path | str, name: str) -> bytes | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(name).file_size > MOST_BYTES:
-                raise ModelError(
-                    f"'{name}' in '{path}' claims more than {MOST_BYTES // 1_000_000} MB; copy it again"
-                )
-            return archive.read(name)
+            return unpack(archive, name, path, MOST_BYTES)
     except KeyError:
         return None
-    except zipfile.BadZipFile as error:
-        if "not a zip file" in str(error):
+    except ZIP_ERRORS as error:
+        if not zipfile.is_zipfile(path):
             return None
         raise ModelError(f"'{name}' in '{path}' is damaged ({error}); copy it again") from error
     except OSError as error:

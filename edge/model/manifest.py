@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import lzma
 import re
-import struct
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.tensors import describe_inputs_and_outputs
+from dermedge.edge.model.unpacking import ZIP_ERRORS, unpack
 from dermedge.edge.preprocess import PREPROCESSING
 
 __all__ = [
@@ -57,16 +55,6 @@ _TYPES: dict[str, Any] = {
 }
 # A fixed stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# What zipfile raises for a damaged zip, for packing or encryption that it does not know, and for wrong text.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    EOFError,
-    RuntimeError,
-    UnicodeDecodeError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-)
 # The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 _BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
@@ -217,7 +205,7 @@ def strip(model: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]
-    except _ZIP_ERRORS:
+    except ZIP_ERRORS:
         return model
 
 
@@ -253,10 +241,10 @@ def read_manifest(path: Path | str) -> Manifest | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            text = _unpack(archive, _MANIFEST_NAME, path).decode()
+            text = unpack(archive, _MANIFEST_NAME, path, _MAX_UNPACKED_BYTES).decode()
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
-    except (KeyError, *_ZIP_ERRORS) as error:
+    except (KeyError, *ZIP_ERRORS) as error:
         # without its manifest a file would answer without thresholds, by the numbers of its classes
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
@@ -305,19 +293,9 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
             if not names:
                 return None
             name = LABELS_NAME if LABELS_NAME in names else names[0]
-            return tuple(_unpack(archive, name, path).decode().splitlines())
-    except (*_ZIP_ERRORS, OSError):
+            return tuple(unpack(archive, name, path, _MAX_UNPACKED_BYTES).decode().splitlines())
+    except (*ZIP_ERRORS, OSError):
         return None
-
-
-def _unpack(archive: zipfile.ZipFile, name: str, path: Path | str) -> bytes:
-    """A file of a zip, if it is not too large: zipfile unpacks no more than the size that the zip states."""
-    size = archive.getinfo(name).file_size
-    if size > _MAX_UNPACKED_BYTES:
-        raise ModelError(
-            f"'{name}' in '{path}' would unpack to {size:,} bytes; more than {_MAX_UNPACKED_BYTES:,} are not read"
-        )
-    return archive.read(name)
 
 
 def digest(path: Path | str) -> str:
