@@ -36,6 +36,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.flatbuffer import tflite_schema
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.printable import printable
 
 __all__ = ["main"]
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:  # results that took minutes are printed even if they cannot be written
         print(to_json(report) if arguments.json else to_text(report))
     for error in report.unreadable:
-        print(f"dermedge: error: {error}", file=sys.stderr)
+        print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
     return 2 if report.unreadable else 0
 
 

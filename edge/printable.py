@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+import json
+from typing import Any
+
+__all__ = ["printable", "printable_json", "printable_lines"]
 
 
 def printable(text: str) -> str:
@@ -13,5 +16,21 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, whose ends stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(value: Any) -> str:
+    """JSON in one line, whose control and format characters are written out as JSON does it, as in ``\\u009b``."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped_in_json, text))
+
+
 def _escaped(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _escaped_in_json(character: str) -> str:
+    """Such characters are found within strings alone, where JSON may write any character by its number."""
+    return character if character.isprintable() else json.dumps(character)[1:-1]

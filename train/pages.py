@@ -12,6 +12,10 @@ import jinja2
 from dermedge import DISCLAIMER, __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
+# No page may hold these; written out, they show where a label or the name of a file has them.
+_CONTROL_CODES = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
+}
 
 
 def now() -> str:
@@ -36,7 +40,7 @@ def render(
     templates: Path = TEMPLATES,
     **values: Any,
 ) -> str:
-    """A page of ``templates``, which is also given ``version``, ``created`` and ``disclaimer``.
+    """A page of ``templates`` without control codes, which is also given ``version``, ``created`` and ``disclaimer``.
 
     Raises:
         jinja2.UndefinedError: the template names a value that was not given.
@@ -50,4 +54,5 @@ def render(
     )
     environment.filters |= filters or {}
     page = environment.get_template(template)
-    return page.render(version=__version__, created=now(), disclaimer=DISCLAIMER, **values)
+    text = page.render(version=__version__, created=now(), disclaimer=DISCLAIMER, **values)
+    return text.translate(_CONTROL_CODES)

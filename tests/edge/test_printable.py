@@ -1,8 +1,10 @@
 """No escape code reaches a terminal."""
 
+import json
+
 import pytest
 
-from dermedge.edge.printable import printable
+from dermedge.edge.printable import printable, printable_json, printable_lines
 from dermedge.edge.text_table import aligned_lines
 
 
@@ -29,3 +31,15 @@ def test_control_characters_are_written_out(text: str, shown: str) -> None:
 
 def test_tables_are_printable() -> None:
     assert all(line.isprintable() for line in aligned_lines([("a\x1b[2J", "1"), ("b", "\x9b3")]))
+
+
+def test_the_ends_of_lines_stay() -> None:
+    assert printable_lines("a\x1b[2J\nb\r\n") == "a\\x1b[2J\nb\\r\n"
+
+
+def test_json_reads_back_and_is_printable() -> None:
+    value = {"path": "\x1b[2J\x9b31m\u202e黑.jpg", "label": "\U000e0001\udcff", "n": [1, None]}
+    text = printable_json(value)
+    assert text.isprintable()
+    assert "黑" in text
+    assert json.loads(text) == value

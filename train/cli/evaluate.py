@@ -24,6 +24,7 @@ from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.printable import printable
 from dermedge.train.cli.catalogue_options import add_labels_option
 from dermedge.train.data.catalogue import SPLITS
 from dermedge.train.data.layout import AUTO
@@ -109,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
         written = save(evaluation, options.output, shlex.join(["dermedge", "evaluate", *argv]))
         print(f"\nwritten: {', '.join(repr(str(path)) for path in written)}")
     for error in evaluation.unreadable:
-        print(f"dermedge: error: {error}", file=sys.stderr)
+        print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
     return 2 if evaluation.unreadable else 0
 
 

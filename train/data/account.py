@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from dermedge.edge.printable import printable
 from dermedge.train.data.counts import plural
 from dermedge.train.data.diagnoses import diagnosis_of
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
@@ -31,7 +32,7 @@ def account_lines(
         spellings: name of a folder -> the one spelling that stands for it.
         group_folders_count: whether folders below the classes are groups.
     """
-    return (
+    lines = (
         *_set_lines(files),
         *_folder_lines(files),
         *_spelling_lines(spellings),
@@ -41,6 +42,7 @@ def account_lines(
         *_part_lines(files),
         *_people_lines(files),
     )
+    return tuple(map(printable, lines))
 
 
 def some_of(names: Collection[str]) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dermedge.edge.files import write_beside
+from dermedge.edge.printable import printable
 from dermedge.train.evaluation.metrics import Bin, Floats, Score
 
 STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
@@ -31,6 +32,7 @@ SVG_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": INK,
+    "text.parse_math": False,  # names of classes may hold dollar signs
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.facecolor": "none",
@@ -130,7 +132,7 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
         for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
-            axes.plot(x, y, color=colour, linewidth=1.4, label=name)
+            axes.plot(x, y, color=colour, linewidth=1.4, label=printable(name))
             axes.scatter(
                 x, y, [12 + 400 * one.photos / photos for one in bins], colour, alpha=0.55, linewidths=0
             )
@@ -151,7 +153,7 @@ def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]
             axes.hlines(
                 y, [s.low for s in scores], [s.high for s in scores], color=colour, linewidth=1.4, alpha=0.6
             )
-            axes.plot([s.value for s in scores], y, "o", color=colour, markersize=4, label=name)
+            axes.plot([s.value for s in scores], y, "o", color=colour, markersize=4, label=printable(name))
         axes.set_yticks(range(len(rows)), rows, fontsize=8)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("change of balanced accuracy")
@@ -177,7 +179,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
             color=EMPHASIS if curve.emphasised else LINE_COLOURS[place % len(LINE_COLOURS)],
             linewidth=2.4 if curve.emphasised else 1.2,
             zorder=3 if curve.emphasised else 2,
-            label=curve.name,
+            label=printable(curve.name),
         )
 
 

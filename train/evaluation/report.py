@@ -13,6 +13,7 @@ import numpy as np
 
 from dermedge import DISCLAIMER
 from dermedge.edge.files import write_text
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation import plots
@@ -221,7 +222,7 @@ def to_text(evaluation: Evaluation) -> str:
     blocks += [_comparison_text(one) for one in evaluation.comparisons]
     if evaluation.strains:
         blocks.append(_stress_text(evaluation))
-    return "\n\n".join([*blocks, DISCLAIMER])
+    return printable_lines("\n\n".join([*blocks, DISCLAIMER]))
 
 
 def _row(name: str, width: int, cells: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import cv2
 from dermedge import DISCLAIMER
 from dermedge.edge.errors import PictureError
 from dermedge.edge.photos import read_picture
+from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.audit.findings import SEVERITIES, AuditFinding
 from dermedge.train.data.audit.run import Audit
@@ -49,7 +50,7 @@ def to_text(audit: Audit) -> str:
             number += 1
             blocks.append(_finding_text(number, finding, audit))
     blocks.append(f"{summary(audit)}. {DISCLAIMER}")
-    return "\n\n".join(blocks)
+    return printable_lines("\n\n".join(blocks))
 
 
 def summary(audit: Audit) -> str:
