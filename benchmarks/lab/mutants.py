@@ -32,14 +32,29 @@ from dermedge.edge.cli.arguments import positive_int, positive_number
 from dermedge.edge.errors import OptionError, ToolError
 from dermedge.edge.text_table import TextTable
 
-__all__ = ["Trial", "find_tests", "folder_table", "main", "sample_mutants", "try_mutants"]
+__all__ = ["Limits", "Trial", "find_tests", "folder_table", "main", "sample_mutants", "try_mutants"]
 
 _PACKAGE = "dermedge"
 # A mutant may take this many times as long as the tests take without it.
 _SLOWER = 3.0
-_DEFAULT_COUNT, _DEFAULT_LIMIT_S = 60, 120.0
+_DEFAULT_COUNT = 60
 # The exit status of pytest where no test is left to run.
 _NO_TESTS = 5
+# That of tests which ran out of time.
+_STOPPED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long tests may take.
+
+    Attributes:
+        mutant_s: seconds of all tests of a mutant; three times what they take without it if that is longer.
+        test_file_s: seconds of one test file without a mutant; slower ones are left out where there are others.
+    """
+
+    mutant_s: float = 120.0
+    test_file_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Trial:
         path: of the file, below the root of the tree.
         mutant: of it.
         survived: whether all tests passed.
-        tests: the files that were run.
+        tests: the files that were run, the fastest first.
         secs: how long they took.
     """
 
@@ -69,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
     trials = []
     with TemporaryDirectory(prefix="dermedge-mutants-") as folder:
         tree = copy_tree(ROOT, Path(folder) / "tree")
-        for number, trial in enumerate(try_mutants(tree, sampled, options.timeout), 1):
+        limits = Limits(options.timeout, options.longest)
+        for number, trial in enumerate(try_mutants(tree, sampled, limits), 1):
             trials.append(trial)
             print(f"{number}/{len(sampled)} {_describe(trial)}", flush=True)
     print()
@@ -108,10 +124,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--timeout",
         type=positive_number,
-        default=_DEFAULT_LIMIT_S,
+        default=Limits.mutant_s,
         metavar="SECONDS",
         help="Stop the tests of a mutant after this time, or after three times what they take without it if that is "
         "longer. A mutant that is stopped counts as noticed. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--longest",
+        type=positive_number,
+        default=Limits.test_file_s,
+        metavar="SECONDS",
+        help="Leave out test files that take longer than this without a mutant, where a file has others. "
+        "Default: %(default)s.",
     )
     return parser.parse_args(argv)
 
@@ -175,25 +199,26 @@ def copy_tree(root: Path, target: Path) -> Path:
     return target
 
 
-def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limit_s: float) -> Iterator[Trial]:
+def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limits) -> Iterator[Trial]:
     """Puts each mutant into the tree in turn, runs its tests, and takes it out again.
 
     Args:
         tree: a copy, which nobody else uses.
         mutants: with the paths of their files below the tree.
-        limit_s: as ``--timeout``.
+        limits: how long tests may take.
 
     Raises:
         ToolError: the tests fail without a mutant.
     """
     imports = _imports(tree)
-    unmutated_secs = cache(lambda tests: _secs_without_mutant(tree, tests))
+    secs_of = cache(lambda test: _secs_without_mutant(tree, test, limits.test_file_s))
     for path, mutant in mutants:
-        tests = find_tests(_module(path), imports)
+        tests = tuple(sorted(find_tests(_module(path), imports), key=secs_of))
+        tests = tests[:1] + tuple(test for test in tests[1:] if secs_of(test) <= limits.test_file_s)
         if not tests:
             yield Trial(path, mutant, True, (), 0.0)
             continue
-        limit = max(limit_s, _SLOWER * unmutated_secs(tests))
+        limit = max(limits.mutant_s, _SLOWER * sum(map(secs_of, tests)))
         original = (tree / path).read_text()
         (tree / path).write_text(mutant.source)
         started = perf_counter()
@@ -204,17 +229,17 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limit_s: flo
         yield Trial(path, mutant, survived, tests, perf_counter() - started)
 
 
-def _secs_without_mutant(tree: Path, tests: tuple[Path, ...]) -> float:
+def _secs_without_mutant(tree: Path, test: Path, longest_s: float) -> float:
+    """The seconds that a test file takes; somewhat more than ``longest_s`` where it takes longer."""
     started = perf_counter()
-    status = _run_tests(tree, tests, None)
-    if status not in (0, _NO_TESTS):
-        names = " ".join(map(str, tests))
-        raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {names}")
+    status = _run_tests(tree, [test], longest_s)
+    if status not in (0, _NO_TESTS, _STOPPED):
+        raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {test}")
     return perf_counter() - started
 
 
-def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float | None) -> int:
-    """The exit status of pytest, without the tests that are marked slow; not 0 where it was stopped."""
+def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float) -> int:
+    """The exit status of pytest, without the tests that are marked slow, or `_STOPPED`."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
     # a mutant may sleep, wait or start processes: all of its group is stopped together
     process = subprocess.Popen(
@@ -229,7 +254,7 @@ def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float | None) -> int:
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        return -signal.SIGKILL
+        return _STOPPED
     finally:
         _kill_group(process)
 

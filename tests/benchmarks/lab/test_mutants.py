@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.benchmarks.lab.mutants import (
+    Limits,
     copy_tree,
     find_tests,
     folder_table,
@@ -121,7 +122,7 @@ def test_in_a_copy_a_mistake_that_no_test_holds_survives(project: Path, tmp_path
     mutants = {(one.before, one.after): one for one in mutants_of(LAW)}
     noticed = mutants["part / whole", "(part) * (whole)"]
     survivor = mutants["1.0", "1.1"]
-    first, second = try_mutants(tree, [(law, noticed), (law, survivor)], 60)
+    first, second = try_mutants(tree, [(law, noticed), (law, survivor)], Limits())
     assert (first.survived, second.survived) == (False, True)
     assert first.tests == second.tests == (Path("tests/test_law.py"),)
     assert (tree / law).read_text() == (project / law).read_text() == LAW
@@ -143,14 +144,14 @@ def test_a_mutant_that_never_ends_is_stopped_and_counts_as_noticed(
     [endless] = [
         one for one in mutants_of((project / "train" / "law.py").read_text()) if one.after == "part < whole"
     ]
-    [trial] = try_mutants(project, [(Path("train/law.py"), endless)], 0.1)
+    [trial] = try_mutants(project, [(Path("train/law.py"), endless)], Limits(mutant_s=0.1))
     assert not trial.survived
 
 
 def test_tests_that_fail_by_themselves_are_told(project: Path) -> None:
     (project / "tests" / "test_law.py").write_text(TEST.replace("0.5", "0.6"))
     with pytest.raises(ToolError, match=r"fail without a mutant.*test_law"):
-        next(try_mutants(project, sample_mutants(project, [Path("train/law.py")], 1, 0), 60))
+        next(try_mutants(project, sample_mutants(project, [Path("train/law.py")], 1, 0), Limits()))
 
 
 def test_a_sample_is_the_same_each_time_and_has_a_line_once(project: Path) -> None:
