@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -34,7 +35,7 @@ from dermedge.edge.photos import WRITTEN_SUFFIXES, encode_image
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.printable import printable
 from dermedge.edge.results import FrameResult
-from dermedge.edge.sources.frame import FrameSource
+from dermedge.edge.sources.frame import Delivery, FrameSource
 from dermedge.edge.sources.framing import FLIPS
 from dermedge.edge.sources.open import KNOWN, open_source
 from dermedge.edge.sources.redact import without_secrets
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _classifier(options, num_threads, runtime) as model,
         _open(options) as source,
     ):
+        _print_delivery(source.delivery(), options)
         open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
         session = Session(model.manifest.none_label if model.manifest else None)
         failure = ""
@@ -95,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with (
                 _signals_end(),
                 Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
-                _open_views(open_view, options, model) as view,
+                _open_views(open_view, options, model, source.delivery()) as view,
             ):
                 _watch(results, view, session, options.max_frames, options.max_secs)
         except SourceError as error:
@@ -104,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # the answers before it stand
             failure = str(error)
         finally:
+            session.delivery = source.delivery()
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     if failure:
         print(f"dermedge: error: {printable(str(failure))}", file=sys.stderr)
@@ -121,7 +124,9 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
     )
 
 
-def _open_views(open_view: Callable[[], View], options: argparse.Namespace, model: Classifier) -> View:
+def _open_views(
+    open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
+) -> View:
     """The asked view, and beside it the web page, the recording, and systemd where it is there."""
     views: list[View] = []
     facts = {
@@ -131,7 +136,13 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
     }
     if options.record:
         settings = {**vars(options), "source": facts["source"], "num_threads": model.num_threads}
-        session = {**facts, "runtime": model.runtime, "labels": model.labels, "settings": settings}
+        session = {
+            **facts,
+            "camera": asdict(delivery) if delivery else None,
+            "runtime": model.runtime,
+            "labels": model.labels,
+            "settings": settings,
+        }
         views.append(RecordView(options.record, session, options.record_limit))
     if options.serve:
         from dermedge.edge.views.web.photos import PhotoClassifier  # these need the extra serve
@@ -146,6 +157,22 @@ def _open_views(open_view: Callable[[], View], options: argparse.Namespace, mode
     if is_service():
         views.append(ServiceView())
     return Several([*views, open_view()])
+
+
+def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> None:
+    """Prints what a camera delivers, and what it was asked for where that differs."""
+    if delivery is None:
+        return
+    asked = [
+        (options.width, delivery.width, "--width"),
+        (options.height, delivery.height, "--height"),
+        (options.fps, delivery.fps, "--fps"),
+        (options.pixel_format, delivery.pixel_format, "--pixel-format"),
+    ]
+    refused = ", ".join(f"{name} {value}" for value, got, name in asked if value is not None and value != got)
+    print(
+        f"'{options.source}' delivers {delivery}{refused and f'; not as asked: {refused}'}", file=sys.stderr
+    )
 
 
 def _print_code(url: str) -> None:
@@ -192,6 +219,7 @@ def _open(options: argparse.Namespace) -> FrameSource:
         focus=options.focus,
         lock_exposure=options.lock_exposure,
         lock_white_balance=options.lock_white_balance,
+        pixel_format=options.pixel_format,
         realtime=options.realtime,
         flip=options.flip,
         zoom=options.zoom,
@@ -260,6 +288,13 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         help="lock a camera's white balance one second after its start",
     )
     parser.add_argument(
+        "--pixel-format",
+        type=_fourcc,
+        metavar="FOURCC",
+        help="ask a V4L2 camera for frames in this format; with MJPG, USB cameras deliver large frames several times "
+        "as fast as with YUYV",
+    )
+    parser.add_argument(
         "--realtime", action="store_true", help="play a video at its own speed, as a camera would"
     )
     parser.add_argument("--flip", choices=tuple(FLIPS), help="flip each frame of any source")
@@ -323,6 +358,13 @@ def _focus(text: str) -> str | float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number of 0 or more")
     return value
+
+
+def _fourcc(text: str) -> str:
+    """An argparse type: the name of a format of pixels, of up to four characters."""
+    if not (1 <= len(text) <= 4 and text.isascii() and text.isalnum()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a format of four characters such as MJPG or YUYV")
+    return text.upper()
 
 
 def _zoom(text: str) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
+from dermedge.edge.sources.frame import Delivery
 from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "summary"]
@@ -27,6 +28,7 @@ class Session:
         last_s: `time.monotonic` seconds of the newest classification.
         best: the classification with the most probable lesion.
         last: the newest classification.
+        delivery: what the camera has said that it delivers, if the source is one.
         splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
     """
 
@@ -36,6 +38,7 @@ class Session:
     last_s: float = 0.0
     best: Classification | None = None
     last: Classification | None = None
+    delivery: Delivery | None = None
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:
@@ -71,7 +74,7 @@ class Session:
 def summary(session: Session) -> str:
     """The run in three lines: counts and rate, the median latency of each step, the last answer.
 
-    Without any classification it is one line, and without any frame it is empty.
+    A camera is a line of its own. Without any classification it is one line, and without any frame it is empty.
     """
     last = session.last
     if last is None:
@@ -90,6 +93,7 @@ def summary(session: Session) -> str:
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
         f"last: {answer_line(last)}{notes and f', {notes}'}{chosen}"
+        f"{chr(10) + f'camera: {session.delivery}' if session.delivery else ''}"
     )
 
 

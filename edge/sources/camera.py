@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -13,16 +14,18 @@ import cv2
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, as_bgr, open_capture
-from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.frame import Delivery, Frame, FrameSource, live_frame
 from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.repeats import equals_last
+from dermedge.edge.sources.video_devices import CameraIdentity, device_path, find_again, identified, identify
 
 __all__ = [
     "SETTLE_S",
+    "CameraCapture",
     "CameraMode",
+    "CameraOpener",
     "LiveCapture",
     "StreamCapture",
-    "open_camera",
     "open_stream",
 ]
 
@@ -53,6 +56,8 @@ class CameraMode:
             driver's steps for V4L2.
         lock_exposure: whether exposure and gain stay fixed from `SETTLE_S` after the start.
         lock_white_balance: whether the white balance does.
+        pixel_format: the FOURCC of the format that frames are coded in on their way from a V4L2 camera, such as
+            ``MJPG``, in which most USB cameras deliver large frames several times as fast.
     """
 
     width: int | None = None
@@ -61,35 +66,30 @@ class CameraMode:
     focus: str | float | None = None
     lock_exposure: bool = False
     lock_white_balance: bool = False
+    pixel_format: str | None = None
 
 
 class LiveCapture(FrameSource):
-    """A camera or network stream that OpenCV reads.
+    """A camera, network stream or pipeline that OpenCV reads.
 
     Args:
         name: the source's name in errors and frames.
         capture: a ``cv2.VideoCapture``, or an object with the same methods.
         check: what the user should check if it has not opened.
-        mode: the settings to ask for.
 
     Raises:
-        SourceError: it cannot be opened, or refuses the mode.
+        SourceError: it cannot be opened.
     """
 
     is_live = True
 
-    def __init__(self, name: str, capture: Any, check: str, mode: CameraMode = CameraMode()) -> None:
+    def __init__(self, name: str, capture: Any, check: str) -> None:
         self._name = name
         self._number = 0
         self._capture = capture
         if not capture.isOpened():
             capture.release()
             raise SourceError(f"cannot open '{name}': {check}")
-        try:
-            self._apply(mode)
-        except SourceError:
-            self._capture.release()
-            raise
 
     def read(self) -> Frame | None:
         image = self._image()
@@ -106,7 +106,44 @@ class LiveCapture(FrameSource):
         delivered, image = self._capture.read()
         return image if delivered else None
 
+
+class CameraCapture(LiveCapture):
+    """A camera that OpenCV reads.
+
+    Args:
+        mode: the settings to ask for; the others are those of `LiveCapture`.
+
+    Raises:
+        SourceError: it cannot be opened, or refuses the mode.
+    """
+
+    def __init__(self, name: str, capture: Any, check: str, mode: CameraMode) -> None:
+        super().__init__(name, capture, check)
+        try:
+            self._apply(mode)
+        except SourceError:
+            self.close()
+            raise
+        # asked now, because later another thread is in `read`
+        self._delivery = self._read_back()
+
+    def delivery(self) -> Delivery | None:
+        return self._delivery
+
+    def _read_back(self) -> Delivery:
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        return Delivery(
+            width=int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            height=int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            fps=fps if math.isfinite(fps) and fps > 0 else None,
+            pixel_format=_text_of_fourcc(int(self._capture.get(cv2.CAP_PROP_FOURCC))),
+        )
+
     def _apply(self, mode: CameraMode) -> None:
+        if mode.pixel_format is not None:
+            # first, because sizes and rates depend on it
+            code = cv2.VideoWriter.fourcc(*mode.pixel_format.ljust(4))
+            self._set(cv2.CAP_PROP_FOURCC, code, f"--pixel-format {mode.pixel_format}")
         for key, value, option in (
             (cv2.CAP_PROP_FRAME_WIDTH, mode.width, "--width"),
             (cv2.CAP_PROP_FRAME_HEIGHT, mode.height, "--height"),
@@ -206,12 +243,45 @@ class StreamCapture(LiveCapture):
         )
 
 
-def open_camera(spec: str, mode: CameraMode) -> FrameSource:
-    """A camera by its index or its path ``/dev/videoN``; raises SourceError."""
-    index = re.sub(r"^/dev/video", "", spec)
-    # CAP_ANY would try every back-end in turn and hold the last one's message
-    backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
-    return LiveCapture(spec, open_capture(int(index), backend), f"{_CHECK_CAMERA} {_cameras()}", mode)
+class CameraOpener:
+    """Opens a camera at each call, and the same one again where its number has changed meanwhile.
+
+    Args:
+        spec: an index, a path ``/dev/videoN``, or a link to one, which is followed at each call.
+        mode: the settings to ask for.
+    """
+
+    def __init__(self, spec: str, mode: CameraMode) -> None:
+        self._spec = spec
+        self._mode = mode
+        self._identity: CameraIdentity | None = None
+        self._others: frozenset[str] = frozenset()
+
+    def __call__(self) -> FrameSource:
+        """The open camera; raises SourceError."""
+        node = self._find()
+        number = re.fullmatch(r"video(\d+)", node.name)
+        # CAP_ANY would try every back-end in turn and hold the last one's message
+        backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
+        capture = open_capture(int(number[1]) if number else str(node), backend)
+        camera = CameraCapture(self._spec, capture, f"{_CHECK_CAMERA} {_cameras()}", self._mode)
+        self._remember(node)
+        return camera
+
+    def _find(self) -> Path:
+        """Where the camera is now; raises SourceError where it is known and has gone."""
+        named = device_path(self._spec)
+        if self._identity is None or Path(self._spec).is_symlink():
+            return named
+        node = find_again(self._identity, self._others)
+        if node is None:
+            raise SourceError(f"cannot open '{self._spec}': the camera has gone; plug it in again")
+        return node
+
+    def _remember(self, node: Path) -> None:
+        self._identity = identify(node)
+        if self._identity is not None:
+            self._others = frozenset(one.bus for _, one in identified()) - {self._identity.bus}
 
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
@@ -226,6 +296,12 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
     return StreamCapture(
         without_secrets(spec), open_capture(address, cv2.CAP_FFMPEG, settings), _CHECK_STREAM
     )
+
+
+def _text_of_fourcc(code: int) -> str:
+    """The four letters of a FOURCC; empty where it is none."""
+    letters = max(code, 0).to_bytes(8, "little")[:4]
+    return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""
 
 
 def _cameras() -> str:

