@@ -17,10 +17,10 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
-__all__ = ["CARD", "COMMAND", "main", "tables"]
+__all__ = ["CARD", "COMMAND", "RESULTS", "main", "tables"]
 
 CARD = ROOT / "models" / "README.md"
-_RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
+RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
 COMMAND = command_line("card", [])
 # Name in `dermedge.train.evaluation.scorecard.FIGURES` -> title in the card.
 _FIGURES = {
@@ -47,7 +47,7 @@ _LEAST_P = 0.001
 _SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
 
 
-def tables(path: Path = _RESULTS) -> str:
+def tables(path: Path = RESULTS) -> str:
     """Tables in Markdown: all models, then the classes and the sources of the shipped ones."""
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]

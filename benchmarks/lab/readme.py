@@ -1,4 +1,7 @@
-"""Writes README.md's table of latencies from benchmarks/results/machines, which has one result per machine.
+"""Writes the table of shipped models in README.md, and the table of latencies in docs/how-good.md.
+
+Accuracy comes from the evaluation that the model card states, and latency from benchmarks/results/machines, which has
+one result per machine:
 
 dermedge benchmark MODEL… --source photos/ --output DIR
 cp DIR/results.json benchmarks/results/machines/NAME.json
@@ -7,58 +10,133 @@ python -m dermedge.benchmarks.lab readme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
+from dermedge.benchmarks.lab import card
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.edge.files import write_text
-from dermedge.edge.text_table import NOT_MEASURED, TextTable
+from dermedge.edge.model.manifest import read_manifest
+from dermedge.edge.model.shipped import SHIPPED
+from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
-__all__ = ["COMMAND", "README", "main", "table"]
+__all__ = ["COMMAND", "HOW_GOOD", "README", "machines_table", "main", "models_table"]
 
 README = ROOT / "README.md"
-_MACHINES = ROOT / "benchmarks" / "results" / "machines"
+HOW_GOOD = ROOT / "docs" / "how-good.md"
 COMMAND = command_line("readme", [])
-_HEAD = ("machine", "model", "threads", "median ms", "95 % interval", "p99", "inference", "peak MB", "run")
+_MACHINES = ROOT / "benchmarks" / "results" / "machines"
+_GOOD = "good"  # the mark of a run that nothing disturbed
+_BYTES_PER_MB = 1e6
+# Title -> name in `dermedge.train.evaluation.scorecard.FIGURES`.
+_FIGURES = {
+    "balanced accuracy, 4 classes": "balanced_accuracy_named",
+    "melanoma AUROC": "melanoma_auroc_all",
+    "melanoma alert: sensitivity": "alert_sensitivity",
+    "specificity": "alert_specificity",
+}
+_MODELS_HEAD = ("model", "input", *_FIGURES, "size", "time per frame", "licence")
+_MACHINES_HEAD = (
+    "machine",
+    "model",
+    "threads",
+    "median ms",
+    "95 % interval",
+    "p99",
+    "inference",
+    "peak MB",
+    "run",
+)
 
 
-def table(folder: Path = _MACHINES) -> str:
-    """The table of all machines in Markdown, in the order of their files' names.
+def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINES) -> str:
+    """The table of the models that ship, in Markdown: accuracy, size, latency and licence.
+
+    Raises:
+        DataError: a result of the benchmark cannot be read.
+    """
+    evaluation = json.loads(evaluation_path.read_text(encoding="utf-8"))
+    figures = {model["name"]: model["figures"] for model in evaluation["models"]}
+    latencies, machine = _newest_latencies(machines)
+    rows = tuple(
+        (
+            name,
+            f"{read_manifest(path).input_size} px",
+            *(_share(figures[name][figure]) for figure in _FIGURES.values()),
+            f"{path.stat().st_size / _BYTES_PER_MB:.2f} MB",
+            f"{measured(latencies.get(name), '.1f')} ms",
+            read_manifest(path).licence or NOT_MEASURED,
+        )
+        for name, path in SHIPPED.items()
+    )
+    title = (
+        f"Measured on {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions that no training saw, with "
+        f"95 % intervals; time from frame to decision on one thread of {machine}."
+    )
+    return TextTable(title, _MODELS_HEAD, rows).to_markdown()
+
+
+def machines_table(folder: Path = _MACHINES) -> str:
+    """The latencies on all machines in Markdown, in the order of their files' names.
 
     Raises:
         DataError: a file is not a result of the benchmark.
     """
     results = [read_results(path) for path in sorted(folder.glob("*.json"))]
-    rows = tuple(_cells(one, row) for one in results for row in one["rows"])
-    title = "Frame to decision, end to end, on a 640x480 frame; models in turn."
-    return TextTable(title, _HEAD, rows).to_markdown()
+    rows = tuple(_machine_cells(one, row) for one in results for row in one["rows"])
+    title = "From frame to decision, end to end, on frames of 640x480 pixels; the models took turns."
+    return TextTable(title, _MACHINES_HEAD, rows).to_markdown()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the table; returns the exit status."""
+    """Writes both tables; returns the exit status."""
     experiment_parser(
-        "readme", "Write the table of latencies in README.md, from one result per machine."
+        "readme", "Write the table of models in README.md and the table of latencies in docs/how-good.md."
     ).parse_args(argv)
-    write_text(README, replace_section(README.read_text(encoding="utf-8"), COMMAND, table()))
+    for path, table in ((README, models_table()), (HOW_GOOD, machines_table())):
+        write_text(path, replace_section(path.read_text(encoding="utf-8"), COMMAND, table))
     return 0
 
 
-def _cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
+    """Median milliseconds by model on the machine of the newest undisturbed result, and the machine's name."""
+    found = [
+        (results["created"], results["machine"], dict(_undisturbed(results["rows"])))
+        for results in map(read_results, sorted(folder.glob("*.json")))
+    ]
+    _, machine, latencies = max((one for one in found if one[2]), key=lambda one: one[0])
+    return latencies, _machine_name(machine)
+
+
+def _undisturbed(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    for row in rows:
+        if row["mark"] == _GOOD and row["num_threads"] == 1:
+            yield row["model"], row["latency"]["total"]["median"]
+
+
+def _share(score: dict[str, float] | None) -> str:
+    return f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]" if score else NOT_MEASURED
+
+
+def _machine_name(machine: dict[str, Any]) -> str:
+    return machine["model"] if "Raspberry" in (machine["model"] or "") else machine["cpu"]
+
+
+def _machine_cells(results: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
     machine, total = results["machine"], row["latency"]["total"]
-    name = machine["model"] if "Raspberry" in (machine["model"] or "") else machine["cpu"]
-    peak_mb = row["start"]["peak_mb"]
     return (
-        f"{name}, {machine['runtime']}, {results['created'][:10]}",
+        f"{_machine_name(machine)}, {machine['runtime']}, {results['created'][:10]}",
         row["model"],
         str(row["num_threads"]),
         f"{total['median']:.2f}",
         f"{total['low']:.2f} to {total['high']:.2f}",
         f"{total['p99']:.2f}",
         f"{row['latency']['invoke']['median']:.2f}",
-        NOT_MEASURED if peak_mb is None else f"{peak_mb:.0f}",
+        measured(row["start"]["peak_mb"], ".0f"),
         row["mark"],
     )

@@ -1,4 +1,4 @@
-"""The tables of README.md and of the model card are those of benchmarks/results."""
+"""The tables of README.md, of docs/how-good.md and of the model card are those of benchmarks/results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,25 @@ from dermedge.benchmarks.lab import card, readme
 from dermedge.benchmarks.lab.generated_sections import END, begin, replace_section
 from dermedge.benchmarks.report import BenchmarkReport, to_json
 from dermedge.edge.errors import DataError
+from dermedge.edge.model.shipped import SHIPPED
 
 
 def test_the_table_of_the_readme_is_that_of_the_results() -> None:
     text = readme.README.read_text(encoding="utf-8")
-    assert replace_section(text, readme.COMMAND, readme.table()) == text, f"run `{readme.COMMAND}`"
+    assert replace_section(text, readme.COMMAND, readme.models_table()) == text, f"run `{readme.COMMAND}`"
+
+
+def test_the_table_of_machines_is_that_of_the_results() -> None:
+    text = readme.HOW_GOOD.read_text(encoding="utf-8")
+    assert replace_section(text, readme.COMMAND, readme.machines_table()) == text, f"run `{readme.COMMAND}`"
+
+
+def test_each_shipped_model_has_its_licence_and_the_newest_undisturbed_time() -> None:
+    lines = readme.models_table().splitlines()
+    for name in SHIPPED:
+        [line] = [line for line in lines if line.startswith(f"| {name} |")]
+        assert line.endswith(" ms | CC BY-NC 4.0 |")
+        assert "not measured" not in line
 
 
 def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
@@ -25,7 +39,7 @@ def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
 def test_each_machine_has_a_line_for_each_model(report: BenchmarkReport, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(to_json(report))
     (tmp_path / "two.json").write_text(to_json(report))
-    lines = readme.table(tmp_path).splitlines()
+    lines = readme.machines_table(tmp_path).splitlines()
     assert len([line for line in lines if "| alpha | 1 |" in line]) == 2
     assert lines[-1].endswith("| not measured | noisy |")
 
