@@ -43,6 +43,49 @@ def test_a_difference_counts_where_the_intervals_are_apart(
     assert changes[0].low < factor < changes[0].high
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.5, 0.4, 0.55, "worse"),
+        (0.95, 0.9, 0.99, "better"),
+        (0.5, 0.4, 0.65, "no difference beyond noise"),
+        # the report's own is 0.75 [0.6, 0.85]: intervals that touch are not apart
+        (0.5, 0.4, 0.6, "no difference beyond noise"),
+        (0.9, 0.85, 0.95, "no difference beyond noise"),
+    ],
+)
+def test_accuracy_is_better_or_worse_where_the_intervals_are_apart(
+    report: BenchmarkReport, value: float, low: float, high: float, verdict: str
+) -> None:
+    after = results(report)
+    after["rows"][0]["accuracy"]["balanced_accuracy"] = {"value": value, "low": low, "high": high}
+    changes = compare(results(report), after)
+    assert changes[0].accuracy == f"0.750 and {value:.3f}: {verdict}"
+    assert changes[1].accuracy.endswith("no difference beyond noise")
+    after["rows"][0]["accuracy"] = None
+    assert compare(results(report), after)[0].accuracy == "not measured"
+
+
+def test_times_whose_intervals_touch_do_not_differ(report: BenchmarkReport) -> None:
+    before, after = results(report), results(report)
+    before["rows"][0]["latency"]["total"] |= {"median": 10.0, "low": 9.0, "high": 11.0}
+    for median, low, high, verdict in (
+        (12.0, 11.0, 13.0, "no difference beyond noise"),
+        (12.0, 11.1, 13.0, "slower"),
+        (8.0, 7.0, 9.0, "no difference beyond noise"),
+        (8.0, 7.0, 8.9, "faster"),
+    ):
+        after["rows"][0]["latency"]["total"] |= {"median": median, "low": low, "high": high}
+        [change, _] = compare(before, after)
+        assert change.verdict == verdict
+        assert (change.low, change.high) == pytest.approx((low / 11, high / 9))
+
+
+def test_both_disturbed_runs_are_named(report: BenchmarkReport) -> None:
+    [change, _] = compare(results(report, mark="noisy"), results(report, mark="throttled"))
+    assert change.verdict == "none: A is noisy and B is throttled"
+
+
 def test_of_a_disturbed_run_nothing_is_concluded(report: BenchmarkReport) -> None:
     [change, _] = compare(results(report), results(report, 2.0, mark="throttled"))
     assert change.verdict == "none: B is throttled"

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+pytest.importorskip("scipy", reason="the device's environment has no SciPy")
+from scipy.stats import norm, theilslopes
+
 from dermedge.benchmarks.drift import LEAST_WINDOWS, drift_of
 
 
@@ -27,6 +30,52 @@ def test_a_steady_rise_is_found_with_its_size() -> None:
     assert found.start == pytest.approx(5.35, abs=0.1)
 
 
+def test_a_fall_is_found_as_a_rise_is() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 40)
+    rise, fall = (
+        drift_of(range(40), (5 + sign * (0.1 * np.arange(40) + noise)).tolist()) for sign in (1, -1)
+    )
+    assert rise is not None
+    assert fall is not None
+    assert (fall.change, fall.low, fall.high) == pytest.approx((-rise.change, -rise.high, -rise.low))
+    assert fall.p_value == pytest.approx(rise.p_value)
+
+
+def test_the_p_value_is_that_of_mann_and_kendall() -> None:
+    # all 28 pairs of 8 values rise: z = (28 - 1) / sqrt(8 * 7 * 21 / 18)
+    found = drift_of(range(8), range(8))
+    assert found is not None
+    assert found.p_value == pytest.approx(2 * norm.sf(27 / np.sqrt(8 * 7 * 21 / 18)))
+    # four pairs of ties: 24 pairs rise, and each tie takes 2 * 1 * 9 from the variance
+    tied = drift_of(range(8), [0, 0, 1, 1, 2, 2, 3, 3])
+    assert tied is not None
+    assert tied.p_value == pytest.approx(2 * norm.sf(23 / np.sqrt((8 * 7 * 21 - 4 * 18) / 18)))
+
+
+def test_the_slope_and_its_interval_are_those_of_theil_and_sen() -> None:
+    # neighbours that alternate are not alike, so that nothing is corrected
+    times = np.cumsum(np.random.default_rng(2).uniform(1, 3, 30))
+    values = 0.2 * times + np.tile([0.5, -0.5], 15) + np.random.default_rng(3).normal(0, 0.3, 30)
+    found, expected = drift_of(times.tolist(), values.tolist()), theilslopes(values, times, 0.95)
+    assert found is not None
+    span = times[-1] - times[0]
+    assert found.change == pytest.approx(expected.slope * span)
+    # the rank of an end may be rounded the other way
+    assert found.low == pytest.approx(expected.low_slope * span, rel=0.02)
+    assert found.high == pytest.approx(expected.high_slope * span, rel=0.02)
+    assert found.start == pytest.approx(np.median(values[:6]))
+    assert found.windows == 30
+
+
+def test_neighbours_that_are_alike_make_a_trend_less_sure() -> None:
+    rng = np.random.default_rng(4)
+    alone = drift_of(range(60), (0.02 * np.arange(60) + alike_neighbours(rng, 60, 0.0)).tolist())
+    alike = drift_of(range(60), (0.02 * np.arange(60) + alike_neighbours(rng, 60, 0.8)).tolist())
+    assert alone is not None
+    assert alike is not None
+    assert alike.high - alike.low > 1.5 * (alone.high - alone.low)
+
+
 def test_what_does_not_move_has_no_drift() -> None:
     found = drift_of(range(20), [70.0] * 20)
     assert found is not None
@@ -43,4 +92,6 @@ def test_false_alarms_are_as_rare_as_the_p_value_says(correlation: float) -> Non
 
 
 def test_a_few_windows_are_no_series() -> None:
-    assert drift_of(range(LEAST_WINDOWS - 1), range(LEAST_WINDOWS - 1)) is None
+    assert drift_of(range(7), range(7)) is None
+    assert drift_of(range(8), range(8)) is not None
+    assert LEAST_WINDOWS == 8

@@ -48,6 +48,13 @@ def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: SoakRun) -
     assert "drift is below 0.0125" in " ".join(to_text(found).split())
 
 
+def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:
+    windows = tuple(replace(one, fps=100.0 - n, memory_mb=70.0) for n, one in enumerate(found.windows))
+    directions = {line.split(",")[0]: line for line in to_text(replace(found, windows=windows)).splitlines()}
+    assert directions[SERIES["fps"][0]].split()[-1] == "falls"
+    assert directions[SERIES["memory_mb"][0]].endswith("none found")
+
+
 def test_others_on_the_machine_are_said(found: SoakRun) -> None:
     assert "noisy" not in to_text(found)
     busy = replace(found, windows=tuple(replace(one, others_cores=0.8) for one in found.windows))

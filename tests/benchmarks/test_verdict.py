@@ -75,5 +75,42 @@ def test_a_model_is_marked_for_times_that_stray(times_ms: list[float], said: str
     assert any(said in fault for fault in faults_of_model(timed(times_ms)))
 
 
+@pytest.mark.parametrize(
+    ("total", "drift", "said"),
+    [
+        ({"low": 9.81, "high": 10.19}, 0.0, None),
+        ({"low": 9.81, "high": 10.23}, 0.0, "noisy: its median is known only to 2.1%"),
+        ({"p90": 12.49}, 0.0, None),
+        ({"p90": 12.6}, 0.0, "noisy: its 90th percentile is 26% above the median"),
+        ({}, 0.05, None),
+        ({}, -0.05, None),
+        ({}, 0.06, "noisy: its second half took +6%"),
+        # a machine that becomes faster was slow before
+        ({}, -0.06, "noisy: its second half took -6%"),
+    ],
+)
+def test_a_model_is_noisy_just_above_the_border(
+    total: dict[str, float], drift: float, said: str | None
+) -> None:
+    quiet = replace(QUIET.total, median=10.0, low=9.95, high=10.05, p90=10.5)
+    faults = faults_of_model(replace(QUIET, total=replace(quiet, **total), drift=drift))
+    assert faults == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("run", "is_good"),
+    [
+        (replace(RUN, others_cores=0.1), True),
+        (replace(RUN, others_cores=0.11), False),
+        (replace(RUN, conditions=(COOL, COOL, replace(COOL, clock_mhz=2160.0), COOL)), True),
+        (replace(RUN, conditions=(COOL, COOL, replace(COOL, clock_mhz=2159.0), COOL)), False),
+        (replace(RUN, conditions=(COOL, COOL, replace(COOL, throttle_events=3))), True),
+        (replace(RUN, conditions=(COOL, COOL, replace(COOL, throttle_events=4))), False),
+    ],
+)
+def test_a_run_is_doubted_just_above_the_border(run: Measurement, is_good: bool) -> None:
+    assert (faults_of_run(run) == []) is is_good
+
+
 def test_throttled_outweighs_noisy() -> None:
     assert mark(["noisy: a", "throttled: b"]) == "throttled"
