@@ -11,7 +11,15 @@ from typing import Any
 
 from dermedge.edge.printable import printable
 
-__all__ = ["NOT_MEASURED", "TABLE_WIDTH", "TextTable", "aligned_lines", "csv_of", "measured"]
+__all__ = [
+    "NOT_MEASURED",
+    "TABLE_WIDTH",
+    "TextTable",
+    "aligned_lines",
+    "csv_of",
+    "measured",
+    "shorten_middle",
+]
 
 NOT_MEASURED = "not measured"
 TABLE_WIDTH = 100
@@ -70,12 +78,12 @@ def measured(value: float | None, form: str) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = _shorten(cells[0], widths[0]).ljust(widths[0])
+    first = shorten_middle(cells[0], widths[0]).ljust(widths[0])
     others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
     return _GAP.join([first, *others])
 
 
-def _shorten(text: str, width: int) -> str:
+def shorten_middle(text: str, width: int) -> str:
     """The text with its middle left out where it is longer than ``width``; names differ at their ends."""
     if len(text) <= width:
         return text

@@ -94,12 +94,8 @@ def _threads(text: str) -> int | str:
     return text if text == "auto" else positive_int(text)
 
 
-def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
-    """--model, --labels, --normalization, --tta, --num-threads and --runtime.
-
-    Args:
-        tune: whether the number of threads may be, and by itself is, ``auto``.
-    """
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--model, --labels, --normalization, --tta, --num-threads and --runtime."""
     parser.add_argument(
         "--model",
         type=model_path,
@@ -112,7 +108,7 @@ def add_model_options(parser: argparse.ArgumentParser, tune: bool = False) -> No
         action="store_true",
         help="average over the crop, its mirror image and both rotated by 180 degrees; takes four times as long",
     )
-    add_runtime_options(parser, tune)
+    add_runtime_options(parser)
 
 
 def add_foreign_options(parser: argparse.ArgumentParser, finds_normalization: bool = False) -> None:
@@ -159,19 +155,14 @@ def add_sets_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_runtime_options(parser: argparse.ArgumentParser, tune: bool = False) -> None:
-    """--num-threads and --runtime; ``tune`` as that of `add_model_options`."""
-    if tune:
-        parser.add_argument(
-            "--num-threads",
-            type=_threads,
-            default="auto",
-            help="set the number of interpreter threads; auto measures once which is fastest, and remembers it",
-        )
-    else:
-        parser.add_argument(
-            "--num-threads", type=positive_int, default=1, help="set the number of interpreter threads"
-        )
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """--num-threads and --runtime."""
+    parser.add_argument(
+        "--num-threads",
+        type=_threads,
+        default="auto",
+        help="set the number of interpreter threads; auto measures once which is fastest, and remembers it",
+    )
     parser.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),

@@ -5,37 +5,37 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 
 from dermedge.edge.cli.arguments import add_model_options, add_sets_option, make_parser, read_labels
+from dermedge.edge.cli.photo_table import brief_table, full_table
 from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.tuning import tuned_threads
 from dermedge.edge.photos import encode_image, find_pictures
 from dermedge.edge.pipeline import classify_frames
-from dermedge.edge.printable import printable
+from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
 from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.photo_json import photo_to_json
-from dermedge.edge.views.text import set_line
 
 __all__ = ["main"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
-# A table for people shows the probabilities of all classes up to this many, and else of the most probable ones.
-_MOST_COLUMNS, _MOST_PROBABLE = 12, 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predicts what can be read; status 2 where a photo could not."""
     options = _parser().parse_args(argv)
+    if options.all and options.format != "table":
+        raise OptionError(f"--all goes with --format table; {options.format} holds all probabilities anyway")
     if options.output:
         check_file(options.output)
     if options.explain:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Classifier(
         options.model,
         read_labels(options.labels),
-        options.num_threads,
+        tuned_threads(options.model, options.num_threads, options.runtime),
         options.runtime,
         options.tta,
         normalization=options.normalization,
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         classifications = _predict(paths, classifier, unreadable, options.sets)
         if options.explain:
             classifications = _explain(classifications, options.explain)
-        lines = _FORMATS[options.format](classifications, classifier.labels, paths, options.sets)
+        lines = _lines(options, classifications, classifier, paths)
         _print_or_write(lines, options.output, unreadable, len(paths))
     for error in unreadable:
         print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
@@ -104,45 +104,23 @@ def _explain(classifications: Iterable[Classification], folder: Path) -> Iterato
         yield classification
 
 
-def _table(
-    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
+def _lines(
+    options: argparse.Namespace,
+    classifications: Iterable[Classification],
+    classifier: Classifier,
+    paths: Sequence[Path],
 ) -> Iterator[str]:
-    """Lines for people, in columns; each comes as soon as its photo is predicted."""
-    first = max(len("photo"), *(len(str(path)) for path in paths))
-    second = max(len("label"), *(len(label) for label in labels))
-    start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
-    yield printable(f"{start}  {_class_columns(labels)}{'  set' if sets else ''}  headline")
-    for classification in classifications:
-        values = _class_cells(labels, classification.prediction.probabilities)
-        prediction = classification.prediction
-        uncertain = "yes" if classification.is_uncertain else "-"
-        chosen = (
-            "" if classification.prediction_set is None else f"  {set_line(classification.prediction_set)}"
-        )
-        yield printable(
-            f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
-            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}{chosen}  {classification.headline.text}"
-        )
-
-
-def _class_columns(labels: Sequence[str]) -> str:
-    """The head of the columns of the classes; one column where these would be too many."""
-    if len(labels) > _MOST_COLUMNS:
-        return f"the {_MOST_PROBABLE} most probable"
-    return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
-
-
-def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """The probabilities below `_class_columns`."""
-    pairs = list(zip(labels, probabilities, strict=True))
-    if len(labels) > _MOST_COLUMNS:
-        most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]
-        return ", ".join(f"{label} {value:.4f}" for label, value in most)
-    return "  ".join(f"{value:>{max(len(label), 6)}.4f}" for label, value in pairs)
+    """The answers in the format that was asked for."""
+    if options.format == "csv":
+        return _comma_separated(classifications, classifier.labels, options.sets)
+    if options.format == "jsonl":
+        return map(printable_json, map(photo_to_json, classifications))
+    table = full_table if options.all else brief_table
+    return table(classifications, classifier, paths)
 
 
 def _comma_separated(
-    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
+    classifications: Iterable[Classification], labels: Sequence[str], sets: bool
 ) -> Iterator[str]:
     """Lines of CSV with a header; the classes' columns are called by their labels."""
     yield _csv_line(
@@ -171,23 +149,6 @@ def _comma_separated(
                 *([] if classification.prediction_set is None else [";".join(classification.prediction_set)]),
             ]
         )
-
-
-def _json_lines(
-    classifications: Iterable[Classification], labels: Sequence[str], paths: Sequence[Path], sets: bool
-) -> Iterator[str]:
-    """One JSON object a photo."""
-    for classification in classifications:
-        yield json.dumps(photo_to_json(classification), ensure_ascii=False)
-
-
-_FORMATS: dict[
-    str, Callable[[Iterable[Classification], Sequence[str], Sequence[Path], bool], Iterator[str]]
-] = {
-    "table": _table,
-    "csv": _comma_separated,
-    "jsonl": _json_lines,
-}
 
 
 def _csv_line(values: Sequence[str]) -> str:
@@ -228,7 +189,15 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(parser)
     add_sets_option(parser)
     parser.add_argument(
-        "--format", choices=tuple(_FORMATS), default="table", help="print predictions in this format"
+        "--format",
+        choices=("table", "csv", "jsonl"),
+        default="table",
+        help="print predictions in this format",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="add the probabilities of all classes to the table, however wide it becomes",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the predictions to this file, whole or not at all"

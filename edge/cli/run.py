@@ -239,7 +239,7 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("run", "Classify live. For research and education only: not a medical device.")
     _add_source_options(parser)
-    add_model_options(parser, tune=True)
+    add_model_options(parser)
     add_sets_option(parser)
     parser.add_argument(
         "--conf",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError, OptionError
-from dermedge.edge.model.decision import Decision, Headline, decide, headline, prediction_set, softmax
+from dermedge.edge.model.decision import Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import Manifest, read_manifest
@@ -139,6 +139,13 @@ class Classifier:
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
 
     @property
+    def alert_label(self) -> str | None:
+        """The class that has an alert, or None."""
+        if "alert" not in self.thresholds:
+            return None
+        return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]
+
+    @property
     def has_prediction_sets(self) -> bool:
         """Whether `prediction_set` can be called."""
         return "conformal" in self.thresholds
@@ -185,7 +192,7 @@ class Classifier:
         """
         started = perf_counter_ns()
         decision = decide(probabilities, self._own_labels, self._none_label, self.thresholds)
-        label, alert = self.labels[decision.index], self._alert(decision)
+        label, alert = self.labels[decision.index], self.alert_label if decision.alert else None
         spent = outputs.timing
         decided_ms = (perf_counter_ns() - started) / _NS_PER_MS
         timing = Timing(spent.preprocess_ms, spent.invoke_ms, spent.postprocess_ms + decided_ms)
@@ -227,11 +234,6 @@ class Classifier:
         """
         indices = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
         return tuple(self.labels[index] for index in indices)
-
-    def _alert(self, decision: Decision) -> str | None:
-        if not decision.alert:
-            return None
-        return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]
 
     def _write(self, image_rgb: NDArray[np.uint8]) -> None:
         """Writes uint8 [H, W, 3] RGB into the input tensor."""

@@ -18,7 +18,7 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.runtime import RUNTIMES, choose_runtime, installed_runtimes, invoke, open_interpreter
 
-__all__ = ["FILE", "Choice", "cache_folder", "measure", "tuned"]
+__all__ = ["FILE", "Choice", "cache_folder", "measure", "tuned", "tuned_threads"]
 
 FILE = "tuning.json"
 _THREADS = (1, 2, 4)
@@ -72,6 +72,15 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
     with suppress(StorageError):
         write_text(path, json.dumps({**remembered, key: asdict(measured)}, indent=1) + "\n")
     return measured
+
+
+def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") -> int:
+    """The number of threads, or for ``auto`` the one that is fastest with the runtime that `Classifier` would choose.
+
+    Raises:
+        ModelError, OptionError, MissingExtra: as `tuned` does.
+    """
+    return tuned(model, choose_runtime(runtime)).num_threads if num_threads == "auto" else int(num_threads)
 
 
 def measure(model: Path, runtimes: list[str]) -> Choice:

@@ -24,6 +24,7 @@ from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.model.tuning import tuned_threads
 from dermedge.edge.printable import printable
 from dermedge.train.cli.catalogue_options import add_labels_option
 from dermedge.train.data.catalogue import SPLITS
@@ -160,9 +161,10 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
 def _open_file(model: Path, options: argparse.Namespace) -> Classifier:
     """Opens a .tflite; with ``--normalization auto`` after trying which one a foreign file expects."""
     labels = read_labels(options.labels)
+    num_threads = tuned_threads(model, options.num_threads, options.runtime)
 
     def open_with(normalization: str | None) -> Classifier:
-        return Classifier(model, labels, options.num_threads, options.runtime, normalization=normalization)
+        return Classifier(model, labels, num_threads, options.runtime, normalization=normalization)
 
     if options.normalization != AUTO_NORMALIZATION:
         return open_with(options.normalization)

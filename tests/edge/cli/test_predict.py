@@ -24,10 +24,24 @@ def test_a_folder_becomes_a_table_with_a_row_a_picture(
     model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(model_path, pictures) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["photo", "answer", "probability", "alert"]
+    names = [row.split()[0] for row in rows if not row.startswith(" ")]
+    assert [name.endswith(end) for name, end in zip(names, ("b.png", "c.jpg"), strict=True)] == [True, True]
+    assert max(map(len, [header, *rows])) <= 80
+
+
+def test_all_adds_each_class_to_the_table(
+    model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model_path, pictures, "--all") == 0
     header, first, second = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["photo", "label", "probability"]
+    assert "dermatofibroma" in header
     assert first.startswith(str(pictures / "b.png"))
     assert second.startswith(str(pictures / "deeper" / "c.jpg"))
+    assert predict(model_path, pictures, "--all", "--format", "csv") == 2
+    assert "csv holds all probabilities anyway" in capsys.readouterr().err
 
 
 def test_csv_and_jsonl_tell_the_same(
@@ -67,11 +81,12 @@ def test_the_thresholds_decide_in_every_format(
     for name in ("table", "csv", "jsonl"):
         assert predict(deciding_model, pictures, "--sets", "--format", name) == 0
         said[name] = capsys.readouterr().out.splitlines()
-    assert [len(lines) for lines in said.values()] == [3, 3, 2]  # two pictures, below a head
-    for line in said["table"][1:]:
+    # two photos below a head; in the table, each with its prediction set in the line below
+    assert [len(lines) for lines in said.values()] == [5, 3, 2]
+    for line in said["table"][1::2]:
         assert "  none of these  " in line
-        assert "  -          melanoma  " in line
-        assert line.endswith("  {melanoma, nevus}  none of these")
+        assert line.endswith("%  melanoma")
+    assert [line.strip() for line in said["table"][2::2]] == ["{melanoma, nevus}"] * 2
     for row in csv.DictReader(said["csv"]):
         assert (row["label"], row["uncertain"], row["alert"]) == ("none of these", "no", "melanoma")
         assert row["probability"] == row["none of these"]
@@ -275,7 +290,7 @@ def test_conf_compares_with_the_probability_that_is_reported(
 
 
 def test_a_table_of_many_classes_shows_the_most_probable_ones() -> None:
-    from dermedge.edge.cli.predict import _class_cells, _class_columns
+    from dermedge.edge.cli.photo_table import _class_cells, _class_columns
 
     labels, values = [f"class {index}" for index in range(1001)], [0.0] * 1001
     values[7], values[900] = 0.25, 0.5

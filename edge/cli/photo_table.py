@@ -1,0 +1,111 @@
+"""The answers of `dermedge predict` as lines for people: brief, or with the probabilities of all classes."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.printable import printable
+from dermedge.edge.results import Classification
+from dermedge.edge.text_table import shorten_middle
+from dermedge.edge.views.text import set_line
+
+__all__ = ["brief_table", "full_table"]
+
+_HEAD = ("photo", "answer", "probability", "alert")
+_GAP = "  "
+_LEAST_WIDTH, _LEAST_PHOTO_WIDTH = 60, 12
+# Fits "not clearly one of the 4 classes", and the longest headline in one line.
+_ANSWER_WIDTH, _MOST_ANSWER_WIDTH = 32, 66
+# The full table shows the probabilities of all classes up to this many, and else of the most probable ones.
+_MOST_COLUMNS, _MOST_PROBABLE = 12, 5
+
+
+def brief_table(
+    classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
+) -> Iterator[str]:
+    """Photo, answer, probability of the class that the answer names, and alert, as wide as the terminal.
+
+    Each row comes as soon as its photo is predicted. A long answer goes on in the line below, and the prediction set
+    stands there where it was asked for.
+
+    Args:
+        classifications: of the photos.
+        classifier: which answered them.
+        paths: of all photos.
+    """
+    widths = _widths(classifier, paths)
+    yield from _lines([[name] for name in _HEAD], widths)
+    for one in classifications:
+        photo = shorten_middle(printable(one.frame.name), widths[0])
+        probability = f"{one.named_probability:.1%}".rjust(widths[2])
+        alert = printable(one.prediction.alert or "-")
+        yield from _lines([[photo], _answer(one, widths[1]), [probability], [alert]], widths)
+
+
+def _widths(classifier: Classifier, paths: Sequence[Path]) -> tuple[int, int, int, int]:
+    alert = max(len(_HEAD[3]), len(printable(classifier.alert_label or "")))
+    probability = len(_HEAD[2])
+    free = max(_LEAST_WIDTH, shutil.get_terminal_size().columns) - probability - alert - 3 * len(_GAP)
+    longest = max(len(_HEAD[0]), *(len(printable(str(path))) for path in paths))
+    photo = min(longest, max(_LEAST_PHOTO_WIDTH, free - _ANSWER_WIDTH))
+    return photo, min(free - photo, _MOST_ANSWER_WIDTH), probability, alert
+
+
+def _answer(classification: Classification, width: int) -> list[str]:
+    """The headline in lines of this width, and the prediction set if there is one."""
+    headline = classification.headline
+    parts = [headline.text]
+    if len(headline.text) > width and headline.nearest is not None:
+        parts = [headline.title, f"nearest: {headline.nearest}"]
+    if classification.prediction_set is not None:
+        parts.append(set_line(classification.prediction_set))
+    return [line for part in parts for line in textwrap.wrap(printable(part), width)]
+
+
+def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    """The lines of a row whose cells may have several."""
+    for number in range(max(map(len, cells))):
+        texts = [cell[number] if number < len(cell) else "" for cell in cells]
+        yield _GAP.join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
+
+
+def full_table(
+    classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
+) -> Iterator[str]:
+    """All that is known of each answer in one line, however long; arguments as of `brief_table`."""
+    labels = classifier.labels
+    first = max(len("photo"), *(len(str(path)) for path in paths))
+    second = max(len("label"), *(len(label) for label in labels))
+    start = f"{'photo':<{first}}  {'label':<{second}}  probability  uncertain  {'alert':<{second}}"
+    yield printable(f"{start}  {_class_columns(labels)}  headline and set")
+    for classification in classifications:
+        values = _class_cells(labels, classification.prediction.probabilities)
+        prediction = classification.prediction
+        uncertain = "yes" if classification.is_uncertain else "-"
+        chosen = (
+            "" if classification.prediction_set is None else f"  {set_line(classification.prediction_set)}"
+        )
+        yield printable(
+            f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
+            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}  {classification.headline.text}{chosen}"
+        )
+
+
+def _class_columns(labels: Sequence[str]) -> str:
+    """The head of the columns of the classes; one column where these would be too many."""
+    if len(labels) > _MOST_COLUMNS:
+        return f"the {_MOST_PROBABLE} most probable"
+    return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
+
+
+def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
+    """The probabilities below `_class_columns`."""
+    pairs = list(zip(labels, probabilities, strict=True))
+    if len(labels) > _MOST_COLUMNS:
+        most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]
+        return ", ".join(f"{label} {value:.4f}" for label, value in most)
+    return "  ".join(f"{value:>{max(len(label), 6)}.4f}" for label, value in pairs)
