@@ -68,6 +68,34 @@ def test_a_bootstrap_is_of_whole_lesions_and_repeats() -> None:
     assert metrics.mean(values, np.ones(300, bool), metrics.lesion_draws(ALONE)) == alone
 
 
+def test_the_interval_of_resamples_is_the_middle_95_percent() -> None:
+    # 0, 1 … 1000: 2.5 % lie below 25, and 2.5 % above 975
+    found = metrics.score_of(np.array([400.0, *np.arange(1001)]))
+    assert (found.value, found.low, found.high) == (400, 25, 975)
+    # resamples without the score are left out, and without any there is none
+    gaps = metrics.score_of(np.array([400.0, *np.arange(1001), *[np.nan] * 500]))
+    assert (gaps.low, gaps.high) == (25, 975)
+    assert metrics.score_of(np.array([0.5, np.nan])) is metrics.NOT_MEASURED
+    assert metrics.score_of(np.array([np.nan, 0.5])) is metrics.NOT_MEASURED
+
+
+def test_a_resample_draws_as_many_lesions_as_there_are_and_some_again() -> None:
+    sizes = [1, 2, 3, 4, 5, 6, 7, 8]
+    groups = [f"lesion {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    draws = metrics.lesion_draws(groups, resamples=400)
+    assert draws.shape == (401, 36)
+    assert (draws[0] == 1).all()
+    starts = np.cumsum([0, *sizes[:-1]])
+    of_lesions = draws[1:, starts]
+    # all photos of a lesion come alike often
+    assert np.array_equal(np.repeat(of_lesions, sizes, axis=1), draws[1:])
+    assert (of_lesions.sum(axis=1) == 8).all()
+    # with replacement, a lesion is left out with a chance of (7/8)^8
+    assert np.mean(of_lesions == 0) == pytest.approx((7 / 8) ** 8, abs=0.03)
+    assert len(metrics.lesion_draws(list("abc"))) == 1001
+    assert np.array_equal(draws, metrics.lesion_draws(groups, resamples=400))
+
+
 def test_a_score_that_is_not_defined_is_null_in_json() -> None:
     nothing = np.zeros(4, bool)
     assert metrics.mean(np.arange(4.0), nothing, metrics.lesion_draws(list("abcd"))).to_json() is None
@@ -130,6 +158,46 @@ def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
     assert weights[0] == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
     expected = (abs(0.9 * 4 / 3 - 1) + 0.5 * 2 / 3) / 2
     assert metrics.calibration_error(confidence, right, weights).value == pytest.approx(expected)
+
+
+def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
+    # bins end at 3/15 = 0.2 and at 6/15 = 0.4: 0.2 lies with 0.19, and 0.21 with 0.26
+    for confidence, photos in (
+        ([0.19, 0.2], [2]),
+        ([0.2, 0.21], [1, 1]),
+        ([0.21, 0.26], [2]),
+        ([0.4, 0.41], [1, 1]),
+    ):
+        bins = metrics.reliability(np.array(confidence), np.array([True, False]))
+        assert [one.photos for one in bins] == photos, confidence
+    # 15 bins: 14 of 15 middles apart, and both ends within
+    middles = (np.arange(15) + 0.5) / 15
+    assert [one.photos for one in metrics.reliability(np.array([0.0, *middles, 1.0]), np.ones(17, bool))] == [
+        2,
+        *[1] * 13,
+        2,
+    ]
+
+
+def test_errors_of_photos_in_one_bin_cancel_and_in_two_bins_add_up() -> None:
+    right = np.array([True, False])
+    # one bin: mean confidence 0.5, half right
+    assert metrics.calibration_error(np.array([0.49, 0.51]), right, once(2)).value == pytest.approx(0)
+    # two bins: 0.4 off and 0.6 off
+    assert metrics.calibration_error(np.array([0.6, 0.6 + 1e-9]), right, once(2)).value == pytest.approx(0.5)
+
+
+def test_each_class_weighs_the_same_in_each_resample() -> None:
+    truth = np.array([0, 1, 1, 2, 2, 2])
+    draws = np.array([[1.0] * 6, [0, 3, 1, 1, 0, 1]])
+    weights = metrics.class_balanced(truth, draws)
+    assert weights[0] == pytest.approx([1, 1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+    # a class that was not drawn weighs nothing
+    assert weights[1] == pytest.approx([0, 3 / 4, 1 / 4, 1 / 2, 0, 1 / 2])
+
+
+def test_an_undefined_score_counts_as_0_in_a_macro_mean() -> None:
+    assert metrics.macro(np.array([[0.5, np.nan, 1.0], [0.2, 0.4, 0.6]])) == pytest.approx([0.5, 0.4])
 
 
 def test_a_perfectly_calibrated_bin_has_no_error() -> None:
