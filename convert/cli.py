@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
 from dermedge.edge.cli.arguments import Parser, make_parser, number, positive_int, read_labels
+from dermedge.edge.printable import printable_lines
 
 __all__ = ["REFUSED", "main", "parser"]
 
@@ -22,18 +23,18 @@ def parser() -> Parser:
     """The options of the verb."""
     made = make_parser(
         "convert",
-        "Convert a run, or any Keras classifier, to one .tflite that describes itself; deliver it only if it "
-        "loses little beside its float network.",
+        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it only "
+        "if it loses little beside its float network.",
     )
     made.add_argument(
         "model",
         type=Path,
         metavar="MODEL",
-        help="a run folder of dermedge train, a .keras or .h5 file, or a SavedModel folder",
+        help="a run folder of dermedge train, a .keras or .h5 file, a SavedModel folder, or a .tflite of floats",
     )
     _add_form_options(made)
     _add_proof_options(made)
-    _add_keras_options(made)
+    _add_foreign_options(made)
     _add_file_options(made)
     return made
 
@@ -107,17 +108,18 @@ def _add_proof_options(made: Parser) -> None:
     )
 
 
-def _add_keras_options(made: Parser) -> None:
+def _add_foreign_options(made: Parser) -> None:
     made.add_argument(
         "--data",
         type=Path,
-        help="prove a Keras classifier on these photos: a folder per class, or a catalogue.csv",
+        help="prove a Keras classifier or a .tflite on these photos: a folder per class, or a catalogue.csv",
     )
     made.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read the labels of a Keras classifier, one per line in the order of its outputs",
+        help="read the labels of a Keras classifier or a .tflite, one per line in the order of its outputs; of one "
+        "sigmoid, first the class of 0",
     )
     made.add_argument(
         "--imgsz",
@@ -129,8 +131,14 @@ def _add_keras_options(made: Parser) -> None:
         "--normalization",
         default="auto",
         metavar="NAME",
-        help="set the normalization that a Keras classifier expects: pixels, unit, symmetric, imagenet, caffe, "
-        "or auto, which finds the one that fits the photos",
+        help="set the normalization that a Keras classifier or a .tflite expects: pixels, unit, symmetric, imagenet, "
+        "caffe, or auto, which takes what the file states, or else finds the one that fits the photos",
+    )
+    made.add_argument(
+        "--trust",
+        action="store_true",
+        help="load a Keras classifier even if it holds Python code, as Lambda layers do; the code then runs on this "
+        "machine",
     )
 
 
@@ -171,10 +179,10 @@ def main(argv: Sequence[str]) -> int:
     from dermedge.train.progress import progress_line
 
     delivery = convert_model(request, progress_line)
-    print(summary(delivery.result))
+    print(printable_lines(summary(delivery.result)))
     print(f"report: '{delivery.page}'")
     if not delivery.result.delivered:
-        print(refusal(delivery.result, options.search), file=sys.stderr)
+        print(printable_lines(refusal(delivery.result, options.search)), file=sys.stderr)
         return REFUSED
     print(f"done: '{delivery.target}'")
     return 0
@@ -199,6 +207,7 @@ def _request(options: argparse.Namespace, command: str) -> ConversionRequest:
         labels=read_labels(options.labels),
         size=options.imgsz,
         normalization=options.normalization,
+        trusted=options.trust,
         evidence=not options.no_evidence,
         licence=options.licence,
     )

@@ -15,8 +15,8 @@ from dermedge.convert.device import run_on_device
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
 from dermedge.convert.load.network import Network
 from dermedge.convert.to_tflite.bias_correction import to_corrected_tflite
-from dermedge.convert.to_tflite.converter import calibration_inputs, float_tflite, input_ends
 from dermedge.convert.to_tflite.form import INT8_QAT, Form
+from dermedge.convert.to_tflite.pixel_input import calibration_inputs, input_ends
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import write_bytes
 from dermedge.edge.model.associated import attach_file
@@ -176,6 +176,6 @@ def explain(source: ConversionInput, conversion: Conversion) -> list[LayerError]
     network's. The error of the last layer includes the bias correction.
     """
     images = source.calibration[:_EXPLAINED_IMAGES]
-    float_model = float_tflite(source.network, conversion.form)
+    float_model = source.network.float_tflite(conversion.form)
     inputs = list(calibration_inputs(source.network, conversion.form, images))
     return compare_layers(float_model, conversion.model, inputs)

@@ -48,7 +48,7 @@ def run_on_device(
 
     Args:
         model: the .tflite with its manifest.
-        images: uint8 [n, s, s, 3] RGB, of the network's size s.
+        images: uint8 [n, h, w, 3] RGB, of the network's own size.
         input_ends: the real values of the pixels 0 and 255 at a quantized input.
         show: progress, called with the images done and their total.
 
@@ -57,7 +57,7 @@ def run_on_device(
     """
     with _written(model) as path:
         with Classifier(path, num_threads=_NUM_THREADS) as classifier:
-            check_input(classifier, images.shape[1], input_ends)
+            check_input(classifier, (images.shape[1], images.shape[2]), input_ends)
             logits, invoke_ms = device_logits(classifier, images, show)
         return DeviceRun(logits, invoke_ms, record(path))
 
@@ -78,7 +78,7 @@ def device_logits(
     images: NDArray[np.uint8],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Run a classifier on uint8 [n, s, s, 3] RGB images of its own input size.
+    """Run a classifier on uint8 [n, h, w, 3] RGB images of its own input size.
 
     Returns:
         float64 [n, K] logits, and the median milliseconds of an inference.
@@ -93,20 +93,21 @@ def device_logits(
     return np.array(logits), float(np.median(invoke_ms))
 
 
-def check_input(classifier: Classifier, size: int, input_ends: tuple[float, float]) -> None:
+def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple[float, float]) -> None:
     """Check that the input takes pixel values of the network's size.
 
     Args:
         classifier: the converted file.
-        size: side of the network's input in pixels.
+        size: height and width of the network's input in pixels.
         input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
 
     Raises:
         ModelError: it does not; a camera's frame would look brighter, darker or larger than it is.
     """
-    if classifier.input_size != size:
+    found = classifier.layout.height, classifier.layout.width
+    if found != size:
         raise ModelError(
-            f"the converted input has {classifier.input_size} pixels a side, and the network's has {size}"
+            f"the converted input has {found[0]} x {found[1]} pixels, and the network's has {size[0]} x {size[1]}"
         )
     scale, zero_point = classifier.input_quantization
     if not scale:

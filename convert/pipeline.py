@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
-from dermedge.convert.load.keras_classifier import load_keras
-from dermedge.convert.load.run import load_run
+from dermedge.convert.load.foreign_classifier import load_foreign
 from dermedge.convert.report.report import save_report
 from dermedge.convert.request import SEARCH, ConversionRequest, check_request
 from dermedge.convert.search import SearchResult, int8_forms, mixed_form, search_forms, try_forms
@@ -78,28 +77,24 @@ def convert_model(
 def _load(
     request: ConversionRequest, show_progress: ShowProgress, log: Callable[[str], None]
 ) -> ConversionInput:
-    """Stage 1."""
-    if request.is_run:
-        return load_run(
-            RunFolder(request.model),
-            request.calibration_photos,
-            evidence=request.evidence,
-            licence=request.licence,
-            critical=request.critical,
-            show_progress=show_progress,
-        )
-    assert request.data is not None, "check_request has refused it"
-    return load_keras(
-        request.model,
-        request.data,
-        request.command,
+    """Stage 1. TensorFlow is imported only for what needs it."""
+    if request.is_tflite:
+        from dermedge.convert.load.tflite_file import open_tflite
+
+        return load_foreign(open_tflite(request.model), request, log)
+    if not request.is_run:
+        from dermedge.convert.load.keras_file import open_keras
+
+        return load_foreign(open_keras(request.model, request.size, request.trusted), request, log)
+    from dermedge.convert.load.run import load_run
+
+    return load_run(
+        RunFolder(request.model),
         request.calibration_photos,
-        labels=request.labels,
-        size=request.size,
-        normalization=request.normalization,
+        evidence=request.evidence,
         licence=request.licence,
         critical=request.critical,
-        log=log,
+        show_progress=show_progress,
     )
 
 

@@ -23,7 +23,8 @@ class ConversionRequest:
     """A conversion that was asked for.
 
     Attributes:
-        model: a run folder, or a Keras classifier: a .keras or .h5 file, or a SavedModel folder.
+        model: a run folder; or a foreign classifier: a .keras or .h5 file, a SavedModel folder, or a .tflite of
+            floats.
         aim: one of `AIMS`.
         output: the .tflite to write; by default beside the model, with the aim in its name.
         report: the folder to write the report to; by default beside the .tflite.
@@ -36,10 +37,11 @@ class ConversionRequest:
         delivers_untold: whether a file is delivered of which the photos cannot tell whether it is sound.
         critical: the class whose misses weigh most; melanoma by default, if it is a class.
         calibration_photos: number of calibration photos.
-        data: for a Keras classifier: the photos, as in `load_keras`.
-        labels: for a Keras classifier: the labels of its outputs.
+        data: for a foreign classifier: the photos, as in `load_foreign`.
+        labels: for a foreign classifier: the labels of its classes.
         size: for a Keras classifier: side of its input in pixels, if it takes any.
-        normalization: for a Keras classifier: the normalization, as in `choose_normalization`.
+        normalization: for a foreign classifier: the normalization, as in `choose_normalization`.
+        trusted: for a Keras classifier: whether to load it even if it holds code of its maker, which then runs.
         evidence: for a run: whether the evidence, which the heat map shows, is an output.
         licence: licence of the weights, for the manifest.
     """
@@ -61,13 +63,19 @@ class ConversionRequest:
     labels: Sequence[str] | None = None
     size: int | None = None
     normalization: str = "auto"
+    trusted: bool = False
     evidence: bool = True
     licence: str | None = None
 
     @property
     def is_run(self) -> bool:
-        """Whether the model is a run folder; any other path is a Keras classifier."""
+        """Whether the model is a run folder; any other path is a foreign classifier."""
         return self.model.is_dir() and not (self.model / "saved_model.pb").is_file()
+
+    @property
+    def is_tflite(self) -> bool:
+        """Whether the model is a .tflite file."""
+        return self.model.suffix.lower() == ".tflite" and not self.model.is_dir()
 
     @property
     def target(self) -> Path:
@@ -103,20 +111,38 @@ def check_request(request: ConversionRequest) -> None:
 
 def _check_model_options(request: ConversionRequest) -> None:
     if request.is_run:
-        for_keras = {
-            "--data": request.data is not None,
-            "--labels": request.labels is not None,
-            "--imgsz": request.size is not None,
-            "--normalization": request.normalization != "auto",
-        }
-        used = next((option for option, is_given in for_keras.items() if is_given), None)
-        if used:
-            raise OptionError(f"{used} is for a Keras classifier; the run '{request.model}' has its own")
+        _refuse_options(
+            {
+                "--data": request.data is not None,
+                "--labels": request.labels is not None,
+                "--imgsz": request.size is not None,
+                "--normalization": request.normalization != "auto",
+                "--trust": request.trusted,
+            },
+            f"is for a Keras classifier or a .tflite; the run '{request.model}' has its own",
+        )
     elif request.data is None:
         raise OptionError(
-            f"'{request.model}' is not a run folder of dermedge train; a Keras classifier needs --data, "
+            f"'{request.model}' is not a run folder of dermedge train; a Keras classifier or a .tflite needs --data, "
             "a folder per class or a catalogue.csv, to calibrate and prove it"
         )
+    else:
+        _refuse_options({"--no-evidence": not request.evidence}, "is for a run")
+    if request.is_tflite:
+        _refuse_options(
+            {"--imgsz": request.size is not None, "--trust": request.trusted},
+            f"is for a Keras classifier, and '{request.model}' is a .tflite",
+        )
+        if request.aim == "dynamic":
+            raise OptionError(
+                "--dynamic is for a run or a Keras classifier; use --int8 or --float16 for a .tflite"
+            )
+
+
+def _refuse_options(given: dict[str, bool], reason: str) -> None:
+    used = next((option for option, is_given in given.items() if is_given), None)
+    if used:
+        raise OptionError(f"{used} {reason}")
 
 
 def _check_int8_options(request: ConversionRequest) -> None:
@@ -126,5 +152,5 @@ def _check_int8_options(request: ConversionRequest) -> None:
         raise OptionError("--float-layers needs calibrated ranges: use --method ptq")
     if request.method == "qat" and not request.is_run:
         raise OptionError(
-            "--method qat needs a run with a QAT stage; use --method ptq for a Keras classifier"
+            "--method qat needs a run with a QAT stage; use --method ptq for any other classifier"
         )

@@ -97,9 +97,10 @@ def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
 
 def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
-    from dermedge.convert.load.network import Network
+    from dermedge.convert.load.tensorflow_network import TensorFlowNetwork
     from dermedge.convert.to_tflite.converter import to_tflite
     from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+    from dermedge.edge.model.input_tensor import Layout
     from dermedge.edge.model.normalization import NORMALIZATIONS
 
     def compute(pixels: Any) -> list[Any]:
@@ -107,8 +108,11 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
     weights = {variable.name: variable for variable in model.weights}
     labels = tuple(map(str, range(_CLASSES)))
-    size = pictures[0].shape[0]
-    network = Network("mobilenet_v2", size, labels, NORMALIZATIONS["dermedge"], compute, weights)
+    layout, normalization = (
+        Layout(*pictures[0].shape[:2], 3, channels_first=False),
+        NORMALIZATIONS["dermedge"],
+    )
+    network = TensorFlowNetwork("mobilenet_v2", layout, labels, normalization, compute, weights)
     return to_tflite(network, Form(INT8_PTQ), pictures)
 
 

@@ -55,7 +55,7 @@ def write_random_network(shape: NetworkShape, folder: Path) -> Path:
         raise MissingExtra("tensorflow", "train")
     import tf_keras as keras
 
-    from dermedge.convert.load.network import network_of
+    from dermedge.convert.load.tensorflow_network import network_of
     from dermedge.convert.to_tflite.converter import to_tflite
     from dermedge.convert.to_tflite.form import Form
     from dermedge.train.fit.networks import build_network

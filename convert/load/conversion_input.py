@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.convert.load.network import Network
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.head import Head
+from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest
+from dermedge.edge.model.normalization import Normalization
 from dermedge.train.data.catalogue import NONE_OF_THESE
 
-__all__ = ["ConversionInput", "ProofSet", "ShowProgress", "draft_manifest", "make_proof_set"]
+__all__ = [
+    "ConversionInput",
+    "ForeignClassifier",
+    "ProofSet",
+    "ShowProgress",
+    "draft_manifest",
+    "make_proof_set",
+    "sigmoids_note",
+]
 
 # For a task's name, a callback (done, total).
 ShowProgress = Callable[[str], Callable[[int, int], None]]
@@ -28,7 +41,7 @@ class ProofSet:
     """The photos that a file is proven on, with the float network's logits.
 
     Attributes:
-        pixels: uint8 [n, s, s, 3] RGB.
+        pixels: uint8 [n, h, w, 3] RGB.
         truth: int64 [n], indices into ``labels``.
         groups: the lesion of each photo.
         labels: the K classes.
@@ -46,6 +59,45 @@ class ProofSet:
     critical: str | None
 
 
+class ForeignClassifier(Protocol):
+    """A classifier in a file that dermedge did not train.
+
+    Attributes:
+        path: path of the file or folder.
+        layout: the shape of its input, which is channels-last.
+        outputs: number of its outputs.
+        classes: number of its classes: one output stands for two.
+        known_labels: the labels that the file states; None if it states none.
+        known_normalization: the normalization that the file is known to expect; None if that is not known.
+        note: what its user should know of its outputs, in one line, or empty.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def outputs(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def known_labels(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def known_normalization(self) -> Normalization | None: ...
+
+    @property
+    def note(self) -> str: ...
+
+    def network(self, labels: tuple[str, ...], normalization: Normalization) -> Network:
+        """The network with labels for its classes and the normalization that it expects."""
+        ...
+
+
 @dataclass(frozen=True)
 class ConversionInput:
     """A trained classifier before its conversion.
@@ -53,7 +105,7 @@ class ConversionInput:
     Attributes:
         network: the float network.
         quantization_aware: builds the network of the quantization-aware stage; None if there is none.
-        calibration: uint8 [s, s, 3] RGB images, none of them in the proof set, sampled evenly over the classes.
+        calibration: uint8 [h, w, 3] RGB images, none of them in the proof set, sampled evenly over the classes.
         proof: the photos that the file is proven on.
         manifest: what is known about the file before it exists.
         validated_by: for a network that was retrained on train and validation: the run by the same recipe that
@@ -107,6 +159,16 @@ def draft_manifest(
         command=command,
         licence=licence,
         tools=_tool_versions(),
+    )
+
+
+def sigmoids_note(head: Head, outputs: int) -> str:
+    """What becomes of several independent sigmoids, in one line; empty for any other head."""
+    if head is not Head.SIGMOID or outputs == 1:
+        return ""
+    return (
+        f"the {outputs} outputs are independent sigmoids; the file gives the softmax of their logits, because each "
+        "photo has one class: the order of the classes stays, and the probabilities sum to 1"
     )
 
 

@@ -1,103 +1,72 @@
-"""A classifier in TensorFlow, whoever trained it."""
+"""What a conversion needs of a classifier, whatever holds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol, Self
 
+import cv2
 import numpy as np
-import tensorflow as tf
-import tf_keras as keras
 from numpy.typing import NDArray
 
-from dermedge.edge.errors import ModelError
-from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
-from dermedge.train.fit.networks import EVIDENCE, LOGITS
-from dermedge.train.fit.quantize_aware import QUANTIZED
+from dermedge.convert.to_tflite.form import Form
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.normalization import Normalization
 
-__all__ = ["Network", "network_of"]
-
-_BATCH = 64
+__all__ = ["Network", "normalized_images"]
 
 
-@dataclass(frozen=True)
-class Network:
-    """A classifier in TensorFlow.
+class Network(Protocol):
+    """A classifier that can be converted.
 
     Attributes:
         name: architecture or file name, for the manifest.
-        size: side of the input in pixels.
+        layout: the shape of its input, which is channels-last.
         labels: labels of the outputs.
         normalization: the normalization that its input expects.
-        compute: from float32 [n, s, s, 3] normalized images to probabilities [n, K] and, where the network
-            has logits, evidence [n, h, w, K], whose mean over h and w is the logits.
-        weights: the trained variables by name.
-        quantization_aware: whether it holds the ranges of an int8 file itself.
     """
 
-    name: str
-    size: int
-    labels: tuple[str, ...]
-    normalization: Normalization
-    compute: Callable[[tf.Tensor], list[tf.Tensor]]
-    weights: dict[str, Any]
-    quantization_aware: bool = False
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def normalization(self) -> Normalization: ...
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [n, K] logits of uint8 [n, s, s, 3] RGB images, up to a constant per row."""
-        compute = tf.function(self.compute, reduce_retracing=True)
-        found = []
-        for start in range(0, len(images), _BATCH):
-            batch = self.normalization(np.asarray(images[start : start + _BATCH]))
-            found.append(_logits(compute(tf.constant(batch))))
-        return np.concatenate(found)
+        """float32 [n, K] logits of uint8 [n, h, w, 3] RGB images, up to a constant per row."""
+        ...
 
-    def with_logits_moved(self, amounts: NDArray[np.float32]) -> Network:
+    def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
         """The network with float32 [K] amounts added to each cell of its evidence, and so to its logits."""
+        ...
 
-        def compute(images: tf.Tensor) -> list[tf.Tensor]:
-            evidence = self.compute(images)[1] + amounts
-            return [tf.nn.softmax(tf.reduce_mean(evidence, (1, 2)), name="probabilities"), evidence]
+    def float_tflite(self, form: Form) -> bytes:
+        """The float .tflite that is quantized to a form; its input is that of `calibration_inputs`.
 
-        return replace(self, compute=compute)
+        Raises:
+            ModelError: the network cannot be converted.
+        """
+        ...
 
-    def check_weights(self) -> None:
-        """Raise ModelError if a weight is not finite: TensorFlow's converter crashes on these."""
-        for name, values in self.weights.items():
-            if not np.isfinite(np.asarray(values)).all():
-                raise ModelError(f"the weights '{name}' of this network are not finite; train it again")
+    def finished_tflite(self, form: Form) -> bytes:
+        """The .tflite of a form that needs no calibration.
 
-
-def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
-    if len(outputs) > 1:
-        return outputs[1].numpy().mean(axis=(1, 2))
-    return np.log(np.maximum(outputs[0].numpy(), np.finfo(np.float32).tiny))
+        Raises:
+            ModelError: the network cannot be converted.
+        """
+        ...
 
 
-def network_of(
-    model: keras.Model, name: str, size: int, labels: tuple[str, ...], evidence: bool = True
-) -> Network:
-    """The network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
-
-    Args:
-        model: from normalized images to logits.
-        name: architecture.
-        size: side of the input in pixels.
-        labels: labels of the outputs.
-        evidence: whether the evidence, which the heat map shows, is an output.
-    """
-    layers = {layer.name for layer in model.layers}
-    prefix = QUANTIZED if QUANTIZED + LOGITS in layers else ""
-    outputs = [model.get_layer(prefix + LOGITS).output]
-    if evidence:
-        outputs.append(model.get_layer(prefix + EVIDENCE).output)
-    whole = keras.Model(model.input, outputs, name="dermedge")
-
-    def compute(images: tf.Tensor) -> list[tf.Tensor]:
-        made = whole(images, training=False)
-        logits, *maps = made if evidence else [made]
-        return [tf.nn.softmax(logits, name="probabilities"), *maps]
-
-    weights = {variable.name: variable for variable in model.weights}
-    return Network(name, size, labels, NORMALIZATIONS["dermedge"], compute, weights, bool(prefix))
+def normalized_images(
+    images: NDArray[np.uint8], layout: Layout, normalization: Normalization
+) -> NDArray[np.float32]:
+    """float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray as on the device."""
+    if layout.channels != 1:
+        return normalization(images)
+    gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+    return normalization(np.repeat(gray[..., np.newaxis], 3, axis=-1))[..., :1]

@@ -18,13 +18,13 @@ from dermedge.convert.load.conversion_input import (
     draft_manifest,
     make_proof_set,
 )
-from dermedge.convert.load.network import Network, network_of
+from dermedge.convert.load.tensorflow_network import TensorFlowNetwork, network_of
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.learned import learned_photos
 from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.networks import add_to_logits
+from dermedge.train.fit.parents import learned_by
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
 from dermedge.train.fit.sampling import class_shares, label_indices, sample_balanced
@@ -40,6 +40,11 @@ class _RunPhotos:
     training_pixels: NDArray[np.uint8]
     held_out: list[Photo]
     held_out_pixels: NDArray[np.uint8]
+
+    @property
+    def groups(self) -> list[str]:
+        """The lesion of each held-out photo."""
+        return [photo.group for photo in self.held_out]
 
 
 def load_run(
@@ -71,26 +76,15 @@ def load_run(
     config = run.config()
     trained = trained_network(run, "float")
     validating_run = _validating_run(run) if config.validated else None
-    validated_by = None
-    if validating_run:
-        validated_by = load_run(
-            validating_run, calibration_photos, evidence, licence, critical, show_progress
-        )
+    others = (calibration_photos, evidence, licence, critical, show_progress)
+    validated_by = load_run(validating_run, *others) if validating_run else None
     photos = _read_photos(run, validating_run or run, show_progress)
-    truth, logits = (
-        label_indices(photos.held_out, config.classes),
-        predict_logits(trained, photos.held_out_pixels),
-    )
+    truth = label_indices(photos.held_out, config.classes)
+    logits = predict_logits(trained, photos.held_out_pixels)
     shares = class_shares(photos.training, config.classes, config.recipe)
     adjustment = _adjustment(validated_by, config.validated, logits, truth, shares)
-    proof = make_proof_set(
-        photos.held_out_pixels,
-        truth,
-        [photo.group for photo in photos.held_out],
-        config.classes,
-        logits + adjustment.amounts,
-        critical,
-    )
+    adjusted = logits + adjustment.amounts
+    proof = make_proof_set(photos.held_out_pixels, truth, photos.groups, config.classes, adjusted, critical)
     manifest = draft_manifest(config.classes, config.size, config.architecture, config.command, licence)
     return ConversionInput(
         _build_network(run, "float", adjustment.amounts, evidence),
@@ -99,7 +93,7 @@ def load_run(
         proof,
         replace(manifest, data_digest=config.data_digest, metrics=adjustment.metrics),
         validated_by,
-        learned_photos(photos.training),
+        learned_by(run),
     )
 
 
@@ -161,7 +155,9 @@ def _quantization_aware(run: RunFolder, amounts: NDArray[np.float32], evidence: 
     return lambda: _build_network(run, "qat", amounts, evidence)
 
 
-def _build_network(run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool) -> Network:
+def _build_network(
+    run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool
+) -> TensorFlowNetwork:
     config = run.config()
     # Layers are named by counting, and the file holds their names: equal conversions shall give equal bytes.
     keras.backend.clear_session()

@@ -154,11 +154,12 @@ def _cures(best: Conversion, source: ConversionInput) -> Cures:
 
 
 def _facts(best: Conversion, source: ConversionInput) -> dict[str, str]:
-    manifest, calibrated = best.manifest, best.form.kind in CALIBRATED_KINDS
+    manifest, calibrated, layout = best.manifest, best.form.kind in CALIBRATED_KINDS, source.network.layout
+    colour = "gray" if layout.channels == 1 else "colour"
     size, network_size = len(best.model) / 1e6, len(strip(best.model)) / 1e6
     return {
         "form": best.form.name,
-        "input": f"{best.form.io}, {manifest.input_size} x {manifest.input_size}, pixel values",
+        "input": f"{best.form.io}, {layout.height} x {layout.width}, {colour}, pixel values",
         "normalization inside": source.network.normalization.name,
         "network": manifest.architecture,
         "classes": ", ".join(manifest.labels),

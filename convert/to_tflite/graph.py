@@ -38,8 +38,17 @@ class Op:
 
 
 def read_model(model: bytes) -> schema.ModelT:
-    """The whole flatbuffer as objects that can be changed."""
-    return schema.ModelT.InitFromPackedBuf(model, 0)
+    """The whole flatbuffer as objects that can be changed.
+
+    Some tools write the constants of larger files behind the flatbuffer, where editing would lose them; they are
+    brought inside.
+    """
+    root = schema.ModelT.InitFromPackedBuf(model, 0)
+    for buffer in root.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return root
 
 
 def name_of(tensor: schema.TensorT) -> str:

@@ -24,7 +24,7 @@ _METADATA_IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
 # Values of the schema's enumerations and unions.
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
-_RGB = 1
+_RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
 # An int8 input holds the pixel minus this.
@@ -105,13 +105,14 @@ def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
     mean, std = normalization(tensor)
     normalized = _table(builder, {0: _floats(builder, [mean]), 1: _floats(builder, [std])})
     unit = _table(builder, {1: normalized}, {0: _NORMALIZATION_OPTIONS})
-    content = _table(builder, {1: _table(builder, {}, {0: _RGB})}, {0: _IMAGE_PROPERTIES})
+    colours = _GRAYSCALE if tensor.shape[-1] == 1 else _RGB
+    content = _table(builder, {1: _table(builder, {}, {0: colours})}, {0: _IMAGE_PROPERTIES})
     range_of_pixels = _table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
     return _table(
         builder,
         {
             0: _text(builder, "pixels"),
-            1: _text(builder, "The centre square of a picture: real pixels, 0 to 255, red first."),
+            1: _text(builder, "The centre of a photo: real pixels, 0 to 255, red first or gray."),
             3: content,
             4: _vector(builder, [unit]),
             5: range_of_pixels,

@@ -32,7 +32,7 @@ from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, INT16_STEPS, widened_weights
 from dermedge.edge.errors import DataError, ModelError
 
-__all__ = ["quantize", "quantize_with_ranges", "record_ranges"]
+__all__ = ["quantize", "quantize_with_ranges", "record_ranges", "to_float16"]
 
 _OP = qtyping.TFLOperationName
 _NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
@@ -123,6 +123,29 @@ def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) 
     return _plain(bytes(made.quantized_model))
 
 
+def to_float16(model: bytes) -> bytes:
+    """Store the weights of convolutions and matrix products of a float .tflite in half precision.
+
+    Raises:
+        ModelError: the quantizer refuses the network.
+    """
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights,
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    try:
+        with _silenced():
+            made = quantizer.Quantizer(_with_signature(model))
+            for kind in (_OP.CONV_2D, _OP.DEPTHWISE_CONV_2D, _OP.FULLY_CONNECTED):
+                made.update_quantization_recipe(".*", kind, config, quantizer.AlgorithmName.FLOAT_CASTING)
+            done = made.quantize(enable_progress_bar=False, enable_progress_report=False)
+    except Exception as error:  # the library raises built-in classes of many kinds
+        raise ModelError(f"this network cannot be stored in half precision: {_reason(error)}") from error
+    return _plain(bytes(done.quantized_model))
+
+
 def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
     """A quantizer with the recipe of a form."""
     if form.kind == INT16X8:
@@ -181,15 +204,8 @@ def _signature_tensors(prefix: str, indices: Iterable[int]) -> list[schema.Tenso
 
 
 def _plain(model: bytes) -> bytes:
-    """The model without the signature, with its constants inside the flatbuffer and each vector once.
-
-    The library writes the constants of larger files behind the flatbuffer, where editing would lose them.
-    """
+    """The model without the signature, with its constants inside the flatbuffer and each vector once."""
     root = read_model(model)
-    for buffer in root.buffers:
-        if buffer.offset > 1:
-            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
     root.signatureDefs = []
     return pack(root)
 

@@ -16,8 +16,9 @@ import tensorflow as tf
 from dermedge.convert.accept.acceptance import accept
 from dermedge.convert.conversion import convert_to_form
 from dermedge.convert.load.conversion_input import ConversionInput, ProofSet
-from dermedge.convert.load.network import Network, network_of
+from dermedge.convert.load.network import Network
 from dermedge.convert.load.run import load_run
+from dermedge.convert.load.tensorflow_network import network_of
 from dermedge.convert.to_tflite.form import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, Form
 from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError
@@ -110,7 +111,8 @@ def of_another_size(source: ConversionInput) -> tuple[ConversionInput, Form]:
         return lambda x: compute(tf.image.resize(x, (32, 32)))
 
     changed = with_compute(source, change)
-    return replace(changed, network=replace(changed.network, size=16)), Form(FLOAT32)
+    layout = replace(changed.network.layout, height=16, width=16)
+    return replace(changed, network=replace(changed.network, layout=layout)), Form(FLOAT32)
 
 
 def class_dropped(source: ConversionInput) -> tuple[ConversionInput, Form]:

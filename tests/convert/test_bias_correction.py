@@ -13,8 +13,9 @@ import tf_keras as keras
 from dermedge.convert.conversion import convert_to_form
 from dermedge.convert.device import device_logits
 from dermedge.convert.load.conversion_input import ConversionInput
-from dermedge.convert.load.network import Network, network_of
+from dermedge.convert.load.network import Network
 from dermedge.convert.load.run import load_run
+from dermedge.convert.load.tensorflow_network import network_of
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import INT8_PTQ, Form
 from dermedge.convert.to_tflite.metadata import with_metadata

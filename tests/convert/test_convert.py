@@ -14,9 +14,10 @@ from dermedge.convert.accept.parity import compare
 from dermedge.convert.calibrate.logit_adjustment import fit_strength
 from dermedge.convert.calibrate.temperature import calibrated, calibration_scores, fit_temperature
 from dermedge.convert.device import check_input, device_logits
-from dermedge.convert.load.network import network_of
-from dermedge.convert.to_tflite.converter import input_ends, to_tflite
+from dermedge.convert.load.tensorflow_network import network_of
+from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+from dermedge.convert.to_tflite.pixel_input import input_ends
 from dermedge.convert.to_tflite.share_buffers import share_buffers
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.associated import read_associated
@@ -300,7 +301,7 @@ def test_the_input_takes_real_pixels_whatever_its_type(trained_run: Path, tmp_pa
     path.write_bytes(attach(to_tflite(network, form, list(dark)), Manifest(network.labels, 32, INT8_PTQ)))
     bright = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     with Classifier(path) as classifier:
-        check_input(classifier, 32, input_ends(network, form))
+        check_input(classifier, (32, 32), input_ends(network, form))
         assert classifier.input_dtype.name == io
         device, _ = device_logits(classifier, bright)
     assert compare(network.logits(bright), device).max_logit_difference < TOLERANCE["int8-ptq"]
@@ -311,7 +312,7 @@ def test_an_input_that_would_misread_pixels_is_refused(trained_run: Path, tmp_pa
     path = tmp_path / "model.tflite"
     path.write_bytes(to_tflite(network, Form(INT8_PTQ), [np.zeros((32, 32, 3), np.uint8)]))
     with Classifier(path, labels=network.labels) as classifier, pytest.raises(ModelError, match="misread"):
-        check_input(classifier, 32, (0.0, 255.0))
+        check_input(classifier, (32, 32), (0.0, 255.0))
 
 
 def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with() -> None:

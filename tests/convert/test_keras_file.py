@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from sklearn.linear_model import LogisticRegression
 from dermedge import cli
 from dermedge.convert.accept.parity import compare
 from dermedge.convert.device import check_input, device_logits, open_on_device
-from dermedge.convert.load.keras_classifier import load_keras
-from dermedge.convert.load.keras_file import choose_normalization, open_keras
-from dermedge.convert.to_tflite.converter import input_ends, to_tflite
+from dermedge.convert.load.foreign_classifier import load_foreign
+from dermedge.convert.load.keras_file import open_keras
+from dermedge.convert.load.normalization_choice import choose_normalization
+from dermedge.convert.request import ConversionRequest
+from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
+from dermedge.convert.to_tflite.pixel_input import input_ends
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.normalization import NORMALIZATIONS
 from dermedge.edge.photos import read_picture
@@ -173,7 +178,7 @@ def test_every_normalization_is_inside_the_file(
     model = to_tflite(network, form, list(pixels[::3]))
     path.write_bytes(attach(model, Manifest(LABELS, SIZE, kind)))
     with Classifier(path) as classifier:
-        check_input(classifier, SIZE, input_ends(network, form))
+        check_input(classifier, (SIZE, SIZE), input_ends(network, form))
         device, _ = device_logits(classifier, pixels)
     reference = network.logits(pixels)
     parity = compare(reference, device)
@@ -235,8 +240,8 @@ def test_networks_that_nobody_here_wrote_answer_as_in_keras(
 ) -> None:
     keras.utils.set_random_seed(0)
     file = open_keras(saved(make(keras), tmp_path / "model.keras"))
-    assert (file.size, file.classes) == (32, 7)
-    assert file.takes_pixels == takes_pixels
+    assert (file.layout, file.classes) == (Layout(32, 32, 3, channels_first=False), 7)
+    assert (file.known_normalization == NORMALIZATIONS["pixels"]) == takes_pixels
     labels = tuple("abcdefg")
     network = file.network(labels, NORMALIZATIONS["pixels" if takes_pixels else "symmetric"])
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -245,7 +250,7 @@ def test_networks_that_nobody_here_wrote_answer_as_in_keras(
         form = Form(kind)
         model = attach(to_tflite(network, form, list(pixels)), Manifest(labels, 32, kind))
         with open_on_device(model) as classifier:
-            check_input(classifier, 32, input_ends(network, form))
+            check_input(classifier, (32, 32), input_ends(network, form))
             device, _ = device_logits(classifier, pixels)
         if kind == FLOAT32:
             # of random weights the logits are small: what counts is how they differ
@@ -260,7 +265,7 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
     path = saved(keras2.Model(pixels, x), tmp_path / "any.keras")
     with pytest.raises(OptionError, match="choose one with --imgsz"):
         open_keras(path)
-    assert open_keras(path, 40).size == 40
+    assert open_keras(path, 40).layout == Layout(40, 40, 3, channels_first=False)
 
 
 @pytest.mark.parametrize(
@@ -268,16 +273,18 @@ def test_a_network_of_any_size_needs_one(tmp_path: Path) -> None:
     [
         ("damaged", "cannot read the Keras model"),
         ("weights", "holds only weights"),
-        ("regression", "is not a classifier: it has an output of"),
+        ("map", r"is not a classifier: it has an output of \[9, 14, 14, 3\]"),
         ("two outputs", "is not a classifier: it has 2 outputs"),
-        ("grey", "not square colour images"),
-        ("custom", "cannot read the Keras model"),
+        ("five channels", r"takes \[None, 16, 16, 5\], not gray or colour images"),
+        ("channels first", r"takes \[None, 3, 16, 16\], not gray or colour images"),
+        ("custom", "its layer 'doubling' uses 'Doubling' of .* Export the network as a SavedModel"),
     ],
 )
 def test_what_is_no_classifier_is_one_clear_line(tmp_path: Path, what: str, message: str) -> None:
     layers = keras2.layers
     path = tmp_path / "model.keras"
-    pixels = keras2.Input((16, 16, 1 if what == "grey" else 3))
+    shapes = {"five channels": (16, 16, 5), "channels first": (3, 16, 16)}
+    pixels = keras2.Input(shapes.get(what, (16, 16, 3)))
     flat = layers.Flatten()(pixels)
     if what == "damaged":
         path.write_bytes(b"PK not a zip")
@@ -293,10 +300,9 @@ def test_what_is_no_classifier_is_one_clear_line(tmp_path: Path, what: str, mess
         saved(keras2.Model(pixels, layers.Dense(3)(Doubling()(flat))), path)
     else:
         outputs = {
-            "regression": lambda: layers.Dense(1)(flat),
+            "map": lambda: layers.Conv2D(3, 3)(pixels),
             "two outputs": lambda: [layers.Dense(3)(flat), layers.Dense(3)(flat)],
-            "grey": lambda: layers.Dense(3)(flat),
-        }[what]()
+        }.get(what, lambda: layers.Dense(3)(flat))()
         saved(keras2.Model(pixels, outputs), path)
     with pytest.raises(ModelError, match=message) as caught:
         open_keras(path)
@@ -357,7 +363,7 @@ def nine_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_outputs_are_numbered_by_the_folders_as_they_are_on_disk(nine_classes: tuple[Path, Path]) -> None:
     model, photos = nine_classes
     lines: list[str] = []
-    source = load_keras(model, photos, "", log=lines.append)
+    source = load_foreign(open_keras(model), ConversionRequest(model, "int8", data=photos), lines.append)
     # by diagnosis, both keratoses are benign keratosis, which would come before dermatofibroma
     assert source.proof.labels == NINE
     assert lines[5] == "output 5 = folder 'pigmented benign keratosis' -> class pigmented benign keratosis"
@@ -371,7 +377,8 @@ def test_a_folder_is_renamed_in_its_place(nine_classes: tuple[Path, Path], tmp_p
     for name in NINE:
         shutil.copytree(photos / name, tmp_path / "photos" / codes.get(name, name))
     lines: list[str] = []
-    source = load_keras(model, tmp_path / "photos", "", log=lines.append)
+    request = ConversionRequest(model, "int8", data=tmp_path / "photos")
+    source = load_foreign(open_keras(model), request, lines.append)
     assert lines[3:5] == [
         "output 3 = folder 'mel' -> class melanoma",
         "output 4 = folder 'nv' -> class nevus",
@@ -395,3 +402,90 @@ def test_labels_in_another_order_are_refused_and_named(
     assert "'melanoma' is 'dermatofibroma'" in error
     assert "give the labels in the order of the outputs" in error
     assert not target.exists()
+
+
+@pytest.fixture(scope="module")
+def dark_and_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of two classes that differ in their brightness, a folder per class; 1.5 times as wide as high."""
+    folder = tmp_path_factory.mktemp("two")
+    rng = np.random.default_rng(0)
+    for name, brightness in {"benign": 90, "malignant": 160}.items():
+        (folder / name).mkdir()
+        for number in range(24):
+            photo = rng.normal(brightness + rng.normal(0, 20), 12, (48, 72, 3)).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / name / f"{name}{number}.png"), photo)
+    return folder
+
+
+def brightness_network(
+    shape: tuple[int, int, int], *, activation: str = "sigmoid", units: int = 1, keras: Any = keras3
+) -> Any:
+    """A network that finds a photo brighter than 125 of the second class: the more, the surer."""
+    layers = keras.layers
+    parts = [layers.GlobalAveragePooling2D(), layers.Dense(units, activation=activation)]
+    model = keras.Sequential([keras.Input(shape), layers.Rescaling(1 / 255), *parts])
+    slope = np.full((shape[2], 1), 30 / shape[2])
+    kernel, bias = (slope, [-30 * 125 / 255]) if units == 1 else (slope * [-1, 1], np.array([15.0, -14.4]))
+    model.layers[-1].set_weights([kernel, np.array(bias)])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("shape", "activation", "units", "form"),
+    [
+        ((32, 48, 1), "sigmoid", 1, "--int8"),
+        ((24, 24, 3), "linear", 1, "--float32"),
+        ((32, 32, 1), "sigmoid", 2, "--int16x8"),
+    ],
+)
+def test_one_sigmoid_gray_and_not_square_networks_are_converted(
+    dark_and_light: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shape: tuple[int, int, int],
+    activation: str,
+    units: int,
+    form: str,
+) -> None:
+    model = brightness_network(shape, activation=activation, units=units)
+    path, target = saved(model, tmp_path / "model.keras"), tmp_path / "model.tflite"
+    command = ["convert", str(path), form, "--data", str(dark_and_light), "--output", str(target)]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    second = "the output p" if units == 1 else "output 1"
+    assert f"{second} = folder 'malignant' -> class malignant" in said
+    assert ("independent sigmoids" in said) == (units > 1)
+    photos = sorted(dark_and_light.rglob("*.png"))[::5]
+    with Classifier(target) as classifier:
+        assert (classifier.layout.height, classifier.layout.width, classifier.layout.channels) == shape
+        assert classifier.labels == ("benign", "malignant")
+        assert classifier.manifest is not None
+        assert [one["shape"] for one in classifier.manifest.inputs] == [[1, *shape]]
+        assert classifier.manifest.golden
+        predictions = [classifier.predict(read_picture(photo)) for photo in photos]
+        images = np.stack([classifier.crop(read_picture(photo)).image_rgb for photo in photos])
+    if shape[2] == 1:
+        images = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])[..., np.newaxis]
+    raw = np.asarray(model(images.astype(np.float32)))
+    wanted = (
+        raw[:, 0] if units == 1 else np.log(raw[:, 1] / (1 - raw[:, 1])) - np.log(raw[:, 0] / (1 - raw[:, 0]))
+    )
+    if activation == "sigmoid" and units == 1:
+        wanted = np.log(wanted / (1 - wanted))
+    found = [one.logits[1] - one.logits[0] for one in predictions]
+    np.testing.assert_allclose(found, wanted, atol=0.02 * np.ptp(wanted))
+
+
+def test_gray_and_two_classes_are_told_where_an_option_does_not_fit(
+    dark_and_light: Path, labelled_set: Path, tmp_path: Path
+) -> None:
+    path = saved(brightness_network((32, 48, 1)), tmp_path / "model.keras")
+    file, request = open_keras(path), ConversionRequest(path, "int8", data=dark_and_light)
+    with pytest.raises(
+        OptionError, match=r"imagenet is for colour, .* is gray.* Known for gray: auto, dermedge"
+    ):
+        load_foreign(file, replace(request, normalization="imagenet"))
+    with pytest.raises(OptionError, match=r"1 output, which stands for 2 classes, and .* has 3 classes"):
+        load_foreign(file, replace(request, data=labelled_set))
+    with pytest.raises(OptionError, match=r"--imgsz is 32, but .* takes 32 x 48 pixels"):
+        open_keras(path, 32)

@@ -17,7 +17,7 @@ pytest.importorskip("tensorflow")
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from dermedge.convert.load.network import network_of
+from dermedge.convert.load.tensorflow_network import network_of
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import FLOAT32, INT8_PTQ, Form
 from dermedge.convert.to_tflite.metadata import normalization, with_metadata

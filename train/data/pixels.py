@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.files import write_beside
 from dermedge.edge.photos import read_picture
-from dermedge.edge.preprocess import PREPROCESSING, to_input
+from dermedge.edge.preprocess import PREPROCESSING, Preprocessor
 from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["cached_pixels", "files_key", "release_pages"]
@@ -24,20 +24,29 @@ def cached_pixels(
     size: int,
     cache: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    width: int | None = None,
 ) -> NDArray[np.uint8]:
-    """The photos of ``paths`` as uint8 [n, size, size, 3] RGB, 0 to 255, mapped from a file in ``cache``.
+    """The photos of ``paths`` as uint8 [n, size, width, 3] RGB, 0 to 255, mapped from a file in ``cache``.
 
     The file's name holds the paths, sizes and times of the photos and the preprocessing, so that a changed
     photo is decoded again. It is written whole or not at all.
+
+    Args:
+        paths: of the photos.
+        size: the height of the network's input in pixels.
+        cache: a folder.
+        progress: called with the photos done and their total.
+        width: the width of the input in pixels; that of a square if not given.
 
     Raises:
         PictureError: a photo cannot be decoded.
         StorageError: the cache cannot be written.
     """
-    target = cache / f"pixels-{size}-{files_key(paths, PREPROCESSING)}.npy"
+    shape = str(size) if width in (None, size) else f"{size}x{width}"
+    target = cache / f"pixels-{shape}-{files_key(paths, PREPROCESSING)}.npy"
     if not target.is_file():
         with write_beside(target) as part:
-            _decode_into(part, paths, size, progress)
+            _decode_into(part, paths, (size, width or size), progress)
     return np.load(target, mmap_mode="r")
 
 
@@ -57,13 +66,13 @@ def files_key(paths: Iterable[Path], *what: str) -> str:
 
 
 def _decode_into(
-    target: Path, paths: Sequence[Path], size: int, progress: Callable[[int, int], None]
+    target: Path, paths: Sequence[Path], shape: tuple[int, int], progress: Callable[[int, int], None]
 ) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size, size, 3)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape, 3)}
     with target.open("wb") as handle:
         # plain writes: into a mapping, a full disk would kill the process
         np.lib.format.write_array_header_1_0(handle, header)
-        images = ordered_map(lambda path: to_input(read_picture(path), size), paths)
+        images = ordered_map(lambda path: Preprocessor(*shape)(read_picture(path)), paths)
         for index, image in enumerate(images, 1):
             handle.write(image.tobytes())
             progress(index, len(paths))

@@ -1,0 +1,181 @@
+"""Load a foreign classifier for conversion, with the labelled photos that calibrate and prove it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.convert.load.conversion_input import (
+    ConversionInput,
+    ForeignClassifier,
+    draft_manifest,
+    make_proof_set,
+)
+from dermedge.convert.load.normalization_choice import choose_normalization
+from dermedge.convert.request import ConversionRequest
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.train.data.catalogue import read_catalogue
+from dermedge.train.data.diagnoses import diagnosis_of, own_name
+from dermedge.train.data.folders import find_files
+from dermedge.train.data.labelling import class_folders
+from dermedge.train.data.layout import AUTO, FOLDER, read_layout
+from dermedge.train.data.pixels import cached_pixels
+from dermedge.train.data.sampling import sample_evenly
+from dermedge.train.data.scoring import LabelledPhoto, labelled_photos
+
+__all__ = ["load_foreign"]
+
+_LABELS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Decoded photos: uint8 [n, h, w, 3] RGB, the index of the class of each, and its lesion."""
+
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+    groups: list[str]
+
+
+def load_foreign(
+    file: ForeignClassifier, request: ConversionRequest, log: Callable[[str], None] = lambda line: None
+) -> ConversionInput:
+    """Load the photos of a classifier that dermedge did not train.
+
+    Its labels are those of the request, or those that the file states, or else the folders of the classes, sorted by
+    their names on disk as Keras sorts them, and each then called by its diagnosis.
+
+    Args:
+        file: the classifier.
+        request: what is to be converted. Its ``data`` is a folder per class, half of whose lesions calibrate and half
+            prove; or a catalogue.csv, whose training photos calibrate and whose validation photos prove.
+        log: called with one line per output, if the labels come from folders, and with the note on the outputs.
+
+    Raises:
+        DataError: the photos are of other classes, or too few, or the network is no better than chance.
+        OptionError: an option does not fit the network.
+        PictureError: a photo cannot be decoded.
+    """
+    assert request.data is not None, "check_request has refused it"
+    if file.note:
+        log(file.note)
+    labels, folders = _labels(file, request.data, request.labels, log)
+    calibrating, proving = _two_parts(request.data, labels, folders)
+    calibration = _decoded(sample_evenly(calibrating, request.calibration_photos), file.layout)
+    proof = _decoded(proving, file.layout)
+    normalization = choose_normalization(
+        file, request.normalization, calibration.pixels, calibration.truth, calibration.groups
+    )
+    network = file.network(labels, normalization)
+    reference = network.logits(proof.pixels)
+    proof_set = make_proof_set(proof.pixels, proof.truth, proof.groups, labels, reference, request.critical)
+    size = min(file.layout.height, file.layout.width)
+    manifest = draft_manifest(labels, size, file.path.stem, request.command, request.licence)
+    return ConversionInput(network, None, list(calibration.pixels), proof_set, manifest)
+
+
+def _decoded(photos: Sequence[LabelledPhoto], layout: Layout) -> _Photos:
+    with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
+        # The array is a mapped file, which may be unlinked.
+        pixels = cached_pixels([one.path for one in photos], layout.height, Path(folder), width=layout.width)
+    return _Photos(pixels, np.array([one.label_index for one in photos]), [one.entry.group for one in photos])
+
+
+def _labels(
+    file: ForeignClassifier, data: Path, given: Sequence[str] | None, log: Callable[[str], None]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels of the classes, and the folders that they come from; no folders if they come from elsewhere."""
+    if given is not None:
+        _check_number(file, "--labels has", given)
+        return tuple(given), ()
+    if file.known_labels is not None:
+        return file.known_labels, ()
+    folders = _folders(file, data)
+    labels = _names_of(folders)
+    for index, (folder, name) in enumerate(zip(folders, labels, strict=True)):
+        log(f"{_output_name(file, index)} = folder '{folder}' -> class {name}")
+    return labels, folders
+
+
+def _output_name(file: ForeignClassifier, index: int) -> str:
+    if file.outputs == file.classes:
+        return f"output {index}"
+    return "the output p" if index else "1 - p"
+
+
+def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
+    """The folders of the classes in the order in which Keras numbers them: sorted by name, before any renaming."""
+    if data.is_file():
+        raise OptionError(
+            f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels"
+        )
+    folders = class_folders(data)
+    _check_number(file, f"'{data}' has", folders)
+    return tuple(folders)
+
+
+def _check_number(file: ForeignClassifier, found: str, classes: Sequence[str]) -> None:
+    if len(classes) != file.classes:
+        more = ", …" if len(classes) > _LABELS_SHOWN else ""
+        outputs = f"{file.outputs} outputs" if file.outputs > 1 else "1 output, which stands for 2 classes"
+        raise OptionError(
+            f"'{file.path}' has {outputs}, and {found} {len(classes)} classes "
+            f"({', '.join(classes[:_LABELS_SHOWN])}{more}); "
+            "name them in the order of the outputs with --labels FILE"
+        )
+
+
+def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
+    """A class name for each folder: its diagnosis, or its own name where two folders have one diagnosis."""
+    names = [diagnosis_of(folder) or folder for folder in folders]
+    for rename in (own_name, str):
+        times = Counter(names)
+        names = [
+            rename(folder) if times[name] > 1 else name for folder, name in zip(folders, names, strict=True)
+        ]
+    return tuple(names)
+
+
+def _two_parts(
+    data: Path, labels: tuple[str, ...], folders: Sequence[str]
+) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+    """The photos that calibrate and those that prove; no lesion is in both."""
+    if data.is_file():
+        read_catalogue(data)
+        return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
+    photos = _photos_in(data, folders) if folders else labelled_photos(data, labels)
+    groups = sorted({photo.entry.group for photo in photos}, key=_shuffle_key)
+    proving = set(groups[::2])
+    parts = (
+        [photo for photo in photos if photo.entry.group not in proving],
+        [photo for photo in photos if photo.entry.group in proving],
+    )
+    if not all(parts):
+        raise DataError(
+            f"'{data}' has {len(photos)} photos; a conversion needs some to calibrate and others to prove"
+        )
+    return parts
+
+
+def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
+    """The photos, each of the class of its folder, which is what Keras trains on, whatever a table says."""
+    found = find_files([data]).photos
+    first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
+    photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)
+    index = {folder: position for position, folder in enumerate(folders)}
+    return [
+        replace(photo, label_index=index.get(photo.entry.original_label, photo.label_index))
+        for photo in photos
+    ]
+
+
+def _shuffle_key(group: str) -> bytes:
+    return hashlib.sha256(group.encode()).digest()

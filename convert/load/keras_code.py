@@ -1,0 +1,172 @@
+"""Find what would run code of its maker when a Keras file is loaded, by reading the file and loading nothing.
+
+Keras stores the function of a Lambda layer as marshalled bytecode, and names other functions by module and name, which
+it imports. Its safe mode covers only a part: tf_keras ignores it for .h5 files (CVE-2025-9905), and imports any module
+that a .keras file names (CVE-2025-1550). A SavedModel holds no Python, but its operators can read and write files.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from dermedge.edge.errors import ModelError
+
+__all__ = ["check_no_code", "code_in_config", "read_config"]
+
+# Keras names its own objects by these packages, with or without "src".
+_KERAS = ("keras", "tf_keras", "tensorflow.keras")
+# The modules of Keras whose functions and classes only compute.
+_COMPUTING_MODULES = frozenset(
+    {
+        "activations",
+        "applications",
+        "constraints",
+        "dtype_policies",
+        "engine",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "mixed_precision",
+        "models",
+        "ops",
+        "optimizers",
+        "regularizers",
+    }
+)
+# Layers of Keras 2 that call a function of TensorFlow by its name.
+_CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod"})
+_COMPUTING_NAMESPACES = frozenset({"__operators__", "image", "linalg", "math", "nn", "signal"})
+# Functions of TensorFlow outside of any namespace that do more than to compute.
+_NOT_COMPUTING = frozenset(
+    {"import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
+)
+# Operators of a SavedModel that leave the graph.
+_LEAVING_OPERATORS = frozenset(
+    {
+        "EagerPyFunc",
+        "MatchingFiles",
+        "PrintV2",
+        "PyFunc",
+        "PyFuncStateless",
+        "ReadFile",
+        "WholeFileReaderV2",
+        "WriteFile",
+    }
+)
+
+
+def check_no_code(path: Path) -> None:
+    """Check that loading a file runs no code that its maker chose.
+
+    Args:
+        path: a .keras or .h5 file, or a SavedModel folder.
+
+    Raises:
+        ModelError: it would.
+        OSError, ValueError, KeyError, zipfile.BadZipFile: the file cannot be read.
+    """
+    if path.is_dir():
+        found, cure = _code_in_saved_model(path), "Export the network without it"
+    else:
+        found = code_in_config(read_config(path))
+        cure = "Export the network as a SavedModel, which holds no Python"
+    if found:
+        raise ModelError(
+            f"'{path}' holds code that would run on this machine: {found}. {cure}; or, if you trust whoever made "
+            "the file, load it all the same with --trust"
+        )
+
+
+def read_config(path: Path) -> Any:
+    """The configuration of the network in a .keras or .h5 file, as JSON gives it."""
+    if path.suffix.lower() == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))
+    with h5py.File(path) as file:
+        if "model_config" not in file.attrs:
+            raise ValueError("it holds only weights; save the whole model")
+        return json.loads(file.attrs["model_config"])
+
+
+def code_in_config(config: Any) -> str | None:
+    """The first layer of a configuration that needs code, and why; None if there is none.
+
+    How the whole network was compiled is not looked at, because it is not loaded.
+    """
+    if isinstance(config, dict):
+        config = {key: value for key, value in config.items() if key != "compile_config"}
+    return next(_code_within(config, "?"), None)
+
+
+def _code_within(part: Any, layer: str) -> Iterator[str]:
+    """Yield what needs code in a part of the configuration of a layer."""
+    if isinstance(part, list):
+        for one in part:
+            yield from _code_within(one, layer)
+    if not isinstance(part, dict):
+        return
+    if "class_name" in part:
+        inner = part["config"] if isinstance(part.get("config"), dict) else {}
+        layer = str(part.get("name") or inner.get("name") or layer)
+    what = _code_of(part)
+    if what:
+        yield f"its layer '{layer}' {what}"
+    for value in part.values():
+        yield from _code_within(value, layer)
+
+
+def _code_of(part: dict[str, Any]) -> str | None:
+    """What code one object of a configuration needs; None if it needs none."""
+    kind, module = part.get("class_name"), part.get("module")
+    if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
+        return "is a Lambda, whose Python code would run"
+    if any(str(key).endswith("_type") and value == "lambda" for key, value in part.items()):
+        return "has a Python lambda, whose code would run"
+    if kind in _CALLING_LAYERS:
+        function = str((part.get("config") or {}).get("function", kind))
+        return None if _only_computes(function) else f"calls TensorFlow's '{function}'"
+    if not isinstance(kind, str) or not isinstance(module, str):
+        return None
+    named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
+    if module == "builtins":
+        return f"calls Python's '{named}'" if named in vars(builtins) else None
+    # A name with a dot leads out of its module.
+    if _is_computing_module(module) and "." not in named:
+        return None
+    return f"uses '{named}' of the Python module '{module}'"
+
+
+def _only_computes(function: str) -> bool:
+    """Whether a function of TensorFlow only computes, by its name: ``math.add``, ``compat.v1.nn.relu``, ``reshape``."""
+    namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
+    if not namespace:
+        return name not in _NOT_COMPUTING
+    return namespace.split(".")[0] in _COMPUTING_NAMESPACES or namespace == "keras.backend"
+
+
+def _is_computing_module(module: str) -> bool:
+    package = next((one for one in _KERAS if module == one or module.startswith(f"{one}.")), None)
+    if package is None:
+        return False
+    inner = module.removeprefix(package).removeprefix(".src").removeprefix(".")
+    return not inner or inner.split(".")[0] in _COMPUTING_MODULES
+
+
+def _code_in_saved_model(folder: Path) -> str | None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    for graph in (meta.graph_def for meta in saved.meta_graphs):
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        leaving = next((node for node in nodes if node.op in _LEAVING_OPERATORS), None)
+        if leaving is not None:
+            return f"its operator '{leaving.name}' is {leaving.op}, which leaves the graph"
+    return None

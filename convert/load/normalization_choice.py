@@ -1,0 +1,80 @@
+"""Find the normalization that a foreign classifier expects, by trying on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.convert.accept.network_checks import chance_check, order_check
+from dermedge.convert.load.conversion_input import ForeignClassifier
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
+from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
+
+__all__ = ["choose_normalization"]
+
+_AUTO = "auto"
+
+
+def choose_normalization(
+    file: ForeignClassifier,
+    asked: str,
+    pixels: NDArray[np.uint8],
+    truth: NDArray[np.int64],
+    groups: Sequence[str],
+) -> Normalization:
+    """Choose the normalization that a network expects.
+
+    Args:
+        file: the network.
+        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file is known to expect, else the one with
+            the highest balanced accuracy on labelled photos.
+        pixels: uint8 [n, h, w, 3] RGB photos that are not in the proof set.
+        truth: int [n], their classes.
+        groups: their lesions.
+
+    Raises:
+        OptionError: the name is unknown, or is one for colour and the network is gray.
+        DataError: by `chance_check`, the network is no better than chance; any file would pass on such photos.
+    """
+    labels = tuple(map(str, range(file.classes)))
+    tried = {one.name: one for one in _candidates(file, asked)}
+    answers = {
+        name: file.network(labels, normalization).logits(pixels).argmax(axis=1)
+        for name, normalization in tried.items()
+    }
+    figures = {
+        name: balanced_accuracy(confusion_matrix(truth, of_name, file.classes))
+        for name, of_name in answers.items()
+    }
+    best = max(figures, key=figures.__getitem__)
+    check = chance_check(truth, answers[best], groups)
+    in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
+    # Labels in another order are left to the proof, which names them.
+    if in_order and not check.passed:
+        found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        raise DataError(
+            f"'{file.path}' is hardly better than chance on {len(truth)} calibration photos ({check.line}); "
+            f"balanced accuracy by normalization: {found}; give the right --normalization, the classes in the "
+            "right order with --labels, or more photos"
+        )
+    return tried[best]
+
+
+def _candidates(file: ForeignClassifier, asked: str) -> list[Normalization]:
+    is_gray = file.layout.channels == 1
+    known = [name for name in NORMALIZATIONS if NORMALIZATIONS[name].is_affine or not is_gray]
+    if asked not in (_AUTO, *NORMALIZATIONS):
+        raise OptionError(f"--normalization is '{asked}'. Known: {_AUTO}, {', '.join(known)}")
+    if asked != _AUTO and asked not in known:
+        raise OptionError(
+            f"--normalization {asked} is for colour, and the input of '{file.path}' is gray. "
+            f"Known for gray: {_AUTO}, {', '.join(known)}"
+        )
+    if asked != _AUTO:
+        return [NORMALIZATIONS[asked]]
+    if file.known_normalization:
+        return [file.known_normalization]
+    return [NORMALIZATIONS[name] for name in FOREIGN if name in known]

@@ -1,0 +1,119 @@
+"""A classifier in TensorFlow, whoever trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from numpy.typing import NDArray
+
+from dermedge.convert.load.network import normalized_images
+from dermedge.convert.to_tflite.form import Form
+from dermedge.convert.to_tflite.tensorflow_converter import PixelGraph, convert_to_finished, convert_to_float
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
+from dermedge.train.fit.networks import EVIDENCE, LOGITS
+from dermedge.train.fit.quantize_aware import QUANTIZED
+
+__all__ = ["TensorFlowNetwork", "network_of"]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class TensorFlowNetwork:
+    """A `Network` in TensorFlow.
+
+    Attributes:
+        name: architecture or file name, for the manifest.
+        layout: the shape of its input, which is channels-last.
+        labels: labels of the outputs.
+        normalization: the normalization that its input expects.
+        compute: from float32 [n, h, w, C] normalized images to probabilities [n, K] and, where the network
+            has logits, evidence [n, h, w, K], whose mean over h and w is the logits.
+        weights: the trained variables by name.
+        quantization_aware: whether it holds the ranges of an int8 file itself.
+    """
+
+    name: str
+    layout: Layout
+    labels: tuple[str, ...]
+    normalization: Normalization
+    compute: Callable[[tf.Tensor], list[tf.Tensor]]
+    weights: dict[str, Any]
+    quantization_aware: bool = False
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `Network.logits`."""
+        compute = tf.function(self.compute, reduce_retracing=True)
+        found = []
+        for start in range(0, len(images), _BATCH):
+            batch = np.asarray(images[start : start + _BATCH])
+            normalized = normalized_images(batch, self.layout, self.normalization)
+            found.append(_logits(compute(tf.constant(normalized))))
+        return np.concatenate(found)
+
+    def with_logits_moved(self, amounts: NDArray[np.float32]) -> TensorFlowNetwork:
+        """As `Network.with_logits_moved`."""
+
+        def compute(images: tf.Tensor) -> list[tf.Tensor]:
+            evidence = self.compute(images)[1] + amounts
+            return [tf.nn.softmax(tf.reduce_mean(evidence, (1, 2)), name="probabilities"), evidence]
+
+        return replace(self, compute=compute)
+
+    def float_tflite(self, form: Form) -> bytes:
+        """As `Network.float_tflite`."""
+        self._check_weights()
+        return convert_to_float(PixelGraph(self.compute, self.layout, self.normalization), form)
+
+    def finished_tflite(self, form: Form) -> bytes:
+        """As `Network.finished_tflite`."""
+        self._check_weights()
+        return convert_to_finished(PixelGraph(self.compute, self.layout, self.normalization), form)
+
+    def _check_weights(self) -> None:
+        """Raise ModelError if a weight is not finite: TensorFlow's converter crashes on these."""
+        for name, values in self.weights.items():
+            if not np.isfinite(np.asarray(values)).all():
+                raise ModelError(f"the weights '{name}' of this network are not finite; train it again")
+
+
+def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
+    if len(outputs) > 1:
+        return outputs[1].numpy().mean(axis=(1, 2))
+    return np.log(np.maximum(outputs[0].numpy(), np.finfo(np.float32).tiny))
+
+
+def network_of(
+    model: keras.Model, name: str, size: int, labels: tuple[str, ...], evidence: bool = True
+) -> TensorFlowNetwork:
+    """The network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
+
+    Args:
+        model: from normalized images to logits.
+        name: architecture.
+        size: side of the square colour input in pixels.
+        labels: labels of the outputs.
+        evidence: whether the evidence, which the heat map shows, is an output.
+    """
+    layers = {layer.name for layer in model.layers}
+    prefix = QUANTIZED if QUANTIZED + LOGITS in layers else ""
+    outputs = [model.get_layer(prefix + LOGITS).output]
+    if evidence:
+        outputs.append(model.get_layer(prefix + EVIDENCE).output)
+    whole = keras.Model(model.input, outputs, name="dermedge")
+
+    def compute(images: tf.Tensor) -> list[tf.Tensor]:
+        made = whole(images, training=False)
+        logits, *maps = made if evidence else [made]
+        return [tf.nn.softmax(logits, name="probabilities"), *maps]
+
+    weights = {variable.name: variable for variable in model.weights}
+    layout, normalization = Layout(size, size, 3, channels_first=False), NORMALIZATIONS["dermedge"]
+    return TensorFlowNetwork(name, layout, labels, normalization, compute, weights, bool(prefix))

@@ -1,0 +1,145 @@
+"""Read a float .tflite of any maker for conversion, without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from dermedge.convert.load.conversion_input import sigmoids_note
+from dermedge.convert.load.tflite_network import TfliteNetwork
+from dermedge.convert.to_tflite.graph_editor import GraphEditor
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import read_graph
+from dermedge.edge.model.head import Head
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.manifest import read_associated_labels, read_manifest, strip
+from dermedge.edge.model.network_facts import read_facts
+from dermedge.edge.model.normalization import Normalization
+from dermedge.edge.model.runtime import choose_runtime, open_interpreter
+from dermedge.edge.model.signature import find_input, find_normalization, find_outputs
+
+__all__ = ["TfliteFile", "open_tflite"]
+
+_ACTIVATIONS = {schema.BuiltinOperator.SOFTMAX: Head.SOFTMAX, schema.BuiltinOperator.LOGISTIC: Head.SIGMOID}
+_RESHAPING = (schema.BuiltinOperator.RESHAPE, schema.BuiltinOperator.SQUEEZE)
+_QUANTIZED = ("int8", "uint8", "int16", "int4")
+
+
+@dataclass(frozen=True)
+class TfliteFile:
+    """A classifier in a float .tflite, as `ForeignClassifier` says.
+
+    Attributes:
+        path: path of the file.
+        layout: the shape of its input, with the channels last, wherever the file has them.
+        outputs: number of its outputs.
+        classes: number of its classes: one output stands for two.
+        known_labels: the labels in the file, if they are as many as the classes.
+        known_normalization: the one that its metadata states, or None.
+        note: what its user should know of its outputs, in one line, or empty.
+        model: as `TfliteNetwork.model`.
+    """
+
+    path: Path
+    layout: Layout
+    outputs: int
+    classes: int
+    known_labels: tuple[str, ...] | None
+    known_normalization: Normalization | None
+    note: str
+    model: bytes
+
+    def network(self, labels: tuple[str, ...], normalization: Normalization) -> TfliteNetwork:
+        """The network with labels for its classes and the normalization that it expects."""
+        return TfliteNetwork(self.path.stem, self.layout, labels, normalization, self.model)
+
+
+def open_tflite(path: Path) -> TfliteFile:
+    """Read a float .tflite.
+
+    Raises:
+        ModelError: it is missing or damaged, is quantized already, or is not an image classifier.
+    """
+    interpreter = open_interpreter(path, 1, choose_runtime("auto"), True)
+    if read_manifest(path) is not None:
+        raise ModelError(
+            f"'{path}' was made by dermedge convert; convert the run or the file that it was made from"
+        )
+    pixels, layout = find_input(interpreter, path)
+    output, _ = find_outputs(interpreter, path)
+    model = strip(path.read_bytes())
+    _check_float(path, pixels["dtype"], model)
+    if int(pixels["shape"][0]) != 1:
+        raise ModelError(f"'{path}' takes {pixels['shape'][0]} images at once; export it with a batch of 1")
+    facts = read_facts(path)
+    head = facts.heads[[one["index"] for one in interpreter.get_output_details()].index(output["index"])]
+    known = find_normalization(path, pixels, layout, None) if facts.mean or facts.std else None
+    units = int(output["shape"][-1])
+    classes, labels = max(units, 2), read_associated_labels(path)
+    return TfliteFile(
+        path=path,
+        layout=Layout(layout.height, layout.width, layout.channels, channels_first=False),
+        outputs=units,
+        classes=classes,
+        known_labels=labels if labels is not None and len(labels) == classes else None,
+        known_normalization=known,
+        note=sigmoids_note(head, units),
+        model=_normal_form(path, model, layout, head, int(output["index"])),
+    )
+
+
+def _check_float(path: Path, dtype: type, model: bytes) -> None:
+    """Check that a file computes in float32 with weights of float32."""
+    precisions = (one.precision for one in read_graph(model, path).operators)
+    found = next((one for one in precisions if " with " in one or one.startswith(_QUANTIZED)), None)
+    if found is None and dtype != np.float32:
+        found = f"an input of {np.dtype(dtype).name}"
+    if found is not None:
+        raise ModelError(
+            f"'{path}' is quantized already ({found}); give the .tflite in float32, before any quantization"
+        )
+
+
+def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
+    """The file with a float32 [1, h, w, C] input, and the outputs probabilities and, where it has logits, evidence."""
+    editor = GraphEditor(model)
+    if layout.channels_first:
+        (replaced,) = (int(one) for one in editor.graph.inputs)
+        pixels = editor.set_input("images", (1, layout.height, layout.width, layout.channels), "float32")
+        editor.end_front(editor.transpose(pixels, (0, 3, 1, 2)), replaced)
+    units = editor.shape(output)[-1]
+    found = _take_off_activation(editor, output)
+    if found is None and head is Head.SOFTMAX:
+        editor.set_outputs([editor.reshape(output, "flat", (1, units))], ["probabilities"])
+        return editor.to_bytes()
+    if found is None and head is not Head.LOGITS:
+        raise ModelError(
+            f"'{path}' ends in a sigmoid that is not its last operator; export it up to the sigmoid"
+        )
+    logits = editor.reshape(output if found is None else found, "flat", (1, units))
+    if units == 1:
+        logits = editor.zero_in_front(logits)
+    evidence = editor.reshape(logits, "evidence", (1, 1, 1, max(units, 2)))
+    editor.set_outputs([editor.softmax(logits), evidence], ["probabilities", "evidence"])
+    return editor.to_bytes()
+
+
+def _take_off_activation(editor: GraphEditor, output: int) -> int | None:
+    """Remove the softmax or sigmoid that an output comes from, and return what it read; None if there is none."""
+    operators, tensor = editor.graph.operators, output
+    behind = []
+    while True:
+        writer = next((one for one in operators if tensor in one.outputs), None)
+        if writer is None:
+            return None
+        kind = editor.root.operatorCodes[writer.opcodeIndex].builtinCode
+        behind.append(writer)
+        tensor = int(writer.inputs[0])
+        if kind in _ACTIVATIONS:
+            editor.graph.operators = [one for one in operators if one not in behind]
+            return tensor
+        if kind not in _RESHAPING:
+            return None

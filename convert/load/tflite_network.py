@@ -1,0 +1,107 @@
+"""A classifier in a float .tflite, of which LiteRT computes the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from dermedge.convert.load.network import normalized_images
+from dermedge.convert.to_tflite.form import FLOAT16, FLOAT32, Form
+from dermedge.convert.to_tflite.graph import NUM_THREADS
+from dermedge.convert.to_tflite.graph_editor import GraphEditor
+from dermedge.convert.to_tflite.pixel_input import input_dtype, normalizes_inside
+from dermedge.convert.to_tflite.quantizer import to_float16
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.normalization import Normalization
+
+__all__ = ["TfliteNetwork"]
+
+_INT8_TO_UINT8 = 128
+
+
+@dataclass(frozen=True)
+class TfliteNetwork:
+    """A `Network` in a float .tflite.
+
+    Attributes:
+        name: name of the file, for the manifest.
+        layout: the shape of its input, which is channels-last.
+        labels: labels of the classes.
+        normalization: the normalization that its input expects.
+        model: a float .tflite from a float32 [1, h, w, C] normalized image to probabilities [1, K] and, where the
+            network has logits, evidence [1, 1, 1, K], which is the logits.
+    """
+
+    name: str
+    layout: Layout
+    labels: tuple[str, ...]
+    normalization: Normalization
+    model: bytes
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `Network.logits`."""
+        interpreter = Interpreter(model_content=self.model, num_threads=NUM_THREADS)
+        interpreter.allocate_tensors()
+        (pixels,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        found = []
+        for image in images:
+            normalized = normalized_images(np.asarray(image)[None], self.layout, self.normalization)
+            interpreter.set_tensor(pixels["index"], normalized)
+            interpreter.invoke()
+            found.append(np.ravel(interpreter.get_tensor(outputs[-1]["index"])))
+        rows: NDArray[np.float32] = np.array(found)
+        return rows if len(outputs) > 1 else np.log(np.maximum(rows, np.finfo(np.float32).tiny))
+
+    def with_logits_moved(self, amounts: NDArray[np.float32]) -> TfliteNetwork:
+        """As `Network.with_logits_moved`."""
+        editor = GraphEditor(self.model)
+        _, evidence = (int(one) for one in editor.graph.outputs)
+        moved = editor.add(evidence, amounts)
+        logits = editor.reshape(moved, "moved_logits", (1, len(amounts)))
+        editor.set_outputs([editor.softmax(logits), moved], ["moved_probabilities", "moved_evidence"])
+        return replace(self, model=editor.to_bytes())
+
+    def float_tflite(self, form: Form) -> bytes:
+        """As `Network.float_tflite`."""
+        editor, dtype = GraphEditor(self.model), input_dtype(form)
+        is_inside = normalizes_inside(self.normalization, form)
+        if not is_inside and dtype == "float32":
+            return self.model
+        (replaced,) = (int(one) for one in editor.graph.inputs)
+        pixels = editor.set_input(
+            "pixels", (1, self.layout.height, self.layout.width, self.layout.channels), dtype
+        )
+        values = pixels if dtype == "float32" else editor.cast_to_float(pixels)
+        if is_inside:
+            offset = _INT8_TO_UINT8 if dtype == "int8" else 0
+            values = editor.pointwise(values, *self._normalizing_convolution(offset))
+        editor.end_front(values, replaced)
+        return editor.to_bytes()
+
+    def finished_tflite(self, form: Form) -> bytes:
+        """As `Network.finished_tflite`: float32 or float16.
+
+        Raises:
+            ModelError: the form needs TensorFlow.
+        """
+        model = self.float_tflite(form)
+        if form.kind == FLOAT32:
+            return model
+        if form.kind == FLOAT16:
+            return to_float16(model)
+        raise ModelError(
+            f"a .tflite cannot be converted to {form.kind}; use --int8, --int16x8, --float16 or --float32"
+        )
+
+    def _normalizing_convolution(self, offset: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights [C, C] and bias [C] of the convolution from pixel values, less the offset, to normalized ones."""
+        channels, one = self.layout.channels, self.normalization
+        mean, std = (np.array(values[:channels], np.float64) for values in (one.mean, one.std))
+        weights, bias = np.diag(1 / std), (offset - mean) / std
+        if one.blue_first:
+            weights, bias = weights[::-1], bias[::-1]
+        return weights.astype(np.float32), bias.astype(np.float32)

@@ -1,0 +1,174 @@
+"""Add operators to a .tflite, with the schema that LiteRT brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from dermedge.convert.to_tflite.graph import read_model
+from dermedge.convert.to_tflite.share_buffers import pack
+
+__all__ = ["GraphEditor"]
+
+_TENSOR_TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "uint8": schema.TensorType.UINT8,
+    "int8": schema.TensorType.INT8,
+    "int32": schema.TensorType.INT32,
+}
+# The older field for the number of an operator is one byte, and holds this for larger numbers.
+_NEWER_FIELD = 127
+
+
+class GraphEditor:
+    """The first graph of a .tflite, to which operators are added.
+
+    A tensor is named by its index. Every method that adds an operator returns the tensor that it writes.
+
+    Args:
+        model: a .tflite with a batch of 1.
+
+    Attributes:
+        root: the whole file.
+        graph: its first graph.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self.root = read_model(model)
+        self.graph = self.root.subgraphs[0]
+        self._is_front = False
+        self._front: list[schema.OperatorT] = []
+        for code in self.root.operatorCodes:
+            # Files of before 2020 have the older field alone.
+            code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+        for tensor in self.graph.tensors:
+            # A batch of any size keeps XNNPACK from taking the graph.
+            tensor.shapeSignature = None
+
+    def to_bytes(self) -> bytes:
+        """The .tflite with all that was added, and without signatures and metadata, which no longer fit."""
+        self.graph.operators = [*self._front, *self.graph.operators]
+        self._front = []
+        self.root.signatureDefs, self.root.metadata = [], []
+        return pack(self.root)
+
+    def set_input(self, name: str, shape: Sequence[int], dtype: str) -> int:
+        """A new input; the operators that are added from now on run before those of the file, until `end_front`."""
+        self._is_front = True
+        index = self._tensor(name, shape, dtype)
+        self.graph.inputs = np.array([index], np.int32)
+        return index
+
+    def end_front(self, written: int, replaced: int) -> None:
+        """Let the operators of the file read one tensor in place of another."""
+        self._is_front = False
+        for operator in self.graph.operators:
+            operator.inputs = np.array(
+                [written if one == replaced else one for one in operator.inputs], np.int32
+            )
+
+    def set_outputs(self, tensors: Sequence[int], names: Sequence[str]) -> None:
+        """Make these tensors the outputs, with these names."""
+        self.graph.outputs = np.array(tensors, np.int32)
+        for tensor, name in zip(tensors, names, strict=True):
+            self.graph.tensors[tensor].name = name.encode()
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """The shape of a tensor."""
+        return tuple(int(side) for side in self.graph.tensors[tensor].shape)
+
+    def cast_to_float(self, source: int) -> int:
+        """Turn integers into float32."""
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = self.graph.tensors[source].type, schema.TensorType.FLOAT32
+        return self._add("CAST", [source], "pixels_float", self.shape(source), options)
+
+    def pointwise(self, source: int, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> int:
+        """A convolution of 1 x 1 of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
+        options = schema.Conv2DOptionsT()
+        options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+        kernel = self._constant("normalization_weights", weights[:, np.newaxis, np.newaxis, :])
+        offset = self._constant("normalization_bias", bias)
+        return self._add("CONV_2D", [source, kernel, offset], "normalized", self.shape(source), options)
+
+    def transpose(self, source: int, order: Sequence[int]) -> int:
+        """Reorder the axes."""
+        shape = [self.shape(source)[axis] for axis in order]
+        axes = self._constant("axes", np.array(order, np.int32))
+        return self._add("TRANSPOSE", [source, axes], "transposed", shape, schema.TransposeOptionsT())
+
+    def reshape(self, source: int, name: str, shape: Sequence[int]) -> int:
+        """Give a tensor another shape; itself if it has that shape."""
+        if self.shape(source) == tuple(shape):
+            return source
+        options = schema.ReshapeOptionsT()
+        options.newShape = np.array(shape, np.int32)
+        return self._add(
+            "RESHAPE", [source, self._constant(f"{name}_shape", options.newShape)], name, shape, options
+        )
+
+    def zero_in_front(self, source: int) -> int:
+        """[1, 1] -> [1, 2] with a 0 before the value."""
+        amounts = self._constant("zero_amounts", np.array([[0, 0], [1, 0]], np.int32))
+        return self._add("PAD", [source, amounts], "logits", (1, 2), schema.PadOptionsT())
+
+    def softmax(self, source: int) -> int:
+        """The softmax over the last axis."""
+        options = schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return self._add("SOFTMAX", [source], "probabilities", self.shape(source), options)
+
+    def add(self, source: int, amounts: NDArray[np.float32]) -> int:
+        """Add constants along the last axis."""
+        constant = self._constant("amounts", amounts)
+        return self._add("ADD", [source, constant], "moved", self.shape(source), schema.AddOptionsT())
+
+    def _add(self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], options: Any) -> int:
+        output = self._tensor(name, shape, "float32")
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(getattr(schema.BuiltinOperator, kind))
+        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        operator.builtinOptions = options
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        (self._front if self._is_front else self.graph.operators).append(operator)
+        return output
+
+    def _code(self, number: int) -> int:
+        """The index of an operator in the file's table, to which it is added where it is missing."""
+        for index, code in enumerate(self.root.operatorCodes):
+            if code.builtinCode == number:
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, _NEWER_FIELD), 1
+        self.root.operatorCodes.append(code)
+        return len(self.root.operatorCodes) - 1
+
+    def _constant(self, name: str, values: NDArray[Any]) -> int:
+        index = self._tensor(name, values.shape, values.dtype.name)
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        self.root.buffers.append(buffer)
+        self.graph.tensors[index].buffer = len(self.root.buffers) - 1
+        return index
+
+    def _tensor(self, name: str, shape: Sequence[int], dtype: str) -> int:
+        """A new tensor whose name no other has."""
+        taken = {one.name.decode() for one in self.graph.tensors}
+        unique, number = name, 0
+        while unique in taken:
+            number += 1
+            unique = f"{name}_{number}"
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = (
+            unique.encode(),
+            np.array(shape, np.int32),
+            _TENSOR_TYPES[dtype],
+        )
+        # An activation has the empty buffer.
+        tensor.buffer, tensor.hasRank = 0, True
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1

@@ -1,0 +1,58 @@
+"""How a converted file takes its pixels: dtype of the input, and where they are normalized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.convert.load.network import Network, normalized_images
+from dermedge.convert.to_tflite.form import INT8_QAT, PTQ_KINDS, Form
+from dermedge.edge.model.normalization import Normalization
+
+__all__ = ["calibration_inputs", "input_dtype", "input_ends", "normalizes_inside"]
+
+_PIXEL_ENDS = (0.0, 255.0)
+
+
+def input_ends(network: Network, form: Form) -> tuple[float, float]:
+    """The real values of the pixels 0 and 255 at the quantized input of a form."""
+    return _PIXEL_ENDS if normalizes_inside(network.normalization, form) else network.normalization.ends
+
+
+def normalizes_inside(normalization: Normalization, form: Form) -> bool:
+    """Whether the graph normalizes its pixels; else the scale of the quantized input does."""
+    return form.kind not in (*PTQ_KINDS, INT8_QAT) or form.io == "float32" or not normalization.is_affine
+
+
+def input_dtype(form: Form) -> str:
+    """The dtype of the input before quantization, which may change it."""
+    return "float32" if form.kind in (*PTQ_KINDS, INT8_QAT) else form.io
+
+
+def calibration_inputs(
+    network: Network, form: Form, images: Sequence[NDArray[np.uint8]]
+) -> Iterator[NDArray[Any]]:
+    """Yield [1, h, w, C] inputs for the file of `Network.float_tflite`: pixel values, or float32 normalized ones.
+
+    Two pixels of the first image are made black and white, so that all values that a pixel can have are within
+    the ranges of the first layers.
+
+    Args:
+        network: the network that is converted.
+        form: the form of the file.
+        images: uint8 [h, w, 3] RGB.
+    """
+    for index, image in enumerate(images):
+        if index == 0:
+            image = image.copy()
+            image[0, 0], image[0, 1] = 0, 255
+        if not normalizes_inside(network.normalization, form):
+            yield normalized_images(image[None], network.layout, network.normalization)
+        elif network.layout.channels == 1:
+            yield cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[None, ..., None].astype(input_dtype(form))
+        else:
+            yield image[None].astype(input_dtype(form))

@@ -1,0 +1,99 @@
+"""Convert a graph of TensorFlow to a TFLite flatbuffer, with TensorFlow's own converter."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from dermedge.convert.to_tflite.form import FLOAT16, FLOAT32, INT8_QAT, Form
+from dermedge.convert.to_tflite.pixel_input import input_dtype, normalizes_inside
+from dermedge.convert.to_tflite.share_buffers import share_buffers
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.normalization import Normalization
+
+__all__ = ["PixelGraph", "convert_to_finished", "convert_to_float"]
+
+_INT8_TO_UINT8 = 128
+
+
+@dataclass(frozen=True)
+class PixelGraph:
+    """A graph of TensorFlow, and what it expects of pixels.
+
+    Attributes:
+        compute: from float32 [n, h, w, C] normalized images to the outputs.
+        layout: the shape of its input.
+        normalization: the normalization that its input expects.
+    """
+
+    compute: Callable[[tf.Tensor], list[tf.Tensor]]
+    layout: Layout
+    normalization: Normalization
+
+
+def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
+    """The float .tflite that is quantized to a form.
+
+    Raises:
+        ModelError: the converter refuses the graph.
+    """
+    return share_buffers(_run_converter(_converter(graph, form), form))
+
+
+def convert_to_finished(graph: PixelGraph, form: Form) -> bytes:
+    """The .tflite of a form whose ranges need no calibration: float, dynamic, or quantization-aware.
+
+    Raises:
+        ModelError: the converter refuses the graph.
+    """
+    converter = _converter(graph, form)
+    if form.kind != FLOAT32:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form.kind == FLOAT16:
+        converter.target_spec.supported_types = [tf.float16]
+    if form.kind == INT8_QAT:
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(form.io)
+    return share_buffers(_run_converter(converter, form))
+
+
+def _converter(graph: PixelGraph, form: Form) -> Any:
+    shape, dtype = graph.layout, tf.as_dtype(input_dtype(form))
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, shape.height, shape.width, shape.channels], dtype, name="pixels")]
+    )
+    def run(pixels: tf.Tensor) -> list[tf.Tensor]:
+        if normalizes_inside(graph.normalization, form):
+            pixels = tf.cast(pixels, tf.float32)
+            if dtype == tf.int8:
+                pixels += _INT8_TO_UINT8
+            pixels = graph.normalization.on_tensor(pixels)
+        return graph.compute(pixels)
+
+    # The converter finds constants, but not the variables of Keras 3 and of SavedModels.
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [convert_variables_to_constants_v2(run.get_concrete_function())]
+    )
+
+
+def _run_converter(converter: Any, form: Form) -> bytes:
+    try:
+        with warnings.catch_warnings():
+            # A quantization-aware network holds the statistics that the converter misses.
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+            return converter.convert()
+    except Exception as error:  # the converter raises many classes, some of them private
+        raise ModelError(
+            f"TensorFlow cannot convert this network to {form.kind}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

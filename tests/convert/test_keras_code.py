@@ -1,0 +1,174 @@
+"""A Keras file runs no code of its maker, unless it is trusted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import h5py
+import keras as keras3
+import tensorflow as tf
+import tf_keras as keras2
+
+from dermedge import cli
+from dermedge.convert.load.keras_code import code_in_config, read_config
+from dermedge.convert.load.keras_file import open_keras
+from dermedge.edge.errors import ModelError
+
+SHAPE = (8, 8, 3)
+
+
+def with_lambda(keras: Any, marker: Path) -> Any:
+    """A classifier whose Lambda layer creates a file when it is called."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    # As in a file of an attacker, the code brings its own imports.
+    code = eval(f"lambda x: (__import__('pathlib').Path({str(marker)!r}).touch(), x)[1]")
+    parts = [
+        layers.Lambda(code, name="preprocessing"),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ]
+    return keras.Sequential([keras.Input(SHAPE), *parts])
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+@pytest.mark.parametrize("maker", ["tf_keras", "keras 3"])
+def test_the_code_of_a_lambda_runs_only_where_the_file_is_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], maker: str, name: str
+) -> None:
+    marker, path = tmp_path / "marker", tmp_path / name
+    with_lambda(keras2 if maker == "tf_keras" else keras3, marker).save(path)
+    marker.unlink()
+
+    assert cli.main(["convert", str(path), "--int8", "--data", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert not marker.exists()
+    assert "its layer 'preprocessing' is a Lambda" in error
+    assert "--trust" in error
+    assert error.count("\n") == 1
+
+    assert open_keras(path, trust=True).classes == 3
+    assert marker.exists()
+
+
+def changed(path: Path, change: Callable[[Any], None]) -> Path:
+    """Change the configuration in a .keras or .h5 file."""
+    config = read_config(path)
+    change(config)
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = json.dumps(config)
+        return path
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (content | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(name, data)
+    return path
+
+
+def plain_file(keras: Any, path: Path) -> Path:
+    """A classifier of layers that only compute."""
+    parts = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax", name="head")]
+    keras.Sequential([keras.Input(SHAPE), *parts]).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"class_name": "function", "module": "marker_module", "config": "run", "registered_name": "function"},
+        {"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "function"},
+        {
+            "class_name": "function",
+            "module": "keras.utils",
+            "config": "get_file",
+            "registered_name": "get_file",
+        },
+        {"class_name": "__lambda__", "config": {"value": "AAAA"}},
+        {"class_name": "layers.os.system", "module": "keras.layers", "config": {}, "registered_name": None},
+    ],
+)
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_functions_of_other_modules_are_refused_before_they_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, function: dict[str, Any]
+) -> None:
+    marker = tmp_path / "imported"
+    (tmp_path / "marker_module.py").write_text(f"open({str(marker)!r}, 'w')\nrun = len\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def change(config: Any) -> None:
+        config["config"]["layers"][-1]["config"]["activation"] = function
+
+    path = changed(plain_file(keras2, tmp_path / name), change)
+    with pytest.raises(ModelError, match=r"its layer 'head' .*--trust"):
+        open_keras(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("keras", [keras2, keras3])
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_networks_of_keras_itself_need_no_trust(tmp_path: Path, keras: Any, name: str) -> None:
+    layers = keras.layers
+    pixels = keras.Input((16, 16, 3))
+    x = layers.Rescaling(1 / 127.5, -1)(pixels)
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, kernel_regularizer="l2", activation="relu6")(x))
+    if keras is keras2:  # Keras 3 cannot load such calls from an .h5 that it has written itself
+        x = tf.nn.relu(x * 2.0)
+    inner = keras.Sequential([layers.GlobalAveragePooling2D(), layers.Dropout(0.2)])
+    application = keras.Model(pixels, layers.Dense(4, activation="softmax")(inner(x)))
+    path = tmp_path / name
+    # How it was compiled is not loaded, so a loss of its maker's own does no harm.
+    application.compile(loss=lambda truth, found: tf.reduce_mean(found))
+    application.save(path)
+    assert code_in_config(read_config(path)) is None
+    assert open_keras(path).classes == 4
+
+
+@pytest.mark.parametrize(
+    ("function", "is_refused"), [("math.add", False), ("io.write_file", True), ("py_function", True)]
+)
+def test_calls_of_tensorflow_are_refused_where_they_do_more_than_compute(
+    function: str, is_refused: bool
+) -> None:
+    layer = {"class_name": "TFOpLambda", "config": {"name": "call", "function": function}}
+    found = code_in_config({"class_name": "Functional", "config": {"layers": [layer]}})
+    assert (found == f"its layer 'call' calls TensorFlow's '{function}'") if is_refused else found is None
+
+
+def test_a_saved_model_that_writes_files_is_refused(tmp_path: Path) -> None:
+    marker, folder = tmp_path / "marker", tmp_path / "saved"
+
+    class Writing(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32)])
+        def serve(self, pixels: Any) -> Any:
+            tf.io.write_file(str(marker), "x")
+            return tf.nn.softmax(tf.reduce_mean(pixels, (1, 2)))
+
+    module = Writing()
+    tf.saved_model.save(module, str(folder), {"serving_default": module.serve})
+    with pytest.raises(ModelError, match="is WriteFile"):
+        open_keras(folder)
+    assert not marker.exists()
+    assert open_keras(folder, trust=True).classes == 3
+    assert marker.exists()
+
+
+def test_what_cannot_be_loaded_although_it_is_trusted_is_one_line(tmp_path: Path) -> None:
+    function = {"class_name": "__lambda__", "config": {"code": "AAAA", "defaults": None, "closure": None}}
+
+    def change(config: Any) -> None:
+        config["config"]["layers"][-1]["config"]["activation"] = function
+
+    path = changed(plain_file(keras3, tmp_path / "model.keras"), change)
+    with pytest.raises(ModelError, match="cannot read the Keras model") as caught:
+        open_keras(path, trust=True)
+    assert "\n" not in str(caught.value)
