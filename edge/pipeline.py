@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dermedge.edge.drift import DriftMeter
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.prediction import Crop, Prediction
 from dermedge.edge.preprocess import Preprocessor, Region
@@ -95,6 +96,7 @@ class Pipeline:
         self._is_lost = False
         self._classified = self._dropped = self._repeated = self._outages = 0
         self._rejected: dict[Defect, int] = {}
+        self._meter = DriftMeter()
 
     def __enter__(self) -> Self:
         self._opened.enter_context(self._latest)
@@ -180,15 +182,20 @@ class Pipeline:
             ),
             fps=rate(self._stamps),
             temperature_c=self._thermometer.read(),
+            drift=self._meter.drift,
         )
 
     def _count(self, classification: Classification | None, defect: Defect | None) -> None:
         was_lost, self._is_lost = self._is_lost, classification is None and defect is None
         if classification is not None:
             self._classified += 1
+            prediction = classification.prediction
+            self._meter.classified(prediction.label, prediction.probability, time.monotonic())
         elif defect is not None:
-            self._stamps.append(time.monotonic())
+            now_s = time.monotonic()
+            self._stamps.append(now_s)
             self._rejected[defect] = self._rejected.get(defect, 0) + 1
+            self._meter.rejected(defect, now_s)
         elif not was_lost:
             self._stamps.clear()
             self._outages += 1

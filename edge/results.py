@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dermedge.edge.drift import NO_DRIFT, Drift
 from dermedge.edge.model.decision import UNCERTAIN, Headline
 from dermedge.edge.model.prediction import Prediction
 from dermedge.edge.preprocess import Region
@@ -116,6 +117,7 @@ class FrameResult:
         counts: what became of the frames so far.
         fps: frames a second over the last frames, or None at the first.
         temperature_c: of the processor, in °C, or None if this machine does not tell.
+        drift: what became of the frames in the first hour and in the latest one.
     """
 
     state: State
@@ -128,6 +130,7 @@ class FrameResult:
     counts: FrameCounts
     fps: float | None
     temperature_c: float | None
+    drift: Drift = NO_DRIFT
 
     @property
     def shown(self) -> Classification | None:

@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from dermedge.edge.drift import NO_DRIFT, Drift, drift_line
+from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Delivery
 from dermedge.edge.views.text import answer_line, notes_line, set_line
@@ -29,6 +31,7 @@ class Session:
         best: the classification with the most probable lesion.
         last: the newest classification.
         delivery: what the camera has said that it delivers, if the source is one.
+        drift: what became of the frames in the first hour and in the latest one.
         splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
     """
 
@@ -39,11 +42,12 @@ class Session:
     best: Classification | None = None
     last: Classification | None = None
     delivery: Delivery | None = None
+    drift: Drift = NO_DRIFT
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:
         """Counts a result, and keeps what the summary needs of it."""
-        self.counts = result.counts
+        self.counts, self.drift = result.counts, result.drift
         if result.classification is not None:
             self._add(result.classification)
 
@@ -74,7 +78,8 @@ class Session:
 def summary(session: Session) -> str:
     """The run in three lines: counts and rate, the median latency of each step, the last answer.
 
-    A camera is a line of its own. Without any classification it is one line, and without any frame it is empty.
+    A camera, and what has changed since the first hour, are lines of their own.
+    Without any classification it is one line, and without any frame it is empty.
     """
     last = session.last
     if last is None:
@@ -88,13 +93,15 @@ def summary(session: Session) -> str:
     frames = "1 frame" if count == 1 else f"{count} frames"
     notes = notes_line(last)
     chosen = "" if last.prediction_set is None else f", set {set_line(last.prediction_set)}"
-    return (
-        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}\n"
+    lines = [
+        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}",
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
-        f"postprocess {postprocess:.1f}, end to end {whole:.1f}\n"
-        f"last: {answer_line(last)}{notes and f', {notes}'}{chosen}"
-        f"{chr(10) + f'camera: {session.delivery}' if session.delivery else ''}"
-    )
+        f"postprocess {postprocess:.1f}, end to end {whole:.1f}",
+        f"last: {answer_line(last)}{notes and f', {notes}'}{chosen}",
+        f"camera: {session.delivery}" if session.delivery else "",
+        printable(drift_line(session.drift)),
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def counts_line(counts: FrameCounts) -> str:

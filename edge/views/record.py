@@ -1,6 +1,6 @@
 """Records a run in a folder: JSON lines, the frames of the answers, and what made them.
 
-    DIR/20261124T211530Z/session.json    model, digest, settings
+    DIR/20261124T211530Z/session.json    model, digest, settings; at the end, what has changed over the run
     DIR/20261124T211530Z/frames.jsonl    pandas.read_json(path, lines=True)
     DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dermedge.edge.drift import NO_DRIFT, drift_to_json
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error, write_bytes, write_text
 from dermedge.edge.photos import encode_image
@@ -29,9 +30,9 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 
-__all__ = ["LINES_NAME", "RecordView", "mend"]
+__all__ = ["LINES_NAME", "SESSION_NAME", "RecordView", "mend", "sync_folder"]
 
-_SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
+SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
 _INTERVAL_S = 1.0
 _JPEG_QUALITY = 95
 _BYTES_PER_MB = 1e6
@@ -59,6 +60,7 @@ class RecordView:
         self._size = 0
         self._state: State | None = None
         self._due_s = 0.0
+        self._drift = NO_DRIFT
 
     def __enter__(self) -> RecordView:
         try:
@@ -76,8 +78,10 @@ class RecordView:
     ) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._write_last()
 
     def show(self, result: FrameResult) -> bool:
+        self._drift = result.drift
         now = time.monotonic()
         changed = result.state is not self._state
         if self._room > 0 and (changed or now >= self._due_s):
@@ -98,10 +102,10 @@ class RecordView:
             mend(self._folder)
             self._room -= sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
             self.path = _new_folder(self._folder)
-            self._write_session()
+            self._write_first()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._descriptor = os.open(self.path / LINES_NAME, flags, 0o644)
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise storage_error(self._folder, error) from error
 
@@ -127,14 +131,22 @@ class RecordView:
         self._room -= len(content)
         self._report_if_full()
 
-    def _write_session(self) -> None:
+    def _write_first(self) -> None:
         """Writes session.json; where the disk is full, no empty folder stays."""
-        session = json.dumps(self._session, indent=1, ensure_ascii=False, default=str)
         try:
-            write_text(self.path / _SESSION_NAME, f"{session}\n")
+            self._write_session({})
         except StorageError:
             self.path.rmdir()
             raise
+
+    def _write_last(self) -> None:
+        """Adds to session.json what has changed over the run; where the disk is full, that is left out."""
+        with suppress(StorageError):
+            self._write_session({"drift": drift_to_json(self._drift)})
+
+    def _write_session(self, more: dict[str, Any]) -> None:
+        session = json.dumps({**self._session, **more}, indent=1, ensure_ascii=False, default=str)
+        write_text(self.path / SESSION_NAME, f"{session}\n")
 
     def _report_if_full(self) -> None:
         if self._room <= 0:
@@ -147,7 +159,7 @@ class RecordView:
         path = self.path / f"{result.frame.number:06d}.jpg"
         content = encode_image(result.frame.image_bgr, path.suffix, _JPEG_QUALITY)
         write_bytes(path, content)
-        _sync_folder(self.path)
+        sync_folder(self.path)
         self._room -= len(content)
         return path.name
 
@@ -189,7 +201,7 @@ def _new_folder(folder: Path) -> Path:
     raise FileExistsError(17, f"there are too many sessions of {stamp}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Brings the names in a folder onto the disk; where folders cannot be opened, they are there already."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)

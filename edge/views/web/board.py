@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dermedge.edge.drift import Drift
 from dermedge.edge.model.decision import Headline
 from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
@@ -150,6 +151,7 @@ class Board:
         yield from _metric("frames_dropped_total", "counter", [({}, counts.dropped)])
         yield from _metric("frames_repeated_total", "counter", [({}, counts.repeated)])
         yield from _metric("outages_total", "counter", [({}, counts.outages)])
+        yield from _drift_metrics(result.drift)
         rejected = [({"defect": str(defect)}, count) for defect, count in sorted(counts.rejected.items())]
         yield from _metric("frames_rejected_total", "counter", rejected)
         for name, value in (("fps", result.fps), ("temperature_celsius", result.temperature_c)):
@@ -197,6 +199,27 @@ class Board:
                 "alert": answer.prediction.alert,
             }
         )
+
+
+def _drift_metrics(drift: Drift) -> Iterator[str]:
+    """Shares of the first hour and of the latest one, 0 to 1."""
+    periods = [
+        (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one
+    ]
+    rejected = [
+        ({"period": name, "defect": str(defect)}, share)
+        for name, one in periods
+        for defect, share in one.rejected.items()
+    ]
+    yield from _metric("rejected_share", "gauge", rejected)
+    answers = [
+        ({"period": name, "label": label}, share)
+        for name, one in periods
+        for label, share in one.answers.items()
+    ]
+    yield from _metric("answers_share", "gauge", answers)
+    means = [({"period": name}, one.probability) for name, one in periods if one.probability is not None]
+    yield from _metric("mean_probability", "gauge", means)
 
 
 def _metric(name: str, kind: str, values: Sequence[tuple[dict[str, str], float]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
+from dermedge.edge.sources.video_devices import identified
 
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
@@ -55,6 +56,11 @@ def main() -> None:
             tell("asked", refused=None)
         except SourceError as error:
             tell("asked", refused=str(error))
+    link = Path("/run/my camera")  # the root is read-only
+    link.symlink_to(DEVICE)
+    for pixel_format in ("YUYV", "MJPG"):
+        with open_source(str(link), 640, 480, pixel_format=pixel_format) as source:
+            tell("delivers", asked=pixel_format, delivery=str(source.delivery()))
     with open_source(DEVICE, 640, 480) as source, LatestFrame(source) as latest:
         tell_next("started", latest, Arrival)
         set_control(TEXT, 2)
@@ -71,6 +77,13 @@ def main() -> None:
         tell_next("gone", latest, Outage, "cannot open")
         (DRIVER / "bind").write_text("vivid.0")
         tell_next("plugged in", latest, Arrival)
+        # who holds the old device keeps its number from the next one
+        with open(DEVICE, "rb"):
+            (DRIVER / "unbind").write_text("vivid.0")
+            tell_next("unplugged again", latest, Outage, "stopped delivering")
+            (DRIVER / "bind").write_text("vivid.0")
+            tell_next("renumbered", latest, Arrival)
+            tell("numbers", nodes=[str(node) for node, _ in identified()])
 
 
 if __name__ == "__main__":

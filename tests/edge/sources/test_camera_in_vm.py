@@ -63,10 +63,22 @@ def test_frames_come_in_the_asked_size_and_are_counted_on_through_every_fault(ev
 
 def test_a_frozen_a_silent_a_stalled_and_an_unplugged_camera_are_named(events: list[dict]) -> None:
     assert "'/dev/video0' is frozen" in one(events, "frozen")["reason"]
-    assert "silent for 2 s" in one(events, "silent")["reason"]
+    assert "silent for 2.0 s" in one(events, "silent")["reason"]
     for name in ("stalled", "unplugged"):
         assert "'/dev/video0' stopped delivering frames" in one(events, name)["reason"]
     assert "cannot open '/dev/video0'" in one(events, "gone")["reason"]
+
+
+def test_a_camera_is_opened_by_a_link_and_tells_what_it_delivers(events: list[dict]) -> None:
+    said = {event["asked"]: event["delivery"] for event in events if event["event"] == "delivers"}
+    assert said["YUYV"].startswith("640x480, ")
+    assert said["YUYV"].endswith(", YUYV")
+    assert not said["MJPG"].endswith("MJPG"), "vivid has no such format, whatever OpenCV says"
+
+
+def test_a_camera_is_found_again_under_another_number(events: list[dict]) -> None:
+    assert one(events, "renumbered")["number"] > one(events, "plugged in")["number"]
+    assert "/dev/video0" not in one(events, "numbers")["nodes"]
 
 
 def test_repeated_pictures_of_the_frozen_camera_were_left_out(events: list[dict]) -> None:

@@ -14,7 +14,9 @@ import cv2
 import pytest
 
 import dermedge
+from dermedge.edge.drift import Drift, Shares, drift_to_json
 from dermedge.edge.errors import StorageError
+from dermedge.edge.quality import Defect
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views import record
@@ -35,13 +37,22 @@ def lines(view: RecordView) -> list[dict]:
     return [json.loads(line) for line in (view.path / LINES_NAME).read_text().splitlines()]
 
 
+def test_the_end_of_a_session_tells_what_has_changed_and_keeps_the_rest(
+    tmp_path: Path, make_result: Callable[..., FrameResult]
+) -> None:
+    drift = Drift(Shares(90, {Defect.MOVING: 0.5}, {"nevus": 1.0}, 0.75), None)
+    with RecordView(tmp_path, SESSION, 100) as view:
+        view.show(make_result(drift=drift))
+    assert json.loads((view.path / "session.json").read_text()) == {**SESSION, "drift": drift_to_json(drift)}
+
+
 def test_a_session_holds_model_and_settings_lines_and_the_picture_of_each_answer(
     tmp_path: Path, make_result: Callable[..., FrameResult], now: list[float]
 ) -> None:
     with RecordView(tmp_path / "kept", SESSION, 100) as view:
         for state in (State.READING, State.ANSWER, State.ANSWER, State.SEARCHING):
             view.show(make_result(state=state))
-    assert json.loads((view.path / "session.json").read_text()) == SESSION
+        assert json.loads((view.path / "session.json").read_text()) == SESSION
     assert [line["state"] for line in lines(view)] == ["reading", "answer", "searching"]
     assert [line["picture"] for line in lines(view)] == [None, "000007.jpg", None]
     picture = cv2.imread(str(view.path / "000007.jpg"))

@@ -20,7 +20,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
+from dermedge.edge.drift import Drift, Shares
 from dermedge.edge.errors import OptionError, StorageError
+from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web import app, places, saves
@@ -304,7 +306,10 @@ def test_another_site_cannot_press_the_save_button(
 
 
 def test_the_metrics_are_what_prometheus_reads(web: WebView, make_result: Callable[..., FrameResult]) -> None:
-    web.show(make_result(temperature_c=51.5))
+    drift = Drift(
+        Shares(90, {Defect.MOVING: 0.25}, {"nevus": 1.0}, 0.75), Shares(90, {}, {"nevus": 0.5}, None)
+    )
+    web.show(make_result(temperature_c=51.5, drift=drift))
     response, text = ask(web, "/metrics")
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     line = re.compile(r"(# TYPE \w+ (gauge|counter)|\w+(\{(\w+=\"([^\"\\]|\\.)*\",?)+\})? [\d.e+-]+)")
@@ -318,6 +323,9 @@ def test_the_metrics_are_what_prometheus_reads(web: WebView, make_result: Callab
         "dermedge_frames_dropped_total 3",
         "dermedge_temperature_celsius 51.5",
         "dermedge_invoke_seconds 0.0025",
+        'dermedge_rejected_share{period="first_hour",defect="moving"} 0.25',
+        'dermedge_answers_share{period="latest_hour",label="nevus"} 0.5',
+        'dermedge_mean_probability{period="first_hour"} 0.75',
     ):
         assert expected in text.splitlines()
 
