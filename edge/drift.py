@@ -154,7 +154,9 @@ def drift_to_json(drift: Drift) -> dict[str, Any]:
 
 
 def _shares_to_json(shares: Shares | None) -> dict[str, Any] | None:
-    return shares and {
+    if shares is None:
+        return None
+    return {
         "frames": shares.frames,
         "rejected": {str(defect): round(share, 4) for defect, share in shares.rejected.items()},
         "answers": {label: round(share, 4) for label, share in shares.answers.items()},
