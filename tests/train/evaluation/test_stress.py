@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from dermedge.train.evaluation.stress import PERTURBATIONS, perturbed, rotate
+from dermedge.train.evaluation.stress import (
+    PERTURBATIONS,
+    add_hairs,
+    add_ink,
+    blur,
+    compress,
+    perturbed,
+    rotate,
+    scale_light,
+)
 
 RNG = np.random.default_rng(3)
 # a spot with an edge off the middle, and a little texture
@@ -49,3 +59,91 @@ def test_strokes_lie_elsewhere_on_another_photo(name: str) -> None:
 def test_a_quarter_turn_of_a_square_loses_nothing() -> None:
     square = FRAME[:240, :240]
     assert np.array_equal(rotate(square, 90, RNG), np.rot90(square))
+
+
+def test_a_blur_is_in_thousandths_of_the_shorter_side() -> None:
+    block = np.zeros((250, 400, 3), np.uint8)
+    block[115:136, 190:211] = 255
+    # 16 thousandths of 250 pixels are 4; a block of 21 pixels has the variance (21^2 - 1) / 12 itself
+    weight = blur(block, 16, RNG).astype(float)[..., 0]
+    rows, columns = np.indices(weight.shape)
+    for axis, middle in ((rows, 125), (columns, 200)):
+        spread = (weight * (axis - middle) ** 2).sum() / weight.sum()
+        assert (spread - 440 / 12) ** 0.5 == pytest.approx(4, abs=0.15)
+
+
+def test_light_is_multiplied_and_cut_off() -> None:
+    levels = np.array([[[10, 100, 200]]], np.uint8)
+    assert scale_light(levels, 1.5, RNG).tolist() == [[[15, 150, 255]]]
+    assert scale_light(levels, 0.5, RNG).tolist() == [[[5, 50, 100]]]
+
+
+def test_compression_has_the_quality_that_was_asked_for() -> None:
+    for quality in (10, 50):
+        content = cv2.imencode(".jpg", FRAME, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        assert np.array_equal(compress(FRAME, quality, RNG), cv2.imdecode(content, cv2.IMREAD_COLOR))
+
+
+def test_a_rotation_is_anticlockwise_in_degrees_about_the_centre() -> None:
+    dot = np.zeros((201, 201, 3), np.uint8)
+    # 60 pixels right of the centre
+    dot[99:102, 159:162] = 255
+    rows, columns = np.nonzero(rotate(dot, 30, RNG)[..., 0] > 127)
+    assert (columns.mean(), rows.mean()) == pytest.approx((100 + 60 * np.cos(np.pi / 6), 100 - 30), abs=0.7)
+
+
+def strokes(frame: np.ndarray, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels that a stroke covers wholly."""
+    return np.nonzero(np.abs(changed.astype(int) - frame).max(axis=2) > 100)
+
+
+@pytest.mark.parametrize(
+    ("draw", "colour_bgr", "width"), [(add_hairs, (28, 32, 42), 0.006), (add_ink, (120, 45, 70), 0.02)]
+)
+def test_strokes_have_their_colour_width_and_number(
+    draw: object, colour_bgr: tuple[int, int, int], width: float
+) -> None:
+    white = np.full((400, 600, 3), 255, np.uint8)
+    for seed in range(6):
+        one = draw(white, 1, np.random.default_rng(seed))  # type: ignore[operator]
+        rows, columns = strokes(white, one)
+        if len(rows) < 50:
+            continue
+        assert np.median(one[rows, columns], axis=0) == pytest.approx(colour_bgr, abs=1)
+        # strokes lie within the centre square of 400 pixels, and are as wide as it says
+        assert columns.min() >= 100 - 60
+        assert columns.max() <= 500 + 60
+        covered = len(rows) / np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1)
+        assert 0.7 * width * 400 < covered < 2 * width * 400 + 2
+    covered_by = [float((white - draw(white, n, np.random.default_rng(1))).sum()) for n in (0, 2, 6, 20)]  # type: ignore[operator]
+    assert covered_by[0] == 0 < covered_by[1] < covered_by[2] < covered_by[3]
+
+
+def test_ink_lies_in_a_ring_about_the_middle_of_the_centre_square() -> None:
+    white = np.full((400, 600, 3), 255, np.uint8)
+    angles = []
+    for seed in range(20):
+        rows, columns = strokes(white, add_ink(white, 1, np.random.default_rng(seed)))
+        distances = np.hypot(rows - 200, columns - 300)
+        # radii of 0.36 to 0.46 of 400 pixels; a curve bends towards the middle, and has a width
+        assert distances.min() > 0.33 * 400
+        assert distances.max() < 0.48 * 400
+        angles.append(np.arctan2(np.mean(rows) - 200, np.mean(columns) - 300))
+    quadrants = {(angle > 0, abs(angle) > np.pi / 2) for angle in angles}
+    assert len(quadrants) == 4
+
+
+def test_the_list_of_disturbances() -> None:
+    assert {
+        name: (one.severities, one.unit.format(one.severities[0])) for name, one in PERTURBATIONS.items()
+    } == {
+        "blur": ((4, 8, 16), "4/1000 of the side"),
+        "brighter": ((1.15, 1.3, 1.6), "1.15 times"),
+        "darker": ((0.8, 0.6, 0.4), "0.8 times"),
+        "JPEG": ((50, 25, 10), "quality 50"),
+        "rotation": ((15, 45, 90), "15°"),
+        "hairs": ((4, 12, 30), "4"),
+        "ink strokes": ((1, 2, 4), "1"),
+    }
+    for name, expected in (("brighter", 1.6), ("darker", 0.4)):
+        assert np.array_equal(perturbed(FRAME, name, 2, 0), scale_light(FRAME, expected, RNG))
