@@ -25,9 +25,11 @@ extensions = [
 ]
 exclude_patterns = ["_build", "extensions"]
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 # Docstrings write names as Markdown does, between single backticks.
 default_role = "code"
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
@@ -37,6 +39,7 @@ html_theme = "furo"
 html_title = "dermedge"
 html_static_path = ["_static"]
 html_css_files = ["dermedge.css"]
+html_js_files = ["dermedge.js"]
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {
