@@ -80,3 +80,24 @@ def test_a_name_that_is_not_utf8_leaves_json_that_can_be_read(tmp_path: Path) ->
 def test_asking_whether_a_folder_can_be_written_makes_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_content_is_on_the_disk_before_the_file_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(("replace", source.stat().st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_text(tmp_path / "a.txt", "whole")
+    inode = (tmp_path / "a.txt").stat().st_ino
+    assert done == [("fsync", inode), ("replace", inode)]

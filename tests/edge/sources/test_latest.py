@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -125,3 +126,157 @@ def test_a_pause_does_not_make_a_fast_camera_slow(monkeypatch: pytest.MonkeyPatc
                 reasons.append(found.reason)
     assert len(reasons) > 5, "both pauses are told"
     assert set(reasons) == {"the source has been silent for 0.3 s", "gone"}
+
+
+class Told:
+    """A live source that does in turn what the test says: delivers a frame, is lost, or ends."""
+
+    is_live = True
+
+    def __init__(self) -> None:
+        self.steps: Queue[Frame | SourceLost | None] = Queue()
+        self.taken = threading.Semaphore(0)
+
+    def read(self) -> Frame | None:
+        # all that was said before has been handed on
+        self.taken.release()
+        step = self.steps.get(timeout=30)
+        if isinstance(step, SourceLost):
+            raise step
+        return step
+
+    def say(self, *steps: Frame | SourceLost | None) -> None:
+        """Returns when the reader has handed on all steps and asks for the next."""
+        for step in steps:
+            assert self.taken.acquire(timeout=5)
+            self.steps.put(step)
+        assert self.taken.acquire(timeout=5)
+        self.taken.release()
+
+    def close(self) -> None: ...
+
+
+def a_frame(number: int) -> Frame:
+    return live_frame(np.zeros((4, 4, 3), np.uint8), number, "told")
+
+
+def test_a_frame_from_before_an_outage_is_never_delivered() -> None:
+    source = Told()
+    with LatestFrame(source) as latest:
+        source.say(a_frame(1), SourceLost("gone"), a_frame(2))
+        assert latest.read() == Outage("gone")
+        arrival = latest.read()
+        assert isinstance(arrival, Arrival)
+        assert (arrival.frame.number, arrival.dropped) == (2, 1)
+        source.say(a_frame(3), SourceLost("gone again"))
+        assert latest.newer() is None
+        source.steps.put(None)
+        assert latest.read() == Outage("gone again")
+        assert latest.read() is None
+
+
+@pytest.mark.parametrize("step", [a_frame(7), SourceLost("gone"), None])
+def test_a_consumer_that_waits_is_woken_at_once(
+    step: Frame | SourceLost | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latest_module, "SILENT_S", 600)
+    monkeypatch.setattr(latest_module, "_LONGEST_SILENT_S", 600)
+    source, found = Told(), list[object]()
+    with LatestFrame(source) as latest:
+        consumer = threading.Thread(target=lambda: found.append(latest.read()), daemon=True)
+        consumer.start()
+        consumer.join(0.1)
+        source.steps.put(step)
+        consumer.join(10)
+        assert not consumer.is_alive(), "nobody told it"
+        source.steps.put(None)
+    [first] = found
+    expected = type(step) if step is None else Outage if isinstance(step, SourceLost) else Arrival
+    assert isinstance(first, expected)
+
+
+class Clock:
+    """Stands for the module time; it does not run by itself."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+class Feed:
+    """Delivers frames to a LatestFrame as its thread would, on a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(latest_module, "time", self.clock)
+        self.latest = LatestFrame(Slow([]))
+        self.number = 0
+
+    def after(self, *intervals_s: float) -> list[int]:
+        """The numbers of the frames that a fast consumer gets, if frames come after these intervals."""
+        taken = []
+        for interval_s in intervals_s:
+            self.clock.now_s += interval_s
+            image = np.zeros((4, 4, 3), np.uint8)
+            self.latest._deliver(Arrival(Frame(image, self.number, self.clock.now_s, "feed"), 0.0, 0))
+            self.number += 1
+            taken += self.wait(0.0)
+        return taken
+
+    def wait(self, seconds: float) -> list[int]:
+        """The number of the frame that waits, if one may be delivered after so many seconds."""
+        self.clock.now_s += seconds
+        arrival = self.latest.newer()
+        return [arrival.frame.number] if arrival else []
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
+    return Feed(monkeypatch)
+
+
+STEADY = (0.125,) * 8
+
+
+def test_frames_of_a_steady_camera_are_delivered_at_once(feed: Feed) -> None:
+    assert feed.after(*STEADY) == list(range(8))
+
+
+def test_the_backlog_after_a_short_stall_is_dropped_but_for_its_newest_frame(feed: Feed) -> None:
+    feed.after(*STEADY)
+    assert feed.after(1.5, *[0.01] * 12) == []
+    assert feed.wait(0.125) == [20]
+    assert feed.after(0.1, *STEADY) == list(range(21, 30)), "as fast as before: nothing waits any more"
+
+
+def test_a_frame_after_a_pause_is_late_by_less_than_an_interval_and_not_lost(feed: Feed) -> None:
+    feed.after(*STEADY)
+    for number in range(8, 11):
+        assert feed.after(1.5) == []
+        assert feed.wait(0.1) == [number]
+
+
+def test_a_camera_that_has_become_slow_is_waited_for_no_more(feed: Feed) -> None:
+    feed.after(*STEADY)
+    feed.after(*[1.0] * 4)
+    assert feed.after(*[1.0] * 4) == list(range(12, 16))
+
+
+def test_frames_that_come_unevenly_are_not_held_back(feed: Feed) -> None:
+    feed.after(*STEADY)
+    assert feed.after(*(0.05, 0.2) * 10) == list(range(8, 28))
+
+
+def test_a_consumer_waits_for_the_newest_frame_of_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest_module, "_STALL_S", 0.2)
+    pauses_s = [0.05] * 6 + [0.5] + [0.0] * 20 + [0.3]
+    numbers = []
+    with LatestFrame(Slow(pauses_s)) as latest:
+        while not numbers or numbers[-1] < len(pauses_s):
+            found = latest.read()
+            if isinstance(found, Arrival):
+                numbers.append(found.frame.number)
+    assert numbers[-2:] == [27, 28]
+    assert not set(numbers) & set(range(7, 20)), "the backlog"

@@ -1,0 +1,46 @@
+"""What a model is opened with: threads, and the preprocessing that it was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.errors import ModelError, OptionError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.manifest import attach, read_manifest
+from dermedge.edge.model.runtime import open_interpreter
+
+TASKS = Path("/proc/self/task")
+
+
+def threads_of_opening(model: Path, num_threads: int) -> int:
+    """How many threads the process has more while the model is open."""
+    before = len(list(TASKS.iterdir()))
+    with Classifier(model, num_threads=num_threads) as classifier:
+        assert classifier.num_threads == num_threads
+        return len(list(TASKS.iterdir())) - before
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="this system does not list the threads of a process")
+def test_the_runtime_gets_the_number_of_threads(model_path: Path) -> None:
+    # the caller's own thread computes too
+    assert [threads_of_opening(model_path, number) for number in (1, 2, 4)] == [0, 1, 3]
+
+
+def test_fewer_than_one_thread_is_refused(model_path: Path) -> None:
+    with pytest.raises(OptionError, match="--num-threads is 0; it must be 1 or more"):
+        open_interpreter(model_path, 0)
+
+
+def test_a_model_of_another_preprocessing_is_refused(model_path: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(model_path)
+    assert manifest is not None
+    assert (
+        manifest.preprocessing == "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
+    )
+    path = tmp_path / "other.tflite"
+    path.write_bytes(attach(model_path.read_bytes(), replace(manifest, preprocessing="letterbox-2")))
+    with pytest.raises(ModelError, match="wants the preprocessing 'letterbox-2', and this dermedge does"):
+        Classifier(path)
