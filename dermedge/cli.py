@@ -28,6 +28,7 @@ VERBS = {
     "convert": ("dermedge.convert.cli", "convert a run to one .tflite that describes itself"),
     "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
     "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
+    "review": ("dermedge.edge.cli.review", "label the photos that `run --record` kept, in the browser"),
     "inspect": (
         "dermedge.edge.cli.inspect",
         "describe a .tflite file: tensors, operators, precision, manifest",

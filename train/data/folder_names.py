@@ -50,7 +50,8 @@ _PERSONS = re.compile(
 _DATE = re.compile(
     r"(19|20)\d\d([ .-]?\d\d){0,2}|\d{1,2}[ .-]\d{1,2}[ .-](19|20)\d\d|"
     r"(\d{1,2} )?(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|"
-    r"nov(ember)?|dec(ember)?)( ?\d{1,4})?( (19|20)\d\d)?"
+    r"nov(ember)?|dec(ember)?)( ?\d{1,4})?( (19|20)\d\d)?|"
+    r"(19|20)\d{6}t\d{6}z( \d+)?"  # a session of `dermedge run --record`
 )
 
 

@@ -50,7 +50,8 @@ def label_files(
     """Finds all photos below ``paths`` and tells what each shows and what it belongs with.
 
     Args:
-        paths: folders of photos, and files of tables.
+        paths: folders of photos, and files of tables. Tables alone label the photos below their own folders, and of
+            these the tables' alone.
         labels_from: a value of `LABEL_SOURCES`; auto takes the tables where they tell a photo's diagnosis, else
             the folders.
         groups_from: auto, or table to split the folders below the class folders.
@@ -60,6 +61,7 @@ def label_files(
         DataError: nothing is found, or a folder or table cannot be read or can be read in two ways.
         OptionError: a file among ``paths`` or ``references`` is not a table that is understood.
     """
+    paths, labels_from = _with_folders_of_tables(paths, labels_from)
     found = find_files([*paths, *references])
     given = {Path(os.path.abspath(path)) for path in (*paths, *references)}
     by_folders = labels_from in (FOLDER, PARENT)
@@ -85,6 +87,13 @@ def label_files(
     account = account_lines(files, tables.accounts, contradicted, spellings, groups_from == FOLDERS_TOO)
     understood = tuple(account.path for account in tables.accounts if account.format)
     return LabelledFiles(files, found.skipped, account, understood)
+
+
+def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
+    """Paths and source of labels; of tables alone, with their folders, whose names are no classes then."""
+    if not all(path.is_file() for path in paths):
+        return paths, labels_from
+    return [*dict.fromkeys(path.parent for path in paths), *paths], TABLE if labels_from == AUTO else labels_from
 
 
 def class_folders(data: Path) -> list[str]:

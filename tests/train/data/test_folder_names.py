@@ -16,7 +16,10 @@ from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, s
         ),
         (FolderKind.PLAIN, "images|Photos|data|part_1|imgs_part_3|HAM10000_images_part_1|batch2"),
         (FolderKind.GROUP, "patient_07|PAT_46|case 12|lesion-3|p01|IL_7252831|HAM_0000118|visit2"),
-        (FolderKind.DATE, "may|June|2021|2021-05|2021_05_31|31.12.2020|Dec 2020|march"),
+        (
+            FolderKind.DATE,
+            "may|June|2021|2021-05|2021_05_31|31.12.2020|Dec 2020|march|20261129T223602Z|20261129T223602Z-2",
+        ),
         (
             FolderKind.DIAGNOSIS,
             "nevus|Benign|MEL|akiec|basal_cell_carcinoma|Nevus, Reed|seborrheic-keratosis",

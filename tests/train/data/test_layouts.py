@@ -916,3 +916,16 @@ def test_tables_that_contradict_one_another_are_told(tmp_path: Path) -> None:
     assert seen.labels == {"nevus": 6, "melanoma": 6}
     assert seen.says("the tables contradict one another on 1 photo; the finest diagnosis counts")
     assert not Understood(root, labels_from="table").says("a table overrides")
+
+
+def test_a_table_alone_labels_the_photos_of_its_own_folder_and_no_folder_is_a_class(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {"nevus": 12, "other": 2})
+    rows = [
+        f"{path.relative_to(root)},{'ab'[number % 2]}"
+        for number, path in enumerate(sorted(root.glob("nevus/*")))
+    ]
+    table = put_table(root / "labels.csv", "path,label", [*rows[:11], f"{rows[11].split(',')[0]},"])
+    read = Understood(table).catalogue
+    assert Counter(photo.label for photo in read.photos) == {"a": 6, "b": 5}
+    assert read.left_out["its table does not tell its diagnosis"] == 1
+    assert read.left_out["no table and no folder names it"] == 2

@@ -1,0 +1,89 @@
+"""`dermedge review`: labels the photos that `run --record` kept, in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.printable import printable
+from dermedge.edge.review.review import Review, ReviewStatus
+from dermedge.edge.review.table import CONFIRMED, CORRECTED, DISCARDED
+from dermedge.edge.views.web import DEFAULT_ADDRESS
+
+__all__ = ["main"]
+
+_STEP_S = 0.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves the page until Ctrl-C or SIGTERM; both end it with status 0, since all is on the disk."""
+    options = _parser().parse_args(argv)
+    from dermedge.edge.review.app import make_review_app  # these need the extra serve
+    from dermedge.edge.views.web.server import WebServer
+
+    review = Review(options.folder)
+    for note in review.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    with WebServer(options.serve, partial(make_review_app, review)) as server:
+        status = review.status()
+        print(
+            f"{status.total} photos, {status.decided} of them reviewed. The table is {_shown(review.table_path)}."
+        )
+        print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
+        _wait()
+    print(_summary(review, review.status()))
+    return 0
+
+
+def _wait() -> None:
+    """Waits for Ctrl-C or SIGTERM."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while not ended.wait(_STEP_S):  # in steps, since Windows does not interrupt a wait
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summary(review: Review, status: ReviewStatus) -> str:
+    counts = ", ".join(f"{status.decisions[name]} {name}" for name in (CONFIRMED, CORRECTED, DISCARDED))
+    lines = [f"{status.decided} of {status.total} photos reviewed: {counts}."]
+    if status.decisions[CONFIRMED] + status.decisions[CORRECTED]:
+        table = _shown(review.table_path)
+        lines.append(f"The photos with a label make {status.groups} groups, which no split cuts apart.")
+        lines.append(f"Next: dermedge data audit {table}, then dermedge train --data {table}")
+    return "\n".join(lines)
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "review",
+        "Label the photos that `dermedge run --record` kept, in the browser, the least certain first.",
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="review the photos of this folder of run --record"
+    )
+    parser.add_argument(
+        "--serve",
+        default=DEFAULT_ADDRESS,
+        metavar="HOST:PORT",
+        help="serve the page at this address; other machines need the token that is printed",
+    )
+    return parser

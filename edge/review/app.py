@@ -1,0 +1,129 @@
+"""The page of a review, on Starlette. Only POST changes something, and only from the page's own script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dermedge.edge.errors import OptionError, StorageError
+from dermedge.edge.review.recorded import RecordedPhoto
+from dermedge.edge.review.review import Review, ReviewStatus
+from dermedge.edge.review.table import CONFIRMED, CORRECTED, DISCARDED
+from dermedge.edge.views.web.guard import Guard, read_body, require_own_script, without_foreign_pages
+
+__all__ = ["make_review_app"]
+
+_PAGE = Path(__file__).resolve().parent / "page"
+_FILES = {
+    "/": "index.html",
+    "/page.css": "page.css",
+    "/page.js": "page.js",
+    "/favicon.svg": "favicon.svg",
+}
+_MOST_BYTES = 10_000
+
+
+def make_review_app(review: Review, guard: Guard) -> Starlette:
+    """The application. GET: ``/``, ``/status``, ``/photos/…``. POST: ``/decide``, ``/undo``."""
+
+    async def file(request: Request) -> Response:
+        return FileResponse(_PAGE / _FILES[request.url.path])
+
+    async def status(request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(lambda: _to_json(review, review.status())))
+
+    return Starlette(
+        routes=[
+            *(Route(path, guard.page(file)) for path in _FILES),
+            Route("/status", guard.service(status)),
+            Route("/photos/{path:path}", guard.page(partial(_photo, review))),
+            Route("/decide", guard.service(partial(_decide, review)), methods=["POST"]),
+            Route("/undo", guard.service(partial(_undo, review)), methods=["POST"]),
+        ]
+    )
+
+
+async def _photo(review: Review, request: Request) -> Response:
+    """A photo of the recording, and no other file."""
+    path = review.file_of(request.path_params["path"])
+    if path is None or not path.is_file():
+        raise HTTPException(404, "there is no such photo")
+    return FileResponse(path)
+
+
+async def _decide(review: Review, request: Request) -> Response:
+    _check_origin(request)
+    values = await _values(request, ("photo", "label", "lesion"))
+    return await _changed(review, partial(review.decide, values["photo"], values["label"], values["lesion"]))
+
+
+async def _undo(review: Review, request: Request) -> Response:
+    _check_origin(request)
+    return await _changed(review, review.undo)
+
+
+def _check_origin(request: Request) -> None:
+    require_own_script(request)
+    without_foreign_pages(request)
+
+
+async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
+    """The texts of a JSON object of these names; raises HTTPException."""
+    try:
+        values = json.loads(await read_body(request, _MOST_BYTES))
+        texts = {name: values[name] for name in names}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HTTPException(
+            400, f"the body is not a JSON object with the texts {', '.join(names)}"
+        ) from error
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise HTTPException(400, f"{', '.join(names)} must be texts")
+    return texts
+
+
+async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
+    """The status after a change; raises HTTPException where it was not made."""
+    try:
+        return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
+    except OptionError as error:
+        raise HTTPException(409, str(error)) from error
+    except StorageError as error:
+        raise HTTPException(507, str(error)) from error
+
+
+def _to_json(review: Review, status: ReviewStatus) -> dict[str, Any]:
+    return {
+        "photo": _photo_to_json(status.photo) if status.photo else None,
+        "following": status.following.path if status.following else None,
+        "last": {"decision": status.last.decision, "label": status.last.label} if status.last else None,
+        "lesion": status.lesion_name,
+        "labels": review.labels,
+        "total": status.total,
+        "decided": status.decided,
+        "decisions": {name: status.decisions[name] for name in (CONFIRMED, CORRECTED, DISCARDED)},
+        "groups": status.groups,
+        "table": str(review.table_path),
+    }
+
+
+def _photo_to_json(photo: RecordedPhoto) -> dict[str, Any]:
+    return {
+        "path": photo.path,
+        "session": photo.session,
+        "captured_at": photo.captured_at,
+        "headline": photo.headline or photo.label,
+        "label": photo.label,
+        "probability": photo.probability,
+        "probabilities": photo.probabilities,
+        "alert": photo.alert,
+    }

@@ -1,0 +1,187 @@
+"""Reads what `dermedge run --record` kept: the photos, what the model answered, and which belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from dermedge.edge.errors import SourceError
+from dermedge.edge.photos import is_picture
+from dermedge.edge.printable import printable
+from dermedge.edge.states import State
+from dermedge.edge.views.record import LINES_NAME, SESSION_NAME
+
+__all__ = ["RecordedPhoto", "Recording", "read_recording"]
+
+# Between two photos with such a line between them, the camera may have moved to another lesion.
+_AWAY = frozenset({State.SEARCHING, State.CAMERA_LOST})
+
+
+@dataclass(frozen=True)
+class RecordedPhoto:
+    """A photo and what the model answered.
+
+    Attributes:
+        path: below the folder of the recording, with ``/`` on every system.
+        session: the name of its session's folder.
+        visit: names the stretch of the session without a break in which it was taken, so that it shows one lesion.
+        headline: what the views said of the answer; empty where the line does not tell.
+        label: the answered class; empty where the photo has no line.
+        probability: of that class, or None.
+        certainty: the highest probability of all classes; 0 where the photo has no line.
+        probabilities: class -> probability.
+        alert: the class whose alert was on, or empty.
+        model_sha256: the digest of the model file; empty where the session does not tell.
+        captured_at: ISO 8601 in UTC; empty where it is not known.
+    """
+
+    path: str
+    session: str
+    visit: str
+    headline: str = ""
+    label: str = ""
+    probability: float | None = None
+    certainty: float = 0.0
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    alert: str = ""
+    model_sha256: str = ""
+    captured_at: str = ""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All sessions of a folder.
+
+    Attributes:
+        photos: in the order of their sessions, and in each session of time.
+        labels: the classes of the models, those of the first session first.
+        notes: one sentence for each thing that could not be read.
+    """
+
+    photos: tuple[RecordedPhoto, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_recording(folder: Path) -> Recording:
+    """Reads the sessions in a folder of `dermedge run --record`; changes nothing.
+
+    A photo without a line, which a power cut may leave, comes without an answer.
+
+    Raises:
+        SourceError: the folder cannot be read, or holds no recorded photo.
+    """
+    photos: list[RecordedPhoto] = []
+    labels: dict[str, None] = {}
+    notes: list[str] = []
+    try:
+        for session in sorted(path.parent for path in folder.glob(f"*/{LINES_NAME}")):
+            facts = _read_session(session, notes)
+            photos += _photos_of(session, facts, notes)
+            labels |= dict.fromkeys(_texts(facts.get("labels")))
+    except OSError as error:
+        raise SourceError(f"cannot read the recording '{folder}': {error.strerror or error}") from error
+    if not photos and (folder / LINES_NAME).is_file():
+        raise SourceError(
+            f"'{folder}' is one session; review the folder that holds it: dermedge review {folder.parent}"
+        )
+    if not photos:
+        raise SourceError(
+            f"there is no recorded photo in '{folder}'; record some with dermedge run --record {folder}"
+        )
+    for photo in photos:
+        labels |= dict.fromkeys(photo.probabilities)
+    return Recording(tuple(photos), tuple(labels), tuple(notes))
+
+
+def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
+    """What session.json holds; nothing where it cannot be read."""
+    try:
+        facts = json.loads((session / SESSION_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        notes.append(f"'{session / SESSION_NAME}' cannot be read ({error}), so its model is not known.")
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> list[RecordedPhoto]:
+    """The photos of a session, those without a line last."""
+    found: dict[str, RecordedPhoto] = {}
+    gone = 0
+    for name, visit, line in _lines_with_photos(session, notes):
+        if (session / name).is_file():
+            found[name] = _photo(session.name, name, visit, line, str(facts.get("model_sha256") or ""))
+        else:
+            gone += 1
+    if gone:
+        notes.append(f"'{session / LINES_NAME}' names photos that are not there any more: {gone}.")
+    for path in sorted(session.iterdir()):
+        if is_picture(path) and path.name not in found:
+            notes.append(f"'{path}' has no line, so the model's answer is not known.")
+            found[path.name] = RecordedPhoto(
+                f"{session.name}/{path.name}", session.name, f"{session.name}/{path.name}"
+            )
+    return list(found.values())
+
+
+def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields (name of the photo, name of the visit, line) of the lines that name one."""
+    visit, source = 0, None
+    for line in _lines(session / LINES_NAME, notes):
+        if str(line.get("state")) in _AWAY or (line.get("source") or source) != source:
+            visit += 1
+        source = line.get("source") or source
+        name = line.get("picture")
+        if isinstance(name, str) and Path(name).name == name and name not in ("", ".."):
+            yield name, f"{session.name}/{visit}", line
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """The lines that can be read; the last may be half written, while a recording goes on."""
+    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            notes.append(f"Line {number} of '{path}' is damaged and was left out.")
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest: str) -> RecordedPhoto:
+    probabilities = _probabilities(line.get("probabilities"))
+    likeliest = max(probabilities, key=probabilities.__getitem__, default="")
+    label = line.get("label")
+    # a label that is no class is the word for answers below --conf
+    label = printable(label) if isinstance(label, str) and printable(label) in probabilities else likeliest
+    return RecordedPhoto(
+        path=f"{session}/{name}",
+        session=session,
+        visit=visit,
+        headline=printable(str(line.get("headline") or "")),
+        label=label,
+        probability=probabilities.get(label),
+        certainty=max(probabilities.values(), default=0.0),
+        probabilities=probabilities,
+        alert=printable(str(line.get("alert") or "")),
+        model_sha256=digest,
+        captured_at=str(line.get("captured_at") or line.get("at") or ""),
+    )
+
+
+def _probabilities(values: Any) -> dict[str, float]:
+    """Class -> probability, of a line of any origin."""
+    pairs = values.items() if isinstance(values, dict) else ()
+    return {
+        printable(str(label)): float(value)
+        for label, value in pairs
+        if isinstance(value, int | float) and isfinite(value)
+    }
+
+
+def _texts(values: Any) -> list[str]:
+    return [printable(str(value)) for value in values] if isinstance(values, list) else []
