@@ -29,6 +29,7 @@ VERBS = {
     "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
     "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
     "review": ("dermedge.edge.cli.review", "label the photos that `run --record` kept, in the browser"),
+    "models": ("dermedge.edge.cli.models", "list the models that ship: size, accuracy, licence"),
     "inspect": (
         "dermedge.edge.cli.inspect",
         "describe a .tflite file: tensors, operators, precision, manifest",
