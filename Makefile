@@ -34,7 +34,8 @@ PRODUCT_TESTS = tests/test_end_to_end.py tests/train/fit tests --ignore=tests/ed
 FAST_TESTS = $(addprefix tests/,edge benchmarks train/data train/evaluation) --ignore=tests/edge/phone \
 	--ignore=tests/benchmarks/lab -m 'not slow'
 # What depends on the runtime, NumPy and OpenCV.
-DEVICE_TESTS = $(addprefix tests/edge/,model cli test_preprocess.py test_faults.py) tests/benchmarks/test_memory.py
+DEVICE_TESTS = $(addprefix tests/edge/,model cli sources/test_latest.py test_preprocess.py test_quality.py test_states.py test_files.py \
+	test_faults.py) tests/benchmarks/test_memory.py
 # What depends on the processor, as far as emulation, which is slow, allows.
 ARM64_TESTS = $(addprefix tests/edge/,model/test_shipped.py model/test_decision.py test_preprocess.py) -m 'not hypothesis'
 

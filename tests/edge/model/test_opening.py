@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dermedge.edge.errors import ModelError, OptionError
@@ -20,13 +21,17 @@ def threads_of_opening(model: Path, num_threads: int) -> int:
     before = len(list(TASKS.iterdir()))
     with Classifier(model, num_threads=num_threads) as classifier:
         assert classifier.num_threads == num_threads
+        # tflite-runtime starts its threads when they are needed first
+        classifier.predict(np.zeros((64, 64, 3), np.uint8))
         return len(list(TASKS.iterdir())) - before
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="this system does not list the threads of a process")
 def test_the_runtime_gets_the_number_of_threads(model_path: Path) -> None:
-    # the caller's own thread computes too
-    assert [threads_of_opening(model_path, number) for number in (1, 2, 4)] == [0, 1, 3]
+    one, two, four = (threads_of_opening(model_path, number) for number in (1, 2, 4))
+    # the caller's own thread computes too; tflite-runtime has two pools
+    assert (one, four) == (0, 3 * two)
+    assert two in (1, 2)
 
 
 def test_fewer_than_one_thread_is_refused(model_path: Path) -> None:
