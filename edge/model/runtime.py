@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
@@ -27,6 +29,7 @@ __all__ = [
 
 # What both runtimes raise for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
+_STDERR = 2
 
 
 class Interpreter(Protocol):
@@ -145,9 +148,31 @@ def _first_line(error: Exception) -> str:
 
 
 def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
-    interpreter = make(**options)
-    interpreter.allocate_tensors()
+    with _without_native_log():
+        interpreter = make(**options)
+        interpreter.allocate_tensors()
     return interpreter
+
+
+@contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Drops what C++ code writes to standard error, as "Created TensorFlow Lite XNNPACK delegate for CPU".
+
+    Neither runtime has a setting for it. What matters of a failure is also the text of the exception.
+    """
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # standard error is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 _TRIAL_S = 60

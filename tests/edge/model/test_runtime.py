@@ -1,0 +1,31 @@
+"""A runtime opens a model without a word of its own on standard error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.model.runtime import open_interpreter
+
+TIMEOUT_S = 60
+
+
+def test_the_native_log_is_dropped_and_standard_error_is_there_again(
+    model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    open_interpreter(model_path)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_model_opens_where_standard_error_is_closed(model_path: Path) -> None:
+    program = "import os, sys; os.close(2)\n" + (
+        "from dermedge.edge.model.runtime import open_interpreter; open_interpreter(sys.argv[1]); print('open')"
+    )
+    command = [sys.executable, "-c", program, str(model_path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=TIMEOUT_S)
+    assert (done.returncode, done.stdout) == (0, "open\n")
