@@ -20,6 +20,10 @@ SILENT_S = 2.0
 _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
 # The interval of a source is the shortest of its last ones, so that a pause does not make it slow.
 _INTERVALS = 4
+# A source that delivers nothing for this long, and for `_STALL_INTERVALS` of its frames, has stalled. What was captured
+# meanwhile may have waited somewhere on its way; then it comes in less than `_HASTE` of the usual interval.
+_STALL_S, _STALL_INTERVALS = 0.3, 3
+_HASTE = 0.75
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class LatestFrame:
     From entry to exit a thread reads a live source, so that a slow consumer gets a fresh frame and not a queue of old
     ones. The frames in between are counted as dropped. At most one frame is kept. The caller closes the source, after
     the exit.
+
+    After a stall, frames that waited in a buffer of the source come at once, the oldest first. They are dropped too: a
+    frame is delivered if no other comes within `_HASTE` of the usual interval.
     """
 
     def __init__(self, source: FrameSource) -> None:
@@ -74,6 +81,8 @@ class LatestFrame:
         self._ended = False
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
         self._arrived_s: float | None = None
+        self._is_catching_up = False
+        self._ready_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read_on, name="capture", daemon=True)
 
@@ -102,7 +111,7 @@ class LatestFrame:
             return _capture(self._source)
         with self._changed:
             silent_s = self._silent_s()
-            if not self._changed.wait_for(self._has_news, silent_s):
+            if not self._wait_for_news(silent_s):
                 return Outage(f"the source has been silent for {silent_s:.1f} s")
             if self._outage is not None:
                 outage, self._outage = self._outage, None
@@ -115,7 +124,7 @@ class LatestFrame:
     def newer(self) -> Arrival | None:
         """A frame that came since the last one was read, which then counts as dropped; None if none did."""
         with self._changed:
-            if self._slot is None:
+            if self._slot is None or not self._is_ready():
                 return None
             self._dropped += 1
             arrival, self._slot = replace(self._slot, dropped=self._dropped), None
@@ -126,8 +135,19 @@ class LatestFrame:
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
-    def _has_news(self) -> bool:
-        return self._slot is not None or self._outage is not None or self._ended
+    def _wait_for_news(self, silent_s: float) -> bool:
+        """Waits for something to deliver; whether it came in this time."""
+        until_s = time.monotonic() + silent_s
+        while not (self._outage or self._ended or (self._slot and self._is_ready())):
+            now = time.monotonic()
+            if now >= until_s:
+                return False
+            self._changed.wait((min(self._ready_s, until_s) if self._slot else until_s) - now)
+        return True
+
+    def _is_ready(self) -> bool:
+        """Whether the frame that waits may be delivered."""
+        return time.monotonic() >= self._ready_s
 
     def _read_on(self) -> None:
         try:
@@ -149,12 +169,22 @@ class LatestFrame:
     def _deliver(self, arrival: Arrival) -> None:
         now = time.monotonic()
         with self._changed:
-            if self._arrived_s is not None:
-                self._intervals.append(now - self._arrived_s)
+            self._ready_s = now + self._hold_back_s(now)
             self._arrived_s = now
             self._drop()
             self._slot = Arrival(arrival.frame, arrival.capture_ms, self._dropped)
             self._changed.notify()
+
+    def _hold_back_s(self, now: float) -> float:
+        """How long a frame waits for a newer one: not at all, but after a stall, until none comes in haste."""
+        if self._arrived_s is None:
+            return 0.0
+        interval_s, usual_s = now - self._arrived_s, min(self._intervals, default=0.0)
+        is_hasty = interval_s < _HASTE * usual_s
+        if not (self._is_catching_up and is_hasty):
+            self._intervals.append(interval_s)
+            self._is_catching_up = interval_s > max(_STALL_S, _STALL_INTERVALS * usual_s) and usual_s > 0
+        return _HASTE * usual_s if self._is_catching_up else 0.0
 
     def _report(self, outage: Outage) -> None:
         with self._changed:

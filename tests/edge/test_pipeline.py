@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from dermedge.edge.pipeline import Pipeline, classify_frames, rate
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import UNCERTAIN, Classification
 from dermedge.edge.sources.frame import Frame
+from dermedge.edge.sources.latest import Arrival, Outage
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.video import VideoFile
 from dermedge.edge.states import Smoother, State
@@ -304,3 +305,39 @@ def test_none_more_probable_than_the_answer_is_no_plain_answer(
     assert classification.is_uncertain
     assert classification.answer is State.UNCERTAIN
     assert classification.label == "nevus", "the label is still the decision's"
+
+
+class ScriptedLatest:
+    """Stands for LatestFrame: what it delivers, in order."""
+
+    script: ClassVar[list[Arrival | Outage]] = []
+
+    def __init__(self, source: object) -> None:
+        self._left = iter(self.script)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read(self) -> Arrival | Outage | None:
+        return next(self._left, None)
+
+    def newer(self) -> None:
+        return None
+
+
+def test_one_stall_is_one_outage_whatever_is_said_of_it(
+    classifier: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arrivals(at_s: float) -> list[Arrival | Outage]:
+        image = np.full((48, 64, 3), 120, np.uint8)
+        return [Arrival(Frame(image, 0, at_s, "a", at_s=at_s + 0.1 * step), 1.0, 0) for step in range(9)]
+
+    silent, gone = Outage("the source has been silent for 2.0 s"), Outage("'0' stopped; attempt 1")
+    ScriptedLatest.script = [*arrivals(0), silent, silent, gone, gone, *arrivals(9), gone, *arrivals(12)]
+    monkeypatch.setattr("dermedge.edge.pipeline.LatestFrame", ScriptedLatest)
+    with Pipeline(Stamped(0), classifier(), gated=False) as results:  # type: ignore[arg-type]
+        seen = list(results)
+    assert [result.counts.outages for result in seen] == [0] * 9 + [1] * 13 + [2] * 10
+    assert all(result.state is State.CAMERA_LOST for result in seen[9:13])
+    assert seen[13].state is State.READING, "nothing of the answer before is left"

@@ -269,14 +269,11 @@ def test_frames_that_come_unevenly_are_not_held_back(feed: Feed) -> None:
     assert feed.after(*(0.05, 0.2) * 10) == list(range(8, 28))
 
 
-def test_a_consumer_waits_for_the_newest_frame_of_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latest_module, "_STALL_S", 0.2)
-    pauses_s = [0.05] * 6 + [0.5] + [0.0] * 20 + [0.3]
-    numbers = []
-    with LatestFrame(Slow(pauses_s)) as latest:
-        while not numbers or numbers[-1] < len(pauses_s):
-            found = latest.read()
-            if isinstance(found, Arrival):
-                numbers.append(found.frame.number)
-    assert numbers[-2:] == [27, 28]
-    assert not set(numbers) & set(range(7, 20)), "the backlog"
+def test_a_consumer_waits_until_a_frame_may_be_delivered() -> None:
+    latest = LatestFrame(Slow([]))
+    latest._deliver(Arrival(Frame(np.zeros((4, 4, 3), np.uint8), 7, 0.0, "slow"), 0.0, 0))
+    latest._ready_s = time.monotonic() + 0.05
+    arrival = latest.read()
+    assert isinstance(arrival, Arrival)
+    assert arrival.frame.number == 7
+    assert time.monotonic() >= latest._ready_s
