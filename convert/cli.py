@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
-from dermedge.edge.cli.arguments import Parser, make_parser, number, positive_int, read_labels
+from dermedge.edge.cli.arguments import OptionGroup, Parser, make_parser, number, positive_int, read_labels
 from dermedge.edge.printable import printable_lines
 
 __all__ = ["REFUSED", "main", "parser"]
@@ -17,6 +17,12 @@ __all__ = ["REFUSED", "main", "parser"]
 # Exit status when no file was accepted.
 REFUSED = 3
 _POINTS = 100
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge convert runs/mine --int8",
+    "dermedge convert runs/mine --search",
+    "dermedge convert classifier.keras --int8 --data photos/",
+)
 
 
 def parser() -> Parser:
@@ -25,21 +31,22 @@ def parser() -> Parser:
         "convert",
         "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it only "
         "if it loses little beside its float network.",
+        _EXAMPLES,
     )
     made.add_argument(
         "model",
         type=Path,
         metavar="MODEL",
-        help="a run folder of dermedge train, a .keras or .h5 file, a SavedModel folder, or a .tflite of floats",
+        help="convert this run folder of dermedge train, .keras or .h5 file, SavedModel folder, or .tflite of floats",
     )
-    _add_form_options(made)
-    _add_proof_options(made)
-    _add_foreign_options(made)
-    _add_file_options(made)
+    _add_form_options(made.add_argument_group("form"))
+    _add_proof_options(made.add_argument_group("proof"))
+    _add_foreign_options(made.add_argument_group("classifiers of other makers"))
+    _add_file_options(made.add_argument_group("files"))
     return made
 
 
-def _add_form_options(made: Parser) -> None:
+def _add_form_options(made: OptionGroup) -> None:
     aim = made.add_mutually_exclusive_group(required=True)
     aim.add_argument("--int8", action="store_true", help="use 8-bit integers throughout")
     aim.add_argument(
@@ -80,7 +87,7 @@ def _add_form_options(made: Parser) -> None:
     )
 
 
-def _add_proof_options(made: Parser) -> None:
+def _add_proof_options(made: OptionGroup) -> None:
     made.add_argument(
         "--max-drop",
         type=_points,
@@ -97,7 +104,7 @@ def _add_proof_options(made: Parser) -> None:
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="name the class whose misses weigh most; melanoma if it is a class",
+        help="name the class whose misses weigh most. Default: melanoma, if it is a class.",
     )
     made.add_argument(
         "--calibration-photos",
@@ -108,10 +115,11 @@ def _add_proof_options(made: Parser) -> None:
     )
 
 
-def _add_foreign_options(made: Parser) -> None:
+def _add_foreign_options(made: OptionGroup) -> None:
     made.add_argument(
         "--data",
         type=Path,
+        metavar="PATH",
         help="prove a Keras classifier or a .tflite on these photos: a folder per class, or a catalogue.csv",
     )
     made.add_argument(
@@ -142,7 +150,7 @@ def _add_foreign_options(made: Parser) -> None:
     )
 
 
-def _add_file_options(made: Parser) -> None:
+def _add_file_options(made: OptionGroup) -> None:
     made.add_argument("--no-evidence", action="store_true", help="leave out the output of the heat map")
     made.add_argument("--licence", metavar="TEXT", help="write the licence of the weights into the manifest")
     made.add_argument(

@@ -1,0 +1,201 @@
+"""A float .tflite of any maker is quantized and proven, without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import tf_keras as keras
+
+from dermedge import cli
+from dermedge.convert.accept.parity import compare
+from dermedge.convert.device import check_input, device_logits, open_on_device
+from dermedge.convert.load.tflite_file import open_tflite
+from dermedge.convert.to_tflite.converter import to_tflite
+from dermedge.convert.to_tflite.form import FLOAT16, FLOAT32, INT8_PTQ, INT16X8, Form
+from dermedge.convert.to_tflite.pixel_input import input_ends
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.manifest import Manifest, attach
+from dermedge.edge.model.normalization import NORMALIZATIONS
+
+SIZE = 16
+LABELS = ("dark", "light", "red")
+
+
+def network(
+    shape: tuple[int, int, int] = (SIZE, SIZE, 3), units: int = 3, activation: str = "softmax"
+) -> Any:
+    """A network with random weights; for [C, H, W] it has its channels first."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    pixels = keras.Input(shape)
+    x = layers.Permute((2, 3, 1))(pixels) if shape[0] == 3 else pixels
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = layers.Conv2D(8, 3, activation="relu6")(x)
+    return keras.Model(pixels, layers.Dense(units, activation=activation)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.fixture(scope="module")
+def foreign_models() -> Path:
+    """The folder of .tflite files of other makers, which are not part of the project."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "foreign_models"
+    if not folder.is_dir():
+        pytest.skip("no foreign models beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """uint8 [12, 16, 24, 3] RGB: spots of many colours on noise."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(60, 180, (12, SIZE, SIZE + 8, 3), dtype=np.uint8)
+    for image in noise:
+        cv2.circle(image, (12, 8), 5, rng.integers(0, 256, 3).tolist(), -1)
+    return noise
+
+
+@pytest.mark.parametrize(
+    ("shape", "units", "activation", "normalization"),
+    [
+        ((SIZE, SIZE, 3), 3, "softmax", "symmetric"),
+        ((SIZE, SIZE + 8, 3), 3, "linear", "imagenet"),
+        ((SIZE, SIZE, 1), 1, "sigmoid", "unit"),
+        ((3, SIZE, SIZE), 3, "softmax", "caffe"),
+        ((SIZE, SIZE, 3), 1, "linear", "pixels"),
+        ((SIZE, SIZE, 3), 2, "sigmoid", "imagenet"),
+    ],
+)
+def test_a_file_of_any_head_and_layout_answers_as_it_did(
+    float_file: Callable[[Any], bytes],
+    images: np.ndarray,
+    tmp_path: Path,
+    shape: tuple[int, int, int],
+    units: int,
+    activation: str,
+    normalization: str,
+) -> None:
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(float_file(network(shape, units, activation)))
+    file = open_tflite(path)
+    assert (file.outputs, file.classes) == (units, max(units, 2))
+    assert ("independent sigmoids" in file.note) == (activation == "sigmoid" and units > 1)
+    labels = LABELS[: file.classes]
+    source = file.network(labels, NORMALIZATIONS[normalization])
+    images = np.ascontiguousarray(images[:, :, : file.layout.width])
+    with Classifier(path, normalization=normalization) as classifier:
+        direct = np.array([classifier.predict(one[..., ::-1]).probabilities for one in images])
+    reference = source.logits(images)
+    if file.note:
+        direct = direct / (1 - direct)  # the odds, whose softmax is theirs over their sum
+        direct /= direct.sum(axis=1, keepdims=True)
+    softmax = np.exp(reference - reference.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(softmax / softmax.sum(axis=1, keepdims=True), direct, atol=1e-4)
+
+    spread = np.abs(reference - reference.mean(axis=1, keepdims=True)).max()
+    for kind, tolerance in ((FLOAT32, 1e-3), (FLOAT16, 0.02), (INT8_PTQ, 0.15), (INT16X8, 0.1)):
+        form = Form(kind)
+        model = attach(to_tflite(source, form, list(images)), Manifest(labels, SIZE, kind))
+        with open_on_device(model) as classifier:
+            check_input(classifier, images.shape[1:3], input_ends(source, form))
+            assert classifier.input_dtype == np.uint8
+            device, _ = device_logits(classifier, images)
+        assert compare(reference, device).max_logit_difference < tolerance * spread, kind
+
+
+def test_labels_and_normalization_of_the_file_are_believed(foreign_models: Path) -> None:
+    file = open_tflite(foreign_models / "mobilenet_v1_0.25_224_1_metadata_1.tflite")
+    assert file.layout == Layout(224, 224, 3, channels_first=False)
+    assert file.known_normalization is not None
+    assert (file.known_normalization.mean[0], file.known_normalization.std[0]) == (127.5, 127.5)
+    assert file.known_labels is not None
+    assert len(file.known_labels) == file.classes == 1001
+
+
+def test_a_quantized_file_is_refused(foreign_models: Path) -> None:
+    with pytest.raises(ModelError, match=r"quantized already \(uint8\)"):
+        open_tflite(foreign_models / "mobilenet_v1_0.25_224_quant.tflite")
+
+
+def test_what_cannot_be_quantized_is_one_clear_line(
+    float_file: Callable[[Any], bytes], images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(float_file(network()))
+    source = open_tflite(path).network(LABELS, NORMALIZATIONS["unit"])
+    made = tmp_path / "float16.tflite"
+    made.write_bytes(source.finished_tflite(Form(FLOAT16, "float32")))
+    with pytest.raises(ModelError, match=r"quantized already \(float32 with float16 weights\)"):
+        open_tflite(made)
+    made.write_bytes(attach(source.finished_tflite(Form(FLOAT32)), Manifest(LABELS, SIZE, FLOAT32)))
+    with pytest.raises(ModelError, match="was made by dermedge convert"):
+        open_tflite(made)
+    for options, message in (
+        (["--int8"], "needs --data"),
+        (["--dynamic", "--data", "x"], "--dynamic is for a run or a Keras classifier"),
+        (["--int8", "--data", "x", "--trust"], "--trust is for a Keras classifier"),
+        (["--int8", "--data", "x", "--imgsz", "9"], "--imgsz is for a Keras classifier"),
+        (["--int8", "--data", "x", "--method", "qat"], "--method qat needs a run"),
+    ):
+        assert cli.main(["convert", str(path), *options]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+for name in ("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"):
+    sys.modules[name] = None  # an import of it fails
+from dermedge.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_one_command_without_tensorflow_delivers_int8_with_its_report(
+    float_file: Callable[[Any], bytes], labelled_set: Path, tmp_path: Path
+) -> None:
+    """The normalization is found by trying; the last layer is fitted, which takes milliseconds."""
+    from sklearn.linear_model import LogisticRegression
+
+    from dermedge.edge.photos import read_picture
+    from dermedge.edge.preprocess import to_input
+
+    model = network((32, 32, 3))
+    paths = sorted(labelled_set.rglob("*.png"))
+    pixels = NORMALIZATIONS["imagenet"](np.stack([to_input(read_picture(one), 32) for one in paths]))
+    features = keras.Model(model.input, model.layers[-2].output).predict(pixels, verbose=0)
+    mean, scale = features.mean(axis=0), features.std()
+    truth = [one.parent.name for one in paths]
+    fitted = LogisticRegression(C=30.0, max_iter=1000).fit((features - mean) / scale, truth)
+    kernel = (fitted.coef_ / scale).T
+    model.layers[-1].set_weights([kernel, fitted.intercept_ - mean @ kernel])
+    path, target = tmp_path / "foreign.tflite", tmp_path / "made.tflite"
+    path.write_bytes(float_file(model))
+
+    command = ["convert", str(path), "--int8", "--data", str(labelled_set), "--output", str(target)]
+    run = [sys.executable, "-c", WITHOUT_TENSORFLOW, *command]
+    done = subprocess.run(
+        run, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "output 2 = folder 'red' -> class red" in done.stdout
+    report = json.loads((tmp_path / "made-report" / "report.json").read_text())
+    assert report["delivered"]
+    assert report["normalization"] == "imagenet"
+    assert report["form"]["kind"] == INT8_PTQ
+    with Classifier(target) as classifier:
+        answers = [classifier.predict(read_picture(one)).label == one.parent.name for one in paths]
+    assert np.mean(answers) > 0.9
