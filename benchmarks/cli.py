@@ -23,7 +23,7 @@ from dermedge.benchmarks.side_by_side import (
 from dermedge.benchmarks.status_line import show_status, status_cleared
 from dermedge.benchmarks.whole_loop import source_opener
 from dermedge.edge.cli.arguments import (
-    Parser,
+    OptionGroup,
     add_foreign_options,
     make_parser,
     positive_int,
@@ -41,6 +41,12 @@ from dermedge.edge.printable import printable
 __all__ = ["main"]
 
 _STOPPED = 130
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge benchmark --source photos/ --output results/",
+    "dermedge benchmark a.tflite b.tflite --data catalogue.csv --split val",
+    "dermedge benchmark compare before.json after.json",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,6 +144,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "benchmark",
         "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "
         "A.json B.json` compares two results.",
+        _EXAMPLES,
     )
     parser.add_argument(
         "models",
@@ -145,27 +152,32 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=model_path,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f".tflite files, or names of shipped models ({', '.join(SHIPPED)}); without any, the first of these",
+        help=f"measure these .tflite files, or shipped models ({', '.join(SHIPPED)}); without any, the first of these",
     )
-    _add_input(parser)
-    _add_run_length(parser)
-    _add_results(parser)
+    _add_input(parser.add_argument_group("photos and models"))
+    _add_run_length(parser.add_argument_group("length"))
+    _add_results(parser.add_argument_group("measurements and results"))
     return parser.parse_args(argv)
 
 
-def _add_input(parser: Parser) -> None:
+def _add_input(parser: OptionGroup) -> None:
     """Adds the options that say what is measured, and on what."""
     parser.add_argument(
-        "--data", type=Path, help="score on these labelled photos: a folder per class, or a catalogue.csv"
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="score on these labelled photos: a folder per class, or a catalogue.csv",
     )
     parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
     parser.add_argument(
         "--max-photos",
         type=positive_int,
-        help="score on at most this many photos, sampled evenly over the classes",
+        metavar="N",
+        help="score on at most N photos, sampled evenly over the classes",
     )
     parser.add_argument(
         "--source",
+        metavar="SOURCE",
         help=f"measure the latency on this source instead of --data: a photo, folder, video, camera, or {GENERATED}",
     )
     add_foreign_options(parser)
@@ -173,14 +185,18 @@ def _add_input(parser: Parser) -> None:
         "--num-threads",
         type=thread_counts,
         default="1",
+        metavar="N",
         help="set the number of interpreter threads; 1,2 measures each model with both",
     )
     parser.add_argument(
-        "--runtime", choices=("auto", *RUNTIMES), default="auto", help="choose the TFLite runtime"
+        "--runtime",
+        choices=("auto", *RUNTIMES),
+        default="auto",
+        help="run the network with this TFLite runtime; auto takes the first that is installed",
     )
 
 
-def _add_results(parser: Parser) -> None:
+def _add_results(parser: OptionGroup) -> None:
     """Adds the options that say what else is measured, and where the results go."""
     parser.add_argument("--profile", action="store_true", help="also time each op of the network")
     parser.add_argument(
@@ -198,33 +214,48 @@ def _add_results(parser: Parser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
+        metavar="DIR",
         help="write results.csv, .html, .json and .md, or soak.csv and .json, into this folder",
     )
     parser.add_argument(
         "--plot",
         type=Path,
+        metavar="FILE",
         help="plot accuracy against latency, or the soak over time, into this .png, .svg or .pdf",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
-def _add_run_length(parser: Parser) -> None:
+def _add_run_length(parser: OptionGroup) -> None:
     """Adds the options that say how long to measure."""
     run_length = DEFAULT_RUN_LENGTH
     parser.add_argument(
         "--warmup-runs",
         type=whole,
         default=run_length.warmup_runs,
-        help="warm up for at least this many rounds, and on until the latencies are steady",
+        metavar="N",
+        help="warm up for at least N rounds, and on until the latencies are steady",
     )
     parser.add_argument(
-        "--num-runs", type=positive_int, default=run_length.num_runs, help="measure at least this many rounds"
+        "--num-runs",
+        type=positive_int,
+        default=run_length.num_runs,
+        metavar="N",
+        help="measure at least N rounds",
     )
     parser.add_argument(
-        "--min-secs", type=seconds, default=run_length.min_secs, help="measure for at least this many seconds"
+        "--min-secs",
+        type=seconds,
+        default=run_length.min_secs,
+        metavar="SECONDS",
+        help="measure for at least this many seconds",
     )
     parser.add_argument(
-        "--max-secs", type=seconds, default=run_length.max_secs, help="begin no round after this many seconds"
+        "--max-secs",
+        type=seconds,
+        default=run_length.max_secs,
+        metavar="SECONDS",
+        help="begin no round after this many seconds",
     )
 
 

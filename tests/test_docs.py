@@ -255,3 +255,20 @@ def test_every_option_of_every_command_is_in_the_reference(monkeypatch: pytest.M
     assert {one.prog.split()[1] for one in parsers} == set(cli.VERBS)
     assert "dermedge benchmark compare" in {one.prog for one in parsers}
     assert len(messages()) > 200
+
+
+def test_the_help_of_each_option_is_a_sentence_with_its_default_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "extensions"))
+    from generated_references import command_parsers
+
+    for parser in command_parsers():
+        text = " ".join(parser.format_help().split())
+        assert str(ROOT) not in text, parser.prog
+        assert "default:" not in text, parser.prog
+        formatter = parser._get_formatter()
+        for action in parser._actions:
+            if action.help and not isinstance(action, argparse._SubParsersAction):
+                shown = formatter._expand_help(action)
+                assert not shown[0].islower(), (parser.prog, shown)
+                assert shown.endswith((".", "…")), (parser.prog, shown)
+                assert shown.count("Default") <= 1, (parser.prog, shown)

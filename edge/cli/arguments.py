@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.runtime import RUNTIMES
-from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
+from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_argument, model_path
 
 __all__ = [
     "AUTO_NORMALIZATION",
+    "OptionGroup",
     "Parser",
     "add_foreign_options",
     "add_model_options",
@@ -26,33 +28,60 @@ __all__ = [
     "whole",
 ]
 
-
+# What options can be added to.
+OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
+_EXAMPLES = "examples:"
 # The normalization that is found by trying each on labelled photos.
 AUTO_NORMALIZATION = "auto"
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Writes the help of an option as a sentence, with its default at the end; keeps the lines of examples."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if not action.help:
+            return action.help
+        text = action.help[0].upper() + action.help[1:]
+        text = text if text.endswith((".", "…")) else f"{text}."
+        default = _shown_default(action.default)
+        return f"{text} Default: {default}." if default and "Default" not in text else text
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises OptionError with one line where argparse prints its usage too."""
+    """An ArgumentParser that raises OptionError with one line where argparse prints its usage too.
+
+    Options cannot be abbreviated, so that a typing error is not another option.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": _HelpFormatter, "allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(f"{message}; see {self.prog} --help")
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds the default of an option to its help, except where it is nothing or off."""
+def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:
+    """A parser for one verb.
 
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+    Args:
+        examples: commands that the end of its help shows.
+    """
+    epilog = "\n  ".join([_EXAMPLES, *examples]) if examples else None
+    return Parser(prog=f"dermedge {verb}", description=description, epilog=epilog)
 
 
-def make_parser(verb: str, description: str) -> Parser:
-    """A parser for one verb; options cannot be abbreviated, so that a typing error is not another option."""
-    return Parser(
-        prog=f"dermedge {verb}",
-        description=description,
-        allow_abbrev=False,
-        formatter_class=_HelpFormatter,
-    )
+def _shown_default(default: Any) -> str | None:
+    """The default of an option as its help shows it; None if it is nothing or off."""
+    if default in (None, False, argparse.SUPPRESS) or isinstance(default, list):
+        return None
+    if isinstance(default, Path):
+        return model_argument(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def positive_int(text: str) -> int:
@@ -94,7 +123,7 @@ def _threads(text: str) -> int | str:
     return text if text == "auto" else positive_int(text)
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: OptionGroup) -> None:
     """--model, --labels, --normalization, --tta, --num-threads and --runtime."""
     parser.add_argument(
         "--model",
@@ -111,7 +140,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser)
 
 
-def add_foreign_options(parser: argparse.ArgumentParser, finds_normalization: bool = False) -> None:
+def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) -> None:
     """--labels and --normalization, for files that were not made by dermedge.
 
     Args:
@@ -126,7 +155,7 @@ def add_foreign_options(parser: argparse.ArgumentParser, finds_normalization: bo
     add_normalization_option(parser, finds_normalization)
 
 
-def add_normalization_option(parser: argparse.ArgumentParser, finds: bool = False) -> None:
+def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
     """--normalization, for files that do not state how pixels are normalized.
 
     Args:
@@ -148,19 +177,20 @@ def add_normalization_option(parser: argparse.ArgumentParser, finds: bool = Fals
     )
 
 
-def add_sets_option(parser: argparse.ArgumentParser) -> None:
+def add_sets_option(parser: OptionGroup) -> None:
     """--sets, for models with thresholds for prediction sets."""
     parser.add_argument(
         "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
     )
 
 
-def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+def add_runtime_options(parser: OptionGroup) -> None:
     """--num-threads and --runtime."""
     parser.add_argument(
         "--num-threads",
         type=_threads,
         default="auto",
+        metavar="N",
         help="set the number of interpreter threads; auto measures once which is fastest, and remembers it",
     )
     parser.add_argument(

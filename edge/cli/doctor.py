@@ -45,8 +45,13 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"a .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"repeat the golden test of this .tflite file, or of one that ships: {', '.join(SHIPPED)}",
     )
-    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto", help="the TFLite runtime")
-    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", *RUNTIMES),
+        default="auto",
+        help="check this TFLite runtime; auto takes the first that is installed",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
     return parser

@@ -29,6 +29,12 @@ from dermedge.edge.views.photo_json import photo_to_json
 __all__ = ["main"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge predict photo.jpg",
+    "dermedge predict photos/ --format csv --output answers.csv",
+    "dermedge predict photo.jpg --explain why/",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,7 +184,9 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("predict", "Classify photos. For research and education only: not a medical device.")
+    parser = make_parser(
+        "predict", "Classify photos. For research and education only: not a medical device.", _EXAMPLES
+    )
     parser.add_argument(
         "paths",
         nargs="+",
@@ -186,23 +194,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="classify this photo, or all photos of this folder",
     )
-    add_model_options(parser)
-    add_sets_option(parser)
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_sets_option(model)
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--format",
         choices=("table", "csv", "jsonl"),
         default="table",
         help="print predictions in this format",
     )
-    parser.add_argument(
+    output.add_argument(
         "--all",
         action="store_true",
         help="add the probabilities of all classes to the table, however wide it becomes",
     )
-    parser.add_argument(
+    output.add_argument(
         "--output", type=Path, metavar="FILE", help="write the predictions to this file, whole or not at all"
     )
-    parser.add_argument(
+    output.add_argument(
         "--explain", type=Path, metavar="DIR", help="write each photo with its heat map into this folder"
     )
     return parser

@@ -17,6 +17,7 @@ from typing import TextIO
 import cv2
 
 from dermedge.edge.cli.arguments import (
+    OptionGroup,
     add_model_options,
     add_sets_option,
     make_parser,
@@ -50,6 +51,13 @@ __all__ = ["main"]
 
 # Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
 _SLOWEST_RATE = 0.1
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge run --source demo",
+    "dermedge run --source 0 --record sessions/",
+    "dermedge run --source picamera2 --serve",
+    "dermedge run --source video.mp4 --json",
+)
 
 
 def _watch(
@@ -78,8 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     The status is 1 where the source failed after frames that were answered.
     """
     options = _parser().parse_args(argv)
-    # Pictures are small: OpenCV's threads would cost more to wake than they save, and the interpreter
-    # wants the cores.
+    # Frames are small: waking OpenCV's threads costs more than they save, and the interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime
     if num_threads == "auto":
@@ -237,32 +244,36 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("run", "Classify live. For research and education only: not a medical device.")
-    _add_source_options(parser)
-    add_model_options(parser)
-    add_sets_option(parser)
-    parser.add_argument(
+    parser = make_parser(
+        "run", "Classify live. For research and education only: not a medical device.", _EXAMPLES
+    )
+    _add_source_options(parser.add_argument_group("source"))
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_sets_option(model)
+    model.add_argument(
         "--conf",
         type=_probability,
         default=0.0,
         metavar="PROBABILITY",
         help="show 'uncertain' below this probability, 0 to 1",
     )
-    _add_output_options(parser)
-    parser.add_argument(
+    _add_output_options(parser.add_argument_group("views and files"))
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
         "--max-fps",
         type=_slowest_rate,
         metavar="FPS",
-        help="look at no more frames a second, to keep the device cool; 0.1 or more",
+        help="look at no more than FPS frames a second, to keep the device cool; 0.1 or more",
     )
-    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
-    parser.add_argument(
-        "--max-secs", type=positive_number, metavar="SECONDS", help="stop after so many seconds"
+    limits.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
+    limits.add_argument(
+        "--max-secs", type=positive_number, metavar="SECONDS", help="stop after this many seconds"
     )
     return parser
 
 
-def _add_source_options(parser: argparse.ArgumentParser) -> None:
+def _add_source_options(parser: OptionGroup) -> None:
     parser.add_argument("--source", default="0", help=f"read frames from: {KNOWN}")
     parser.add_argument(
         "--width", type=positive_int, metavar="PIXELS", help="ask a camera for frames of this width"
@@ -307,7 +318,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
+def _add_output_options(parser: OptionGroup) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--view",
@@ -315,7 +326,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="show results in a window or the terminal; auto takes a window if it can be opened",
     )
-    shown.add_argument("--json", action="store_true", help="print one JSON object a frame instead")
+    shown.add_argument("--json", action="store_true", help="print one JSON object for each frame instead")
     parser.add_argument(
         "--record", type=Path, metavar="DIR", help="write JSON lines and the frame of each answer into DIR"
     )

@@ -7,7 +7,7 @@ import csv
 from collections import Counter
 from typing import Any
 
-from dermedge.edge.cli.arguments import Parser
+from dermedge.edge.cli.arguments import OptionGroup, Parser
 from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.catalogue import Catalogue
 from dermedge.train.data.labelling import GROUP_SOURCES
@@ -46,7 +46,7 @@ def add_catalogue_options(parser: Parser) -> None:
     )
 
 
-def add_labels_option(parser: Parser) -> None:
+def add_labels_option(parser: OptionGroup) -> None:
     """Adds the option that says where labels come from."""
     parser.add_argument(
         "--labels-from",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dermedge.edge.cli.arguments import (
     AUTO_NORMALIZATION,
+    OptionGroup,
     Parser,
     add_foreign_options,
     add_runtime_options,
@@ -39,19 +40,25 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 STRESS_PHOTOS = 200
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge evaluate runs/mine --split val",
+    "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
+    "dermedge evaluate mine.tflite --data runs/mine/catalogue.csv --split test",
+)
 
 
 def parser() -> Parser:
     """The options of the verb."""
-    made = make_parser("evaluate", "Score .tflite files, or a run, on identical labelled photos.")
+    made = make_parser("evaluate", "Score .tflite files, or a run, on identical labelled photos.", _EXAMPLES)
     made.add_argument(
         "models",
         type=model_path,
         nargs="+",
         metavar="MODEL",
-        help=f".tflite files, names of those that ship ({', '.join(SHIPPED)}), or one run folder",
+        help=f"score these .tflite files, names of those that ship ({', '.join(SHIPPED)}), or one run folder",
     )
-    _add_photo_options(made)
+    _add_photo_options(made.add_argument_group("photos"))
     made.add_argument(
         "--stage", choices=STAGES, default="float", help="Score this stage of a run. Default: %(default)s."
     )
@@ -76,12 +83,13 @@ def parser() -> Parser:
         metavar="CLASS",
         help="Name the class that must not be missed. Default: that of the model's alert, else melanoma.",
     )
-    add_foreign_options(made, finds_normalization=True)
-    add_runtime_options(made)
+    model = made.add_argument_group("models")
+    add_foreign_options(model, finds_normalization=True)
+    add_runtime_options(model)
     return made
 
 
-def _add_photo_options(made: Parser) -> None:
+def _add_photo_options(made: OptionGroup) -> None:
     """The photos to score on, and where their labels come from."""
     made.add_argument(
         "--data",

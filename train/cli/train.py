@@ -44,11 +44,19 @@ _BESIDE_A_RUN = {
     "--refit": {"--data", "--output", "--weights", "--strategy"},
 }
 _SHOWN_AUGMENTED = 24
+# Commands that the end of the help shows.
+_EXAMPLES = (
+    "dermedge train --data photos/ --output runs/mine",
+    "dermedge train --resume runs/mine",
+    "dermedge train --data photos/ --folds 5 --output runs/cv",
+)
 
 
 def parser() -> Parser:
     """The options of the verb."""
-    made = make_parser("train", "Train a classifier on labelled photos, then fine-tune it for int8.")
+    made = make_parser(
+        "train", "Train a classifier on labelled photos, then fine-tune it for int8.", _EXAMPLES
+    )
     _add_run_options(made)
     _add_network_options(made)
     _add_stage_options(made)
