@@ -31,6 +31,7 @@ __all__ = [
     "ModelResult",
     "hardware",
     "notes",
+    "row_name",
     "save",
     "software",
     "tables",
@@ -255,7 +256,7 @@ def _course(values: Sequence[float | None], unit: str) -> str | None:
 
 def _faults(report: BenchmarkReport) -> list[str]:
     of_models = ((row, fault) for row in report.rows for fault in faults_of_model(row.latency))
-    return [*report.faults, *(f"{_named(row)}, {fault}" for row, fault in of_models)]
+    return [*report.faults, *(f"{row_name(row)}, {fault}" for row, fault in of_models)]
 
 
 def _latency_table(report: BenchmarkReport) -> TextTable:
@@ -422,7 +423,7 @@ def _recall_table(report: BenchmarkReport) -> TextTable | None:
 
 def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
     """A table of the kinds of ops, and one of the slowest ops."""
-    of = _named(row)
+    of = row_name(row)
     kinds = {
         kind: [op for op in profile.ops if op.kind == kind]
         for kind in dict.fromkeys(op.kind for op in profile.ops)
@@ -516,7 +517,8 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
     return values | {f"recall_{label}": value for label, value in recall.items()}
 
 
-def _named(row: ModelResult) -> str:
+def row_name(row: ModelResult) -> str:
+    """The model and its number of threads, in words."""
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 
