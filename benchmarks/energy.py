@@ -22,11 +22,28 @@ from dermedge.benchmarks.conditions import Ask, read_number, read_text
 from dermedge.benchmarks.latency import Predictor, one_opencv_thread
 from dermedge.edge.doctor import ask_firmware
 
-__all__ = ["Meter", "Pmic", "Rapl", "energy_mj", "find_meter", "rails_watts"]
+__all__ = ["Energy", "Meter", "Pmic", "Rapl", "find_meter", "frame_energies", "rails_watts"]
 
-_BLOCKS, _BLOCK_S = 4, 1.0
+_BLOCKS, _BLOCK_S = 8, 1.0
+# The 97.5 % quantile of Student's t with one degree of freedom less than there are blocks.
+_T_OF_BLOCKS = 2.3646
 _SAMPLE_EVERY_S = 0.05
 _MICRO, _MILLI = 1e-6, 1e-3
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of one frame in millijoules, with its 95 % interval over the blocks.
+
+    Attributes:
+        mj: all joules of all blocks, divided by all frames.
+        low: of the interval.
+        high: of the interval.
+    """
+
+    mj: float
+    low: float
+    high: float
 
 
 class Meter(Protocol):
@@ -106,19 +123,29 @@ def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
     return Pmic(ask) if rails_watts(ask("pmic_read_adc") or "") else None
 
 
-def energy_mj(
+def frame_energies(
     meter: Meter,
     predictors: Sequence[Predictor],
     frames: Sequence[NDArray[np.uint8]],
     block_s: float = _BLOCK_S,
-) -> list[float]:
-    """The energy of one frame in millijoules for each predictor, over alternating blocks of ``block_s``."""
-    joules, counts = np.zeros(len(predictors)), np.zeros(len(predictors), int)
+) -> list[Energy]:
+    """The energy of one frame for each predictor, over alternating blocks of ``block_s`` seconds."""
+    joules, counts = np.zeros((len(predictors), _BLOCKS)), np.zeros((len(predictors), _BLOCKS), int)
+    shown = np.zeros(len(predictors), int)
     with one_opencv_thread():
-        for _ in range(_BLOCKS):
+        for block in range(_BLOCKS):
             for place, predictor in enumerate(predictors):
-                joules[place] += meter.joules(_block(predictor, frames, block_s, place, counts))
-    return (joules / counts / _MILLI).tolist()
+                before = int(shown[place])
+                joules[place, block] = meter.joules(_block(predictor, frames, block_s, place, shown))
+                counts[place, block] = shown[place] - before
+    return [_energy(*of_predictor) for of_predictor in zip(joules, counts, strict=True)]
+
+
+def _energy(joules: NDArray[np.float64], counts: NDArray[np.int_]) -> Energy:
+    """From the joules and the frames of each block; the interval is Student's, of the blocks' means."""
+    mj = float(joules.sum() / counts.sum() / _MILLI)
+    error = float((joules / counts / _MILLI).std(ddof=1) / np.sqrt(len(joules)))
+    return Energy(mj, mj - _T_OF_BLOCKS * error, mj + _T_OF_BLOCKS * error)
 
 
 def _block(

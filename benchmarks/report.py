@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.accuracy import Accuracy
 from dermedge.benchmarks.conditions import Conditions
+from dermedge.benchmarks.energy import Energy
 from dermedge.benchmarks.frames import FRAME_HEIGHT, FRAME_WIDTH
 from dermedge.benchmarks.latency import Latency
 from dermedge.benchmarks.machine import Machine
@@ -65,7 +66,7 @@ class ModelResult:
         start: the cold start.
         latency: the warm times.
         loop: the times of the whole loop on the source; None if its quality gate passed no frame.
-        energy_mj: energy of one frame in millijoules; None if the machine has no meter.
+        energy: energy of one frame; None if the machine has no meter.
         profile: the times of the ops; None if not requested.
         accuracy: the scores; None if not measured.
     """
@@ -80,7 +81,7 @@ class ModelResult:
     start: ColdStart
     latency: Latency
     loop: LoopTimes | None
-    energy_mj: float | None
+    energy: Energy | None
     profile: Profile | None
     accuracy: Accuracy | None
 
@@ -314,7 +315,7 @@ def _parts_cells(row: ModelResult) -> tuple[str, ...]:
         f"{times.postprocess.median:.3f}",
         f"{times.overhead:.1%}",
         f"{times.cpu_ms:.2f}",
-        measured(row.energy_mj, ".2f"),
+        _energy_cell(row.energy),
         str(row.input_size),
         row.quantization or "not stated",
     )
@@ -497,7 +498,9 @@ def _flat(report: BenchmarkReport, row: ModelResult) -> dict[str, object]:
         "overhead": times.overhead,
         "drift": times.drift,
         "cpu_ms": times.cpu_ms,
-        "energy_mj": row.energy_mj,
+        "energy_mj": row.energy and row.energy.mj,
+        "energy_mj_low": row.energy and row.energy.low,
+        "energy_mj_high": row.energy and row.energy.high,
         "mark": report.mark(row),
     }
     return {**values, **_flat_accuracy(row.accuracy), "runtime": report.machine.runtime}
@@ -520,6 +523,10 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
 def row_name(row: ModelResult) -> str:
     """The model and its number of threads, in words."""
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
+
+
+def _energy_cell(energy: Energy | None) -> str:
+    return NOT_MEASURED if energy is None else f"{energy.mj:.1f} [{energy.low:.1f}, {energy.high:.1f}]"
 
 
 def _score(score: Score | None) -> str:

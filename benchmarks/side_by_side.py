@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dermedge.benchmarks.accuracy import Accuracy, ScoredPhotos, find_photos, score
 from dermedge.benchmarks.arguments import check_different
-from dermedge.benchmarks.energy import energy_mj, find_meter
+from dermedge.benchmarks.energy import Energy, find_meter, frame_energies
 from dermedge.benchmarks.frames import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
@@ -97,7 +97,7 @@ class _Figures:
 
     run: Measurement
     meter: str | None
-    energies: list[float | None]
+    energies: list[Energy | None]
     loops: list[LoopTimes | None]
     starts: list[ColdStart]
     profiles: list[Profile | None]
@@ -223,12 +223,12 @@ def _measure_all(
     )
 
 
-def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[float | None]]:
-    """The name of the machine's meter, and millijoules per frame of each; None without a meter."""
+def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[Energy | None]]:
+    """The name of the machine's meter, and the energy of a frame of each; None without a meter."""
     meter = find_meter()
     if meter is None:
         return None, [None] * len(classifiers)
-    return meter.name, [*energy_mj(meter, classifiers, frames)]
+    return meter.name, [*frame_energies(meter, classifiers, frames)]
 
 
 def _cold_start(
@@ -259,7 +259,7 @@ def _results(
             start=figures.starts[at],
             latency=figures.run.latencies[at],
             loop=figures.loops[at],
-            energy_mj=figures.energies[at],
+            energy=figures.energies[at],
             profile=figures.profiles[at],
             accuracy=figures.accuracies[at],
         )

@@ -355,8 +355,8 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
     names = ", ".join(f"{one.path.stem} ({one.input_size})" for one in opened)
     notes = (
         f"files: {names}",
-        f"{scores[0].photos} photos of {scores[0].lesions} lesions, split {options.split}; 95 % intervals by "
-        "bootstrap over lesions; no power law is fitted, since accuracy cannot exceed 1",
+        f"{scores.models[0].photos} photos of {scores.models[0].lesions} lesions, split {options.split}; "
+        "95 % intervals by bootstrap over lesions; no power law is fitted, since accuracy cannot exceed 1",
     )
     return GrowthResult(
         "accuracy", "Accuracy against input size", tuple(points), x_names, notes, fitted=False

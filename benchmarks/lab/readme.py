@@ -20,8 +20,9 @@ from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab import card
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
+from dermedge.edge.errors import ModelError
 from dermedge.edge.files import write_text
-from dermedge.edge.model.manifest import read_manifest
+from dermedge.edge.model.manifest import Manifest, read_manifest
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
@@ -66,11 +67,11 @@ def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINE
     rows = tuple(
         (
             name,
-            f"{read_manifest(path).input_size} px",
+            f"{_manifest(path).input_size} px",
             *(_share(figures[name][figure]) for figure in _FIGURES.values()),
             f"{path.stat().st_size / _BYTES_PER_MB:.2f} MB",
             f"{measured(latencies.get(name), '.1f')} ms",
-            read_manifest(path).licence or NOT_MEASURED,
+            _manifest(path).licence or NOT_MEASURED,
         )
         for name, path in SHIPPED.items()
     )
@@ -79,6 +80,13 @@ def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINE
         f"95 % intervals; time from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
+
+
+def _manifest(path: Path) -> Manifest:
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise ModelError(f"'{path}' ships without a manifest; attach one with dermedge convert")
+    return manifest
 
 
 def machines_table(folder: Path = _MACHINES) -> str:

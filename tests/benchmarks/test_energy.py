@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dermedge.benchmarks.energy import Pmic, Rapl, energy_mj, find_meter, rails_watts
+from dermedge.benchmarks.energy import Energy, Pmic, Rapl, find_meter, frame_energies, rails_watts
+from dermedge.benchmarks.report import BenchmarkReport, tables, to_csv, to_text
 
 # As a Raspberry Pi 5 answers, but for the numbers.
 ADC = """       3V7_WL_SW_A current(0)=0.5A
@@ -71,15 +75,48 @@ def test_a_pi_5_is_known_by_its_answer(tmp_path: Path) -> None:
     assert meter.joules(lambda: None) > 0
 
 
+class Metered:
+    """A meter that reads these joules one block after the other."""
+
+    name = "made up"
+
+    def __init__(self, *joules: float) -> None:
+        self.left = list(joules)
+
+    def joules(self, work: Callable[[], None]) -> float:
+        work()
+        return self.left.pop(0)
+
+
+FRAMES = [np.zeros((2, 2, 3), np.uint8)]
+
+
 def test_models_take_turns_and_their_energy_is_by_the_frame() -> None:
-    class Joule:
-        name = "one joule a block"
-
-        def joules(self, work: Callable[[], None]) -> float:
-            work()
-            return 1.0
-
     models = [Counting(), Counting()]
-    found = energy_mj(Joule(), models, [np.zeros((2, 2, 3), np.uint8)], block_s=0)
-    assert [model.frames for model in models] == [4, 4]
-    assert found == [1000, 1000]
+    found = frame_energies(Metered(*[1.0, 2.0] * 8), models, FRAMES, block_s=0)
+    assert [model.frames for model in models] == [8, 8]
+    assert found == [Energy(1000, 1000, 1000), Energy(2000, 2000, 2000)]
+
+
+def test_the_interval_is_that_of_the_mean_of_the_blocks() -> None:
+    # four blocks of 1 J and four of 3 J, of one frame each: mean 2 J, variance 8 / 7, so an error of sqrt(1 / 7) J;
+    # Student's t of 7 degrees of freedom is 2.365
+    [found] = frame_energies(Metered(*[1.0] * 4, *[3.0] * 4), [Counting()], FRAMES, block_s=0)
+    assert found.mj == pytest.approx(2000)
+    assert found.high - found.mj == pytest.approx(2.365 * 1000 / 7**0.5, rel=1e-3)
+    assert found.mj - found.low == pytest.approx(found.high - found.mj)
+
+
+def test_energy_is_shown_with_its_interval_and_not_measured_without_a_meter(report: BenchmarkReport) -> None:
+    without = replace(report, rows=(replace(report.rows[0], energy=None), *report.rows[1:]), meter=None)
+    [parts] = [table for table in tables(without) if "energy mJ" in table.head]
+    at = parts.head.index("energy mJ")
+    assert [row[at] for row in parts.rows] == ["not measured", "12.5 [12.1, 12.9]"]
+    first, second = csv.DictReader(io.StringIO(to_csv(without)))
+    assert (first["energy_mj"], first["energy_mj_low"]) == ("", "")
+    assert (second["energy_mj"], second["energy_mj_low"], second["energy_mj_high"]) == (
+        "12.5",
+        "12.1",
+        "12.9",
+    )
+    assert "energy: not measured" in to_text(without)

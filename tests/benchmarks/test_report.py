@@ -26,7 +26,7 @@ def test_the_table_states_frame_ratio_overhead_interval_and_disclaimer(report: B
     alphas = [line.split() for line in text.splitlines() if line.startswith("alpha ")]
     assert alphas[0][-2:] == ["1.00", "noisy"]
     assert alphas[1][-2:] == ["160", "int8-qat"]
-    assert alphas[1][-5:-2] == ["12.5%", "4.50", "12.50"]
+    assert alphas[1][-7:-2] == ["12.5%", "4.50", "12.5", "[12.1,", "12.9]"]
     assert "0.750 [0.600, 0.850]" in text
     assert "not a medical device" in text
 
