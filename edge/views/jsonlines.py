@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import sys
 import time
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+from dermedge.edge.printable import printable_json
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 
@@ -49,7 +49,7 @@ class JsonLinesView:
         if self._may_drop and not _can_take_a_line():
             return True
         if result.state is not State.CAMERA_LOST or update != self._printed:
-            print(json.dumps(to_json(result), ensure_ascii=False), flush=True)
+            print(printable_json(to_json(result)), flush=True)
         self._printed = update
         return True
 

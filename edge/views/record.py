@@ -26,6 +26,7 @@ from dermedge.edge.drift import NO_DRIFT, drift_to_json
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import storage_error, write_bytes, write_text
 from dermedge.edge.photos import encode_image
+from dermedge.edge.printable import printable_json
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
@@ -116,7 +117,7 @@ class RecordView:
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
         picture = self._keep_photo(result) if with_photo else None
-        line = json.dumps({**to_json(result), "picture": picture}, ensure_ascii=False) + "\n"
+        line = printable_json({**to_json(result), "picture": picture}) + "\n"
         content = line.encode()
         try:
             written = os.write(self._descriptor, content)
