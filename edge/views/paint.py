@@ -26,7 +26,7 @@ from dermedge.edge.views.text import (
     with_legend,
 )
 
-__all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_result"]
+__all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_frame", "paint_result"]
 
 # Smaller frames are enlarged to this width or height, so that text is legible.
 LEGIBLE_SIZE = (480, 320)
@@ -53,7 +53,8 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
         uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
     """
     image, scale = _canvas(classification.frame.image_bgr)
-    _paint_classification(image, classification, scale, heat)
+    _paint_crop(image, classification, heat)
+    _paint_panel(image, classification, scale)
     header = _paint_header(image, answer_title(classification), classification, classification.fps, scale)
     notes = ", ".join(filter(None, (nearest_line(classification), notes_line(classification))))
     _paint_notes(image, with_legend(notes, classification), scale, top=header)
@@ -69,18 +70,35 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
     Returns:
         As `paint_classification`; a black image before the first frame.
     """
-    blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
-    image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
+    image, scale = _frame_and_reticle(result, heat)
     if result.shown is not None:
-        _paint_classification(image, result.shown, scale, heat)
+        _paint_panel(image, result.shown, scale)
     else:
-        _dim_unread(image, result)
         _paint_footer(image, "", scale)
-    if result.crop is not None and result.frame is not None:
-        _paint_reticle(image, _part(image, result.frame, result.crop), _colour_of_state(result), scale)
     header = _paint_header(image, title_of(result), result.answer, result.fps, scale, result.temperature_c)
     _paint_notes(image, with_legend(hint_line(result), result.shown), scale, top=header)
     return image
+
+
+def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
+    """The newest frame with the reticle and without any words, for a view that has them beside it.
+
+    Arguments and result are those of `paint_result`.
+    """
+    return _frame_and_reticle(result, heat)[0]
+
+
+def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint8], float]:
+    """A copy of the newest frame with the reticle, and the scale of its layout."""
+    blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
+    image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
+    if result.shown is not None:
+        _paint_crop(image, result.shown, heat)
+    else:
+        _dim_unread(image, result)
+    if result.crop is not None and result.frame is not None:
+        _paint_reticle(image, _part(image, result.frame, result.crop), _colour_of_state(result), scale)
+    return image, scale
 
 
 def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
@@ -89,17 +107,19 @@ def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
 
 
-def _paint_classification(
-    image: NDArray[np.uint8], classification: Classification, scale: float, heat: bool
-) -> None:
-    """Paints the crop, the heat map, the bars and the footer."""
+def _paint_panel(image: NDArray[np.uint8], classification: Classification, scale: float) -> None:
+    """Paints the bars and the footer."""
+    footer = _paint_footer(image, latency_line(classification), scale)
+    _paint_bars(image, classification, scale, bottom=image.shape[0] - footer)
+
+
+def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: bool) -> None:
+    """Darkens all outside the crop, and paints the heat map, where one is wanted and the model has it."""
     crop = _part(image, classification.frame, classification.crop)
     _dim_outside(image, crop)
     heat_cells = heat_map(classification.prediction) if heat else None
     if heat_cells is not None:
         _paint_heat(image[crop], heat_cells)
-    footer = _paint_footer(image, latency_line(classification), scale)
-    _paint_bars(image, classification, scale, bottom=image.shape[0] - footer)
 
 
 def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:

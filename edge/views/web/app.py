@@ -81,11 +81,19 @@ async def _save(board: Board, request: Request) -> Response:
 
 
 async def _saved(board: Board, request: Request) -> Response:
-    """An image that was saved."""
-    path = board.saves.path(request.path_params["name"])
+    """An image that was saved, or a small one of it: ``?thumbnail=1``."""
+    name = request.path_params["name"]
+    path = board.saves.path(name)
+    if request.query_params.get("thumbnail") == "1":
+        small = await asyncio.to_thread(board.saves.thumbnail, name)
+        return Response(small, media_type="image/jpeg") if small else _no_image()
     if path is None or not path.is_file():
-        return PlainTextResponse("there is no such image", 404)
+        return _no_image()
     return FileResponse(path, media_type="image/png")
+
+
+def _no_image() -> Response:
+    return PlainTextResponse("there is no such image", 404)
 
 
 def _wants_heat(request: Request) -> bool:

@@ -17,7 +17,7 @@ from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.jsonlines import to_json
-from dermedge.edge.views.paint import paint_result
+from dermedge.edge.views.paint import paint_frame, paint_result
 from dermedge.edge.views.web.saves import Saves
 
 __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
@@ -104,9 +104,9 @@ class Board:
         }
 
     def picture(self, heat: bool) -> EncodedFrame | None:
-        """A result as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
+        """A frame with its reticle as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
 
-        Whoever asks first encodes it, and the others wait for that.
+        The page says in words what is answered. Whoever asks first encodes it, and the others wait for that.
 
         Args:
             heat: whether it shows where the evidence lies, where the model tells.
@@ -120,7 +120,7 @@ class Board:
             if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
                 encoder.picture = EncodedFrame(
-                    number, encode_image(paint_result(result, encoder is self._hot), ".jpg", _JPEG_QUALITY)
+                    number, encode_image(paint_frame(result, encoder is self._hot), ".jpg", _JPEG_QUALITY)
                 )
             return encoder.picture
 

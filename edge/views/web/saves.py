@@ -10,11 +10,17 @@ from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dermedge.edge.errors import StorageError
+import cv2
+import numpy as np
+
+from dermedge.edge.errors import PictureError, StorageError
 from dermedge.edge.files import storage_error
+from dermedge.edge.photos import encode_image, read_picture
 
-__all__ = ["LIMIT_MB", "Saves"]
+__all__ = ["LIMIT_MB", "THUMBNAIL_WIDTH", "Saves"]
 
+# In pixels.
+THUMBNAIL_WIDTH = 240
 # All saved images of a folder together.
 LIMIT_MB = 500.0
 _BYTES_PER_MB = 1e6
@@ -42,6 +48,19 @@ class Saves:
     def path(self, name: str) -> Path | None:
         """The file of an image that was saved here, None of any other name."""
         return self._folder / name if name in self._names else None
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """A JPEG of an image that was saved here, `THUMBNAIL_WIDTH` pixels wide; None where there is none."""
+        path = self.path(name)
+        try:
+            image = read_picture(path) if path else None
+        except PictureError:
+            image = None
+        if image is None:
+            return None
+        height = max(1, round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1]))
+        small = cv2.resize(image, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+        return encode_image(np.asarray(small, np.uint8), ".jpg")
 
     def add(self, content: bytes) -> str:
         """Writes a PNG image; the name of its file.

@@ -12,7 +12,7 @@ from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.preprocess import Region
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
-from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_result
+from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_frame, paint_result
 
 
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
@@ -124,3 +124,13 @@ def test_a_camera_that_was_lost_before_its_first_frame_is_drawn(
 ) -> None:
     image = paint_result(make_result(classification=None, state=State.CAMERA_LOST, frame=None, crop=None))
     assert image.shape == (LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3)
+
+
+def test_a_frame_without_words_has_the_reticle_and_the_light_of_one_with_words(
+    make_result: Callable[..., FrameResult],
+) -> None:
+    with_words, without = paint_result(make_result()), paint_frame(make_result())
+    middle = (slice(100, 240), slice(100, 400))
+    assert (with_words[middle] == without[middle]).all()
+    assert np.ptp(without[middle].astype(int)) > 20, "the reticle"
+    assert without[:40, :70].max() <= 120 < with_words[:40, :70].max(), "the title"

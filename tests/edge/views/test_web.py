@@ -82,7 +82,7 @@ class Viewer:
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/state", "/metrics"])
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/favicon.svg", "/state", "/metrics"])
 def test_each_page_comes_with_a_strict_policy_and_no_other_origin_is_let_in(path: str, web: WebView) -> None:
     response, text = ask(web, path, headers={"Origin": "http://evil.example"})
     assert response.status == 200
@@ -140,9 +140,9 @@ def test_a_picture_is_encoded_once_for_all_viewers_and_not_at_all_without_any(
     web: WebView, make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[bool] = []
-    real = board_module.paint_result
+    real = board_module.paint_frame
     monkeypatch.setattr(
-        board_module, "paint_result", lambda result, heat: encoded.append(heat) or real(result, heat)
+        board_module, "paint_frame", lambda result, heat: encoded.append(heat) or real(result, heat)
     )
     web.show(make_result())
     assert encoded == []
@@ -236,6 +236,20 @@ def test_what_was_saved_is_linked_and_nothing_else_of_the_folder_is_served(
         assert response.read() == (tmp_path / name).read_bytes()
     for other in ("dermedge-of-someone.png", "../secret", "%2e%2e%2fsecret", ""):
         assert ask(web, f"/saved/{other}")[0].status == 404
+
+
+def test_what_was_saved_has_a_thumbnail(
+    web: WebView, make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    web.show(make_result())
+    name = json.loads(ask(web, "/save", "POST", {"X-Dermedge": "1"})[1])["saved"]
+    with urllib.request.urlopen(f"{web.url}saved/{name}?thumbnail=1", timeout=20) as response:
+        assert response.headers["Content-Type"] == "image/jpeg"
+        small = cv2.imdecode(np.frombuffer(response.read(), np.uint8), cv2.IMREAD_COLOR)
+    assert small.shape == (180, 240, 3)
+    (tmp_path / name).unlink()
+    for gone in (name, "other.png"):
+        assert ask(web, f"/saved/{gone}?thumbnail=1")[0].status == 404
 
 
 def test_a_saved_image_replaces_no_earlier_one_whatever_the_clock_says(

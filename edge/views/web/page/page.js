@@ -54,10 +54,21 @@ function showHistory(history) {
   element("none").hidden = history.length > 0;
 }
 
+// The time of the device in the name of a saved photo: dermedge-20261129T223602.123Z.png.
+function savedAt(name) {
+  const [, ...parts] = name.match(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)/) ?? [];
+  if (!parts.length) return name;
+  return new Date(`${parts.slice(0, 3).join("-")}T${parts.slice(3).join(":")}Z`).toLocaleString();
+}
+
 function showSaved(names) {
   const links = names.slice(0, LINKS).map((name) => {
-    const link = make("a", name);
+    const link = make("a");
     link.href = `saved/${name}`;
+    const image = make("img");
+    image.src = `saved/${name}?thumbnail=1`;
+    image.alt = "";
+    link.append(image, make("span", savedAt(name)));
     link.target = "_blank";
     link.rel = "noopener";
     const item = make("li");
