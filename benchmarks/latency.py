@@ -318,7 +318,7 @@ def warm_up(
 def one_opencv_thread() -> Iterator[None]:
     """Limits OpenCV to one thread.
 
-    Its thread pool would use all cores for the preprocessing, and sleep and wake in between.
+    OpenCV's thread pool would use all cores for the preprocessing, and sleep and wake in between.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

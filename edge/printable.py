@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines, whose ends stay."""
+    """Text of several lines with its control codes written out; the line ends stay."""
     return "\n".join(map(printable, text.split("\n")))
 
 

@@ -1,8 +1,8 @@
 """The quality gate: light, glare, a lesion in the reticle, focus and motion, each with a hint for the user.
 
-The gate judges the crop that the network sees, within the reticle, which is the circle inside it: so it measures what
-would be answered, and needs no second resized image. The grey levels of the crop
-are reduced to `GRID` pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
+The gate judges the crop that the network sees, within the reticle, which is the circle inside it. So it measures the
+image that would be classified, and needs no second resized one. The grey levels of the crop are reduced to `GRID`
+pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
 
 - too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
 - too bright: the share of pixels that are nearly white;
@@ -20,7 +20,7 @@ costs more than its arithmetic: hence few calls, one histogram for all that grey
 over its bins. The phone app repeats it.
 
 The thresholds are fitted on real photos and on the same degraded on purpose: `dermedge.benchmarks.lab.quality`
-prints how often each errs, and README.md states it.
+prints how often each errs; benchmarks/results/quality-gate has the last figures.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
 
 # Sides of the two small images in pixels. They are made of the crop, whose side must be GRID or more.
 GRID, _COARSE = 96, 48
-# The histogram has so many bins, of so many grey levels each.
+# The number of bins of the histogram, and the grey levels in each.
 _BINS, _LEVELS = 64, 4
 # The share of pixels that may be lighter than `Measures.light`.
 _LIGHTER = 0.05
@@ -70,7 +70,7 @@ _CLIPPED, _WHITE = 240, 252
 _RIM = 0.84
 # Of a pixel of a lesion, however far from the middle.
 _LEAST_WEIGHT = 0.02
-# Frames further apart say nothing of motion.
+# Motion is not measured between frames that are further apart than this.
 _MOTION_GAP_S = 0.5
 
 
@@ -263,7 +263,7 @@ def _squared_radii(side: int) -> NDArray[np.float64]:
 
 
 def _light(counts: Sequence[float], lighter: float) -> float:
-    """The first grey level of the lightest bin above which there are at most so many pixels."""
+    """The first grey level of the lightest bin above which lie at most ``lighter`` pixels."""
     level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1

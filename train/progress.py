@@ -8,7 +8,7 @@ from time import monotonic
 
 __all__ = ["progress_line"]
 
-# A line is rewritten at most that many times.
+# The most times that a line of progress is rewritten.
 _UPDATES = 50
 _MIN_SECONDS_TO_TELL = 5.0
 

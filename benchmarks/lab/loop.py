@@ -229,7 +229,7 @@ def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
     low, high = median_interval(ratios)
     found = float(np.median(ratios))
     yield (
-        f"viewers: {_VIEWERS} of the live picture cost {found:+.1%} ({low:+.1%} to {high:+.1%}) of the time "
+        f"viewers: {_VIEWERS} of the live image cost {found:+.1%} ({low:+.1%} to {high:+.1%}) of the time "
         f"of a frame, {len(ratios)} pairs of periods of {settings.secs:g} s; "
         f"{_held(found <= _MAX_VIEWERS_COST)} {_MAX_VIEWERS_COST:.0%}"
     )

@@ -72,7 +72,7 @@ _MAX_APART, _MAX_ADDED = 0.05, 0.01
 
 @dataclass(frozen=True)
 class RatioInterval:
-    """The median of ratios of what ran in turn, and its 95 % interval."""
+    """The median ratio of two programs that took turns, and its 95 % interval."""
 
     median: float
     low: float

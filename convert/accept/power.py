@@ -12,14 +12,14 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["POWER", "detectable_loss"]
 
-# The share of proof sets of this size that shall show the loss.
+# The share of proof sets of this size in which the loss must be found (the power of the test).
 POWER = 0.80
 _Z_POWER = float(norm.ppf(POWER))
 _BISECTIONS = 40
 
 
 def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
-    """The smallest true loss that is refused on 80 % of the proof sets like this one; at most 1.
+    """The smallest true loss that is found on 80 % of the proof sets of this size; at most 1.
 
     A loss d is refused if it is above the limit and its interval lies above 0. With a standard error s and a normal
     distribution, that happens in 80 % of all samples if d = max(limit, 1.96 s) + 0.84 s (Cohen, "Statistical Power

@@ -64,7 +64,7 @@ class GraphEditor:
         return index
 
     def end_front(self, written: int, replaced: int) -> None:
-        """Let the operators of the file read one tensor in place of another."""
+        """Make the operators of the file read another tensor instead of this one."""
         self._is_front = False
         for operator in self.graph.operators:
             operator.inputs = np.array(

@@ -77,7 +77,7 @@ def metadata(pixels: Any, outputs: Sequence[Any], manifest: Manifest) -> bytes:
     )
     fields = {
         0: _text(builder, f"dermedge {manifest.architecture} {manifest.input_size}"),
-        1: _text(builder, f"Classifies pictures. {DISCLAIMER}"),
+        1: _text(builder, f"Classifies images. {DISCLAIMER}"),
         3: _vector(builder, [subgraph]),
         7: _text(builder, _PARSER_VERSION),
     }

@@ -1,4 +1,4 @@
-"""`dermedge doctor`: checks the installation, and whether a model answers here as where it was made."""
+"""`dermedge doctor`: checks the installation, and whether a model gives the answers that its file holds."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     "DEPTHWISE_CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:3]),
     # [d, h, w, c_in / groups, c_out]
     "CONV_3D": lambda inputs, output: prod(output) * prod(inputs[1][:4]),
-    # [c_out, h, w, c_in]; the picture is the third input, and each of its values meets the kernel once
+    # [c_out, h, w, c_in]; the image is the third input, and the kernel is applied to each of its values once
     "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
     # [out, in]
     "FULLY_CONNECTED": lambda inputs, output: prod(output) * inputs[1][-1],
@@ -138,7 +138,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
             metadata=tuple(_text(root.Metadata(index).Name()) for index in range(root.MetadataLength())),
         )
     except (struct.error, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        # the generated code does not verify, and meets a damaged offset in one of these ways
+        # the generated code does not check offsets: a damaged one raises one of these
         raise ModelError(f"'{source}' is damaged: its flatbuffer cannot be read ({error})") from error
 
 

@@ -194,7 +194,7 @@ def golden_image(number: int) -> NDArray[np.uint8]:
 
 
 def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
-    """Noise of 0 to 255 that is random at the corners of cells of so many pixels and bilinear between."""
+    """Noise from 0 to 255: random at the corners of square cells, bilinear between them."""
     left, right = cell - x % cell, x % cell
     upper, lower = cell - y % cell, y % cell
     corners = [[_hash(x // cell + i, y // cell + j, salt) % 256 for i in (0, 1)] for j in (0, 1)]

@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def of_shape(cls, shape: Sequence[int]) -> Self | None:
-        """The layout of a shape; None where it is no batch of gray or colour images."""
+        """The layout of a shape; None if the shape is not that of a batch of gray or colour images."""
         if len(shape) != 4 or min(shape) < 1:
             return None
         if shape[3] in _CHANNELS:

@@ -76,12 +76,12 @@ class Manifest:
             Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted;
             ``validated_by``: the run that these figures, temperature and thresholds are of, where the network
             has learned the validation photos itself.
-        parity: how the file compares with the Keras model it was made of, on the same pictures.
+        parity: how the file compares with the Keras model that it was made from, on the same images.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.
         licence: of the weights.
         tools: versions of the packages that made it.
-        golden: its answers to the pictures of `dermedge.edge.model.golden`, or empty.
+        golden: its answers to the images of `dermedge.edge.model.golden`, or empty.
         network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in files of
             before it did.
         inputs: of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.

@@ -48,7 +48,7 @@ class Normalization:
         return np.ascontiguousarray(made[..., ::-1]) if self.blue_first else made
 
     def on_tensor(self, images: Any) -> Any:
-        """The same for a float32 tensor within a graph."""
+        """Normalizes a float32 tensor within a graph."""
         if self.is_affine:
             # One product, as the device computes it.
             made = (images - self.mean[0]) * (1 / self.std[0])

@@ -143,7 +143,7 @@ def invoke(interpreter: Interpreter, path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error of a runtime, or its kind where it has no text."""
+    """The first line of a runtime's error, or the name of its class if it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

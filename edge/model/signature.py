@@ -147,7 +147,7 @@ def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
-    """Raises ModelError if the manifest does not describe a network with so many classes that runs here."""
+    """Raises ModelError if the manifest names another number of classes, or a preprocessing that is not ours."""
     if len(manifest.labels) != classes:
         raise ModelError(
             f"'{path}' has {classes} classes, and its manifest names {len(manifest.labels)}; convert it again"

@@ -124,7 +124,7 @@ def _notice() -> NDArray[np.uint8]:
     return frame
 
 
-# ---- fields: [h, w] of numbers that the pictures are mixed by
+# ---- fields: [h, w] weights by which the images are blended
 
 
 def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:

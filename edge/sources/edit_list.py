@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 __all__ = ["presented_s"]
 
-# No index of a video is larger; a damaged size must not take the memory.
+# The index of a video is never larger. A damaged file that claims more must not fill the memory.
 _MOST_INDEX_BYTES = 64 * 2**20
 
 

@@ -23,7 +23,7 @@ _SIZE = (640, 480)
 # libcamera's AfModeEnum
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
-# What a stream of picamera2 looks like in memory -> how it becomes BGR. The names tell the order of a
+# The format of a picamera2 stream in memory -> the conversion to BGR. The names tell the order of a
 # little-endian word, so that "RGB888" lies in memory as blue, green, red. The rows of YUV420 are as long as
 # the stride, which is cut off after; the others come without it.
 FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {

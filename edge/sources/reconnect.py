@@ -1,7 +1,7 @@
 """A live source that reconnects: it opens a lost source again, and treats a frozen one as lost.
 
-A frame that equals the one before, byte for byte, is left out and counted: because of a sensor's noise no two frames
-are alike, so that it is the old frame again. If nothing else arrives for `FROZEN_S`, the source is frozen, and the
+A frame that equals the one before, byte for byte, is left out and counted: it is the old frame again, because a
+sensor's noise makes every new frame different. If nothing else arrives for `FROZEN_S`, the source is frozen, and the
 camera lost. A frame of a single grey level is passed on, because a clipped sensor, dark behind its cap or white in
 glare, does repeat itself.
 """
@@ -21,8 +21,8 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# Some streams of 30 frames a second come from cameras of 1, and show each frame for a second. A camera may be slower
-# still: then the time is that of `_FROZEN_REPEATS` of its frames.
+# Some streams repeat each frame of a slow camera, for example 30 times a second for a camera of one frame a second.
+# For cameras that are slower still, the time is that of `_FROZEN_REPEATS` of its frames.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
 # The wait between attempts to open a lost source; it doubles each time.

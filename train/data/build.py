@@ -283,7 +283,7 @@ def _check_sizes(
 
 
 def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple[str, ...]]) -> str:
-    """What helps where classes have too few groups."""
+    """Advice for classes that have too few groups."""
     in_folders = any(link.startswith("folder ") for names in links for link in names)
     if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
         return (

@@ -227,7 +227,7 @@ def _path_below_root(photo: Photo) -> str:
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """The photos of a table with absolute paths, below the roots of now."""
+    """The photos of a table with absolute paths, below the folders where they lie now."""
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))
         if photo.root

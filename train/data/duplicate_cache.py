@@ -81,7 +81,7 @@ def _method() -> tuple[str, ...]:
 
 
 def _read(kept: Path) -> Duplicates | None:
-    """What is kept, or None where there is nothing, or nothing that can be read."""
+    """The stored result; None if there is none, or if it cannot be read."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         near = [Match(**match) for match in content["near"]]

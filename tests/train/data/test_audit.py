@@ -56,7 +56,7 @@ def test_nothing_is_found_where_nothing_is_wrong(clean_set: Path) -> None:
 def test_a_copy_under_another_label_is_an_error(clean_set: Path, lesion: Draw, suffix: str) -> None:
     save(clean_set / "nevus" / f"copy{suffix}", lesion(2))
     audit = run_audit([clean_set])
-    finding = by_kind(audit)["one picture, two labels"]
+    finding = by_kind(audit)["one photo, two labels"]
     assert (finding.severity, finding.count, finding.files) == ("error", 1, 2)
     assert names(audit, finding) == ["set/melanoma/ISIC_0000002.png", f"set/nevus/copy{suffix}"]
     assert ("equal bytes" in finding.examples[0].detail) == (suffix == ".png")
@@ -68,7 +68,7 @@ def test_a_copy_under_another_label_is_an_error(clean_set: Path, lesion: Draw, s
 def test_labels_of_one_meaning_do_not_contradict(tmp_path: Path, lesion: Draw) -> None:
     for folder in ("seborrheic keratosis", "pigmented benign keratosis"):
         save(tmp_path / "set" / folder / "a.png", lesion(1))
-    assert "one picture, two labels" not in by_kind(run_audit([tmp_path / "set"]))
+    assert "one photo, two labels" not in by_kind(run_audit([tmp_path / "set"]))
 
 
 def test_a_folder_is_held_against_the_tables(clean_set: Path, tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_copies_and_lesions_in_two_splits_are_errors(tmp_path: Path, lesion: Dra
     for paths in ([root], [root / "Train", root / "Test", root / "table.csv"]):
         audit = run_audit(paths)
         found = by_kind(audit)
-        assert found["one picture, two splits"].breakdown == (("test and train of set", 1),)
-        assert "turned or mirrored" in found["one picture, two splits"].examples[0].detail
+        assert found["one photo, two splits"].breakdown == (("test and train of set", 1),)
+        assert "turned or mirrored" in found["one photo, two splits"].examples[0].detail
         assert found["one lesion, two splits"].count == 1
-        assert "one picture, two sets" not in found
+        assert "one photo, two sets" not in found
 
 
 def test_copies_and_lesions_in_two_sets_are_warnings(clean_set: Path, tmp_path: Path, lesion: Draw) -> None:
@@ -108,9 +108,9 @@ def test_copies_and_lesions_in_two_sets_are_warnings(clean_set: Path, tmp_path: 
     save(other / "nevus" / "ISIC_0000099.jpg", lesion(99))
     (other / "table.csv").write_text(HAM + "L,ISIC_0000008,nv\nL,ISIC_0000099,nv\n")
     found = by_kind(run_audit([clean_set, other]))
-    assert found["one picture, two sets"].breakdown == (("other and set (1 under the same id)", 1),)
-    assert found["one picture, two sets"].severity == "warning"
-    assert "400x300" in found["one picture, two sets"].examples[0].detail
+    assert found["one photo, two sets"].breakdown == (("other and set (1 under the same id)", 1),)
+    assert found["one photo, two sets"].severity == "warning"
+    assert "400x300" in found["one photo, two sets"].examples[0].detail
     assert found["one lesion, two sets"].examples[0].detail == "lesion L"
 
 
@@ -154,7 +154,7 @@ def test_files_that_cannot_be_decoded_do_not_stop_the_audit(clean_set: Path, les
 
 def test_one_id_of_two_pictures_is_a_warning(clean_set: Path, lesion: Draw) -> None:
     save(clean_set / "more" / "melanoma" / "ISIC_0000001.png", lesion(77))
-    assert by_kind(run_audit([clean_set]))["one id, two pictures"].count == 1
+    assert by_kind(run_audit([clean_set]))["one id, two photos"].count == 1
 
 
 def test_tiny_and_plain_pictures_are_warnings(clean_set: Path, lesion: Draw) -> None:
@@ -209,7 +209,7 @@ def test_the_json_names_all_cases_in_full(clean_set: Path, lesion: Draw) -> None
     assert values["files"] == 18
     assert values["classes"] == {"nevus": {"set": 12}, "melanoma": {"set": 6}}
     (finding,) = values["findings"]
-    assert (finding["kind"], finding["severity"], finding["count"]) == ("one picture, two labels", "error", 6)
+    assert (finding["kind"], finding["severity"], finding["count"]) == ("one photo, two labels", "error", 6)
     assert len(finding["cases"]) == 6
     assert all(Path(path).is_file() for case in finding["cases"] for path in case["files"])
     assert dermedge.DISCLAIMER in values["disclaimer"]
@@ -291,20 +291,20 @@ def test_the_traps_of_the_real_sets_are_found(
         return one["count"], int(inside[1]) if inside else 0
 
     # part of nevus are actinic keratoses, byte-identical to files of the other folder
-    assert line("one picture, two labels", "'actinic keratosis'", "'nevus'")[1] >= 50
+    assert line("one photo, two labels", "'actinic keratosis'", "'nevus'")[1] >= 50
     assert line("label against the table", "in 'nevus'", "actinic keratosis")[0] >= 50
     # nearly all seborrheic keratoses are byte-identical to files in melanoma
-    count, equal = line("one picture, two labels", "'melanoma'", "'seborrheic keratosis'")
+    count, equal = line("one photo, two labels", "'melanoma'", "'seborrheic keratosis'")
     assert equal >= 0.9 * len(list((real_data / "kaggle9").glob("*/seborrheic keratosis/*.jpg")))
     assert count >= equal
     # the same file, and other photos of the same lesion, in Train and Test
-    assert line("one picture, two splits", "test and train of kaggle9")[1] >= 10
+    assert line("one photo, two splits", "test and train of kaggle9")[1] >= 10
     assert line("one lesion, two splits", "test and train of kaggle9")[0] >= 2
     # hundreds are in HAM10000 too, under the same id
-    count, same_id = line("one picture, two sets", "ham10000", "kaggle9")
+    count, same_id = line("one photo, two sets", "ham10000", "kaggle9")
     assert count == same_id >= 300
     # an id that comes at several sizes is one photo
-    assert line("one picture, two sets", "isic2019 and isic2019_84px")[1] >= 1
+    assert line("one photo, two sets", "isic2019 and isic2019_84px")[1] >= 1
     # the source tells the class, and a small one is blurred
     assert line("set of one class", "isic2019: ", "melanoma")[0] == 1
     assert line("small set", "isic2019_84px: 84 pixels")[0] == 1
@@ -334,7 +334,7 @@ def test_a_sort_into_benign_and_malignant_contradicts_where_it_is_wrong(tmp_path
     (root / "table.csv").write_text(HAM + "\n".join(rows))
     finding = by_kind(run_audit([root]))["label against the table"]
     assert finding.breakdown == (("in 'benign', the table says melanoma", 1),)
-    assert "one picture, two labels" not in by_kind(run_audit([root]))
+    assert "one photo, two labels" not in by_kind(run_audit([root]))
 
 
 def test_a_class_folder_of_another_name_contradicts_nothing(tmp_path: Path, lesion: Draw) -> None:

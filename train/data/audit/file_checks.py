@@ -49,7 +49,7 @@ def check_one_id_two_photos(material: AuditMaterial) -> AuditFinding | None:
                     break
 
     return finding_of(
-        "one id, two pictures",
+        "one id, two photos",
         WARNING,
         "given to files that do not look alike",
         cases(),

@@ -48,7 +48,7 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
         return f"{in_line(where)}, {len(seen_in[where, rarer]):,} of the {totals[rarer]:,} '{rarer}'"
 
     return finding_of(
-        "one picture, two labels",
+        "one photo, two labels",
         ERROR,
         "filed under two labels",
         cases,

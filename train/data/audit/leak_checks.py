@@ -56,7 +56,7 @@ def check_photo_across_splits(material: AuditMaterial) -> AuditFinding | None:
 
     found = list(cases())
     return finding_of(
-        "one picture, two splits",
+        "one photo, two splits",
         ERROR,
         "in two splits of one set",
         found,
@@ -87,7 +87,7 @@ def check_across_sources(material: AuditMaterial) -> AuditFinding | None:
         one, other = pairs[0]
         cases.append(DefectCase(where, (one, other), material.likeness(one, other), material.first_of[one]))
     return finding_of(
-        "one picture, two sets",
+        "one photo, two sets",
         WARNING,
         "in two sets",
         cases,
