@@ -32,16 +32,28 @@ from dermedge.edge.cli.arguments import positive_int, positive_number
 from dermedge.edge.errors import OptionError, ToolError
 from dermedge.edge.text_table import TextTable
 
-__all__ = ["Limits", "Trial", "find_tests", "folder_table", "main", "sample_mutants", "try_mutants"]
+__all__ = [
+    "NOTICED",
+    "STOPPED",
+    "SURVIVED",
+    "Limits",
+    "Trial",
+    "find_tests",
+    "folder_table",
+    "main",
+    "sample_mutants",
+    "try_mutants",
+]
 
 _PACKAGE = "dermedge"
 # A mutant may take this many times as long as the tests take without it.
 _SLOWER = 3.0
 _DEFAULT_COUNT = 60
-# The exit status of pytest where no test is left to run.
-_NO_TESTS = 5
+NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
 # That of tests which ran out of time.
 _STOPPED = -signal.SIGKILL
+# Exit status of pytest -> verdict; 5 is that of no test at all. Any other is that of a test that fails.
+_VERDICTS = {0: SURVIVED, 5: SURVIVED, _STOPPED: STOPPED}
 
 
 @dataclass(frozen=True)
@@ -64,14 +76,14 @@ class Trial:
     Attributes:
         path: of the file, below the root of the tree.
         mutant: of it.
-        survived: whether all tests passed.
+        verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` where they took too long.
         tests: the files that were run, the fastest first.
         secs: how long they took.
     """
 
     path: Path
     mutant: Mutant
-    survived: bool
+    verdict: str
     tests: tuple[Path, ...]
     secs: float
 
@@ -91,8 +103,8 @@ def main(argv: Sequence[str]) -> int:
     print()
     print(folder_table(trials).to_text())
     for trial in trials:
-        if trial.survived:
-            print(f"survived: {_describe(trial)}")
+        if trial.verdict != NOTICED:
+            print(_describe(trial))
     return 0
 
 
@@ -127,7 +139,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=Limits.mutant_s,
         metavar="SECONDS",
         help="Stop the tests of a mutant after this time, or after three times what they take without it if that is "
-        "longer. A mutant that is stopped counts as noticed. Default: %(default)s.",
+        "longer. Default: %(default)s.",
     )
     parser.add_argument(
         "--longest",
@@ -216,24 +228,24 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
         tests = tuple(sorted(find_tests(_module(path), imports), key=secs_of))
         tests = tests[:1] + tuple(test for test in tests[1:] if secs_of(test) <= limits.test_file_s)
         if not tests:
-            yield Trial(path, mutant, True, (), 0.0)
+            yield Trial(path, mutant, SURVIVED, (), 0.0)
             continue
         limit = max(limits.mutant_s, _SLOWER * sum(map(secs_of, tests)))
         original = (tree / path).read_text()
         (tree / path).write_text(mutant.source)
         started = perf_counter()
         try:
-            survived = _run_tests(tree, tests, limit) in (0, _NO_TESTS)
+            status = _run_tests(tree, tests, limit)
         finally:
             (tree / path).write_text(original)
-        yield Trial(path, mutant, survived, tests, perf_counter() - started)
+        yield Trial(path, mutant, _VERDICTS.get(status, NOTICED), tests, perf_counter() - started)
 
 
 def _secs_without_mutant(tree: Path, test: Path, longest_s: float) -> float:
     """The seconds that a test file takes; somewhat more than ``longest_s`` where it takes longer."""
     started = perf_counter()
     status = _run_tests(tree, [test], longest_s)
-    if status not in (0, _NO_TESTS, _STOPPED):
+    if status not in _VERDICTS:
         raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {test}")
     return perf_counter() - started
 
@@ -324,10 +336,10 @@ def _named_modules(tree: ast.Module) -> set[str]:
 
 def _describe(trial: Trial) -> str:
     mutant = trial.mutant
-    verdict = "survived" if trial.survived else "noticed"
     before, after = (" ".join(text.split()) for text in (mutant.before, mutant.after))
     untested = "" if trial.tests else ", no test imports it"
-    return f"{verdict} {trial.path}:{mutant.line} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s{untested})"
+    where = f"{trial.path}:{mutant.line}"
+    return f"{trial.verdict} {where} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s{untested})"
 
 
 def folder_table(trials: Sequence[Trial]) -> TextTable:
@@ -335,11 +347,12 @@ def folder_table(trials: Sequence[Trial]) -> TextTable:
     by_folder: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_folder[trial.path.parent.as_posix()].append(trial)
-    rows = [(name, *_share(by_folder[name])) for name in sorted(by_folder)]
-    title = "Mutants that the tests did not notice"
-    return TextTable(title, ("folder", "mutants", "survived", "share"), (*rows, ("all", *_share(trials))))
+    rows = [(name, *_counts(by_folder[name])) for name in sorted(by_folder)]
+    title = "Mutants that no test noticed; stopped: those whose tests took too long."
+    head = ("folder", "mutants", SURVIVED, STOPPED, "share that survived")
+    return TextTable(title, head, (*rows, ("all", *_counts(trials))))
 
 
-def _share(trials: Sequence[Trial]) -> tuple[str, str, str]:
-    survived = sum(trial.survived for trial in trials)
-    return str(len(trials)), str(survived), f"{survived / len(trials):.0%}"
+def _counts(trials: Sequence[Trial]) -> tuple[str, str, str, str]:
+    survived, stopped = (sum(trial.verdict == one for trial in trials) for one in (SURVIVED, STOPPED))
+    return str(len(trials)), str(survived), str(stopped), f"{survived / len(trials):.0%}"

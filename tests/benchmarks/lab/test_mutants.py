@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from dermedge.benchmarks.lab.mutants import (
+    NOTICED,
+    STOPPED,
+    SURVIVED,
     Limits,
     copy_tree,
     find_tests,
@@ -123,20 +126,18 @@ def test_in_a_copy_a_mistake_that_no_test_holds_survives(project: Path, tmp_path
     noticed = mutants["part / whole", "(part) * (whole)"]
     survivor = mutants["1.0", "1.1"]
     first, second = try_mutants(tree, [(law, noticed), (law, survivor)], Limits())
-    assert (first.survived, second.survived) == (False, True)
+    assert (first.verdict, second.verdict) == (NOTICED, SURVIVED)
     assert first.tests == second.tests == (Path("tests/test_law.py"),)
     assert (tree / law).read_text() == (project / law).read_text() == LAW
     text = folder_table([first, second]).to_text()
     assert "train/law" not in text
     assert [line.split() for line in text.splitlines()][-2:] == [
-        ["train", "2", "1", "50%"],
-        ["all", "2", "1", "50%"],
+        ["train", "2", "1", "0", "50%"],
+        ["all", "2", "1", "0", "50%"],
     ]
 
 
-def test_a_mutant_that_never_ends_is_stopped_and_counts_as_noticed(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mutant_that_never_ends_is_stopped(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dermedge.benchmarks.lab.mutants._SLOWER", 1.0)
     (project / "train" / "law.py").write_text(
         "def share(part, whole):\n    while part > whole:\n        pass\n    return 0.5\n"
@@ -145,7 +146,8 @@ def test_a_mutant_that_never_ends_is_stopped_and_counts_as_noticed(
         one for one in mutants_of((project / "train" / "law.py").read_text()) if one.after == "part < whole"
     ]
     [trial] = try_mutants(project, [(Path("train/law.py"), endless)], Limits(mutant_s=0.1))
-    assert not trial.survived
+    assert trial.verdict == STOPPED
+    assert folder_table([trial]).to_text().splitlines()[-1].split() == ["all", "1", "0", "1", "0%"]
 
 
 def test_tests_that_fail_by_themselves_are_told(project: Path) -> None:
