@@ -34,9 +34,9 @@ def run_program(
 
     Args:
         command: the program and its arguments.
-        name: what it is called in errors.
+        name: of the program, for errors.
         environment: variables that differ from those of this process.
-        content: what it reads from standard input; nothing if None.
+        content: the text for its standard input; None for none.
         timeout_s: seconds after which it is killed; None waits as long as it takes.
 
     Raises:
@@ -67,7 +67,7 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
 
     Args:
         function: of a module that can be imported.
-        arguments: can be pickled, as what the function returns.
+        arguments: of the function; they and the result must be picklable.
 
     Raises:
         DermedgeError: the function raised it.
@@ -96,7 +96,7 @@ def with_our_packages() -> dict[str, str]:
 
 
 def last_words(errors: str, status: int) -> str:
-    """The last line of what a program wrote to standard error, or its exit status where that is empty."""
+    """The last line that a program wrote to standard error, or its exit status if it wrote none."""
     return (errors.strip().splitlines() or [f"status {status}"])[-1]
 
 

@@ -94,8 +94,8 @@ class BenchmarkReport:
         created: date and time, UTC, ISO 8601.
         command: the command line.
         machine: that it ran on.
-        frames: what the latencies were measured on, in words.
-        source: what the whole loop read, in words.
+        frames: description of the frames on which latency was measured.
+        source: description of the source of the whole loop.
         data: the photos that were scored, in words; None without accuracy.
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds.

@@ -50,7 +50,7 @@ class BenchmarkSettings:
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
-        source: what the latency is measured on, as `open_source` takes it; None takes ``data``.
+        source: of the frames for the latency, as `open_source` takes it; None takes the photos of ``data``.
         run_length: how long to measure.
         profile: whether to time each op too.
         tta: whether to measure each model a second time with test-time augmentation.

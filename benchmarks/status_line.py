@@ -1,4 +1,4 @@
-"""A line on the terminal that tells what is being measured."""
+"""A line on the terminal that shows what is being measured."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is wrong with an installation, and what mends it: one function a check, each of which changes nothing.
 
-This module imports neither NumPy nor OpenCV nor a runtime, so that it can tell that they do not work.
+This module imports neither NumPy nor OpenCV nor a runtime, so that it can report that they do not work.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "Drift", "DriftMeter", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# A share that changed by less is not told in words.
+# A share that changed by less is not mentioned.
 _TOLD = 0.05
 
 

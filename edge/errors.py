@@ -2,7 +2,7 @@
 
 DermedgeError
 ├── OptionError    an option, label or name that is not known
-├── ModelError     a model file that is missing, damaged or not what it should be
+├── ModelError     a model file that is missing, damaged or unsuitable
 ├── PictureError   a photo that cannot be read
 ├── SourceError    a camera, video or folder that cannot be opened or has died
 │   └── SourceLost     the same for now: its source tries to get it back
@@ -78,7 +78,7 @@ class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
     Args:
         package: its name.
         extra: the extra of dermedge that brings it; None for one that dermedge always needs.
-        note: what it is needed for, where the command does not tell.
+        note: what it is needed for, if the command does not show it.
         cure: what to do, where more than its installation helps.
     """
 

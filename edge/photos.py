@@ -53,7 +53,7 @@ def is_picture(path: Path) -> bool:
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a folder of this name is hidden or holds what a system keeps for itself, thumbnails for example."""
+    """Whether a folder of this name is hidden or belongs to a system, such as one with thumbnails."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 

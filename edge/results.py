@@ -48,7 +48,7 @@ class Classification:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether a class is answered that cannot stand alone.
+        """Whether the answered class cannot stand alone.
 
         It is below the model's own threshold or the confidence asked for, or "none of these" is more probable.
         """
@@ -116,7 +116,7 @@ class FrameResult:
         defect: why the quality gate rejected the frame, or None.
         counts: what became of the frames so far.
         fps: frames a second over the last frames, or None at the first.
-        temperature_c: of the processor, in °C, or None if this machine does not tell.
+        temperature_c: of the processor, in °C, or None if it cannot be read.
         drift: what became of the frames in the first hour and in the latest one.
     """
 

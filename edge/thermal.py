@@ -1,4 +1,4 @@
-"""The temperature of the processor, where Linux tells it."""
+"""The temperature of the processor, on Linux."""
 
 from __future__ import annotations
 

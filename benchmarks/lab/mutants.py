@@ -177,7 +177,7 @@ def _changed_files(commit: str) -> list[Path]:
 
 
 def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, Mutant]]:
-    """At most ``count`` mutants, each of a line of its own, and all such lines alike often.
+    """At most ``count`` mutants, each of a line of its own, and all such lines equally often.
 
     Args:
         root: of the tree.

@@ -57,7 +57,7 @@ _OTHER_NAMES = {
     )
     for name, other in (pair, pair[::-1])
 }
-# Calls that are replaced by what they are given.
+# Calls that are replaced by their argument.
 _LEFT_OUT = {"abs", "clip", "int", "list", "maximum", "minimum", "round", "set", "sorted", "sqrt", "tuple"}
 # A string that a program compares or looks up, and not one that a person reads.
 _KEY = re.compile(r"[A-Za-z0-9_.%/-]+")

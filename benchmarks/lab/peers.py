@@ -72,7 +72,7 @@ class PeerSetup:
 
     Attributes:
         lock: name of the lock of its environment.
-        form: what it runs, in words.
+        form: the model format that it runs, in words.
         converter: lock of the environment that converts the .tflite; None if it runs the .tflite itself.
         takes_threads: whether the number of threads can be set.
         is_large: whether its environment takes gigabytes; such a peer runs only with --all.
@@ -112,7 +112,7 @@ class PeerResult:
 
     Attributes:
         name: of PEERS.
-        form: what it ran.
+        form: the model format that it ran.
         failure: why it did not run, or ended early; None without a failure. The figures below then cover what it
             did before.
         latency: frame to decision in milliseconds; of litert-invoke, the inference alone.

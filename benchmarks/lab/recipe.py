@@ -52,7 +52,7 @@ class RecipeVariant:
     Attributes:
         what: the change, in words.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ.
-        recipe: what the run learns by.
+        recipe: of the run.
         teachers: other rows, whose networks it learns from besides the labels.
     """
 
@@ -77,7 +77,7 @@ VARIANTS = {
     "mobilenet-v2": RecipeVariant("MobileNetV2", {"architecture": "mobilenet_v2"}),
     "wider": RecipeVariant("EfficientNet-Lite2: wider and deeper", {"architecture": "efficientnet_lite2"}),
     "evenly": RecipeVariant(
-        "all classes sampled alike often", recipe=replace(_DEFAULT_RECIPE, class_power=0.0)
+        "all classes sampled equally often", recipe=replace(_DEFAULT_RECIPE, class_power=0.0)
     ),
     "as-they-come": RecipeVariant(
         "classes sampled as often as they are among the photos",

@@ -67,7 +67,7 @@ class RunAgreement:
         pairs: number of all pairs.
         promised: pairs of good runs.
         agreed: pairs of good runs whose intervals overlap.
-        agreed_of_all: pairs whose intervals overlap, whatever their marks.
+        agreed_of_all: pairs whose intervals overlap, noisy runs included.
     """
 
     pairs: int

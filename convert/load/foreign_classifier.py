@@ -55,7 +55,7 @@ def load_foreign(
 
     Args:
         file: the classifier.
-        request: what is to be converted. Its ``data`` is a folder per class, half of whose lesions calibrate and half
+        request: of the conversion. Its ``data`` is a folder per class, half of whose lesions calibrate and half
             prove; or a catalogue.csv, whose training photos calibrate and whose validation photos prove.
         log: called with one line per output, if the labels come from folders, and with the note on the outputs.
 
@@ -166,7 +166,7 @@ def _two_parts(
 
 
 def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
-    """The photos, each of the class of its folder, which is what Keras trains on, whatever a table says."""
+    """The photos with the classes of their folders, as Keras trains on them; tables are ignored."""
     found = find_files([data]).photos
     first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
     photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)

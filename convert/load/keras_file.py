@@ -132,7 +132,7 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     name = next(iter(inputs))
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # The signature alone does not keep its variables alive.
+        # A reference to the signature does not keep its variables alive.
         answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 

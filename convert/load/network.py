@@ -1,4 +1,4 @@
-"""What a conversion needs of a classifier, whatever holds it."""
+"""The interface of a classifier to be converted: a run, a Keras file or a .tflite."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _build_network(
     run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool
 ) -> TensorFlowNetwork:
     config = run.config()
-    # Layers are named by counting, and the file holds their names: equal conversions shall give equal bytes.
+    # Keras numbers layers within a process, and the file holds their names: equal conversions give equal bytes.
     keras.backend.clear_session()
     trained = trained_network(run, stage)
     add_to_logits(trained, amounts)

@@ -43,7 +43,7 @@ class GraphEditor:
         self._is_front = False
         self._front: list[schema.OperatorT] = []
         for code in self.root.operatorCodes:
-            # Files of before 2020 have the older field alone.
+            # Files written before 2020 have only the older field.
             code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         for tensor in self.graph.tensors:
             # A batch of any size keeps XNNPACK from taking the graph.

@@ -24,7 +24,7 @@ _INT8_TO_UINT8 = 128
 
 @dataclass(frozen=True)
 class PixelGraph:
-    """A graph of TensorFlow, and what it expects of pixels.
+    """A TensorFlow graph, and the normalization that it expects.
 
     Attributes:
         compute: from float32 [n, h, w, C] normalized images to the outputs.

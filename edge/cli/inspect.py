@@ -1,4 +1,4 @@
-"""`dermedge inspect`: what a .tflite is, of any maker, without running it."""
+"""`dermedge inspect`: describes a .tflite file of any maker, without running it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """What can be told of a file.
+    """The facts about a file.
 
     Attributes:
         path: of the file.
@@ -76,7 +76,7 @@ class Inspection:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints what a file is."""
+    """Prints the facts about a file."""
     options = _parser().parse_args(argv)
     inspection = inspect_model(options.model, options.normalization)
     if options.json:
@@ -184,7 +184,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
         if value not in (None, "", {}) and name not in (
             "inputs",
             "outputs",
-        ):  # told above, from the file itself
+        ):  # printed above, from the file itself
             yield _line(name, _value_text(value))
 
 

@@ -24,13 +24,13 @@ class Session:
     """What a run remembers for its summary. It is little, because a run may last for weeks.
 
     Attributes:
-        none_label: the class for what is not a lesion, which `best` leaves out.
+        none_label: the class "none of these", which `best` leaves out.
         counts: what became of the frames.
         first_s: `time.monotonic` seconds of the first classification.
         last_s: `time.monotonic` seconds of the newest classification.
         best: the classification with the most probable lesion.
         last: the newest classification.
-        delivery: what the camera has said that it delivers, if the source is one.
+        delivery: the size, rate and format that the camera reports; None for other sources.
         drift: what became of the frames in the first hour and in the latest one.
         splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
     """
@@ -46,7 +46,7 @@ class Session:
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:
-        """Counts a result, and keeps what the summary needs of it."""
+        """Counts a result, and keeps its figures for the summary."""
         self.counts, self.drift = result.counts, result.drift
         if result.classification is not None:
             self._add(result.classification)

@@ -51,7 +51,7 @@ class Classifier:
         tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees,
             which takes four inferences: the logits with a manifest, the network's outputs without. The
             evidence is that of the crop itself.
-        xnnpack: False computes with the runtime's own kernels, to tell what those of XNNPACK change.
+        xnnpack: False computes with the runtime's own kernels, to compare them with those of XNNPACK.
         normalization: what a file without a manifest wants made of pixels, a name in
             `dermedge.edge.model.normalization`; None takes what its metadata states.
 
@@ -62,7 +62,7 @@ class Classifier:
         manifest: of the model, or None.
         labels: the class names, in the order of the outputs.
         layout: the shape of the input.
-        normalization: what the classifier makes of pixels; None where the network takes the pixels.
+        normalization: of the pixels before the network; None if the network takes pixel values.
 
     Raises:
         ModelError: the file cannot be run, or is not an image classifier.
@@ -156,7 +156,7 @@ class Classifier:
         return self.decide(outputs, outputs.probabilities)
 
     def crop(self, frame_bgr: NDArray[np.uint8]) -> Crop:
-        """Cuts out of a uint8 [h, w, 3] BGR frame what the network sees, at the network's size, as RGB."""
+        """Crops a uint8 [h, w, 3] BGR frame to the network's input: resized, in RGB."""
         started = perf_counter_ns()
         height, width = frame_bgr.shape[:2]
         region = crop_region(height, width, self.layout.height, self.layout.width)

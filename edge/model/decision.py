@@ -65,7 +65,7 @@ class Decision:
         index: of the answered class.
         declined: whether the answer is "none of these".
         uncertain: whether the answer is too weak among the classes other than "none of these".
-        alert: whether the class of the alert reached its threshold, whatever the answer is.
+        alert: whether the class of the alert reached its threshold, independent of the answer.
     """
 
     index: int

@@ -14,7 +14,7 @@ from dermedge.edge.errors import MissingExtra, ModelError
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The first that an operator reads or writes names what it computes in.
+# The first tensor that an operator reads or writes determines its precision.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
 _FLOATS = _COMPUTED_IN[:4]
 # Shapes, axes, indices and biases, which say nothing of how weights are stored.
@@ -72,7 +72,7 @@ class Operator:
     Attributes:
         name: in the schema, or that of a custom operator.
         output: the name of its first output tensor.
-        precision: what it computes in, as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
+        precision: of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
             range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
         macs: multiply-accumulates of convolutions and matrix products; 0 for everything else, as the
             literature counts, and for recurrent and custom operators, whose shapes do not tell them.

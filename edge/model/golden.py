@@ -51,7 +51,7 @@ _Whole = NDArray[np.int64]  # [240, 320]
 
 @dataclass(frozen=True)
 class ChangedOutput:
-    """An output that differs from what it was on the machine that converted the model.
+    """An output that differs from the output on the machine that converted the model.
 
     Attributes:
         output: ``probabilities`` or ``evidence``.

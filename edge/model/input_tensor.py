@@ -50,7 +50,7 @@ class InputTensor:
     """Writes an image into the input tensor of an interpreter.
 
     Args:
-        details: of the tensor, as the interpreter tells them.
+        details: of the tensor, as the interpreter returns them.
         layout: of its shape.
         normalization: what the network's training made of pixels; None where the tensor takes the pixels themselves:
             uint8 and float as they are, int8 less 128.

@@ -201,7 +201,7 @@ def _check_probability(value: Any, name: str) -> None:
 
 
 def strip(model: bytes) -> bytes:
-    """The flatbuffer alone, without an appended zip."""
+    """The flatbuffer, without an appended zip."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]

@@ -29,7 +29,7 @@ _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
 # Numbers of schema.fbs's BuiltinOperator.
 _CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
-# Operators whose output is what their input was: reshaping, conversions, and means over cells.
+# Operators that keep the meaning of their input: reshaping, conversions, and means over cells.
 _KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
 # Operators that combine values: ADD, CONCATENATION, MUL, SUB, PACK, SPLIT and the like.
 _COMBINING = frozenset({0, 2, 18, 41, 83})
@@ -120,7 +120,7 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """An output of exactly 0 to 255/256 holds probabilities, whatever operator made them."""
+    """An output of exactly 0 to 255/256 holds probabilities, from whatever operator."""
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:
         return head

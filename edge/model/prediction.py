@@ -104,7 +104,7 @@ class Prediction:
     Attributes:
         label: the answered class.
         decision: how the answer was chosen.
-        alert: the class whose alert is on, whatever the label is, or None.
+        alert: the class whose alert is on, independent of the label; or None.
         probabilities: one for each class; the ones that were decided on, so smoothed over time where frames
             follow each other.
         logits: one for each class, of this frame alone, before the temperature.

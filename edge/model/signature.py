@@ -90,7 +90,7 @@ def find_normalization(
         given: a name in `NORMALIZATIONS`, or None.
 
     Raises:
-        OptionError: the name is unknown, does not fit a gray input, or is missing where nothing else tells it.
+        OptionError: the name is unknown, does not fit a gray input, or is missing and the file does not state it.
         ModelError: the file's metadata states one that cannot be.
     """
     known = ", ".join(FOREIGN)

@@ -44,7 +44,7 @@ class Choice:
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
+    """The cache folder of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dermedge"
 
 

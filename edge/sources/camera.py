@@ -75,7 +75,7 @@ class LiveCapture(FrameSource):
     Args:
         name: the source's name in errors and frames.
         capture: a ``cv2.VideoCapture``, or an object with the same methods.
-        check: what the user should check if it has not opened.
+        check: advice for the case that it does not open.
 
     Raises:
         SourceError: it cannot be opened.
@@ -226,7 +226,7 @@ class StreamCapture(LiveCapture):
                 raise self._never_changes(frame)
 
     def _image(self) -> Any:
-        """The next image that can be decoded; None where the stream has ended, stalls, or sends bad parts alone."""
+        """The next image that can be decoded; None if the stream has ended, stalls, or sends only damaged parts."""
         until = time.monotonic() + _BAD_PARTS_S
         for _ in range(1 + _MOST_BAD_PARTS):
             image = super()._image()
@@ -290,7 +290,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    # FFmpeg knows its schemes in lower case alone
+    # FFmpeg knows its schemes only in lower case
     scheme, mark, rest = spec.partition("://")
     address = f"{scheme.lower()}{mark}{rest}"
     return StreamCapture(

@@ -37,14 +37,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a camera says that it delivers, which may not be what it was asked for.
+    """The size, rate and format that a camera reports; they may differ from those asked for.
 
     Attributes:
         width: of its frames, in pixels.
         height: of its frames, in pixels.
-        fps: frames a second; None if it does not tell.
+        fps: frames a second; None if it is not reported.
         pixel_format: how frames are coded on their way from the camera, such as ``MJPG`` (a FOURCC), or the format of
-            picamera2; empty if it does not tell.
+            picamera2; empty if it is not reported.
     """
 
     width: int
@@ -78,7 +78,7 @@ class FrameSource(Protocol):
         """
 
     def delivery(self) -> Delivery | None:
-        """What the camera has said that it delivers; None for a source that is no camera."""
+        """The size, rate and format that the camera reports; None for a source that is not a camera."""
         return None
 
     def close(self) -> None:
@@ -94,6 +94,6 @@ class FrameSource(Protocol):
 
 
 def live_frame(image_bgr: Any, number: int, name: str) -> Frame:
-    """A frame that has arrived now. OpenCV's type hints do not tell that the image is uint8."""
+    """A frame that has arrived now. OpenCV's type hints do not state that the image is uint8."""
     now = time.monotonic()
     return Frame(image_bgr, number, now, name, at_s=now)

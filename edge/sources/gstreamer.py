@@ -67,7 +67,7 @@ class AbandonableCapture:
             return False, None
 
     def _serve(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
-        """Opens the capture, and reads on request until it is told to stop or was left behind."""
+        """Opens the capture, and reads on request until it is stopped or abandoned."""
         capture = open_capture()
         self._answers.put((capture.isOpened(), None))
         while not self._hangs and self._asked.get():

@@ -45,7 +45,7 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: one line with the reason, and what is done about it.
+        reason: of the outage, and what is done about it, in one line.
     """
 
     reason: str
@@ -101,11 +101,11 @@ class LatestFrame:
     def read(self) -> Arrival | Outage | None:
         """The newest frame that was not read before, waiting for one if need be; None after the last.
 
-        An outage is told before the frames after it, and every `SILENT_S` while nothing comes, or less often if the
+        An outage is returned before the frames after it, and every `SILENT_S` while nothing comes, or less often if the
         source is slow.
 
         Raises:
-            SourceError, PictureError: what the source raised; a frame that came before it is delivered first.
+            SourceError, PictureError: from the source; a frame that came before is delivered first.
         """
         if not self._source.is_live:
             return _capture(self._source)

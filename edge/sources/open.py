@@ -124,7 +124,7 @@ def _open_demo(spec: str, mode: CameraMode) -> FrameSource:
 
 
 def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
-    from dermedge.edge.sources.picamera import PiCamera  # its package exists on a Raspberry Pi alone
+    from dermedge.edge.sources.picamera import PiCamera  # its package exists only on a Raspberry Pi
 
     return PiCamera(mode)
 

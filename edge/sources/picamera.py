@@ -123,7 +123,7 @@ class PiCamera(FrameSource):
         return controls
 
     def _lock(self, mode: CameraMode) -> None:
-        """Turns the automatics off that are asked to be; what they had found by then stays."""
+        """Locks exposure and white balance, as asked, at the values that they have reached."""
         time.sleep(SETTLE_S)
         controls = {"AeEnable": False} if mode.lock_exposure else {}
         self._camera.set_controls(controls | ({"AwbEnable": False} if mode.lock_white_balance else {}))

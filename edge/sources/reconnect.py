@@ -69,7 +69,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """That of the source; while it is lost, what was last told."""
+        """The delivery of the source; while it is lost, the last one that it reported."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()

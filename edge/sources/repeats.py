@@ -1,4 +1,4 @@
-"""Compares a frame with the one before, to find what a source sends twice."""
+"""Compares a frame with the one before, to find repeated frames."""
 
 from __future__ import annotations
 

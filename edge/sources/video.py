@@ -132,7 +132,7 @@ class VideoFile(FrameSource):
         self._longest_s = max(self._longest_s, self._at_s - before_s)
 
     def _check_end(self) -> None:
-        """Raises SourceError where frames are missing, by what the container states."""
+        """Raises SourceError if there are fewer frames than the container states."""
         expected = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if self._gaps or (expected > 0 and (self._lacks_end(expected) or self._lacks_stretch(expected))):
             of = f" of about {expected}" if expected > 0 else ""

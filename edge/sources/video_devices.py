@@ -52,7 +52,7 @@ def device_path(spec: str) -> Path:
 
 
 def identify(node: Path) -> CameraIdentity | None:
-    """The identity of the camera at ``/dev/videoN``; None where sysfs does not tell."""
+    """The identity of the camera at ``/dev/videoN``; None if sysfs does not state it."""
     entry = _SYSFS / node.name
     if not re.fullmatch(_NODE, node.name) or not (entry / "device").exists():
         return None

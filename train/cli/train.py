@@ -91,7 +91,7 @@ def _add_run_options(made: Parser) -> None:
 
 
 def _add_network_options(made: Parser) -> None:
-    """What is trained, and what it starts from."""
+    """Adds the options for the architecture and its starting weights."""
     group = made.add_argument_group("network")
     group.add_argument(
         "--arch",
@@ -183,7 +183,7 @@ def _add_recipe_options(made: Parser) -> None:
 
 
 def _add_plan_options(made: Parser) -> None:
-    """From what it learns besides, on which photos it is tested, and on how many devices it runs."""
+    """Adds the options for teachers, test sources, folds and devices."""
     group = made.add_argument_group("teachers, tests and devices")
     group.add_argument(
         "--teacher",
@@ -233,7 +233,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Raises OptionError for what is wrong without any look at the photos."""
+    """Raises OptionError for mistakes that can be found without the photos."""
     if options.resume and options.refit:
         raise OptionError("--resume and --refit do not go together")
     if not (options.data or options.resume or options.refit):

@@ -122,7 +122,7 @@ def _understood(
     say: Callable[[str], object],
     left_out: Counter[str],
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
-    """The photos with their classes, the classes' order, and the lines, said already, on how both were found."""
+    """The photos with their classes, the order of the classes, and the lines, already printed, that explain both."""
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)
     for line in found.account:

@@ -52,7 +52,7 @@ class Photo:
         image_id: the publisher's id, else where the file lies below the folder that was given.
         lesion_id: the publisher's id of the lesion.
         group: photos of one lesion or person and duplicates of one photo share it; no split cuts a group.
-        diagnosis: what it shows, under the name that all sets share.
+        diagnosis: of the photo, under the name that all sets share.
         label: the class it is trained as.
         source: the set it came from.
         split: train, val or test.
@@ -97,7 +97,7 @@ class Catalogue:
         classes: in the order of the network's outputs.
         left_out: reason -> number of files that were found and are not among the photos.
         seed: of the split.
-        account: lines that tell how folders and tables were understood.
+        account: lines that say how folders and tables were understood.
     """
 
     photos: tuple[Photo, ...]

@@ -3,7 +3,7 @@
 Eight diagnoses are classes of the shipped models. Finer names (melanoma in situ, Reed nevus) belong to one of
 them. A keratoacanthoma counts as squamous cell carcinoma, as in MILK10k's own classes, but keeps its own name as
 diagnosis, so that it can be scored apart. Some names leave open which diagnosis they mean (HAM10000's akiec, a bare
-"malignant"); `possible_diagnoses` tells what they may be.
+"malignant"); `possible_diagnoses` lists what they may be.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def possible_diagnoses(diagnosis: str) -> frozenset[str]:
 
 
 def compatible(one: str, other: str) -> bool:
-    """Whether two diagnoses can be of one lesion: one may leave open what the other tells."""
+    """Whether two diagnoses can be of one lesion: one may be more specific than the other."""
     return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
         class_of(name) for name in possible_diagnoses(other)
     )

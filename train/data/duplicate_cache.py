@@ -74,7 +74,7 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 
 def _method() -> tuple[str, ...]:
-    """What decides, beside the files, what is found: our own code and that of the libraries."""
+    """What the result depends on beside the files: our own code and the versions of the libraries."""
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
     return (*code, PIL.__version__, cv2.__version__, np.__version__)

@@ -247,7 +247,7 @@ def _unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which features the best of their own maps lays upon one another.
 
-    Two corresponding keypoints tell a rotation, a scale and a shift by themselves, so that every pair of them
+    Two corresponding keypoints determine a rotation, a scale and a shift, so that every pair of them
     is tried and none is left to chance.
 
     Args:

@@ -21,7 +21,7 @@ _PARTS = {
     "test": "test",
     "testing": "test",
 }
-# Words of names that say nothing of what the photos show.
+# Words of names that do not describe the photos.
 _PLAIN = frozenset(
     {
         "images",
@@ -56,7 +56,7 @@ _DATE = re.compile(
 
 
 class FolderKind(Enum):
-    """What a folder is by its name alone."""
+    """The role of a folder, judged by its name."""
 
     PART = "part of a set"
     PLAIN = "container"

@@ -120,7 +120,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
 
 
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
-    """The photos less the segmentation masks of photos among them; the name of a file or its folder tells."""
+    """The photos less the segmentation masks of photos among them; names of files and folders show which."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
     masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}

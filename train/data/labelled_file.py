@@ -14,7 +14,7 @@ NOWHERE, ON_FOLDER, ON_TABLE = "", "folder", "table"
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """A photo and what is known of it. What is not known is an empty string.
+    """A photo and its facts. An unknown fact is an empty string.
 
     Attributes:
         photo: without class and split; ``group`` is the photo's own name.
@@ -24,7 +24,7 @@ class LabelledFile:
         folder: the class that its folder states.
         group_folder: the folder whose photos belong together.
         reference: the diagnosis that a table states.
-        in_table: whether a table that tells diagnoses has a row for it.
+        in_table: whether a table with diagnoses has a row for it.
         origin: where the label of ``photo`` is from.
     """
 

@@ -62,7 +62,7 @@ def read_layout(
 
     Args:
         photos: as `find_files` finds them.
-        in_table: for each photo, whether a table tells its label.
+        in_table: for each photo, whether a table states its label.
         labels_from: auto; table; folder: the class is the first folder; parent: it is the one that holds the photo.
 
     Raises:
@@ -140,7 +140,7 @@ def _holds_parts_of_classes(chain: _Chain) -> bool:
 
 
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
-    """Whether the second folder is the class and the first a set; raises DataError where nothing tells."""
+    """Whether the second folder is the class and the first a set; raises DataError if that cannot be decided."""
     parents: dict[str, set[str]] = defaultdict(set)
     for chain in chains:
         if len(chain.names) > 1:

@@ -1,7 +1,7 @@
-"""Who and what a photo shows besides the diagnosis: age, sex, body site, skin, and how it was taken.
+"""Facts about a photo besides the diagnosis: age, sex, body site, skin tone, and view.
 
 Publishers write the same fact in many ways; each function here takes a cell of a table and returns the one value
-that dermedge uses, or an empty string where the cell tells nothing.
+that dermedge uses, or an empty string if the cell is not understood.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def published_id(stem: str) -> str | None:
 
 
 def base_stem(stem: str) -> str:
-    """The stem of the photo that a file was made from, as its name tells; its own where it tells nothing."""
+    """The stem of the photo that a file was made from, judged by its name; else its own stem."""
     for pattern in (_ROBOFLOW, _AUGMENTOR, _CHANGED):
         if found := pattern.match(stem):
             return found[1]

@@ -1,4 +1,4 @@
-"""What is kept of every file to tell copies of one photo: its digest, size, local features and a small image.
+"""The data of a file by which copies of a photo are found: digest, size, local features and a small image.
 
 Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
 IJCV 2004) of the brightness: they stay where a photo is rotated, resized, cut, padded, brightened or
@@ -41,7 +41,7 @@ CONTRAST_THRESHOLD = 0.007
 SMALL_SIDE = 96
 # A descriptor's square roots, 0 to 1, are kept as uint8 of this many steps.
 ROOT_STEPS = 255
-# Of the brightness of the photo: what is darker and touches the border is a dermoscope's rim.
+# Share of the photo's brightness: a darker part that touches the border is the rim of a dermatoscope.
 RIM_DARKNESS = 0.15
 # Grey levels, standard deviation over 3x3 pixels: what has less and touches the border is a plain margin.
 PLAIN_DEVIATION = 0.5
@@ -171,7 +171,7 @@ def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, i
 
 
 def _size_in_header(content: bytes) -> tuple[int, int] | None:
-    """Width and height as stored, before they are turned upright; None where Pillow cannot tell."""
+    """Width and height as stored, before they are turned upright; None if Pillow cannot read them."""
     try:
         with Image.open(io.BytesIO(content)) as photo:
             return photo.size
@@ -247,7 +247,7 @@ def _clear_of_frame(
 
 
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """RootSIFT (Arandjelovic and Zisserman, CVPR 2012): their dot product tells more than SIFT's."""
+    """RootSIFT (Arandjelovic and Zisserman, CVPR 2012): their dot product discriminates better than SIFT's."""
     sums = descriptors.sum(1, keepdims=True) + np.finfo(np.float32).eps
     return np.rint(np.sqrt(descriptors / sums) * ROOT_STEPS).astype(np.uint8)
 
@@ -261,7 +261,7 @@ def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     _, parts, boxes, _ = cv2.connectedComponentsWithStats((plain | dark).astype(np.uint8), connectivity=4)
     border = {*parts[0], *parts[-1], *parts[:, 0], *parts[:, -1]}
     large = np.flatnonzero(boxes[:, cv2.CC_STAT_AREA] >= MIN_FRAME * grey.size)
-    # a dark thing in the middle is what the photo shows
+    # a dark part in the middle is the lesion
     found = (border & set(large)) - {0, *_middle(parts).ravel()}
     if not found:
         return np.ones_like(grey)

@@ -27,7 +27,7 @@ class LabelledPhoto:
     Attributes:
         path: of the file.
         label_index: of its class among the classifier's.
-        entry: what is known of it, as a catalogue holds it.
+        entry: its row of the catalogue.
     """
 
     path: Path

@@ -127,9 +127,9 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """The photos with all of one source as test, to see what becomes of a model on another source.
+    """The photos with all of one source as test, to score a model on a source that it never saw.
 
-    Of the other sources, what shares a group with that source is left out, and so is what was test.
+    Photos of other sources are left out if they share a group with that source, or were in test.
 
     Raises:
         OptionError: there is no such source.

@@ -51,13 +51,13 @@ _PEOPLE: dict[str, Callable[[str], str]] = {
 
 @dataclass
 class PhotoFacts:
-    """What the tables say of one photo. What they do not tell is an empty string.
+    """The facts of the tables about one photo. An unknown fact is an empty string.
 
     Attributes:
         original_label: the diagnosis as its table writes it.
-        diagnosis: the name that all sets share; None where the table does not tell it.
+        diagnosis: the name that all sets share; None if the table does not state it.
         table: the file that the diagnosis is from; None where no table has a row for it.
-        contradicted: whether another table tells an incompatible diagnosis.
+        contradicted: whether another table states an incompatible diagnosis.
         groups: names of lesions, persons and groups, each of which no split may cut.
         lesion_id: the first of the lesion's names.
         patient_id: the person's.
@@ -85,7 +85,7 @@ class TableAccount:
         format: its name, or empty where it is not understood.
         photos: how many photos it names.
         labelled: how many photos have their diagnosis from it.
-        facts: what else it tells.
+        facts: further facts about the photo.
         strangers: how many of its rows name none of the photos.
         note: why it is not read, or empty.
     """
@@ -104,7 +104,7 @@ class Tables:
     """What all tables say.
 
     Attributes:
-        facts: index of a photo -> what is said of it, for the photos that a table names.
+        facts: index of a photo -> its facts, for the photos that a table names.
         accounts: of each file, in the order of reading.
     """
 
@@ -143,7 +143,7 @@ def read_tables(
             raise OptionError(f"'{path}' {problem or _not_understood(text)}")
         named_photos = joined.names.named_in(text) if text else joined.names.named_in_spreadsheet(path)
         unread.append((path, problem or _not_understood(text), named_photos))
-    # tables of lesions last: those of photos tell which lesion a photo shows
+    # tables of lesions last: the tables of photos state which lesion a photo shows
     for text, known in sorted(understood, key=lambda pair: not pair[1].image):
         joined.take(text, known)
     for path, why, named_photos in unread:

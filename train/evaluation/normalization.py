@@ -21,7 +21,7 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
 
-# Enough to tell normalizations apart, and a few seconds on a device.
+# Enough photos to tell normalizations apart; a few seconds on a device.
 _PHOTOS = 120
 
 

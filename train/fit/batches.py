@@ -1,4 +1,4 @@
-"""Training batches: sampled photos, augmented, blended, with the probabilities that the network shall give."""
+"""Training batches: sampled photos, augmented, blended, with their target probabilities."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _stopped_at_once() -> Iterator[None]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run folder and reports the progress."""
+    """Whether this process writes the run folder and reports the progress."""
     cluster = strategy.cluster_resolver
     return (
         cluster is None

@@ -83,7 +83,7 @@ def runs_below(path: Path) -> list[RunFolder]:
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """The figures of the held-out photos of all folds together and of each fold alone, after the last stage.
+    """The figures of the held-out photos, of all folds together and of each fold, after the last stage.
 
     Raises:
         DataError: a fold is not finished.

@@ -44,7 +44,7 @@ def learned_before(config: Config) -> bytes | None:
     """The photos that the parents of a run have learned from, as `learned_photos` packs them.
 
     Returns:
-        None where a parent does not tell: a .tflite of an older dermedge.
+        None if a parent does not state it: a .tflite of an older dermedge.
     """
     runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
     if not is_tflite(config.weights):

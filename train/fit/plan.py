@@ -49,7 +49,7 @@ def plan_training(
     photos_per_epoch: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """The plan for a training split of ``photos`` photos; what is given stays as it is.
+    """The plan for a training split of ``photos`` photos; given values are kept.
 
     With ``epochs`` and without ``photos_per_epoch``, an epoch samples as many photos as there are.
     """

@@ -102,10 +102,10 @@ class Recipe:
     The defaults are the recipe of all runs whose folder holds none, and must stay so.
 
     Attributes:
-        class_power: a class is sampled by its number of photos to this power: 0 for all classes alike often,
+        class_power: a class is sampled by its number of photos to this power: 0 samples all classes equally often,
             1 as often as they are among the photos.
-        stratum_power: likewise for the strata of a class; a stratum is one diagnosis of one source.
-        lesion_power: likewise for the lesions of a stratum: 1 for all photos alike often, 0 for all lesions.
+        stratum_power: the same for the strata of a class; a stratum is one diagnosis of one source.
+        lesion_power: the same for the lesions of a stratum: 1 samples all photos equally often, 0 all lesions.
         classes_first: share the samples out among the classes and then among their strata; without it, among
             all strata by ``stratum_power`` alone.
         logit_adjustment: add the logarithm of each class's share of the samples to its logit in the loss.

@@ -146,7 +146,7 @@ class RunFolder:
         return self.path / f"{stage}_weights.h5"
 
     def create(self, config: Config, catalogue: Catalogue) -> None:
-        """Makes the folder and writes what is known before training.
+        """Makes the folder, and writes the settings and the photos.
 
         Raises:
             StorageError: it exists already, or cannot be written.

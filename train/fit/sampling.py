@@ -54,7 +54,7 @@ def sample_epoch(
 
 
 def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """As `sample_epoch` by the default recipe, but with all classes alike often."""
+    """As `sample_epoch` by the default recipe, but with all classes equally often."""
     return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
 
 

@@ -80,7 +80,7 @@ def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[st
         classes: of the network's outputs, in order.
 
     Raises:
-        OptionError: the file is of another architecture or lacks what a run needs.
+        OptionError: the file is of another architecture, or lacks data that a run needs.
         DataError: it cannot be read.
     """
     path, labels = model_path(weights), start_labels(weights)

@@ -1,4 +1,4 @@
-"""Classes that are rare or come from one set, sets that tell the class, and lesions with many photos."""
+"""Classes that are rare or come from one set, sets that give the class away, and lesions with many photos."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class AuditFinding:
         kind: a short name for programs.
         severity: error, warning or note.
         title: a sentence with the count.
-        count: of what the title counts.
+        count: the number in the title.
         files: how many files are concerned.
         breakdown: where it lies, most frequent first: (what, how many).
         advice: what to do.
@@ -65,7 +65,7 @@ class DefectCase:
     """One instance of a defect, before they are counted.
 
     Attributes:
-        where: what the breakdown counts it under.
+        where: the group of the breakdown that it belongs to.
         files: that show it; none where a whole class is meant.
         detail: what is to be seen.
         subject: the photo, lesion or id that is counted once, however many cases it has.
@@ -94,8 +94,8 @@ def finding_of(
         title: how the sentence goes on after "12 photos".
         cases: in the order of their files.
         advice: what to do.
-        noun: what a subject is.
-        line: what the breakdown says of a ``where``.
+        noun: for a subject, such as "photo".
+        line: writes the line of the breakdown for a ``where``.
     """
     cases = list(cases)
     if not cases:

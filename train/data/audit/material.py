@@ -1,4 +1,4 @@
-"""What the checks of an audit look at: every photo with what is known of it, and which photos are the same."""
+"""The input of the checks: every photo with its facts, and which photos are the same."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AuditedPhoto:
 
     @property
     def truth(self) -> str:
-        """The best that is known: what the table says, else the folder."""
+        """The label of the table, else that of the folder."""
         return self.reference or self.diagnosis
 
     @property

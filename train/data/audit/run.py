@@ -1,4 +1,4 @@
-"""Looks for what is wrong with labelled photos before anything is learned from them."""
+"""Finds mistakes in labelled photos before a network learns from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Audit:
         photos: in the order of their paths.
         tables: the tables that were understood.
         findings: the gravest first.
-        account: lines that tell how folders and tables were understood.
+        account: lines that say how folders and tables were understood.
         skipped: reason -> number of files that were found and not looked at.
     """
 
