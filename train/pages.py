@@ -11,7 +11,9 @@ import jinja2
 
 from dermedge import DISCLAIMER, __version__
 
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["json_head", "now", "render"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
 # No page may hold these; written out, they show where a label or the name of a file has them.
 _CONTROL_CODES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
@@ -37,7 +39,7 @@ def json_head(schema: str, command: str) -> dict[str, str]:
 def render(
     template: str,
     filters: dict[str, Callable[..., Any]] | None = None,
-    templates: Path = TEMPLATES,
+    templates: Path = _TEMPLATES,
     **values: Any,
 ) -> str:
     """A page of ``templates`` without control codes, which is also given ``version``, ``created`` and ``disclaimer``.
@@ -46,7 +48,7 @@ def render(
         jinja2.UndefinedError: the template names a value that was not given.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([templates, TEMPLATES]),
+        loader=jinja2.FileSystemLoader([templates, _TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

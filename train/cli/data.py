@@ -19,6 +19,8 @@ from dermedge.train.cli.catalogue_options import (
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.progress import progress_line
 
+__all__ = ["audit", "catalogue", "main", "parser"]
+
 _PATHS_HELP = "Read photos from these folders, and labels from these tables and those in the folders."
 
 

@@ -38,17 +38,19 @@ from dermedge.train.evaluation.scorecard import (
 from dermedge.train.evaluation.stress import PERTURBATIONS, perturbed
 from dermedge.train.fit.run_folder import STAGES, RunFolder
 
-# Photos in memory at once.
-CHUNK = 32
-MISTAKES_SHOWN = 8
-THUMBNAIL_PX, THUMBNAIL_QUALITY = 168, 82
-HEAT_OPACITY = 0.6
-CONFIDENT, MISSED = "most confident mistakes", "missed photos of the critical class"
+__all__ = ["EvaluatedModel", "Evaluation", "Mistake", "Scored", "evaluate", "model_of_run", "models_of_files"]
 
-Frame = NDArray[np.uint8]
+# Photos in memory at once.
+_CHUNK = 32
+_MISTAKES_SHOWN = 8
+_THUMBNAIL_PX, _THUMBNAIL_QUALITY = 168, 82
+_HEAT_OPACITY = 0.6
+_CONFIDENT, _MISSED = "most confident mistakes", "missed photos of the critical class"
+
+_Frame = NDArray[np.uint8]
 # (done, total), of what its maker was told
-Show = Callable[[int, int], None]
-MakeShow = Callable[[str], Show]
+_Show = Callable[[int, int], None]
+_MakeShow = Callable[[str], _Show]
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class EvaluatedModel:
     thresholds: dict[str, Any]
     facts: dict[str, str]
     learned: bytes | None
-    logits: Callable[[Sequence[Frame]], Floats]
-    heat: Callable[[Frame], NDArray[np.float32] | None]
+    logits: Callable[[Sequence[_Frame]], Floats]
+    heat: Callable[[_Frame], NDArray[np.float32] | None]
 
     def answers(self, logits: Floats) -> Answers:
         return Answers(logits, self.labels, self.none_label, self.temperature, self.thresholds)
@@ -88,7 +90,7 @@ class Mistake:
     """A photo that was answered wrongly.
 
     Attributes:
-        kind: `CONFIDENT` or `MISSED`.
+        kind: `_CONFIDENT` or `_MISSED`.
         image_id: of the photo.
         source: the set it came from.
         truth: its diagnosis.
@@ -127,7 +129,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Strain:
+class _Strain:
     """What one perturbation at one severity does to one model, on the photos drawn for it.
 
     Attributes:
@@ -166,7 +168,7 @@ class Evaluation:
     truth: Truth
     models: tuple[Scored, ...]
     comparisons: tuple[Comparison, ...]
-    strains: tuple[Strain, ...]
+    strains: tuple[_Strain, ...]
     strained_photos: int
 
 
@@ -253,7 +255,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
     config = run.config()
     network = trained_network(run, stage)
 
-    def logits(frames: Sequence[Frame]) -> Floats:
+    def logits(frames: Sequence[_Frame]) -> Floats:
         pixels = np.stack([to_input(frame, config.size) for frame in frames])
         return predict_logits(network, pixels).astype(np.float64)
 
@@ -276,7 +278,7 @@ def evaluate(
     data: str,
     stress_photos: int | None = None,
     critical: str | None = None,
-    progress: MakeShow = lambda what: lambda done, total: None,
+    progress: _MakeShow = lambda what: lambda done, total: None,
 ) -> Evaluation:
     """Scores models with common labels; every photo is decoded once and shown to all.
 
@@ -324,7 +326,7 @@ def _logits_of_readable(
     evaluated: Sequence[EvaluatedModel],
     photos: Sequence[LabelledPhoto],
     unreadable: list[PictureError],
-    show: Show,
+    show: _Show,
 ) -> tuple[list[Floats], list[LabelledPhoto]]:
     """The logits [n, K] of each model, and the n photos that could be decoded; errors go into ``unreadable``.
 
@@ -333,9 +335,9 @@ def _logits_of_readable(
     """
     parts: list[list[Floats]] = [[] for _ in evaluated]
     readable: list[LabelledPhoto] = []
-    for start in range(0, len(photos), CHUNK):
+    for start in range(0, len(photos), _CHUNK):
         frames = []
-        for photo in photos[start : start + CHUNK]:
+        for photo in photos[start : start + _CHUNK]:
             try:
                 frames.append(read_picture(photo.path))
                 readable.append(photo)
@@ -344,7 +346,7 @@ def _logits_of_readable(
         if frames:
             for model, part in zip(evaluated, parts, strict=True):
                 part.append(model.logits(frames))
-        show(min(start + CHUNK, len(photos)), len(photos))
+        show(min(start + _CHUNK, len(photos)), len(photos))
     if not readable:
         raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
     return [np.concatenate(part) for part in parts], readable
@@ -355,10 +357,10 @@ def _disturbed_logits(
 ) -> list[Floats]:
     """The logits [N, K] of each model, of photos under one perturbation at one of its severities."""
     parts: list[list[Floats]] = [[] for _ in evaluated]
-    for start in range(0, len(photos), CHUNK):
+    for start in range(0, len(photos), _CHUNK):
         frames = [
             perturbed(read_picture(photo.path), name, step, index)
-            for index, photo in enumerate(photos[start : start + CHUNK], start)
+            for index, photo in enumerate(photos[start : start + _CHUNK], start)
         ]
         for model, part in zip(evaluated, parts, strict=True):
             part.append(model.logits(frames))
@@ -371,8 +373,8 @@ def _strains(
     truth: Truth,
     photos: Sequence[LabelledPhoto],
     chosen: NDArray[np.intp],
-    show: Show,
-) -> list[Strain]:
+    show: _Show,
+) -> list[_Strain]:
     """Every perturbation at every severity, for every model, on the chosen photos."""
     part = truth.where(chosen)
     members = [photos[index] for index in chosen]
@@ -386,7 +388,7 @@ def _strains(
             untouched, touched = before.where(chosen), model.answers(logits)
             flips = share_score(touched.index != untouched.index, np.ones(len(members), bool), part.lesions)
             severity = kind.unit.format(kind.severities[step])
-            strains.append(Strain(model.name, name, severity, gain(part, untouched, touched, draws), flips))
+            strains.append(_Strain(model.name, name, severity, gain(part, untouched, touched, draws), flips))
         show(done, len(steps))
     return strains
 
@@ -397,13 +399,13 @@ def _mistakes(
     """The most confident wrong answers, and the missed photos of the critical class, least probable first."""
     wrong = np.flatnonzero(answers.index != truth.index)
     confidence = answers.probabilities[np.arange(len(photos)), answers.index]
-    worst = [(CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
-    worst = worst[:MISTAKES_SHOWN]
+    worst = [(_CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
+    worst = worst[:_MISTAKES_SHOWN]
     critical = truth.labels.index(truth.critical) if truth.critical else None
     if critical is not None:
         missed = wrong[truth.index[wrong] == critical]
         order = np.argsort(answers.probabilities[missed, critical], kind="stable")
-        worst += [(MISSED, index) for index in missed[order][:MISTAKES_SHOWN]]
+        worst += [(_MISSED, index) for index in missed[order][:_MISTAKES_SHOWN]]
     return [_mistake(kind, model, answers, int(index), photos[index], critical) for kind, index in worst]
 
 
@@ -411,7 +413,7 @@ def _mistake(
     kind: str, model: EvaluatedModel, answers: Answers, index: int, photo: LabelledPhoto, critical: int | None
 ) -> Mistake:
     frame = read_picture(photo.path)
-    seen = np.ascontiguousarray(to_input(frame, THUMBNAIL_PX)[..., ::-1])
+    seen = np.ascontiguousarray(to_input(frame, _THUMBNAIL_PX)[..., ::-1])
     heat = model.heat(frame)
     row, answer = answers.probabilities[index], answers.index[index]
     return Mistake(
@@ -427,14 +429,14 @@ def _mistake(
     )
 
 
-def _heated(seen_bgr: Frame, cells: NDArray[np.float32]) -> Frame:
+def _heated(seen_bgr: _Frame, cells: NDArray[np.float32]) -> _Frame:
     """The seen square with the heat of its cells over it, the more the hotter."""
     heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    opacity = (HEAT_OPACITY * heat)[..., None]
+    opacity = (_HEAT_OPACITY * heat)[..., None]
     return (seen_bgr * (1 - opacity) + colours * opacity).astype(np.uint8)
 
 
-def _jpeg(image_bgr: Frame) -> bytes:
-    _, content = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
+def _jpeg(image_bgr: _Frame) -> bytes:
+    _, content = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY])
     return content.tobytes()

@@ -14,12 +14,43 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "NOT_MEASURED",
+    "RESAMPLES",
+    "Bin",
+    "Bools",
+    "Counts",
+    "Floats",
+    "Integers",
+    "McNemar",
+    "Score",
+    "accuracy",
+    "balanced_accuracy",
+    "brier",
+    "calibration_error",
+    "calibration_errors",
+    "class_balanced",
+    "confusion_matrix",
+    "count",
+    "counts_of",
+    "lesion_draws",
+    "macro",
+    "mcnemar",
+    "mean",
+    "operating_points",
+    "reliability",
+    "risk_coverage",
+    "roc",
+    "score_of",
+    "sensitivities_at",
+]
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer]
 
 RESAMPLES = 1000
-CALIBRATION_BINS = 15
+_CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -196,8 +227,8 @@ def class_balanced(truth: Integers, draws: Floats) -> Floats:
 
 def _bins(confidence: Floats) -> NDArray[np.int64]:
     """The bin of each confidence: 15 of equal width, each with its upper edge."""
-    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
-    return np.clip(bins, 0, CALIBRATION_BINS - 1)
+    bins = np.ceil(confidence * _CALIBRATION_BINS).astype(np.int64) - 1
+    return np.clip(bins, 0, _CALIBRATION_BINS - 1)
 
 
 def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
@@ -215,7 +246,7 @@ def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
 
 def calibration_errors(confidence: Floats, right: Bools, draws: Floats) -> Floats:
     """`calibration_error` of every draw, [1 + B]."""
-    excess = np.eye(CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
+    excess = np.eye(_CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
     return _ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1))
 
 
@@ -240,7 +271,7 @@ class Bin:
 def reliability(confidence: Floats, right: Bools) -> list[Bin]:
     """The bins of `calibration_error` that hold any photos."""
     bins = _bins(confidence)
-    members = [bins == one for one in range(CALIBRATION_BINS)]
+    members = [bins == one for one in range(_CALIBRATION_BINS)]
     return [
         Bin(int(chosen.sum()), float(confidence[chosen].mean()), float(right[chosen].mean()))
         for chosen in members

@@ -18,7 +18,22 @@ from dermedge.edge.files import write_beside
 from dermedge.edge.printable import printable
 from dermedge.train.evaluation.metrics import Bin, Floats, Score
 
-STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
+__all__ = [
+    "EMPHASIS",
+    "INK",
+    "LINE_COLOURS",
+    "SVG_STYLE",
+    "Curve",
+    "as_svg",
+    "plot_history",
+    "plot_pictures",
+    "reliability_svg",
+    "risk_coverage_svg",
+    "roc_svg",
+    "stress_svg",
+]
+
+_STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
 
 # Legible on white and on black, and told apart by the colour-blind; after Okabe and Ito.
 LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
@@ -47,17 +62,17 @@ SVG_STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-SIDE_INCHES = 4.4
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_SIDE_INCHES = 4.4
 # More points of a curve are not seen.
-MOST_POINTS = 300
+_MOST_POINTS = 300
 
 
 def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
     """Loss and balanced accuracy over the epochs of both stages; raises StorageError."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for stage, colour in STAGE_COLOURS.items():
+    for stage, colour in _STAGE_COLOURS.items():
         rows = [(at, row) for at, row in enumerate(history, 1) if row["stage"] == stage]
         if not rows:
             continue
@@ -163,7 +178,7 @@ def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]
 
 
 def _square(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(SIDE_INCHES, SIDE_INCHES), layout="constrained")
+    figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.grid()
@@ -172,7 +187,7 @@ def _square(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
     for place, curve in enumerate(curves):
-        chosen = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).astype(int))
+        chosen = np.unique(np.linspace(0, len(curve.x) - 1, _MOST_POINTS).astype(int))
         axes.plot(
             curve.x[chosen],
             curve.y[chosen],
@@ -186,7 +201,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 def as_svg(figure: Figure) -> str:
     """The <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=NO_METADATA)
+    figure.savefig(text, format="svg", metadata=_NO_METADATA)
     drawing = text.getvalue()
     return drawing[drawing.index("<svg") :].replace(INK, "currentColor")
 

@@ -32,18 +32,20 @@ from dermedge.train.evaluation.scorecard import (
 )
 from dermedge.train.pages import json_head, render
 
+__all__ = ["NOT_MEASURED", "SCHEMA", "cautions", "save", "to_html", "to_json", "to_text"]
+
 SCHEMA = "dermedge-evaluation/3"
 NOT_MEASURED = "not measured"
-CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
+_CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
 # Models side by side in the terminal.
-COLUMNS = 3
-SCORE_WIDTH = 20
+_COLUMNS = 3
+_SCORE_WIDTH = 20
 # A confusion matrix of more classes stands in the JSON alone.
-MOST_CLASSES_SHOWN = 20
+_MOST_CLASSES_SHOWN = 20
 # With fewer lesions, the interval of a recall is at least 0.35 wide even where all are right (Wilson).
-FEW_LESIONS = 8
+_FEW_LESIONS = 8
 # Prediction sets that rarely leave a class out say nothing.
-MOST_FULL_SETS = 0.5
+_MOST_FULL_SETS = 0.5
 
 
 def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
@@ -149,7 +151,7 @@ def _slice_json(one: SliceCard) -> dict[str, Any]:
 
 
 def _class_json(one: ClassCard) -> dict[str, Any]:
-    scores = {name: getattr(one, name) for name in CLASS_FIGURES}
+    scores = {name: getattr(one, name) for name in _CLASS_FIGURES}
     return {"photos": one.photos, "lesions": one.lesions, **_scores_json(scores)}
 
 
@@ -175,7 +177,7 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
     }
 
 
-def shown_figures(evaluation: Evaluation) -> list[Figure]:
+def _shown_figures(evaluation: Evaluation) -> list[Figure]:
     """The figures that have a meaning for these photos and models."""
     return applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
 
@@ -189,7 +191,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
         lesions = len(set(truth.groups[truth.index == index]))
         if not lesions:
             found.append(f"no photo here shows '{label}'")
-        elif lesions < FEW_LESIONS:
+        elif lesions < _FEW_LESIONS:
             found.append(f"'{label}' has {lesions} lesions here, too few to judge its recall")
     for model in evaluation.models:
         if model.learned:
@@ -198,7 +200,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
                 "are better than on new ones"
             )
         sets = model.answers.sets
-        if sets is not None and sets.all(axis=1).mean() > MOST_FULL_SETS:
+        if sets is not None and sets.all(axis=1).mean() > _MOST_FULL_SETS:
             found.append(
                 f"{model.name}: {sets.all(axis=1).mean():.0%} of its prediction sets hold all classes"
             )
@@ -210,13 +212,13 @@ def to_text(evaluation: Evaluation) -> str:
     lesions = len(set(evaluation.truth.groups))
     blocks = [f"{evaluation.data}: {len(evaluation.photos)} photos of {lesions} lesions; [95 % intervals]"]
     blocks += ["\n".join(f"caution: {text}" for text in cautions(evaluation))] if cautions(evaluation) else []
-    shown = shown_figures(evaluation)
+    shown = _shown_figures(evaluation)
     critical = evaluation.truth.critical
-    for start in range(0, len(evaluation.models), COLUMNS):
-        models = evaluation.models[start : start + COLUMNS]
+    for start in range(0, len(evaluation.models), _COLUMNS):
+        models = evaluation.models[start : start + _COLUMNS]
         blocks.append(_figures_text(models, shown, critical))
         blocks.append(_recalls_text(models))
-    if len(evaluation.truth.labels) <= MOST_CLASSES_SHOWN:
+    if len(evaluation.truth.labels) <= _MOST_CLASSES_SHOWN:
         blocks += [_matrix_text(model) for model in evaluation.models]
     blocks += [_slices_text(model, critical) for model in evaluation.models]
     blocks += [_comparison_text(one) for one in evaluation.comparisons]
@@ -226,12 +228,12 @@ def to_text(evaluation: Evaluation) -> str:
 
 
 def _row(name: str, width: int, cells: Sequence[str]) -> str:
-    return f"{name:<{width}}" + "".join(f"  {cell:<{SCORE_WIDTH}}" for cell in cells).rstrip()
+    return f"{name:<{width}}" + "".join(f"  {cell:<{_SCORE_WIDTH}}" for cell in cells).rstrip()
 
 
 def _heads(models: Sequence[Scored]) -> list[str]:
     """The names of the models, cut at their beginning: names of one network differ at the end."""
-    return [m.name if len(m.name) <= SCORE_WIDTH else f"…{m.name[1 - SCORE_WIDTH :]}" for m in models]
+    return [m.name if len(m.name) <= _SCORE_WIDTH else f"…{m.name[1 - _SCORE_WIDTH :]}" for m in models]
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
@@ -318,7 +320,7 @@ def _p_value(value: float) -> str:
 
 def to_html(evaluation: Evaluation, command: str) -> str:
     """The report as a page that needs no other file and no network."""
-    shown = shown_figures(evaluation)
+    shown = _shown_figures(evaluation)
     return render(
         "evaluation.html",
         {"data_uri": _data_uri, "p_value": _p_value},
@@ -357,7 +359,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
     return {
         "model": model,
         "thresholds": _thresholds_text(model.answers.thresholds),
-        "shares": shares.tolist() if len(shares) <= MOST_CLASSES_SHOWN else None,
+        "shares": shares.tolist() if len(shares) <= _MOST_CLASSES_SHOWN else None,
         "roc_svg": _roc_svg(model, truth),
         "reliability_svg": plots.reliability_svg(_reliability_curves(model)),
         "mistakes": kinds,

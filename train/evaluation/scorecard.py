@@ -29,6 +29,28 @@ from dermedge.train.evaluation.figures import (
 from dermedge.train.evaluation.metrics import NOT_MEASURED, Bin, Bools, Floats, Score
 from dermedge.train.evaluation.slices import slice_values
 
+__all__ = [
+    "MELANOMA",
+    "NAMED",
+    "NOT_TOLD",
+    "NO_LESION",
+    "OTHER_LESION",
+    "SPECIFICITY",
+    "Answers",
+    "Card",
+    "ClassCard",
+    "Comparison",
+    "SliceCard",
+    "Truth",
+    "compare",
+    "critical_class",
+    "figures",
+    "gain",
+    "kind_of",
+    "make_card",
+    "needs_met",
+]
+
 # The critical class where neither an option nor a model names another.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90

@@ -16,34 +16,46 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Frame = NDArray[np.uint8]
-Perturb = Callable[[Frame, float, np.random.Generator], Frame]
+__all__ = [
+    "PERTURBATIONS",
+    "Perturbation",
+    "add_hairs",
+    "add_ink",
+    "blur",
+    "compress",
+    "perturbed",
+    "rotate",
+    "scale_light",
+]
 
-HAIR_COLOUR_BGR, INK_COLOUR_BGR = (28, 32, 42), (120, 45, 70)
-HAIR_WIDTH, INK_WIDTH = 0.006, 0.02
+_Frame = NDArray[np.uint8]
+_Perturb = Callable[[_Frame, float, np.random.Generator], _Frame]
+
+_HAIR_COLOUR_BGR, _INK_COLOUR_BGR = (28, 32, 42), (120, 45, 70)
+_HAIR_WIDTH, _INK_WIDTH = 0.006, 0.02
 # OpenCV draws with coordinates of 1/16 pixel.
-FRACTION_BITS = 4
+_FRACTION_BITS = 4
 
 
-def blur(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """A Gaussian blur of a sigma of so many thousandths of the shorter side."""
     return cv2.GaussianBlur(  # type: ignore[return-value]
         frame_bgr, (0, 0), severity / 1000 * min(frame_bgr.shape[:2])
     )
 
 
-def scale_light(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def scale_light(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """So many times the light, cut off at 255."""
     return cv2.convertScaleAbs(frame_bgr, alpha=severity)  # type: ignore[return-value]
 
 
-def compress(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def compress(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """Through JPEG of this quality."""
     _, content = cv2.imencode(".jpg", frame_bgr, [cv2.IMWRITE_JPEG_QUALITY, int(severity)])
     return cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[return-value]
 
 
-def rotate(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """Turned about the centre by so many degrees; what comes in is mirrored at the edges."""
     height, width = frame_bgr.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), severity, 1)
@@ -52,32 +64,32 @@ def rotate(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame
     )
 
 
-def add_hairs(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """So many dark bent hairs across the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
-    thickness = max(1, round(HAIR_WIDTH * side))
+    thickness = max(1, round(_HAIR_WIDTH * side))
     for _ in range(int(severity)):
         ends = rng.uniform(-0.1, 1.1, (2, 2))
         bend = ends.mean(axis=0) + rng.normal(0, 0.2, 2)
-        _draw_curve(image, origin + side * np.stack([ends[0], bend, ends[1]]), HAIR_COLOUR_BGR, thickness)
+        _draw_curve(image, origin + side * np.stack([ends[0], bend, ends[1]]), _HAIR_COLOUR_BGR, thickness)
     return image
 
 
-def add_ink(frame_bgr: Frame, severity: float, rng: np.random.Generator) -> Frame:
+def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
     """So many strokes of a skin marker in a ring about the middle of the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
-    thickness = max(2, round(INK_WIDTH * side))
+    thickness = max(2, round(_INK_WIDTH * side))
     for _ in range(int(severity)):
         angles = rng.uniform(0, 2 * np.pi) + np.array([0, 0.3, 0.6])
         radii = side * rng.uniform(0.36, 0.46, 3)
         points = origin + side / 2 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        _draw_curve(image, points, INK_COLOUR_BGR, thickness)
+        _draw_curve(image, points, _INK_COLOUR_BGR, thickness)
     return image
 
 
-def _centre_square(image: Frame) -> tuple[NDArray[np.float64], int]:
+def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
     """The upper left corner (x, y) and the side of what the network sees."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -85,13 +97,13 @@ def _centre_square(image: Frame) -> tuple[NDArray[np.float64], int]:
 
 
 def _draw_curve(
-    image: Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
+    image: _Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
 ) -> None:
     """A quadratic Bézier curve through float [3, 2] control points (x, y), with soft edges."""
     t = np.linspace(0, 1, 24)[:, None]
     curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
-    fixed = np.round(curve * 2**FRACTION_BITS).astype(np.int32)
-    cv2.polylines(image, [fixed], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
+    fixed = np.round(curve * 2**_FRACTION_BITS).astype(np.int32)
+    cv2.polylines(image, [fixed], False, colour, thickness, cv2.LINE_AA, _FRACTION_BITS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class Perturbation:
         unit: a format of one of them for people.
     """
 
-    apply: Perturb
+    apply: _Perturb
     severities: tuple[float, ...]
     unit: str
 
@@ -120,7 +132,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
 }
 
 
-def perturbed(frame_bgr: Frame, name: str, step: int, seed: int) -> Frame:
+def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
     """The frame under one perturbation at its ``step``-th severity; the same for the same ``seed``."""
     kind = PERTURBATIONS[name]
     # the strokes of a stronger severity begin with those of the milder ones
