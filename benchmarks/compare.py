@@ -33,7 +33,7 @@ class ModelChange:
         ratio: after_ms / before_ms.
         low: the lowest ratio that the 95 % intervals of both medians allow.
         high: the highest.
-        verdict: FASTER or SLOWER where 1 is outside of these, SAME where it is inside, and what the runs are
+        verdict: FASTER or SLOWER where 1 is outside the interval, SAME if it is inside, and what the runs are
             marked as where one is not good.
         accuracy: balanced accuracies with their verdict, in words.
     """

@@ -265,7 +265,7 @@ def take_rounds(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> MeasuredRounds:
-    """Measures the rounds alone, without a warm-up; arguments as in `measure`."""
+    """Measures the rounds without a warm-up; arguments as in `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
     # no NumPy between the rounds: it would push the models out of the caches

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _STARTS = 3
-# After the first, memory still grows a little; after these it does not.
+# Memory still grows a little after the first prediction, and no longer after this many.
 _PREDICTIONS = 5
 _BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6

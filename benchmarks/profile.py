@@ -41,7 +41,7 @@ class OpTime:
         kind: name in the schema, such as ``CONV_2D``.
         shape: of its first output.
         macs: multiply-accumulates.
-        ms: median time of the op alone; None if it cannot run alone.
+        ms: median time of the op by itself; None if it cannot run by itself.
     """
 
     number: int
@@ -148,7 +148,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Tensor -> the op that computes it from constants alone, such as DEQUANTIZE of float16 weights."""
+    """Tensor -> the op that computes it from constants only, such as DEQUANTIZE of float16 weights."""
     return {
         int(operator.outputs[0]): number
         for number, operator in enumerate(root.subgraphs[0].operators)
@@ -170,7 +170,7 @@ def _moved(operator: Any, place: dict[int, int]) -> Any:
 
 
 def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
-    """An interpreter, or None for an op that cannot run alone, such as one that reads a variable."""
+    """An interpreter, or None for an op that cannot run by itself, such as one that reads a variable."""
     try:
         interpreter = open_interpreter(path, num_threads, runtime)
         interpreter.invoke()

@@ -183,7 +183,7 @@ def _windows(
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # keeps times alone, since a frame result holds images
+        # keeps only times, since a frame result holds images
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)

@@ -1,6 +1,6 @@
 """How dermedge was installed, and the commands that add packages to that installation.
 
-This module imports the standard library alone, so that `dermedge doctor` and error messages can use it anywhere.
+This module imports only the standard library, so that `dermedge doctor` and error messages can use it anywhere.
 """
 
 from __future__ import annotations

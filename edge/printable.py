@@ -32,5 +32,5 @@ def _escaped(character: str) -> str:
 
 
 def _escaped_in_json(character: str) -> str:
-    """Such characters are found within strings alone, where JSON may write any character by its number."""
+    """Such characters occur only within strings, where JSON may write any character by its number."""
     return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -68,7 +68,7 @@ _LIGHTER = 0.05
 _CLIPPED, _WHITE = 240, 252
 # The rim of the reticle begins at this share of its radius.
 _RIM = 0.84
-# Of a pixel of a lesion, however far from the middle.
+# The least weight of a pixel of a lesion, far from the middle.
 _LEAST_WEIGHT = 0.02
 # Motion is not measured between frames that are further apart than this.
 _MOTION_GAP_S = 0.5

@@ -50,7 +50,7 @@ class Classification:
     def is_uncertain(self) -> bool:
         """Whether the answered class cannot stand alone.
 
-        It is below the model's own threshold or the confidence asked for, or "none of these" is more probable.
+        Its probability is below the model's threshold or the asked confidence, or "none of these" is more probable.
         """
         decision = self.prediction.decision
         is_weak = decision.uncertain or self.label == UNCERTAIN

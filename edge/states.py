@@ -63,7 +63,7 @@ class State(StrEnum):
 
 
 ANSWERED = frozenset({State.ANSWER, State.UNCERTAIN, State.NONE})
-# Defects of a frame with a lesion in the right place; with the others, the device searches for one.
+# Defects of frames that show a lesion in the right place. With any other defect, the device searches for a lesion.
 OF_A_LESION = frozenset({Defect.MOVING, Defect.BLURRED, Defect.GLARE, Defect.BRIGHT})
 
 

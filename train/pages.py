@@ -14,7 +14,7 @@ from dermedge import DISCLAIMER, __version__
 __all__ = ["json_head", "now", "render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# No page may hold these; written out, they show where a label or the name of a file has them.
+# Control characters, which a page must not contain. They are written out, so that they show in labels and file names.
 _CONTROL_CODES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
 }

@@ -44,7 +44,7 @@ class LineProcess:
         self.close()
 
     def write_line(self, text: str = "") -> None:
-        """Sends a line; a program that has ended is left alone."""
+        """Sends a line; does nothing if the program has ended."""
         with suppress(BrokenPipeError):
             self._input.write(f"{text}\n")
             self._input.flush()

@@ -4,7 +4,7 @@
 
 Equally many photos of each source are sampled. Photos of the training split give the quantiles that the gate's
 thresholds are rounded from; photos of the validation split give the table of errors. An unchanged photo that is
-rejected counts as a false reject, whatever its quality; a degraded one that passes is a miss.
+rejected counts as a false reject, even if it is bad; a degraded one that passes is a miss.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
 # Motion of a steady and of an unsteady hand between two frames, as parts of the side.
 _TREMOR, _SWEEP = 0.002, 0.03
-# Part of the unchanged photos that one measure alone may reject.
+# Part of the unchanged photos that a single measure may reject.
 _REJECTED = 0.005
 _NO_LESION = ("not_a_lesion",)
 

@@ -113,7 +113,7 @@ class Acceptance:
 
     Attributes:
         photos: number of photos of the proof set.
-        network_checks: the checks of the file alone.
+        network_checks: the checks that need no float network.
         checks: the checks against the float network.
         flips: class -> number of its photos that only the float network answers correctly, and number that
             only the file does.
@@ -156,7 +156,7 @@ class Acceptance:
 
     @property
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
-        """The checks that refuse the file: the losses, the largest excess first, then those of the file alone."""
+        """The checks that refuse the file: the losses, the largest excess first, then `network_checks`."""
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)
         return (*failed, *(check for check in self.network_checks if not check.passed))

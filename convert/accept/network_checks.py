@@ -1,4 +1,4 @@
-"""Check that a file classifies at all, whatever its float network does: some networks have nothing to lose."""
+"""Check that a file classifies at all: a float network at chance level has nothing to lose."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class NetworkCheck:
 
 
 def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) -> tuple[NetworkCheck, ...]:
-    """The checks of a file alone, on float [n, K] logits by the device runtime.
+    """The checks that need no float network, on float [n, K] logits by the device runtime.
 
     Args:
         proof: the photos.

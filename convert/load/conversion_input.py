@@ -107,7 +107,7 @@ class ConversionInput:
         quantization_aware: builds the network of the quantization-aware stage; None if there is none.
         calibration: uint8 [h, w, 3] RGB images, none of them in the proof set, sampled evenly over the classes.
         proof: the photos that the file is proven on.
-        manifest: what is known about the file before it exists.
+        manifest: the entries that are known before the conversion.
         validated_by: for a network that was retrained on train and validation: the run by the same recipe that
             was trained without the validation photos. It is converted too, and its file fits temperature and
             thresholds.
@@ -163,7 +163,7 @@ def draft_manifest(
 
 
 def sigmoids_note(head: Head, outputs: int) -> str:
-    """What becomes of several independent sigmoids, in one line; empty for any other head."""
+    """A note on how several independent sigmoids are treated, in one line; empty for any other head."""
     if head is not Head.SIGMOID or outputs == 1:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Find out what the outputs of a Keras classifier hold, and compute logits and probabilities of classes from them.
+"""Find out whether the outputs of a Keras classifier are logits or probabilities, and compute both for its classes.
 
 Decisions need logits, because a uint8 probability has only 256 levels.
 """

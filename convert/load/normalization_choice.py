@@ -29,7 +29,7 @@ def choose_normalization(
 
     Args:
         file: the network.
-        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file is known to expect, else the one with
+        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file states, else the one with
             the highest balanced accuracy on labelled photos.
         pixels: uint8 [n, h, w, 3] RGB photos that are not in the proof set.
         truth: int [n], their classes.

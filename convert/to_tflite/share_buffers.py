@@ -1,4 +1,4 @@
-"""Make a .tflite smaller without changing what it computes: store equal vectors once.
+"""Make a .tflite smaller without changing its results: store equal vectors once.
 
 Per-channel quantization stores an 8-byte zero point for every channel of every weight and bias, and all of
 them are 0: a tenth of an int8 MobileNetV2. A flatbuffer may point to one vector from many places.

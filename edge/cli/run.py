@@ -167,7 +167,7 @@ def _open_views(
 
 
 def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> None:
-    """Prints what a camera delivers, and what it was asked for where that differs."""
+    """Prints the size, rate and format that a camera delivers, and the ones asked for if they differ."""
     if delivery is None:
         return
     asked = [
@@ -214,7 +214,7 @@ def _signals_end() -> Iterator[None]:
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived; no `except Exception` on the way shall take it for a failure."""
+    """SIGTERM or SIGHUP arrived. It is a BaseException, so that no `except Exception` takes it for a failure."""
 
 
 def _open(options: argparse.Namespace) -> FrameSource:
@@ -354,7 +354,7 @@ def _add_output_options(parser: OptionGroup) -> None:
 
 
 def _slowest_rate(text: str) -> float:
-    """An argparse type: frames a second, so many that limits and systemd's watchdog are met between two."""
+    """An argparse type: frames a second, at least `_SLOWEST_RATE`, so that limits and systemd's watchdog still work."""
     value = number(text)
     if not _SLOWEST_RATE <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of {_SLOWEST_RATE} or more")

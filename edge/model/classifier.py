@@ -201,7 +201,7 @@ class Classifier:
         )
 
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
-        """What is said of a prediction of this classifier, as `dermedge.edge.model.decision.headline` describes it."""
+        """The headline of a prediction of this classifier, as `dermedge.edge.model.decision.headline` describes it."""
         has_none = self._none_label in self._own_labels
         return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
 

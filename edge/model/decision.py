@@ -15,7 +15,7 @@ be absent:
   set-valued classifiers (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded
   Error Levels", 2019), class by class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
-What is said of an answer is its `Headline`, the same in every view. It names a class alone only where that class is
+The text of an answer is its `Headline`, the same in every view. It names a single class only if that class is
 the most probable of all and its probability suffices, so that it agrees with the bars beside it.
 
 All probabilities are calibrated: softmax(logits / temperature).
@@ -109,7 +109,7 @@ def decide(
 
 @dataclass(frozen=True)
 class Headline:
-    """What is said of an answer.
+    """The text of an answer.
 
     Attributes:
         title: the answered class, or, in words, that no class is clear.
@@ -132,7 +132,7 @@ def headline(
     has_none: bool,
     confidence: float = 0.0,
 ) -> Headline:
-    """What is said of a decision.
+    """The text of a decision.
 
     Args:
         probabilities: those that were decided on.

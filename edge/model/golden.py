@@ -1,6 +1,6 @@
 """The golden test: generated images and a model's answers to them, which any machine can compare with its own.
 
-The images are computed with integers alone, so that they are the same everywhere and need not be stored. The
+The images are computed with integers only: they are the same everywhere, and need not be stored. The
 answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes int8 models to the same bits on
 x86-64 and ARM; other kernels do not, and floats differ in their last digits.
 """

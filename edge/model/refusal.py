@@ -1,4 +1,4 @@
-"""Why a runtime refused a .tflite: what the file is, and what would run it."""
+"""Why a runtime refused a .tflite: the kind of the file, and the program that would run it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The layout is that of FlatBuffers' "Internals" page: a table begins with the distance to its vtable, which lists where
 each field lies; a field that is left out has its default value. The generated code of TensorFlow's schema comes with
-ai-edge-litert alone; this reader also serves tflite-runtime, and TFLite Metadata, whose schema neither brings.
+ai-edge-litert alone; this reader also serves tflite-runtime, and TFLite Metadata, whose schema neither contains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unpack files of the zip at the end of a .tflite, without trust in what the zip claims."""
+"""Unpack files of the zip at the end of a .tflite, without trusting the sizes that it claims."""
 
 from __future__ import annotations
 

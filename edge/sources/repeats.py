@@ -21,6 +21,6 @@ def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
 
 
 def is_flat(image: NDArray[np.uint8]) -> bool:
-    """Whether an image seems to have a single grey level, as a clipped sensor's has."""
+    """Whether an image seems to have a single grey level, as that of a clipped sensor does."""
     sample = image[::_SAMPLING, ::_SAMPLING]
     return bool(sample.min() == sample.max())

@@ -197,7 +197,7 @@ def diagnosis_of(name: str | None) -> str | None:
 
     Returns:
         The name that all sets share, where it is known; the normal name of a lesion of no named class or of an
-        open name such as akiec; else the name as it is, without spaces around it. None where it says unknown.
+        open name such as akiec; else the name as it is, without spaces around it. None if it says unknown.
     """
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:

@@ -62,7 +62,7 @@ BLUR_SIGMA = 2.0
 CONTRAST_FLOOR = 2.0
 # Pixels that both photos show, at the least.
 MIN_SHARED = 150
-# Pixels at the edge of what both show that are not compared.
+# Width in pixels of the border of the shared area, which is not compared.
 EDGE = 2
 # The ratio of an affine map's two scales from which on a photo counts as squashed.
 SQUASHED = 1.15

@@ -39,7 +39,7 @@ DIMENSIONS = 128
 CONTRAST_THRESHOLD = 0.007
 # Pixels of the longer side of the small image.
 SMALL_SIDE = 96
-# A descriptor's square roots, 0 to 1, are kept as uint8 of this many steps.
+# The square roots of a descriptor, 0 to 1, are stored as uint8 with this many steps.
 ROOT_STEPS = 255
 # Share of the photo's brightness: a darker part that touches the border is the rim of a dermatoscope.
 RIM_DARKNESS = 0.15

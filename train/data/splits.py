@@ -59,7 +59,7 @@ def split_by_group(
 def _kept_splits(
     photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
-    """Group -> its split, where ``earlier`` knows the path, bytes, id, lesion or person of one of its photos."""
+    """Group -> its split, for groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
     known: dict[str, str] = {}
     for photo in earlier:
         for key in _identities(photo):

@@ -1,4 +1,4 @@
-"""The tables of publishers, each known by its columns, whatever its file is called.
+"""The tables of publishers. Each is recognized by its columns; the name of its file does not matter.
 
 The names of the columns are those of the files that the publishers hand out:
 - HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the

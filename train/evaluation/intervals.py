@@ -3,7 +3,7 @@
 Resampling cannot do this: where all of 6 photos are right, every resample is right too, and the interval
 collapses to [1, 1]. The intervals here come from formulas that keep their width there.
 
-Photos of one lesion are taken for fully alike. N photos in lesions of m_1, m_2, ... photos then tell as much as
+Photos of one lesion are treated as identical. N photos in lesions of m_1, m_2, ... photos then count as much as
 
     n = (m_1 + m_2 + ...)^2 / (m_1^2 + m_2^2 + ...)
 

@@ -58,7 +58,7 @@ NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no le
 
 
 def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None) -> str:
-    """Whether a photo shows a class of the model, another lesion, no lesion, or something nobody told."""
+    """Whether a photo shows a class of the model, another lesion, no lesion, or an unknown object."""
     if labels[photo.label_index] != none_label:
         return NAMED
     if photo.entry.diagnosis in (NONE_OF_THESE, none_label):

@@ -23,7 +23,7 @@ Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class TrainingBatches:
-    """The batches of one epoch; equal seeds and epochs give equal batches, in whatever order they are taken.
+    """The batches of one epoch; equal seeds and epochs give equal batches, in any order.
 
     Args:
         pixels: uint8 [n, s, s, 3] RGB.

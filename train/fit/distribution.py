@@ -1,7 +1,7 @@
 """Training on several devices or machines by TensorFlow's strategies, with the result of a single device.
 
 The replicas share every batch and every dropout mask equally. There are two exceptions: batch norms that are trained
-use the statistics of their replica's share alone, and so do the activation ranges of the int8 stage.
+use only the statistics of their replica's share, and so do the activation ranges of the int8 stage.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Makes the replicas drop what a single process would; call it in the strategy's scope before training."""
+    """Makes dropout the same as in a single process; call it in the strategy's scope before training."""
     for layer in _dropout_layers(model):
         layer._random_generator._generator = _SharedGenerator(layer._random_generator._generator)
 

@@ -107,7 +107,7 @@ class Recipe:
         stratum_power: the same for the strata of a class; a stratum is one diagnosis of one source.
         lesion_power: the same for the lesions of a stratum: 1 samples all photos equally often, 0 all lesions.
         classes_first: share the samples out among the classes and then among their strata; without it, among
-            all strata by ``stratum_power`` alone.
+            all strata only by ``stratum_power``.
         logit_adjustment: add the logarithm of each class's share of the samples to its logit in the loss.
         label_smoothing: part of each target that is spread evenly over all classes.
         mixup: parameter a of the distribution Beta(a, a) of the part that images are blended by; 0 for no

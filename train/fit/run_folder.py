@@ -34,7 +34,7 @@ IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what a run learns.
+    """All settings on which the result of a run depends.
 
     Attributes:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.

@@ -16,7 +16,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     Step s of the warm-up of w steps has peak (s + 1) / w. Step s after it, of n in all, has
     peak (1 + cos(pi (s - w) / (n - w))) / 2: Loshchilov and Hutter, "SGDR", 2017, without restarts. The rate
-    depends on the optimizer's step count alone, so that a resumed run goes on where it was.
+    depends only on the optimizer's step count, so that a resumed run goes on where it was.
 
     Args:
         peak: the highest learning rate.

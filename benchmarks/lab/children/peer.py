@@ -2,7 +2,7 @@
 
     python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
-It imports NumPy, OpenCV and the peer alone. For each line on standard input it shows the peer all frames, and prints
+It imports only NumPy, OpenCV and the peer. For each line on standard input it shows the peer all frames, and prints
 the times and the answers.
 """
 
