@@ -6,8 +6,9 @@ import os
 import signal
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import dermedge  # noqa: F401 - sets OpenCV's limit of pixels, which OpenCV reads when it is imported
 
@@ -143,3 +144,128 @@ def refitted_run(made_once: MadeOnce, trained_run: Path) -> Path:
         assert cli.main(["train", "--refit", str(trained_run), "--output", str(run)]) == 0
 
     return made_once("refitted_run", refit)
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., bytes]:
+    """A function that makes a tiny .tflite: the mean of each channel, and an operator on these means.
+
+    Its keywords: ``shape`` and ``signature`` of the input, its ``dtype`` in lower case, ``quantization`` (scale, zero
+    point) of the input, ``head``: the name of the last operator or None, ``normalization`` (means, deviations) for
+    TFLite Metadata, and ``custom``: the name of a custom operator to put in place of the last one.
+    """
+    pytest.importorskip("ai_edge_litert.schema_py_generated")
+    return _network
+
+
+def _network(
+    shape: Sequence[int] = (1, 8, 8, 3),
+    signature: Sequence[int] | None = None,
+    dtype: str = "float32",
+    quantization: tuple[float, int] | None = None,
+    head: str | None = "SOFTMAX",
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+    custom: str | None = None,
+) -> bytes:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    kind = getattr(schema.TensorType, dtype.upper())
+    channels_first = shape[1] in (1, 3) and shape[3] not in (1, 3)
+    means = (shape[0], shape[1] if channels_first else shape[3])
+    axes = np.array((2, 3) if channels_first else (1, 2), np.int32)
+    of_probabilities = (1 / 256, -128 if dtype == "int8" else 0) if quantization else None
+    root = schema.ModelT()
+    root.version, root.operatorCodes, root.metadata = 3, [], []
+    root.buffers = [schema.BufferT(), schema.BufferT()]
+    root.buffers[1].data = axes.view(np.uint8)
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor("image", shape, kind, quantization, signature),
+        _tensor("axes", (2,), schema.TensorType.INT32, None),
+        _tensor("means", means, kind, quantization),
+    ]
+    graph.tensors[1].buffer = 1
+    mean = _operator(root, "MEAN", [0, 1], [2])
+    mean.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+    mean.builtinOptions = schema.ReducerOptionsT()
+    graph.operators = [mean]
+    last = custom or head
+    if last:
+        graph.tensors.append(_tensor("answer", means, kind, of_probabilities))
+        graph.operators.append(_operator(root, last, [2], [3]))
+        if last == "SOFTMAX":
+            graph.operators[1].builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
+            graph.operators[1].builtinOptions = schema.SoftmaxOptionsT()
+            graph.operators[1].builtinOptions.beta = 1.0
+    graph.inputs, graph.outputs = [0], [len(graph.tensors) - 1]
+    root.subgraphs = [graph]
+    if normalization:
+        _add_normalization(root, *normalization)
+    builder = flatbuffers.Builder(0)
+    builder.Finish(root.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _tensor(
+    name: str,
+    shape: Sequence[int],
+    kind: int,
+    quantization: tuple[float, int] | None,
+    signature: Sequence[int] | None = None,
+) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type = name, list(shape), kind
+    tensor.shapeSignature = list(signature) if signature else None
+    if quantization:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [quantization[0]], [quantization[1]]
+    return tensor
+
+
+def _operator(root: Any, name: str, inputs: list[int], outputs: list[int]) -> Any:
+    """An operator of this name, builtin if TFLite has one, whose code is added to the model."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(
+        schema.BuiltinOperator, name, schema.BuiltinOperator.CUSTOM
+    )
+    if code.builtinCode == schema.BuiltinOperator.CUSTOM:
+        code.customCode = name
+    root.operatorCodes.append(code)
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = len(root.operatorCodes) - 1, inputs, outputs
+    return operator
+
+
+def _add_normalization(root: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Adds TFLite Metadata with NormalizationOptions of the first input, by its slots in metadata_schema.fbs."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = flatbuffers.Builder(0)
+
+    def table(offsets: dict[int, int], numbers: dict[int, int] | None = None) -> int:
+        builder.StartObject(9)
+        for slot, offset in offsets.items():
+            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        for slot, number in (numbers or {}).items():
+            builder.PrependUint8Slot(slot, number, 0)
+        return int(builder.EndObject())
+
+    def only(offset: int) -> int:
+        builder.StartVector(4, 1, 4)
+        builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+
+    values = [builder.CreateNumpyVector(np.array(one, np.float32)) for one in (mean, std)]
+    unit = table({1: table(dict(enumerate(values)))}, {0: 1})
+    builder.Finish(table({3: only(table({2: only(table({4: only(unit)}))}))}), b"M001")
+    root.buffers.append(schema.BufferT())
+    root.buffers[-1].data = np.frombuffer(bytes(builder.Output()), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = "TFLITE_METADATA", len(root.buffers) - 1
+    root.metadata.append(entry)

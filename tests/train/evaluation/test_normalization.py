@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dermedge import cli
 from dermedge.edge.errors import DataError
 from dermedge.edge.model.decision import softmax
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
@@ -94,3 +95,23 @@ def test_among_equals_the_surest_is_chosen(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(COLOURS, "red", (200, 60, 60))
     # the labels are now those of a network that takes red first, whatever the scale of its pixels
     assert find(partial(photos, tmp_path))[0] == "pixels"
+
+
+def test_evaluate_tries_a_foreign_file_and_scores_it_with_what_it_found(
+    make_network: Callable[..., bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "foreign.tflite").write_bytes(make_network())
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    rng = np.random.default_rng(0)
+    for label, colour in COLOURS.items():
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            # no two photos are duplicates of one another
+            image = np.array(colour, np.uint8) ^ rng.integers(0, 32, (16, 16, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / label / f"{number}.png"), image)
+    options = ["--labels", tmp_path / "labels.txt", "--data", tmp_path / "photos", "--normalization", "auto"]
+    assert cli.main(["evaluate", str(tmp_path / "foreign.tflite"), *map(str, options)]) == 0
+    shown = capsys.readouterr().out
+    assert "chosen: --normalization caffe" in shown
+    [accuracy] = [line for line in shown.splitlines() if line.startswith("accuracy ")]
+    assert accuracy.split()[1] == "1.000"
