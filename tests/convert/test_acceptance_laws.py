@@ -1,0 +1,139 @@
+"""The borders of the acceptance, and what each check compares, by photos made up for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dermedge.convert.accept.acceptance import Acceptance, AcceptanceCheck, accept
+from dermedge.convert.accept.parity import compare
+from dermedge.convert.load.conversion_input import ProofSet
+from dermedge.train.evaluation.metrics import Score
+
+Logits = NDArray[np.float64]
+ONE_POINT = 0.01
+
+
+def proof_of(reference: Logits, truth: NDArray[np.int64], critical: str | None = "b") -> ProofSet:
+    pixels = np.zeros((len(truth), 1, 1, 3), np.uint8)
+    groups = [str(index) for index in range(len(truth))]
+    return ProofSet(pixels, truth, groups, ("a", "b"), None, reference, critical)
+
+
+def check_of(acceptance: Acceptance, name: str) -> AcceptanceCheck:
+    [found] = [check for check in acceptance.checks if check.name.startswith(name)]
+    return found
+
+
+def two_classes(margins: Logits) -> Logits:
+    """Logits whose first class leads by these margins."""
+    return np.stack([margins, np.zeros_like(margins)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "status"),
+    [
+        (0.01, 0.005, "passed"),
+        (0.0101, 0.005, "refused"),
+        (0.0101, 0.0, "cannot tell"),
+        (0.5, -0.001, "cannot tell"),
+        (-0.2, -0.3, "passed"),
+        (math.nan, math.nan, "not measured"),
+    ],
+)
+def test_a_loss_is_refused_above_the_limit_where_its_interval_is_above_0(
+    value: float, low: float, status: str
+) -> None:
+    check = AcceptanceCheck("recall", 0.9, 0.8, Score(value, low, value + 0.1), ONE_POINT, 0.1)
+    assert check.status == status
+    assert check.passed is (status != "refused")
+
+
+def test_the_largest_excess_is_named_first() -> None:
+    def lost(name: str, value: float, limit: float) -> AcceptanceCheck:
+        return AcceptanceCheck(name, 1.0, 1 - value, Score(value, 0.01, 1.0), limit, 0.1)
+
+    checks = (lost("balanced accuracy", 0.05, 0.01), lost("small", 0.6, 0.5), lost("large", 0.4, 0.01))
+    assert [check.name for check in Acceptance(10, (), checks, {}).failed] == [
+        "large",
+        "small",
+        "balanced accuracy",
+    ]
+
+
+def test_an_answer_is_sure_with_a_lead_of_a_quarter() -> None:
+    truth = np.repeat([0, 1], 100)
+    # photos of class a lead by 0.24 or 0.26, those of b by 0.9; all are right
+    for lead, among in ((0.24, 100), (0.26, 200)):
+        margin = math.log((1 + lead) / (1 - lead))
+        margins = np.where(truth == 0, margin, -math.log(19))
+        device = margins.copy()
+        device[100:110] = 1.0
+        found = check_of(
+            accept(proof_of(two_classes(margins), truth), two_classes(device), ONE_POINT), "sure"
+        )
+        assert found.drop.value == pytest.approx(10 / among), lead
+
+
+def test_a_probability_may_change_by_a_half() -> None:
+    truth = np.repeat([0, 1], 50)
+    margins = np.where(truth == 0, math.log(4), -math.log(4))
+    for probability, passes in ((0.31, True), (0.29, False)):
+        device = margins.copy()
+        device[0] = math.log(probability / (1 - probability))
+        found = check_of(
+            accept(proof_of(two_classes(margins), truth), two_classes(device), ONE_POINT), "largest change"
+        )
+        assert found.device == pytest.approx(0.8 - probability, abs=1e-3)
+        assert (found.status == "passed") is passes
+
+
+def test_calibration_is_compared_at_the_temperature_of_each() -> None:
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 2, 400)
+    truth = (rng.random(400) > 1 / (1 + np.exp(-margins))).astype(np.int64)
+    twice = accept(proof_of(two_classes(margins), truth), two_classes(2 * margins), ONE_POINT)
+    assert check_of(twice, "calibration error").drop.value == pytest.approx(0, abs=2e-3)
+    # at one temperature it changes probabilities
+    assert check_of(twice, "largest change").device > 0.1
+
+
+def test_the_sensitivity_is_at_a_specificity_of_90_percent_for_the_critical_class() -> None:
+    truth = np.repeat([0, 1], [20, 10])
+    reference = np.where(truth == 0, 2.0, -2.0)
+    device = reference.copy()
+    # two of 20 others may be taken for b; the third costs what lies below it
+    device[:3] = -1.0
+    device[20:25] = -0.5
+    proof = proof_of(two_classes(reference), truth)
+    found = check_of(accept(proof, two_classes(device), ONE_POINT), "sensitivity for b at 90 % specificity")
+    assert (found.reference, found.device) == (1.0, 0.5)
+    others = accept(proof_of(two_classes(reference), truth, None), two_classes(device), ONE_POINT)
+    assert not [check for check in others.checks if check.name.startswith("sensitivity")]
+
+
+def test_flips_are_lost_and_won_by_class() -> None:
+    truth = np.array([0, 0, 0, 1, 1])
+    reference = two_classes(np.array([1.0, 1, -1, -1, 1]))
+    device = two_classes(np.array([1.0, -1, 1, -1, -1]))
+    assert accept(proof_of(reference, truth), device, ONE_POINT).flips == {"a": (1, 1), "b": (0, 1)}
+
+
+def test_parity_is_worked_out_by_hand_and_knows_no_constant() -> None:
+    reference = np.array([[3.0, 1.0], [0.0, 4.0], [1.0, 0.0]])
+    # the second row has a constant more; the third turns over
+    device = np.array([[3.0, 2.0], [7.0, 11.0], [0.0, 2.0]])
+    found = compare(reference, device)
+    assert (found.photos, found.agreement) == (3, pytest.approx(2 / 3))
+    # centred, the rows differ by 0.5, 0 and 1.5
+    assert found.max_logit_difference == pytest.approx(1.5)
+    assert found.mean_logit_difference == pytest.approx((0.5 + 0 + 1.5) / 3)
+    assert found.to_json() == {
+        "pictures": 3,
+        "agreement": 0.66667,
+        "max_logit_difference": 1.5,
+        "mean_logit_difference": 0.66667,
+    }
