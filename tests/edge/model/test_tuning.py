@@ -10,7 +10,7 @@ import pytest
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model import tuning
 from dermedge.edge.model.runtime import installed_runtimes
-from dermedge.edge.model.tuning import Choice, cache_folder, measure, tuned
+from dermedge.edge.model.tuning import Choice, cache_folder, measure, tuned, tuned_threads
 
 
 @pytest.fixture
@@ -94,3 +94,17 @@ def test_the_real_model_is_measured_in_a_moment(cache: Path, model_path: Path) -
 def test_a_missing_model_is_named(cache: Path) -> None:
     with pytest.raises(ModelError, match="no model file 'nowhere"):
         tuned(Path("nowhere.tflite"))
+
+
+def test_a_number_of_threads_is_kept_and_auto_is_tuned_for_the_first_runtime(
+    cache: Path, times: dict[int, float], model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[list[str]] = []
+    real = tuning.measure
+    monkeypatch.setattr(
+        tuning, "measure", lambda model, runtimes: (measured.append(runtimes), real(model, runtimes))[1]
+    )
+    assert tuned_threads(model_path, 3) == 3
+    assert not measured
+    assert tuned_threads(model_path, "auto") == 2
+    assert measured == [installed_runtimes()[:1]]
