@@ -74,10 +74,12 @@ def setup(app: Any) -> dict[str, bool]:
 
     class CommandReference(SphinxDirective):
         def run(self) -> list[Any]:
+            self.env.note_reread()  # the code may have changed, and the page has not
             return self.parse_text_to_nodes(_commands_markdown(), allow_section_headings=True)
 
     class MessageReference(SphinxDirective):
         def run(self) -> list[Any]:
+            self.env.note_reread()
             return self.parse_text_to_nodes(_messages_markdown(), allow_section_headings=True)
 
     app.add_directive("command-reference", CommandReference)
