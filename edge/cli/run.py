@@ -178,7 +178,8 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
     ]
     refused = ", ".join(f"{name} {value}" for value, got, name in asked if value is not None and value != got)
     print(
-        f"'{options.source}' delivers {delivery}{refused and f'; not as asked: {refused}'}", file=sys.stderr
+        f"'{printable(options.source)}' delivers {delivery}{refused and f'; not as asked: {refused}'}",
+        file=sys.stderr,
     )
 
 
