@@ -1,7 +1,7 @@
 """What changes over a long run: rejected frames, answers and probabilities of the latest hour against the first one.
 
-A camera that slips out of focus, a lamp that ages and lesions of another kind than at the start all show here. The
-figures are those of whole minutes, and take the memory of an hour's minutes, however long the run is.
+A camera that slips out of focus, a lamp that ages and lesions of another kind than at the start all show here. Frames
+are counted by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the run.
 """
 
 from __future__ import annotations
