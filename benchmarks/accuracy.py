@@ -36,7 +36,7 @@ class Accuracy:
             photos; None without melanomas.
         recall: class -> part of its photos that are predicted as this class; None without photos.
         photos: number of photos that were scored.
-        lesions: how many groups they form; photos of one lesion are drawn together.
+        lesions: number of their groups; the bootstrap samples photos of one lesion together.
     """
 
     accuracy: Score

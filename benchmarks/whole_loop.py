@@ -71,7 +71,7 @@ class LoopTimes:
 
 
 class EndlessSource(FrameSource):
-    """A source that starts over when it ends, so that a few photos last for the whole measurement.
+    """A source that starts again at its end, so that a few photos last for the whole measurement.
 
     Raises:
         SourceError: from `read`, if the source delivers nothing at all.

@@ -61,8 +61,8 @@ class Limits:
     """How long tests may take.
 
     Attributes:
-        mutant_s: seconds of all tests of a mutant; three times what they take without it if that is longer.
-        test_file_s: seconds of one test file without a mutant; slower ones are left out where there are others.
+        mutant_s: seconds of all tests of a mutant; three times the time without a mutant if that is longer.
+        test_file_s: seconds of one test file without a mutant; slower ones are left out if there are others.
     """
 
     mutant_s: float = 120.0
@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the tests said of one mutant.
+    """The result of the tests of one mutant.
 
     Attributes:
         path: of the file, below the root of the tree.

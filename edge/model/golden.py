@@ -55,8 +55,8 @@ class ChangedOutput:
 
     Attributes:
         output: ``probabilities`` or ``evidence``.
-        images: for how many of the images it differs.
-        by: the greatest difference, in levels if the output is quantized, else in its own values.
+        images: the number of images for which it differs.
+        by: the greatest difference, in levels if the output is quantized, else in the units of the output.
         is_quantized: whether the output is quantized.
     """
 

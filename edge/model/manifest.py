@@ -55,7 +55,7 @@ _TYPES: dict[str, Any] = {
 }
 # A fixed stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# The header of a file in a zip that `attach` wrote, which stays where the zip's end is lost.
+# The header of the manifest in the zip that `attach` wrote; it is still there if the end of the zip is cut off.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 _BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
 
@@ -245,7 +245,7 @@ def read_manifest(path: Path | str) -> Manifest | None:
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (KeyError, *ZIP_ERRORS) as error:
-        # without its manifest a file would answer without thresholds, by the numbers of its classes
+        # without its manifest, a file would answer without thresholds, with numbers in place of labels
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error

@@ -1,4 +1,4 @@
-"""The inputs and outputs of a .tflite as a program needs them to feed and read it."""
+"""The inputs and outputs of a .tflite, with what a program needs to feed and read them."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def audit(options: argparse.Namespace, command: str) -> int:
 
 
 def catalogue(options: argparse.Namespace) -> int:
-    """Writes the table and what it is, and prints the counts."""
+    """Writes the table and its digest, and prints the counts."""
     if options.output.suffix != ".csv":
         raise OptionError(f"--output is '{options.output}'; its name must end in .csv")
     check_file(options.output)

@@ -197,7 +197,7 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 
 
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
-    """The person's folder wherever it stands, else the first folder below the class; empty without either."""
+    """The folder of a person at any level, else the first folder below the class; empty if there is neither."""
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:
             return f"{root.name}/{name}"

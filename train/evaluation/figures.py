@@ -145,12 +145,12 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         ),
         Figure(
             "calibration_error_balanced",
-            "calibration error, classes weighted alike",
+            "calibration error, classes weighted equally",
             "The same where the photos of each class weigh 1 together.",
         ),
         Figure(
             "calibration_error_balanced_before",
-            "calibration error, classes weighted alike, at temperature 1",
+            "calibration error, classes weighted equally, at temperature 1",
             "The same before the temperature.",
             TEMPERATURE,
         ),
