@@ -9,7 +9,7 @@ from pathlib import Path
 from dermedge.edge.cli.arguments import number, positive_int
 from dermedge.edge.errors import OptionError
 
-__all__ = ["check_different", "seconds", "thread_counts"]
+__all__ = ["check_different", "names_with_commas", "seconds", "thread_counts"]
 
 
 def seconds(text: str) -> float:
@@ -18,6 +18,11 @@ def seconds(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
+
+
+def names_with_commas(text: str) -> tuple[str, ...]:
+    """An argparse type: names separated by commas, each kept once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def thread_counts(text: str) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dermedge.benchmarks import compare, soak
-from dermedge.benchmarks.arguments import seconds, thread_counts
+from dermedge.benchmarks import compare, estimate, soak
+from dermedge.benchmarks.arguments import names_with_commas, seconds, thread_counts
 from dermedge.benchmarks.frames import GENERATED, frames_of_source
 from dermedge.benchmarks.latency import RunLength
 from dermedge.benchmarks.plot import check_plot, save_plot
@@ -46,6 +46,7 @@ _EXAMPLES = (
     "dermedge benchmark --source photos/ --output results/",
     "dermedge benchmark a.tflite b.tflite --data catalogue.csv --split val",
     "dermedge benchmark compare before.json after.json",
+    "dermedge benchmark --estimate pi4,pi5",
 )
 
 
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
     arguments = _parse(given)
+    if arguments.estimate:
+        return _estimate(arguments)
     _check_before_running(arguments)
     command = shlex.join(["dermedge", "benchmark", *given])
     if arguments.soak:
@@ -104,6 +107,17 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_plot(arguments.plot)
         check_writable(arguments.plot.parent)
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    """Prints estimates, which are never beside measurements; returns the exit status."""
+    for option in ("data", "source", "soak", "profile", "tta", "output", "plot"):
+        if getattr(arguments, option):
+            raise OptionError(f"--estimate measures nothing; leave out --{option}")
+    models = getattr(arguments, "models", tuple(SHIPPED.values()))
+    found = estimate.estimate(models, arguments.estimate)
+    print(estimate.to_json(found) if arguments.json else estimate.to_text(found))
+    return 0
 
 
 def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
@@ -210,6 +224,13 @@ def _add_results(parser: OptionGroup) -> None:
         metavar="MINUTES",
         help="run the whole loop on --source for this many minutes, and test latency, frame rate, memory and "
         "temperature for drift",
+    )
+    parser.add_argument(
+        "--estimate",
+        type=names_with_commas,
+        metavar="BOARDS",
+        help="estimate the latency on boards that are not at hand, from published latencies of other networks, and "
+        "measure nothing; known are pi4, pi5 and pixel4, separated by commas",
     )
     parser.add_argument(
         "--output",

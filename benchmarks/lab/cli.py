@@ -16,6 +16,7 @@ __all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"
 COMMAND = "python -m dermedge.benchmarks.lab"
 # name -> what it is for. Each is a module of this folder with `main(argv) -> int`.
 EXPERIMENTS = {
+    "anchors": "count the instructions of networks of published latency, for `dermedge benchmark --estimate`",
     "calibration": "compare choices of calibration photos and ranges for int8 conversion",
     "card": "write the tables of the model card from the evaluation on the test split",
     "converting": "time int8 conversion beside a bare TFLiteConverter script",
@@ -31,6 +32,7 @@ EXPERIMENTS = {
     "recipe": "train with one part of the recipe changed at a time, and compare",
     "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
+    "training-speed": "measure the photos a second of training beside the bare step of the same network",
 }
 
 
@@ -58,14 +60,14 @@ def command_line(name: str, argv: Sequence[str]) -> str:
 
 
 def _list_experiments() -> int:
-    lines = (f"  {name:<12}  {purpose}" for name, purpose in EXPERIMENTS.items())
+    lines = (f"  {name:<14}  {purpose}" for name, purpose in EXPERIMENTS.items())
     usage = f"usage: {COMMAND} NAME [options]      ({COMMAND} NAME --help lists the options)"
     print("\n".join([usage, "", *lines]))
     return 0
 
 
 def _module_main(name: str) -> Callable[[Sequence[str]], int]:
-    main_of: Callable[[Sequence[str]], int] = import_module(f"dermedge.benchmarks.lab.{name}").main
+    main_of: Callable[[Sequence[str]], int] = import_module(f"{__package__}.{name.replace('-', '_')}").main
     return main_of
 
 

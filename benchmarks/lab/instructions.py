@@ -34,11 +34,14 @@ from dermedge.edge.text_table import TextTable, csv_of
 
 __all__ = [
     "BOARD",
+    "CPUS",
     "CountedModel",
     "InstructionCount",
     "build_plugin",
     "count",
+    "counted_marks",
     "main",
+    "make_board",
     "parts",
     "to_csv",
     "to_table",
@@ -46,11 +49,12 @@ __all__ = [
 
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
-_CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
+CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 # Runs in a process, and processes per model.
 _RUNS = 2
 _PROCESSES = 2
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900
+_CHILD = "dermedge.benchmarks.lab.children.counted_inference"
 _MILLION = 1e6
 _MARK = re.compile(r"^executed (\d+)$", re.MULTILINE)
 _FLOAT32 = "float32, untrained"
@@ -94,11 +98,11 @@ class InstructionCount:
 def main(argv: Sequence[str]) -> int:
     """Counts, prints and writes the results; returns the exit status."""
     options = _parse(argv)
-    _make_board()
+    make_board()
     with TemporaryDirectory() as made:
         plugin = build_plugin(Path(made))
         models = _given(options.models) if options.models else _shipped(Path(made))
-        counts = [count(model, cpu, plugin, show_status) for model in models for cpu in _CPUS]
+        counts = [count(model, cpu, plugin, show_status) for model in models for cpu in CPUS]
     clear_status()
     table, notes = to_table(counts), _circumstances(counts)
     print("\n".join([table.to_text(), "", *notes]))
@@ -114,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _make_board() -> None:
+def make_board() -> None:
     """Makes the emulated Python if it is missing or older than its lock.
 
     Raises:
@@ -179,7 +183,8 @@ def count(
     runs: list[tuple[int, int, int]] = []
     for number in range(_PROCESSES):
         say(f"{model.name}, {model.form}, on {cpu}: process {number + 1} of {_PROCESSES}")
-        runs += parts(_marks(model.path, cpu, plugin))
+        arguments = [str(model.path.resolve()), str(_RUNS)]
+        runs += parts(counted_marks(_CHILD, arguments, 2 + MARKS_A_RUN * _RUNS, cpu, plugin))
     preprocess, invoke, predict = (tuple(part) for part in zip(*runs, strict=True))
     return InstructionCount(
         model=model.name,
@@ -232,7 +237,7 @@ def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [
-        f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in _CPUS.items())}; "
+        f"{version}, {', '.join(f'{cpu} as in a {board}' for cpu, board in CPUS.items())}; "
         f"ai-edge-litert {runtime[1] if runtime else 'of locks/device.txt'}; {datetime.now(UTC):%Y-%m-%d}",
         "instructions, not milliseconds of a Raspberry Pi: those are not measured",
     ]
@@ -244,27 +249,31 @@ def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
     return [*lines, DISCLAIMER]
 
 
-def _marks(model: Path, cpu: str, plugin: Path) -> list[int]:
-    """The counts at the marks of one process."""
+def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str, plugin: Path) -> list[int]:
+    """The counts at the marks of one process under emulation.
+
+    Args:
+        child: module of `dermedge.benchmarks.lab.children`.
+        arguments: its command line, a model first.
+        expected: how many marks it makes.
+        cpu: name in QEMU.
+        plugin: from `build_plugin`.
+
+    Raises:
+        ToolError: it fails, or makes another number of marks.
+    """
     environment = {
         "QEMU_CPU": cpu,
         "QEMU_PLUGIN": str(plugin),
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(ROOT),
     }
-    command = [
-        str(BOARD / "python"),
-        "-m",
-        "dermedge.benchmarks.lab.children.counted_inference",
-        str(model.resolve()),
-        str(_RUNS),
-    ]
-    done = run_program(
-        command, f"'{model}' under emulation of {cpu}", environment=environment, timeout_s=_TIMEOUT_S
-    )
+    name = f"'{arguments[0]}' under emulation of {cpu}"
+    command = [str(BOARD / "python"), "-m", child, *arguments]
+    done = run_program(command, name, environment=environment, timeout_s=_TIMEOUT_S)
     marks = [int(found) for found in _MARK.findall(done.stderr)]
-    if len(marks) != 2 + MARKS_A_RUN * _RUNS:
-        raise ToolError(f"'{model}' under emulation of {cpu}: {last_words(done.stderr, done.returncode)}")
+    if len(marks) != expected:
+        raise ToolError(f"{name}: {last_words(done.stderr, done.returncode)}")
     return marks
 
 

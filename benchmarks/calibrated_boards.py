@@ -1,0 +1,188 @@
+"""Fits the latencies of a board from what was published of other networks on it.
+
+A latency is taken as a sum of two parts: one in proportion to the instructions of the network, which an emulator
+counts, and one in proportion to the bytes that it moves, since large layers wait for memory. The two factors are
+fitted to published latencies, the anchors. Leave-one-out tells how far such a fit is off: each anchor is estimated
+from the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from dermedge.edge.errors import OptionError
+
+__all__ = [
+    "ESTIMATES",
+    "MAX_MEDIAN_ERROR",
+    "Anchor",
+    "Board",
+    "Cost",
+    "Factors",
+    "fit",
+    "leave_one_out",
+    "read_boards",
+    "stored_instructions",
+]
+
+# What `python -m dermedge.benchmarks.lab estimate` writes: the anchors, and the counts of the shipped models.
+ESTIMATES = Path(__file__).with_name("estimates.json")
+# A board whose median error by leave-one-out is above this is not estimated.
+MAX_MEDIAN_ERROR = 0.25
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference takes.
+
+    Attributes:
+        instructions: executed on one thread.
+        bytes: read and written, as `dermedge.benchmarks.traffic.bytes_moved` counts them.
+    """
+
+    instructions: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published latency of a network on a board.
+
+    Attributes:
+        network: its name.
+        form: ``int8`` or ``float32``.
+        ms: the latency.
+        cost: of the same network, counted here.
+        runtime: that was measured.
+        published: when, as the source says.
+        source: address of the page.
+    """
+
+    network: str
+    form: str
+    ms: float
+    cost: Cost
+    runtime: str
+    published: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Milliseconds for each instruction and for each byte; neither is negative."""
+
+    per_instruction: float
+    per_byte: float
+
+    def ms(self, cost: Cost) -> float:
+        """The latency of a network."""
+        return self.per_instruction * cost.instructions + self.per_byte * cost.bytes
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board whose latencies can be estimated.
+
+    Attributes:
+        key: what ``--estimate`` calls it.
+        name: for people.
+        cpu: processor as QEMU names it.
+        threads: of all anchors, and so of the estimates.
+        anchors: published latencies.
+    """
+
+    key: str
+    name: str
+    cpu: str
+    threads: int
+    anchors: tuple[Anchor, ...]
+
+    def factors(self) -> Factors:
+        """The fit to all anchors."""
+        return fit(self.anchors)
+
+    def errors(self) -> tuple[float, ...]:
+        """The relative error of each anchor by leave-one-out, as `leave_one_out`."""
+        return leave_one_out(self.anchors)
+
+    def median_error(self) -> float:
+        """The median of the absolute errors."""
+        return median(abs(error) for error in self.errors())
+
+
+def fit(anchors: Sequence[Anchor]) -> Factors:
+    """The factors with the least sum of squared relative errors, among those that are not negative.
+
+    Args:
+        anchors: two or more.
+    """
+    # one row per anchor, divided by its latency: the product with the factors should be 1
+    rows = np.array([(one.cost.instructions / one.ms, one.cost.bytes / one.ms) for one in anchors])
+    both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
+    if (both >= 0).all():
+        return Factors(*both.tolist())
+    # the least sum lies on the border: with one factor, it is at sum(x) / sum(x²)
+    alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
+    choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
+    best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))
+    return Factors(*best.tolist())
+
+
+def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
+    """For each anchor, (estimate - published) / published, where the others alone were fitted.
+
+    Args:
+        anchors: three or more.
+    """
+    others = ([*anchors[:at], *anchors[at + 1 :]] for at in range(len(anchors)))
+    return tuple(fit(left).ms(one.cost) / one.ms - 1 for one, left in zip(anchors, others, strict=True))
+
+
+def read_boards(keys: Sequence[str] = (), content: Mapping[str, Any] | None = None) -> tuple[Board, ...]:
+    """The boards of these keys; all without any.
+
+    Args:
+        content: of `ESTIMATES`, where it is not read from there.
+
+    Raises:
+        OptionError: an unknown key.
+    """
+    described = (content or _content())["boards"]
+    for key in keys:
+        if key not in described:
+            raise OptionError(f"unknown board '{key}'. Known: {', '.join(described)}")
+    return tuple(_board(key, described[key]) for key in keys or described)
+
+
+def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None = None) -> int | None:
+    """The instructions of a shipped model, if this is one.
+
+    Args:
+        digest: SHA-256 of the file in hexadecimal.
+        cpu: as QEMU names it.
+        content: as in `read_boards`.
+    """
+    counts = (content or _content())["shipped"]
+    found: dict[str, int] = next((one["instructions"] for one in counts if one["sha256"] == digest), {})
+    return found.get(cpu)
+
+
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(ESTIMATES.read_text(encoding="utf-8"))
+    return content
+
+
+def _board(key: str, described: Mapping[str, Any]) -> Board:
+    anchors = tuple(
+        Anchor(**{**one, "cost": Cost(**one["cost"])})
+        for one in described["anchors"]
+        if "left_out" not in one
+    )
+    return Board(key, described["name"], described["cpu"], described["threads"], anchors)

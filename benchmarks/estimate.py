@@ -1,0 +1,165 @@
+"""`dermedge benchmark --estimate`: estimates the latency of a network on a board that is not at hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import util
+from pathlib import Path
+
+from dermedge import DISCLAIMER
+from dermedge.benchmarks.calibrated_boards import (
+    MAX_MEDIAN_ERROR,
+    Board,
+    Cost,
+    read_boards,
+    stored_instructions,
+)
+from dermedge.benchmarks.child import run_program, with_our_packages
+from dermedge.benchmarks.traffic import bytes_moved
+from dermedge.edge.errors import ToolError
+from dermedge.edge.model.flatbuffer import float_ops
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.shipped import SHIPPED, model_argument
+from dermedge.edge.text_table import TABLE_WIDTH, TextTable
+
+__all__ = ["Estimate", "count_here", "estimate", "to_json", "to_text"]
+
+_SCHEMA = "dermedge-estimate/1"
+_LAB = "dermedge.benchmarks.lab"
+_FLOAT, _INTEGER = "float32", "int8"
+# The instructions of a model on a processor, named as QEMU names it.
+InstructionCounter = Callable[[Path, str], int]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimated latency of one network on one board.
+
+    Attributes:
+        model: name of a shipped model, or path.
+        board: for people.
+        threads: that the estimate is for.
+        ms: of the network alone, from its input to its outputs; None where `refused` says why there is none.
+        median_error: of the board by leave-one-out, as a part of the latency.
+        largest_error: of the board by leave-one-out, in absolute value.
+        anchors: number of published latencies that the board was fitted to.
+        refused: why there is no estimate; None where there is one.
+    """
+
+    model: str
+    board: str
+    threads: int
+    ms: float | None
+    median_error: float
+    largest_error: float
+    anchors: int
+    refused: str | None = None
+
+
+def estimate(
+    models: Sequence[Path], keys: Sequence[str], count: InstructionCounter | None = None
+) -> list[Estimate]:
+    """Estimates each model on each board; measures nothing.
+
+    Args:
+        models: .tflite files.
+        keys: of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
+        count: counts what is not stored; `count_here` without it.
+
+    Raises:
+        OptionError: an unknown board.
+        ModelError: a file cannot be read.
+        ToolError: a model does not ship, and its instructions cannot be counted here.
+    """
+    boards = read_boards(keys)
+    return [_estimate(path, board, count or count_here) for path in models for board in boards]
+
+
+def to_text(estimates: Sequence[Estimate]) -> str:
+    """A table, and what it rests on."""
+    head = ("model", "board", "threads", "estimate", "largest error")
+    rows = tuple(_cells(one) for one in estimates)
+    title = (
+        "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. "
+        "±: median error of the board's other networks; largest error: of the worst of them."
+    )
+    boards = {one.board: one for one in estimates}.values()
+    notes = [
+        *dict.fromkeys(f"{one.board}: no estimate, since {one.refused}" for one in estimates if one.refused),
+        *map(_board_note, boards),
+        DISCLAIMER,
+    ]
+    lines = (textwrap.fill(note, TABLE_WIDTH, subsequent_indent="  ") for note in notes)
+    return "\n".join([TextTable(title, head, rows).to_text(), "", *lines])
+
+
+def to_json(estimates: Sequence[Estimate]) -> str:
+    """All values under a schema of their own, so that no program takes them for measurements."""
+    content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def count_here(model: Path, cpu: str) -> int:
+    """Counts the instructions of a model under emulation, which takes some minutes.
+
+    Raises:
+        ToolError: this is no checkout of dermedge, or it has no emulator.
+    """
+    if util.find_spec(_LAB) is None:
+        raise ToolError(
+            f"no instruction count of '{model}' is stored, and only a checkout of dermedge can count it; "
+            f"run this there, or name a shipped model: {', '.join(SHIPPED)}"
+        )
+    command = [sys.executable, "-m", _LAB, "anchors", "--model", str(model.resolve())]
+    name = f"counting the instructions of '{model}'"
+    counts: dict[str, int] = json.loads(run_program(command, name, environment=with_our_packages()).stdout)
+    return counts[cpu]
+
+
+def _estimate(path: Path, board: Board, count: InstructionCounter) -> Estimate:
+    form = _FLOAT if float_ops(path.read_bytes()) else _INTEGER
+    refused = _refused(board, form)
+    ms = None
+    if not refused:
+        instructions = stored_instructions(digest(path), board.cpu) or count(path, board.cpu)
+        ms = board.factors().ms(Cost(instructions, bytes_moved(path)))
+    return Estimate(
+        model=model_argument(path),
+        board=board.name,
+        threads=board.threads,
+        ms=ms,
+        median_error=board.median_error(),
+        largest_error=max(map(abs, board.errors())),
+        anchors=len(board.anchors),
+        refused=refused,
+    )
+
+
+def _refused(board: Board, form: str) -> str | None:
+    """Why a network of this form cannot be estimated on this board; None if it can."""
+    if board.median_error() > MAX_MEDIAN_ERROR:
+        return f"its median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
+    if form not in {one.form for one in board.anchors}:
+        return f"the network computes in {form}, and no latency of such a network was published for it"
+    return None
+
+
+def _cells(one: Estimate) -> tuple[str, ...]:
+    shown = "not estimated" if one.ms is None else f"estimate {one.ms:.2g} ms, ± {_percent(one.median_error)}"
+    return (one.model, one.board, str(one.threads), shown, _percent(one.largest_error))
+
+
+def _board_note(one: Estimate) -> str:
+    return (
+        f"{one.board}: fitted to {one.anchors} published latencies of known networks. Each was estimated from "
+        f"the others: half of them were within {_percent(one.median_error)}, the worst was off by "
+        f"{_percent(one.largest_error)}"
+    )
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"

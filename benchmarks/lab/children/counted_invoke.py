@@ -1,0 +1,37 @@
+"""Runs a .tflite under emulation, so that the instructions of one inference can be counted.
+
+    python -m dermedge.benchmarks.lab.children.counted_invoke MODEL
+
+Each getppid() is a mark: two in a row, which give the count of a mark itself, and one before and after the
+inference. An inference before them prepares the model.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dermedge.edge.model.runtime import open_interpreter
+
+__all__ = ["MARKS", "main"]
+
+MARKS = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a model twice with one thread, on whatever its input holds."""
+    interpreter = open_interpreter(Path(argv[0]), 1, "litert")
+    interpreter.invoke()
+    mark = os.getppid
+    mark()
+    mark()
+    mark()
+    interpreter.invoke()
+    mark()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

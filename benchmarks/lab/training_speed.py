@@ -1,0 +1,205 @@
+"""Measures the photos a second of `dermedge train` beside the bare training step of the same network.
+
+    python -m dermedge.benchmarks.lab training-speed [--imgsz 128] [--batch 32] [--rounds 5]
+
+Both take turns in one process: after each epoch of a real training, as many steps are run by `train_on_batch` on one
+batch that stays in memory. What lies between the two is sampling, augmentation, blending, the average of the
+weights and the loop. Generated photos are trained on: the pixels are decoded before the first epoch, and what they
+show changes no time. The first round warms up and is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from dermedge.benchmarks.child import call_in_child
+from dermedge.benchmarks.lab.cli import command_line, experiment_parser
+from dermedge.benchmarks.lab.training_costs import ARCHITECTURE
+from dermedge.benchmarks.latency import median_interval
+from dermedge.benchmarks.machine import describe_machine
+from dermedge.benchmarks.report import hardware
+from dermedge.edge.cli.arguments import positive_int
+from dermedge.edge.files import check_writable, write_text
+
+if TYPE_CHECKING:
+    from dermedge.train.fit.run_folder import Config, RunFolder
+
+__all__ = ["LEAST_SHARE", "SpeedRound", "main", "measure_rounds", "summary"]
+
+# What the training should reach of the bare step.
+LEAST_SHARE = 0.85
+_CLASSES, _PHOTOS_PER_CLASS, _PHOTO_SIDE = ("one", "two"), 48, 256
+_WARMUP_STEPS = 3
+
+
+@dataclass(frozen=True)
+class SpeedRound:
+    """Photos a second of one epoch of training, and of as many bare steps right after it."""
+
+    training: float
+    bare: float
+
+    @property
+    def share(self) -> float:
+        """The training's speed as a part of the bare step's."""
+        return self.training / self.bare
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints and writes the results; returns the exit status, 1 where the training is too slow."""
+    options = _parse(argv)
+    if options.output:
+        check_writable(options.output.parent)
+    rounds = call_in_child(measure_rounds, options.rounds, options.imgsz, options.batch, options.steps)
+    print("\n".join([*_circumstances(options), *summary(rounds)]))
+    if options.output:
+        content = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command_line("training-speed", argv),
+            "machine": asdict(describe_machine("litert")),
+            "architecture": ARCHITECTURE,
+            "size": options.imgsz,
+            "batch": options.batch,
+            "steps": options.steps,
+            "rounds": [asdict(one) for one in rounds],
+        }
+        write_text(options.output, json.dumps(content, indent=1) + "\n")
+    return 0 if median(one.share for one in rounds) >= LEAST_SHARE else 1
+
+
+def summary(rounds: Sequence[SpeedRound]) -> list[str]:
+    """Medians with their 95 % intervals, one line each, and whether the bar is met."""
+    share = median(one.share for one in rounds)
+    verdict = "met" if share >= LEAST_SHARE else "not met"
+    return [
+        f"training   {_described([one.training for one in rounds], '.1f')} photos/s",
+        f"bare step  {_described([one.bare for one in rounds], '.1f')} photos/s",
+        f"ratio      {_described([one.share for one in rounds], '.3f')} within a round",
+        f"at least {LEAST_SHARE:.0%} of the bare step: {verdict}, in {len(rounds)} rounds",
+    ]
+
+
+def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[SpeedRound]:
+    """Trains on generated photos, and runs the bare step after each epoch.
+
+    Args:
+        rounds: epochs that are counted; one more is run before them.
+        size: side of the input in pixels.
+        batch: photos a step.
+        steps: steps a round.
+    """
+    from dermedge.train.fit.training import Trainer
+
+    with TemporaryDirectory(prefix="dermedge-") as made:
+        folder = _run_folder(Path(made), rounds + 1, size, batch, steps)
+        bare, rates = _BareStep(folder.config(), steps), list[float]()
+
+        def after_epoch(line: str) -> None:
+            # the trainer says one line before the first epoch
+            if len(folder.history()) > len(rates):
+                rates.append(bare.photos_per_second())
+
+        Trainer(folder, say=after_epoch).fit()
+        trained = [float(row["photos_per_second"]) for row in folder.history()]
+    return [SpeedRound(*pair) for pair in zip(trained, rates, strict=True)][1:]
+
+
+class _BareStep:
+    """The same network, optimizer and batch, without anything around the step."""
+
+    def __init__(self, config: Config, steps: int) -> None:
+        import tf_keras as keras
+
+        from dermedge.train.fit.run_networks import start_network
+
+        random = np.random.default_rng(0)
+        shape = (config.batch_size, config.size, config.size, 3)
+        self._images = random.standard_normal(shape, np.float32)
+        self._targets = np.eye(len(config.classes), dtype=np.float32)[
+            random.integers(0, len(config.classes), config.batch_size)
+        ]
+        self._steps = steps
+        self._model = start_network(config)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        self._model.compile(keras.optimizers.AdamW(config.learning_rate), loss=loss)
+        for _ in range(_WARMUP_STEPS):
+            self._model.train_on_batch(self._images, self._targets)
+
+    def photos_per_second(self) -> float:
+        """The speed of one round."""
+        began = perf_counter()
+        for _ in range(self._steps):
+            self._model.train_on_batch(self._images, self._targets)
+        return self._steps * len(self._images) / (perf_counter() - began)
+
+
+def _run_folder(made: Path, epochs: int, size: int, batch: int, steps: int) -> RunFolder:
+    """A run like that of `dermedge train` on generated photos."""
+    from dermedge.train.data.build import build_catalogue
+    from dermedge.train.fit.plan import plan_training
+    from dermedge.train.fit.run_folder import Config, RunFolder
+
+    photos, folder = made / "photos", RunFolder(made / "run")
+    random = np.random.default_rng(0)
+    for label in _CLASSES:
+        (photos / label).mkdir(parents=True)
+        for number in range(_PHOTOS_PER_CLASS):
+            pixels = random.integers(0, 256, (_PHOTO_SIDE, _PHOTO_SIDE, 3), np.uint8)
+            cv2.imwrite(str(photos / label / f"{label}{number}.png"), pixels)
+    catalogue = build_catalogue([photos], cache=folder.cache)
+    config = Config(
+        architecture=ARCHITECTURE,
+        classes=catalogue.classes,
+        size=size,
+        weights="none",
+        epochs=epochs,
+        qat_epochs=0,
+        photos_per_epoch=steps * batch,
+        batch_size=batch,
+        learning_rate=plan_training(len(catalogue.photos), pretrained=False).learning_rate,
+        qat_learning_rate=0.0,
+        seed=0,
+        data=(str(photos),),
+        data_digest=catalogue.digest,
+        command="python -m dermedge.benchmarks.lab training-speed",
+    )
+    folder.create(config, catalogue)
+    return folder
+
+
+def _described(values: Sequence[float], form: str) -> str:
+    low, high = median_interval(list(values))
+    return f"{median(values):{form}} (95 % {low:{form}} to {high:{form}})"
+
+
+def _circumstances(options: argparse.Namespace) -> list[str]:
+    machine = describe_machine("litert")
+    load = "not measured" if machine.load is None else f"{machine.load:.2f}"
+    return [
+        f"{hardware(machine)}, load {load}",
+        f"{ARCHITECTURE} at {options.imgsz} pixels, batch {options.batch}, {options.steps} steps a round",
+    ]
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = experiment_parser(
+        "training-speed", "Measure the photos a second of training beside the bare step of the same network."
+    )
+    parser.add_argument("--imgsz", type=positive_int, default=128, help="train at this side in pixels")
+    parser.add_argument("--batch", type=positive_int, default=32, help="train on this many photos a step")
+    parser.add_argument("--steps", type=positive_int, default=20, help="run this many steps a round")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="count this many rounds")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write all rounds into this JSON file")
+    return parser.parse_args(argv)

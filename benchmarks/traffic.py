@@ -1,0 +1,46 @@
+"""Counts the bytes that an inference moves, from the shapes in a .tflite file."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dermedge.edge.errors import ModelError
+from dermedge.edge.model.flatbuffer import read_graph, tflite_schema
+
+__all__ = ["bytes_moved"]
+
+_BITS = {"int4": 4, "bfloat16": 16, "bool": 8}
+_BITS_PER_BYTE = 8
+
+
+def bytes_moved(path: Path) -> int:
+    """The bytes that all ops of a model read and write: their inputs, weights and outputs, each time one is used.
+
+    Caches are not modelled, and ops that the runtime fuses or skips are counted like the others.
+
+    Raises:
+        ModelError: the file is damaged, or a tensor has no fixed size.
+        MissingExtra: the schema of .tflite files is not installed.
+    """
+    content = path.read_bytes()
+    read_graph(content, path)  # says what is wrong with a damaged file
+    schema = tflite_schema()
+    graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
+    names = {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
+    sizes = [_size(tensor, names.get(tensor.type, ""), path) for tensor in graph.tensors]
+    used = (index for op in graph.operators for index in (*op.inputs, *op.outputs))
+    return sum(sizes[int(index)] for index in used if index >= 0)  # -1: left out
+
+
+def _size(tensor: Any, dtype: str, path: Path) -> int:
+    bits = _BITS.get(dtype)
+    try:
+        bits = bits or np.dtype(dtype).itemsize * _BITS_PER_BYTE
+    except TypeError as error:
+        raise ModelError(f"'{path}' has values of type '{dtype}', whose size is not fixed") from error
+    sides = () if tensor.shape is None else [int(side) for side in tensor.shape]
+    return prod(sides) * bits // _BITS_PER_BYTE
