@@ -64,6 +64,12 @@ def _add_form_options(made: OptionGroup) -> None:
         action="store_true",
         help="try int8, then slower or larger forms, and deliver the fastest one that is accepted",
     )
+    aim.add_argument(
+        "--onnx",
+        action="store_true",
+        help="convert to ONNX for other runtimes: float32 and, where it is accepted, int8 (QDQ), each proven by ONNX "
+        "Runtime and with its manifest beside it as JSON",
+    )
     made.add_argument(
         "--method",
         choices=("auto", "qat", "ptq"),
@@ -157,7 +163,7 @@ def _add_file_options(made: OptionGroup) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the .tflite here; beside MODEL, with the form in its name, if not given",
+        help="write the .tflite or .onnx here; beside MODEL, with the form in its name, if not given",
     )
     made.add_argument(
         "--report",
@@ -190,9 +196,10 @@ def main(argv: Sequence[str]) -> int:
     print(printable_lines(summary(delivery.result)))
     print(f"report: '{delivery.page}'")
     if not delivery.result.delivered:
-        print(printable_lines(refusal(delivery.result, options.search)), file=sys.stderr)
+        print(printable_lines(refusal(delivery.result, options.search or options.onnx)), file=sys.stderr)
         return REFUSED
-    print(f"done: '{delivery.target}'")
+    for path in delivery.files:
+        print(f"done: '{path}'")
     return 0
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dermedge.convert.accept.acceptance import Acceptance, accept
 from dermedge.convert.accept.layer_errors import LayerError, compare_layers
 from dermedge.convert.accept.network_checks import missed_class
 from dermedge.convert.accept.parity import Parity, compare
 from dermedge.convert.calibrate.calibration import calibrate
-from dermedge.convert.device import run_on_device
+from dermedge.convert.device import DeviceRun, run_on_device
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
 from dermedge.convert.load.network import Network
 from dermedge.convert.to_tflite.bias_correction import to_corrected_tflite
-from dermedge.convert.to_tflite.form import INT8_QAT, Form
+from dermedge.convert.to_tflite.form import INT8_QAT, ONNX_KINDS, Form
 from dermedge.convert.to_tflite.pixel_input import calibration_inputs, input_ends
 from dermedge.edge.errors import StorageError
 from dermedge.edge.files import write_bytes
@@ -37,9 +39,9 @@ class Conversion:
 
     Attributes:
         form: the form that was asked for.
-        model: the bytes of the .tflite with its manifest.
+        model: the bytes of the .tflite with its manifest, or of the ONNX file.
         manifest: the manifest of the file.
-        parity: the file compared with the Keras model that it was converted from, on the proof set.
+        parity: the file compared with the network that it was converted from, on the proof set.
         acceptance: the file compared with the float network.
         invoke_ms: median milliseconds of an inference on this machine, measured on the proof set.
         warnings: one line for each part of the decision that was left out or tells nothing, and for a critical
@@ -54,19 +56,43 @@ class Conversion:
     invoke_ms: float
     warnings: tuple[str, ...]
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the file is for ONNX Runtime, and its manifest stands beside it."""
+        return self.form.kind in ONNX_KINDS
+
+    @property
+    def runtime(self) -> str:
+        """What the file was run with, for people."""
+        return "ONNX Runtime" if self.is_onnx else "the device runtime"
+
+    def with_manifest(self, manifest: Manifest) -> Conversion:
+        """The same with another manifest."""
+        model = self.model if self.is_onnx else attach(self.model, manifest)
+        return replace(self, model=model, manifest=manifest)
+
     def with_file(self, name: str, content: bytes) -> Conversion:
-        """The same with one more associated file in the model."""
+        """The same with one more associated file in the .tflite."""
         return replace(self, model=attach_file(self.model, name, content))
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, whole or not at all; the manifest of an ONNX file beside it, as JSON.
 
         Raises:
-            StorageError: the file exists already, or cannot be written.
+            StorageError: a file exists already, or cannot be written.
         """
-        if path.exists():
-            raise StorageError(f"'{path}' exists already; delete it, or name another with --output")
-        write_bytes(path, self.model)
+        beside = path.with_suffix(".json")
+        for one in (path, beside) if self.is_onnx else (path,):
+            if one.exists():
+                raise StorageError(f"'{one}' exists already; delete it, or name another with --output")
+        if self.is_onnx:
+            write_bytes(beside, self.manifest.to_json().encode())
+        try:
+            write_bytes(path, self.model)
+        except StorageError:
+            if self.is_onnx:
+                beside.unlink()
+            raise
 
 
 def convert_to_form(
@@ -104,27 +130,65 @@ def _convert_alone(
     network = _network_for(source, form)
     manifest = replace(source.manifest, quantization=form.kind)
     # Stage 2: to_tflite
-    model = to_corrected_tflite(network, form, source.calibration, manifest)
-    show = show_progress(f"proving {form.name}")
-    run = run_on_device(attach(model, manifest), proof.pixels, input_ends(network, form), show)
+    make = _make_onnx if form.kind in ONNX_KINDS else _make_tflite
+    made = make(network, form, source, manifest, show_progress(f"proving {form.name}"))
+    logits = made.run.logits
     # Stage 3: calibrate
-    calibration = calibrate(proof, run.logits)
+    calibration = calibrate(proof, logits)
     # Stage 4: accept
     reference = proof.reference if network is source.network else network.logits(proof.pixels)
-    parity = compare(reference, run.logits)
-    acceptance = accept(proof, run.logits, max_drop)
-    missed = missed_class(proof, run.logits)
+    parity = compare(reference, logits)
+    acceptance = accept(proof, logits, max_drop)
+    missed = missed_class(proof, logits)
     warnings = (*((missed,) if missed else ()), *calibration.warnings)
     manifest = replace(
-        manifest,
+        made.manifest,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,
         metrics=calibration.metrics | manifest.metrics | {_VERDICT: acceptance.verdict},
         parity=parity.to_json(),
-        golden=run.golden,
+        golden=made.run.golden,
     )
-    model = attach(model, manifest)
-    return Conversion(form, model, manifest, parity, acceptance, run.invoke_ms, warnings)
+    conversion = Conversion(form, made.model, manifest, parity, acceptance, made.run.invoke_ms, warnings)
+    return conversion.with_manifest(manifest)
+
+
+class _Made(NamedTuple):
+    """A file, what is known of it, and its answers on the proof set."""
+
+    model: bytes
+    manifest: Manifest
+    run: DeviceRun
+
+
+def _make_tflite(
+    network: Network,
+    form: Form,
+    source: ConversionInput,
+    manifest: Manifest,
+    show: Callable[[int, int], None],
+) -> _Made:
+    model = to_corrected_tflite(network, form, source.calibration, manifest)
+    ends = input_ends(network, form)
+    return _Made(model, manifest, run_on_device(attach(model, manifest), source.proof.pixels, ends, show))
+
+
+def _make_onnx(
+    network: Network,
+    form: Form,
+    source: ConversionInput,
+    manifest: Manifest,
+    show: Callable[[int, int], None],
+) -> _Made:
+    from dermedge.convert.to_onnx.converter import describe_tensors, to_onnx
+    from dermedge.convert.to_onnx.runtime import onnx_logits
+
+    model = to_onnx(network, form, source.calibration)
+    inputs, outputs = describe_tensors(model)
+    digest = hashlib.sha256(model).hexdigest()
+    manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs)
+    # Golden answers are those of LiteRT.
+    return _Made(model, manifest, DeviceRun(*onnx_logits(model, source.proof.pixels, show), golden={}))
 
 
 def _network_for(source: ConversionInput, form: Form) -> Network:
@@ -146,13 +210,7 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
         thresholds=validated_by.manifest.thresholds,
         metrics=validated_by.manifest.metrics | draft.metrics | {_VERDICT: acceptance.verdict},
     )
-    return replace(
-        made,
-        model=attach(made.model, manifest),
-        manifest=manifest,
-        acceptance=acceptance,
-        warnings=validated_by.warnings,
-    )
+    return replace(made.with_manifest(manifest), acceptance=acceptance, warnings=validated_by.warnings)
 
 
 def better(conversions: Sequence[Conversion]) -> Conversion:
@@ -165,8 +223,8 @@ def better(conversions: Sequence[Conversion]) -> Conversion:
     if len(conversions) == 1:
         return best
     figures = {one.form.name: one.manifest.metrics[_ARGMAX_SCORE] for one in conversions}
-    manifest = replace(best.manifest, metrics=best.manifest.metrics | {f"{_ARGMAX_SCORE}_of": figures})
-    return replace(best, model=attach(best.model, manifest), manifest=manifest)
+    metrics = best.manifest.metrics | {f"{_ARGMAX_SCORE}_of": figures}
+    return best.with_manifest(replace(best.manifest, metrics=metrics))
 
 
 def explain(source: ConversionInput, conversion: Conversion) -> list[LayerError]:

@@ -20,9 +20,9 @@ from pathlib import Path
 from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
 from dermedge.convert.load.foreign_classifier import load_foreign
 from dermedge.convert.report.report import save_report
-from dermedge.convert.request import SEARCH, ConversionRequest, check_request
+from dermedge.convert.request import ONNX, SEARCH, ConversionRequest, check_request
 from dermedge.convert.search import SearchResult, int8_forms, mixed_form, search_forms, try_forms
-from dermedge.convert.to_tflite.form import Form
+from dermedge.convert.to_tflite.form import ONNX_KINDS, Form
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.train.data.learned import LEARNED_NAME
 from dermedge.train.fit.run_folder import RunFolder
@@ -36,12 +36,12 @@ class Delivery:
 
     Attributes:
         result: the forms that were tried, and the best one.
-        target: the .tflite, which exists only if the best one is delivered.
+        files: the files that were written; none if none was accepted.
         page: the page of the report.
     """
 
     result: SearchResult
-    target: Path
+    files: tuple[Path, ...]
     page: Path
 
 
@@ -66,12 +66,12 @@ def convert_model(
     source = _load(request, show_progress, log)
     result = _convert(source, request, show_progress, log)
     result = replace(result, delivers_untold=request.delivers_untold)
-    if source.learned:
+    if result.deliveries and not result.delivered:
+        result = replace(result, best=result.deliveries[0])
+    if source.learned and not result.best.is_onnx:
         result = replace(result, best=result.best.with_file(LEARNED_NAME, source.learned))
     page = save_report(result, source, request)
-    if result.delivered:
-        _save(result, request)
-    return Delivery(result, request.target, page)
+    return Delivery(result, _save(result, request), page)
 
 
 def _load(
@@ -112,6 +112,8 @@ def _convert(
 
 def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
     """The forms that the request asks for; the best of them is delivered."""
+    if request.aim == ONNX:
+        return [Form(kind, "float32") for kind in ONNX_KINDS]
     if request.aim != "int8":
         return [Form(request.aim, request.io)]
     if request.method == "qat" and not source.quantization_aware:
@@ -124,10 +126,15 @@ def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
     return int8_forms(source, request.io, request.method, request.ranges)
 
 
-def _save(result: SearchResult, request: ConversionRequest) -> None:
-    """Write the file; without it, the report must not stay either."""
+def _save(result: SearchResult, request: ConversionRequest) -> tuple[Path, ...]:
+    """Write the files, and return their paths; if one cannot be written, neither it nor the report stays."""
+    written: list[Path] = []
     try:
-        result.best.save(request.target)
+        for conversion in result.deliveries:
+            path = request.target_of(conversion.form.kind)
+            conversion.save(path)
+            written.append(path)
     except StorageError:
         shutil.rmtree(request.report_folder)
         raise
+    return tuple(written)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from dermedge.convert.to_tflite.form import MIN_MAX
-from dermedge.edge.errors import OptionError, StorageError
+from dermedge.convert.to_tflite.form import MIN_MAX, ONNX_INT8
+from dermedge.edge.errors import MissingExtra, OptionError, StorageError
 from dermedge.edge.files import check_writable
 from dermedge.train.fit.run_folder import RunFolder
 
-__all__ = ["AIMS", "SEARCH", "ConversionRequest", "check_request"]
+__all__ = ["AIMS", "ONNX", "SEARCH", "ConversionRequest", "check_request"]
 
-SEARCH = "search"
-# A form, or the search for the fastest accepted form.
-AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH)
+SEARCH, ONNX = "search", "onnx"
+# A form, or the search for the fastest accepted form, or the forms of ONNX.
+AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH, ONNX)
+_ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ConversionRequest:
         model: a run folder; or a foreign classifier: a .keras or .h5 file, a SavedModel folder, or a .tflite of
             floats.
         aim: one of `AIMS`.
-        output: the .tflite to write; by default beside the model, with the aim in its name.
+        output: the .tflite or .onnx to write; by default beside the model, with the aim in its name.
         report: the folder to write the report to; by default beside the .tflite.
         command: command line, for manifest and report.
         method: for int8: ``qat``, ``ptq`` or ``auto``, which tries both and delivers the better one.
@@ -79,13 +81,21 @@ class ConversionRequest:
 
     @property
     def target(self) -> Path:
-        """The .tflite to write."""
+        """The file to write; for ONNX, that of float32."""
         if self.output:
             return self.output
+        ending = "float32.onnx" if self.aim == ONNX else f"{self.aim}.tflite"
         if self.is_run:
             config = RunFolder(self.model).config()
-            return self.model / f"{config.architecture}-{config.size}-{self.aim}.tflite"
-        return self.model.with_name(f"{self.model.stem}-{self.aim}.tflite")
+            return self.model / f"{config.architecture}-{config.size}-{ending}"
+        return self.model.with_name(f"{self.model.stem}-{ending}")
+
+    def target_of(self, kind: str) -> Path:
+        """The file to write for one kind of form; only for ONNX there are two."""
+        if kind != ONNX_INT8:
+            return self.target
+        stem = self.target.stem.removesuffix("-float32")
+        return self.target.with_name(f"{stem}-int8{self.target.suffix}")
 
     @property
     def report_folder(self) -> Path:
@@ -98,12 +108,18 @@ def check_request(request: ConversionRequest) -> None:
 
     Raises:
         OptionError: two options do not fit together, or one is missing.
+        MissingExtra: packages for ONNX are not installed.
         StorageError: the file or the report exists already, or cannot be written.
         DataError: the run folder cannot be read.
     """
     _check_model_options(request)
     _check_int8_options(request)
-    for path, option in ((request.target, "--output"), (request.report_folder, "--report")):
+    paths = [(request.target, "--output"), (request.report_folder, "--report")]
+    if request.aim == ONNX:
+        _check_onnx(request)
+        files = [request.target, request.target_of(ONNX_INT8)]
+        paths += [(one, "--output") for file in files for one in (file, file.with_suffix(".json"))]
+    for path, option in paths:
         if path.exists():
             raise StorageError(f"'{path}' exists already; delete it, or name another with {option}")
         check_writable(path.parent)
@@ -143,6 +159,14 @@ def _refuse_options(given: dict[str, bool], reason: str) -> None:
     used = next((option for option, is_given in given.items() if is_given), None)
     if used:
         raise OptionError(f"{used} {reason}")
+
+
+def _check_onnx(request: ConversionRequest) -> None:
+    if request.io != "uint8":
+        raise OptionError(f"--io {request.io} is for a .tflite; an ONNX file takes float32 pixel values")
+    missing = next((name for name in _ONNX_PACKAGES if find_spec(name) is None), None)
+    if missing:
+        raise MissingExtra(missing, "onnx")
 
 
 def _check_int8_options(request: ConversionRequest) -> None:

@@ -72,7 +72,17 @@ class SearchResult:
     @property
     def delivered(self) -> bool:
         """Whether the best file is delivered."""
-        verdict = self.best.acceptance.verdict
+        return self._is_deliverable(self.best)
+
+    @property
+    def deliveries(self) -> tuple[Conversion, ...]:
+        """The files to deliver: the best one; of ONNX files, each one that can be delivered."""
+        made = [one.conversion for one in self.attempts if one.conversion is not None]
+        candidates = made if self.best.is_onnx else [self.best]
+        return tuple(one for one in candidates if self._is_deliverable(one))
+
+    def _is_deliverable(self, conversion: Conversion) -> bool:
+        verdict = conversion.acceptance.verdict
         return verdict == PASSED or (verdict == CANNOT_TELL and self.delivers_untold)
 
 

@@ -11,6 +11,8 @@ from importlib import import_module
 
 from dermedge import DISCLAIMER, __version__
 
+__all__ = ["VERBS", "fail", "main", "run_command", "usage"]
+
 # verb -> (module, what it does). Each module has `main(argv) -> int`.
 VERBS = {
     "data": (
@@ -43,7 +45,7 @@ VERBS = {
 }
 
 # module -> (the package that holds it, the extra that installs that; None where the package is enough)
-PACKAGES = {
+_PACKAGES = {
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
     "numpy": ("numpy", None),
@@ -51,11 +53,14 @@ PACKAGES = {
     "flatbuffers": ("flatbuffers", "train"),
     "jinja2": ("jinja2", "train"),
     "litert_quantizer": ("litert-quantizer", "convert"),
+    "onnx": ("onnx", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
     "pi_heif": ("pi-heif", None),
     "scipy": ("scipy", "train"),
     "sklearn": ("scikit-learn", "train"),
     "tensorflow": ("tensorflow", "train"),
     "tensorflow_model_optimization": ("tensorflow-model-optimization", "train"),
+    "tf2onnx": ("tf2onnx", "onnx"),
     "tf_keras": ("tf-keras", "train"),
     "threadpoolctl": ("threadpoolctl", "train"),
     "matplotlib": ("matplotlib", "benchmark"),
@@ -136,9 +141,9 @@ def _run(command: Callable[[], int]) -> int:
         return fail(str(error))
     except ModuleNotFoundError as error:
         module = (error.name or "").split(".")[0]
-        if module not in PACKAGES:
+        if module not in _PACKAGES:
             raise
-        return fail(str(MissingExtra(*PACKAGES[module])))
+        return fail(str(MissingExtra(*_PACKAGES[module])))
     except BrokenPipeError:
         # the reader of our output has gone, as with `| head`
         _give_output_up()

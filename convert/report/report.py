@@ -42,26 +42,26 @@ def save_report(result: SearchResult, source: ConversionInput, request: Conversi
     folder = request.report_folder
     with whole_folder(folder) as part:
         for name, content in (
-            (_PAGE, to_html(result, source, request.command, request.target)),
-            (_FIGURES, to_json(result, source, request.command, request.target)),
+            (_PAGE, to_html(result, source, request)),
+            (_FIGURES, to_json(result, source, request)),
         ):
             (part / name).write_text(content, encoding="utf-8", errors="backslashreplace")
     return folder / _PAGE
 
 
-def to_json(result: SearchResult, source: ConversionInput, command: str, target: Path) -> str:
+def to_json(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
     """The whole result as indented JSON of schema `SCHEMA`.
 
     Args:
         result: the result of the conversion.
         source: the classifier and its photos.
-        command: command line.
-        target: the file that was asked for.
+        request: what was asked for.
     """
     best = result.best
     values = {
-        **json_head(SCHEMA, command),
-        "target": str(target),
+        **json_head(SCHEMA, request.command),
+        "target": str(request.target),
+        "files": [str(request.target_of(one.form.kind)) for one in result.deliveries],
         "delivered": result.delivered,
         "verdict": best.acceptance.verdict,
         "verdict_sentence": verdict_sentence(result),
@@ -120,7 +120,7 @@ def _check_json(check: AcceptanceCheck) -> dict[str, Any]:
     }
 
 
-def to_html(result: SearchResult, source: ConversionInput, command: str, target: Path) -> str:
+def to_html(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
     """The page: one file that needs no other and no network; arguments as in `to_json`."""
     best = result.best
     return render(
@@ -130,8 +130,8 @@ def to_html(result: SearchResult, source: ConversionInput, command: str, target:
         result=result,
         verdict=verdict_sentence(result),
         best=best,
-        command=command,
-        target=target,
+        command=request.command,
+        files=[request.target_of(one.form.kind) for one in result.deliveries],
         facts=_facts(best, source),
         flips=[(label, lost, won) for label, (lost, won) in best.acceptance.flips.items()],
         sure_lead=SURE_LEAD,

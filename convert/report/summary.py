@@ -29,7 +29,7 @@ def summary(result: SearchResult) -> str:
         lines.append(f"balanced accuracy on the proof set by the most probable class: {listed}")
     lines += [
         f"{best.form.name}: {len(best.model) / 1e6:.2f} MB",
-        f"compared with the network that it was made from on {parity.photos} photos, by the device runtime: same class "
+        f"compared with the network that it was made from on {parity.photos} photos, by {best.runtime}: same class "
         f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),

@@ -19,7 +19,7 @@ from dermedge.convert.to_tflite.form import PTQ_KINDS, Form
 from dermedge.convert.to_tflite.metadata import with_metadata
 from dermedge.edge.model.manifest import Manifest, attach
 
-__all__ = ["mean_shift", "to_corrected_tflite"]
+__all__ = ["mean_shift", "rounded_shift", "to_corrected_tflite"]
 
 # float32 sums differ between machines in the sixth decimal; equal conversions shall give equal bytes.
 _DECIMALS = 4
@@ -63,5 +63,10 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
         if not classifier.has_heat_map:
             return None
         on_device, _ = device_logits(classifier, images)
-    shift = (on_device - network.logits(images)).mean(axis=0)
+    return rounded_shift(on_device - network.logits(images))
+
+
+def rounded_shift(differences: NDArray[np.floating]) -> NDArray[np.float32]:
+    """float32 [K]: the mean of float [n, K] differences of logits, less its mean over the classes."""
+    shift = differences.mean(axis=0)
     return np.round(shift - shift.mean(), _DECIMALS).astype(np.float32)

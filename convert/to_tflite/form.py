@@ -1,4 +1,4 @@
-"""The forms of a .tflite: number types of weights, activations and input."""
+"""The forms of a converted file: number types of weights, activations and input."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ __all__ = [
     "INT16X8",
     "KINDS",
     "MIN_MAX",
+    "ONNX_FLOAT32",
+    "ONNX_INT8",
+    "ONNX_KINDS",
     "PTQ_KINDS",
     "Form",
 ]
 
 FLOAT32, FLOAT16, DYNAMIC, INT16X8 = "float32", "float16", "dynamic", "int16x8"
 INT8_PTQ, INT8_QAT, INT8_MIXED = "int8-ptq", "int8-qat", "int8-mixed"
-KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED)
+ONNX_FLOAT32, ONNX_INT8 = "onnx-float32", "onnx-int8"
+# Files for ONNX Runtime and other tools, not for TFLite.
+ONNX_KINDS = (ONNX_FLOAT32, ONNX_INT8)
+KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED, *ONNX_KINDS)
 # int8 by post-training quantization, wholly or in part.
 PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
 # Kinds whose activation ranges come from calibration images.
@@ -32,7 +38,7 @@ MIN_MAX = "min-max"
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a .tflite.
+    """The form of a .tflite or of an ONNX file.
 
     Attributes:
         kind: one of `KINDS`.

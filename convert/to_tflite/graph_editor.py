@@ -75,7 +75,14 @@ class GraphEditor:
         """Make these tensors the outputs, with these names."""
         self.graph.outputs = np.array(tensors, np.int32)
         for tensor, name in zip(tensors, names, strict=True):
-            self.graph.tensors[tensor].name = name.encode()
+            self.rename(tensor, name)
+
+    def rename(self, tensor: int, name: str) -> None:
+        """Give a tensor a name; another one that has it gets a number."""
+        for one in self.graph.tensors:
+            if one.name == name.encode():
+                one.name = self._unique(name).encode()
+        self.graph.tensors[tensor].name = name.encode()
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The shape of a tensor."""
@@ -157,14 +164,9 @@ class GraphEditor:
 
     def _tensor(self, name: str, shape: Sequence[int], dtype: str) -> int:
         """A new tensor whose name no other has."""
-        taken = {one.name.decode() for one in self.graph.tensors}
-        unique, number = name, 0
-        while unique in taken:
-            number += 1
-            unique = f"{name}_{number}"
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = (
-            unique.encode(),
+            self._unique(name).encode(),
             np.array(shape, np.int32),
             _TENSOR_TYPES[dtype],
         )
@@ -172,3 +174,12 @@ class GraphEditor:
         tensor.buffer, tensor.hasRank = 0, True
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
+
+    def _unique(self, name: str) -> str:
+        """The name, with a number where another tensor has it."""
+        taken = {one.name.decode() for one in self.graph.tensors}
+        unique, number = name, 0
+        while unique in taken:
+            number += 1
+            unique = f"{name}_{number}"
+        return unique

@@ -1,0 +1,78 @@
+"""Run an ONNX file with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from dermedge.edge.errors import ModelError
+
+__all__ = ["has_evidence", "onnx_logits"]
+
+_NUM_THREADS = 2
+_GRAY = 1
+_NS_PER_MS = 1e6
+# Only errors are logged.
+_LOG_SEVERITY = 3
+
+
+def has_evidence(model: bytes) -> bool:
+    """Whether the evidence, whose mean over the cells is the logits, is an output."""
+    return _evidence_index(_opened(model)) is not None
+
+
+def onnx_logits(
+    model: bytes,
+    images: NDArray[np.uint8],
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[NDArray[np.float64], float]:
+    """Run an ONNX file with float32 [1, C, h, w] input on uint8 [n, h, w, 3] RGB images of its own input size.
+
+    Returns:
+        float64 [n, K] logits, up to a constant per row, and the median milliseconds of an inference.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the file.
+    """
+    session = _opened(model)
+    (pixels,) = session.get_inputs()
+    evidence = _evidence_index(session)
+    logits, invoke_ms = [], []
+    for done, image in enumerate(images, 1):
+        values = _planes(np.asarray(image), int(pixels.shape[1]))
+        started = perf_counter_ns()
+        outputs = session.run(None, {pixels.name: values})
+        invoke_ms.append((perf_counter_ns() - started) / _NS_PER_MS)
+        if evidence is None:
+            row = np.log(np.maximum(outputs[0].astype(np.float64), np.finfo(np.float32).tiny))
+        else:
+            row = outputs[evidence].astype(np.float64).mean(axis=(1, 2))
+        logits.append(row.ravel())
+        show(done, len(images))
+    return np.array(logits), float(np.median(invoke_ms))
+
+
+def _opened(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = _NUM_THREADS, _LOG_SEVERITY
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises classes of its own, which it does not export
+        raise ModelError(f"ONNX Runtime refuses this model: {str(error).splitlines()[0]}") from error
+
+
+def _evidence_index(session: onnxruntime.InferenceSession) -> int | None:
+    shapes = [len(one.shape) for one in session.get_outputs()]
+    return shapes.index(4) if 4 in shapes else None
+
+
+def _planes(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
+    """float32 [1, C, h, w] of uint8 [h, w, 3] RGB; gray as on the device."""
+    if channels == _GRAY:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)[np.newaxis, np.newaxis]
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], np.float32)
