@@ -10,7 +10,7 @@ pytest.importorskip("tf_keras")
 import tensorflow as tf
 import tf_keras as keras
 
-from dermedge.train.fit.batches import mix, smooth_labels, teacher_targets
+from dermedge.train.fit.batches import mix, predict_logits, smooth_labels, teacher_targets
 from dermedge.train.fit.loss import adjusted_loss
 from dermedge.train.fit.plan import Plan, plan_training
 from dermedge.train.fit.schedule import WarmupCosine
@@ -102,6 +102,19 @@ def test_after_the_warm_up_an_average_has_its_own_decay() -> None:
         average.update()
         with average.applied():
             assert float(model.weights[0].numpy()[0, 0]) == pytest.approx(expected)
+
+
+def test_logits_come_in_the_order_of_the_images_and_from_normalized_pixels() -> None:
+    class Mean:
+        """A network that tells the mean of each image."""
+
+        def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+            assert len(images) <= 64
+            return images.mean(axis=(1, 2, 3))[:, None]
+
+    pixels = np.arange(150, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    found = predict_logits(Mean(), pixels)  # type: ignore[arg-type]
+    assert found[:, 0] == pytest.approx((np.arange(150) - 128) / 127.5)
 
 
 def test_guessing_exceeds_the_bound_of_chance_in_one_of_twenty_sets() -> None:

@@ -11,6 +11,7 @@ from dermedge.train.fit.networks import EVIDENCE, LOGITS, add_to_logits
 from dermedge.train.fit.quantize_aware import (
     equalize_depthwise_channels,
     make_quantization_aware,
+    measure_ranges,
     uncalibrated_twin,
 )
 
@@ -60,6 +61,49 @@ def test_a_channel_without_weights_stays(network: keras.Model) -> None:
     layer.depthwise_kernel.assign(kernel)
     equalize_depthwise_channels(network)
     assert np.isfinite(network.predict_on_batch(PICTURES)).all()
+
+
+def test_depthwise_convolutions_that_cannot_be_equalized_stop_no_other() -> None:
+    x = pixels = keras.Input((8, 8, 3))
+    x = keras.layers.DepthwiseConv2D(3, name="biased")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.DepthwiseConv2D(3, use_bias=False, name="bare")(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.DepthwiseConv2D(3, use_bias=False, name="normed")(x)
+    network = keras.Model(pixels, keras.layers.BatchNormalization()(x))
+    before = {layer.name: layer.depthwise_kernel.numpy() for layer in depthwise(network)}
+    equalize_depthwise_channels(network)
+    after = {layer.name: layer.depthwise_kernel.numpy() for layer in depthwise(network)}
+    assert [name for name in before if np.array_equal(before[name], after[name])] == ["biased", "bare"]
+    assert np.abs(after["normed"]).max(axis=(0, 1, 3)) == pytest.approx(1)
+
+
+def test_an_activation_that_is_always_0_has_a_range_with_a_width(network: keras.Model) -> None:
+    first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+    first.set_weights([np.zeros_like(first.get_weights()[0])])
+    twin = make_quantization_aware(network, [PICTURES])
+    ranges = {}
+    for layer in twin.layers:
+        ends = {
+            v.name.split("/")[-1].split(":")[0]: float(v.numpy()) for v in layer.weights if v.shape.rank == 0
+        }
+        for name in ("output", "post_activation"):
+            if f"{name}_min" in ends:
+                ranges[layer.name] = (ends[f"{name}_min"], ends[f"{name}_max"])
+    assert ranges
+    assert all(low <= 0 for low, _ in ranges.values())
+    assert min(high - low for low, high in ranges.values()) == pytest.approx(0.01)
+
+
+def test_ranges_are_the_mean_of_the_ends_of_the_batches(network: keras.Model) -> None:
+    names = [layer.name for layer in network.layers if isinstance(layer, keras.layers.ReLU)]
+    probe = keras.Model(network.input, network.get_layer(names[-1]).output)
+    batches = [PICTURES[:4], 0.5 * PICTURES[4:]]
+    ends = [(float(one.min()), float(one.max())) for one in map(probe.predict_on_batch, batches)]
+    assert ends[0] != ends[1]
+    found = measure_ranges(network, names, batches)
+    assert list(found) == names
+    assert found[names[-1]] == pytest.approx(np.mean(ends, axis=0), rel=1e-5)
 
 
 def test_the_calibrated_twin_is_near_the_float_network_and_the_uncalibrated_is_not(

@@ -49,6 +49,88 @@ def test_a_run_of_before_there_were_recipes_has_the_default_one(tmp_path: Path) 
     assert run.config().recipe == Recipe()
 
 
+def test_the_default_recipe_is_that_of_the_runs_that_hold_none() -> None:
+    assert asdict(Recipe()) == {
+        "class_power": 0.5,
+        "stratum_power": 0.5,
+        "lesion_power": 1.0,
+        "classes_first": True,
+        "logit_adjustment": True,
+        "label_smoothing": 0.05,
+        "mixup": 0.2,
+        "teacher_share": 0.5,
+        "train_batch_norms": False,
+        "ema_decay": 0.0,
+        "augmentation": {
+            "rotation_degrees": (0, 360),
+            "zoom": (0.75, 1.5),
+            "shift": 0.1,
+            "mirror_share": 0.5,
+            "exposure": (0.65, 1.2),
+            "gain": 0.08,
+            "contrast": (0.8, 1.25),
+            "saturation": (0.75, 1.25),
+            "hue_degrees": 6,
+            "white_balance_share": 0.0,
+            "shrink_share": 0.0,
+            "shrink_pixels": 64,
+            "blur_share": 0.3,
+            "blur_sigma": (0.3, 1.5),
+            "hair_share": 0.2,
+            "max_hairs": 6,
+            "patch_share": 0.3,
+            "patch": (0.1, 0.35),
+            "jpeg_share": 0.2,
+            "jpeg_quality": (15, 70),
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "most", "below", "above"),
+    [
+        *(
+            (name, 0, 1, -0.01, 1.01)
+            for name in ("class_power", "stratum_power", "lesion_power", "teacher_share")
+        ),
+        ("label_smoothing", 0, 0.5, -0.01, 0.51),
+        ("mixup", 0, 10, -0.01, 10.1),
+        ("ema_decay", 0, 0.9999, -0.01, 1.0),
+        *(
+            (f"augmentation.{name}", 0, 1, -0.01, 1.01)
+            for name in ("shift", "mirror_share", "gain", "white_balance_share", "shrink_share", "blur_share")
+        ),
+        *(
+            (f"augmentation.{name}", 0, 1, -0.01, 1.01)
+            for name in ("hair_share", "patch_share", "jpeg_share")
+        ),
+        ("augmentation.hue_degrees", 0, 180, -1, 181),
+        ("augmentation.shrink_pixels", 8, 1024, 7, 1025),
+        ("augmentation.max_hairs", 1, 100, 0, 101),
+        ("augmentation.rotation_degrees", (-360, -360), (360, 360), (-361, 0), (0, 361)),
+        ("augmentation.zoom", (0.1, 0.1), (10, 10), (0.09, 1), (1, 10.1)),
+        *(
+            (f"augmentation.{name}", (0, 0), (10, 10), (-0.1, 1), (1, 10.1))
+            for name in ("exposure", "contrast")
+        ),
+        ("augmentation.saturation", (0, 0), (10, 10), (-0.1, 1), (1, 10.1)),
+        ("augmentation.blur_sigma", (0.01, 0.01), (50, 50), (0.0, 1), (1, 51)),
+        ("augmentation.patch", (0, 0), (0.9, 0.9), (-0.1, 0.5), (0.5, 0.91)),
+        ("augmentation.jpeg_quality", (1, 1), (101, 101), (0, 50), (50, 102)),
+    ],
+)
+def test_bounds_belong_to_what_is_allowed(
+    field: str, least: object, most: object, below: object, above: object
+) -> None:
+    name = field.rpartition(".")[2]
+    kind = Augmentation if "." in field else Recipe
+    for value in (least, most):
+        assert getattr(kind(**{name: value}), name) == value  # type: ignore[arg-type]
+    for value in (below, above):
+        with pytest.raises(OptionError, match=f"'{name}' of the recipe is"):
+            kind(**{name: value})  # type: ignore[arg-type]
+
+
 def test_fields_of_other_versions_are_ignored_in_a_run() -> None:
     values = json.loads(json.dumps(asdict(OTHER)))
     values["augmentation"]["rain_share"] = 0.5
