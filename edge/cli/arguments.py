@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +32,8 @@ __all__ = [
 # What options can be added to.
 OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
 _EXAMPLES = "examples:"
+# How argparse begins its message on an option that does not exist.
+_UNKNOWN_OPTION = "unrecognized arguments: "
 # The normalization that is found by trying each on labelled photos.
 AUTO_NORMALIZATION = "auto"
 
@@ -62,7 +65,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"formatter_class": _HelpFormatter, "allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError(f"{message}; see {self.prog} --help")
+        _, unknown, given = message.partition(_UNKNOWN_OPTION)
+        option = given.split("=")[0].split()[0] if unknown else ""
+        nearest = get_close_matches(option, _option_names(self), n=1)
+        see = f"did you mean {nearest[0]}? See" if nearest else "see"
+        raise OptionError(f"{message}; {see} {self.prog} --help")
 
 
 def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:
@@ -73,6 +80,13 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
     """
     epilog = "\n  ".join([_EXAMPLES, *examples]) if examples else None
     return Parser(prog=f"dermedge {verb}", description=description, epilog=epilog)
+
+
+def _option_names(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser and of its subcommands."""
+    groups = [one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    subcommands = [one for choices in groups for one in choices.values()]
+    return [*parser._option_string_actions, *(name for one in subcommands for name in _option_names(one))]
 
 
 def _shown_default(default: Any) -> str | None:
