@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,54 @@ from dermedge.edge.errors import PictureError
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.evaluate import Evaluation, Scored
-from dermedge.train.evaluation.figures import FIGURES, applicable
+from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, applicable
 from dermedge.train.evaluation.report import cautions, to_text
 from dermedge.train.evaluation.scorecard import Answers, Truth, compare, make_card, needs_met
 
 LABELS = ("cat", "dog")
+
+
+HEADINGS = {
+    "Recognition": [
+        "balanced_accuracy",
+        "balanced_accuracy_named",
+        "balanced_accuracy_end_to_end",
+        "accuracy",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+    ],
+    "Critical class": [
+        "critical_auroc_named",
+        "critical_auroc_all",
+        "critical_sensitivity_named",
+        "critical_sensitivity_all",
+    ],
+    "Declining": [
+        "declined_named",
+        "declined_other",
+        "declined_no_lesion",
+        "decline_auroc_other",
+        "decline_auroc_no_lesion",
+    ],
+    "Calibration": [
+        "calibration_error",
+        "calibration_error_before",
+        "calibration_error_balanced",
+        "calibration_error_balanced_before",
+        "brier",
+        "brier_before",
+    ],
+    "Decisions by the thresholds of the manifest": [
+        "alert_sensitivity",
+        "alert_specificity",
+        "uncertain",
+        "answered",
+        "risk_answered",
+        "conformal_coverage",
+        "conformal_size",
+    ],
+}
 
 
 def evaluation(
@@ -79,6 +123,18 @@ def test_titles_and_definitions_name_the_critical_class() -> None:
     assert FIGURES["accuracy"].titled(None) == "accuracy"
 
 
+def test_the_figures_stand_below_their_headings() -> None:
+    assert {heading: [one.name for one in part] for heading, part in GROUPS.items()} == HEADINGS
+    assert list(FIGURES) == [name for names in HEADINGS.values() for name in names]
+    assert SLICE_FIGURES == (
+        "balanced_accuracy",
+        "balanced_accuracy_named",
+        "accuracy",
+        "critical_auroc_named",
+        "declined_named",
+    )
+
+
 def test_a_figure_is_shown_where_what_it_needs_is_there() -> None:
     truth = evaluation((9, 9)).truth
     plain = Answers(np.zeros((18, 2)), LABELS, None, 1.0, {})
@@ -87,6 +143,10 @@ def test_a_figure_is_shown_where_what_it_needs_is_there() -> None:
     assert not [
         name for name in shown if name.startswith(("critical", "declined", "alert", "conformal", "uncertain"))
     ]
+    critical = {one.name for one in applicable(needs_met(replace(truth, critical="cat"), [plain]))} - shown
+    assert critical == set(HEADINGS["Critical class"])
+    declining = {one.name for one in applicable(needs_met(replace(truth, none_label="dog"), [plain]))} - shown
+    assert {"declined_named", "decline_auroc_other", "balanced_accuracy_end_to_end"} <= declining
     warm = Answers(np.zeros((18, 2)), LABELS, None, 1.5, {"alert": {"label": "cat", "threshold": 0.5}})
     more = {one.name for one in applicable(needs_met(truth, [plain, warm]))} - shown
     assert {"alert_sensitivity", "alert_specificity", "brier_before"} <= more
