@@ -23,7 +23,7 @@ __all__ = [
     "ESTIMATES",
     "MAX_MEDIAN_ERROR",
     "Anchor",
-    "Board",
+    "CalibratedBoard",
     "Cost",
     "Factors",
     "fit",
@@ -87,7 +87,7 @@ class Factors:
 
 
 @dataclass(frozen=True)
-class Board:
+class CalibratedBoard:
     """A board whose latencies can be estimated.
 
     Attributes:
@@ -145,7 +145,9 @@ def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
     return tuple(fit(left).ms(one.cost) / one.ms - 1 for one, left in zip(anchors, others, strict=True))
 
 
-def read_boards(keys: Sequence[str] = (), content: Mapping[str, Any] | None = None) -> tuple[Board, ...]:
+def read_boards(
+    keys: Sequence[str] = (), content: Mapping[str, Any] | None = None
+) -> tuple[CalibratedBoard, ...]:
     """The boards of these keys; all without any.
 
     Args:
@@ -179,10 +181,10 @@ def _content() -> dict[str, Any]:
     return content
 
 
-def _board(key: str, described: Mapping[str, Any]) -> Board:
+def _board(key: str, described: Mapping[str, Any]) -> CalibratedBoard:
     anchors = tuple(
         Anchor(**{**one, "cost": Cost(**one["cost"])})
         for one in described["anchors"]
         if "left_out" not in one
     )
-    return Board(key, described["name"], described["cpu"], described["threads"], anchors)
+    return CalibratedBoard(key, described["name"], described["cpu"], described["threads"], anchors)

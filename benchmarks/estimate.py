@@ -13,7 +13,7 @@ from pathlib import Path
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.calibrated_boards import (
     MAX_MEDIAN_ERROR,
-    Board,
+    CalibratedBoard,
     Cost,
     read_boards,
     stored_instructions,
@@ -120,7 +120,7 @@ def count_here(model: Path, cpu: str) -> int:
     return counts[cpu]
 
 
-def _estimate(path: Path, board: Board, count: InstructionCounter) -> Estimate:
+def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> Estimate:
     form = _FLOAT if float_ops(path.read_bytes()) else _INTEGER
     refused = _refused(board, form)
     ms = None
@@ -139,7 +139,7 @@ def _estimate(path: Path, board: Board, count: InstructionCounter) -> Estimate:
     )
 
 
-def _refused(board: Board, form: str) -> str | None:
+def _refused(board: CalibratedBoard, form: str) -> str | None:
     """Why a network of this form cannot be estimated on this board; None if it can."""
     if board.median_error() > MAX_MEDIAN_ERROR:
         return f"its median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"

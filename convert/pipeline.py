@@ -27,11 +27,11 @@ from dermedge.edge.errors import OptionError, StorageError
 from dermedge.train.data.learned import LEARNED_NAME
 from dermedge.train.fit.run_folder import RunFolder
 
-__all__ = ["Delivery", "convert_model"]
+__all__ = ["ConvertedFiles", "convert_model"]
 
 
 @dataclass(frozen=True)
-class Delivery:
+class ConvertedFiles:
     """The result of a conversion.
 
     Attributes:
@@ -49,7 +49,7 @@ def convert_model(
     request: ConversionRequest,
     show_progress: ShowProgress = lambda what: lambda done, total: None,
     log: Callable[[str], None] = print,
-) -> Delivery:
+) -> ConvertedFiles:
     """Convert a model, write its report, and write the file if it was accepted.
 
     Args:
@@ -71,7 +71,7 @@ def convert_model(
     if source.learned and not result.best.is_onnx:
         result = replace(result, best=result.best.with_file(LEARNED_NAME, source.learned))
     page = save_report(result, source, request)
-    return Delivery(result, _save(result, request), page)
+    return ConvertedFiles(result, _save(result, request), page)
 
 
 def _load(

@@ -13,7 +13,7 @@ from typing import Any
 
 from dermedge.edge.quality import Defect
 
-__all__ = ["NO_DRIFT", "Drift", "DriftMeter", "Shares", "drift_line", "drift_to_json"]
+__all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
 # A share that changed by less is not mentioned.
@@ -38,7 +38,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Drift:
+class SessionDrift:
     """Two periods of a run to compare.
 
     Attributes:
@@ -51,7 +51,7 @@ class Drift:
 
 
 # Of a run before its first minute is over.
-NO_DRIFT = Drift()
+NO_DRIFT = SessionDrift()
 
 
 @dataclass
@@ -113,7 +113,7 @@ class DriftMeter:
         else:
             self._latest.append(self._slice)
         self._slice, self._slice_s = _Tally(), now_s
-        self.drift = Drift(self._first.shares(), _sum(self._latest).shares())
+        self.drift = SessionDrift(self._first.shares(), _sum(self._latest).shares())
 
 
 def _sum(tallies: Iterable[_Tally]) -> _Tally:
@@ -125,7 +125,7 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
     return total
 
 
-def drift_line(drift: Drift) -> str:
+def drift_line(drift: SessionDrift) -> str:
     """In words, what differs by 5 percentage points or more; empty before there are two periods to compare."""
     if drift.first is None or drift.latest is None:
         return ""
@@ -148,7 +148,7 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
         yield "mean probability", first.probability, latest.probability
 
 
-def drift_to_json(drift: Drift) -> dict[str, Any]:
+def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
     """The two periods as JSON values: ``first_hour`` and ``latest_hour``, null where there is none."""
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 

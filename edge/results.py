@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dermedge.edge.drift import NO_DRIFT, Drift
+from dermedge.edge.drift import NO_DRIFT, SessionDrift
 from dermedge.edge.model.decision import UNCERTAIN, Headline
 from dermedge.edge.model.prediction import Prediction
 from dermedge.edge.preprocess import Region
@@ -130,7 +130,7 @@ class FrameResult:
     counts: FrameCounts
     fps: float | None
     temperature_c: float | None
-    drift: Drift = NO_DRIFT
+    drift: SessionDrift = NO_DRIFT
 
     @property
     def shown(self) -> Classification | None:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from dermedge.edge.drift import NO_DRIFT, Drift, drift_line
+from dermedge.edge.drift import NO_DRIFT, SessionDrift, drift_line
 from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Delivery
@@ -42,7 +42,7 @@ class Session:
     best: Classification | None = None
     last: Classification | None = None
     delivery: Delivery | None = None
-    drift: Drift = NO_DRIFT
+    drift: SessionDrift = NO_DRIFT
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:

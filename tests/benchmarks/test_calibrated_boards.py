@@ -11,7 +11,7 @@ from dermedge.benchmarks.calibrated_boards import (
     ESTIMATES,
     MAX_MEDIAN_ERROR,
     Anchor,
-    Board,
+    CalibratedBoard,
     Cost,
     fit,
     leave_one_out,
@@ -27,8 +27,8 @@ def anchor(instructions: float, moved: float, ms: float) -> Anchor:
     return Anchor("a network", "int8", ms, Cost(instructions, moved), "a runtime", "2026", "a page")
 
 
-def board(*anchors: Anchor) -> Board:
-    return Board("board", "A board", "cortex-a76", 4, anchors)
+def board(*anchors: Anchor) -> CalibratedBoard:
+    return CalibratedBoard("board", "A board", "cortex-a76", 4, anchors)
 
 
 def test_two_anchors_are_met_exactly() -> None:
@@ -87,12 +87,12 @@ def test_an_anchor_that_is_left_out_is_not_fitted() -> None:
     assert found == board(anchor(1, 1, 5.0))
 
 
-def published() -> Sequence[Board]:
+def published() -> Sequence[CalibratedBoard]:
     return read_boards()
 
 
 @pytest.mark.parametrize("found", published(), ids=lambda one: one.key)
-def test_every_anchor_states_where_it_was_published(found: Board) -> None:
+def test_every_anchor_states_where_it_was_published(found: CalibratedBoard) -> None:
     assert len(found.anchors) >= 5
     for one in found.anchors:
         assert one.source.startswith("https://")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dermedge.edge.cli.session import Session, summary
-from dermedge.edge.drift import NO_DRIFT, Drift, DriftMeter, Shares, drift_line, drift_to_json
+from dermedge.edge.drift import NO_DRIFT, DriftMeter, SessionDrift, Shares, drift_line, drift_to_json
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import FrameResult
 
@@ -57,7 +57,7 @@ def test_within_the_first_hour_there_is_nothing_to_compare() -> None:
 def test_small_changes_are_said_to_be_none() -> None:
     first = Shares(100, {Defect.MOVING: 0.1}, {"nevus": 0.5, "melanoma": 0.5}, 0.8)
     latest = Shares(100, {Defect.MOVING: 0.13}, {"nevus": 0.52, "melanoma": 0.48}, 0.79)
-    line = drift_line(Drift(first, latest))
+    line = drift_line(SessionDrift(first, latest))
     assert line == "latest hour against the first: no share changed by 5 points or more"
 
 

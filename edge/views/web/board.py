@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.drift import Drift
+from dermedge.edge.drift import SessionDrift
 from dermedge.edge.model.decision import Headline
 from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
@@ -201,7 +201,7 @@ class Board:
         )
 
 
-def _drift_metrics(drift: Drift) -> Iterator[str]:
+def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
     """Shares of the first hour and of the latest one, 0 to 1."""
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one

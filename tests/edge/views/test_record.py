@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 import dermedge
-from dermedge.edge.drift import Drift, Shares, drift_to_json
+from dermedge.edge.drift import SessionDrift, Shares, drift_to_json
 from dermedge.edge.errors import StorageError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import FrameResult
@@ -40,7 +40,7 @@ def lines(view: RecordView) -> list[dict]:
 def test_the_end_of_a_session_tells_what_has_changed_and_keeps_the_rest(
     tmp_path: Path, make_result: Callable[..., FrameResult]
 ) -> None:
-    drift = Drift(Shares(90, {Defect.MOVING: 0.5}, {"nevus": 1.0}, 0.75), None)
+    drift = SessionDrift(Shares(90, {Defect.MOVING: 0.5}, {"nevus": 1.0}, 0.75), None)
     with RecordView(tmp_path, SESSION, 100) as view:
         view.show(make_result(drift=drift))
     assert json.loads((view.path / "session.json").read_text()) == {**SESSION, "drift": drift_to_json(drift)}

@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from dermedge.edge.drift import Drift, Shares
+from dermedge.edge.drift import SessionDrift, Shares
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
@@ -320,7 +320,7 @@ def test_another_site_cannot_press_the_save_button(
 
 
 def test_the_metrics_are_what_prometheus_reads(web: WebView, make_result: Callable[..., FrameResult]) -> None:
-    drift = Drift(
+    drift = SessionDrift(
         Shares(90, {Defect.MOVING: 0.25}, {"nevus": 1.0}, 0.75), Shares(90, {}, {"nevus": 0.5}, None)
     )
     web.show(make_result(temperature_c=51.5, drift=drift))

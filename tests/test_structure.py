@@ -1,0 +1,61 @@
+"""What holds for the whole product: one class of a name, public names in each module, and short functions."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("dermedge", "edge", "train", "convert", "benchmarks")
+LABORATORY = ROOT / "benchmarks" / "lab"
+MOST_LINES = 50
+
+
+def product_files() -> list[Path]:
+    """The modules of the product; dermedge/ holds links to the other folders, which count once."""
+    files = list((ROOT / "dermedge").glob("*.py"))
+    for folder in FOLDERS[1:]:
+        files += [path for path in (ROOT / folder).rglob("*.py") if LABORATORY not in path.parents]
+    return sorted(path for path in files if "node_modules" not in path.parts)
+
+
+def nodes(path: Path, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (node for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def test_the_product_has_files() -> None:
+    assert len(product_files()) > 200
+
+
+def test_no_two_classes_have_one_name() -> None:
+    found = defaultdict(list)
+    for path in product_files():
+        for node in nodes(path, ast.ClassDef):
+            found[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_every_public_module_names_what_it_offers() -> None:
+    without = [
+        str(path.relative_to(ROOT))
+        for path in product_files()
+        if not path.name.startswith("_") and "__all__" not in path.read_text(encoding="utf-8")
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_function_is_long(folder: str) -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in product_files()
+        if path.relative_to(ROOT).parts[0] == folder
+        for node in nodes(path, ast.FunctionDef, ast.AsyncFunctionDef)
+        if node.end_lineno - node.lineno + 1 > MOST_LINES
+    ]
+    assert long == []
