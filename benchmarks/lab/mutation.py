@@ -59,6 +59,8 @@ _OTHER_NAMES = {
 }
 # Calls that are replaced by their argument.
 _LEFT_OUT = {"abs", "clip", "int", "list", "maximum", "minimum", "round", "set", "sorted", "sqrt", "tuple"}
+# Calls in which another order of the arguments changes nothing, or fails at once.
+_NOT_SWAPPED = {"getattr", "isinstance", "max", "min", "next"}
 # A string that a program compares or looks up, and not one that a person reads.
 _KEY = re.compile(r"[A-Za-z0-9_.%/-]+")
 _GREATER = 1.1
@@ -95,7 +97,8 @@ class _Change:
 def mutants_of(source: str) -> list[Mutant]:
     """All mutants of a module, in the order of their lines.
 
-    Docstrings, annotations, imports, ``__all__``, texts for people and blocks for type checkers are left alone.
+    Docstrings, annotations, decorators, imports, ``__all__``, texts for people and blocks for type checkers are
+    left alone.
 
     Args:
         source: the text of the module.
@@ -143,7 +146,7 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
 def _mutable(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes below ``node`` that decide what the program does."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "type_params"):
+        if name in ("annotation", "returns", "type_params", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and not _is_left_alone(child):
@@ -227,7 +230,8 @@ def _of_call(node: ast.Call) -> Iterator[_Change]:
         if keyword.arg:
             others = [*node.keywords[:index], *node.keywords[index + 1 :]]
             yield _Change(node, "argument left out", ast.unparse(ast.Call(node.func, node.args, others)))
-    if len(node.args) == 2 and not any(isinstance(one, ast.Starred) for one in node.args):
+    is_plain = not (isinstance(node.func, ast.Name) and node.func.id in _NOT_SWAPPED)
+    if is_plain and len(node.args) == 2 and not any(isinstance(one, ast.Starred) for one in node.args):
         swapped = ast.Call(node.func, node.args[::-1], node.keywords)
         yield _Change(node, "arguments swapped", ast.unparse(swapped))
     match node.func:
