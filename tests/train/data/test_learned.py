@@ -9,7 +9,7 @@ import pytest
 
 from dermedge.edge.errors import DataError
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.learned import count_learned, learned_photos
+from dermedge.train.data.learned import count_learned, learned_photos, merge_learned
 
 
 def put(path: Path, content: bytes) -> Path:
@@ -49,3 +49,14 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         learned_photos([photo(tmp_path / "gone.jpg")])
     with pytest.raises(DataError, match="damaged: 3 bytes"):
         count_learned(b"abc", [])
+
+
+def test_lists_are_merged_in_order_and_each_photo_stays_once(tmp_path: Path) -> None:
+    first, second, third = (
+        learned_photos([photo(tmp_path / name, digest)])
+        for name, digest in (("a", "1"), ("b", "2"), ("c", "3"))
+    )
+    both, last = b"".join(sorted([first, second])), third
+    merged = merge_learned([both, b"", last, first])
+    assert merged == b"".join(sorted([first, second, third]))
+    assert merge_learned([]) == merge_learned([b""]) == b""

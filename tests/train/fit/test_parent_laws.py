@@ -1,0 +1,89 @@
+"""Who may teach a run or be its start: what a parent learned from, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.catalogue import Catalogue, Photo
+from dermedge.train.data.learned import learned_photos
+from dermedge.train.fit.parents import check_parents, learned_by
+from dermedge.train.fit.run_folder import Config, RunFolder
+
+CONFIG = Config(
+    architecture="cnn",
+    classes=("a", "b"),
+    size=32,
+    weights="none",
+    epochs=1,
+    qat_epochs=0,
+    photos_per_epoch=10,
+    batch_size=2,
+    learning_rate=1e-3,
+    qat_learning_rate=1e-5,
+    seed=0,
+    data=("photos",),
+    data_digest="",
+    command="",
+)
+
+
+def photo(name: str, split: str, group: str = "") -> Photo:
+    return Photo(
+        f"/photos/{name}.png", name, "", group or f"lesion of {name}", "a", "a", "s", split, digest=name
+    )
+
+
+def parent(folder: Path, photos: list[Photo], config: Config = CONFIG, trained: bool = True) -> str:
+    run = RunFolder(folder)
+    run.create(config, Catalogue(tuple(photos), config.classes, {}))
+    if trained:
+        run.weights_path("float").touch()
+    return str(folder)
+
+
+def child(role: str, path: str) -> Config:
+    return replace(CONFIG, **({"teachers": (path,)} if role == "teacher" else {"weights": path}))
+
+
+@pytest.mark.parametrize("role", ["teacher", "start"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_parent_that_learned_what_the_run_holds_out_is_refused(
+    tmp_path: Path, role: str, split: str
+) -> None:
+    path = parent(tmp_path / "parent", [photo("one", "train"), photo("two", "train"), photo("three", "val")])
+    config = child(role, path)
+    check_parents(config, [photo("one", "train"), photo("three", split), photo("four", split)])
+    with pytest.raises(DataError, match=f"the {role} '.*parent' learned from 2 lesions or images"):
+        check_parents(config, [photo("one", split)])
+    # another photo of a lesion that the parent has seen
+    with pytest.raises(DataError, match="'lesion of two' among them"):
+        check_parents(config, [photo("another", split, "lesion of two")])
+
+
+@pytest.mark.parametrize("role", ["teacher", "start"])
+def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str) -> None:
+    swapped = parent(tmp_path / "swapped", [photo("one", "train")], replace(CONFIG, classes=("b", "a")))
+    with pytest.raises(OptionError, match=f"the {role} '.*swapped' knows other classes: b, a"):
+        check_parents(child(role, swapped), [])
+    fresh = parent(tmp_path / "fresh", [photo("one", "train")], trained=False)
+    with pytest.raises(OptionError, match=f"the {role} '.*fresh' is not trained yet"):
+        check_parents(child(role, fresh), [])
+
+
+def test_a_start_is_of_the_same_architecture_and_a_teacher_of_any(tmp_path: Path) -> None:
+    other = parent(tmp_path / "other", [photo("one", "train")], replace(CONFIG, architecture="mobilenet_v2"))
+    check_parents(child("teacher", other), [])
+    with pytest.raises(OptionError, match="is a run of mobilenet_v2; no cnn can start with it"):
+        check_parents(child("start", other), [])
+
+
+def test_a_run_has_learned_from_its_training_photos_alone(tmp_path: Path) -> None:
+    photos = [photo("one", "train"), photo("two", "val"), photo("three", "test"), photo("four", "train")]
+    run = RunFolder(Path(parent(tmp_path / "run", photos)))
+    assert learned_by(run) == learned_photos([photos[0], photos[3]])
