@@ -95,10 +95,19 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
-    """The changes of the models that are in both results, in the order of the first."""
-    there = {(row["model"], row["num_threads"]): row for row in after["rows"]}
-    pairs = ((row, there.get((row["model"], row["num_threads"]))) for row in before["rows"])
+    """The changes of the models that are in both results, in the order of the first.
+
+    A model is known by its name, or else by its digest: a phone does not know the name of the file.
+    """
+    pairs = ((row, _counterpart(row, after["rows"])) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]
+
+
+def _counterpart(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row of the same model and number of threads; None if there is none."""
+    there = [one for one in rows if one["num_threads"] == row["num_threads"]]
+    keys = ("model", "sha256")
+    return next((one for key in keys for one in there if one[key] == row[key]), None)
 
 
 def _to_text(changes: Sequence[ModelChange]) -> str:

@@ -2,6 +2,7 @@
 
 import { Camera } from "./camera.js";
 import * as history from "./history.js";
+import { Latencies } from "./latencies.js";
 import { ANSWERED } from "./states.js";
 
 // Okabe and Ito's colours, as on the Pi: the colour-blind can tell them apart, and none says "danger".
@@ -37,12 +38,14 @@ let spoken = "";
 const video = element("video");
 const camera = new Camera(video);
 const worker = new Worker("worker.js");
+const latencies = new Latencies();
 
 worker.onmessage = ({ data }) => {
   if (data.kind === "ready") ready(data.app);
   if (data.kind === "failed") fail(data.reason);
   if (data.kind !== "result") return;
   isBusy = false;
+  if (mode === "live") note(data);
   if (data.number === generation) show(data.result, data.bitmap);
   else data.bitmap?.close();
 };
@@ -64,6 +67,12 @@ function ready(described) {
   fact("model", `${app.manifest.architecture}, ${app.sha256["model.tflite"].slice(0, 16)}`);
   if (app.manifest.licence) fact("model's licence", app.manifest.licence);
   say("ready", "start the camera, or choose a photo");
+}
+
+// Notes how long an answer of the camera took.
+function note({ result: { classification }, totalMs }) {
+  if (classification) latencies.add(totalMs, classification.timing.invoke);
+  if (latencies.isEnough) element("export-latencies").disabled = false;
 }
 
 function fact(name, text) {
@@ -331,12 +340,19 @@ element("open-history").addEventListener("click", async () => {
 });
 element("close-history").addEventListener("click", () => element("history").close());
 
-element("export").addEventListener("click", async () => {
+function download(blob, name) {
   const link = make("a");
-  link.href = URL.createObjectURL(await history.exported());
-  link.download = "dermedge-history.json";
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+element("export").addEventListener("click", async () => download(await history.exported(), "dermedge-history.json"));
+
+element("export-latencies").addEventListener("click", () => {
+  const results = latencies.results(app, navigator.userAgent, new Date());
+  download(new Blob([JSON.stringify(results, null, 1)], { type: "application/json" }), "results.json");
 });
 
 element("erase").addEventListener("click", async () => {
