@@ -79,18 +79,15 @@ def _conv(x: _Tensor, filters: int, kernel: int, stride: int = 1, relu: bool = T
     return keras.layers.ReLU()(x) if relu else x
 
 
-def _resnet(blocks: Sequence[int], bottleneck: bool, width: int = 1) -> Callable[[_Tensor], _Tensor]:
-    """He et al., 2015; in a bottleneck the 3x3 convolution has the stride, as in torchvision and microsoft/resnet.
-
-    ``width`` multiplies the inner filters of a bottleneck: 2 for Wide ResNet-50-2.
-    """
+def _resnet(blocks: Sequence[int], bottleneck: bool) -> Callable[[_Tensor], _Tensor]:
+    """He et al., 2015; in a bottleneck the 3x3 convolution has the stride, as in torchvision and microsoft/resnet."""
 
     def build(x: _Tensor) -> _Tensor:
         x = keras.layers.MaxPooling2D(3, 2, padding="same")(_conv(x, 64, 7, 2))
         for stage, (count, filters) in enumerate(zip(blocks, _RESNET_FILTERS, strict=True)):
             for block in range(count):
                 stride = 2 if stage and not block else 1
-                x = _bottleneck(x, filters, stride, width) if bottleneck else _basic(x, filters, stride)
+                x = _bottleneck(x, filters, stride) if bottleneck else _basic(x, filters, stride)
         return x
 
     return build
@@ -101,8 +98,8 @@ def _basic(x: _Tensor, filters: int, stride: int) -> _Tensor:
     return _added(x, inner, filters, stride)
 
 
-def _bottleneck(x: _Tensor, filters: int, stride: int, width: int) -> _Tensor:
-    inner = _conv(_conv(x, filters * width, 1), filters * width, 3, stride)
+def _bottleneck(x: _Tensor, filters: int, stride: int) -> _Tensor:
+    inner = _conv(_conv(x, filters, 1), filters, 3, stride)
     return _added(x, _conv(inner, 4 * filters, 1, relu=False), 4 * filters, stride)
 
 
@@ -205,7 +202,6 @@ PUBLISHED = {
     "mobilenet-v3-small": PublishedNetwork(_of_keras(keras.applications.MobileNetV3Small, **_mobilenet_v3)),
     "resnet-18": PublishedNetwork(_resnet((2, 2, 2, 2), bottleneck=False)),
     "resnet-50": PublishedNetwork(_resnet((3, 4, 6, 3), bottleneck=True)),
-    "wide-resnet-50-2": PublishedNetwork(_resnet((3, 4, 6, 3), bottleneck=True, width=2)),
     "squeezenet-1.0": PublishedNetwork(_squeezenet_1_0),
     "squeezenet-1.1": PublishedNetwork(_squeezenet_1_1),
     "shufflenet-v2": PublishedNetwork(_shufflenet_v2),
