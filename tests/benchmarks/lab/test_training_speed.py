@@ -24,7 +24,9 @@ def test_below_the_bar_the_summary_and_the_status_say_so(monkeypatch: pytest.Mon
     assert summary(rounds)[-1] == "at least 85% of the bare step: not met, in 3 rounds"
     monkeypatch.setattr(training_speed, "call_in_child", lambda function, *arguments: rounds)
     assert training_speed.main([]) == 1
-    monkeypatch.setattr(training_speed, "call_in_child", lambda function, *arguments: [SpeedRound(43, 50)] * 3)
+    monkeypatch.setattr(
+        training_speed, "call_in_child", lambda function, *arguments: [SpeedRound(43, 50)] * 3
+    )
     assert training_speed.main([]) == 0
 
 
