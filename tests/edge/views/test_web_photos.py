@@ -102,6 +102,12 @@ def test_a_photo_that_the_quality_gate_rejects_has_no_answer_and_a_hint(web: Web
     }
 
 
+def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -> None:
+    pytest.importorskip("pi_heif")
+    content = (Path(__file__).resolve().parents[1] / "photo.heic").read_bytes()
+    assert post(web, content, {"Content-Type": "image/heic"})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "said"),
     [
