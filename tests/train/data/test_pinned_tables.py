@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dermedge.edge.photos import SUFFIXES, is_system_folder
 from dermedge.train.data.diagnoses import (
     LESION_DIAGNOSES,
     class_of,
@@ -18,6 +19,7 @@ from dermedge.train.data.diagnoses import (
     own_name,
     possible_diagnoses,
 )
+from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of, says_mask
 from dermedge.train.data.people import fitzpatrick_of, sex_of, site_of, view_of
 from dermedge.train.data.table_formats import (
     FORMATS,
@@ -106,3 +108,18 @@ def test_every_column_of_a_table_of_ones_own() -> None:
 def test_every_cell_about_people(fact: str) -> None:
     cells = PINNED["cells"][fact]
     assert {cell: READERS[fact](cell) for cell in cells} == cells
+
+
+def test_every_name_of_a_folder() -> None:
+    assert {name: part_of(name) for name in PINNED["parts"]} == PINNED["parts"]
+    assert {folder_kind(name) for name in PINNED["containers"]} == {FolderKind.PLAIN}
+    assert {folder_kind(name) for name in PINNED["months"]} == {FolderKind.DATE}
+    assert {folder_kind(f"{name} 7") for name in PINNED["persons"]} == {FolderKind.GROUP}
+    assert all(says_mask(f"ISIC_{name}_8") for name in PINNED["masks"])
+
+
+def test_every_suffix_of_a_photo_and_every_folder_that_holds_none() -> None:
+    assert sorted(SUFFIXES) == PINNED["photo_suffixes"]
+    assert all(is_system_folder(name.upper()) for name in PINNED["system_folders"])
+    assert is_system_folder(".git")
+    assert not is_system_folder("nevus")
