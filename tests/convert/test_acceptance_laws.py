@@ -52,6 +52,40 @@ def test_a_loss_is_refused_above_the_limit_where_its_interval_is_above_0(
     assert check.passed is (status != "refused")
 
 
+def test_a_line_says_what_was_lost_and_whether_it_may_be_chance() -> None:
+    def line(reference: float | None, drop: Score) -> str:
+        return AcceptanceCheck("recall", reference, 0.88, drop, ONE_POINT, 0.1234).line
+
+    lost = "recall: 0.900 -> 0.880, lost 2.0 points [1.0, 3.0]"
+    assert line(0.9, Score(0.02, 0.01, 0.03)) == f"{lost}; allowed 1.0, detectable 12.3"
+    assert line(0.9, Score(0.02, -0.01, 0.03)) == (
+        "recall: 0.900 -> 0.880, lost 2.0 points [-1.0, 3.0], which may be chance; allowed 1.0, detectable 12.3"
+    )
+    assert line(None, Score(0.005, -0.01, 0.03)) == (
+        "recall: 0.880, lost 0.5 points [-1.0, 3.0]; allowed 1.0, detectable 12.3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("detectable", "low", "doubts"),
+    [
+        (0.10, 0.001, ()),
+        (0.11, 0.001, ("40 photos show a loss of balanced accuracy only from 11.0 points on",)),
+        (0.10, 0.0, ("the recall lost 2.0 points, which is more than the allowed 2.0 and may be chance",)),
+    ],
+)
+def test_photos_that_show_no_loss_of_ten_points_leave_doubt(
+    detectable: float, low: float, doubts: tuple[str, ...]
+) -> None:
+    checks = (
+        AcceptanceCheck("balanced accuracy", 0.9, 0.9, Score(0.0, 0.0, 0.0), ONE_POINT, detectable),
+        AcceptanceCheck("recall", 0.9, 0.88, Score(0.02001, low, 0.03), 0.02 if not low else 0.03, 0.5),
+    )
+    acceptance = Acceptance(40, (), checks, {})
+    assert acceptance.doubts == doubts
+    assert acceptance.verdict == ("cannot tell" if doubts else "passed")
+
+
 def test_the_largest_excess_is_named_first() -> None:
     def lost(name: str, value: float, limit: float) -> AcceptanceCheck:
         return AcceptanceCheck(name, 1.0, 1 - value, Score(value, 0.01, 1.0), limit, 0.1)
