@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from dermedge.convert.accept.acceptance import Acceptance, AcceptanceCheck, accept
+from dermedge.convert.accept.network_checks import order_check
 from dermedge.convert.accept.parity import compare
 from dermedge.convert.load.conversion_input import ProofSet
-from dermedge.train.evaluation.metrics import Score
+from dermedge.train.evaluation.metrics import Score, lesion_draws
 
 Logits = NDArray[np.float64]
 ONE_POINT = 0.01
@@ -171,3 +172,17 @@ def test_parity_is_worked_out_by_hand_and_knows_no_constant() -> None:
         "max_logit_difference": 1.5,
         "mean_logit_difference": 0.66667,
     }
+
+
+def test_of_many_classes_in_another_order_four_are_named() -> None:
+    truth = np.repeat(np.arange(6), 12)
+    labels = tuple("abcdef")
+    draws = lesion_draws([str(index) for index in range(72)], resamples=50)
+    five = order_check(truth, (truth + 1) % 6, labels, draws)
+    assert not five.passed
+    named = five.line.partition(" in place of 0.000: ")[2]
+    assert named == "'a' is 'f', 'b' is 'a', 'c' is 'b', 'd' is 'c', …"
+    swapped = truth.copy()
+    swapped[truth == 0], swapped[truth == 1], swapped[truth == 2], swapped[truth == 3] = 1, 0, 3, 2
+    four = order_check(truth, swapped, labels, draws)
+    assert four.line.endswith("'a' is 'b', 'b' is 'a', 'c' is 'd', 'd' is 'c'")
