@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import DataError, OptionError, PictureError
 from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.classifier import Classifier, common_labels
+from dermedge.edge.model.head import Head
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import read_picture
@@ -69,6 +70,7 @@ class EvaluatedModel:
         logits: of a few uint8 [h, w, 3] BGR frames: float64 [n, K].
         heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
             1, or None.
+        independent: as in `Answers`.
     """
 
     name: str
@@ -80,9 +82,12 @@ class EvaluatedModel:
     learned: bytes | None
     logits: Callable[[Sequence[_Frame]], Floats]
     heat: Callable[[_Frame], NDArray[np.float32] | None]
+    independent: bool = False
 
     def answers(self, logits: Floats) -> Answers:
-        return Answers(logits, self.labels, self.none_label, self.temperature, self.thresholds)
+        return Answers(
+            logits, self.labels, self.none_label, self.temperature, self.thresholds, self.independent
+        )
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,7 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
     facts = {
         "file": str(classifier.path),
         "size": f"{classifier.path.stat().st_size / 1e6:.2f} MB",
-        "input": f"{classifier.input_size} pixels square",
+        "input": f"{classifier.layout.height} x {classifier.layout.width} pixels",
         "SHA-256": digest(classifier.path),
         "runtime": classifier.runtime,
     }
@@ -218,6 +223,7 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
         read_associated(classifier.path, LEARNED_NAME),
         lambda frames: np.array([classifier.predict(frame).logits for frame in frames]),
         lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
+        independent=manifest is None and classifier.head is Head.SIGMOID,
     )
 
 

@@ -141,6 +141,7 @@ class Answers:
         none_label: the one of them that stands for "none of these", or None.
         temperature: of the manifest.
         thresholds: of the manifest, as `dermedge.edge.model.decision` describes them.
+        independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
     """
 
     logits: Floats
@@ -148,6 +149,7 @@ class Answers:
     none_label: str | None
     temperature: float
     thresholds: Mapping[str, Any]
+    independent: bool = False
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
         """Of the chosen photos alone."""
@@ -156,12 +158,17 @@ class Answers:
     @cached_property
     def raw_probabilities(self) -> Floats:
         """float64 [N, K] at temperature 1."""
-        return np.array([softmax(row) for row in self.logits.tolist()])
+        return self._probabilities_at(1.0)
 
     @cached_property
     def probabilities(self) -> Floats:
-        """float64 [N, K] at the manifest's temperature."""
-        return np.array([softmax(row, self.temperature) for row in self.logits.tolist()])
+        """float64 [N, K] at the manifest's temperature; independent ones as the network computes them."""
+        return self._probabilities_at(self.temperature)
+
+    def _probabilities_at(self, temperature: float) -> Floats:
+        if self.independent:
+            return np.exp(self.logits)
+        return np.array([softmax(row, temperature) for row in self.logits.tolist()])
 
     @cached_property
     def decisions(self) -> list[Decision]:

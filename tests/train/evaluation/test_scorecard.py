@@ -69,6 +69,14 @@ def values(answers: Answers, truth: Truth = TRUTH) -> dict[str, float]:
     return {name: score.value for name, score in make_card(truth, answers).figures.items()}
 
 
+def test_independent_probabilities_are_scored_as_they_are() -> None:
+    rows = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.1]])
+    answers = Answers(np.log(rows), ("a", "b", "c"), None, 1.0, {}, independent=True)
+    np.testing.assert_allclose(answers.probabilities, rows)
+    np.testing.assert_allclose(answers.raw_probabilities, rows)
+    assert answers.index.tolist() == [0, 1]
+
+
 def test_each_photo_counts_as_what_it_shows() -> None:
     assert TRUTH.kinds.tolist()[6:] == [OTHER_LESION, OTHER_LESION, NO_LESION, NOT_TOLD]
 
