@@ -63,7 +63,7 @@ def test_an_unknown_option_is_one_line_and_status_2(name: str, capsys: pytest.Ca
     assert said.out == ""
     [line] = said.err.splitlines()
     assert line.startswith("dermedge: error: ")
-    assert line.endswith(f"; see python -m dermedge.benchmarks.lab {name} --help")
+    assert line.endswith(f"ee python -m dermedge.benchmarks.lab {name} --help")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
