@@ -133,6 +133,11 @@ class FrameResult:
     drift: SessionDrift = NO_DRIFT
 
     @property
+    def is_of_photo(self) -> bool:
+        """Whether the frame is a photo of its own, as the files of a folder are."""
+        return self.frame is not None and self.frame.is_photo
+
+    @property
     def shown(self) -> Classification | None:
         """The classification whose figures are shown: the answer that stands, or this frame's before there is one."""
         return self.answer or self.classification

@@ -25,6 +25,7 @@ class Frame:
         at_s: seconds on the clock of its source: `captured_at` for a live source, the position in a video, and
             None for a photo, which follows no other frame.
         repeated: how many frames of its source were left out so far because they equalled the one before.
+        is_photo: whether it is a photo of its own, as the files of a folder are.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -33,6 +34,7 @@ class Frame:
     name: str
     at_s: float | None = None
     repeated: int = 0
+    is_photo: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class PhotoFiles(FrameSource):
             return None
         path, number = self._paths[self._next], self._next
         self._next += 1
-        return Frame(read_picture(path), number, time.monotonic(), str(path))
+        return Frame(read_picture(path), number, time.monotonic(), str(path), is_photo=True)
 
     def close(self) -> None:
         self._paths = ()

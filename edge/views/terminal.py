@@ -55,38 +55,46 @@ class TerminalView:
     """Draws on the terminal's other screen, which gives way to the first one at the exit.
 
     If standard output is not such a terminal, it prints a plain line about once a second; to the journal of a service,
-    only when the state or the answer has changed.
+    only when the state or the answer has changed. Each photo of a folder is a plain line anywhere.
     """
 
     def __init__(self) -> None:
         self._live = _is_interactive()
+        self._draws = False
         self._changes_only = is_service()
         self._said: tuple[str, str | None] | None = None
         self._due = 0.0
 
     def __enter__(self) -> TerminalView:
-        if self._live:
-            _write(_ENTER)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
+        if self._draws:
             _write(_LEAVE)
 
     def show(self, result: FrameResult) -> bool:
         now = time.monotonic()
-        if now < self._due:
+        if result.is_of_photo:
+            print(plain_line(result), flush=True)
+        elif now < self._due:
             return True
-        if self._live:
+        elif self._live:
             self._due = now + _DRAW_INTERVAL_S
-            columns, rows = _terminal_size()
-            _write(_BEGIN + _HOME + render(result, columns, rows) + _CLEAR_BELOW + _END)
+            self._draw(result)
         elif not self._changes_only or self._is_changed(result):
             self._due = now + _LINE_INTERVAL_S
             print(plain_line(result), flush=True)
         return True
+
+    def _draw(self, result: FrameResult) -> None:
+        """Draws on the other screen, which the first result opens."""
+        if not self._draws:
+            self._draws = True
+            _write(_ENTER)
+        columns, rows = _terminal_size()
+        _write(_BEGIN + _HOME + render(result, columns, rows) + _CLEAR_BELOW + _END)
 
     def finish(self) -> None:
         pass

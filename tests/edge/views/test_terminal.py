@@ -11,6 +11,7 @@ import pytest
 
 from dermedge.edge.quality import Defect
 from dermedge.edge.results import Classification, FrameResult
+from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 from dermedge.edge.views import terminal
 from dermedge.edge.views.jsonlines import to_json
@@ -114,6 +115,25 @@ def test_a_terminal_that_is_asked_to_be_plain_gets_plain_lines(
     output = capsys.readouterr().out
     assert "nevus" in output
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_each_photo_of_a_folder_is_a_plain_line(
+    is_terminal: bool,
+    make_result: Callable[..., FrameResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with TerminalView() as view:
+        for number in range(3):
+            photo = Frame(np.zeros((48, 64, 3), np.uint8), number, 0.0, f"{number}.jpg", is_photo=True)
+            assert view.show(make_result(frame=photo))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert all(line.isprintable() for line in lines)
 
 
 def test_without_a_terminal_it_prints_plain_lines_and_not_one_a_frame(
