@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dermedge.edge.errors import DataError, StorageError
 from dermedge.edge.files import write_text
-from dermedge.edge.views.record import sync_folder
+from dermedge.edge.views.record import is_running, sync_folder
 
 __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "ReviewTable"]
 
@@ -75,6 +75,7 @@ class ReviewTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _remove_half_written(path)
         self._content = _content(path)
         self._rows = _parsed(path, self._content)
 
@@ -125,6 +126,13 @@ class ReviewTable:
         write_text(self.path, text.getvalue())
         sync_folder(self.path.parent)
         self._rows, self._content = rows, _content(self.path)
+
+
+def _remove_half_written(path: Path) -> None:
+    """Removes what killed reviews wrote beside a table and did not rename."""
+    for part in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+        if not is_running(part):
+            part.unlink(missing_ok=True)
 
 
 def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:

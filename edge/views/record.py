@@ -31,7 +31,7 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.states import ANSWERED, State
 from dermedge.edge.views.jsonlines import to_json
 
-__all__ = ["LINES_NAME", "SESSION_NAME", "RecordView", "mend", "sync_folder"]
+__all__ = ["LINES_NAME", "SESSION_NAME", "RecordView", "is_running", "mend", "sync_folder"]
 
 SESSION_NAME, LINES_NAME = "session.json", "frames.jsonl"
 _INTERVAL_S = 1.0
@@ -174,7 +174,7 @@ def _is_full(error: StorageError) -> bool:
 def mend(folder: Path) -> None:
     """Removes what a power cut or a kill left in the sessions below a folder: half lines, and half photos."""
     for part in folder.glob("*/.*.part*"):
-        if not _is_running(part):
+        if not is_running(part):
             part.unlink(missing_ok=True)
     for path in folder.glob("*/*.jsonl"):
         content = path.read_bytes()
@@ -183,7 +183,7 @@ def mend(folder: Path) -> None:
             os.truncate(path, whole)
 
 
-def _is_running(part: Path) -> bool:
+def is_running(part: Path) -> bool:
     """Whether the process runs that writes this file, by the number in its name."""
     numbers = [one for one in part.name.split(".") if one.isdecimal()]
     return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()

@@ -176,6 +176,17 @@ def test_a_full_disk_loses_nothing_and_the_decision_can_be_made_again(
     assert decide(review, "melanoma").decided == 2
 
 
+def test_half_a_table_of_a_killed_review_is_removed_at_the_next_start(
+    make_recording: Callable[..., Path],
+) -> None:
+    folder = make_recording(1)
+    mine, killed = folder / f".review.{os.getpid()}.part.csv", folder / ".review.999999999.part.csv"
+    for part in (mine, killed):
+        part.write_text("path,la")
+    Review(folder)
+    assert (mine.exists(), killed.exists()) == (True, False)
+
+
 def test_rows_of_photos_that_have_gone_stay_in_the_table(make_recording: Callable[..., Path]) -> None:
     folder = make_recording(2)
     decide(Review(folder), "nevus")
