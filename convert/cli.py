@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dermedge.convert.request import AIMS, ConversionRequest, check_request
-from dermedge.edge.cli.arguments import OptionGroup, Parser, make_parser, number, positive_int, read_labels
+from dermedge.edge.cli.arguments import (
+    AUTO_NORMALIZATION,
+    OptionGroup,
+    Parser,
+    make_parser,
+    number,
+    positive_int,
+    read_labels,
+)
+from dermedge.edge.model.normalization import FOREIGN
 from dermedge.edge.printable import printable_lines
 
 __all__ = ["REFUSED", "main", "parser"]
@@ -22,6 +31,7 @@ _EXAMPLES = (
     "dermedge convert runs/mine --int8",
     "dermedge convert runs/mine --search",
     "dermedge convert classifier.keras --int8 --data photos/",
+    "dermedge convert classifier.tflite --int8 --data photos/",
 )
 
 
@@ -143,10 +153,10 @@ def _add_foreign_options(made: OptionGroup) -> None:
     )
     made.add_argument(
         "--normalization",
-        default="auto",
-        metavar="NAME",
-        help="set the normalization that a Keras classifier or a .tflite expects: pixels, unit, symmetric, imagenet, "
-        "caffe, or auto, which takes what the file states, or else finds the one that fits the photos",
+        choices=(*FOREIGN, AUTO_NORMALIZATION),
+        default=AUTO_NORMALIZATION,
+        help="set the normalization that a Keras classifier or a .tflite expects; auto takes what the file states, or "
+        "else tries each on the calibration photos",
     )
     made.add_argument(
         "--trust",

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from dermedge.convert.accept.network_checks import chance_check, order_check
 from dermedge.convert.load.conversion_input import ForeignClassifier
+from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
 
 __all__ = ["choose_normalization"]
-
-_AUTO = "auto"
 
 
 def choose_normalization(
@@ -66,14 +65,14 @@ def choose_normalization(
 def _candidates(file: ForeignClassifier, asked: str) -> list[Normalization]:
     is_gray = file.layout.channels == 1
     known = [name for name in NORMALIZATIONS if NORMALIZATIONS[name].is_affine or not is_gray]
-    if asked not in (_AUTO, *NORMALIZATIONS):
-        raise OptionError(f"--normalization is '{asked}'. Known: {_AUTO}, {', '.join(known)}")
-    if asked != _AUTO and asked not in known:
+    if asked not in (AUTO_NORMALIZATION, *NORMALIZATIONS):
+        raise OptionError(f"--normalization is '{asked}'. Known: {AUTO_NORMALIZATION}, {', '.join(known)}")
+    if asked != AUTO_NORMALIZATION and asked not in known:
         raise OptionError(
             f"--normalization {asked} is for colour, and the input of '{file.path}' is gray. "
-            f"Known for gray: {_AUTO}, {', '.join(known)}"
+            f"Known for gray: {AUTO_NORMALIZATION}, {', '.join(known)}"
         )
-    if asked != _AUTO:
+    if asked != AUTO_NORMALIZATION:
         return [NORMALIZATIONS[asked]]
     if file.known_normalization:
         return [file.known_normalization]

@@ -17,6 +17,7 @@ from dermedge.convert.to_tflite.quantizer import to_float16
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.normalization import Normalization
+from dermedge.edge.model.runtime import without_native_log
 
 __all__ = ["TfliteNetwork"]
 
@@ -44,8 +45,9 @@ class TfliteNetwork:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `Network.logits`."""
-        interpreter = Interpreter(model_content=self.model, num_threads=NUM_THREADS)
-        interpreter.allocate_tensors()
+        with without_native_log():
+            interpreter = Interpreter(model_content=self.model, num_threads=NUM_THREADS)
+            interpreter.allocate_tensors()
         (pixels,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
         found = []
         for image in images:

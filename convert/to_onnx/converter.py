@@ -28,6 +28,7 @@ from dermedge.convert.to_tflite.form import ONNX_INT8, Form
 from dermedge.convert.to_tflite.graph_editor import GraphEditor
 from dermedge.convert.to_tflite.pixel_input import calibration_inputs
 from dermedge.edge.errors import DataError, ModelError
+from dermedge.edge.model.runtime import without_native_log
 
 __all__ = ["describe_tensors", "to_onnx"]
 
@@ -148,7 +149,12 @@ def _silenced() -> Iterator[None]:
     quiet, level = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+            without_native_log(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -24,6 +24,7 @@ __all__ = [
     "installed_runtimes",
     "invoke",
     "open_interpreter",
+    "without_native_log",
 ]
 
 
@@ -148,14 +149,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
-    with _without_native_log():
+    with without_native_log():
         interpreter = make(**options)
         interpreter.allocate_tensors()
     return interpreter
 
 
 @contextmanager
-def _without_native_log() -> Iterator[None]:
+def without_native_log() -> Iterator[None]:
     """Drops what C++ code writes to standard error, as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
     Neither runtime has a setting for it. What matters of a failure is also the text of the exception.

@@ -199,3 +199,40 @@ def test_one_command_without_tensorflow_delivers_int8_with_its_report(
     with Classifier(target) as classifier:
         answers = [classifier.predict(read_picture(one)).label == one.parent.name for one in paths]
     assert np.mean(answers) > 0.9
+
+
+def test_a_mobilenet_v2_of_keras_is_delivered_as_int8(
+    labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ImageNet's features, with a last layer that is fitted to the photos."""
+    import tensorflow as tf
+    from sklearn.linear_model import LogisticRegression
+
+    from dermedge.edge.photos import read_picture
+    from dermedge.edge.preprocess import to_input
+
+    weights = Path(__file__).resolve().parents[3] / "shared/weights/mobilenet_v2_1.0_224_imagenet_no_top.h5"
+    if not weights.is_file():
+        pytest.skip("no ImageNet weights beside the checkout")
+    shape = (64, 64, 3)
+    features = keras.applications.MobileNetV2(shape, include_top=False, weights=str(weights), pooling="avg")
+    head = keras.layers.Dense(3, activation="softmax")
+    model = keras.Sequential([features, head])
+    model.build((None, *shape))
+    paths = sorted(labelled_set.rglob("*.png"))
+    pixels = NORMALIZATIONS["symmetric"](np.stack([to_input(read_picture(one), 64) for one in paths]))
+    found = features.predict(pixels, verbose=0)
+    mean, scale = found.mean(axis=0), found.std()
+    truth = [one.parent.name for one in paths]
+    fitted = LogisticRegression(C=0.1, max_iter=1000).fit((found - mean) / scale, truth)
+    kernel = (fitted.coef_ / scale).T
+    head.set_weights([kernel, fitted.intercept_ - mean @ kernel])
+    path = tmp_path / "mobilenet_v2.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+    assert cli.main(["convert", str(path), "--int8", "--data", str(labelled_set)]) == 0
+    report = json.loads((tmp_path / "mobilenet_v2-int8-report" / "report.json").read_text())
+    assert report["delivered"]
+    assert report["normalization"] == "symmetric"
+    assert not [layer["name"] for layer in report["layers"] if layer["in_float"]]
+    assert (tmp_path / "mobilenet_v2-int8.tflite").stat().st_size < 0.35 * path.stat().st_size
