@@ -93,7 +93,8 @@ def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Se
     """Paths and source of labels; of tables alone, with their folders, whose names are no classes then."""
     if not all(path.is_file() for path in paths):
         return paths, labels_from
-    return [*dict.fromkeys(path.parent for path in paths), *paths], TABLE if labels_from == AUTO else labels_from
+    folders = dict.fromkeys(path.parent for path in paths)
+    return [*folders, *paths], TABLE if labels_from == AUTO else labels_from
 
 
 def class_folders(data: Path) -> list[str]:
