@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "calibration": "compare choices of calibration photos and ranges for int8 conversion",
     "card": "write the tables of the model card from the evaluation on the test split",
     "converting": "time int8 conversion beside a bare TFLiteConverter script",
+    "figures": "measure all that README.md and docs/ quote of one machine, and rewrite the tables",
     "growth": "measure how latency, size, training, audit and accuracy grow",
     "instructions": "count the arm64 instructions of an inference under emulation",
     "loop": "measure what the live loop costs beside the network, against its bars",

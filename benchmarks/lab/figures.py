@@ -1,0 +1,102 @@
+"""Measures everything that README.md and docs/ quote of one machine, in one go, and rewrites the tables.
+
+    python -m dermedge.benchmarks.lab figures NAME --source photos/     # about half an hour on a quiet machine
+
+The models that ship are measured by `dermedge benchmark`, with and without test-time augmentation, then beside other
+runtimes (`peers`), against LiteRT's own tool (`official`) and repeatedly (`repeat`). A run of `dermedge benchmark`
+that is not marked good ends the work, and no earlier result is replaced. The results go to benchmarks/results/NAME,
+and the table of machines takes benchmarks/results/machines/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dermedge.benchmarks.child import ROOT, run_program, with_our_packages
+from dermedge.benchmarks.compare import read_results
+from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.status_line import show_status
+from dermedge.benchmarks.verdict import GOOD
+from dermedge.edge.errors import OptionError, ToolError
+from dermedge.edge.model.shipped import SHIPPED
+
+__all__ = ["RESULTS", "check_good", "main"]
+
+RESULTS = ROOT / "benchmarks" / "results"
+_MACHINES = "machines"
+_BESIDE = ("peers", "official", "repeat")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measures, keeps the results and rewrites the tables; returns the exit status."""
+    options = _parse(argv)
+    if Path(options.name).name != options.name or options.name == _MACHINES:
+        raise OptionError(
+            f"'{options.name}' cannot be the name of a machine; give one such as raspberry-pi-5"
+        )
+    with TemporaryDirectory(prefix="dermedge-") as made:
+        folder = Path(made)
+        for name, extra in (("results", ()), ("tta", ("--tta",))):
+            show_status(f"dermedge benchmark {' '.join(extra)}")
+            _run(
+                "dermedge",
+                "benchmark",
+                *SHIPPED,
+                "--source",
+                options.source,
+                *extra,
+                "--output",
+                folder / name,
+            )
+            check_good(folder / name / "results.json")
+        for name in _BESIDE:
+            show_status(name)
+            _run("dermedge.benchmarks.lab", name, "--source", options.source, "--output", folder / "results")
+        _keep(folder, options.name)
+    _run("dermedge.benchmarks.lab", "readme")
+    print(
+        f"wrote {RESULTS / options.name}, {RESULTS / 'tta'} and the tables of README.md and docs/how-good.md"
+    )
+    return 0
+
+
+def check_good(path: Path) -> None:
+    """Checks that nothing disturbed a run.
+
+    Raises:
+        ToolError: a row of this results.json is not marked good.
+    """
+    results = read_results(path)
+    marks = {row["model"]: row["mark"] for row in results["rows"] if row["mark"] != GOOD}
+    if marks:
+        reasons = "; ".join(results["faults"]) or json.dumps(marks)
+        raise ToolError(
+            f"the run is not good ({reasons}); nothing was replaced. Run this again on a quiet machine"
+        )
+
+
+def _keep(made: Path, name: str) -> None:
+    """Takes the new results into the repository, after all of them exist."""
+    shutil.copytree(made / "results", RESULTS / name, dirs_exist_ok=True)
+    shutil.copytree(made / "tta", RESULTS / "tta", dirs_exist_ok=True)
+    shutil.copyfile(made / "results" / "results.json", RESULTS / _MACHINES / f"{name}.json")
+
+
+def _run(module: str, *arguments: str | Path) -> None:
+    words = list(map(str, arguments))
+    run_program([sys.executable, "-m", module, *words], f"'{words[0]}'", environment=with_our_packages())
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = experiment_parser(
+        "figures", "Measure all that is quoted of this machine, and rewrite the tables."
+    )
+    parser.add_argument("name", metavar="NAME", help="call the machine so, such as raspberry-pi-5")
+    parser.add_argument("--source", required=True, help="show these photos, as for `dermedge benchmark`")
+    return parser.parse_args(argv)

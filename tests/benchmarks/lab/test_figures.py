@@ -1,0 +1,78 @@
+"""All quoted figures of one machine: what is run, and that a disturbed run replaces nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dermedge.benchmarks.lab import cli, figures
+from dermedge.benchmarks.report import BenchmarkReport, to_json
+
+
+class Recorded:
+    """Stands for the programs: notes what was run, and writes results with these faults."""
+
+    def __init__(self, report: BenchmarkReport, *faults: str) -> None:
+        self.ran: list[str] = []
+        first = report.rows[0]
+        total = first.latency.total
+        steady = replace(total, low=total.median, high=total.median, p90=total.median)
+        row = replace(first, latency=replace(first.latency, total=steady, drift=0.0))
+        self.text = to_json(replace(report, rows=(row,), faults=faults))
+
+    def __call__(self, command: list[str], name: str, environment: dict[str, str]) -> None:
+        self.ran.append(" ".join(command[2:4]))
+        if "--output" in command:
+            folder = Path(command[command.index("--output") + 1])
+            folder.mkdir(exist_ok=True)
+            names = {"benchmark": "results.json"}
+            (folder / names.get(command[3], f"{command[3]}.json")).write_text(self.text)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "desk.json").write_text("old")
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def test_all_is_measured_and_then_kept(
+    report: BenchmarkReport, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = Recorded(report)
+    monkeypatch.setattr(figures, "run_program", programs)
+    assert cli.main(["figures", "desk", "--source", "photos/"]) == 0
+    lab = "dermedge.benchmarks.lab"
+    assert programs.ran == [
+        *["dermedge benchmark"] * 2,
+        *(f"{lab} {name}" for name in ("peers", "official", "repeat", "readme")),
+    ]
+    kept = sorted(path.name for path in (results / "desk").iterdir())
+    assert kept == ["official.json", "peers.json", "repeat.json", "results.json"]
+    assert json.loads((results / "machines" / "desk.json").read_text())["rows"][0]["mark"] == "good"
+    assert (results / "tta" / "results.json").is_file()
+
+
+def test_a_disturbed_run_ends_the_work_and_replaces_nothing(
+    report: BenchmarkReport,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    programs = Recorded(report, "noisy: other processes kept 0.98 cores busy")
+    monkeypatch.setattr(figures, "run_program", programs)
+    assert cli.main(["figures", "desk", "--source", "photos/"]) == 2
+    assert "noisy: other processes kept 0.98 cores busy" in capsys.readouterr().err
+    assert programs.ran == ["dermedge benchmark"]
+    assert (results / "machines" / "desk.json").read_text() == "old"
+    assert [path.name for path in results.iterdir()] == ["machines"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "machines", "../up"])
+def test_a_name_that_is_no_folder_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["figures", name, "--source", "photos/"]) == 2
+    assert f"'{name}' cannot be the name of a machine" in capsys.readouterr().err
