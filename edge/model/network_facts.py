@@ -1,4 +1,4 @@
-"""What a .tflite of any maker says of itself: the kind of its outputs, its normalization, its custom operators."""
+"""Facts that a .tflite of any maker states: the kind of its outputs, its normalization, its custom operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps of a prediction hand on: the crop, the network's outputs, and the prediction."""
+"""The results of the steps of a prediction: the crop, the network's outputs, and the prediction."""
 
 from __future__ import annotations
 

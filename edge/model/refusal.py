@@ -17,7 +17,7 @@ _COMPILED = {
         "here runs the .tflite that it was compiled from",
     ),
     "ethos-u": (
-        "is compiled by Vela for Arm's Ethos-U, and runs on a microcontroller with this NPU alone",
+        "is compiled by Vela for Arm's Ethos-U, and runs only on a microcontroller with this NPU",
         "here runs the .tflite that it was compiled from",
     ),
 }

@@ -73,8 +73,8 @@ def choose_runtime(name: str = "auto") -> str:
     """The runtime to use for a name or ``auto``.
 
     Raises:
-        OptionError: no runtime is called that.
-        MissingExtra: it, or every one, is not installed.
+        OptionError: no runtime has this name.
+        MissingExtra: it is not installed, or none is.
     """
     if name != "auto" and name not in RUNTIMES:
         raise OptionError(f"unknown runtime '{name}'. Known: auto, {', '.join(RUNTIMES)}")

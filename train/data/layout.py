@@ -189,7 +189,7 @@ def _placement(root: Path, folders: Sequence[str], chain: _Chain, depth: int, la
 
 
 def _insisted(folders: Sequence[str], labels_from: str) -> str:
-    """The class where somebody says which folder it is, though its name is that of a person, date or container."""
+    """The class if an option says which folder it is, even one named like a person, date or container."""
     kinds = [name for name in folders if not part_of(name)]
     if not kinds:
         return ""

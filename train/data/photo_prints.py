@@ -47,7 +47,7 @@ RIM_DARKNESS = 0.15
 PLAIN_DEVIATION = 0.5
 # The share of the longer side around the centre that no frame reaches.
 MIDDLE_SHARE = 0.25
-# The share of the photo that a part of a frame covers, at the least: skin has plain spots at the border too.
+# The least share of the photo that a part of a frame covers: plain skin at the border covers less.
 MIN_FRAME = 0.005
 # Pixels of the square kernel that takes the edge of a frame away with it.
 FRAME_EDGE = 9
@@ -220,7 +220,7 @@ def _features(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """The best features clear of the frame: keypoints [n, 4] and descriptors [n, 128].
 
-    The best are strong and large: the finest ones go first where a copy is smaller or compressed.
+    The best are strong and large: a smaller or compressed copy loses the finest ones first.
     """
     sift = cv2.SIFT_create(POOL, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
     keypoints, descriptors = sift.detectAndCompute(image, None)

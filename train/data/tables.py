@@ -1,4 +1,4 @@
-"""What tables say of photos: joins every table that is understood to the photos that it names.
+"""The facts of tables about photos: joins every table that is understood to the photos that it names.
 
 A cell names a photo by a published id, which is one photo in whatever folder and size it lies, or by its path or
 file name. Where several tables tell the diagnosis of one photo, the one of the lowest rank is believed

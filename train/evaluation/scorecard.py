@@ -133,7 +133,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says of N photos, decided as the device decides.
+    """The answers of one model to N photos, decided as on the device.
 
     Attributes:
         logits: float64 [N, K].

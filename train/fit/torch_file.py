@@ -71,7 +71,7 @@ def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows the few names that a state dictionary needs; none of them does more than make a record."""
+    """Knows only the few names that a state dictionary needs, none of which runs code of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name of the file stands for; raises UnpicklingError for all but the known ones."""
