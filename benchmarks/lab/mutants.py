@@ -2,8 +2,8 @@
 
 python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-Everything happens in a copy of the tree. The tests of a file are those that import it or, where none does, those that
-import a file that imports it. Survivors are mistakes that these tests let pass, or mutants that change nothing.
+Everything happens in a copy of the tree. The tests of a file are those that import it, and those of its folder that
+import a user of it. Survivors are mistakes that these tests let pass, or mutants that change nothing.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
     imports = _imports(tree)
     secs_of = cache(lambda test: _secs_without_mutant(tree, test, limits.test_file_s))
     for path, mutant in mutants:
-        tests = tuple(sorted(find_tests(_module(path), imports), key=secs_of))
+        tests = tuple(sorted(find_tests(path, imports), key=secs_of))
         tests = tests[:1] + tuple(test for test in tests[1:] if secs_of(test) <= limits.test_file_s)
         if not tests:
             yield Trial(path, mutant, SURVIVED, (), 0.0)
@@ -283,24 +283,30 @@ def _environment(tree: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "DERMEDGE_DATA": data}
 
 
-def find_tests(module: str, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
-    """The test files that import a module or, where none does, those that import what imports it, and so on.
+def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
+    """The test files that belong to a file: those that import it, and its folder's that import a user of it.
+
+    Where there are none, those that import a user of a user of it, and so on.
 
     Args:
-        module: its full name.
+        path: of the file.
         imports: file -> the modules that it imports.
     """
-    near, seen = {module}, {module}
-    while near:
-        tests = sorted(
-            path for path, names in imports.items() if path.name.startswith("test_") and names & near
-        )
-        if tests:
-            return tuple(tests)
-        importers = {_module(path) for path, names in imports.items() if names & near}
-        near = importers - seen
-        seen |= near
-    return ()
+    names, seen = {_module(path)}, {_module(path)}
+    found = _tests_of(names, imports)
+    while names:
+        users = {_module(one) for one, imported in imports.items() if imported & names}
+        names = users - seen
+        seen |= names
+        home = Path("tests") / path.parent
+        found |= {one for one in _tests_of(names, imports) if not found or one.is_relative_to(home)}
+        if found:
+            break
+    return tuple(sorted(found))
+
+
+def _tests_of(modules: set[str], imports: Mapping[Path, set[str]]) -> set[Path]:
+    return {path for path, names in imports.items() if path.name.startswith("test_") and names & modules}
 
 
 def _module(path: Path) -> str:

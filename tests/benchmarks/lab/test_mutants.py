@@ -84,18 +84,33 @@ def test_texts_types_and_imports_are_left_alone() -> None:
     assert changes(source) == set()
 
 
-def test_the_tests_of_a_module_import_it_or_its_nearest_users() -> None:
+def test_the_tests_of_a_file_import_it_or_are_beside_it_and_import_its_users() -> None:
     imports = {
-        Path("train/law.py"): set[str](),
-        Path("train/user.py"): {"dermedge.train.law"},
-        Path("train/other.py"): {"dermedge.train.user"},
-        Path("tests/test_user.py"): {"dermedge.train.user"},
-        Path("tests/test_other.py"): {"dermedge.train.other"},
-        Path("tests/conftest.py"): {"dermedge.train.law"},
+        Path("train/data/law.py"): set[str](),
+        Path("train/data/user.py"): {"dermedge.train.data.law"},
+        Path("train/cli/other.py"): {"dermedge.train.data.user"},
+        Path("tests/edge/test_far.py"): {"dermedge.train.data.law"},
+        Path("tests/edge/test_farther.py"): {"dermedge.train.data.user"},
+        Path("tests/train/data/test_user.py"): {"dermedge.train.data.user"},
+        Path("tests/train/cli/test_other.py"): {"dermedge.train.cli.other"},
+        Path("tests/conftest.py"): {"dermedge.train.data.law"},
     }
-    assert find_tests("dermedge.train.user", imports) == (Path("tests/test_user.py"),)
-    assert find_tests("dermedge.train.law", imports) == (Path("tests/test_user.py"),)
-    assert find_tests("dermedge.train.nobody", imports) == ()
+    far, farther, user, other = (
+        Path("tests") / name
+        for name in (
+            "edge/test_far.py",
+            "edge/test_farther.py",
+            "train/data/test_user.py",
+            "train/cli/test_other.py",
+        )
+    )
+    assert find_tests(Path("train/data/law.py"), imports) == (far, user)
+    assert find_tests(Path("train/data/user.py"), imports) == (farther, user)
+    assert find_tests(Path("train/cli/other.py"), imports) == (other,)
+    assert find_tests(Path("train/data/nobody.py"), imports) == ()
+    # without tests of its own or beside it, those of its users
+    del imports[far], imports[user]
+    assert find_tests(Path("train/data/law.py"), imports) == (farther,)
 
 
 @pytest.fixture
