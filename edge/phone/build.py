@@ -100,6 +100,12 @@ def _describe(model: Path) -> dict[str, Any]:
     if manifest is None:
         raise ModelError(f"'{model}' has no manifest of dermedge; make the model with `dermedge convert`")
     with Classifier(model) as classifier:
+        layout = classifier.layout
+        if layout.channels != 3 or layout.channels_first or layout.height != layout.width:
+            raise ModelError(
+                f"'{model}' takes {layout.height} x {layout.width} images of {layout.channels} channels, and the page "
+                "cuts out square colour ones; classify with `dermedge run`"
+            )
         head, outputs = classifier.head, classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()

@@ -35,6 +35,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.normalization import NORMALIZATIONS
+from dermedge.edge.phone.build import build_app
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 
@@ -466,6 +467,11 @@ def test_one_sigmoid_gray_and_not_square_networks_are_converted(
         images = np.stack([classifier.crop(read_picture(photo)).image_rgb for photo in photos])
     if shape[2] == 1:
         images = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])[..., np.newaxis]
+    if form == "--int8":
+        with pytest.raises(
+            ModelError, match="32 x 48 images of 1 channels, and the page cuts out square colour"
+        ):
+            build_app(target, tmp_path / "app")
     raw = np.asarray(model(images.astype(np.float32)))
     wanted = (
         raw[:, 0] if units == 1 else np.log(raw[:, 1] / (1 - raw[:, 1])) - np.log(raw[:, 0] / (1 - raw[:, 0]))
