@@ -111,9 +111,9 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
 
 def _estimate(arguments: argparse.Namespace) -> int:
     """Prints estimates, which are never beside measurements; returns the exit status."""
-    for option in ("data", "source", "soak", "profile", "tta", "output", "plot"):
+    for option in ("data", "source", "split", "max_photos", "soak", "profile", "tta", "output", "plot"):
         if getattr(arguments, option):
-            raise OptionError(f"--estimate measures nothing; leave out --{option}")
+            raise OptionError(f"--estimate measures nothing; leave out --{option.replace('_', '-')}")
     models = getattr(arguments, "models", tuple(SHIPPED.values()))
     found = estimate.estimate(models, arguments.estimate)
     print(estimate.to_json(found) if arguments.json else estimate.to_text(found))
@@ -230,7 +230,7 @@ def _add_results(parser: OptionGroup) -> None:
         type=names_with_commas,
         metavar="BOARDS",
         help="estimate the latency on boards that are not at hand, from published latencies of other networks, and "
-        "measure nothing; known are pi4, pi5 and pixel4, separated by commas",
+        "measure nothing; known are pi4, pi5 and pixel4, separated by commas. Without MODEL, all shipped models",
     )
     parser.add_argument(
         "--output",

@@ -85,7 +85,7 @@ def to_text(estimates: Sequence[Estimate]) -> str:
     rows = tuple(_cells(one) for one in estimates)
     title = (
         "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. "
-        "±: median error of the board's other networks; largest error: of the worst of them."
+        "±: the median error of networks whose latency was published; largest error: the worst of them."
     )
     boards = {one.board: one for one in estimates}.values()
     notes = [

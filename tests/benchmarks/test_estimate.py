@@ -99,7 +99,9 @@ def test_the_json_has_a_schema_that_compare_refuses(
     assert "dermedge-estimate/1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [["--source", "demo"], ["--profile"], ["--tta"], ["--soak", "1"]])
+@pytest.mark.parametrize(
+    "option", [["--source", "demo"], ["--profile"], ["--tta"], ["--soak", "1"], ["--max-photos", "2"]]
+)
 def test_an_estimate_is_never_beside_what_is_measured(
     option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
