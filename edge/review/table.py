@@ -61,6 +61,7 @@ class ReviewRow:
 
 
 _COLUMNS = [one.name for one in fields(ReviewRow)]
+_HEADER = [*_COLUMNS[:2], _GROUP, _LESION, *_COLUMNS[2:]]
 
 
 class ReviewTable:
@@ -107,7 +108,9 @@ class ReviewTable:
     def count_groups(self) -> int:
         """How many groups the photos with a label make."""
         groups: list[set[str]] = []
-        for group, lesion in _groups([row for row in self._rows if row.label]):
+        for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
+            if not row.label:
+                continue
             names = {f"session {group}" if group else "", f"lesion {lesion}" if lesion else ""} - {""}
             linked = [one for one in groups if one & names]
             groups = [one for one in groups if one not in linked] + [names.union(*linked)]
@@ -119,7 +122,7 @@ class ReviewTable:
                 f"another program has changed '{self.path}' since this review began; stop the review and start it again"
             )
         text = io.StringIO()
-        writer = csv.DictWriter(text, [*_COLUMNS[:2], _GROUP, _LESION, *_COLUMNS[2:]], lineterminator="\n")
+        writer = csv.DictWriter(text, _HEADER, lineterminator="\n")
         writer.writeheader()
         for row, (group, lesion) in zip(rows, _groups(rows), strict=True):
             writer.writerow(asdict(row) | {_GROUP: group, _LESION: lesion})
@@ -161,7 +164,8 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
         return []
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        if not set(reader.fieldnames or ()).issuperset(_COLUMNS):
+        if sorted(reader.fieldnames or ()) != sorted(_HEADER):
+            # a column of somebody else would be lost with the next decision
             raise _foreign(path)
         rows = [{key: row[key] for key in _COLUMNS} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:

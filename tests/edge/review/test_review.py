@@ -114,6 +114,7 @@ def test_names_of_lesions_join_sessions_and_split_one_whose_photos_all_have_name
     assert decide(review, "nevus", lesion="left arm").groups == 1
     assert decide(review, "nevus", lesion=" left  arm ").groups == 1, "one lesion in two sessions"
     assert decide(review, "nevus").groups == 2
+    assert Review(folder).status().groups == 2
     assert [(row["group"], row["lesion"]) for row in rows(folder)] == [
         ("", "left arm"),
         ("", "left arm"),
@@ -197,7 +198,8 @@ def test_rows_of_photos_that_have_gone_stay_in_the_table(make_recording: Callabl
 
 
 @pytest.mark.parametrize(
-    "content", ["path,label\na.jpg,nevus\n", "\xff\xfe", "path;label\n", "{header}\na.jpg,nevus\n"]
+    "content",
+    ["path,label\na.jpg,nevus\n", "\xff\xfe", "path;label\n", "{header}\na.jpg,nevus\n", "{header},mine\n"],
 )
 def test_a_table_of_another_kind_is_left_alone(content: str, make_recording: Callable[..., Path]) -> None:
     folder = make_recording(1)
