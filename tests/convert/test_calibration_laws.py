@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 
 from dermedge.convert.calibrate.logit_adjustment import adjustment_amounts, fit_adjustment, fit_strength
 from dermedge.convert.calibrate.temperature import calibrated, cross_entropy, fit_temperature
+from dermedge.convert.calibrate.usefulness import useful_temperature
 
 # One photo of class 1 to nine of class 0, as unequal as lesions are.
 UNEQUAL = (0.9, 0.1)
@@ -122,3 +123,11 @@ def test_equal_shares_leave_the_logits_as_they_are() -> None:
     found = fit_adjustment(logits.astype(np.float32), truth, np.array([0.5, 0.5], np.float32))
     assert found.metrics["logit_adjustment"] == 0
     assert not found.amounts.any()
+
+
+def test_a_temperature_that_changes_nothing_is_kept_without_a_word() -> None:
+    # eight of ten are right at 0.8
+    logits, truth = two_classes(math.log(4), 8, 2)
+    temperature, lines = useful_temperature(logits, truth)
+    assert temperature == pytest.approx(1, abs=1e-3)
+    assert lines == []

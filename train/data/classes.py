@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
+from dermedge.train.data.counts import plural
 from dermedge.train.data.diagnoses import class_of, is_open, normal_name, own_name, possible_diagnoses
 
 __all__ = ["ALL", "ClassesChosen", "choose_classes", "label_under", "mapping_lines"]
@@ -53,7 +54,7 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
             )
     if NONE_OF_THESE in present and NONE_OF_THESE not in names:
         names = (*names, NONE_OF_THESE)
-    if len(names) < 2 or (requested is None and names == (NONE_OF_THESE,)):
+    if len(names) < 2:
         found = ", ".join(names) or "none"
         raise DataError(f"a classifier needs two classes or more; found: {found}")
     return ClassesChosen(tuple(labels), names)
@@ -67,7 +68,7 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
     if all(set(labels) == {name} for name, labels in mapped.items()):
         return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
     return [
-        f"class '{name}', {labels.total():,} photos: "
+        f"class '{name}', {plural(labels.total(), 'photo')}: "
         + ", ".join(f"{label} {count:,}" for label, count in _frequent_first(labels))
         for name, labels in mapped.items()
     ]

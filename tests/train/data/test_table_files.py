@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,12 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_spreadsheet_has_no_text(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(b"no zip")
     assert spreadsheet_text(tmp_path / "t.xlsx") == ""
+
+
+def test_the_text_of_a_spreadsheet_is_that_of_its_first_sheet_and_its_strings(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as package:
+        package.writestr("xl/sharedStrings.xml", "shared.jpg")
+        package.writestr("xl/worksheets/sheet1.xml", "inline.jpg")
+        package.writestr("xl/worksheets/sheet2.xml", "other.jpg")
+        package.writestr("xl/theme.xml", "theme")
+    assert spreadsheet_text(tmp_path / "labels.xlsx").split() == ["shared.jpg", "inline.jpg"]

@@ -1,0 +1,103 @@
+"""What a folder with a table tells of each photo, fact by fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
+from dermedge.train.data.labelling import FOLDERS_TOO, label_files
+
+
+def labelled(root: Path, names: list[str], table: str = "", **options: str) -> dict[str, LabelledFile]:
+    """Name of a photo -> what is told of it; the files are empty, since none is decoded."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    if table:
+        (root / "table.csv").write_text(table)
+    return {Path(one.photo.path).name: one for one in label_files([root], **options).files}
+
+
+def test_the_facts_of_a_table_and_of_folders(tmp_path: Path) -> None:
+    names = [f"{label}/{number}.jpg" for label in ("nevus", "melanoma") for number in range(3)]
+    names = [name.replace("/", f"/{name[0]}") for name in names]
+    table = "path,label,source,patient_id,age,sex,split\nn0.jpg,melanoma,my clinic,p7,44,f,val\nn1.jpg,nevus,,,,,\n"
+    found = labelled(tmp_path / "set", names, table)
+    told = found["n0.jpg"]
+    assert (told.photo.original_label, told.photo.diagnosis, told.origin) == (
+        "melanoma",
+        "melanoma",
+        ON_TABLE,
+    )
+    assert (told.photo.source, told.photo.age, told.photo.sex) == ("my clinic", "44", "female")
+    assert (told.folder, told.part, told.in_table, told.reference) == ("nevus", "val", True, "melanoma")
+    assert told.photo.patient_id
+    assert told.photo.patient_id in told.links
+    # what the table leaves out
+    plain = found["n1.jpg"]
+    assert (plain.photo.source, plain.photo.age, plain.part) == ("set", "", "")
+    assert (plain.reference, plain.links) == ("nevus", ())
+    other = found["m0.jpg"]
+    assert (other.photo.diagnosis, other.origin, other.in_table, other.reference) == (
+        "melanoma",
+        ON_FOLDER,
+        False,
+        "",
+    )
+    assert other.photo.root == str(tmp_path / "set")
+    assert other.photo.image_id == other.photo.group == "set/melanoma/m0"
+
+
+def test_the_published_lesion_is_the_group_and_the_place_of_a_photo_its_name(tmp_path: Path) -> None:
+    names = [f"ISIC_000000{number}.jpg" for number in range(4)]
+    rows = [f"HAM_000000{number // 2},ISIC_000000{number},nv" for number in range(3)]
+    found = labelled(
+        tmp_path / "ham", names, "\n".join(["lesion_id,image_id,dx", *rows]) + "\n", labels_from="table"
+    )
+    assert [found[name].photo.group for name in names] == [
+        "HAM_0000000",
+        "HAM_0000000",
+        "HAM_0000001",
+        "ISIC_0000003",
+    ]
+    assert [found[name].photo.lesion_id for name in names] == [
+        "HAM_0000000",
+        "HAM_0000000",
+        "HAM_0000001",
+        "",
+    ]
+    assert found[names[0]].photo.image_id == "ISIC_0000000"
+    assert set(found[names[0]].links) == {"HAM_0000000", "photo ISIC_0000000"}
+    assert found[names[3]].photo.diagnosis == ""
+
+
+def test_photos_that_were_made_of_one_share_a_name_in_their_folder(tmp_path: Path) -> None:
+    names = ["cat/a.jpg", "cat/a_rotated_10.jpg", "cat/b.jpg", "dog/a.jpg", "dog/c_jpg.rf.0123abcd.jpg"]
+    for name in names:
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).touch()
+    links = {one.name: one.links for one in label_files([tmp_path / "set"]).files}
+    assert links == {
+        "set/cat/a.jpg": ("made from set/cat/a",),
+        "set/cat/a_rotated_10.jpg": ("made from set/cat/a",),
+        "set/cat/b.jpg": (),
+        "set/dog/a.jpg": (),
+        "set/dog/c_jpg.rf.0123abcd.jpg": ("made from set/dog/c",),
+    }
+
+
+def test_folders_below_a_class_are_groups_unless_tables_alone_group(tmp_path: Path) -> None:
+    names = [
+        f"{label}/patient_{number}/{label}{number}{part}.jpg"
+        for label in ("cat", "dog")
+        for number in (1, 2)
+        for part in "ab"
+    ]
+    found = labelled(tmp_path / "set", names, groups_from=FOLDERS_TOO)
+    shared = {one.links for name, one in found.items() if name.startswith("cat1")}
+    assert len(shared) == 1
+    assert all(link.startswith("folder ") for links in shared for link in links)
+    assert found["cat1a.jpg"].links != found["cat2a.jpg"].links
+    assert found["cat1a.jpg"].group_folder
+    alone = labelled(tmp_path / "set", names, groups_from="table")
+    assert {one.links for one in alone.values()} == {()}
