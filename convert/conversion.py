@@ -1,4 +1,4 @@
-"""Convert a classifier to one form: stages 2 to 4, to_tflite, calibrate and accept."""
+"""Convert a classifier to one form: stages 2 to 4, to_tflite or to_onnx, calibrate and accept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dermedge.convert.accept.network_checks import missed_class
 from dermedge.convert.accept.parity import Parity, compare
 from dermedge.convert.calibrate.calibration import calibrate
 from dermedge.convert.device import DeviceRun, run_on_device
-from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
+from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress, tool_versions
 from dermedge.convert.load.network import Network
 from dermedge.convert.to_tflite.bias_correction import to_corrected_tflite
 from dermedge.convert.to_tflite.form import INT8_QAT, ONNX_KINDS, Form
@@ -129,7 +129,7 @@ def _convert_alone(
     proof = source.proof
     network = _network_for(source, form)
     manifest = replace(source.manifest, quantization=form.kind)
-    # Stage 2: to_tflite
+    # Stage 2: to_tflite, or to_onnx
     make = _make_onnx if form.kind in ONNX_KINDS else _make_tflite
     made = make(network, form, source, manifest, show_progress(f"proving {form.name}"))
     logits = made.run.logits
@@ -186,7 +186,8 @@ def _make_onnx(
     model = to_onnx(network, form, source.calibration)
     inputs, outputs = describe_tensors(model)
     digest = hashlib.sha256(model).hexdigest()
-    manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs)
+    tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
+    manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     # Golden answers are those of LiteRT.
     return _Made(model, manifest, DeviceRun(*onnx_logits(model, source.proof.pixels, show), golden={}))
 

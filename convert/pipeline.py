@@ -1,7 +1,8 @@
 """A conversion from a trained classifier to a delivered .tflite, in five stages.
 
 1. load: read the network, its calibration photos and its proof set (`dermedge.convert.load`).
-2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`).
+2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`); for other runtimes, to ONNX
+   (`dermedge.convert.to_onnx`).
 3. calibrate: fit temperature and thresholds to the file's own answers (`dermedge.convert.calibrate`).
 4. accept: compare the file with its float network (`dermedge.convert.accept`).
 5. report: write what was tried, what was lost, and why (`dermedge.convert.report`).

@@ -131,11 +131,13 @@ def _check_model_options(request: ConversionRequest) -> None:
             {
                 "--data": request.data is not None,
                 "--labels": request.labels is not None,
-                "--imgsz": request.size is not None,
                 "--normalization": request.normalization != "auto",
-                "--trust": request.trusted,
             },
             f"is for a Keras classifier or a .tflite; the run '{request.model}' has its own",
+        )
+        _refuse_options(
+            {"--imgsz": request.size is not None, "--trust": request.trusted},
+            f"is for a Keras classifier, and '{request.model}' is a run",
         )
     elif request.data is None:
         raise OptionError(

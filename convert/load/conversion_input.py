@@ -27,12 +27,21 @@ __all__ = [
     "draft_manifest",
     "make_proof_set",
     "sigmoids_note",
+    "tool_versions",
 ]
 
 # For a task's name, a callback (done, total).
 ShowProgress = Callable[[str], Callable[[int, int], None]]
 
-_TOOLS = ("dermedge", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+_TOOLS = (
+    "dermedge",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "numpy",
+)
 _DEFAULT_CRITICAL = "melanoma"
 
 
@@ -158,7 +167,7 @@ def draft_manifest(
         none_label=_none_label(labels),
         command=command,
         licence=licence,
-        tools=_tool_versions(),
+        tools=tool_versions(_TOOLS),
     )
 
 
@@ -176,10 +185,10 @@ def _none_label(labels: Sequence[str]) -> str | None:
     return NONE_OF_THESE if NONE_OF_THESE in labels else None
 
 
-def _tool_versions() -> dict[str, str]:
-    """Package -> version, of the installed packages that make a model."""
+def tool_versions(names: Sequence[str]) -> dict[str, str]:
+    """Package -> version, of those of the packages that are installed."""
     found = {}
-    for name in _TOOLS:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -66,8 +66,9 @@ class Manifest:
 
     Attributes:
         labels: class names in the order of the outputs.
-        input_size: side of the square input in pixels.
-        quantization: float32, float16, dynamic, int16x8, int8-ptq, int8-qat or int8-mixed.
+        input_size: side of the square input in pixels; the shorter side where it is not square.
+        quantization: float32, float16, dynamic, int16x8, int8-ptq, int8-qat or int8-mixed; of ONNX files
+            onnx-float32 or onnx-int8.
         architecture: the network's name.
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
