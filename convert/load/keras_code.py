@@ -18,7 +18,7 @@ import h5py
 
 from dermedge.edge.errors import ModelError
 
-__all__ = ["check_no_code", "code_in_config", "read_config"]
+__all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
 # Keras names its own objects by these packages, with or without "src".
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
@@ -87,13 +87,21 @@ def check_no_code(path: Path) -> None:
 
 def read_config(path: Path) -> Any:
     """The configuration of the network in a .keras or .h5 file, as JSON gives it."""
-    if path.suffix.lower() == ".keras":
+    if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ValueError("it holds only weights; save the whole model")
         return json.loads(file.attrs["model_config"])
+
+
+def is_keras_zip(path: Path) -> bool:
+    """Whether Keras opens a file as a zip, by its name in small letters; it opens any other as HDF5.
+
+    A file can be both, so what is inspected must be what is loaded.
+    """
+    return path.name.endswith(".keras")
 
 
 def code_in_config(config: Any) -> str | None:

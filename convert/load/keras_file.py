@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import tensorflow as tf
 
-from dermedge.convert.load.keras_code import check_no_code
+from dermedge.convert.load.keras_code import check_no_code, is_keras_zip
 from dermedge.convert.load.keras_head import KerasHead, find_head
 from dermedge.convert.load.tensorflow_network import TensorFlowNetwork
 from dermedge.edge.errors import DermedgeError, ModelError, OptionError
@@ -101,7 +101,7 @@ def _reason(error: Exception) -> str:
 
 def _keras_for(path: Path) -> ModuleType:
     """The package for a file: tf_keras for Keras 2, keras for Keras 3."""
-    if path.suffix.lower() == ".keras":
+    if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
     else:

@@ -59,6 +59,18 @@ def test_the_code_of_a_lambda_runs_only_where_the_file_is_trusted(
     assert marker.exists()
 
 
+def test_a_file_that_is_zip_and_hdf5_at_once_is_inspected_as_it_is_loaded(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "model.KERAS"
+    with_lambda(keras2, marker).save(tmp_path / "code.h5")
+    marker.unlink()
+    harmless = plain_file(keras2, tmp_path / "harmless.keras")
+    # A zip is read from its end, and HDF5 from its beginning.
+    path.write_bytes((tmp_path / "code.h5").read_bytes() + harmless.read_bytes())
+    with pytest.raises(ModelError, match="its layer 'preprocessing' is a Lambda"):
+        open_keras(path)
+    assert not marker.exists()
+
+
 def changed(path: Path, change: Callable[[Any], None]) -> Path:
     """Change the configuration in a .keras or .h5 file."""
     config = read_config(path)
