@@ -90,7 +90,7 @@ class Defect(StrEnum):
 
 
 HINTS = {
-    Defect.BLACK: "the picture is black: uncover the lens",
+    Defect.BLACK: "the image is black: uncover the lens",
     Defect.DARK: "more light",
     Defect.BRIGHT: "less light",
     Defect.GLARE: "turn the light until nothing shines",

@@ -20,7 +20,7 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 
-_NAME = "demo (generated pictures)"
+_NAME = "demo (generated images)"
 _NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
 # The strip: stations side by side, each so large that the window never leaves it above or below.

@@ -22,7 +22,7 @@ from dermedge.edge.views.paint import paint_result
 __all__ = ["WindowView", "why_no_window"]
 
 _TITLE = "dermedge"
-_KEYS = "q quits, s saves the picture, h shows the heat map, space freezes"
+_KEYS = "q quits, s saves the frame, h shows the heat map, space freezes"
 _KEY_WAIT_MS = 1
 _FROZEN_WAIT_MS = 30
 _QUIT_KEYS = (ord("q"), 27)

@@ -216,7 +216,7 @@ nextFrame();
 setInterval(() => {
   if (mode !== "live" || performance.now() - lastFrameMs < SILENT_MS) return;
   camera.close();
-  lost("the camera sends no picture: start it again");
+  lost("the camera sends no frames: start it again");
 }, SILENT_MS / 4);
 
 // A camera that nobody sees is only a drain, and a light that worries. A frozen picture stays.
@@ -259,7 +259,7 @@ element("file").addEventListener("change", async ({ target }) => {
   } catch {
     if (number !== generation) return;
     setMode("off");
-    clear("no picture", `'${file.name}' cannot be read as a picture: choose another`);
+    clear("no photo", `'${file.name}' cannot be read as a photo: choose another`);
   }
 });
 
@@ -323,7 +323,7 @@ async function showHistory() {
     const bitmap = await createImageBitmap(entry.picture);
     drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "the kept picture");
+    canvas.setAttribute("aria-label", "the kept photo");
     // entries of before have no headline
     const headline = entry.headline ?? { title: entry.label, nearest: null };
     const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);

@@ -7,7 +7,7 @@ const OF_A_LESION = ["moving", "out of focus", "glare", "too bright"];
 
 export const ANSWERED = ["answer", "uncertain", "none of these"];
 export const HINTS = {
-  "black": "the picture is black: uncover the lens",
+  "black": "the image is black: uncover the lens",
   "too dark": "more light",
   "too bright": "less light",
   "glare": "turn the light until nothing shines",

@@ -77,7 +77,7 @@ async def _save(board: Board, request: Request) -> Response:
         name = await asyncio.to_thread(board.save, _wants_heat(request))
     except StorageError as error:
         return JSONResponse({"error": str(error)}, 507)
-    return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no picture yet"}, 409)
+    return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no frame yet"}, 409)
 
 
 async def _saved(board: Board, request: Request) -> Response:

@@ -94,7 +94,7 @@ def test_a_photo_is_answered_as_by_predict(
 def test_a_photo_that_the_quality_gate_rejects_has_no_answer_and_a_hint(web: WebView) -> None:
     status, values = post(web, encoded(np.full((200, 200, 3), 3, np.uint8), ".png"), JPEG)
     assert status == 200
-    assert (values["defect"], values["hint"]) == ("black", "the picture is black: uncover the lens")
+    assert (values["defect"], values["hint"]) == ("black", "the image is black: uncover the lens")
     assert {key for key, value in values.items() if value is None} >= {
         "label",
         "probability",
