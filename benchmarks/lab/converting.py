@@ -108,8 +108,9 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
     weights = {variable.name: variable for variable in model.weights}
     labels = tuple(map(str, range(_CLASSES)))
+    size = pictures[0].shape[0]
     layout, normalization = (
-        Layout(*pictures[0].shape[:2], 3, channels_first=False),
+        Layout(size, size, 3, channels_first=False),
         NORMALIZATIONS["dermedge"],
     )
     network = TensorFlowNetwork("mobilenet_v2", layout, labels, normalization, compute, weights)
