@@ -48,6 +48,8 @@ __all__ = [
 _PACKAGE = "dermedge"
 # A mutant may take this many times as long as the tests take without it.
 _SLOWER = 3.0
+# On a busy machine, a test file may take this many times as long as the processor works for it.
+_LONGEST_WAITS = 10
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
 # That of tests which ran out of time.
@@ -62,11 +64,20 @@ class Limits:
 
     Attributes:
         mutant_s: seconds of all tests of a mutant; three times the time without a mutant if that is longer.
-        test_file_s: seconds of one test file without a mutant; slower ones are left out if there are others.
+        test_file_s: processor seconds of one test file without a mutant; slower files are left out if there are
+            others.
     """
 
     mutant_s: float = 120.0
     test_file_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class _Duration:
+    """How long a test file takes without a mutant, in seconds of the clock and of the processor."""
+
+    wall_s: float
+    cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Trial:
         mutant: of it.
         verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` where they took too long.
         tests: the files that were run, the fastest first.
+        left_out: the number of slow test files that were not run.
         secs: how long they took.
     """
 
@@ -85,6 +97,7 @@ class Trial:
     mutant: Mutant
     verdict: str
     tests: tuple[Path, ...]
+    left_out: int
     secs: float
 
 
@@ -146,7 +159,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=positive_number,
         default=Limits.test_file_s,
         metavar="SECONDS",
-        help="Leave out test files that take longer than this without a mutant, where a file has others. "
+        help="Leave out test files that take more processor time than this, where a file has others. "
         "Default: %(default)s.",
     )
     return parser.parse_args(argv)
@@ -223,14 +236,17 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
         ToolError: the tests fail without a mutant.
     """
     imports = _imports(tree)
-    secs_of = cache(lambda test: _secs_without_mutant(tree, test, limits.test_file_s))
+    duration_of = cache(lambda test: _duration(tree, test, limits.test_file_s))
     for path, mutant in mutants:
-        tests = tuple(sorted(find_tests(path, imports), key=secs_of))
-        tests = tests[:1] + tuple(test for test in tests[1:] if secs_of(test) <= limits.test_file_s)
+        known = sorted(find_tests(path, imports), key=lambda test: duration_of(test).cpu_s)
+        tests = tuple(
+            test for at, test in enumerate(known) if not at or duration_of(test).cpu_s <= limits.test_file_s
+        )
+        left_out = len(known) - len(tests)
         if not tests:
-            yield Trial(path, mutant, SURVIVED, (), 0.0)
+            yield Trial(path, mutant, SURVIVED, (), left_out, 0.0)
             continue
-        limit = max(limits.mutant_s, _SLOWER * sum(map(secs_of, tests)))
+        limit = max(limits.mutant_s, _SLOWER * sum(duration_of(test).wall_s for test in tests))
         original = (tree / path).read_text()
         (tree / path).write_text(mutant.source)
         started = perf_counter()
@@ -238,16 +254,24 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
             status = _run_tests(tree, tests, limit)
         finally:
             (tree / path).write_text(original)
-        yield Trial(path, mutant, _VERDICTS.get(status, NOTICED), tests, perf_counter() - started)
+        verdict = _VERDICTS.get(status, NOTICED)
+        yield Trial(path, mutant, verdict, tests, left_out, perf_counter() - started)
 
 
-def _secs_without_mutant(tree: Path, test: Path, longest_s: float) -> float:
-    """The seconds that a test file takes; somewhat more than ``longest_s`` where it takes longer."""
-    started = perf_counter()
-    status = _run_tests(tree, [test], longest_s)
+def _duration(tree: Path, test: Path, longest_s: float) -> _Duration:
+    """The duration of a test file, which is stopped after `_LONGEST_WAITS` times ``longest_s``."""
+    started, cpu_before = perf_counter(), _children_cpu_s()
+    status = _run_tests(tree, [test], _LONGEST_WAITS * longest_s)
     if status not in _VERDICTS:
         raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {test}")
-    return perf_counter() - started
+    wall_s = perf_counter() - started
+    return _Duration(wall_s, wall_s if status == _STOPPED else _children_cpu_s() - cpu_before)
+
+
+def _children_cpu_s() -> float:
+    """The processor time of all child processes that have ended so far."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float) -> int:
@@ -343,9 +367,9 @@ def _named_modules(tree: ast.Module) -> set[str]:
 def _describe(trial: Trial) -> str:
     mutant = trial.mutant
     before, after = (" ".join(text.split()) for text in (mutant.before, mutant.after))
-    untested = "" if trial.tests else ", no test imports it"
+    tests = f"{len(trial.tests)} of {len(trial.tests) + trial.left_out} test files"
     where = f"{trial.path}:{mutant.line}"
-    return f"{trial.verdict} {where} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s{untested})"
+    return f"{trial.verdict} {where} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s, {tests})"
 
 
 def folder_table(trials: Sequence[Trial]) -> TextTable:
