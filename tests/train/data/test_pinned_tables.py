@@ -25,6 +25,7 @@ from dermedge.train.data.table_formats import (
     FORMATS,
     HEADERLESS,
     ONE_HOT,
+    OWN,
     OWN_COLUMNS,
     TableFormat,
     format_of,
@@ -102,6 +103,9 @@ def test_a_publisher_is_known_by_its_columns(table: TableFormat) -> None:
 
 def test_every_column_of_a_table_of_ones_own() -> None:
     assert {fact: names.split() for fact, names in OWN_COLUMNS.items()} == PINNED["own_columns"]
+    # a person's own table is believed before all others
+    assert (OWN.name, OWN.rank) == ("your own table", 0)
+    assert OWN.people.keys() == PINNED["own_columns"].keys() - {"image", "label", "group"}
 
 
 @pytest.mark.parametrize("fact", PINNED["cells"])
