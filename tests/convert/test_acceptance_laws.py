@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dermedge.convert.accept.acceptance import Acceptance, AcceptanceCheck, accept
 from dermedge.convert.accept.network_checks import order_check
 from dermedge.convert.accept.parity import compare
+from dermedge.convert.accept.power import detectable_loss
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.metrics import Score, lesion_draws
 
@@ -186,3 +187,21 @@ def test_of_many_classes_in_another_order_four_are_named() -> None:
     swapped[truth == 0], swapped[truth == 1], swapped[truth == 2], swapped[truth == 3] = 1, 0, 3, 2
     four = order_check(truth, swapped, labels, draws)
     assert four.line.endswith("'a' is 'b', 'b' is 'a', 'c' is 'd', 'd' is 'c'")
+
+
+def test_what_a_check_can_show_follows_from_the_photos_of_its_class() -> None:
+    truth = np.repeat([0, 1], [200, 20])
+    logits = two_classes(np.where(truth == 0, 0.3, -0.3))
+    acceptance = accept(proof_of(logits, truth), logits, ONE_POINT)
+    nothing = Score(0.0, 0.0, 0.0)
+    for name, sizes in (
+        ("recall of a", [200.0]),
+        ("recall of b", [20.0]),
+        ("balanced accuracy", [200.0, 20.0]),
+    ):
+        assert check_of(acceptance, name).detectable == pytest.approx(
+            detectable_loss(nothing, sizes, ONE_POINT)
+        )
+    # 1.96 and 0.84 standard errors: of 20 photos, a loss d with d = 2.8 sqrt(d (1 - d) / 20)
+    loss = check_of(acceptance, "recall of b").detectable
+    assert loss == pytest.approx(2.8016 * math.sqrt(loss * (1 - loss) / 20), rel=1e-3)
