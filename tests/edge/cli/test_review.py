@@ -35,7 +35,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(3):
             cv2.imwrite(str(scenes / f"{number}_a.png"), generate(60 + 2 * number + 6 * session))
             cv2.imwrite(str(scenes / f"{number}_b.png"), np.zeros((480, 640, 3), np.uint8))
-        assert cli.main(["run", "--source", str(scenes), "--record", str(folder), "--json", "--num-threads", "1"]) == 0
+        assert (
+            cli.main(
+                ["run", "--source", str(scenes), "--record", str(folder), "--json", "--num-threads", "1"]
+            )
+            == 0
+        )
     return folder
 
 
