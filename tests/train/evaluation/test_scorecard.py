@@ -22,7 +22,7 @@ from dermedge.train.evaluation.scorecard import (
     compare,
     make_card,
 )
-from dermedge.train.evaluation.slices import age_band
+from dermedge.train.evaluation.slices import age_band, slice_values
 
 pytest.importorskip("sklearn")
 
@@ -226,6 +226,22 @@ def test_groups_of_people_have_their_own_figures_and_unknown_is_a_group() -> Non
 )
 def test_an_age_is_in_the_band_that_begins_at_it(age: str, band: str) -> None:
     assert age_band(age) == band
+
+
+def test_every_group_has_its_name() -> None:
+    person = {"view": "close-up", "site": "trunk", "fitzpatrick": "4"}
+    photos = [
+        LabelledPhoto(Path(f"{tone}.jpg"), 0, replace(MELANOMA, skin_tone=str(tone), **person))
+        for tone in range(6)
+    ]
+    values = {name: column.tolist() for name, column in slice_values(photos).items()}
+    assert values == {
+        "source": ["one"] * 6,
+        "view": ["close-up"] * 6,
+        "body site": ["trunk"] * 6,
+        "skin tone": ["0, very dark", "1, dark", "2, brown", "3, intermediate", "4, light", "5, very light"],
+        "Fitzpatrick type": ["4"] * 6,
+    }
 
 
 def test_two_models_are_compared_photo_by_photo() -> None:
