@@ -1,4 +1,5 @@
-"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test split.
+"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test split, and of
+`other-clinics` on lesions of clinics that the models have not learned from.
 
 python -m dermedge.benchmarks.lab card
 """
@@ -17,10 +18,20 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
-__all__ = ["CARD", "COMMAND", "RESULTS", "main", "tables"]
+__all__ = [
+    "CARD",
+    "COMMAND",
+    "OTHER_CLINICS",
+    "RESULTS",
+    "main",
+    "other_clinics_tables",
+    "split_tables",
+    "tables",
+]
 
 CARD = ROOT / "models" / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "test-split-3" / "evaluation.json"
+OTHER_CLINICS = ROOT / "benchmarks" / "results" / "other-clinics" / "evaluation.json"
 COMMAND = command_line("card", [])
 # Name in `dermedge.train.evaluation.scorecard.FIGURES` -> title in the card.
 _FIGURES = {
@@ -44,11 +55,20 @@ _FIGURES = {
 }
 _CLASS_FIGURES = ("precision", "recall", "f1", "auroc")
 _LEAST_P = 0.001
+_GROUP_FIGURES = {
+    "balanced_accuracy_named": "balanced accuracy, four classes",
+    "critical_auroc_named": "melanoma AUROC",
+}
 _SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
 
 
-def tables(path: Path = RESULTS) -> str:
-    """Tables in Markdown: all models, then the classes and the sources of the shipped ones."""
+def tables() -> str:
+    """All tables of the card, in Markdown."""
+    return f"{split_tables()}\n\n{other_clinics_tables()}"
+
+
+def split_tables(path: Path = RESULTS) -> str:
+    """Tables of the test split: all models, then the classes and the sources of the shipped ones."""
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]
     shipped = [model for model in models if model["name"] in SHIPPED]
@@ -59,6 +79,40 @@ def tables(path: Path = RESULTS) -> str:
         _compared(evaluation["comparisons"]),
     ]
     return "\n\n".join(table.to_markdown() for table in written)
+
+
+def other_clinics_tables(path: Path = OTHER_CLINICS) -> str:
+    """Tables in Markdown: the shipped models on lesions of other clinics, in all and by groups of people."""
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
+    models = evaluation["models"]
+    title = (
+        f"Lesions of other clinics: {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions, none of "
+        "which has a photo in the sources that the models learned from:"
+    )
+    # figures of melanoma are called those of the critical class since
+    names = {name.replace("melanoma_", "critical_"): text for name, text in _FIGURES.items()}
+    names = {name: text for name, text in names.items() if any(model["figures"][name] for model in models)}
+    figures = TextTable(
+        title,
+        ("", *(model["name"] for model in models)),
+        tuple((text, *(_score(model["figures"][name]) for model in models)) for name, text in names.items()),
+    )
+    return "\n\n".join(table.to_markdown() for table in (figures, _groups(models)))
+
+
+def _groups(models: list[dict[str, Any]]) -> TextTable:
+    """A row for each source, view and group of people that has enough photos to be measured."""
+    head = [f"{model['name']}: {title}" for model in models for title in _GROUP_FIGURES.values()]
+    rows = tuple(
+        (
+            f"{name}: {value}",
+            str(found["photos"]),
+            *(_score(model["slices"][name][value]["figures"][f]) for model in models for f in _GROUP_FIGURES),
+        )
+        for name, values in models[0]["slices"].items()
+        for value, found in values.items()
+    )
+    return TextTable("The same by source, view and groups of people:", ("", "photos", *head), rows)
 
 
 def main(argv: Sequence[str]) -> int:

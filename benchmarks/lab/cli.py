@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "loop": "measure what the live loop costs beside the network, against its bars",
     "mutants": "measure how many small mistakes in the code the tests notice",
     "official": "check the benchmark's latencies against LiteRT's own benchmark tool",
+    "other-clinics": "score models on lesions of sources that they did not learn from",
     "peers": "time the same model and frames in other runtimes, side by side",
     "phone": "time the phone app from frame to answer in a browser",
     "quality": "measure how often the quality gate rejects good photos and passes bad ones",

@@ -17,6 +17,7 @@ from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.model.head import Head
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.shipped import model_argument
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.data.catalogue import NONE_OF_THESE
@@ -201,7 +202,7 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
     given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
     none_label = given.get(manifest.none_label or "") if manifest else NONE_OF_THESE
     facts = {
-        "file": str(classifier.path),
+        "file": model_argument(classifier.path),
         "size": f"{classifier.path.stat().st_size / 1e6:.2f} MB",
         "input": f"{classifier.layout.height} x {classifier.layout.width} pixels",
         "SHA-256": digest(classifier.path),

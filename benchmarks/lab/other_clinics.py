@@ -1,0 +1,83 @@
+"""Scores models on lesions of clinics that they were not trained on, for the model card.
+
+    dermedge data catalogue ../shared/data --output catalogue.csv
+    python -m dermedge.benchmarks.lab other-clinics --data catalogue.csv --sources milk10k milk10k_close_up \\
+        --output benchmarks/results/other-clinics
+
+A lesion counts only if all its photos are of the named sources: many lesions of MILK10k are in HAM10000 too, whose
+photos the shipped models have learned. Whatever split the catalogue gives them, all photos are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from dermedge.benchmarks.lab.cli import command_line, experiment_parser
+from dermedge.edge.errors import DataError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.shipped import SHIPPED
+from dermedge.train.data.catalogue import Catalogue, Photo, read_catalogue
+from dermedge.train.data.scoring import labelled_photos
+from dermedge.train.evaluation.evaluate import evaluate, models_of_files
+from dermedge.train.evaluation.report import save, to_text
+from dermedge.train.progress import progress_line
+
+__all__ = ["main", "photos_of_other_clinics"]
+
+_SPLIT = "test"
+
+
+def photos_of_other_clinics(photos: Sequence[Photo], sources: Collection[str]) -> tuple[Photo, ...]:
+    """The photos of lesions that are in none but the named sources, all in the test split.
+
+    Raises:
+        DataError: there are none.
+    """
+    known = {photo.group for photo in photos if photo.source not in sources}
+    found = tuple(replace(photo, split=_SPLIT) for photo in photos if photo.group not in known)
+    if not found:
+        raise DataError(f"no lesion is in the sources {', '.join(sorted(sources))} alone")
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Scores the models, prints the figures, and writes evaluation.json; returns the exit status."""
+    parser = experiment_parser(
+        "other-clinics", "Score models on lesions of sources that they did not learn from."
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="CSV", help="Take the photos of this catalogue."
+    )
+    parser.add_argument(
+        "--sources", nargs="+", required=True, metavar="NAME", help="Score the photos of these sources."
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        nargs="+",
+        default=list(SHIPPED.values()),
+        help="Score these. Default: those that ship.",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="Write evaluation.html and evaluation.json here.",
+    )
+    options = parser.parse_args(argv)
+    photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources))
+    options.output.mkdir(parents=True, exist_ok=True)
+    table = options.output / "catalogue.csv"
+    Catalogue(photos, (), {}).save(table)
+    with ExitStack() as stack:
+        models = models_of_files([stack.enter_context(Classifier(model)) for model in options.models])
+        labelled = labelled_photos(table, models[0].labels, _SPLIT)
+        name = f"lesions of {' and '.join(options.sources)} alone"
+        evaluation = evaluate(models, labelled, name, progress=progress_line)
+    print(to_text(evaluation))
+    save(evaluation, options.output, command_line("other-clinics", argv))
+    return 0

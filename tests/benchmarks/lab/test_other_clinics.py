@@ -1,0 +1,56 @@
+"""Only lesions that are in no other source count as those of other clinics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dermedge.benchmarks.lab import card
+from dermedge.benchmarks.lab.other_clinics import main, photos_of_other_clinics
+from dermedge.edge.errors import DataError
+from dermedge.edge.model.shipped import FAST_MODEL
+from dermedge.train.data.catalogue import Photo
+
+
+def photo(name: str, group: str, source: str, split: str = "train") -> Photo:
+    return Photo(name, name, "", group, "nevus", "nevus", source, split)
+
+
+def test_a_lesion_with_a_photo_of_another_source_is_left_out() -> None:
+    photos = [
+        photo("a", "one", "new"),
+        photo("b", "one", "newer"),
+        photo("c", "two", "new"),
+        photo("d", "two", "old"),
+        photo("e", "three", "old", "test"),
+    ]
+    found = photos_of_other_clinics(photos, {"new", "newer"})
+    assert [(one.path, one.split) for one in found] == [("a", "test"), ("b", "test")]
+    with pytest.raises(DataError, match="no lesion is in the sources old alone"):
+        photos_of_other_clinics(photos[:4], {"old"})
+
+
+def test_the_card_shows_what_was_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["path,image_id,lesion_id,group,diagnosis,label,source,split,sex"]
+    for number, label in enumerate(
+        ("melanoma", "nevus", "melanoma", "nevus", "basal cell carcinoma", "nevus")
+    ):
+        image = np.random.default_rng(number).integers(0, 256, (96, 128, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        source = "old" if number == 5 else "new"
+        lines.append(f"{tmp_path}/{number}.png,{number},,{number},{label},{label},{source},train,female")
+    catalogue, output = tmp_path / "all.csv", tmp_path / "out"
+    catalogue.write_text("\n".join(lines) + "\n")
+    options = ["--data", str(catalogue), "--sources", "new", "--output", str(output)]
+    assert main([*options, "--models", str(FAST_MODEL)]) == 0
+    assert "5 photos of 5 lesions" in capsys.readouterr().out
+    scored = json.loads((output / "evaluation.json").read_text())
+    assert scored["models"][0]["facts"]["file"] == "dermedge-128"
+    written = card.other_clinics_tables(output / "evaluation.json")
+    assert "Lesions of other clinics: 5 photos of 5 lesions" in written
+    assert "| sex: female | 5 |" in written
+    assert "| source: new | 5 |" in written
