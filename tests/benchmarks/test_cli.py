@@ -292,6 +292,7 @@ def test_ctrl_c_stops_with_130_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_command_loads_no_package_that_a_device_lacks(model_path: Path) -> None:
     check = (
         "import sys; from dermedge import cli; status = cli.main(sys.argv[1:]); "

@@ -174,6 +174,7 @@ def test_a_model_that_does_not_tell_where_has_no_heat_map(make_result: Callable[
     assert board.picture(heat=True) is board.picture(heat=False)
 
 
+@pytest.mark.slow
 def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(
     web: WebView, make_classification: Callable[..., Classification], make_result: Callable[..., FrameResult]
 ) -> None:

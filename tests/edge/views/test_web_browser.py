@@ -19,6 +19,8 @@ from dermedge.edge.results import FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web.server import WebView
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # The stream of pictures never ends, and the page's load with it: Chromium stops waiting after so long.
 PATIENCE_MS = 5000

@@ -274,6 +274,7 @@ def _sample_of(real_data: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_traps_of_the_real_sets_are_found(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

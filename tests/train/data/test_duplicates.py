@@ -94,6 +94,7 @@ def test_each_of_many_copies_of_one_photo_is_found_without_comparing_all(
     assert linked == [0] * 30 + [30, 31, 32, 33]
 
 
+@pytest.mark.slow
 def test_an_augmented_export_of_real_photos_is_joined(real_data: Path, tmp_path: Path) -> None:
     originals = find_pictures(real_data)[::300]
     rng = np.random.default_rng(0)
@@ -106,6 +107,7 @@ def test_an_augmented_export_of_real_photos_is_joined(real_data: Path, tmp_path:
     assert joined >= 0.95 * len(originals)
 
 
+@pytest.mark.slow
 def test_photos_of_milk10k_are_found_in_ham10000(real_data: Path) -> None:
     """A sample of what feature matching at full size found: brighter, cut otherwise, up to four times as large."""
     with (Path(__file__).parent / "milk10k_in_ham10000.csv").open() as handle:

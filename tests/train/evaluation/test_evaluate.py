@@ -179,6 +179,7 @@ def test_a_report_that_cannot_be_written_is_told_before_the_first_photo(
     assert "cannot write" in line
 
 
+@pytest.mark.slow
 def test_stress_comes_out_alike_each_time(model_path: Path, lesions: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         options = ["--stress", "--stress-photos", 5, "--output", tmp_path / name]
@@ -321,6 +322,7 @@ def test_a_catalogue_holds_its_labels(
     assert "--labels-from goes with a folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_whose_photos_have_moved_is_scored_where_they_are_now(
     trained_run: Path, labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
