@@ -157,7 +157,7 @@ def _run(command: Callable[[], int]) -> int:
 
 
 def _mend_output() -> None:
-    """Lets all that is printed be printed: to closed standard streams, and in any encoding."""
+    """Makes printing work where a standard stream is closed or cannot encode a character."""
     _open_standard_descriptors()
     if sys.stderr is None:
         # `print` would write to standard output instead

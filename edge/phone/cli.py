@@ -82,29 +82,32 @@ def _port(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("phone", "The classifier as a web app for phones, which works without a network.")
+    parser = make_parser(
+        "phone", "Write the classifier as a web app for phones that works without a network, and serve it."
+    )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     building = commands.add_parser("build", help="write the app into a new folder", allow_abbrev=False)
     building.set_defaults(run=_build)
-    building.add_argument("folder", type=Path, metavar="OUT", help="the new folder")
+    building.add_argument("folder", type=Path, metavar="OUT", help="Write the app into this new folder.")
     building.add_argument(
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"an int8 .tflite of `dermedge convert`, or one that ships: {', '.join(SHIPPED)}",
+        help=f"Put this int8 .tflite of `dermedge convert` into the app, or one that ships: {', '.join(SHIPPED)}.",
     )
     serving = commands.add_parser("serve", help="show a built app in a browser", allow_abbrev=False)
     serving.set_defaults(run=_serve)
-    serving.add_argument("folder", type=Path, metavar="OUT", help="the folder that was built")
+    serving.add_argument("folder", type=Path, metavar="OUT", help="Show the app in this folder.")
     serving.add_argument(
         "--host",
         metavar="ADDRESS",
-        help="this machine's address or name on the network: with HTTPS, for a phone; needs dermedge[phone]",
+        help="Serve to a phone over HTTPS, under this address or name of this machine; needs dermedge[phone].",
     )
     serving.add_argument(
         "--port",
         type=_port,
         default=8000,
-        help="with --host, the next one tells how to trust it; default 8000",
+        help="Serve on this port. With --host, the next port explains how to trust the certificate. "
+        "Default: 8000.",
     )
     return parser

@@ -1,4 +1,4 @@
-"""Run by systemd: tells it that the loop is ready, that it still turns, and what it says (sd_notify(3))."""
+"""Tells systemd, which started the process, that the loop is ready and still running, and its state (sd_notify(3))."""
 
 from __future__ import annotations
 

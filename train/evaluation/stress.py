@@ -38,7 +38,7 @@ _FRACTION_BITS = 4
 
 
 def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """A Gaussian blur of a sigma of so many thousandths of the shorter side."""
+    """A Gaussian blur, with sigma in thousandths of the shorter side."""
     return cv2.GaussianBlur(  # type: ignore[return-value]
         frame_bgr, (0, 0), severity / 1000 * min(frame_bgr.shape[:2])
     )
@@ -56,7 +56,7 @@ def compress(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _F
 
 
 def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Turned about the centre by so many degrees; what comes in is mirrored at the edges."""
+    """Rotates about the centre by an angle in degrees; beyond the edges, the image is mirrored."""
     height, width = frame_bgr.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), severity, 1)
     return cv2.warpAffine(  # type: ignore[return-value]

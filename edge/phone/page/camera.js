@@ -1,6 +1,6 @@
-// The camera: the rear one where there is one, with torch, zoom and focus where it offers them.
+// The rear camera, or another where there is none, with its torch, zoom and focus where it has them.
 
-// As much as the network sees, as on the Pi: of more pixels the way to its input takes half as long as the network.
+// The size that the network needs, as on the Pi. More pixels would take half as long to resize as the network takes.
 const WANTED = {
   audio: false,
   video: { facingMode: { ideal: "environment" }, width: { ideal: 640 }, height: { ideal: 480 } },

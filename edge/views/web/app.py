@@ -102,9 +102,9 @@ def _wants_heat(request: Request) -> bool:
 
 
 async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
-    """Parts of a motion JPEG: the newest picture each time that a viewer has taken the one before.
+    """Parts of a motion JPEG: the newest frame, each time that the viewer has taken the one before.
 
-    A viewer that does not read is waited for by its own task alone, and misses what came meanwhile.
+    A slow viewer misses frames. It holds up no other viewer.
     """
     shown = 0
     with _counting_viewer(board):
