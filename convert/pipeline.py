@@ -27,6 +27,7 @@ from dermedge.convert.to_tflite.form import ONNX_KINDS, Form
 from dermedge.edge.errors import OptionError, StorageError
 from dermedge.train.data.learned import LEARNED_NAME
 from dermedge.train.fit.run_folder import RunFolder
+from dermedge.train.tensorflow_start import load_tensorflow
 
 __all__ = ["ConvertedFiles", "convert_model"]
 
@@ -83,6 +84,7 @@ def _load(
         from dermedge.convert.load.tflite_file import open_tflite
 
         return load_foreign(open_tflite(request.model), request, log)
+    load_tensorflow()
     if not request.is_run:
         from dermedge.convert.load.keras_file import open_keras
 

@@ -30,6 +30,7 @@ from dermedge.train.fit.run_folder import (
     is_run,
     refuse_existing,
 )
+from dermedge.train.tensorflow_start import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -218,6 +219,7 @@ def main(argv: Sequence[str]) -> int:
     """Trains, or continues a training; prints each epoch and the next command."""
     options = parser().parse_args(argv)
     _check_options(options, argv)
+    load_tensorflow()
     from dermedge.train.fit.distribution import STRATEGIES, is_chief, report_lost_workers, wait_for_all
 
     strategy = STRATEGIES[options.strategy]()

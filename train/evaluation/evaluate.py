@@ -39,6 +39,7 @@ from dermedge.train.evaluation.scorecard import (
 )
 from dermedge.train.evaluation.stress import PERTURBATIONS, perturbed
 from dermedge.train.fit.run_folder import STAGES, RunFolder
+from dermedge.train.tensorflow_start import load_tensorflow
 
 __all__ = ["EvaluatedModel", "Evaluation", "Mistake", "Scored", "evaluate", "model_of_run", "models_of_files"]
 
@@ -253,6 +254,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
         OptionError: an unknown stage.
         DataError: the stage has no weights yet.
     """
+    load_tensorflow()
     from dermedge.train.fit.batches import predict_logits
     from dermedge.train.fit.parents import learned_by
     from dermedge.train.fit.run_networks import trained_network

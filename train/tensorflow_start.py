@@ -1,0 +1,24 @@
+"""The first import of TensorFlow, without the lines that it writes where nothing has failed."""
+
+from __future__ import annotations
+
+from dermedge.edge.model.runtime import without_native_log
+
+__all__ = ["load_tensorflow"]
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and looks for GPUs, which writes about oneDNN, CUDA and the processor otherwise.
+
+    Raises:
+        ImportError: it is not installed, or cannot be loaded.
+    """
+    with without_native_log():
+        import absl.logging
+        import tensorflow as tf
+        import tf_keras  # noqa: F401 - it writes the same lines again
+
+        # the devices are not initialized by it, which a strategy of several workers must do itself
+        tf.config.list_physical_devices()
+    # its converter warns of deprecated uses that are its own
+    absl.logging.set_verbosity(absl.logging.ERROR)
