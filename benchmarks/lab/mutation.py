@@ -73,8 +73,8 @@ class Mutant:
     Attributes:
         line: where it is, from 1.
         what: the kind of mistake.
-        before: the changed part as it was.
-        after: the changed part as it is now.
+        before: the source text that was replaced.
+        after: the source text that replaced it.
         source: the whole of the mutant.
     """
 
