@@ -17,6 +17,7 @@ from dermedge.edge.model.unpacking import ZIP_ERRORS, unpack
 from dermedge.edge.preprocess import PREPROCESSING
 
 __all__ = [
+    "CLOSE_UP",
     "LABELS_NAME",
     "MANIFEST_VERSION",
     "Manifest",
@@ -28,6 +29,8 @@ __all__ = [
     "strip",
 ]
 
+# A value of the catalogue's column `view`, and the key of `Manifest.views`.
+CLOSE_UP = "close-up"
 _MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
@@ -73,6 +76,9 @@ class Manifest:
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
         thresholds: of the decision, as `dermedge.edge.model.decision` describes them; empty: the most probable class.
+        views: for a file that tells close-ups from dermoscopic photos: ``{"close-up": {"temperature": T,
+            "thresholds": {...}}}``, the values for close-ups. ``temperature`` and ``thresholds`` above are then those
+            of dermoscopic photos. Empty: they are those of all photos.
         metrics: figures by name, each measured by the device runtime on the split that its key names, or in
             Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted;
             ``validated_by``: the run that these figures, temperature and thresholds are of, where the network
@@ -97,6 +103,7 @@ class Manifest:
     none_label: str | None = None
     temperature: float = 1.0
     thresholds: dict[str, Any] = field(default_factory=dict)
+    views: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     data_digest: str | None = None
@@ -110,8 +117,14 @@ class Manifest:
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:
-        """The manifest as indented JSON with sorted keys, so that equal manifests are equal bytes."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        """The manifest as indented JSON with sorted keys, so that equal manifests are equal bytes.
+
+        Empty views are left out, so that a file without them has the bytes that earlier versions wrote.
+        """
+        values = asdict(self)
+        if not self.views:
+            del values["views"]
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: Path | str) -> Manifest:
@@ -129,6 +142,7 @@ class Manifest:
             labels = tuple(str(label) for label in manifest.labels)
             _check_temperature(manifest.temperature)
             _check_thresholds(manifest.thresholds, labels, manifest.none_label)
+            _check_views(manifest.views, labels, manifest.none_label)
             _part(manifest.golden, "golden")
             return cls(**{**manifest.__dict__, "labels": labels})
         except RecursionError as error:
@@ -188,6 +202,14 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
         of_classes = _part(conformal.get("thresholds"), "conformal")
         for label in labels:
             _check_probability(of_classes.get(label), f"conformal of '{label}'")
+
+
+def _check_views(views: Any, labels: tuple[str, ...], none_label: str | None) -> None:
+    """Raises ValueError where a view lacks a temperature or thresholds, or has wrong ones."""
+    for name, values in _part(views, "views").items():
+        part = _part(values, f"the view '{name}'")
+        _check_temperature(part.get("temperature"))
+        _check_thresholds(part.get("thresholds"), labels, none_label)
 
 
 def _part(value: Any, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import (
+    CLOSE_UP,
     LABELS_NAME,
     Manifest,
     attach,
@@ -136,6 +137,33 @@ def test_damaged_thresholds_are_refused_in_one_line_with_the_file(damage: Any, s
     text = replace(DECIDING, thresholds=damage).to_json()
     with pytest.raises(ModelError, match=r"x\.tflite") as error:
         Manifest.from_json(text, "x.tflite")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_values_for_close_ups_come_back_and_a_file_without_them_has_the_bytes_of_before() -> None:
+    views = {CLOSE_UP: {"temperature": 2.5, "thresholds": THRESHOLDS}}
+    manifest = replace(DECIDING, views=views)
+    assert Manifest.from_json(manifest.to_json(), "x") == manifest
+    assert json.loads(manifest.to_json())["views"]["close-up"]["temperature"] == 2.5
+    assert "views" not in json.loads(DECIDING.to_json())
+    assert Manifest.from_json(DECIDING.to_json(), "x").views == {}
+
+
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        ("close-up", "views is 'close-up'"),
+        ({CLOSE_UP: 2.0}, "view 'close-up' is 2.0"),
+        ({CLOSE_UP: {"thresholds": {}}}, "temperature is None"),
+        ({CLOSE_UP: {"temperature": 0, "thresholds": {}}}, "temperature is 0"),
+        ({CLOSE_UP: {"temperature": 1.0}}, "thresholds is None"),
+        ({CLOSE_UP: {"temperature": 1.0, "thresholds": {"none": 2}}}, "none is 2"),
+    ],
+)
+def test_damaged_views_are_refused_in_one_line_with_the_file(views: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=r"x\.tflite") as error:
+        Manifest.from_json(replace(DECIDING, views=views).to_json(), "x.tflite")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
