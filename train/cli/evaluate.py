@@ -27,7 +27,7 @@ from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.edge.model.tuning import tuned_threads
 from dermedge.edge.printable import printable
-from dermedge.train.cli.catalogue_options import add_labels_option
+from dermedge.train.cli.catalogue_options import add_labels_option, class_names
 from dermedge.train.data.catalogue import SPLITS
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
@@ -45,6 +45,7 @@ _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
     "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
     "dermedge evaluate mine.tflite --data runs/mine/catalogue.csv --split test",
+    "dermedge evaluate mine.tflite dermedge-192 --classes melanoma,nevus --data photos/",
 )
 
 
@@ -77,6 +78,12 @@ def parser() -> Parser:
         default=STRESS_PHOTOS,
         metavar="N",
         help="Disturb at most N photos, sampled evenly over the classes. Default: %(default)s.",
+    )
+    made.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="Score these classes of the models: names with commas between. All other classes of a model count as "
+        "'none of these', so that models of different classes can be compared. Default: all classes.",
     )
     made.add_argument(
         "--critical",
@@ -125,19 +132,23 @@ def main(argv: Sequence[str]) -> int:
 
 def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
     """The scores; the classifiers stay open until the stack is closed."""
+    from dermedge.train.evaluation.coarser import merge_classes
     from dermedge.train.evaluation.evaluate import evaluate, model_of_run, models_of_files
 
+    classes = class_names(options.classes)
     moved_to: list[Path] = []
     if any(model.is_dir() for model in options.models):
         run = _only_run(options)
         moved_to = [options.data] if options.data else []
         evaluated = [model_of_run(run, options.stage, moved_to)]
+        if classes:
+            evaluated = [merge_classes(evaluated[0], classes)]
         data, split = run.catalogue_path, options.split or "val"
     else:
         classifiers = _open_files(options, stack)
         data, split = options.data, options.split
         check_unlearned(data, split, classifiers)
-        evaluated = models_of_files(classifiers)
+        evaluated = models_of_files(classifiers, classes)
     photos = labelled_photos(data, evaluated[0].labels, split, options.labels_from, print, moved_to)
     name = f"{data}, split {split}" if split else str(data)
     stress = options.stress_photos if options.stress else None

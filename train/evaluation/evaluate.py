@@ -25,6 +25,7 @@ from dermedge.train.data.learned import LEARNED_NAME, count_learned
 from dermedge.train.data.photo_names import bare_id
 from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation.coarser import merge_classes
 from dermedge.train.evaluation.intervals import share_score
 from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
@@ -179,22 +180,30 @@ class Evaluation:
     strained_photos: int
 
 
-def models_of_files(classifiers: Sequence[Classifier]) -> list[EvaluatedModel]:
+def models_of_files(
+    classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
+) -> list[EvaluatedModel]:
     """The models of .tflite files, answered by the runtime of the device.
+
+    Args:
+        classifiers: of different files.
+        classes: what they are scored on, as `merge_classes` does it; None for all their classes.
 
     Raises:
         OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
     """
-    common_labels(classifiers)
+    if classes is None:
+        common_labels(classifiers)
     files = [classifier.path.resolve() for classifier in classifiers]
     twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
     if twice:
         raise OptionError(f"'{twice}' is given twice: give each model once")
     stems = [file.stem for file in files]
-    return [
+    models = [
         _model_of_file(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
         for classifier, file in zip(classifiers, files, strict=True)
     ]
+    return models if classes is None else [merge_classes(model, classes) for model in models]
 
 
 def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:

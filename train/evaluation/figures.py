@@ -75,7 +75,8 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "critical_auroc_named",
             "{critical} AUROC among the named classes",
-            "The area below the ROC curve of p({critical}), for {critical} against the other named classes.",
+            "The area below the ROC curve of p({critical}) / p(any named class), for {critical} against the other "
+            "named classes. Nothing is declined.",
             CRITICAL,
         ),
         Figure(
@@ -87,14 +88,15 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "critical_sensitivity_named",
             "{critical} sensitivity at 90 % specificity among the named classes",
-            "The greatest sensitivity for {critical} at a threshold on p({critical}) that keeps a specificity of at "
+            "The greatest sensitivity for {critical} at a threshold on the same share that keeps a specificity of at "
             "least 90 % among the other named classes. The threshold is chosen on these very photos.",
             CRITICAL,
         ),
         Figure(
             "critical_sensitivity_all",
             "{critical} sensitivity at 90 % specificity",
-            "The same against all other photos.",
+            "The greatest sensitivity at a threshold on p({critical}) that keeps a specificity of at least 90 % among "
+            "all other photos. The threshold is chosen on these very photos.",
             CRITICAL,
         ),
     ),

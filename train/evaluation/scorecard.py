@@ -350,13 +350,19 @@ def _with_zeros(scores: Sequence[Score]) -> list[Score]:
 
 
 def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
-    """Among the named classes and among all: the photos, which of them are of the critical class, its probability."""
+    """The photos, which of them are of the critical class, and what ranks them, among the named classes and among all.
+
+    Among the named classes that is the class's share of their probabilities, since nothing is declined there.
+    """
     if truth.critical is None:
         return {}
     index = truth.labels.index(truth.critical)
-    positive, evidence = truth.index == index, answers.probabilities[:, index]
-    parts = {"named": truth.kinds == NAMED, "all": np.ones(len(positive), bool)}
-    return {name: (chosen, positive[chosen], evidence[chosen]) for name, chosen in parts.items()}
+    positive, probability = truth.index == index, answers.probabilities[:, index]
+    share = probability / answers.probabilities[:, truth.named_indices].sum(axis=1)
+    named = truth.kinds == NAMED
+    everything = np.ones(len(positive), bool)
+    parts = {"named": (named, share), "all": (everything, probability)}
+    return {name: (chosen, positive[chosen], rank[chosen]) for name, (chosen, rank) in parts.items()}
 
 
 def _critical_areas(truth: Truth, answers: Answers) -> dict[str, Score]:

@@ -110,6 +110,14 @@ def test_melanoma_is_ranked_among_the_lesion_classes_and_among_all() -> None:
     assert found["critical_sensitivity_all"] == 0.5
 
 
+def test_among_the_named_classes_melanoma_is_ranked_by_its_share_of_them() -> None:
+    # p(melanoma) alone would rank the nevus first; its share of the two named classes is 0.5, the melanoma's 0.75
+    rows = [(0.3, 0.1, 0.6), (0.4, 0.4, 0.2)]
+    found = values(answers_of(rows), truth_of(["melanoma", "nevus"]))
+    assert found["critical_auroc_named"] == 1
+    assert found["critical_auroc_all"] == 0
+
+
 def test_thresholds_decline_alert_and_mark_as_the_device_does() -> None:
     conformal = {"coverage": 0.9, "thresholds": {"melanoma": 0.25, "nevus": 0.25, NONE_OF_THESE: 0.55}}
     found = values(

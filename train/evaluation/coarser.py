@@ -1,0 +1,80 @@
+"""A model scored on some of its classes; all its other classes count as "none of these".
+
+So models of different classes can be compared on the same photos, for instance one of five and one of nine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dermedge.edge.errors import OptionError
+from dermedge.train.data.catalogue import NONE_OF_THESE
+from dermedge.train.evaluation.metrics import Floats
+
+if TYPE_CHECKING:
+    from dermedge.train.evaluation.evaluate import EvaluatedModel
+
+__all__ = ["merge_classes", "merge_logits"]
+
+
+def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
+    """The model with the given classes, and "none of these" for all others that it has.
+
+    The probability of "none of these" is the sum of the probabilities of the other classes. The alert stays.
+    The other thresholds were fitted for all classes and are left out, so that the answer is the most probable class.
+
+    Args:
+        model: to be scored.
+        classes: names of classes of the model, at least two; "none of these" may be left out.
+
+    Raises:
+        OptionError: the model lacks one of the classes, a class is given twice, or one is left.
+    """
+    named = [name for name in classes if name != NONE_OF_THESE]
+    _check(model, named)
+    others = [index for index, label in enumerate(model.labels) if label not in named]
+    if not others:
+        return replace(model, labels=tuple(named), none_label=None)
+    kept = [model.labels.index(name) for name in named]
+    temperature = 1.0 if model.independent else model.temperature
+    return replace(
+        model,
+        labels=(*named, NONE_OF_THESE),
+        none_label=NONE_OF_THESE,
+        thresholds=_alert_alone(model.thresholds, named),
+        logits=lambda frames: merge_logits(model.logits(frames), kept, others, temperature),
+    )
+
+
+def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: float) -> Floats:
+    """float64 [n, len(kept) + 1]: the kept columns, and one whose probability is the sum of the others'.
+
+    That column is T * log(sum(exp(z / T))) over the others: softmax at T then gives it the sum of their probabilities.
+
+    Args:
+        logits: float64 [n, K].
+        kept: columns, in the order of the result.
+        others: the columns that are summed, at least one.
+        temperature: T of the softmax that follows.
+    """
+    summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature, axis=1)
+    return np.column_stack([logits[:, list(kept)], summed])
+
+
+def _alert_alone(thresholds: dict[str, Any], named: Sequence[str]) -> dict[str, Any]:
+    alert = thresholds.get("alert")
+    return {"alert": alert} if alert and alert["label"] in named else {}
+
+
+def _check(model: EvaluatedModel, named: Sequence[str]) -> None:
+    unknown = next((name for name in named if name not in model.labels), None)
+    if unknown is not None:
+        raise OptionError(
+            f"--classes names '{unknown}', which '{model.name}' does not know. Known: {', '.join(model.labels)}"
+        )
+    if len(set(named)) < max(2, len(named)):
+        raise OptionError(f"--classes is '{', '.join(named)}'; name at least two classes, each once")
