@@ -4,8 +4,8 @@
     python -m dermedge.benchmarks.lab other-clinics --data catalogue.csv --sources milk10k milk10k_close_up \\
         --output benchmarks/results/other-clinics
 
-A lesion counts only if all its photos are of the named sources: many lesions of MILK10k are in HAM10000 too, whose
-photos the shipped models have learned. Whatever split the catalogue gives them, all photos are scored.
+A lesion counts only if all its photos are of the named sources: many lesions of MILK10k are in HAM10000 too. Without
+--split, all photos are scored, whatever split the catalogue gives them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.edge.errors import DataError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.shipped import SHIPPED
-from dermedge.train.data.catalogue import Catalogue, Photo, read_catalogue
+from dermedge.train.cli.catalogue_options import class_names
+from dermedge.train.data.catalogue import SPLITS, Catalogue, Photo, read_catalogue
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.evaluation.evaluate import evaluate, models_of_files
 from dermedge.train.evaluation.report import save, to_text
@@ -30,14 +31,25 @@ __all__ = ["main", "photos_of_other_clinics"]
 _SPLIT = "test"
 
 
-def photos_of_other_clinics(photos: Sequence[Photo], sources: Collection[str]) -> tuple[Photo, ...]:
+def photos_of_other_clinics(
+    photos: Sequence[Photo], sources: Collection[str], split: str | None = None
+) -> tuple[Photo, ...]:
     """The photos of lesions that are in none but the named sources, all in the test split.
+
+    Args:
+        photos: of a catalogue.
+        sources: names.
+        split: of the photos that are taken; None for all.
 
     Raises:
         DataError: there are none.
     """
     known = {photo.group for photo in photos if photo.source not in sources}
-    found = tuple(replace(photo, split=_SPLIT) for photo in photos if photo.group not in known)
+    found = tuple(
+        replace(photo, split=_SPLIT)
+        for photo in photos
+        if photo.group not in known and split in (None, photo.split)
+    )
     if not found:
         raise DataError(f"no lesion is in the sources {', '.join(sorted(sources))} alone")
     return found
@@ -55,6 +67,12 @@ def main(argv: Sequence[str]) -> int:
         "--sources", nargs="+", required=True, metavar="NAME", help="Score the photos of these sources."
     )
     parser.add_argument(
+        "--split", choices=SPLITS, help="Score this split of the catalogue alone. Default: all photos."
+    )
+    parser.add_argument(
+        "--classes", metavar="NAMES", help="Score these classes, as dermedge evaluate does. Default: all."
+    )
+    parser.add_argument(
         "--models",
         type=Path,
         nargs="+",
@@ -69,12 +87,13 @@ def main(argv: Sequence[str]) -> int:
         help="Write evaluation.html and evaluation.json here.",
     )
     options = parser.parse_args(argv)
-    photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources))
+    photos = photos_of_other_clinics(read_catalogue(options.data), set(options.sources), options.split)
     options.output.mkdir(parents=True, exist_ok=True)
     table = options.output / "catalogue.csv"
     Catalogue(photos, (), {}).save(table)
     with ExitStack() as stack:
-        models = models_of_files([stack.enter_context(Classifier(model)) for model in options.models])
+        classifiers = [stack.enter_context(Classifier(model)) for model in options.models]
+        models = models_of_files(classifiers, class_names(options.classes))
         labelled = labelled_photos(table, models[0].labels, _SPLIT)
         name = f"lesions of {' and '.join(options.sources)} alone"
         evaluation = evaluate(models, labelled, name, progress=progress_line)

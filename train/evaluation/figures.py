@@ -220,6 +220,8 @@ SLICE_FIGURES = (
     "accuracy",
     "critical_auroc_named",
     "declined_named",
+    "decline_auroc_other",
+    "calibration_error",
 )
 
 

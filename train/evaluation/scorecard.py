@@ -256,7 +256,13 @@ def make_card(truth: Truth, answers: Answers) -> Card:
 
 
 def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
-    found = {**_accuracies(truth, answers), **_critical_areas(truth, answers), **_declined(truth, answers)}
+    draws = metrics.lesion_draws(truth.groups.tolist())
+    found = {
+        **_accuracies(truth, answers),
+        **_critical_areas(truth, answers),
+        **_declined(truth, answers),
+        **_calibration(truth, answers, draws),
+    }
     shown = {name: found.get(name, NOT_MEASURED) for name in SLICE_FIGURES}
     return SliceCard(len(truth.index), len(set(truth.groups)), shown)
 

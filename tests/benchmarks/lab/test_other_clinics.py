@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from dermedge.benchmarks.lab import card
 from dermedge.benchmarks.lab.other_clinics import main, photos_of_other_clinics
 from dermedge.edge.errors import DataError
 from dermedge.edge.model.shipped import FAST_MODEL
@@ -30,11 +29,15 @@ def test_a_lesion_with_a_photo_of_another_source_is_left_out() -> None:
     ]
     found = photos_of_other_clinics(photos, {"new", "newer"})
     assert [(one.path, one.split) for one in found] == [("a", "test"), ("b", "test")]
+    [alone] = photos_of_other_clinics(photos, {"old"}, "test")
+    assert alone.path == "e"
     with pytest.raises(DataError, match="no lesion is in the sources old alone"):
         photos_of_other_clinics(photos[:4], {"old"})
 
 
-def test_the_card_shows_what_was_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_chosen_classes_are_scored_by_groups_of_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = ["path,image_id,lesion_id,group,diagnosis,label,source,split,sex"]
     for number, label in enumerate(
         ("melanoma", "nevus", "melanoma", "nevus", "basal cell carcinoma", "nevus")
@@ -46,11 +49,9 @@ def test_the_card_shows_what_was_scored(tmp_path: Path, capsys: pytest.CaptureFi
     catalogue, output = tmp_path / "all.csv", tmp_path / "out"
     catalogue.write_text("\n".join(lines) + "\n")
     options = ["--data", str(catalogue), "--sources", "new", "--output", str(output)]
-    assert main([*options, "--models", str(FAST_MODEL)]) == 0
+    assert main([*options, "--models", str(FAST_MODEL), "--classes", "melanoma,nevus"]) == 0
     assert "5 photos of 5 lesions" in capsys.readouterr().out
     scored = json.loads((output / "evaluation.json").read_text())
+    assert scored["labels"] == ["melanoma", "nevus", "none of these"]
     assert scored["models"][0]["facts"]["file"] == "dermedge-128"
-    written = card.other_clinics_tables(output / "evaluation.json")
-    assert "Lesions of other clinics: 5 photos of 5 lesions" in written
-    assert "| sex: female | 5 |" in written
-    assert "| source: new | 5 |" in written
+    assert scored["models"][0]["slices"]["sex"]["female"]["photos"] == 5

@@ -132,6 +132,8 @@ def test_the_figures_stand_below_their_headings() -> None:
         "accuracy",
         "critical_auroc_named",
         "declined_named",
+        "decline_auroc_other",
+        "calibration_error",
     )
 
 
