@@ -127,6 +127,9 @@ class Pipeline:
         if defect is not None:
             return self._result(self._machine.defective(defect, at_s), defect=defect)
         outputs = self._classifier.infer(crop)
+        view = self._machine.view_tracker.add(outputs.close_up, at_s)
+        if view != outputs.view:
+            outputs = self._classifier.in_view(outputs, view)
         probabilities = self._machine.smoother.add(outputs.probabilities, at_s)
         prediction = self._classifier.decide(outputs, probabilities)
         classification = self._classification(arrival, crop, prediction)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dermedge.edge.drift import NO_DRIFT, SessionDrift
 from dermedge.edge.model.decision import UNCERTAIN, Headline
+from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.model.prediction import Prediction
 from dermedge.edge.preprocess import Region
 from dermedge.edge.quality import Defect
@@ -14,6 +15,8 @@ from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
 
 __all__ = ["UNCERTAIN", "Classification", "FrameCounts", "FrameResult"]
+
+_CLOSE_UP_NOTE = "close-up: less certain"
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,13 @@ class Classification:
 
     @property
     def meaning(self) -> str:
-        """All that views say of this answer but its figures: the headline, and the alert if it is on."""
-        return "; ".join(filter(None, (self.headline.text, self.prediction.alert)))
+        """All that views say of this answer but its figures: the headline, the alert if it is on, the view's note."""
+        return "; ".join(filter(None, (self.headline.text, self.prediction.alert, self.view_note)))
+
+    @property
+    def view_note(self) -> str:
+        """The note on an answer to a close-up; empty for other photos, and where the model tells no view."""
+        return _CLOSE_UP_NOTE if self.prediction.view == CLOSE_UP else ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,10 @@ and s = p at the first frame. After 3 time constants, 0.9 s, s has followed a st
 SETTLE_S after the first good frame, whose weight is 14 % by then. A photo, which follows no other frame, settles at
 once.
 
+The probability of a close-up is smoothed in the same way, and tells the view by two thresholds: the first frame is a
+close-up from 0.5; after that, the view becomes a close-up from 0.6 and dermoscopic from 0.4 down, so that it does not
+flicker at the border.
+
 A rejected frame ends an answer only if no frame was good for GRACE_S, so that a blink does not end it; its hint is
 shown at once. After that, and after an outage, smoothing starts again. In the same way, a frame that would be answered
 otherwise changes an answer only if no frame has agreed with it for GRACE_S, so that an answer at the border between two
@@ -29,6 +33,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import exp
 
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC, view_of
 from dermedge.edge.quality import HINTS, Defect
 
 __all__ = [
@@ -42,12 +48,15 @@ __all__ = [
     "State",
     "StateMachine",
     "StateUpdate",
+    "ViewTracker",
 ]
 
 TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6
 GRACE_S = 0.4
 READING_HINT = "hold still"
+# Smoothed probabilities of a close-up that change the view.
+_TO_CLOSE_UP, _TO_DERMOSCOPIC = 0.6, 0.4
 
 
 class State(StrEnum):
@@ -119,15 +128,49 @@ class Smoother:
         return self._last_s - self._first_s >= SETTLE_S
 
 
+class ViewTracker:
+    """Tells the view of the frames since it was last cleared, by the law at the head of this module."""
+
+    def __init__(self) -> None:
+        self._smoother = Smoother()
+        self._view: str | None = None
+
+    def clear(self) -> None:
+        """Forgets all frames."""
+        self._smoother.clear()
+        self._view = None
+
+    def add(self, close_up: float | None, at_s: float | None) -> str | None:
+        """The view, with one more frame.
+
+        Args:
+            close_up: the probability that the frame is a close-up; None where the model does not tell it, and the
+                view is None too.
+            at_s: its time in seconds; None for a photo, whose probability alone decides.
+        """
+        if close_up is None or at_s is None:
+            return view_of(close_up)
+        [smoothed] = self._smoother.add((close_up,), at_s)
+        if self._view is None:
+            self._view = view_of(smoothed)
+        elif smoothed >= _TO_CLOSE_UP:
+            self._view = CLOSE_UP
+        elif smoothed <= _TO_DERMOSCOPIC:
+            self._view = DERMOSCOPIC
+        return self._view
+
+
 class StateMachine:
     """The state machine that the head of this module describes. Each method reports one event to it.
 
     Attributes:
         smoother: smooths the probabilities; the machine clears it when an answer is lost.
+        view_tracker: tells the view; the machine clears it with the smoother.
     """
 
     def __init__(self) -> None:
         self.smoother = Smoother()
+        self.view_tracker = ViewTracker()
         self._state = State.SEARCHING
         self._good_s: float | None = None
         # the answer that stands, and when a frame last agreed with it
@@ -171,5 +214,6 @@ class StateMachine:
 
     def _forget(self) -> None:
         self.smoother.clear()
+        self.view_tracker.clear()
         self._good_s = None
         self._answer = None

@@ -152,7 +152,9 @@ def make_network() -> Callable[..., bytes]:
 
     Its keywords: ``shape`` and ``signature`` of the input, its ``dtype`` in lower case, ``quantization`` (scale, zero
     point) of the input, ``head``: the name of the last operator or None, ``normalization`` (means, deviations) for
-    TFLite Metadata, and ``custom``: the name of a custom operator to put in place of the last one.
+    TFLite Metadata, ``custom``: the name of a custom operator to put in place of the last one, and ``tells_view``:
+    whether two more outputs follow, as those of our own files: the input as the evidence, and the sigmoid of its mean
+    over all channels, [N, 1], as the probability of a close-up.
     """
     pytest.importorskip("ai_edge_litert.schema_py_generated")
     return _network
@@ -166,6 +168,7 @@ def _network(
     head: str | None = "SOFTMAX",
     normalization: tuple[Sequence[float], Sequence[float]] | None = None,
     custom: str | None = None,
+    tells_view: bool = False,
 ) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -199,12 +202,46 @@ def _network(
             graph.operators[1].builtinOptions = schema.SoftmaxOptionsT()
             graph.operators[1].builtinOptions.beta = 1.0
     graph.inputs, graph.outputs = [0], [len(graph.tensors) - 1]
+    if tells_view:
+        _add_view(root, graph, quantization, kind)
     root.subgraphs = [graph]
     if normalization:
         _add_normalization(root, *normalization)
     builder = flatbuffers.Builder(0)
     builder.Finish(root.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _add_view(root: Any, graph: Any, quantization: tuple[float, int] | None, kind: int) -> None:
+    """Adds the outputs evidence, a copy of the input, and close_up, the sigmoid of the mean over the channels."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    first, batch = len(graph.tensors), int(graph.tensors[0].shape[0])
+    root.buffers.append(schema.BufferT())
+    root.buffers[-1].data = np.array([1], np.int32).view(np.uint8)
+    axis = _tensor("axis", (1,), schema.TensorType.INT32, None)
+    axis.buffer = len(root.buffers) - 1
+    graph.tensors += [
+        axis,
+        _tensor("mean", (batch, 1), kind, quantization),
+        _tensor("close_up", (batch, 1), kind, (1 / 256, 0) if quantization else None),
+        _tensor("evidence", graph.tensors[0].shape, kind, quantization),
+        _tensor("same", (4,), schema.TensorType.INT32, None),
+    ]
+    root.buffers.append(schema.BufferT())
+    root.buffers[-1].data = np.array(graph.tensors[0].shape, np.int32).view(np.uint8)
+    graph.tensors[-1].buffer = len(root.buffers) - 1
+    mean = _operator(root, "MEAN", [2, first], [first + 1])
+    mean.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+    mean.builtinOptions = schema.ReducerOptionsT()
+    mean.builtinOptions.keepDims = True
+    graph.operators += [
+        mean,
+        _operator(root, "LOGISTIC", [first + 1], [first + 2]),
+        _operator(root, "RESHAPE", [0, first + 4], [first + 3]),
+    ]
+    # not in the order of their names, as converters leave them
+    graph.outputs = [first + 2, *graph.outputs, first + 3]
 
 
 def _tensor(

@@ -69,7 +69,7 @@ def open_tflite(path: Path) -> TfliteFile:
             f"'{path}' was made by dermedge convert; convert the run or the file that it was made from"
         )
     pixels, layout = find_input(interpreter, path)
-    output, _ = find_outputs(interpreter, path)
+    output = find_outputs(interpreter, path).probabilities
     model = strip(path.read_bytes())
     _check_float(path, pixels["dtype"], model)
     if int(pixels["shape"][0]) != 1:

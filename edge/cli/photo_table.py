@@ -29,8 +29,8 @@ def brief_table(
 ) -> Iterator[str]:
     """Photo, answer, probability of the class that the answer names, and alert, as wide as the terminal.
 
-    Each row comes as soon as its photo is predicted. A long answer goes on in the line below, and the prediction set
-    stands there where it was asked for.
+    Each row comes as soon as its photo is predicted. A long answer goes on in the line below, where the note on a
+    close-up stands, and the prediction set if it was asked for.
 
     Args:
         classifications: of the photos.
@@ -56,11 +56,13 @@ def _widths(classifier: Classifier, paths: Sequence[Path]) -> tuple[int, int, in
 
 
 def _answer(classification: Classification, width: int) -> list[str]:
-    """The headline in lines of this width, and the prediction set if there is one."""
+    """The headline in lines of this width, the note on a close-up, and the prediction set if there is one."""
     headline = classification.headline
     parts = [headline.text]
     if len(headline.text) > width and headline.nearest is not None:
         parts = [headline.title, f"nearest: {headline.nearest}"]
+    if classification.view_note:
+        parts.append(classification.view_note)
     if classification.prediction_set is not None:
         parts.append(set_line(classification.prediction_set))
     return [line for part in parts for line in textwrap.wrap(printable(part), width)]
@@ -86,12 +88,13 @@ def full_table(
         values = _class_cells(labels, classification.prediction.probabilities)
         prediction = classification.prediction
         uncertain = "yes" if classification.is_uncertain else "-"
+        answer = ", ".join(filter(None, (classification.headline.text, classification.view_note)))
         chosen = (
             "" if classification.prediction_set is None else f"  {set_line(classification.prediction_set)}"
         )
         yield printable(
             f"{classification.frame.name:<{first}}  {prediction.label:<{second}}  {prediction.probability:>11.4f}  "
-            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}  {classification.headline.text}{chosen}"
+            f"{uncertain:<9}  {prediction.alert or '-':<{second}}  {values}  {answer}{chosen}"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -15,8 +16,9 @@ from dermedge.edge.errors import ModelError, OptionError
 from dermedge.edge.model.decision import Headline, decide, headline, prediction_set, softmax
 from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, probabilities_of
 from dermedge.edge.model.input_tensor import InputTensor
-from dermedge.edge.model.manifest import Manifest, read_manifest
+from dermedge.edge.model.manifest import CLOSE_UP, Manifest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
+from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration, calibration_of, view_of
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
 from dermedge.edge.model.runtime import Interpreter, choose_runtime, invoke, open_interpreter
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
@@ -49,13 +51,15 @@ class Classifier:
         num_threads: threads of the interpreter.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees,
-            which takes four inferences: the logits with a manifest, the network's outputs without. The
-            evidence is that of the crop itself.
+            which takes four inferences: the logits with a manifest, the network's outputs without, and the
+            probability of a close-up. The evidence is that of the crop itself.
         xnnpack: False computes with the runtime's own kernels, to compare them with those of XNNPACK.
         normalization: what a file without a manifest wants made of pixels, a name in
             `dermedge.edge.model.normalization`; None takes what its metadata states.
 
     Attributes:
+        calibration: temperature and thresholds of dermoscopic photos; of all photos where the file tells no view.
+        close_up_calibration: those of close-ups; the same where the manifest has none of their own.
         head: what the probabilities output holds; None with a manifest where the evidence tells the logits.
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.
@@ -88,19 +92,23 @@ class Classifier:
         self.load_ms = (perf_counter_ns() - started) / _NS_PER_MS
         self.manifest: Manifest | None = read_manifest(self.path)
         self._input, self.layout = find_input(self.interpreter, self.path)
-        self._probabilities, self._evidence = find_outputs(self.interpreter, self.path)
+        outputs = find_outputs(self.interpreter, self.path)
+        self._probabilities, self._evidence = outputs.probabilities, outputs.evidence
+        self._close_up = outputs.close_up
         self.normalization = (
             None if self.manifest else find_normalization(self.path, self._input, self.layout, normalization)
         )
         self._input_tensor = InputTensor(self._input, self.layout, self.normalization)
         self._preprocess = Preprocessor(self.layout.height, self.layout.width)
-        outputs = int(self._probabilities["shape"][-1])
+        units = int(self._probabilities["shape"][-1])
         if self.manifest:
-            check_manifest(self.manifest, self.path, outputs)
+            check_manifest(self.manifest, self.path, units)
         self.head = None if self.manifest and self._evidence else self._find_head()
-        self.labels = find_labels(self.path, self.manifest, labels, outputs)
-        self.temperature = self.manifest.temperature if self.manifest else 1.0
-        self.thresholds = self.manifest.thresholds if self.manifest else {}
+        self.labels = find_labels(self.path, self.manifest, labels, units)
+        self.calibration = calibration_of(self.manifest, DERMOSCOPIC)
+        self.close_up_calibration = calibration_of(
+            self.manifest, CLOSE_UP if self.tells_view else DERMOSCOPIC
+        )
         # thresholds name the classes as the manifest does, even where other labels were given
         self._own_labels = self.manifest.labels if self.manifest else self.labels
         self._none_label = self.manifest.none_label if self.manifest else None
@@ -139,16 +147,30 @@ class Classifier:
         return self._evidence is not None and int(np.prod(self._evidence["shape"][1:3])) > 1
 
     @property
+    def tells_view(self) -> bool:
+        """Whether the file tells close-ups from dermoscopic photos. Without a manifest, nothing says what [N, 1] is."""
+        return self._close_up is not None and self.manifest is not None
+
+    @property
+    def temperature(self) -> float:
+        """That of `calibration`."""
+        return self.calibration.temperature
+
+    @property
+    def thresholds(self) -> Mapping[str, Any]:
+        """Those of `calibration`."""
+        return self.calibration.thresholds
+
+    @property
     def alert_label(self) -> str | None:
-        """The class that has an alert, or None."""
-        if "alert" not in self.thresholds:
-            return None
-        return self.labels[self._own_labels.index(self.thresholds["alert"]["label"])]
+        """The class that has an alert, in one of the views at least; or None."""
+        labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))
+        return next(filter(None, labels), None)
 
     @property
     def has_prediction_sets(self) -> bool:
         """Whether `prediction_set` can be called."""
-        return "conformal" in self.thresholds
+        return any("conformal" in one.thresholds for one in (self.calibration, self.close_up_calibration))
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
         """Classifies one frame: uint8 [h, w, 3], 0 to 255, blue first."""
@@ -170,35 +192,41 @@ class Classifier:
         written = perf_counter_ns()
         invoke(self.interpreter, self.path)
         invoked = perf_counter_ns()
-        evidence, values = self._read_values()
+        evidence, values, close_up = self._read_values()
         turns_ns = 0
         if self.tta:
-            values, turns_ns = self._mean_with_turns(crop.image_rgb, values)
-        probabilities, logits = self._interpret(values)
+            values, close_up, turns_ns = self._mean_with_turns(crop.image_rgb, values, close_up)
+        view = view_of(close_up)
+        probabilities, logits = self._interpret(values, view)
         ended = perf_counter_ns()
         timing = Timing(
             crop.took_ms + (written - started) / _NS_PER_MS,
             (invoked - written + turns_ns) / _NS_PER_MS,
             (ended - invoked - turns_ns) / _NS_PER_MS,
         )
-        return Outputs(probabilities, logits, evidence, timing)
+        return Outputs(probabilities, logits, evidence, timing, close_up, view)
+
+    def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
+        """The outputs with the probabilities that the temperature of another view gives."""
+        temperature = self._calibration_of(view).temperature
+        return replace(outputs, probabilities=softmax(outputs.logits, temperature), view=view)
 
     def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
         """Answers by the manifest's thresholds, as `dermedge.edge.model.decision` describes them.
 
         Args:
-            outputs: of the frame.
+            outputs: of the frame; its view chooses the thresholds.
             probabilities: what to decide on: those of the outputs, or the same smoothed over time.
         """
         started = perf_counter_ns()
-        decision = decide(probabilities, self._own_labels, self._none_label, self.thresholds)
-        label, alert = self.labels[decision.index], self.alert_label if decision.alert else None
+        thresholds = self._calibration_of(outputs.view).thresholds
+        decision = decide(probabilities, self._own_labels, self._none_label, thresholds)
+        label, alert = self.labels[decision.index], self._alert_label(thresholds) if decision.alert else None
         spent = outputs.timing
         decided_ms = (perf_counter_ns() - started) / _NS_PER_MS
         timing = Timing(spent.preprocess_ms, spent.invoke_ms, spent.postprocess_ms + decided_ms)
-        return Prediction(
-            label, decision, alert, probabilities, outputs.logits, timing, outputs.evidence_levels
-        )
+        levels = outputs.evidence_levels
+        return Prediction(label, decision, alert, probabilities, outputs.logits, timing, levels, outputs.view)
 
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
         """The headline of a prediction of this classifier, as `dermedge.edge.model.decision.headline` describes it."""
@@ -209,14 +237,16 @@ class Classifier:
         """Runs the network on a frame; its outputs before any decision.
 
         Returns:
-            Copies of the tensors by name: ``probabilities`` and, if the model has it, ``evidence``.
+            Copies of the tensors by name: ``probabilities`` and, if the model has them, ``evidence`` and ``close_up``.
         """
         self._write(self.crop(frame_bgr).image_rgb)
         invoke(self.interpreter, self.path)
-        outputs = {"probabilities": self._read(self._probabilities)}
-        if self._evidence is not None:
-            outputs["evidence"] = self._read(self._evidence)
-        return outputs
+        details = {
+            "probabilities": self._probabilities,
+            "evidence": self._evidence,
+            "close_up": self._close_up,
+        }
+        return {name: self._read(one) for name, one in details.items() if one is not None}
 
     def require_prediction_sets(self) -> None:
         """Raises OptionError if the model has no thresholds for prediction sets."""
@@ -229,46 +259,78 @@ class Classifier:
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
         """The classes that a prediction of this classifier does not rule out: none, one or several.
 
+        Where the thresholds of one view alone tell prediction sets, nothing is ruled out in the other view.
+
         Raises:
             KeyError: the model has no thresholds for prediction sets.
         """
-        indices = prediction_set(prediction.probabilities, self._own_labels, self.thresholds)
+        thresholds = self._calibration_of(prediction.view).thresholds
+        if "conformal" not in thresholds and self.has_prediction_sets:
+            return self.labels
+        indices = prediction_set(prediction.probabilities, self._own_labels, thresholds)
         return tuple(self.labels[index] for index in indices)
+
+    def _calibration_of(self, view: str | None) -> ViewCalibration:
+        return self.close_up_calibration if view == CLOSE_UP else self.calibration
+
+    def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
+        """The class of the alert, called as it was given."""
+        if "alert" not in thresholds:
+            return None
+        return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
 
     def _write(self, image_rgb: NDArray[np.uint8]) -> None:
         """Writes uint8 [H, W, 3] RGB into the input tensor."""
         self._input_tensor.write(self.interpreter.tensor(self._input["index"])(), image_rgb)
 
     def _mean_with_turns(
-        self, image_rgb: NDArray[np.uint8], values: tuple[float, ...]
-    ) -> tuple[tuple[float, ...], int]:
-        """The mean of an image's values and those of its `_TURNS`, and the nanoseconds these ran."""
-        rows, invoke_ns = [values], 0
+        self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
+    ) -> tuple[tuple[float, ...], float | None, int]:
+        """The means over an image and its `_TURNS`: of the values and of close_up; and the nanoseconds these ran."""
+        rows, close_ups, invoke_ns = [values], [close_up], 0
         for down, right in _TURNS:
             self._write(image_rgb[::down, ::right])
             started = perf_counter_ns()
             invoke(self.interpreter, self.path)
             invoke_ns += perf_counter_ns() - started
-            rows.append(self._read_values()[1])
-        return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)), invoke_ns
+            _, turned, turned_close_up = self._read_values()
+            rows.append(turned)
+            close_ups.append(turned_close_up)
+        told = [one for one in close_ups if one is not None]
+        means = tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
+        return means, sum(told) / len(told) if told else None, invoke_ns
 
     def _read(self, details: dict[str, Any]) -> Tensor:
         return Tensor(self.interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])
 
-    def _read_values(self) -> tuple[Tensor | None, tuple[float, ...]]:
-        """The evidence, and the logits; without a manifest, in place of these, what the network's output holds."""
+    def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
+        """The evidence, the logits, and the probability of a close-up.
+
+        Without a manifest, what the network's output holds stands in place of the logits.
+        """
         evidence = None if self._evidence is None else self._read(self._evidence)
+        close_up = self._read_close_up()
         if self.head is None and evidence is not None:
-            return evidence, evidence.mean_over_cells()
+            return evidence, evidence.mean_over_cells(), close_up
         outputs = self._read(self._probabilities).dequantize().ravel().tolist()
         if self.head is None or self.manifest is None:
-            return evidence, tuple(outputs)
-        return evidence, calibrated_logits_of(self.head, outputs)
+            return evidence, tuple(outputs), close_up
+        return evidence, calibrated_logits_of(self.head, outputs), close_up
 
-    def _interpret(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The probabilities and the logits that follow from what `_read_values` returned."""
+    def _read_close_up(self) -> float | None:
+        """The dequantized level, or None where the file does not tell; one number needs no array."""
+        if self._close_up is None or self.manifest is None:
+            return None
+        scale, zero_point = self._close_up["quantization"]
+        level: float = self.interpreter.tensor(self._close_up["index"])()[0].item()
+        return (level - zero_point) * scale if scale else level
+
+    def _interpret(
+        self, values: tuple[float, ...], view: str | None
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The probabilities and the logits that follow from what `_read_values` returned, in a view."""
         if self.manifest is not None or self.head is None:
-            return softmax(values, self.temperature), values
+            return softmax(values, self._calibration_of(view).temperature), values
         return probabilities_of(self.head, values), logits_of(self.head, values)
 
     def _find_head(self) -> Head:

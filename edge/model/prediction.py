@@ -89,12 +89,16 @@ class Outputs:
         logits: one for each class, before the temperature.
         evidence_levels: the evidence as the network left it, or None if the model has none.
         timing: from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
+        close_up: the probability, 0 to 1, that the photo is a close-up; None where the file does not tell.
+        view: the view whose temperature the probabilities are calibrated with, as `Prediction.view`.
     """
 
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
     evidence_levels: Tensor | None
     timing: Timing
+    close_up: float | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Prediction:
         logits: one for each class, of this frame alone, before the temperature.
         timing: of this prediction.
         evidence_levels: the evidence as the network left it, or None if the model has none.
+        view: ``dermoscopic`` or ``close-up``, whose thresholds decided; None where the file does not tell.
     """
 
     label: str
@@ -119,6 +124,7 @@ class Prediction:
     logits: tuple[float, ...]
     timing: Timing
     evidence_levels: Tensor | None
+    view: str | None = None
 
     @property
     def index(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normaliza
 from dermedge.edge.model.runtime import Interpreter
 from dermedge.edge.preprocess import PREPROCESSING
 
-__all__ = ["check_manifest", "find_input", "find_labels", "find_normalization", "find_outputs"]
+__all__ = [
+    "OutputDetails",
+    "check_manifest",
+    "find_input",
+    "find_labels",
+    "find_normalization",
+    "find_outputs",
+    "output_places",
+]
 
 _INPUT_DTYPES = (np.uint8, np.int8, np.int16, np.float32)
 
@@ -52,27 +61,57 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
     return pixels, layout
 
 
-def find_outputs(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The details of the outputs by their shape: [N, K] are the probabilities, [N, h, w, K] the evidence.
+@dataclass(frozen=True)
+class OutputDetails:
+    """The outputs of a classifier, as the runtime describes them.
 
-    A single output may also be [N, 1, 1, K].
+    Attributes:
+        probabilities: [N, K], or a single output of [N, 1, 1, K].
+        evidence: [N, h, w, K], or None.
+        close_up: [N, 1], the probability that the photo is a close-up, or None.
+    """
+
+    probabilities: dict[str, Any]
+    evidence: dict[str, Any] | None = None
+    close_up: dict[str, Any] | None = None
+
+
+def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
+    """The outputs by their shape, as `output_places` finds them.
 
     Raises:
         ModelError: there are others.
     """
     outputs = interpreter.get_output_details()
     shapes = [one["shape"].tolist() for one in outputs]
-    if len(outputs) == 1 and len(shapes[0]) == 4 and shapes[0][1:3] == [1, 1]:
-        return outputs[0], None
-    flat = [one for one in outputs if len(one["shape"]) == 2]
-    maps = [one for one in outputs if len(one["shape"]) == 4]
-    if len(flat) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(outputs):
+    places = output_places(shapes)
+    if places is None:
         told = f"{', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}"
         raise _not_a_classifier(path, f"its outputs are {told}, and a classifier has one of [1, K]")
-    if maps and maps[0]["shape"][-1] != flat[0]["shape"][-1]:
-        what = f"its two outputs, {shapes[0]} and {shapes[1]}, differ in the number of classes"
+    found = OutputDetails(**{name: outputs[place] for name, place in places.items()})
+    if found.evidence and found.evidence["shape"][-1] != found.probabilities["shape"][-1]:
+        evidence, flat = (one["shape"].tolist() for one in (found.evidence, found.probabilities))
+        what = f"two of its outputs, {flat} and {evidence}, differ in the number of classes"
         raise _not_a_classifier(path, what)
-    return flat[0], maps[0] if maps else None
+    return found
+
+
+def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
+    """The place of each output of a classifier by its name, or None where these are not those of a classifier.
+
+    [N, K] is ``probabilities``, and a single output may also be [N, 1, 1, K]. [N, h, w, K] is ``evidence``. [N, 1]
+    beside probabilities of more classes is ``close_up``. edge/phone/page/network.js repeats it.
+    """
+    if len(shapes) == 1 and len(shapes[0]) == 4 and list(shapes[0][1:3]) == [1, 1]:
+        return {"probabilities": 0}
+    flat = [place for place, shape in enumerate(shapes) if len(shape) == 2]
+    maps = [place for place, shape in enumerate(shapes) if len(shape) == 4]
+    close_up = [place for place in flat if shapes[place][1] == 1] if len(flat) == 2 else []
+    rest = [place for place in flat if place not in close_up]
+    if len(close_up) > 1 or len(rest) != 1 or len(maps) > 1 or len(flat) + len(maps) != len(shapes):
+        return None
+    found = {"probabilities": rest, "evidence": maps, "close_up": close_up}
+    return {name: places[0] for name, places in found.items() if places}
 
 
 def find_normalization(

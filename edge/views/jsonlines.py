@@ -76,12 +76,13 @@ def _can_take_a_line() -> bool:
 def to_json(result: FrameResult) -> dict[str, Any]:
     """A result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
-    In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities`` and
-    ``alert`` are the answer that stands: that of this frame, smoothed over time, or, where this frame was rejected or
-    would change the answer too soon, that of a frame less than 0.4 s before. In the state reading they are not an
-    answer yet, and in the other states they are null. ``nearest`` is the class that the headline names where it names
-    no class alone. ``set`` is the prediction set of these probabilities, and null where none was asked for.
-    ``frame_age_ms`` and ``latency_ms`` are of this frame, and null where it was not classified.
+    In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities``,
+    ``alert`` and ``view`` are the answer that stands: that of this frame, smoothed over time, or, where this frame was
+    rejected or would change the answer too soon, that of a frame less than 0.4 s before. In the state reading they are
+    not an answer yet, and in the other states they are null. ``nearest`` is the class that the headline names where it
+    names no class alone. ``view`` is ``dermoscopic`` or ``close-up``, and null where the model does not tell the view.
+    ``set`` is the prediction set of these probabilities, and null where none was asked for. ``frame_age_ms`` and
+    ``latency_ms`` are of this frame, and null where it was not classified.
     """
     frame = result.frame
     return {
@@ -108,6 +109,7 @@ _ANSWER_KEYS = (
     "label",
     "uncertain",
     "alert",
+    "view",
     "probability",
     "probabilities",
     "set",
@@ -122,6 +124,7 @@ def _answer_to_json(classification: Classification) -> dict[str, Any]:
         "label": classification.label,
         "uncertain": classification.is_uncertain,
         "alert": classification.prediction.alert,
+        "view": classification.prediction.view,
         "probability": round(classification.prediction.probability, 6),
         "probabilities": {
             label: round(probability, 6)

@@ -9,7 +9,7 @@ from dermedge.edge.results import Classification
 __all__ = ["PHOTO_KEYS", "photo_to_json"]
 
 # What an answer holds beside the path; a photo that the quality gate rejects has none of it.
-PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "probabilities")
+PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 
 def photo_to_json(classification: Classification) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def photo_to_json(classification: Classification) -> dict[str, Any]:
         "probability": round(prediction.probability, 6),
         "uncertain": classification.is_uncertain,
         "alert": prediction.alert,
+        "view": prediction.view,
         "probabilities": {
             label: round(value, 6)
             for label, value in zip(classification.labels, prediction.probabilities, strict=True)

@@ -65,9 +65,9 @@ def hint_line(result: FrameResult) -> str:
 
 
 def notes_line(classification: Classification) -> str:
-    """The note on an answer: the alert of a class; often empty."""
+    """The notes on an answer: the alert of a class, and that the photo is a close-up; often empty."""
     alert = classification.prediction.alert
-    return f"{printable(alert)} alert" if alert else ""
+    return ", ".join(filter(None, (f"{printable(alert)} alert" if alert else "", classification.view_note)))
 
 
 def set_line(chosen: Sequence[str]) -> str:

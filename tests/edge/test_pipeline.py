@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.decision import softmax
+from dermedge.edge.model.photo_view import view_of
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction
 from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.pipeline import Pipeline, classify_frames, rate
@@ -287,6 +290,61 @@ def test_another_answer_is_shown_when_it_stays(classifier: type) -> None:
     shown = titles(Wavering(classifier(), change_s=1.5), 3)
     assert shown[-1] == "melanoma  50%"
     assert len(shown) <= 3
+
+
+class Doubtful:
+    """Frames at the border of the two views: each frame by itself would be of another view than the one before."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub, self._frames = stub, 0
+        self.views: list[str | None] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stub, name)
+
+    def infer(self, crop: Crop) -> Outputs:
+        self._frames += 1
+        close_up = 0.45 if self._frames % 2 else 0.55
+        return replace(self._stub.infer(crop), close_up=close_up, view=view_of(close_up))
+
+    def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
+        return replace(outputs, view=view)
+
+    def decide(self, outputs: Outputs, probabilities: tuple[float, ...]) -> Prediction:
+        self.views.append(outputs.view)
+        return replace(self._stub.decide(outputs, probabilities), view=outputs.view)
+
+
+def test_frames_at_the_border_of_two_views_keep_the_first_one(classifier: type) -> None:
+    model = Doubtful(classifier())
+    assert len(titles(model, 3)) == 2, "reading, and the answer"
+    assert len(model.views) > 40
+    assert set(model.views) == {"dermoscopic"}
+
+
+class Brightening(Stamped):
+    """The same, with one bright frame, and bright from the middle on."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if frame is not None and (frame.number == 10 or frame.number >= self.count // 2):
+            frame = replace(frame, image_bgr=np.full_like(frame.image_bgr, 180))
+        return frame
+
+
+def test_the_view_of_a_stream_follows_its_frames_and_sets_the_temperature(
+    make_view_model: Callable[..., Path],
+) -> None:
+    with Pipeline(Brightening(4), make_view_model(temperature=4.0), gated=False) as results:  # type: ignore[arg-type]
+        shown = [result.classification for result in results if result.classification]
+    views = [one.prediction.view for one in shown]
+    changes = [(one, other) for one, other in itertools.pairwise(views) if one != other]
+    assert changes == [("dermoscopic", "close-up")], "the single bright frame changes nothing"
+    for one, temperature in ((shown[39], 1.0), (shown[-1], 4.0)):
+        wanted = softmax(one.prediction.logits, temperature)
+        assert one.prediction.probabilities == pytest.approx(wanted, abs=1e-3)
+    assert [one.view_note for one in (shown[0], shown[-1])] == ["", "close-up: less certain"]
+    assert len({one.meaning for one in shown}) == 2
 
 
 def test_the_headline_and_the_bars_that_are_shown_are_of_one_frame(classifier: type) -> None:

@@ -36,7 +36,9 @@ from dermedge.edge.states import (
     StateMachine,
 )
 
-VECTORS = json.loads((Path(__file__).parent / "states_vectors.json").read_text())
+VECTORS, VIEWS = (
+    json.loads((Path(__file__).parent / f"{name}_vectors.json").read_text()) for name in ("states", "view")
+)
 
 probabilities = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
     lambda values: tuple(value / sum(values) for value in values)
@@ -77,6 +79,20 @@ def test_the_vectors_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
             said = machine.good(State(result["answer"]), result["at_s"], result.get("meaning", ""))
         assert (said.state, said.hint) == (result["state"], result["hint"])
         assert said.agrees == result.get("agrees", said.agrees)
+
+
+@pytest.mark.parametrize("vector", VIEWS, ids=lambda vector: vector["name"])
+def test_the_vectors_of_the_view_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
+    machine = StateMachine()
+    for moment in vector["moments"]:
+        if "lost" in moment:
+            machine.lost(moment["lost"])
+        elif "defect" in moment:
+            machine.defective(Defect(moment["defect"]), moment["at_s"])
+        else:
+            found = machine.view_tracker.add(moment["close_up"], moment["at_s"])
+            machine.good(State.ANSWER, moment["at_s"])
+            assert found == moment["view"], moment
 
 
 def test_good_pictures_are_read_and_answered_when_they_have_settled() -> None:

@@ -197,6 +197,7 @@ class Board:
                 "label": answer.label,
                 "probability": round(answer.named_probability, 6),
                 "alert": answer.prediction.alert,
+                "view": answer.prediction.view,
             }
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import ModelError
-from dermedge.edge.model.signature import find_input, find_labels, find_outputs
+from dermedge.edge.model.signature import find_input, find_labels, find_outputs, output_places
 
 PATH = Path("m.tflite")
+PLACES = json.loads((Path(__file__).parents[1] / "outputs_vectors.json").read_text())
 
 
 class Described:
@@ -54,7 +56,10 @@ def test_what_takes_no_image_is_named(inputs: list[tuple[list[int], Any]], said:
         ([[1, 8400, 85]], "as an object detector has"),
         ([[1, 64, 64, 21]], "segmentation"),
         ([[1, 5], [1, 7]], "and a classifier has one"),
+        ([[1, 1], [1, 1]], "and a classifier has one"),
+        ([[1, 5], [1, 1], [1, 1]], "and a classifier has one"),
         ([[1, 5], [1, 6, 6, 7]], "differ in the number of classes"),
+        ([[1, 1], [1, 5], [1, 6, 6, 7]], r"two of its outputs, \[1, 5\] and \[1, 6, 6, 7\], differ"),
         ([], "and a classifier has one"),
     ],
 )
@@ -65,9 +70,15 @@ def test_what_gives_no_classes_is_named(outputs: list[list[int]], said: str) -> 
 
 @pytest.mark.parametrize("shape", [[1, 5], [4, 5], [1, 1, 1, 5]])
 def test_one_output_of_k_values_is_that_of_a_classifier(shape: list[int]) -> None:
-    found, evidence = find_outputs(Described([], [shape]), PATH)  # type: ignore[arg-type]
-    assert found["shape"].tolist() == shape
-    assert evidence is None
+    found = find_outputs(Described([], [shape]), PATH)  # type: ignore[arg-type]
+    assert found.probabilities["shape"].tolist() == shape
+    assert found.evidence is None
+    assert found.close_up is None
+
+
+@pytest.mark.parametrize("vector", PLACES, ids=lambda vector: str(vector["shapes"]))
+def test_the_places_of_outputs_that_the_phone_app_shares(vector: dict[str, Any]) -> None:
+    assert output_places(vector["shapes"]) == vector["places"]
 
 
 def test_classes_of_one_name_are_told_apart() -> None:

@@ -45,6 +45,7 @@ def test_a_json_line_holds_the_whole_decision(
         "label": "nevus",
         "uncertain": False,
         "alert": None,
+        "view": None,
         "probability": 0.7,
         "probabilities": {"melanoma": 0.2, "nevus": 0.7, "none of these": 0.1},
         "set": None,

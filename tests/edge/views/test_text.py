@@ -17,6 +17,19 @@ def test_the_note_is_the_alert_and_no_advice(
     assert notes_line(noted_classification) == "melanoma alert"
 
 
+def test_a_close_up_is_noted_after_the_alert(
+    make_classification: Callable[..., Classification], noted_classification: Classification
+) -> None:
+    for view, note in (("close-up", "close-up: less certain"), ("dermoscopic", ""), (None, "")):
+        plain = make_classification(prediction=replace(make_classification().prediction, view=view))
+        assert notes_line(plain) == note
+        assert plain.meaning == "; ".join(filter(None, ("nevus", note)))
+    noted = replace(
+        noted_classification, prediction=replace(noted_classification.prediction, view="close-up")
+    )
+    assert notes_line(noted) == "melanoma alert, close-up: less certain"
+
+
 def test_the_headline_has_the_probability_of_the_class_that_it_names(
     make_classification: Callable[..., Classification],
     make_result: Callable[..., FrameResult],

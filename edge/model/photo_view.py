@@ -1,0 +1,53 @@
+"""The view of a photo: dermoscopic, or a close-up without a dermatoscope, of which a network is less sure.
+
+A model may tell it by an output of its own, `close_up`, the probability 0 to 1 that the photo is a close-up. Its
+manifest then has a temperature and thresholds for each view. The phone app repeats these laws;
+tests/edge/calibration_vectors.json holds the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dermedge.edge.model.manifest import CLOSE_UP, Manifest
+
+__all__ = ["DERMOSCOPIC", "ViewCalibration", "calibration_of", "view_of"]
+
+DERMOSCOPIC = "dermoscopic"
+# The least probability of a close-up.
+_LEAST_CLOSE_UP = 0.5
+
+
+@dataclass(frozen=True)
+class ViewCalibration:
+    """What a manifest says of the photos of one view.
+
+    Attributes:
+        temperature: divides the logits before the softmax.
+        thresholds: of the decision, as `dermedge.edge.model.decision` describes them.
+    """
+
+    temperature: float
+    thresholds: Mapping[str, Any]
+
+
+def view_of(close_up: float | None) -> str | None:
+    """`CLOSE_UP` from a probability of 0.5, else `DERMOSCOPIC`; None where the model does not tell it."""
+    if close_up is None:
+        return None
+    return CLOSE_UP if close_up >= _LEAST_CLOSE_UP else DERMOSCOPIC
+
+
+def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
+    """Temperature and thresholds for a view: those of the manifest's ``views``, or else its own.
+
+    Without a manifest, the temperature is 1 and there are no thresholds.
+    """
+    if manifest is None:
+        return ViewCalibration(1.0, {})
+    of_view = manifest.views.get(view or "")
+    if of_view is None:
+        return ViewCalibration(manifest.temperature, manifest.thresholds)
+    return ViewCalibration(of_view["temperature"], of_view["thresholds"])
