@@ -107,7 +107,7 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,pyproject.toml,device)
 	$(call lock,pyproject.toml --extra tflite-runtime,device-tflite-runtime,ai-edge-litert)
 	$(call lock,pyproject.toml --extra dev,dev)
-	$(call lock,pyproject.toml --extra test,test,numpy opencv-python-headless ai-edge-litert)
+	$(call lock,pyproject.toml --extra test,test,numpy opencv-python-headless ai-edge-litert shtab)
 	$(call lock,pyproject.toml --group docs,docs)
 	$(call lock,--group mediapipe,mediapipe)
 	$(call lock,--group onnxruntime,onnxruntime)

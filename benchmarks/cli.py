@@ -24,6 +24,7 @@ from dermedge.benchmarks.status_line import show_status, status_cleared
 from dermedge.benchmarks.whole_loop import source_opener
 from dermedge.edge.cli.arguments import (
     OptionGroup,
+    Parser,
     add_foreign_options,
     make_parser,
     positive_int,
@@ -38,7 +39,7 @@ from dermedge.edge.model.runtime import RUNTIMES, choose_runtime
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from dermedge.edge.printable import printable
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _STOPPED = 130
 # Commands that the end of the help shows.
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
-    arguments = _parse(given)
+    arguments = parser().parse_args(given)
     if arguments.estimate:
         return _estimate(arguments)
     _check_before_running(arguments)
@@ -153,14 +154,15 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
     return _STOPPED if found.stopped else 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge benchmark`; those of its command `compare` stand in `compare.py`."""
+    made = make_parser(
         "benchmark",
         "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "
         "A.json B.json` compares two results.",
         _EXAMPLES,
     )
-    parser.add_argument(
+    made.add_argument(
         "models",
         nargs="*",
         type=model_path,
@@ -168,10 +170,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="MODEL",
         help=f"measure these .tflite files, or shipped models ({', '.join(SHIPPED)}); without any, the first of these",
     )
-    _add_input(parser.add_argument_group("photos and models"))
-    _add_run_length(parser.add_argument_group("length"))
-    _add_results(parser.add_argument_group("measurements and results"))
-    return parser.parse_args(argv)
+    _add_input(made.add_argument_group("photos and models"))
+    _add_run_length(made.add_argument_group("length"))
+    _add_results(made.add_argument_group("measurements and results"))
+    return made
 
 
 def _add_input(parser: OptionGroup) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from dermedge import DISCLAIMER
 from dermedge.benchmarks.report import SCHEMA
 from dermedge.benchmarks.verdict import GOOD
-from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.errors import DataError
 from dermedge.edge.text_table import NOT_MEASURED, TextTable
 
-__all__ = ["ModelChange", "compare", "main", "read_results"]
+__all__ = ["ModelChange", "compare", "main", "parser", "read_results"]
 
 _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
 
@@ -50,15 +50,20 @@ class ModelChange:
     accuracy: str
 
 
-def main(argv: Sequence[str]) -> int:
-    """Prints what changed from one results.json to another; returns the exit status."""
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge benchmark compare`."""
+    made = make_parser(
         "benchmark compare", "Compare two results of dermedge benchmark, of two machines or two versions."
     )
-    parser.add_argument("before", type=Path, metavar="A.json", help="results.json of the first run")
-    parser.add_argument("after", type=Path, metavar="B.json", help="results.json of the second run")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = parser.parse_args(argv)
+    made.add_argument("before", type=Path, metavar="A.json", help="results.json of the first run")
+    made.add_argument("after", type=Path, metavar="B.json", help="results.json of the second run")
+    made.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints what changed from one results.json to another; returns the exit status."""
+    arguments = parser().parse_args(argv)
     before, after = read_results(arguments.before), read_results(arguments.after)
     changes = compare(before, after)
     if not changes:

@@ -13,7 +13,7 @@ from dermedge import DISCLAIMER, __version__
 
 __all__ = ["VERBS", "fail", "main", "run_command", "usage"]
 
-# verb -> (module, what it does). Each module has `main(argv) -> int`.
+# verb -> (module, what it does). Each module has `main(argv) -> int` and `parser()`.
 VERBS = {
     "data": (
         "dermedge.train.cli.data",
@@ -42,6 +42,7 @@ VERBS = {
     "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and serve it"),
     "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),
     "benchmark": ("dermedge.benchmarks.cli", "measure accuracy, latency and memory of .tflite files"),
+    "completion": ("dermedge.completion", "print a script that completes commands in bash, zsh or fish"),
 }
 
 # module -> (the package that holds it, the extra that installs that; None where the package is enough)
@@ -64,6 +65,7 @@ _PACKAGES = {
     "tf_keras": ("tf-keras", "train"),
     "threadpoolctl": ("threadpoolctl", "train"),
     "matplotlib": ("matplotlib", "benchmark"),
+    "shtab": ("shtab", None),
     "segno": ("segno", "phone"),
     "cryptography": ("cryptography", "phone"),
     "imagesize": ("imagesize", "serve"),

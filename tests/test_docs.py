@@ -64,9 +64,9 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command, without comments and the path of the program."""
+        """The words of each command, without comments, the path of the program, and the file that it prints into."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        found = [shlex.split(line, comments=True) for line in lines]
+        found = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
         return [[Path(words[0]).name, *words[1:]] for words in found if words]
 
 

@@ -208,7 +208,9 @@ def test_the_wheel_holds_every_tracked_file_of_its_packages_and_no_laboratory(
         for path in tracked
         if path.parts[0] in FOLDERS and not {"results", "lab"} & {*path.parts}
     }
-    own = {f"dermedge/{name}" for name in ("__init__.py", "__main__.py", "cli.py", "py.typed")}
+    own = {
+        f"dermedge/{name}" for name in ("__init__.py", "__main__.py", "cli.py", "completion.py", "py.typed")
+    }
     there = {name for name in contents(archives.wheel) if ".dist-info/" not in name}
     assert parts | own <= there
     # which may hold a new file that is not yet under version control, but no other folder

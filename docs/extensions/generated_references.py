@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from dermedge import cli
+from dermedge.benchmarks import compare
 from dermedge.edge import errors
-from dermedge.edge.cli.arguments import Parser
 
 __all__ = ["Message", "command_parsers", "messages", "setup"]
 
-# Commands whose parser the parser of their verb does not hold.
-_SEPARATE = (("benchmark", "compare"),)
+# Commands whose parser the parser of their verb does not hold: the modules that make them.
+_SEPARATE = (compare,)
 _FOLDERS = {
     "edge": "On the device",
     "train": "Photos, training and evaluation",
@@ -45,14 +44,10 @@ class Message:
     text: str
 
 
-class _ParserFound(Exception):  # noqa: N818 - it carries a result
-    """Carries a parser out of the command that made it."""
-
-
 def command_parsers() -> Iterator[argparse.ArgumentParser]:
     """The parser of each command: ``dermedge data audit`` follows ``dermedge data``."""
-    for words in (*((verb,) for verb in cli.VERBS), *_SEPARATE):
-        yield from _with_subparsers(_parser_of(*words))
+    for module in (*(import_module(name) for name, _ in cli.VERBS.values()), *_SEPARATE):
+        yield from _with_subparsers(module.parser())
 
 
 def messages() -> list[Message]:
@@ -85,21 +80,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_directive("command-reference", CommandReference)
     app.add_directive("message-reference", MessageReference)
     return {"parallel_read_safe": True}
-
-
-def _parser_of(verb: str, *words: str) -> argparse.ArgumentParser:
-    """The parser of a command, taken from it at the moment when it would parse its options."""
-
-    def stop(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        raise _ParserFound(parser)
-
-    with patch.object(Parser, "parse_args", stop):
-        try:
-            import_module(cli.VERBS[verb][0]).main(list(words))
-        except _ParserFound as found:
-            parser: argparse.ArgumentParser = found.args[0]
-            return parser
-    raise LookupError(f"`dermedge {verb}` parses no options")
 
 
 def _with_subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.doctor import FAULT, Finding, examine
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.runtime import RUNTIMES
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints one line a check; status 1 where one found a fault."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if not options.model.is_file():
         raise ModelError(f"there is no model file '{options.model}'")
     findings = examine(options.model, options.runtime)
@@ -39,19 +38,20 @@ def _line(finding: Finding, width: int) -> str:
     return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("doctor", "Check the installation, and a model by its golden test.")
-    parser.add_argument(
+def parser() -> Parser:
+    """The options of `dermedge doctor`."""
+    made = make_parser("doctor", "Check the installation, and a model by its golden test.")
+    made.add_argument(
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
         help=f"repeat the golden test of this .tflite file, or of one that ships: {', '.join(SHIPPED)}",
     )
-    parser.add_argument(
+    made.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
         help="check this TFLite runtime; auto takes the first that is installed",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
-    return parser
+    made.add_argument("--json", action="store_true", help="print one JSON object, for a program")
+    return made

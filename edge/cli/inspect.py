@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.cli.arguments import add_normalization_option, make_parser
+from dermedge.edge.cli.arguments import Parser, add_normalization_option, make_parser
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.flatbuffer import Graph, Operator, TensorInfo, read_graph
 from dermedge.edge.model.golden import IMAGE_COUNT
@@ -27,7 +26,7 @@ from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
 from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.edge.printable import printable
 
-__all__ = ["Inspection", "as_text", "inspect_model", "main"]
+__all__ = ["Inspection", "as_text", "inspect_model", "main", "parser"]
 
 _BYTES_PER_MB = 1e6
 _MACS_PER_MILLION = 1e6
@@ -77,7 +76,7 @@ class Inspection:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the facts about a file."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     inspection = inspect_model(options.model, options.normalization)
     if options.json:
         print(json.dumps(_as_json(inspection), indent=1))
@@ -265,14 +264,15 @@ def _value_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("inspect", "Describe a .tflite file of any maker, without running it.")
-    parser.add_argument(
+def parser() -> Parser:
+    """The options of `dermedge inspect`."""
+    made = make_parser("inspect", "Describe a .tflite file of any maker, without running it.")
+    made.add_argument(
         "model",
         type=model_path,
         metavar="MODEL",
         help=f"describe this .tflite file, or one that ships: {', '.join(SHIPPED)}",
     )
-    add_normalization_option(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
-    return parser
+    add_normalization_option(made)
+    made.add_argument("--json", action="store_true", help="print one JSON object, for a program")
+    return made

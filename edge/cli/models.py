@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.manifest import read_manifest
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED
 from dermedge.edge.text_table import TextTable, measured
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
 _WIDTH = 80
@@ -29,7 +28,7 @@ _NOTE = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a row for each model that ships."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     models = [_described(name, path) for name, path in SHIPPED.items()]
     if options.json:
         print(json.dumps(models, indent=1))
@@ -81,7 +80,8 @@ def _table(models: Sequence[dict[str, Any]]) -> TextTable:
     return TextTable("The models that ship. Give their names wherever a MODEL is asked for.", head, rows)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("models", "List the models that ship: input, size, accuracy and licence.")
-    parser.add_argument("--json", action="store_true", help="print one JSON list, for a program")
-    return parser
+def parser() -> Parser:
+    """The options of `dermedge models`."""
+    made = make_parser("models", "List the models that ship: input, size, accuracy and licence.")
+    made.add_argument("--json", action="store_true", help="print one JSON list, for a program")
+    return made

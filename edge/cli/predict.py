@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 
-from dermedge.edge.cli.arguments import add_model_options, add_sets_option, make_parser, read_labels
+from dermedge.edge.cli.arguments import Parser, add_model_options, add_sets_option, make_parser, read_labels
 from dermedge.edge.cli.photo_table import brief_table, full_table
 from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
@@ -26,7 +26,7 @@ from dermedge.edge.sources.photo_files import PhotoFiles
 from dermedge.edge.views.paint import paint_classification
 from dermedge.edge.views.photo_json import photo_to_json
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
 # Commands that the end of the help shows.
@@ -39,7 +39,7 @@ _EXAMPLES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predicts what can be read; status 2 where a photo could not."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if options.all and options.format != "table":
         raise OptionError(f"--all goes with --format table; {options.format} holds all probabilities anyway")
     if options.output:
@@ -118,7 +118,7 @@ def _lines(
 ) -> Iterator[str]:
     """The answers in the format that was asked for."""
     if options.format == "csv":
-        return _comma_separated(classifications, classifier.labels, options.sets)
+        return _comma_separated(classifications, classifier, options.sets)
     if options.format == "jsonl":
         return map(printable_json, map(photo_to_json, classifications))
     table = full_table if options.all else brief_table
@@ -126,9 +126,12 @@ def _lines(
 
 
 def _comma_separated(
-    classifications: Iterable[Classification], labels: Sequence[str], sets: bool
+    classifications: Iterable[Classification], classifier: Classifier, sets: bool
 ) -> Iterator[str]:
-    """Lines of CSV with a header; the classes' columns are called by their labels."""
+    """Lines of CSV with a header; the classes' columns are called by their labels.
+
+    The column ``view`` is there where the model tells the view.
+    """
     yield _csv_line(
         [
             "path",
@@ -137,7 +140,8 @@ def _comma_separated(
             "probability",
             "uncertain",
             "alert",
-            *labels,
+            *(["view"] if classifier.tells_view else []),
+            *classifier.labels,
             *(["set"] if sets else []),
         ]
     )
@@ -151,6 +155,7 @@ def _comma_separated(
                 f"{prediction.probability:.6f}",
                 "yes" if classification.is_uncertain else "no",
                 prediction.alert or "",
+                *([] if prediction.view is None else [prediction.view]),
                 *(f"{one:.6f}" for one in prediction.probabilities),
                 *([] if classification.prediction_set is None else [";".join(classification.prediction_set)]),
             ]
@@ -183,21 +188,22 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
         raise OptionError(f"--explain: {count} photos are called '{name}'; explain them folder by folder")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge predict`."""
+    made = make_parser(
         "predict", "Classify photos. For research and education only: not a medical device.", _EXAMPLES
     )
-    parser.add_argument(
+    made.add_argument(
         "paths",
         nargs="+",
         type=Path,
         metavar="PATH",
         help="classify this photo, or all photos of this folder",
     )
-    model = parser.add_argument_group("model")
+    model = made.add_argument_group("model")
     add_model_options(model)
     add_sets_option(model)
-    output = parser.add_argument_group("output")
+    output = made.add_argument_group("output")
     output.add_argument(
         "--format",
         choices=("table", "csv", "jsonl"),
@@ -215,4 +221,4 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--explain", type=Path, metavar="DIR", help="write each photo with its heat map into this folder"
     )
-    return parser
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import threading
@@ -11,20 +10,20 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from dermedge.edge.cli.arguments import make_parser
+from dermedge.edge.cli.arguments import Parser, make_parser
 from dermedge.edge.printable import printable
 from dermedge.edge.review.review import Review, ReviewStatus
 from dermedge.edge.review.table import CONFIRMED, CORRECTED, DISCARDED
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _STEP_S = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves the page until Ctrl-C or SIGTERM; both end it with status 0, since all is on the disk."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     from dermedge.edge.review.app import make_review_app  # these need the extra serve
     from dermedge.edge.views.web.server import WebServer
 
@@ -72,18 +71,19 @@ def _shown(path: Path) -> str:
     return printable(str(path))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge review`."""
+    made = make_parser(
         "review",
         "Label the photos that `dermedge run --record` kept, in the browser, the least certain first.",
     )
-    parser.add_argument(
+    made.add_argument(
         "folder", type=Path, metavar="DIR", help="review the photos of this folder of run --record"
     )
-    parser.add_argument(
+    made.add_argument(
         "--serve",
         default=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
         help="serve the page at this address; other machines need the token that is printed",
     )
-    return parser
+    return made

@@ -18,6 +18,7 @@ import cv2
 
 from dermedge.edge.cli.arguments import (
     OptionGroup,
+    Parser,
     add_model_options,
     add_sets_option,
     make_parser,
@@ -47,7 +48,7 @@ from dermedge.edge.views.systemd import ServiceView, is_service
 from dermedge.edge.views.view import Several, View
 from dermedge.edge.views.web import DEFAULT_ADDRESS
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 # Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
 _SLOWEST_RATE = 0.1
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The status is 1 where the source failed after frames that were answered.
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     # Frames are small: waking OpenCV's threads costs more than they save, and the interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime
@@ -244,12 +245,13 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
         print(f"saved {printable(str(save))}", file=stream)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge run`."""
+    made = make_parser(
         "run", "Classify live. For research and education only: not a medical device.", _EXAMPLES
     )
-    _add_source_options(parser.add_argument_group("source"))
-    model = parser.add_argument_group("model")
+    _add_source_options(made.add_argument_group("source"))
+    model = made.add_argument_group("model")
     add_model_options(model)
     add_sets_option(model)
     model.add_argument(
@@ -259,8 +261,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PROBABILITY",
         help="show 'uncertain' below this probability, 0 to 1",
     )
-    _add_output_options(parser.add_argument_group("views and files"))
-    limits = parser.add_argument_group("limits")
+    _add_output_options(made.add_argument_group("views and files"))
+    limits = made.add_argument_group("limits")
     limits.add_argument(
         "--max-fps",
         type=_slowest_rate,
@@ -271,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument(
         "--max-secs", type=positive_number, metavar="SECONDS", help="stop after this many seconds"
     )
-    return parser
+    return made
 
 
 def _add_source_options(parser: OptionGroup) -> None:

@@ -13,7 +13,7 @@ from dermedge.edge.phone.authority import authority_folder, make_context, open_a
 from dermedge.edge.phone.build import build_app
 from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_files
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
 # The next one must exist too.
@@ -22,7 +22,7 @@ _LAST_PORT = 65534
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Builds the app, or serves it until Ctrl-C."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], None] = options.run
     command(options)
     return 0
@@ -81,11 +81,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
+def parser() -> Parser:
+    """The options of `dermedge phone`."""
+    made = make_parser(
         "phone", "Write the classifier as a web app for phones that works without a network, and serve it."
     )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     building = commands.add_parser("build", help="write the app into a new folder", allow_abbrev=False)
     building.set_defaults(run=_build)
     building.add_argument("folder", type=Path, metavar="OUT", help="Write the app into this new folder.")
@@ -110,4 +111,4 @@ def _parser() -> argparse.ArgumentParser:
         help="Serve on this port. With --host, the next port explains how to trust the certificate. "
         "Default: 8000.",
     )
-    return parser
+    return made

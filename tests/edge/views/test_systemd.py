@@ -93,7 +93,7 @@ def unit() -> dict[str, str]:
 def test_the_options_of_the_unit_are_those_of_run() -> None:
     program, verb, *arguments = shlex.split(unit()["ExecStart"])
     assert (Path(program).name, verb) == ("dermedge", "run")
-    options = run_cli._parser().parse_args(arguments)
+    options = run_cli.parser().parse_args(arguments)
     assert options.serve.startswith("127.0.0.1:"), "a service is not shown to others unasked"
 
 

@@ -1,0 +1,89 @@
+"""`dermedge completion`: a script with which a shell completes verbs, options, names of models and files."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import shtab
+
+from dermedge import cli
+from dermedge.edge.cli.arguments import Parser, make_parser
+from dermedge.edge.model.shipped import SHIPPED, model_path
+
+__all__ = ["SHELLS", "completion_script", "main", "parser"]
+
+SHELLS = ("bash", "zsh", "fish")
+# A shell offers these before the files that are there.
+_SOURCES = ("demo", "picamera2")
+_EXAMPLES = (
+    "dermedge completion bash > ~/.local/share/bash-completion/completions/dermedge",
+    "dermedge completion zsh > ~/.zfunc/_dermedge    # a folder of your fpath",
+    "dermedge completion fish > ~/.config/fish/completions/dermedge.fish",
+)
+
+
+def parser() -> Parser:
+    """The options of `dermedge completion`."""
+    made = make_parser(
+        "completion", "Print a script that completes commands of dermedge in your shell.", _EXAMPLES
+    )
+    made.add_argument("shell", choices=SHELLS, help="print the script for this shell")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the script."""
+    print(completion_script(parser().parse_args(argv).shell))
+    return 0
+
+
+def completion_script(shell: str) -> str:
+    """The script for one of `SHELLS`."""
+    return shtab.complete(_all_verbs(), shell)
+
+
+def _all_verbs() -> argparse.ArgumentParser:
+    """A parser with a subparser for each verb, whose options know what they can be completed with."""
+    made = Parser(prog="dermedge")
+    verbs = made.add_subparsers()
+    for verb, (module, what) in cli.VERBS.items():
+        verbs.add_parser(verb, help=what, parents=[import_module(module).parser()], add_help=False)
+    for action in _actions(made):
+        if action.choices is None and action.nargs != 0:
+            action.complete = _completed(action)  # type: ignore[attr-defined]
+    return made
+
+
+def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The options and arguments of a parser and of its subparsers."""
+    for action in made._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from _actions(one)
+
+
+def _completed(action: argparse.Action) -> dict[str, str]:
+    """What a shell offers for the value of an option: names and files, files alone, or nothing."""
+    if action.type is model_path:
+        return _names_and_files(SHIPPED)
+    if action.dest == "source":
+        return _names_and_files(_SOURCES)
+    return shtab.FILE if action.type is Path else {}
+
+
+def _names_and_files(names: Sequence[str]) -> dict[str, str]:
+    """Commands of each shell that list the names, and the files that begin as the word does."""
+    words = shlex.join(names)
+    # shtab looks for "_file" in the name, and lets bash complete folders with a slash.
+    offer = f"_dermedge_file_{'_'.join(names)}".replace("-", "_")
+    return {
+        "bash": offer,
+        "zsh": f"{{compadd -- {words}; _files}}",
+        "fish": f"(printf '%s\\n' {words}; __fish_complete_path (commandline -ct))",
+        "preamble": {"bash": f'{offer}() {{ compgen -W "{words}" -- "$1"; _shtab_compgen_files "$1"; }}'},
+    }
