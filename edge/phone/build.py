@@ -118,7 +118,7 @@ def _describe(model: Path) -> dict[str, Any]:
         name: {"scale": one.scale, "zero_point": one.zero_point, "shape": list(one.values.shape)}
         for name, one in outputs.items()
     }
-    return {"manifest": _shown(manifest), "head": head, "evidence": None, **quantization}
+    return {"manifest": _shown(manifest), "head": head, "evidence": None, "close_up": None, **quantization}
 
 
 def _fetch_litert(folder: Path) -> None:

@@ -21,6 +21,21 @@ export function calibratedLogitsOf(head, outputs) {
   return outputs.map((one) => Math.log(Math.max(one, least)));
 }
 
+export const CLOSE_UP = "close-up";
+export const DERMOSCOPIC = "dermoscopic";
+
+// The view of a photo by the probability that it is a close-up, as in edge/model/photo_view.py; null where the model
+// does not tell it.
+export function viewOf(closeUp) {
+  if (closeUp === null) return null;
+  return closeUp >= 0.5 ? CLOSE_UP : DERMOSCOPIC;
+}
+
+// { temperature, thresholds } of a manifest for a view: those of its `views`, or else its own.
+export function calibrationOf({ temperature, thresholds, views }, view) {
+  return views?.[view] ?? { temperature, thresholds };
+}
+
 // The mean of [h, w, K] levels over the cells, dequantized.
 export function meanOverCells(levels, classes, { scale, zero_point: zeroPoint }) {
   const totals = new Array(classes).fill(0);

@@ -17,7 +17,26 @@ function log(line) {
   (/^(INFO|WARNING): /.test(line) ? console.debug : console.error)(line);
 }
 
-// A function from a Uint8Array [S, S, 3] to { probabilities, evidence } as the network leaves them.
+// The place of each output by its name, or null where these are not those of a classifier: `output_places` of
+// edge/model/signature.py.
+export function outputPlaces(shapes) {
+  if (shapes.length === 1 && shapes[0].length === 4 && shapes[0][1] === 1 && shapes[0][2] === 1) {
+    return { probabilities: 0 };
+  }
+  const places = shapes.map((_, place) => place);
+  const flat = places.filter((place) => shapes[place].length === 2);
+  const maps = places.filter((place) => shapes[place].length === 4);
+  const closeUp = flat.length === 2 ? flat.filter((place) => shapes[place][1] === 1) : [];
+  const rest = flat.filter((place) => !closeUp.includes(place));
+  if (closeUp.length > 1 || rest.length !== 1 || maps.length > 1 || flat.length + maps.length !== shapes.length) {
+    return null;
+  }
+  const found = { probabilities: rest, evidence: maps, close_up: closeUp };
+  return Object.fromEntries(Object.entries(found).filter(([, some]) => some.length).map(([name, [one]]) => [name, one]));
+}
+
+// A function from a Uint8Array [S, S, 3] to { probabilities, evidence, close_up } as the network leaves them; the last
+// two are null where it has none.
 //
 // `litert` is the module of LiteRT.js, `script` the address of its loader. The WebGPU that it would choose by
 // itself is not exact for int8.
@@ -25,12 +44,14 @@ export async function openNetwork(litert, script, wasmBinary, model, size) {
   self.Module = { wasmBinary, printErr: log };
   await litert.loadLiteRt(script);
   const compiled = await litert.loadAndCompile(model, { accelerator: "wasm" });
-  const ranks = compiled.getOutputDetails().map(({ shape }) => shape.length);
+  const places = outputPlaces(compiled.getOutputDetails().map(({ shape }) => Array.from(shape)));
   return async (input) => {
     const tensor = new litert.Tensor(input, [1, size, size, 3]);
     const outputs = await compiled.run([tensor]);
     const values = outputs.map((one) => one.toTypedArray());
     for (const one of [tensor, ...outputs]) one.delete();
-    return { probabilities: values[ranks.indexOf(2)], evidence: values[ranks.indexOf(4)] ?? null };
+    const [probabilities, evidence, closeUp] = ["probabilities", "evidence", "close_up"].map(
+      (name) => values[places[name]] ?? null);
+    return { probabilities, evidence, close_up: closeUp };
   };
 }

@@ -3,6 +3,7 @@
 import { Camera } from "./camera.js";
 import * as history from "./history.js";
 import { Latencies } from "./latencies.js";
+import { CLOSE_UP } from "./decision.js";
 import { ANSWERED } from "./states.js";
 
 // Okabe and Ito's colours, as on the Pi: the colour-blind can tell them apart, and none says "danger".
@@ -100,6 +101,9 @@ function titleOf({ headline: { title, nearest }, label }, probabilityOf) {
   return `${words} ${percent(probabilityOf(nearest ?? label))}`;
 }
 
+// What stands beside the headline.
+const notesOf = ({ alert, view }) => [alert && `${alert} alert`, view === CLOSE_UP && "close-up: less certain"];
+
 const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities[app.manifest.labels.indexOf(name)]);
 
 function show(result, bitmap) {
@@ -108,7 +112,7 @@ function show(result, bitmap) {
   // an answer before it stands, with the picture that it is of
   const isHeld = isAnswered && !agrees;
   const answer = isHeld ? shown : isAnswered && classification;
-  const notes = answer ? [answer.alert && `${answer.alert} alert`] : [];
+  const notes = answer ? notesOf(answer) : [];
   const title = answer ? titleOfAnswer(answer) : state;
   say(title, [...notes, hint].filter(Boolean).join(", "));
   if (crop) element("crop").style.setProperty("--share", crop.side / Math.min(crop.width, crop.height));
@@ -294,13 +298,14 @@ element("view").addEventListener("click", ({ offsetX, offsetY }) => {
 });
 
 element("keep").addEventListener("click", async () => {
-  const { headline, label, probabilities, uncertain, alert } = shown;
+  const { headline, label, probabilities, uncertain, alert, view } = shown;
   const canvas = make("canvas");
   drawSquare(canvas, mode === "live" ? picture : element("still"));
   const jpeg = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   try {
     await history.keep({
-      at: new Date().toISOString(), headline, label, uncertain, alert, picture: jpeg, model: app.sha256["model.tflite"],
+      at: new Date().toISOString(), headline, label, uncertain, alert, view, picture: jpeg,
+      model: app.sha256["model.tflite"],
       probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
     });
     // so that a browser that needs room asks before it erases
@@ -327,7 +332,7 @@ async function showHistory() {
     // entries of before have no headline
     const headline = entry.headline ?? { title: entry.label, nearest: null };
     const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);
-    const text = make("div", [title, entry.alert && `${entry.alert} alert`].filter(Boolean).join(", "));
+    const text = make("div", [title, ...notesOf(entry)].filter(Boolean).join(", "));
     text.append(make("time", new Date(entry.at).toLocaleString()));
     row.append(canvas, text);
     return row;

@@ -1,6 +1,7 @@
 // From images to results, as edge/pipeline.py and edge/model/classifier.py do it.
 
-import { calibratedLogitsOf, decide, headline, heatMap, meanOverCells, softmax } from "./decision.js";
+import { CLOSE_UP, calibratedLogitsOf, calibrationOf, decide, headline, heatMap, meanOverCells, softmax, viewOf }
+  from "./decision.js";
 import { cropSquare, toInput } from "./preprocess.js";
 import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, StateMachine } from "./states.js";
@@ -29,7 +30,9 @@ export class Pipeline {
     const defect = this.#defect(this.gate, image, prepared, atS);
     if (defect) return { ...this.machine.defective(defect, atS), crop: this.#crop(image), classification: null };
     const answer = await this.#classify(prepared);
-    const classification = this.#decide(answer, this.machine.smoother.add(answer.probabilities, atS));
+    const view = this.machine.viewTracker.add(answer.closeUp, atS);
+    const probabilities = this.machine.smoother.add(this.#probabilities(answer, view), atS);
+    const classification = this.#decide(answer, view, probabilities);
     const update = this.machine.good(stateOf(classification), atS, meaningOf(classification));
     return { ...update, crop: this.#crop(image), classification };
   }
@@ -38,7 +41,8 @@ export class Pipeline {
   async still(image) {
     const prepared = this.#prepare(image);
     const answer = await this.#classify(prepared);
-    const classification = this.#decide(answer, answer.probabilities);
+    const view = viewOf(answer.closeUp);
+    const classification = this.#decide(answer, view, this.#probabilities(answer, view));
     const defect = this.#defect(new QualityGate(), image, prepared, null);
     const update = { state: stateOf(classification), hint: HINTS[defect] ?? "", agrees: true };
     return { ...update, crop: this.#crop(image), classification };
@@ -65,25 +69,33 @@ export class Pipeline {
     const started = performance.now();
     const levels = await this.run(input);
     const invoked = performance.now();
-    const { labels, temperature } = this.app.manifest;
+    const { labels } = this.app.manifest;
     const logits = levels.evidence
       ? meanOverCells(levels.evidence, labels.length, this.app.evidence)
       : calibratedLogitsOf(this.app.head, dequantized(levels.probabilities, this.app.probabilities));
     return {
       levels,
-      probabilities: softmax(logits, temperature),
+      logits,
+      closeUp: levels.close_up && dequantized(levels.close_up, this.app.close_up)[0],
       timing: { preprocess, invoke: invoked - started },
     };
   }
 
-  #decide({ levels, timing }, probabilities) {
-    const { labels, thresholds } = this.app.manifest;
-    const decision = decide(probabilities, this.app.manifest);
+  // Of this frame alone, by the temperature of a view.
+  #probabilities({ logits }, view) {
+    return softmax(logits, calibrationOf(this.app.manifest, view).temperature);
+  }
+
+  #decide({ levels, timing }, view, probabilities) {
+    const { labels } = this.app.manifest;
+    const { thresholds } = calibrationOf(this.app.manifest, view);
+    const decision = decide(probabilities, { ...this.app.manifest, thresholds });
     return {
       ...decision,
       headline: headline(probabilities, decision, this.app.manifest),
       label: labels[decision.index],
       alert: decision.alert ? thresholds.alert.label : null,
+      view,
       probabilities,
       heat: levels.evidence && heatMap(levels.evidence, labels.length, decision.index, this.app.evidence),
       levels,
@@ -99,8 +111,8 @@ export function stateOf({ index, uncertain, declined, probabilities }) {
 }
 
 // What tells answers of one state apart: all that is said of them but figures.
-function meaningOf({ headline: { title, nearest }, alert }) {
-  return JSON.stringify([title, nearest, alert]);
+function meaningOf({ headline: { title, nearest }, alert, view }) {
+  return JSON.stringify([title, nearest, alert, view === CLOSE_UP]);
 }
 
 function dequantized(levels, { scale, zero_point: zeroPoint }) {

@@ -1,8 +1,13 @@
 // The state machine: smoothing and states of edge/states.py.
 
+import { CLOSE_UP, DERMOSCOPIC, viewOf } from "./decision.js";
+
 const TIME_CONSTANT_S = 0.3;
 const SETTLE_S = 0.6;
 const GRACE_S = 0.4;
+// Smoothed probabilities of a close-up that change the view.
+const TO_CLOSE_UP = 0.6;
+const TO_DERMOSCOPIC = 0.4;
 const OF_A_LESION = ["moving", "out of focus", "glare", "too bright"];
 
 export const ANSWERED = ["answer", "uncertain", "none of these"];
@@ -49,10 +54,33 @@ class Smoother {
   }
 }
 
+// The view of the frames since it was last cleared.
+class ViewTracker {
+  #smoother = new Smoother();
+  #view = null;
+
+  clear() {
+    this.#smoother.clear();
+    this.#view = null;
+  }
+
+  // `closeUp` is the probability of a close-up, or null where the model does not tell it. A photo alone, whose time is
+  // null, is decided by its own.
+  add(closeUp, atS) {
+    if (closeUp === null || atS === null) return viewOf(closeUp);
+    const [smoothed] = this.#smoother.add([closeUp], atS);
+    if (this.#view === null) this.#view = viewOf(smoothed);
+    else if (smoothed >= TO_CLOSE_UP) this.#view = CLOSE_UP;
+    else if (smoothed <= TO_DERMOSCOPIC) this.#view = DERMOSCOPIC;
+    return this.#view;
+  }
+}
+
 // Each method reports one event to the machine, and returns { state, hint, agrees }.
 export class StateMachine {
   constructor() {
     this.smoother = new Smoother();
+    this.viewTracker = new ViewTracker();
     this.state = "searching";
     this.goodS = null;
     this.answer = null;
@@ -94,6 +122,7 @@ export class StateMachine {
 
   #forget() {
     this.smoother.clear();
+    this.viewTracker.clear();
     this.goodS = null;
     this.answer = null;
   }

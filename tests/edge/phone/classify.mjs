@@ -35,11 +35,11 @@ for (const { height, width } of JSON.parse(input.subarray(0, at))) {
   const data = input.subarray(at, at + height * width * 4);
   at += data.length;
   const { state, hint, classification } = await pipeline.still({ data, height, width });
-  const { probabilities, evidence } = classification.levels;
   results.push({
     state, hint, label: classification.label, alert: classification.alert, probabilities: classification.probabilities,
-    heat: classification.heat && [...classification.heat],
-    levels: { probabilities: [...probabilities], evidence: evidence && [...evidence] },
+    heat: classification.heat && [...classification.heat], view: classification.view,
+    levels: Object.fromEntries(
+      Object.entries(classification.levels).map(([name, values]) => [name, values && [...values]])),
   });
 }
 process.stdout.write(JSON.stringify(results), () => process.exit(0));

@@ -5,8 +5,9 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { calibratedLogitsOf, decide, headline, meanOverCells, predictionSet, softmax }
+import { calibratedLogitsOf, calibrationOf, decide, headline, meanOverCells, predictionSet, softmax }
   from "../../../edge/phone/page/decision.js";
+import { outputPlaces } from "../../../edge/phone/page/network.js";
 import { stateOf } from "../../../edge/phone/page/pipeline.js";
 import { cropSquare, toInput } from "../../../edge/phone/page/preprocess.js";
 import { StateMachine } from "../../../edge/phone/page/states.js";
@@ -67,6 +68,35 @@ for (const { name, moments } of read("states")) {
       assert.deepEqual(said, { state, hint, agrees: agrees ?? said.agrees });
     }
   });
+}
+
+for (const { name, moments } of read("view")) {
+  test(name, () => {
+    const machine = new StateMachine();
+    for (const moment of moments) {
+      if (moment.lost) {
+        machine.lost(moment.lost);
+      } else if (moment.defect) {
+        machine.defective(moment.defect, moment.at_s);
+      } else {
+        assert.equal(machine.viewTracker.add(moment.close_up, moment.at_s), moment.view);
+        machine.good("answer", moment.at_s);
+      }
+    }
+  });
+}
+
+for (const { name, manifest, view, logits, probabilities, ...decided } of read("calibration")) {
+  test(name, () => {
+    const { temperature, thresholds } = calibrationOf(manifest, view);
+    const calibrated = softmax(logits, temperature);
+    closeTo(calibrated, probabilities);
+    assert.deepEqual(decide(calibrated, { ...manifest, thresholds }), decided);
+  });
+}
+
+for (const { shapes, places } of read("outputs")) {
+  test(`outputs ${JSON.stringify(shapes)}`, () => assert.deepEqual(outputPlaces(shapes), places));
 }
 
 test("temperature, dequantized means and logits of probabilities", () => {

@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.phone import build
 from dermedge.edge.quality import HINTS, QualityGate
 
 HERE = Path(__file__).resolve().parent
 PHOTOS = 200
 # In one process of Node, so that memory does not grow with their number.
 AT_ONCE = 50
+
+# Options of `make_network`.
+UINT8 = {"dtype": "uint8", "quantization": (1 / 16, 128)}
 
 Image = NDArray[np.uint8]
 
@@ -53,6 +57,7 @@ def hold_against_python(node: str, app: Path, pictures: Sequence[Image]) -> None
                 assert result["levels"][name] == tensor.values.ravel().tolist()
             assert result["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-12)
             assert (result["label"], result["alert"]) == (prediction.label, prediction.alert)
+            assert result["view"] == prediction.view
             assert result["hint"] == (HINTS[defect] if defect else "")
             heat = heat_map(prediction)
             assert heat is not None
@@ -69,6 +74,24 @@ def test_200_real_photos_give_the_same_levels(
     chosen = photos(PHOTOS)
     assert len(chosen) == PHOTOS
     hold_against_python(node, app, chosen)
+
+
+def test_a_model_that_tells_the_view_says_what_python_says(
+    node: str,
+    app: Path,
+    make_view_model: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "_fetch_litert", lambda folder: shutil.copytree(app / "litert", folder))
+    alert = {"alert": {"label": "melanoma", "threshold": 0.3}}
+    model = make_view_model(4.0, alert, {"none": 0.0}, {**UINT8, "shape": (1, 96, 96, 3)})
+    of_view = build.build_app(model, tmp_path / "app").folder
+    pictures = [np.full((96, 128, 3), level, np.uint8) for level in (90, 127, 128, 180)]
+    hold_against_python(node, of_view, pictures)
+    with Classifier(model) as classifier:
+        views = [classifier.predict(picture).view for picture in pictures]
+    assert views == ["dermoscopic", "dermoscopic", "close-up", "close-up"]
 
 
 def test_a_changed_model_is_refused(node: str, app: Path, tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ export async function classify(pictures) {
     const answer = said();
     worker.postMessage({ kind: "still", number, bitmap }, [bitmap]);
     const { label, levels } = (await answer).result.classification;
-    const { probabilities, evidence } = levels;
-    answers.push({ label, levels: { probabilities: [...probabilities], evidence: [...evidence] } });
+    const read = Object.entries(levels).map(([name, values]) => [name, values && [...values]]);
+    answers.push({ label, levels: Object.fromEntries(read) });
   }
   worker.terminate();
   return answers;

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from dermedge.edge.results import FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views.web.server import WebView
 
@@ -68,6 +69,24 @@ def test_the_page_tells_the_answer_its_bars_and_its_history(web: WebView, tmp_pa
     assert re.search(r"<td>nevus</td><td>70 %</td>", page)
     assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
     assert "Uncaught" not in done.stderr
+
+
+def test_a_close_up_is_noted_and_only_the_headline_and_its_notes_are_announced(
+    noted_classification: Classification, make_result: Callable[..., FrameResult], tmp_path: Path
+) -> None:
+    prediction = replace(noted_classification.prediction, view="close-up")
+    with WebView("127.0.0.1:0", {}, True) as view:
+        view.show(
+            make_result(
+                classification=replace(noted_classification, prediction=prediction), hint="hold still"
+            )
+        )
+        page = browse(view, tmp_path, "--dump-dom").stdout
+    notes = "melanoma alert, close-up: less certain"
+    assert re.search(rf'<p id="hint">{notes}, hold still</p>', page)
+    assert re.search(rf"<td>uncertain; nearest: nevus, {notes}</td>", page)
+    assert re.search(rf'<p id="spoken" role="status">uncertain; nearest: nevus, {notes}</p>', page)
+    assert "aria-live" not in page
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)])

@@ -7,7 +7,18 @@ const LINKS = 10;
 const ANSWERED = ["answer", "uncertain", "none of these"];
 const element = (id) => document.getElementById(id);
 let shownLinks = "";
+let spoken = "";
 const percent = (share) => `${Math.round(100 * share)} %`;
+
+// What stands beside the headline.
+const notesOf = ({ alert, view }) =>
+  [alert && `${alert} alert`, view === "close-up" && "close-up: less certain"].filter(Boolean);
+
+// For screen readers, once each time that it changes; percentages would be read out twice a second.
+function speak(...parts) {
+  const text = parts.join(", ");
+  if (text !== spoken) element("spoken").textContent = spoken = text;
+}
 
 function make(tag, text, className) {
   const made = document.createElement(tag);
@@ -46,7 +57,7 @@ function showFigures(result) {
 function showHistory(history) {
   element("history").replaceChildren(...history.map((one) => {
     const row = make("tr");
-    const notes = [one.headline, one.alert && `${one.alert} alert`].filter(Boolean);
+    const notes = [one.headline, ...notesOf(one)];
     row.append(make("td", new Date(one.at).toLocaleTimeString()), make("td", notes.join(", ")),
       make("td", percent(one.probability)));
     return row;
@@ -87,8 +98,8 @@ function show({ result, history, saved, heat_map: hasHeatMap }) {
   if (!result) return;
   const answered = ANSWERED.includes(result.state);
   const share = result.nearest ? result.probabilities[result.nearest] : result.probability;
-  const notes = [];
-  if (answered && result.alert) notes.push(`${result.alert} alert`);
+  const notes = answered ? notesOf(result) : [];
+  speak(answered ? result.headline : result.state, ...notes);
   if (result.set) notes.push("* not ruled out");
   if (result.hint) notes.push(result.hint);
   element("title").textContent = answered ? `${result.headline} ${percent(share)}` : result.state;
@@ -107,6 +118,7 @@ async function poll() {
     document.body.classList.add("stale");
     element("title").textContent = "no connection";
     element("hint").textContent = error.message;
+    speak("no connection");
   }
   setTimeout(poll, POLL_MS);
 }
