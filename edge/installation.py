@@ -22,6 +22,9 @@ import dermedge
 
 __all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_installation"]
 
+# The folder of uv's cache in which `uvx` makes environments, without its version.
+_UV_CACHE = "archive-v"
+
 # package -> the versions of Python that it has wheels for, where these are fewer than those of the device part
 PYTHONS = {
     "tensorflow": ((3, 11), (3, 12), (3, 13)),
@@ -37,8 +40,8 @@ class Installation:
 
     Attributes:
         python: path of its Python.
-        manager: ``pipx`` or ``uv tool`` where one of them made the environment; else ``pip``, or ``uv pip`` where
-            the environment has no pip.
+        manager: ``pipx`` or ``uv tool`` where one of them made the environment, ``uvx`` where uv made it for one
+            call; else ``pip``, or ``uv pip`` where the environment has no pip.
         origin: the folder, wheel, source archive or address that dermedge was installed from; None where that is
             not known or no longer there.
         is_editable: whether the code runs from the folder ``origin``.
@@ -52,12 +55,14 @@ class Installation:
     requirements: tuple[str, ...] = field(default=(), repr=False)
 
     def command_for(self, extra: str) -> str:
-        """A shell command that adds the packages of an extra.
+        """A shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with them.
 
         It names what dermedge was installed from, or else the packages; never the bare name, which may be a
         stranger's package in an index.
         """
         packages = [] if self.origin else self._packages(extra)
+        if self.manager == "uvx":
+            return self._uvx(*packages) if packages else self._uvx(origin=self._target(extra)[-1])
         if self.manager == "pipx" and packages:
             return _shell(["pipx", "inject", "dermedge", *packages])
         if packages or self.manager not in ("pipx", "uv tool"):
@@ -65,10 +70,17 @@ class Installation:
         return _shell([*self.manager.split(), "install", "--force", *self._target(extra)])
 
     def pip(self, command: str, *arguments: str) -> str:
-        """A shell command that runs ``pip`` for this environment."""
+        """A shell command that runs ``pip`` for this environment; for ``uvx install``, one that starts dermedge anew."""
+        if self.manager == "uvx" and command == "install":
+            return self._uvx(*(one for one in arguments if not one.startswith("-")), origin=self.origin)
         if self.manager.startswith("uv"):
             return _shell(["uv", "pip", command, "--python", self.python, *arguments])
         return _shell([self.python, "-m", "pip", command, *arguments])
+
+    def _uvx(self, *packages: str, origin: str | None = None) -> str:
+        start = ["--from", origin] if origin else []
+        added = [word for package in packages for word in ("--with", package)]
+        return _shell(["uvx", *start, *added, "dermedge"])
 
     def _target(self, extra: str) -> list[str]:
         origin = self.origin or f"dermedge-{dermedge.__version__}-py3-none-any.whl"
@@ -91,6 +103,8 @@ def this_installation() -> Installation:
         manager = "pipx"
     elif (prefix / "uv-receipt.toml").is_file():
         manager = "uv tool"
+    elif prefix.parent.name.startswith(_UV_CACHE):
+        manager = "uvx"
     if (root / "pyproject.toml").is_file():
         return Installation(python, manager, str(root), is_editable=True)
     try:
@@ -135,7 +149,7 @@ def install_hint(package: str, extra: str | None) -> str:
     command = installation.command_for(extra) if extra else installation.pip("install", package)
     pythons = PYTHONS.get(package)
     if not pythons or sys.version_info[:2] in pythons:
-        return f"install it with: {command}"
+        return f"{'start dermedge with' if installation.manager == 'uvx' else 'install it with'}: {command}"
     versions = " or ".join(f"{major}.{minor}" for major, minor in pythons)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"it has no wheel for Python {here}: install dermedge with [{extra}] for Python {versions}"

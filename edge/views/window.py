@@ -15,6 +15,7 @@ import cv2
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.files import write_bytes
+from dermedge.edge.installation import pip_command
 from dermedge.edge.photos import encode_image
 from dermedge.edge.results import FrameResult
 from dermedge.edge.views.paint import paint_result
@@ -33,8 +34,8 @@ def why_no_window() -> str | None:
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
     if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
         return (
-            "this OpenCV has no windows; replace it: pip uninstall opencv-python-headless, "
-            "then pip install opencv-python"
+            f"this OpenCV has no windows; replace it: {pip_command('uninstall', 'opencv-python-headless')}, "
+            f"then {pip_command('install', 'opencv-python')}"
         )
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -58,10 +58,20 @@ REQUIREMENTS = (
             Installation(PYTHON, "uv tool", requirements=REQUIREMENTS[:2]),
             f"uv pip install --python {PYTHON} 'starlette>=1.0'",
         ),
+        (Installation(PYTHON, "uvx", "/d/dermedge-1.whl"), "uvx --from '/d/dermedge-1.whl[serve]' dermedge"),
+        (
+            Installation(PYTHON, "uvx", requirements=REQUIREMENTS[:2]),
+            "uvx --with 'starlette>=1.0' dermedge",
+        ),
     ],
 )
 def test_an_extra_is_added_as_dermedge_was_installed(made: Installation, command: str) -> None:
     assert made.command_for("serve") == command
+
+
+def test_a_package_is_added_to_an_environment_of_uvx_at_its_next_start() -> None:
+    made = Installation(PYTHON, "uvx", "/src")
+    assert made.pip("install", "--force-reinstall", "numpy<2") == "uvx --from /src --with 'numpy<2' dermedge"
 
 
 def test_without_a_record_of_its_source_a_wheel_is_named_and_no_package_of_an_index() -> None:
