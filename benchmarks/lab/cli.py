@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
     "training-speed": "measure the photos a second of training beside the bare step of the same network",
+    "unknown": "compare scores of how unknown a photo is, on a run's validation photos",
 }
 
 

@@ -1,0 +1,149 @@
+"""Compares scores of how unknown a photo is, on the validation photos of a run.
+
+    python -m dermedge.benchmarks.lab unknown runs/mine --output benchmarks/results/unknown
+
+Two kinds of photos should be told apart from lesions of the named classes: photos without a lesion, and lesions of no
+class. The run needs the class "none of these" with both. The score of each photo comes from the float network, and the
+features of at most 6,000 training photos are what it is compared with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dermedge.benchmarks.lab.cli import command_line, experiment_parser
+from dermedge.benchmarks.lab.unknown_scores import SCORES, Answered, Reference
+from dermedge.edge.errors import OptionError
+from dermedge.edge.files import check_writable, write_text
+from dermedge.edge.text_table import NOT_MEASURED, TextTable
+from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
+from dermedge.train.data.diagnoses import LESION_DIAGNOSES
+from dermedge.train.evaluation.intervals import area_score
+from dermedge.train.evaluation.metrics import Score
+from dermedge.train.fit.run_folder import RunFolder
+
+__all__ = ["compare_scores", "main"]
+
+_TRAINING_PHOTOS, _BATCH = 6000, 64
+NO_LESION, NO_CLASS = "photos without a lesion", "lesions of no class"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints and writes the areas below the ROC curves; returns the exit status."""
+    parser = experiment_parser(
+        "unknown", "Compare scores of how unknown a photo is, on a run's validation photos."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="take the float network and photos of this run")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write results.json and README.md here")
+    options = parser.parse_args(argv)
+    if options.output:
+        check_writable(options.output)
+    run = RunFolder(options.run)
+    classes = run.config().classes
+    if NONE_OF_THESE not in classes:
+        raise OptionError(
+            f"'{options.run}' has no class '{NONE_OF_THESE}'; its classes: {', '.join(classes)}"
+        )
+    photos, held_out, known = _answers(run)
+    found = compare_scores(photos, held_out, known)
+    table = _table(found, held_out)
+    print(table.to_text())
+    if options.output:
+        _write(options.output, found, table, command_line("unknown", argv))
+    return 0
+
+
+def compare_scores(
+    photos: Sequence[Photo], answered: Answered, known: Reference
+) -> dict[str, dict[str, Score]]:
+    """The area below the ROC curve of each score, for each kind of photo against the named classes.
+
+    Args:
+        photos: held out, with their labels.
+        answered: what the network computes for them.
+        known: training photos of the named classes.
+    """
+    kinds = np.array([_kind(photo) for photo in photos])
+    lesions = np.unique([photo.group for photo in photos], return_inverse=True)[1]
+    areas: dict[str, dict[str, Score]] = {}
+    for name, score in SCORES.items():
+        values = score(answered, known)
+        areas[name] = {}
+        for kind in (NO_LESION, NO_CLASS):
+            chosen = (kinds == kind) | (kinds == "")
+            areas[name][kind] = area_score(kinds[chosen] == kind, values[chosen], lesions[chosen])
+    return areas
+
+
+def _kind(photo: Photo) -> str:
+    """What an unknown photo shows; empty for one of the named classes."""
+    if photo.label != NONE_OF_THESE:
+        return ""
+    return NO_CLASS if photo.diagnosis in LESION_DIAGNOSES else NO_LESION
+
+
+def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
+    """The validation photos, what the network computes for them, and training photos of the named classes."""
+    photos, config = run.photos(), run.config()
+    held_out = [photo for photo in photos if photo.split == "val"]
+    named = [photo for photo in photos if photo.split == "train" and photo.label != NONE_OF_THESE]
+    count = min(_TRAINING_PHOTOS, len(named))
+    chosen = np.sort(np.random.default_rng(config.seed).choice(len(named), count, replace=False))
+    training = [named[index] for index in chosen]
+    none_index = config.classes.index(NONE_OF_THESE)
+    features, _ = _features_and_logits(run, training)
+    labels = np.array([config.classes.index(photo.label) for photo in training])
+    return held_out, Answered(*_features_and_logits(run, held_out), none_index), Reference(features, labels)
+
+
+def _features_and_logits(
+    run: RunFolder, photos: Sequence[Photo]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """float64 [n, F] and [n, K] of photos, by the float network of a run."""
+    import tf_keras as keras
+
+    from dermedge.edge.preprocess import normalize
+    from dermedge.train.data.pixels import cached_pixels
+    from dermedge.train.fit.networks import EVIDENCE
+    from dermedge.train.fit.run_networks import trained_network
+
+    network = trained_network(run, "float")
+    pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer(EVIDENCE).input)
+    both = keras.Model(network.input, [pooled, network.output])
+    pixels = cached_pixels([Path(photo.path) for photo in photos], run.config().size, run.cache)
+    parts = [
+        both.predict_on_batch(normalize(pixels[start : start + _BATCH]))
+        for start in range(0, len(photos), _BATCH)
+    ]
+    features, logits = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+    return features, logits
+
+
+def _table(found: dict[str, dict[str, Score]], answered: Answered) -> TextTable:
+    rows = tuple((name, *(_told(score) for score in areas.values())) for name, areas in found.items())
+    count = len(answered.logits)
+    title = f"Area below the ROC curve against lesions of the named classes, {count:,} validation photos:"
+    return TextTable(title, ("score", NO_LESION, NO_CLASS), rows)
+
+
+def _told(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score.measured else NOT_MEASURED
+
+
+def _write(folder: Path, found: dict[str, dict[str, Score]], table: TextTable, command: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {"command": command, "areas": {}}
+    for name, areas in found.items():
+        content["areas"][name] = {
+            kind: {"value": one.value, "low": one.low, "high": one.high} if one.measured else None
+            for kind, one in areas.items()
+        }
+    write_text(folder / "results.json", json.dumps(content, indent=1) + "\n")
+    text = f"# Scores of how unknown a photo is\n\nWritten by `{command}`.\n\n{table.to_markdown()}\n"
+    write_text(folder / "README.md", text)

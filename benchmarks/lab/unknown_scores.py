@@ -1,0 +1,130 @@
+"""Scores of how unknown a photo is to a classifier, from its features and its logits; the higher, the less known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SCORES", "Answered", "Reference"]
+
+_Floats = NDArray[np.float64]
+_NEIGHBOURS = 10
+# Part of the mean variance that is added to each variance, so that the covariance can be inverted.
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a network computes for n photos.
+
+    Attributes:
+        features: float64 [n, F], the input of the last layer, averaged over the cells.
+        logits: float64 [n, K].
+        none_index: the column of "none of these".
+    """
+
+    features: _Floats
+    logits: _Floats
+    none_index: int
+
+    @property
+    def probabilities(self) -> _Floats:
+        """float64 [n, K]: softmax(logits)."""
+        return np.exp(self.logits - _log_sum(self.logits)[:, None])
+
+    @property
+    def named_logits(self) -> _Floats:
+        """float64 [n, K - 1]: those of all classes but "none of these"."""
+        return np.delete(self.logits, self.none_index, axis=1)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The features of training photos of the named classes, by which features are judged.
+
+    Attributes:
+        features: float64 [m, F].
+        labels: int [m], the class of each.
+    """
+
+    features: _Floats
+    labels: NDArray[np.int64]
+
+    @property
+    def means(self) -> _Floats:
+        """float64 [C, F], the mean of each class."""
+        return np.stack(
+            [self.features[self.labels == label].mean(axis=0) for label in np.unique(self.labels)]
+        )
+
+
+def _log_sum(logits: _Floats) -> _Floats:
+    return np.asarray(np.logaddexp.reduce(logits, axis=1))
+
+
+def none_probability(photos: Answered, known: Reference) -> _Floats:
+    """p(none of these): what a device uses."""
+    return np.asarray(photos.probabilities[:, photos.none_index])
+
+
+def named_doubt(photos: Answered, known: Reference) -> _Floats:
+    """1 - the probability of the most probable named class (Hendrycks and Gimpel, 2017)."""
+    return np.asarray(1 - np.delete(photos.probabilities, photos.none_index, axis=1).max(axis=1))
+
+
+def energy(photos: Answered, known: Reference) -> _Floats:
+    """-log(sum(exp(z))) over the named classes (Liu et al., "Energy-based Out-of-distribution Detection", 2020)."""
+    return -_log_sum(photos.named_logits)
+
+
+def mahalanobis(photos: Answered, known: Reference) -> _Floats:
+    """The squared distance to the nearest class mean, by the covariance within the classes (Lee et al., 2018)."""
+    centres = np.searchsorted(np.unique(known.labels), known.labels)
+    precision = _precision(known.features - known.means[centres])
+    return np.min([_distances(photos.features - mean, precision) for mean in known.means], axis=0)
+
+
+def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
+    """`mahalanobis` less the squared distance to the mean of all photos, by their covariance (Ren et al., 2021)."""
+    centre = known.features.mean(axis=0)
+    precision = _precision(known.features - centre)
+    return mahalanobis(photos, known) - _distances(photos.features - centre, precision)
+
+
+def prototype(photos: Answered, known: Reference) -> _Floats:
+    """Minus the cosine of the angle to the nearest class mean."""
+    return -(_unit(photos.features) @ _unit(known.means).T).max(axis=1)
+
+
+def neighbours(photos: Answered, known: Reference) -> _Floats:
+    """Minus the mean cosine of the angles to the ten nearest training photos (after Sun et al., 2022)."""
+    cosines = _unit(photos.features) @ _unit(known.features).T
+    nearest = np.partition(cosines, -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS:]
+    return np.asarray(-nearest.mean(axis=1))
+
+
+def _precision(deviations: _Floats) -> _Floats:
+    covariance = deviations.T @ deviations / len(deviations)
+    return np.linalg.inv(covariance + _RIDGE * np.diag(covariance).mean() * np.eye(len(covariance)))
+
+
+def _distances(deviations: _Floats, precision: _Floats) -> _Floats:
+    return np.asarray((deviations @ precision * deviations).sum(axis=1))
+
+
+def _unit(vectors: _Floats) -> _Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+SCORES: dict[str, Callable[[Answered, Reference], _Floats]] = {
+    "p(none of these)": none_probability,
+    "1 - p(most probable named class)": named_doubt,
+    "energy of the named classes": energy,
+    "Mahalanobis distance": mahalanobis,
+    "relative Mahalanobis distance": relative_mahalanobis,
+    "nearest class mean, by cosine": prototype,
+    "ten nearest photos, by cosine": neighbours,
+}
