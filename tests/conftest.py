@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from dermedge.edge.model.manifest import Manifest, attach
 from dermedge.edge.model.shipped import DEFAULT_MODEL
 
 # (name, a function that writes a path) -> the path
@@ -34,6 +35,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
 BLOBS = {"brown": (40, 70, 120), "red": (60, 60, 210), "blue": (190, 90, 60)}
+# Classes of the tiny model that tells the view.
+VIEW_LABELS = ("melanoma", "nevus", "none of these")
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +161,40 @@ def make_network() -> Callable[..., bytes]:
     """
     pytest.importorskip("ai_edge_litert.schema_py_generated")
     return _network
+
+
+@pytest.fixture
+def make_view_model(make_network: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
+    """A function that makes a tiny model for which bright images are close-ups.
+
+    Its arguments are ``temperature`` and ``thresholds`` of close-ups, ``usual``: the thresholds of other photos,
+    ``network``: options of `make_network`, and fields of the manifest.
+    """
+
+    def make(
+        temperature: float = 2.0,
+        thresholds: dict[str, Any] | None = None,
+        usual: dict[str, Any] | None = None,
+        network: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Path:
+        options = {"dtype": "uint8", "quantization": (1 / 16, 128)} if network is None else network
+        size = int(options.get("shape", (1, 8))[1])
+        views = {"close-up": {"temperature": temperature, "thresholds": thresholds or {}}}
+        manifest = Manifest(
+            VIEW_LABELS,
+            size,
+            "int8-ptq",
+            none_label=VIEW_LABELS[-1],
+            thresholds=usual or {},
+            views=views,
+            **fields,
+        )
+        path = tmp_path / "view.tflite"
+        path.write_bytes(attach(make_network(**{"tells_view": True, **options}), manifest))
+        return path
+
+    return make
 
 
 def _network(

@@ -152,16 +152,6 @@ class Classifier:
         return self._close_up is not None and self.manifest is not None
 
     @property
-    def temperature(self) -> float:
-        """That of `calibration`."""
-        return self.calibration.temperature
-
-    @property
-    def thresholds(self) -> Mapping[str, Any]:
-        """Those of `calibration`."""
-        return self.calibration.thresholds
-
-    @property
     def alert_label(self) -> str | None:
         """The class that has an alert, in one of the views at least; or None."""
         labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))

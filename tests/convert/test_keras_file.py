@@ -132,7 +132,7 @@ def test_a_classifier_of_any_form_is_converted_by_the_command_line(
     with Classifier(target) as classifier:
         assert classifier.labels == LABELS
         assert ("evidence" in classifier.raw_outputs(np.zeros((32, 32, 3), np.uint8))) == gives_logits
-        assert classifier.thresholds["alert"]["label"] == "red"
+        assert classifier.calibration.thresholds["alert"]["label"] == "red"
         answers = [classifier.predict(read_picture(path)).label == path.parent.name for path in paths]
     assert np.mean(answers) > 0.9
     report = json.loads((tmp_path / "model-report" / "report.json").read_text())

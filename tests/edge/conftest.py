@@ -21,7 +21,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.decision import Decision, Headline, headline
 from dermedge.edge.model.golden import DRAWING, IMAGE_COUNT, answers, golden_image
 from dermedge.edge.model.input_tensor import Layout
-from dermedge.edge.model.manifest import Manifest, attach, read_manifest
+from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
 from dermedge.edge.preprocess import Region, crop_region, to_input
 from dermedge.edge.quality import Defect
@@ -209,34 +209,6 @@ def make_deciding_model(model_path: Path, tmp_path: Path) -> Callable[..., Path]
         assert manifest is not None
         path = tmp_path / "deciding.tflite"
         path.write_bytes(attach(model_path.read_bytes(), replace(manifest, thresholds=thresholds)))
-        return path
-
-    return make
-
-
-@pytest.fixture
-def make_view_model(make_network: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
-    """A function that makes a tiny model for which bright images are close-ups.
-
-    Its arguments are ``temperature`` and ``thresholds`` of close-ups, ``usual``: the thresholds of other photos,
-    ``network``: options of `make_network`, and fields of the manifest.
-    """
-
-    def make(
-        temperature: float = 2.0,
-        thresholds: dict[str, Any] | None = None,
-        usual: dict[str, Any] | None = None,
-        network: dict[str, Any] | None = None,
-        **fields: Any,
-    ) -> Path:
-        options = {"dtype": "uint8", "quantization": (1 / 16, 128)} if network is None else network
-        size = int(options.get("shape", (1, 8))[1])
-        views = {"close-up": {"temperature": temperature, "thresholds": thresholds or {}}}
-        manifest = Manifest(
-            LABELS, size, "int8-ptq", none_label=LABELS[-1], thresholds=usual or {}, views=views, **fields
-        )
-        path = tmp_path / "view.tflite"
-        path.write_bytes(attach(make_network(**{"tells_view": True, **options}), manifest))
         return path
 
     return make

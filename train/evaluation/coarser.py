@@ -5,7 +5,7 @@ So models of different classes can be compared on the same photos, for instance 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from dermedge.edge.errors import OptionError
 from dermedge.train.data.catalogue import NONE_OF_THESE
 from dermedge.train.evaluation.metrics import Floats
+from dermedge.train.evaluation.scorecard import ModelOutputs
 
 if TYPE_CHECKING:
     from dermedge.train.evaluation.evaluate import EvaluatedModel
@@ -40,17 +41,29 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
     if not others:
         return replace(model, labels=tuple(named), none_label=None)
     kept = [model.labels.index(name) for name in named]
-    temperature = 1.0 if model.independent else model.temperature
+    of_close_ups = model.of_close_ups
+    if of_close_ups is not None:
+        of_close_ups = replace(of_close_ups, thresholds=_alert_alone(of_close_ups.thresholds, named))
     return replace(
         model,
         labels=(*named, NONE_OF_THESE),
         none_label=NONE_OF_THESE,
         thresholds=_alert_alone(model.thresholds, named),
-        logits=lambda frames: merge_logits(model.logits(frames), kept, others, temperature),
+        outputs=lambda frames: _merged(model, model.outputs(frames), kept, others),
+        of_close_ups=of_close_ups,
     )
 
 
-def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: float) -> Floats:
+def _merged(
+    model: EvaluatedModel, outputs: ModelOutputs, kept: Sequence[int], others: Sequence[int]
+) -> ModelOutputs:
+    """The outputs with the other classes summed, each photo's at the temperature of its view."""
+    calibrations = model.answers(outputs).calibrations
+    temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
+    return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
+
+
+def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:
     """float64 [n, len(kept) + 1]: the kept columns, and one whose probability is the sum of the others'.
 
     That column is T * log(sum(exp(z / T))) over the others: softmax at T then gives it the sum of their probabilities.
@@ -59,13 +72,13 @@ def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], tem
         logits: float64 [n, K].
         kept: columns, in the order of the result.
         others: the columns that are summed, at least one.
-        temperature: T of the softmax that follows.
+        temperature: float64 [n], T of the softmax that follows.
     """
-    summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature, axis=1)
+    summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature[:, None], axis=1)
     return np.column_stack([logits[:, list(kept)], summed])
 
 
-def _alert_alone(thresholds: dict[str, Any], named: Sequence[str]) -> dict[str, Any]:
+def _alert_alone(thresholds: Mapping[str, Any], named: Sequence[str]) -> dict[str, Any]:
     alert = thresholds.get("alert")
     return {"alert": alert} if alert and alert["label"] in named else {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from dermedge.edge.model.associated import read_associated
 from dermedge.edge.model.classifier import Classifier, common_labels
 from dermedge.edge.model.head import Head
 from dermedge.edge.model.heat_map import heat_map
-from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.manifest import CLOSE_UP, digest
+from dermedge.edge.model.photo_view import ViewCalibration
 from dermedge.edge.model.shipped import model_argument
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import to_input
@@ -27,11 +28,12 @@ from dermedge.train.data.sampling import sample_evenly
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.coarser import merge_classes
 from dermedge.train.evaluation.intervals import share_score
-from dermedge.train.evaluation.metrics import Floats, Score, lesion_draws
+from dermedge.train.evaluation.metrics import Score, lesion_draws
 from dermedge.train.evaluation.scorecard import (
     Answers,
     Card,
     Comparison,
+    ModelOutputs,
     Truth,
     compare,
     critical_class,
@@ -65,31 +67,40 @@ class EvaluatedModel:
         name: short, unique among those of a report.
         labels: of its classes.
         none_label: the one that stands for "none of these", or None.
-        temperature: of its manifest.
-        thresholds: of its manifest.
+        temperature: of its manifest; of dermoscopic photos where it tells the view.
+        thresholds: likewise.
         facts: what else is known of it, for people.
         learned: the photos that it has learned from, as `dermedge.train.data.learned` packs them; None where the
             model does not say.
-        logits: of a few uint8 [h, w, 3] BGR frames: float64 [n, K].
+        outputs: computes a few uint8 [h, w, 3] BGR frames.
         heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
             1, or None.
         independent: as in `Answers`.
+        of_close_ups: as in `Answers`.
     """
 
     name: str
     labels: tuple[str, ...]
     none_label: str | None
     temperature: float
-    thresholds: dict[str, Any]
+    thresholds: Mapping[str, Any]
     facts: dict[str, str]
     learned: bytes | None
-    logits: Callable[[Sequence[_Frame]], Floats]
+    outputs: Callable[[Sequence[_Frame]], ModelOutputs]
     heat: Callable[[_Frame], NDArray[np.float32] | None]
     independent: bool = False
+    of_close_ups: ViewCalibration | None = None
 
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, outputs: ModelOutputs) -> Answers:
         return Answers(
-            logits, self.labels, self.none_label, self.temperature, self.thresholds, self.independent
+            outputs.logits,
+            self.labels,
+            self.none_label,
+            self.temperature,
+            self.thresholds,
+            self.independent,
+            outputs.close_up,
+            self.of_close_ups,
         )
 
 
@@ -224,21 +235,34 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
             "network": manifest.architecture,
             "temperature": f"{manifest.temperature:g}",
         }
+    usual, of_close_ups = (
+        ViewCalibration(one.temperature, _renamed(one.thresholds, given))
+        for one in (classifier.calibration, classifier.close_up_calibration)
+    )
+    if classifier.tells_view:
+        facts["temperature of close-ups"] = f"{of_close_ups.temperature:g}"
     return EvaluatedModel(
         name,
         classifier.labels,
         none_label if none_label in classifier.labels else None,
-        classifier.temperature,
-        _renamed(classifier.thresholds, given),
+        usual.temperature,
+        usual.thresholds,
         facts,
         read_associated(classifier.path, LEARNED_NAME),
-        lambda frames: np.array([classifier.predict(frame).logits for frame in frames]),
+        lambda frames: _outputs_of(classifier, frames),
         lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
         independent=manifest is None and classifier.head is Head.SIGMOID,
+        of_close_ups=of_close_ups if classifier.tells_view else None,
     )
 
 
-def _renamed(thresholds: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+def _outputs_of(classifier: Classifier, frames: Sequence[_Frame]) -> ModelOutputs:
+    predictions = [classifier.predict(frame) for frame in frames]
+    close_up = np.array([one.view == CLOSE_UP for one in predictions]) if classifier.tells_view else None
+    return ModelOutputs(np.array([one.logits for one in predictions]), close_up)
+
+
+def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
     """The thresholds with the classes called as they are ``given``."""
     renamed = dict(thresholds)
     if "alert" in thresholds:
@@ -273,9 +297,9 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
     config = run.config()
     network = trained_network(run, stage)
 
-    def logits(frames: Sequence[_Frame]) -> Floats:
+    def outputs(frames: Sequence[_Frame]) -> ModelOutputs:
         pixels = np.stack([to_input(frame, config.size) for frame in frames])
-        return predict_logits(network, pixels).astype(np.float64)
+        return ModelOutputs(predict_logits(network, pixels).astype(np.float64))
 
     return EvaluatedModel(
         f"{run.path.name} ({stage})",
@@ -285,7 +309,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
         {},
         {"run": str(run.path), "stage": stage, "network": config.architecture, "runtime": "Keras"},
         learned_by(run, moved_to),
-        logits,
+        outputs,
         lambda frame: None,
     )
 
@@ -313,12 +337,12 @@ def evaluate(
         OptionError: an unknown critical class.
     """
     first = evaluated[0]
-    no_logits = np.empty((0, len(first.labels)))
-    critical = critical_class(first.labels, critical, [first.answers(no_logits)])
+    no_photos = ModelOutputs(np.empty((0, len(first.labels))))
+    critical = critical_class(first.labels, critical, [first.answers(no_photos)])
     unreadable: list[PictureError] = []
-    logits, photos = _logits_of_readable(evaluated, photos, unreadable, progress("scoring"))
+    outputs, photos = _outputs_of_readable(evaluated, photos, unreadable, progress("scoring"))
     truth = Truth.of(photos, first.labels, first.none_label, critical)
-    answers = [one.answers(found) for one, found in zip(evaluated, logits, strict=True)]
+    answers = [one.answers(found) for one, found in zip(evaluated, outputs, strict=True)]
     models = tuple(_scored(one, found, truth, photos) for one, found in zip(evaluated, answers, strict=True))
     comparisons = tuple(
         compare((models[0].name, other.name), truth, models[0].answers, other.answers) for other in models[1:]
@@ -340,18 +364,18 @@ def _scored(model: EvaluatedModel, answers: Answers, truth: Truth, photos: Seque
     return Scored(model.name, model.facts, learned, answers, make_card(truth, answers), mistakes)
 
 
-def _logits_of_readable(
+def _outputs_of_readable(
     evaluated: Sequence[EvaluatedModel],
     photos: Sequence[LabelledPhoto],
     unreadable: list[PictureError],
     show: _Show,
-) -> tuple[list[Floats], list[LabelledPhoto]]:
-    """The logits [n, K] of each model, and the n photos that could be decoded; errors go into ``unreadable``.
+) -> tuple[list[ModelOutputs], list[LabelledPhoto]]:
+    """The outputs of each model, and the n photos that could be decoded; errors go into ``unreadable``.
 
     Raises:
         DataError: no photo can be decoded.
     """
-    parts: list[list[Floats]] = [[] for _ in evaluated]
+    parts: list[list[ModelOutputs]] = [[] for _ in evaluated]
     readable: list[LabelledPhoto] = []
     for start in range(0, len(photos), _CHUNK):
         frames = []
@@ -363,26 +387,26 @@ def _logits_of_readable(
                 unreadable.append(error)
         if frames:
             for model, part in zip(evaluated, parts, strict=True):
-                part.append(model.logits(frames))
+                part.append(model.outputs(frames))
         show(min(start + _CHUNK, len(photos)), len(photos))
     if not readable:
         raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
-    return [np.concatenate(part) for part in parts], readable
+    return [ModelOutputs.joined(part) for part in parts], readable
 
 
-def _disturbed_logits(
+def _disturbed_outputs(
     evaluated: Sequence[EvaluatedModel], photos: Sequence[LabelledPhoto], name: str, step: int
-) -> list[Floats]:
-    """The logits [N, K] of each model, of photos under one perturbation at one of its severities."""
-    parts: list[list[Floats]] = [[] for _ in evaluated]
+) -> list[ModelOutputs]:
+    """The outputs of each model, of photos under one perturbation at one of its severities."""
+    parts: list[list[ModelOutputs]] = [[] for _ in evaluated]
     for start in range(0, len(photos), _CHUNK):
         frames = [
             perturbed(read_picture(photo.path), name, step, index)
             for index, photo in enumerate(photos[start : start + _CHUNK], start)
         ]
         for model, part in zip(evaluated, parts, strict=True):
-            part.append(model.logits(frames))
-    return [np.concatenate(part) for part in parts]
+            part.append(model.outputs(frames))
+    return [ModelOutputs.joined(part) for part in parts]
 
 
 def _strains(
@@ -400,10 +424,10 @@ def _strains(
     steps = [(name, step) for name, kind in PERTURBATIONS.items() for step in range(len(kind.severities))]
     strains = []
     for done, (name, step) in enumerate(steps, 1):
-        changed = _disturbed_logits(evaluated, members, name, step)
+        changed = _disturbed_outputs(evaluated, members, name, step)
         kind = PERTURBATIONS[name]
-        for model, before, logits in zip(evaluated, answers, changed, strict=True):
-            untouched, touched = before.where(chosen), model.answers(logits)
+        for model, before, outputs in zip(evaluated, answers, changed, strict=True):
+            untouched, touched = before.where(chosen), model.answers(outputs)
             flips = share_score(touched.index != untouched.index, np.ones(len(members), bool), part.lesions)
             severity = kind.unit.format(kind.severities[step])
             strains.append(_Strain(model.name, name, severity, gain(part, untouched, touched, draws), flips))

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from dermedge import DISCLAIMER
 from dermedge.edge.files import write_text
+from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import aligned_lines
 from dermedge.train.data.scoring import LabelledPhoto
@@ -23,6 +25,7 @@ from dermedge.train.evaluation.metrics import RESAMPLES, Bin, Score, risk_covera
 from dermedge.train.evaluation.plots import Curve
 from dermedge.train.evaluation.scorecard import (
     NAMED,
+    Answers,
     ClassCard,
     Comparison,
     SliceCard,
@@ -123,6 +126,7 @@ def _model_json(model: Scored) -> dict[str, Any]:
         "learned_photos": model.learned,
         "temperature": model.answers.temperature,
         "thresholds": model.answers.thresholds,
+        **_views_json(model.answers),
         "figures": _scores_json(card.figures),
         "classes": {label: _class_json(one) for label, one in card.classes.items()},
         "slices": {
@@ -144,6 +148,13 @@ def _model_json(model: Scored) -> dict[str, Any]:
             for one in model.mistakes
         ],
     }
+
+
+def _views_json(answers: Answers) -> dict[str, Any]:
+    """``views``: the values of close-ups, and how many photos the model takes for these; empty if it tells no view."""
+    if answers.of_close_ups is None or answers.close_up is None:
+        return {}
+    return {"views": {CLOSE_UP: {**asdict(answers.of_close_ups), "photos": int(answers.close_up.sum())}}}
 
 
 def _slice_json(one: SliceCard) -> dict[str, Any]:
@@ -358,7 +369,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
     shares = model.card.matrix / np.maximum(model.card.matrix.sum(axis=1, keepdims=True), 1)
     return {
         "model": model,
-        "thresholds": _thresholds_text(model.answers.thresholds),
+        "thresholds": {view: _thresholds_text(one.thresholds) for view, one in model.answers.by_view.items()},
         "shares": shares.tolist() if len(shares) <= _MOST_CLASSES_SHOWN else None,
         "roc_svg": _roc_svg(model, truth),
         "reliability_svg": plots.reliability_svg(_reliability_curves(model)),
@@ -368,10 +379,11 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
     """The bins at the manifest's temperature, and at 1 where that is another one."""
-    if model.answers.temperature == 1:
+    if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}
+    temperatures = " and ".join(f"{one.temperature:.2f}" for one in model.answers.by_view.values())
     return {
-        f"temperature {model.answers.temperature:.2f}": model.card.bins,
+        f"temperature {temperatures}": model.card.bins,
         "temperature 1": model.card.bins_before,
     }
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.decision import Decision, decide, prediction_set, softmax
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration
 from dermedge.train.data.catalogue import NONE_OF_THESE
 from dermedge.train.data.diagnoses import LESION_DIAGNOSES
 from dermedge.train.data.scoring import LabelledPhoto
@@ -40,6 +42,7 @@ __all__ = [
     "Card",
     "ClassCard",
     "Comparison",
+    "ModelOutputs",
     "SliceCard",
     "Truth",
     "compare",
@@ -132,6 +135,27 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class ModelOutputs:
+    """What a model computes for N photos.
+
+    Attributes:
+        logits: float64 [N, K].
+        close_up: bool [N], whether the model takes each photo for a close-up; None where it tells no view.
+    """
+
+    logits: Floats
+    close_up: Bools | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[ModelOutputs]) -> ModelOutputs:
+        """The outputs for the photos of all parts, of one model."""
+        close_ups = [one.close_up for one in parts if one.close_up is not None]
+        return cls(
+            np.concatenate([one.logits for one in parts]), np.concatenate(close_ups) if close_ups else None
+        )
+
+
+@dataclass(frozen=True)
 class Answers:
     """The answers of one model to N photos, decided as on the device.
 
@@ -139,9 +163,11 @@ class Answers:
         logits: float64 [N, K].
         labels: of the classes.
         none_label: the one of them that stands for "none of these", or None.
-        temperature: of the manifest.
-        thresholds: of the manifest, as `dermedge.edge.model.decision` describes them.
+        temperature: of the manifest; of dermoscopic photos where the model tells the view.
+        thresholds: likewise, as `dermedge.edge.model.decision` describes them.
         independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
+        close_up: as `ModelOutputs` has it.
+        of_close_ups: temperature and thresholds of close-ups; None where the model tells no view.
     """
 
     logits: Floats
@@ -150,30 +176,68 @@ class Answers:
     temperature: float
     thresholds: Mapping[str, Any]
     independent: bool = False
+    close_up: Bools | None = None
+    of_close_ups: ViewCalibration | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
         """Of the chosen photos alone."""
-        return replace(self, logits=self.logits[chosen])
+        close_up = None if self.close_up is None else self.close_up[chosen]
+        return replace(self, logits=self.logits[chosen], close_up=close_up)
+
+    @property
+    def by_view(self) -> dict[str, ViewCalibration]:
+        """The temperature and thresholds of each view that the model tells; else one entry, of all photos."""
+        usual = ViewCalibration(self.temperature, self.thresholds)
+        if self.of_close_ups is None:
+            return {"all": usual}
+        return {DERMOSCOPIC: usual, CLOSE_UP: self.of_close_ups}
+
+    @property
+    def threshold_names(self) -> set[str]:
+        """The kinds of thresholds that decide on photos of one view at least."""
+        return {name for one in self.by_view.values() for name in one.thresholds}
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the photos of one view at least have a temperature other than 1."""
+        return any(one.temperature != 1 for one in self.by_view.values())
+
+    @property
+    def alert_label(self) -> str | None:
+        """The class of the alert, or None."""
+        alerts = (one.thresholds.get("alert") for one in self.by_view.values())
+        return next((str(alert["label"]) for alert in alerts if alert), None)
+
+    @cached_property
+    def calibrations(self) -> list[ViewCalibration]:
+        """Temperature and thresholds of each photo."""
+        usual = ViewCalibration(self.temperature, self.thresholds)
+        if self.of_close_ups is None or self.close_up is None:
+            return [usual] * len(self.logits)
+        return [self.of_close_ups if told else usual for told in self.close_up]
 
     @cached_property
     def raw_probabilities(self) -> Floats:
         """float64 [N, K] at temperature 1."""
-        return self._probabilities_at(1.0)
+        return self._probabilities_at([1.0] * len(self.logits))
 
     @cached_property
     def probabilities(self) -> Floats:
         """float64 [N, K] at the manifest's temperature; independent ones as the network computes them."""
-        return self._probabilities_at(self.temperature)
+        return self._probabilities_at([one.temperature for one in self.calibrations])
 
-    def _probabilities_at(self, temperature: float) -> Floats:
+    def _probabilities_at(self, temperatures: Sequence[float]) -> Floats:
         if self.independent:
             return np.exp(self.logits)
-        return np.array([softmax(row, temperature) for row in self.logits.tolist()])
+        rows = zip(self.logits.tolist(), temperatures, strict=True)
+        return np.array([softmax(row, temperature) for row, temperature in rows])
 
     @cached_property
     def decisions(self) -> list[Decision]:
-        rows = self.probabilities.tolist()
-        return [decide(row, self.labels, self.none_label, self.thresholds) for row in rows]
+        return [
+            decide(row, self.labels, self.none_label, one.thresholds)
+            for row, one in zip(self.probabilities.tolist(), self.calibrations, strict=True)
+        ]
 
     @cached_property
     def index(self) -> NDArray[np.int64]:
@@ -182,12 +246,18 @@ class Answers:
 
     @cached_property
     def sets(self) -> Bools | None:
-        """bool [N, K], the classes of each prediction set; None without thresholds for them."""
-        if "conformal" not in self.thresholds:
+        """bool [N, K], the classes of each prediction set; None without thresholds for them.
+
+        As on the device, nothing is ruled out of a photo whose view has no thresholds for sets.
+        """
+        if "conformal" not in self.threshold_names:
             return None
         held = np.zeros(self.logits.shape, bool)
-        for row, values in enumerate(self.probabilities.tolist()):
-            held[row, list(prediction_set(values, self.labels, self.thresholds))] = True
+        for row, (values, one) in enumerate(zip(self.probabilities.tolist(), self.calibrations, strict=True)):
+            if "conformal" in one.thresholds:
+                held[row, list(prediction_set(values, self.labels, one.thresholds))] = True
+            else:
+                held[row] = True
         return held
 
 
@@ -274,10 +344,10 @@ def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
         found.add(NONE_CLASS)
     if truth.critical is not None:
         found.add(CRITICAL)
-    if any(one.temperature != 1 for one in models):
+    if any(one.is_calibrated for one in models):
         found.add(TEMPERATURE)
     for need, threshold in ((ALERT, "alert"), (UNCERTAIN, "uncertain"), (CONFORMAL, "conformal")):
-        if any(threshold in one.thresholds for one in models):
+        if any(threshold in one.threshold_names for one in models):
             found.add(need)
     return found
 
@@ -292,9 +362,8 @@ def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[An
         if asked not in labels:
             raise OptionError(f"--critical is '{asked}', which is not a class. Known: {', '.join(labels)}")
         return asked
-    alert = models[0].thresholds.get("alert") if models else None
-    if alert:
-        return str(alert["label"])
+    if models and models[0].alert_label is not None:
+        return models[0].alert_label
     return MELANOMA if MELANOMA in labels else None
 
 
@@ -422,12 +491,12 @@ def _calibration(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Sco
 def _thresholds(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
     everything = np.ones(len(truth.index), bool)
     found = {}
-    if "alert" in answers.thresholds:
+    if answers.alert_label is not None:
         alert = np.array([one.alert for one in answers.decisions])
-        positive = truth.index == truth.labels.index(answers.thresholds["alert"]["label"])
+        positive = truth.index == truth.labels.index(answers.alert_label)
         found["alert_sensitivity"] = intervals.share_score(alert, positive, truth.lesions)
         found["alert_specificity"] = intervals.share_score(~alert, ~positive, truth.lesions)
-    if "uncertain" in answers.thresholds:
+    if "uncertain" in answers.threshold_names:
         uncertain = np.array([one.uncertain for one in answers.decisions])
         answered = ~uncertain & np.array([not one.declined for one in answers.decisions])
         found["uncertain"] = intervals.share_score(uncertain, everything, truth.lesions)

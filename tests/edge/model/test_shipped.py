@@ -15,8 +15,8 @@ def test_a_shipped_model_is_small_declines_and_alerts(path: Path) -> None:
     assert path.stat().st_size <= 3_000_000
     with Classifier(path) as classifier:
         assert classifier.labels[:4] == ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
-        assert classifier.thresholds["alert"]["label"] == "melanoma"
-        assert 0 < classifier.thresholds["none"] < 1
+        assert classifier.calibration.thresholds["alert"]["label"] == "melanoma"
+        assert 0 < classifier.calibration.thresholds["none"] < 1
         assert classifier.has_heat_map
         assert classifier.has_prediction_sets
 

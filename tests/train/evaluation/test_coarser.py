@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ pytest.importorskip("jinja2")
 from dermedge import cli
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.decision import softmax
+from dermedge.edge.model.photo_view import ViewCalibration
 from dermedge.train.data.catalogue import NONE_OF_THESE
 from dermedge.train.evaluation.coarser import merge_classes, merge_logits
 from dermedge.train.evaluation.evaluate import EvaluatedModel
+from dermedge.train.evaluation.scorecard import ModelOutputs
 
 LABELS = ("melanoma", "nevus", "keratosis", NONE_OF_THESE)
 LOGITS = np.array([[1.0, 0.5, 2.0, -1.0], [0.0, 3.0, -2.0, 1.0]])
@@ -40,7 +43,7 @@ def model(
         THRESHOLDS,
         {},
         None,
-        lambda frames: LOGITS,
+        lambda frames: ModelOutputs(LOGITS),
         lambda frame: None,
         independent,
     )
@@ -50,7 +53,7 @@ def model(
 def test_none_of_these_has_the_sum_of_the_probabilities_of_the_other_classes(temperature: float) -> None:
     merged = merge_classes(model(temperature=temperature), ["nevus", "melanoma"])
     assert merged.labels == ("nevus", "melanoma", NONE_OF_THESE)
-    for before, after in zip(LOGITS.tolist(), merged.logits([]).tolist(), strict=True):
+    for before, after in zip(LOGITS.tolist(), merged.outputs([]).logits.tolist(), strict=True):
         melanoma, nevus, keratosis, none = softmax(before, temperature)
         assert softmax(after, temperature) == pytest.approx((nevus, melanoma, keratosis + none))
 
@@ -58,11 +61,23 @@ def test_none_of_these_has_the_sum_of_the_probabilities_of_the_other_classes(tem
 def test_independent_probabilities_are_summed_as_they_are() -> None:
     merged = merge_classes(model(independent=True), ["melanoma", "nevus"])
     expected = np.exp(LOGITS[:, 2]) + np.exp(LOGITS[:, 3])
-    np.testing.assert_allclose(np.exp(merged.logits([])[:, 2]), expected)
+    np.testing.assert_allclose(np.exp(merged.outputs([]).logits[:, 2]), expected)
+
+
+def test_close_ups_are_summed_at_their_own_temperature() -> None:
+    of_close_ups = ViewCalibration(3.0, THRESHOLDS)
+    outputs = ModelOutputs(LOGITS, np.array([False, True]))
+    two_views = replace(model(), outputs=lambda frames: outputs, of_close_ups=of_close_ups)
+    merged = merge_classes(two_views, ["nevus", "melanoma"])
+    answers = merged.answers(merged.outputs([]))
+    for before, after, temperature in zip(LOGITS.tolist(), answers.probabilities, (1.7, 3.0), strict=True):
+        melanoma, nevus, keratosis, none = softmax(before, temperature)
+        assert after.tolist() == pytest.approx((nevus, melanoma, keratosis + none))
+    assert answers.of_close_ups == ViewCalibration(3.0, {"alert": THRESHOLDS["alert"]})
 
 
 def test_large_logits_do_not_overflow() -> None:
-    merged = merge_logits(np.array([[900.0, 1000.0, 1000.0]]), [0], [1, 2], 1.0)
+    merged = merge_logits(np.array([[900.0, 1000.0, 1000.0]]), [0], [1, 2], np.ones(1))
     np.testing.assert_allclose(merged, [[900.0, 1000.0 + np.log(2)]])
 
 

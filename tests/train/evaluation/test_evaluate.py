@@ -29,6 +29,8 @@ from dermedge.train.data.learned import LEARNED_NAME, learned_photos
 from dermedge.train.evaluation import evaluate as evaluation_module
 from dermedge.train.evaluation.figures import FIGURES
 
+# Options of `make_network`: red and blue blobs on skin, whose mean is above this level, are close-ups.
+UINT8 = {"dtype": "uint8", "quantization": (1 / 16, 161)}
 THRESHOLDS = {
     "none": 0.4,
     "uncertain": 0.6,
@@ -142,6 +144,35 @@ def test_the_shipped_model_is_scored_by_the_device_runtime_with_itself_under_thr
     assert values["comparisons"][0]["mcnemar"]["p_value"] <= 1
     assert "alert at p(melanoma) 0.200" in page.text
     assert "thresholds against plain" in capsys.readouterr().out
+
+
+def test_a_model_that_tells_the_view_is_scored_as_on_the_device(
+    make_view_model: Callable[..., Path], lesions: Path, tmp_path: Path
+) -> None:
+    alert = {"label": "melanoma", "threshold": 0.3}
+    path = make_view_model(4.0, {"none": 0.0}, {"alert": alert}, UINT8)
+    assert run(path, "--data", lesions, "--output", tmp_path / "out") == 0
+    values, page = report(tmp_path / "out")
+    photos = sorted(lesions.rglob("*.png"))
+    with Classifier(path) as classifier:
+        found = [classifier.predict(read_picture(photo)) for photo in photos]
+    close_ups = sum(one.view == "close-up" for one in found)
+    assert 0 < close_ups < len(photos)
+    [model] = values["models"]
+    wanted = {"temperature": 4.0, "thresholds": {"none": 0.0}, "photos": close_ups}
+    assert model["views"] == {"close-up": wanted}
+    known = [photo.parent.name in classifier.labels for photo in photos]
+    declined = np.mean(
+        [one.decision.declined for one, is_known in zip(found, known, strict=True) if is_known]
+    )
+    assert model["figures"]["declined_named"]["value"] == pytest.approx(declined)
+    alerts = [one.alert for one, photo in zip(found, photos, strict=True) if photo.parent.name == "melanoma"]
+    assert model["figures"]["alert_sensitivity"]["value"] == pytest.approx(
+        np.mean([one is not None for one in alerts])
+    )
+    assert model["facts"]["temperature of close-ups"] == "4"
+    assert "thresholds of dermoscopic photos" in page.text
+    assert "declined at p(none of these) 0.000" in page.text
 
 
 def test_the_page_is_whole_in_itself_and_says_what_it_is_not(

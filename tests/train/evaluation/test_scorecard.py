@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dermedge.edge.model.decision import softmax
+from dermedge.edge.model.photo_view import ViewCalibration
 from dermedge.train.data.catalogue import NONE_OF_THESE, Photo
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.figures import FIGURES
@@ -75,6 +77,29 @@ def test_independent_probabilities_are_scored_as_they_are() -> None:
     np.testing.assert_allclose(answers.probabilities, rows)
     np.testing.assert_allclose(answers.raw_probabilities, rows)
     assert answers.index.tolist() == [0, 1]
+
+
+def test_close_ups_are_decided_by_their_own_temperature_and_thresholds() -> None:
+    logits = np.array([[1.0, 0.0, -1.0]] * 4)
+    alert = {"alert": {"label": "melanoma", "threshold": 0.5}}
+    sets = {"conformal": {"coverage": 0.9, "thresholds": dict.fromkeys(LABELS, 0.5)}}
+    close_up = np.array([False, True, True, False])
+    of_close_ups = ViewCalibration(4.0, {"none": 0.0})
+    answers = Answers(
+        logits, LABELS, NONE_OF_THESE, 1.0, {**alert, **sets}, close_up=close_up, of_close_ups=of_close_ups
+    )
+    for row, told in zip(answers.probabilities.tolist(), close_up, strict=True):
+        assert row == pytest.approx(softmax(logits[0].tolist(), 4.0 if told else 1.0))
+    np.testing.assert_allclose(answers.raw_probabilities, [softmax(logits[0].tolist())] * 4)
+    assert [one.declined for one in answers.decisions] == close_up.tolist()
+    assert [one.alert for one in answers.decisions] == (~close_up).tolist()
+    assert answers.sets is not None
+    assert answers.sets.sum(axis=1).tolist() == [1, 3, 3, 1], "nothing is ruled out without thresholds"
+    assert answers.where(close_up).index.tolist() == [LABELS.index(NONE_OF_THESE)] * 2
+    assert (answers.alert_label, answers.is_calibrated) == ("melanoma", True)
+    assert answers.threshold_names == {"alert", "conformal", "none"}
+    usual = Answers(logits, LABELS, NONE_OF_THESE, 1.0, {**alert, **sets})
+    assert (usual.is_calibrated, usual.threshold_names) == (False, {"alert", "conformal"})
 
 
 def test_each_photo_counts_as_what_it_shows() -> None:
