@@ -24,6 +24,7 @@ from dermedge.edge.model.manifest import (
 from dermedge.edge.model.network_facts import NetworkFacts, read_facts
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS
 from dermedge.edge.model.shipped import SHIPPED, model_path
+from dermedge.edge.model.signature import output_places
 from dermedge.edge.printable import printable
 
 __all__ = ["Inspection", "as_text", "inspect_model", "main", "parser"]
@@ -60,6 +61,14 @@ class Inspection:
     labels: tuple[str, ...]
     heads: tuple[Head, ...]
     normalization: str
+
+    @property
+    def view_output(self) -> str | None:
+        """The name of the output that tells close-ups from dermoscopic photos; None without one, or a manifest."""
+        places = output_places([one.shape for one in self.graph.outputs]) or {}
+        if self.manifest is None or "close_up" not in places:
+            return None
+        return self.graph.outputs[places["close_up"]].name
 
     @property
     def macs(self) -> int:
@@ -154,6 +163,8 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     for what, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for one in tensors:
             yield _line(what, _tensor_text(one))
+    if inspection.view_output is not None:
+        yield _line("view", f"{inspection.view_output!r} is the probability that the photo is a close-up")
     if inspection.heads:
         yield _line("head", ", ".join(_HEADS[one] for one in inspection.heads))
     yield _line("normalization", inspection.normalization)
@@ -201,6 +212,7 @@ def _as_json(inspection: Inspection) -> dict[str, Any]:
         "precision": _by_precision(inspection),
         "left_in_float": [asdict(one) for one in inspection.left_in_float],
         "heads": list(inspection.heads),
+        "view_output": inspection.view_output,
         "normalization": inspection.normalization,
         "metadata": list(graph.metadata),
         "labels": list(inspection.labels),

@@ -63,6 +63,26 @@ def test_operators_in_float_are_named_where_the_rest_is_integer(model_path: Path
     assert alone.left_in_float == (), "a float model is not an integer one with parts in float"
 
 
+def test_the_output_that_tells_the_view_is_named(
+    make_view_model: Callable[..., Path],
+    make_network: Callable[..., bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = make_view_model(temperature=4.0, thresholds={"none": 0.25})
+    assert cli.main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  view           'close_up' is the probability that the photo is a close-up" in lines
+    values = '{"close-up": {"temperature": 4.0, "thresholds": {"none": 0.25}}}'
+    assert f"  views          {values}" in lines
+    foreign = tmp_path / "foreign.tflite"
+    foreign.write_bytes(make_network(dtype="uint8", quantization=(1 / 16, 0), tells_view=True))
+    for one, name in ((path, "close_up"), (foreign, None)):
+        assert cli.main(["inspect", str(one), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["view_output"], len(told["outputs"])) == (name, 3)
+
+
 def test_a_golden_test_is_named_and_not_spelled_out(
     make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,36 @@ def test_the_thresholds_decide_in_every_format(
         assert one["set"] == ["melanoma", "nevus"]
 
 
+def test_every_format_tells_the_view_of_each_photo(
+    make_view_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, level in (("dark", 90), ("light", 190)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((48, 64, 3), level, np.uint8))
+    photos, note = (tmp_path / "dark.png", tmp_path / "light.png"), "close-up: less certain"
+    said = {}
+    for name in ("table", "csv", "jsonl"):
+        assert predict(make_view_model(), *photos, "--format", name) == 0
+        said[name] = capsys.readouterr().out.splitlines()
+    _, dark, light, noted = said["table"]
+    assert noted.strip() == note
+    assert note not in dark + light
+    assert [row["view"] for row in csv.DictReader(said["csv"])] == ["dermoscopic", "close-up"]
+    assert [json.loads(line)["view"] for line in said["jsonl"]] == ["dermoscopic", "close-up"]
+    assert predict(make_view_model(), *photos, "--all") == 0
+    _, dark, light = capsys.readouterr().out.splitlines()
+    assert (note in dark, light.endswith(f", {note}")) == (False, True)
+
+
+def test_a_file_that_tells_no_view_has_no_column_for_it(
+    make_view_model: Callable[..., Path], pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_view_model(network={"dtype": "uint8", "quantization": (1 / 16, 128), "tells_view": False})
+    assert predict(path, pictures, "--format", "csv") == 0
+    assert "view" not in csv.DictReader(capsys.readouterr().out.splitlines()).fieldnames
+    assert predict(path, pictures, "--format", "jsonl") == 0
+    assert {json.loads(line)["view"] for line in capsys.readouterr().out.splitlines()} == {None}
+
+
 def test_an_uncertain_answer_is_marked(
     make_deciding_model: Callable[..., Path], pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
