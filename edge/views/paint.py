@@ -197,12 +197,27 @@ def _paint_header(
 
 
 def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
-    """Paints the notes in small letters, in a panel below the title."""
+    """Paints the notes in small letters, in a panel below the title, in as many lines as they need."""
     if not text:
         return
-    left, size = round(18 * scale), 0.46 * scale
-    _panel(image, 0, top, left + _text_width(text, size) + round(10 * scale), top + round(22 * scale))
-    _text(image, text, (left, top + round(14 * scale)), size, _WHITE)
+    left, right, size, row = round(18 * scale), round(10 * scale), 0.46 * scale, round(18 * scale)
+    lines = _note_lines(text, size, image.shape[1] - left - right)
+    width = max(_text_width(line, size) for line in lines)
+    _panel(image, 0, top, left + width + right, top + row * len(lines) + round(4 * scale))
+    for number, line in enumerate(lines):
+        _text(image, line, (left, top + round(14 * scale) + row * number), size, _WHITE)
+
+
+def _note_lines(text: str, size: float, width: int) -> list[str]:
+    """The text in lines of at most ``width`` pixels, broken between notes; a longer note is a line of its own."""
+    lines: list[str] = []
+    for note in text.split(", "):
+        longer = f"{lines[-1]}, {note}" if lines else note
+        if lines and _text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(note)
+    return lines
 
 
 def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from itertools import zip_longest
 from types import TracebackType
@@ -37,6 +38,7 @@ _DRAW_INTERVAL_S = 1 / 15
 _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
 _MAX_BARS = 9
+_MAX_NOTE_LINES, _LEAST_NOTE_WIDTH = 3, 8
 _MIN_PICTURE_COLUMNS = 24
 _FALLBACK_SIZE = (80, 24)
 # What is shown before the first frame.
@@ -222,10 +224,16 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 def _head(result: FrameResult, columns: int) -> list[str]:
     """The title, what to do, and the bars."""
     shown = result.shown
+    notes = textwrap.wrap(
+        with_legend(hint_line(result), shown),
+        max(columns - 2, _LEAST_NOTE_WIDTH),
+        max_lines=_MAX_NOTE_LINES,
+        placeholder=" …",
+    )
     colour = _foreground(*colour_of(shown.prediction.index)[::-1]) if shown else ""
     return [
         f"{colour}█{_RESET} {_BOLD}{_cut(title_of(result), columns - 2)}{_RESET}",
-        f"  {_DIM}{_cut(with_legend(hint_line(result), shown), columns - 2)}{_RESET}",
+        *(f"  {_DIM}{line}{_RESET}" for line in notes or [""]),
         *(_bars(shown, columns) if shown else []),
     ]
 

@@ -79,6 +79,22 @@ def test_notes_are_painted_below_the_label_and_change_nothing_else(
     assert noted[rows.min() : rows.max(), : columns.max()].max() > 240, "there are letters"
 
 
+def test_notes_that_do_not_fit_in_one_line_go_on_in_the_next(
+    make_result: Callable[..., FrameResult], noted_classification: Classification
+) -> None:
+    prediction = replace(noted_classification.prediction, view="close-up")
+    noted = replace(noted_classification, prediction=prediction, prediction_set=("melanoma",))
+    words = {}
+    for hint in ("", "turn the light until nothing shines"):
+        image = paint_result(make_result(classification=noted, hint=hint))
+        words[hint] = (image[40:90] > 180).all(axis=2)
+    one, two = words.values()
+    assert one[:20].any()
+    assert not one[22:].any()
+    assert two[22:38].any(), "a second line below the first"
+    assert not (one | two)[:, 630:].any(), "nothing reaches the edge"
+
+
 def test_many_classes_fit_on_a_small_screen(make_classification: Callable[..., Classification]) -> None:
     classification = make_classification(320, 480)
     many = replace(

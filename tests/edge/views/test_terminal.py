@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,16 @@ def test_the_terminal_view_tells_what_is_uncertain_and_the_alert(
     plain = ESCAPES.sub("", render(make_result(), columns, 40))
     assert "uncertain" not in plain
     assert "alert" not in plain
+
+
+@pytest.mark.parametrize("columns", [110, 60, 30])
+def test_notes_that_do_not_fit_in_one_line_go_on_in_the_next(
+    columns: int, make_result: Callable[..., FrameResult], noted_classification: Classification
+) -> None:
+    prediction = replace(noted_classification.prediction, view="close-up")
+    result = make_result(classification=replace(noted_classification, prediction=prediction))
+    text = " ".join(ESCAPES.sub("", render(result, columns, 40)).replace("▀", "").split())
+    assert "nearest: nevus 70%, melanoma alert, close-up: less certain" in text
 
 
 def test_half_blocks_hold_two_pixels_a_cell() -> None:
