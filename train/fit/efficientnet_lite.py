@@ -18,7 +18,9 @@ import numpy as np
 import tf_keras as keras
 from numpy.typing import NDArray
 
-__all__ = ["efficientnet_lite", "round_filters", "take_pytorch_weights"]
+from dermedge.edge.errors import OptionError
+
+__all__ = ["efficientnet_lite", "freeze_blocks", "round_filters", "take_pytorch_weights"]
 
 _STEM_FILTERS, _HEAD_FILTERS = 32, 1280
 _NORM_EPSILON = 1e-3
@@ -85,6 +87,31 @@ def efficientnet_lite(
                 x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
             number += 1
     return keras.Model(pixels, _relu(_conv(x, _HEAD_FILTERS, 1, 1, "head"), "head"))
+
+
+def freeze_blocks(network: keras.Model, blocks: int) -> None:
+    """Keeps the first layers of a network as they are: the stem and the first ``blocks`` blocks.
+
+    The maps of these layers are the largest, so that a training step without their gradients takes about half the time.
+
+    Args:
+        network: whose blocks are named as `efficientnet_lite` names them.
+        blocks: number of blocks; 0 freezes nothing.
+
+    Raises:
+        OptionError: the network has fewer blocks.
+    """
+    if not blocks:
+        return
+    names = [layer.name for layer in network.layers]
+    last = f"block{blocks - 1}_"
+    ends = [place for place, name in enumerate(names) if name.startswith(last)]
+    if not ends:
+        raise OptionError(
+            f"'frozen_blocks' of the recipe is {blocks}, and this architecture has fewer blocks"
+        )
+    for layer in network.layers[: ends[-1] + 1]:
+        layer.trainable = False
 
 
 def round_filters(filters: int, width: float) -> int:

@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.files import write_beside
+from dermedge.train.fit.efficientnet_lite import freeze_blocks
 from dermedge.train.fit.networks import build_network, freeze_batch_norms
 from dermedge.train.fit.quantize_aware import uncalibrated_twin
 from dermedge.train.fit.run_folder import NO_WEIGHTS, Config, RunFolder
@@ -24,7 +25,7 @@ def start_network(config: Config) -> keras.Model:
 
     Raises:
         OptionError: it starts from a run of another size, which its fully connected layers do not fit, or from a
-            .tflite of another architecture.
+            .tflite of another architecture; or its recipe freezes more blocks than it has.
         DataError: the weights cannot be loaded.
         MissingExtra: the package that carries the ImageNet weights is not installed.
     """
@@ -35,6 +36,7 @@ def start_network(config: Config) -> keras.Model:
         take_tflite_weights(network, config.weights, config.classes)
     if config.freezes_batch_norms:
         freeze_batch_norms(network)
+    freeze_blocks(network, config.recipe.frozen_blocks)
     if not config.starts:
         return network
     learned = []

@@ -1,5 +1,6 @@
 """The networks' shapes, and where their weights come from."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,22 @@ def test_batch_norms_are_trained_without_pretrained_weights_and_where_the_recipe
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.trainable for layer in norms} == {expected}
     assert network.get_layer("block3_depthwise").trainable
+
+
+TRUNK = Config("efficientnet_lite0_trunk", ("a", "b"), 32, "none", 1, 0, 1, 1, 1.0, 1.0, 0, (), "", "")
+
+
+@pytest.mark.parametrize(("blocks", "first_trained"), [(0, "stem"), (1, "block1_widen"), (5, "block5_widen")])
+def test_frozen_blocks_are_the_stem_and_the_first_blocks(blocks: int, first_trained: str) -> None:
+    config = dataclasses.replace(TRUNK, recipe=Recipe(frozen_blocks=blocks))
+    network = start_network(config)
+    trained = [layer.name for layer in network.layers if layer.trainable_weights]
+    assert trained[0] == first_trained
+    kernels = {weight.name.split("/")[0] for weight in network.trainable_weights}
+    assert not any(name.startswith(f"block{number}_") for name in kernels for number in range(blocks))
+    assert {"block14_widen", EVIDENCE} <= kernels
+
+
+def test_more_frozen_blocks_than_there_are_are_refused() -> None:
+    with pytest.raises(OptionError, match="'frozen_blocks' of the recipe is 17"):
+        start_network(dataclasses.replace(TRUNK, recipe=Recipe(frozen_blocks=17)))

@@ -60,6 +60,7 @@ def test_the_default_recipe_is_that_of_the_runs_that_hold_none() -> None:
         "mixup": 0.2,
         "teacher_share": 0.5,
         "train_batch_norms": False,
+        "frozen_blocks": 0,
         "ema_decay": 0.0,
         "augmentation": {
             "rotation_degrees": (0, 360),
@@ -95,6 +96,7 @@ def test_the_default_recipe_is_that_of_the_runs_that_hold_none() -> None:
         ),
         ("label_smoothing", 0, 0.5, -0.01, 0.51),
         ("mixup", 0, 10, -0.01, 10.1),
+        ("frozen_blocks", 0, 100, -1, 1.5),
         ("ema_decay", 0, 0.9999, -0.01, 1.0),
         *(
             (f"augmentation.{name}", 0, 1, -0.01, 1.01)
