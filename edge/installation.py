@@ -70,7 +70,10 @@ class Installation:
         return _shell([*self.manager.split(), "install", "--force", *self._target(extra)])
 
     def pip(self, command: str, *arguments: str) -> str:
-        """A shell command that runs ``pip`` for this environment; for ``uvx install``, one that starts dermedge anew."""
+        """A shell command that runs ``pip`` for this environment.
+
+        An environment of ``uvx`` is not added to: there, ``install`` is a start of dermedge with the packages.
+        """
         if self.manager == "uvx" and command == "install":
             return self._uvx(*(one for one in arguments if not one.startswith("-")), origin=self.origin)
         if self.manager.startswith("uv"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -13,7 +13,7 @@ from dermedge.edge.results import Classification, FrameCounts, FrameResult
 from dermedge.edge.sources.frame import Delivery
 from dermedge.edge.views.text import answer_line, notes_line, set_line
 
-__all__ = ["Session", "counts_line", "frames_of", "summary"]
+__all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
 
 # The medians of the summary are those of this many classifications: five minutes at 30 a second.
 _WINDOW = 9000
@@ -76,17 +76,17 @@ class Session:
 
 
 def summary(session: Session) -> str:
-    """The run in three lines: counts and rate, the median latency of each step, the last answer.
+    """The run in a few lines: frames classified, frames rejected, the median latency of each step, the last answer.
 
     A camera, and what has changed since the first hour, are lines of their own.
-    Without any classification it is one line, and without any frame it is empty.
+    Without any classification only the frames are told, and without any frame it is empty.
     """
-    last = session.last
+    last, counts = session.last, session.counts
     if last is None:
-        counts = session.counts
-        return "" if counts == FrameCounts() else f"no frame classified, {counts_line(counts)}"
+        told = (f"no frame classified, {counts_line(counts)}", rejected_line(counts))
+        return "" if counts == FrameCounts() else "\n".join(filter(None, told))
     elapsed_s = session.last_s - session.first_s
-    count = session.counts.classified
+    count = counts.classified
     rate = f", {(count - 1) / elapsed_s:.1f} a second" if elapsed_s else ""
     capture, preprocess, invoke, postprocess, whole = map(median, zip(*session.splits, strict=True))
     height, width = last.frame.image_bgr.shape[:2]
@@ -94,7 +94,8 @@ def summary(session: Session) -> str:
     notes = notes_line(last)
     chosen = "" if last.prediction_set is None else f", set {set_line(last.prediction_set)}"
     lines = [
-        f"{frames} of {width}x{height} classified, {counts_line(session.counts)}{rate}",
+        f"{frames} of {width}x{height} classified{rate}, {counts_line(counts)}",
+        rejected_line(counts),
         f"median ms: capture {capture:.1f}, preprocess {preprocess:.1f}, invoke {invoke:.1f}, "
         f"postprocess {postprocess:.1f}, end to end {whole:.1f}",
         f"last: {answer_line(last)}{notes and f', {notes}'}{chosen}",
@@ -105,14 +106,22 @@ def summary(session: Session) -> str:
 
 
 def counts_line(counts: FrameCounts) -> str:
-    """What became of the frames that were not classified, in words."""
+    """What became of the frames that were neither classified nor rejected, in words."""
     parts = [f"{counts.dropped} dropped"]
-    parts += [f"{count} {defect}" for defect, count in sorted(counts.rejected.items())]
     if counts.repeated:
         parts.append(f"{counts.repeated} repeated")
     if counts.outages:
         parts.append(f"camera lost {'once' if counts.outages == 1 else f'{counts.outages} times'}")
     return ", ".join(parts)
+
+
+def rejected_line(counts: FrameCounts) -> str:
+    """How many frames the quality gate rejected, the most frequent defect first; empty if it was none."""
+    total = sum(counts.rejected.values())
+    if not total:
+        return ""
+    parts = [f"{count} {defect}" for defect, count in Counter(counts.rejected).most_common()]
+    return f"{total} {'frame' if total == 1 else 'frames'} rejected: {', '.join(parts)}"
 
 
 def frames_of(counts: FrameCounts) -> int:

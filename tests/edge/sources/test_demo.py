@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dermedge.edge.preprocess import to_input
+from dermedge.edge.quality import QualityGate
 from dermedge.edge.sources import demo
 from dermedge.edge.sources.open import open_source
 
@@ -46,6 +48,14 @@ def test_the_tour_ends_where_it_begins() -> None:
         assert demo.generate(number).std() > 10, "the window must not leave the strip"
     away = [np.abs(colour_of(tour) - colour_of(first)).max() for first in stations()]
     assert away.index(min(away)) == 0
+
+
+def test_the_demo_starts_with_a_lesion_that_is_answered() -> None:
+    gate = QualityGate()
+    frames = range(0, round(demo.FPS * demo.DWELL_S), 10)
+    defects = [gate.check(to_input(demo.generate(number), 192), number / demo.FPS) for number in frames]
+    assert len(defects) == 8
+    assert set(defects) == {None}
 
 
 def test_every_station_looks_different() -> None:
