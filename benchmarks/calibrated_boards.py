@@ -59,7 +59,7 @@ class Anchor:
         network: its name.
         form: ``int8`` or ``float32``.
         ms: the latency.
-        cost: of the same network, counted here.
+        cost: cost of the same network, counted on this machine.
         runtime: that was measured.
         published: when, as the source says.
         source: address of the page.
@@ -94,7 +94,7 @@ class CalibratedBoard:
         key: what ``--estimate`` calls it.
         name: for people.
         cpu: processor as QEMU names it.
-        threads: of all anchors, and so of the estimates.
+        threads: number of threads of all anchors, and so of the estimates.
         anchors: published latencies.
     """
 
@@ -151,7 +151,7 @@ def read_boards(
     """The boards of these keys; all without any.
 
     Args:
-        content: of `ESTIMATES`, where it is not read from there.
+        content: content of `ESTIMATES`; without it, the file is read.
 
     Raises:
         OptionError: an unknown key.

@@ -34,7 +34,7 @@ def run_program(
 
     Args:
         command: the program and its arguments.
-        name: of the program, for errors.
+        name: name of the program, for errors.
         environment: variables that differ from those of this process.
         content: the text for its standard input; None for none.
         timeout_s: seconds after which it is killed; None waits as long as it takes.
@@ -66,8 +66,8 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
     """Calls a function in a new Python process, and returns what it returns.
 
     Args:
-        function: of a module that can be imported.
-        arguments: of the function; they and the result must be picklable.
+        function: a function of a module that can be imported.
+        arguments: arguments of the function; they and the result must be picklable.
 
     Raises:
         DermedgeError: the function raised it.

@@ -35,9 +35,9 @@ class Conditions:
     """The state of the machine at one time; None for what this system does not report.
 
     Attributes:
-        temperature_c: of the first thermal zone.
-        clock_mhz: of the first core.
-        governor: of the first core's frequency.
+        temperature_c: temperature of the first thermal zone.
+        clock_mhz: clock rate in MHz of the first core.
+        governor: governor of the first core's frequency.
         throttling: limits of the clock that a Raspberry Pi's firmware reports now; empty if there are none.
         throttle_events: how often the first core was throttled for heat since boot, on Intel.
     """

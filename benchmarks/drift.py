@@ -26,7 +26,7 @@ class Drift:
         change: Theil-Sen's slope times the length of the run, in the unit of the series.
         low: lower end of the 95 % interval of the change.
         high: its upper end.
-        p_value: of the two-sided Mann-Kendall test, whose variance is corrected for autocorrelation.
+        p_value: p-value of the two-sided Mann-Kendall test, whose variance is corrected for autocorrelation.
         windows: number of values.
     """
 

@@ -37,8 +37,8 @@ class Energy:
 
     Attributes:
         mj: all joules of all blocks, divided by all frames.
-        low: of the interval.
-        high: of the interval.
+        low: lower end of the interval.
+        high: upper end of the interval.
     """
 
     mj: float

@@ -43,9 +43,9 @@ class Estimate:
         model: name of a shipped model, or path.
         board: for people.
         threads: that the estimate is for.
-        ms: of the network alone, from its input to its outputs; None where `refused` says why there is none.
-        median_error: of the board by leave-one-out, as a part of the latency.
-        largest_error: of the board by leave-one-out, in absolute value.
+        ms: milliseconds of the network alone, from its input to its outputs; None if it is `refused`.
+        median_error: median error of the board by leave-one-out, as a part of the latency.
+        largest_error: largest error of the board by leave-one-out, in absolute value.
         anchors: number of published latencies that the board was fitted to.
         refused: why there is no estimate; None where there is one.
     """
@@ -67,7 +67,7 @@ def estimate(
 
     Args:
         models: .tflite files.
-        keys: of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
+        keys: keys of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
         count: counts what is not stored; `count_here` without it.
 
     Raises:

@@ -168,7 +168,7 @@ class MeasuredRounds:
         secs: from the first round to the last.
         harness: as in `Measurement`.
         others_cores: as in `Measurement`.
-        conditions: of the machine during the rounds.
+        conditions: conditions of the machine during the rounds.
     """
 
     timings: list[list[Timing]]

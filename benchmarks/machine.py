@@ -41,14 +41,14 @@ class Machine:
     """The machine and the software of a measurement; None for what this system does not report.
 
     Attributes:
-        model: of the board or computer, as its firmware names it.
+        model: model of the board or computer, as its firmware names it.
         cpu: the processor's name.
         cores: that this process may use.
-        features: of FEATURES, those that the processor has.
+        features: those of FEATURES that the processor has.
         memory_mb: RAM in 10^6 bytes.
-        governor: of the first core's frequency.
-        clock_mhz: of the first core, when it was read.
-        temperature_c: of the first thermal zone, when it was read.
+        governor: governor of the first core's frequency.
+        clock_mhz: clock rate in MHz of the first core, when it was read.
+        temperature_c: temperature of the first thermal zone, when it was read.
         load: load average over one minute, when it was read.
         system: the operating system and its kernel.
         architecture: as the kernel names it.

@@ -39,7 +39,7 @@ class OpTime:
     Attributes:
         number: index in the order of execution, from 0.
         kind: name in the schema, such as ``CONV_2D``.
-        shape: of its first output.
+        shape: shape of its first output.
         macs: multiply-accumulates.
         ms: median time of the op by itself; None if it cannot run by itself.
     """
@@ -111,7 +111,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
     Args:
         root: a `ModelT`; it is not changed.
-        number: of the op in the first subgraph.
+        number: number of the op in the first subgraph.
         unpacking: as `_unpacking` gives it; those of these ops whose output the op reads are included.
     """
     from dermedge.convert.to_tflite.share_buffers import pack

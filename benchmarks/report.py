@@ -57,12 +57,12 @@ class ModelResult:
 
     Attributes:
         model: a short name, unique in the report.
-        path: of the file, or the name of a shipped model.
-        sha256: of the file.
-        size_bytes: of the file.
+        path: path of the file, or the name of a shipped model.
+        sha256: SHA-256 digest of the file.
+        size_bytes: size of the file.
         quantization: as stated in its manifest, or None.
         input_size: side of the input in pixels.
-        num_threads: of the interpreter.
+        num_threads: number of threads of the interpreter.
         start: the cold start.
         latency: the warm times.
         loop: the times of the whole loop on the source; None if its quality gate passed no frame.
@@ -101,8 +101,8 @@ class BenchmarkReport:
         secs: duration of the measured rounds.
         harness: time of the measuring itself, as a part of the predictions'; no figure includes it.
         others_cores: mean number of cores that other processes kept busy; None if not reported.
-        meter: of the energy; None without one.
-        conditions: of the machine before, during and after.
+        meter: meter of the energy; None without one.
+        conditions: conditions of the machine before, during and after.
         faults: reasons why the run is noisy or throttled; those of single models follow from their rows.
         rows: models in the order they were given, each with its numbers of threads.
         unreadable: why photos could not be decoded, which are not scored.

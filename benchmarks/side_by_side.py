@@ -46,11 +46,11 @@ class BenchmarkSettings:
         num_threads: numbers of threads; each model is measured with each of them.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         labels: class names for files without a manifest.
-        normalization: of pixels for files without a manifest, as `Classifier` takes it.
+        normalization: how pixels are normalized for files without a manifest, as `Classifier` takes it.
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
-        source: of the frames for the latency, as `open_source` takes it; None takes the photos of ``data``.
+        source: source of the frames for the latency, as `open_source` takes it; None takes the photos of ``data``.
         run_length: how long to measure.
         profile: whether to time each op too.
         tta: whether to measure each model a second time with test-time augmentation.
@@ -80,7 +80,7 @@ class _Input:
         frames: to be timed on.
         frames_origin: in words.
         open_again: opens the source of the whole loop.
-        scores: of the classifiers that were scored; None without labelled photos.
+        scores: scores of the classifiers that were scored; None without labelled photos.
         data: the labelled photos in words; None without them.
     """
 

@@ -98,7 +98,7 @@ class SoakRun:
         command: the command line.
         machine: on which.
         model: its name.
-        num_threads: of the interpreter.
+        num_threads: number of threads of the interpreter.
         source: in words.
         minutes: requested duration.
         window_s: seconds per window.

@@ -51,7 +51,7 @@ class LoopTimes:
         invoke: the interpreter.
         postprocess: output tensors to a decision.
         rest: quality gate, smoothing, and a live frame's wait for the classifier.
-        end_to_end: of one frame, all of these.
+        end_to_end: milliseconds of one frame from capture to output.
         fps: frames per second, including rejected ones.
         frames: number of frames.
         rejected: part of the frames that the quality gate rejected; the times do not include them.

@@ -42,8 +42,8 @@ class SessionDrift:
     """Two periods of a run to compare.
 
     Attributes:
-        first: of the first hour, or of its minutes so far; None before the first minute is over.
-        latest: of the latest hour, or of the minutes since the first hour; None before there are any.
+        first: counts of the first hour, or of its minutes so far; None before the first minute is over.
+        latest: counts of the latest hour, or of the minutes since the first hour; None before there are any.
     """
 
     first: Shares | None = None

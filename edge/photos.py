@@ -105,7 +105,7 @@ def decode_picture(
     Args:
         content: uint8 [n], the bytes of the file.
         path: names the file in errors.
-        flags: of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always in colour and whole.
+        flags: flags of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always in colour and whole.
 
     Raises:
         PictureError: as `read_picture`.

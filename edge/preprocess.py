@@ -54,10 +54,10 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     if halving alone then leads to the input. For a square input it is a square.
 
     Args:
-        height: of the frame, in pixels.
-        width: of the frame, in pixels.
-        rows: of the network's input.
-        columns: of the network's input.
+        height: height of the frame, in pixels.
+        width: width of the frame, in pixels.
+        rows: rows of the network's input.
+        columns: columns of the network's input.
     """
     high = max(1, min(height, width * rows // columns))
     wide = max(1, min(width, height * columns // rows))

@@ -25,7 +25,7 @@ class Classification:
 
     Attributes:
         frame: the classified frame.
-        prediction: of the frame; its probabilities, label, decision and alert are smoothed over time.
+        prediction: prediction for the frame; its probabilities, label, decision and alert are smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
         label: the answered class, or `UNCERTAIN` below the confidence asked for.
         headline: what every view says of the answer.
@@ -95,8 +95,8 @@ class FrameCounts:
     """What became of the frames of a source so far.
 
     Attributes:
-        classified: by the network.
-        rejected: by the quality gate, for each defect that occurred.
+        classified: frames that the network classified.
+        rejected: defect -> frames that the quality gate rejected for it.
         dropped: frames of a live source that a newer frame replaced.
         repeated: frames left out because they equalled the one before.
         outages: how often a live source was lost.
@@ -114,17 +114,17 @@ class FrameResult:
     """What the device shows after one frame, or while its camera is lost.
 
     Attributes:
-        state: of the state machine.
+        state: state of the state machine.
         hint: what the user can do, or why the camera is lost; empty if there is nothing to do.
         frame: the newest frame, even while the camera is lost; None before the first.
         crop: the region of it that the network sees; None without a frame.
-        classification: of this frame; None if the quality gate rejected it, or the camera is lost.
+        classification: classification of this frame; None if the quality gate rejected it, or the camera is lost.
         answer: the answer that stands, in the states of `ANSWERED`: of this frame, or of one just before it where this
             one was rejected or would change the answer too soon. None in the other states.
         defect: why the quality gate rejected the frame, or None.
         counts: what became of the frames so far.
         fps: frames a second over the last frames, or None at the first.
-        temperature_c: of the processor, in °C, or None if it cannot be read.
+        temperature_c: temperature of the processor, in °C, or None if it cannot be read.
         drift: what became of the frames in the first hour and in the latest one.
     """
 

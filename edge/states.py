@@ -106,7 +106,7 @@ class Smoother:
         """The smoothed probabilities, with those of one more frame.
 
         Args:
-            probabilities: of the frame, one for each class.
+            probabilities: probabilities of the frame, one for each class.
             at_s: its time in seconds; None for a photo, whose probabilities stay as they are. If time stands
                 still or runs backwards, the frame adds nothing.
         """

@@ -37,7 +37,7 @@ class CalibrationResult:
         ranges: method, as in `dermedge.convert.to_tflite.form.Form`.
         agreement: part of the photos whose class is that of the float network.
         logits_apart: mean absolute difference of the logits from the float network's.
-        balanced_accuracy: of the most probable class.
+        balanced_accuracy: balanced accuracy of the most probable class.
     """
 
     photos: int

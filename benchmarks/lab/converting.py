@@ -37,7 +37,7 @@ class ConversionCost:
     Attributes:
         seconds: from a Keras model to the bytes of a .tflite file.
         peak_mb: the most memory of the process, in 10^6 bytes, or None where the system does not tell.
-        bytes: of the file.
+        bytes: size of the file.
     """
 
     seconds: float

@@ -34,7 +34,7 @@ class GrowthPoint:
         cost: measured value.
         low: lower end of the 95 % interval of the cost; the cost itself without an interval.
         high: its upper end.
-        unit: of the cost.
+        unit: unit of the cost.
     """
 
     series: str
@@ -50,9 +50,9 @@ class GrowthResult:
     """The result of one command.
 
     Attributes:
-        name: of the command and of its files.
-        title: of the page.
-        points: of all series, each by rising x.
+        name: name of the command and of its files.
+        title: title of the page.
+        points: points of all series, each by rising x.
         x_names: series -> what x is.
         notes: on the figures, one line each.
         fitted: whether power laws are fitted.

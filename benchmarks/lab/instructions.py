@@ -76,10 +76,10 @@ class InstructionCount:
 
     Attributes:
         model: its name.
-        form: of its weights, such as ``int8-ptq``.
+        form: form of its weights, such as ``int8-ptq``.
         cpu: name in QEMU.
-        preprocess: of a 640x480 frame, including Python's own.
-        invoke: of the interpreter.
+        preprocess: instructions of preprocessing a 640x480 frame, including Python's own.
+        invoke: instructions of the interpreter.
         predict: from frame to decision.
         spread: range of the invokes divided by their median.
         runs: number of runs.

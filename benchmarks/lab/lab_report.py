@@ -36,8 +36,8 @@ class Circumstances:
         command: the command line.
         machine: that it ran on.
         model: name of the file.
-        sha256: of the file.
-        num_threads: of the interpreter.
+        sha256: SHA-256 digest of the file.
+        num_threads: number of threads of the interpreter.
         frames: what was shown, in words.
     """
 
@@ -55,7 +55,7 @@ class LabReport:
     """Tables with notes.
 
     Attributes:
-        name: of the files, without suffix.
+        name: name of the files, without suffix.
         lines: the notes.
         values: all figures for the JSON; None is "not measured".
     """

@@ -85,8 +85,8 @@ class Trial:
     """The result of the tests of one mutant.
 
     Attributes:
-        path: of the file, below the root of the tree.
-        mutant: of it.
+        path: path of the file, below the root of the tree.
+        mutant: the mutant of the file.
         verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` where they took too long.
         tests: the files that were run, the fastest first.
         left_out: the number of slow test files that were not run.
@@ -193,10 +193,10 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
     """At most ``count`` mutants, each of a line of its own, and all such lines equally often.
 
     Args:
-        root: of the tree.
+        root: root of the tree.
         files: relative to it.
-        count: of mutants.
-        seed: of the sample.
+        count: number of mutants.
+        seed: seed of the sample.
 
     Raises:
         OptionError: nothing in the files can be mutated.
@@ -313,7 +313,7 @@ def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]
     Where there are none, those that import a user of a user of it, and so on.
 
     Args:
-        path: of the file.
+        path: path of the file.
         imports: file -> the modules that it imports.
     """
     names, seen = {_module(path)}, {_module(path)}

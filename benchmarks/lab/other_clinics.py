@@ -37,9 +37,9 @@ def photos_of_other_clinics(
     """The photos of lesions that are in none but the named sources, all in the test split.
 
     Args:
-        photos: of a catalogue.
+        photos: photos of a catalogue.
         sources: names.
-        split: of the photos that are taken; None for all.
+        split: split of the photos to take; None for all.
 
     Raises:
         DataError: there are none.

@@ -60,7 +60,7 @@ def write_network(name: str, kind: str, folder: Path) -> Path:
 
     Args:
         name: a key of `PUBLISHED`.
-        kind: of `dermedge.convert.to_tflite.form.KINDS`.
+        kind: one of `dermedge.convert.to_tflite.form.KINDS`.
         folder: where the file goes.
     """
     size = PUBLISHED[name].size

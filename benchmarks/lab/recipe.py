@@ -52,7 +52,7 @@ class RecipeVariant:
     Attributes:
         what: the change, in words.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ.
-        recipe: of the run.
+        recipe: recipe of the run.
         teachers: other rows, whose networks it learns from besides the labels.
     """
 

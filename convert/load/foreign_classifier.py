@@ -55,7 +55,7 @@ def load_foreign(
 
     Args:
         file: the classifier.
-        request: of the conversion. Its ``data`` is a folder per class, half of whose lesions calibrate and half
+        request: request of the conversion. Its ``data`` is a folder per class, half of whose lesions calibrate and half
             prove; or a catalogue.csv, whose training photos calibrate and whose validation photos prove.
         log: called with one line per output, if the labels come from folders, and with the note on the outputs.
 

@@ -41,8 +41,8 @@ def widened_weights(
 
     Args:
         model: a float .tflite.
-        ranges: of its activations.
-        input_steps: of the activations, `INT8_STEPS` or `INT16_STEPS`.
+        ranges: ranges of its activations.
+        input_steps: number of steps of the activations, `INT8_STEPS` or `INT16_STEPS`.
 
     Returns:
         Name of the weights -> ``min`` and ``max``, one value a channel, as litert-quantizer takes them.

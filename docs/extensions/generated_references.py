@@ -34,7 +34,7 @@ class Message:
     """A message with which a command may end.
 
     Attributes:
-        folder: of the code that raises it.
+        folder: folder of the code that raises it.
         kind: the name of the error's class.
         text: with an ellipsis in place of what the message names.
     """

@@ -43,14 +43,14 @@ class Inspection:
     """The facts about a file.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         bytes: its size.
-        sha256: of all of it, in hexadecimal.
+        sha256: SHA-256 digest of the whole file, in hexadecimal.
         graph: its content.
         manifest: or None where it has none of ours.
-        labels: of the manifest, or else of the label file of its maker.
+        labels: class names of the manifest, or else of the label file in the model.
         heads: what each output holds; empty with a manifest, which says it.
-        normalization: of pixels, in words.
+        normalization: how pixels are normalized, in words.
     """
 
     path: Path
@@ -99,7 +99,7 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
     """Reads a file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         normalization: the one that is asked for, a name in `dermedge.edge.model.normalization`, or None.
 
     Raises:

@@ -33,9 +33,9 @@ def brief_table(
     close-up stands, and the prediction set if it was asked for.
 
     Args:
-        classifications: of the photos.
+        classifications: classifications of the photos.
         classifier: which answered them.
-        paths: of all photos.
+        paths: paths of all photos.
     """
     widths = _widths(classifier, paths)
     yield from _lines([[name] for name in _HEAD], widths)

@@ -63,10 +63,10 @@ class Classifier:
         head: what the probabilities output holds; None with a manifest where the evidence tells the logits.
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.
-        manifest: of the model, or None.
+        manifest: manifest of the model, or None.
         labels: the class names, in the order of the outputs.
         layout: the shape of the input.
-        normalization: of the pixels before the network; None if the network takes pixel values.
+        normalization: normalization of the pixels before the network; None if the network takes pixel values.
 
     Raises:
         ModelError: the file cannot be run, or is not an image classifier.
@@ -205,7 +205,7 @@ class Classifier:
         """Answers by the manifest's thresholds, as `dermedge.edge.model.decision` describes them.
 
         Args:
-            outputs: of the frame; its view chooses the thresholds.
+            outputs: outputs of the frame; its view chooses the thresholds.
             probabilities: what to decide on: those of the outputs, or the same smoothed over time.
         """
         started = perf_counter_ns()

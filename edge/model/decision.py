@@ -62,7 +62,7 @@ class Decision:
     """What is answered for one vector of probabilities.
 
     Attributes:
-        index: of the answered class.
+        index: index of the answered class.
         declined: whether the answer is "none of these".
         uncertain: whether the answer is too weak among the classes other than "none of these".
         alert: whether the class of the alert reached its threshold, independent of the answer.
@@ -84,9 +84,9 @@ def decide(
 
     Args:
         probabilities: calibrated, one a class, sum 1.
-        labels: of the classes.
+        labels: labels of the classes.
         none_label: the one of them that stands for "none of these", or None.
-        thresholds: of a manifest; an empty dict decides for the most probable class.
+        thresholds: thresholds of a manifest; an empty dict decides for the most probable class.
     """
     none_index = labels.index(none_label) if none_label in labels else None
     named = [index for index in range(len(labels)) if index != none_index]
@@ -136,8 +136,8 @@ def headline(
 
     Args:
         probabilities: those that were decided on.
-        decision: of `decide`.
-        labels: of the classes.
+        decision: the result of `decide`.
+        labels: labels of the classes.
         has_none: whether one of the classes stands for "none of these".
         confidence: the probability, 0 to 1, below which an answer is uncertain for the user.
     """

@@ -52,7 +52,7 @@ class TensorInfo:
         name: given by the converter.
         shape: with 1 where a dimension is open.
         dtype: as NumPy calls it.
-        scales: of the quantization: none, one, or one a channel.
+        scales: scales of the quantization: none, one, or one a channel.
         zero_points: as many.
         is_constant: whether its values are in the file.
     """
@@ -72,7 +72,7 @@ class Operator:
     Attributes:
         name: in the schema, or that of a custom operator.
         output: the name of its first output tensor.
-        precision: of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
+        precision: precision of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
             range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
         macs: multiply-accumulates of convolutions and matrix products; 0 for everything else, as the
             literature counts, and for recurrent and custom operators, whose shapes do not tell them.
@@ -94,8 +94,8 @@ class Graph:
     """The content of one .tflite.
 
     Attributes:
-        inputs: of the model.
-        outputs: of the model, in the file's order.
+        inputs: inputs of the model.
+        outputs: outputs of the model, in the file's order.
         operators: in the order in which they run.
         metadata: the names of the entries that tools have added.
     """

@@ -23,8 +23,8 @@ class Layout:
     """The shape of an image tensor.
 
     Attributes:
-        height: of the image in pixels.
-        width: of the image in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
         channels: 3 for colour, 1 for gray.
         channels_first: whether the shape is [N, C, H, W]; else it is [N, H, W, C].
     """
@@ -50,8 +50,8 @@ class InputTensor:
     """Writes an image into the input tensor of an interpreter.
 
     Args:
-        details: of the tensor, as the interpreter returns them.
-        layout: of its shape.
+        details: details of the tensor, as the interpreter returns them.
+        layout: layout of its shape.
         normalization: what the network's training made of pixels; None where the tensor takes the pixels themselves:
             uint8 and float as they are, int8 less 128.
     """

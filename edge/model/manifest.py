@@ -75,7 +75,7 @@ class Manifest:
         architecture: the network's name.
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
-        thresholds: of the decision, as `dermedge.edge.model.decision` describes them; empty: the most probable class.
+        thresholds: thresholds of the decision: see `dermedge.edge.model.decision`. Empty: the most probable class wins.
         views: for a file that tells close-ups from dermoscopic photos: ``{"close-up": {"temperature": T,
             "thresholds": {...}}}``, the values for close-ups. ``temperature`` and ``thresholds`` above are then those
             of dermoscopic photos. Empty: they are those of all photos.
@@ -86,13 +86,13 @@ class Manifest:
         parity: how the file compares with the Keras model that it was made from, on the same images.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.
-        licence: of the weights.
+        licence: licence of the weights.
         tools: versions of the packages that made it.
         golden: its answers to the images of `dermedge.edge.model.golden`, or empty.
         network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in files of
             before it did.
-        inputs: of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.
-        outputs: the same of the outputs.
+        inputs: inputs of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.
+        outputs: the same for the outputs.
     """
 
     labels: tuple[str, ...]

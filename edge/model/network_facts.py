@@ -44,7 +44,7 @@ class NetworkFacts:
     Attributes:
         heads: what each output holds, in the file's order.
         custom_operators: the names of operators that are not TFLite's own, each once.
-        mean: of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as TFLite
+        mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as TFLite
             Metadata states it; empty where it does not.
         std: as many numbers.
     """

@@ -26,7 +26,7 @@ class ViewCalibration:
 
     Attributes:
         temperature: divides the logits before the softmax.
-        thresholds: of the decision, as `dermedge.edge.model.decision` describes them.
+        thresholds: thresholds of the decision, as `dermedge.edge.model.decision` describes them.
     """
 
     temperature: float

@@ -39,8 +39,8 @@ class Tensor:
 
     Attributes:
         values: uint8, int8 or float32, without the batch dimension.
-        scale: of the quantization; 0 for floats.
-        zero_point: of the quantization.
+        scale: scale of the quantization; 0 for floats.
+        zero_point: zero point of the quantization.
     """
 
     values: NDArray[Any]
@@ -70,7 +70,7 @@ class Crop:
 
     Attributes:
         image_rgb: uint8 [H, W, 3], 0 to 255, red first.
-        region: of the frame.
+        region: region of the frame.
         took_ms: how long the preprocessing took.
     """
 
@@ -112,7 +112,7 @@ class Prediction:
         probabilities: one for each class; the ones that were decided on, so smoothed over time where frames
             follow each other.
         logits: one for each class, of this frame alone, before the temperature.
-        timing: of this prediction.
+        timing: timing of this prediction.
         evidence_levels: the evidence as the network left it, or None if the model has none.
         view: ``dermoscopic`` or ``close-up``, whose thresholds decided; None where the file does not tell.
     """

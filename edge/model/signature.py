@@ -123,9 +123,9 @@ def find_normalization(
     metadata, which holds the pixel less 128.
 
     Args:
-        path: of the model.
+        path: path of the model.
         pixels: the details of its input.
-        layout: of its input.
+        layout: layout of its input.
         given: a name in `NORMALIZATIONS`, or None.
 
     Raises:

@@ -52,7 +52,7 @@ class Build:
     Attributes:
         folder: holds all of it.
         files: its files, relative to it.
-        model_sha256: of the model in it, in hexadecimal.
+        model_sha256: SHA-256 digest of the model in it, in hexadecimal.
     """
 
     folder: Path

@@ -67,7 +67,7 @@ class ServedFile:
     Attributes:
         content: as it is on disk.
         gzipped: the same, compressed, or None where that saves nothing.
-        type: of the content, as HTTP names it.
+        type: media type of the content, as HTTP names it.
     """
 
     content: bytes

@@ -31,7 +31,7 @@ class RecordedPhoto:
         visit: names the stretch of the session without a break in which it was taken, so that it shows one lesion.
         headline: what the views said of the answer; empty where the line does not tell.
         label: the answered class; empty where the photo has no line.
-        probability: of that class, or None.
+        probability: probability of that class, or None.
         certainty: the highest probability of all classes; 0 where the photo has no line.
         probabilities: class -> probability.
         alert: the class whose alert was on, or empty.

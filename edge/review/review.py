@@ -48,10 +48,10 @@ class Review:
     Its methods may be called from several threads.
 
     Args:
-        folder: of `dermedge run --record`. The table is in it.
+        folder: a folder that `dermedge run --record` wrote. The table is in it.
 
     Attributes:
-        table_path: of the table.
+        table_path: path of the table.
         labels: the classes of the models.
         notes: what could not be read of the recording, in sentences.
 
@@ -85,7 +85,7 @@ class Review:
         """Keeps a decision on the photo that is shown.
 
         Args:
-            path: of that photo, so that a decision never falls on another one.
+            path: path of that photo, so that a decision never falls on another one.
             label: the class; empty to discard the photo.
             lesion_name: what the lesion is called, or empty. It holds for all photos of the visit.
 

@@ -34,11 +34,11 @@ class ReviewRow:
     """One decision. What is not known is an empty string.
 
     Attributes:
-        path: of the photo, below the table's folder.
+        path: path of the photo, below the table's folder.
         label: the class; empty for a photo that was discarded.
         decision: confirmed, corrected or discarded.
         lesion_told: what the reviewer calls the lesion, if that was told with this photo; it holds for its visit.
-        session: of the recording.
+        session: session of the recording.
         visit: as that of `RecordedPhoto`.
         model_label: the class that the model answered.
         model_probability: its probability, 0 to 1.
@@ -68,7 +68,7 @@ class ReviewTable:
     """The rows of a table on the disk. Use it from one thread at a time.
 
     Args:
-        path: of the table; it need not be there.
+        path: path of the table; it need not be there.
 
     Raises:
         DataError: there is a table that this class did not write, or it cannot be read.

@@ -42,8 +42,8 @@ class Delivery:
     """The size, rate and format that a camera reports; they may differ from those asked for.
 
     Attributes:
-        width: of its frames, in pixels.
-        height: of its frames, in pixels.
+        width: width of its frames, in pixels.
+        height: height of its frames, in pixels.
         fps: frames a second; None if it is not reported.
         pixel_format: how frames are coded on their way from the camera, such as ``MJPG`` (a FOURCC), or the format of
             picamera2; empty if it is not reported.

@@ -45,7 +45,7 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: of the outage, and what is done about it, in one line.
+        reason: why the camera is lost, and what is done about it, in one line.
     """
 
     reason: str

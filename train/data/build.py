@@ -85,7 +85,7 @@ def build_catalogue(
         paths: folders of photos, files of tables, and earlier catalogues, whose photos and lesions keep their
             splits; earlier catalogues alone are taken as they are.
         classes: as `choose_classes` takes them.
-        seed: of the split.
+        seed: seed of the split.
         progress: called with (steps done, steps in all).
         cache: a folder where the duplicates among the photos are kept, not to be searched again.
         labels_from: a value of `LABEL_SOURCES`.

@@ -52,16 +52,16 @@ class Photo:
         image_id: the publisher's id, else where the file lies below the folder that was given.
         lesion_id: the publisher's id of the lesion.
         group: photos of one lesion or person and duplicates of one photo share it; no split cuts a group.
-        diagnosis: of the photo, under the name that all sets share.
+        diagnosis: diagnosis of the photo, under the name that all sets share.
         label: the class it is trained as.
         source: the set it came from.
         split: train, val or test.
         original_label: what its table or folder calls it.
         patient_id: the publisher's id of the person.
         view: dermoscopic or close-up.
-        age: of the person in years, a whole number.
+        age: age of the person in years, a whole number.
         sex: female or male.
-        site: of the body; a value of `dermedge.train.data.people.SITES`.
+        site: part of the body; a value of `dermedge.train.data.people.SITES`.
         skin_tone: 0 (very dark) to 5 (very light), the scale of MILK10k.
         fitzpatrick: skin type, 1 to 6.
         digest: the first 16 hexadecimal digits of the SHA-256 of the file's bytes.
@@ -96,7 +96,7 @@ class Catalogue:
         photos: in the order of their paths.
         classes: in the order of the network's outputs.
         left_out: reason -> number of files that were found and are not among the photos.
-        seed: of the split.
+        seed: seed of the split.
         account: lines that say how folders and tables were understood.
     """
 
@@ -161,7 +161,7 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
     """The photos of a table that `Catalogue.save` wrote.
 
     Args:
-        path: of the table; tables of older versions lack columns, which are then empty.
+        path: path of the table; tables of older versions lack columns, which are then empty.
         data: folders where the photos lie now, if they have moved. Each may be the folder that was given when
             the catalogue was made, or the one above it.
 

@@ -24,7 +24,7 @@ class ClassesChosen:
 
     Attributes:
         labels: for each photo its class; None where its label leaves open which class it belongs to.
-        names: of the classes, in the order of the network's outputs.
+        names: names of the classes, in the order of the network's outputs.
     """
 
     labels: tuple[str | None, ...]

@@ -48,7 +48,7 @@ def find_duplicates(
     """The duplicates among ``paths``.
 
     Args:
-        paths: of photos.
+        paths: paths of photos.
         cache: a folder, where what was found is kept and found again.
         progress: called with (steps done, steps in all); reading the files is the first half.
 

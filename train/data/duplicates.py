@@ -88,7 +88,7 @@ class Match:
         second: index of the other, higher.
         similarity: correlation of their textures where both show the same, up to 1.
         features: how many local features lie upon one another.
-        degrees: by which the second is rotated against the first, -180 to 180, clockwise.
+        degrees: angle by which the second photo is rotated against the first, -180 to 180, clockwise.
         mirrored: the second is mirrored.
         squashed: one of them is the other at another aspect ratio.
     """

@@ -36,7 +36,7 @@ class Placement:
     Attributes:
         source: the set.
         part: train, val or test, or empty.
-        class_name: of the folder that is its class, or empty.
+        class_name: name of the folder that stands for its class, or empty.
         group: a name for the folder whose photos belong together, or empty.
     """
 

@@ -30,7 +30,7 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
     """What a run or a file keeps of the photos that a model has learned from: four bytes for each.
 
     Args:
-        photos: of the training split; those without a digest are read.
+        photos: photos of the training split; those without a digest are read.
 
     Raises:
         DataError: a photo cannot be read.

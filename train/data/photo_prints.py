@@ -100,7 +100,7 @@ def read_prints(
     """Reads and decodes every file once; one that cannot be decoded is kept as such.
 
     Args:
-        paths: of the files.
+        paths: paths of the files.
         progress: called with (files read, files to read).
         scratch: a folder for the records, 24 kB a file; the system's for temporary files if not given.
 

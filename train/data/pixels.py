@@ -32,7 +32,7 @@ def cached_pixels(
     photo is decoded again. It is written whole or not at all.
 
     Args:
-        paths: of the photos.
+        paths: paths of the photos.
         size: the height of the network's input in pixels.
         cache: a folder.
         progress: called with the photos done and their total.

@@ -25,8 +25,8 @@ class LabelledPhoto:
     """A photo for scoring.
 
     Attributes:
-        path: of the file.
-        label_index: of its class among the classifier's.
+        path: path of the file.
+        label_index: index of its class among the classifier's.
         entry: its row of the catalogue.
     """
 

@@ -37,7 +37,7 @@ def split_by_group(
 
     Args:
         photos: with their groups.
-        seed: of the order.
+        seed: seed of the random order.
         earlier: photos that have splits.
         names: path of a photo -> further names of its lesion or person, under which ``earlier`` may know it.
     """
@@ -167,7 +167,7 @@ def with_parts_kept(
     Args:
         photos: with their groups.
         parts: train, val or test for each photo.
-        seed: of the cut.
+        seed: seed of the random cut.
 
     Raises:
         DataError: a photo has no part, or an unknown one; or there is no train part.

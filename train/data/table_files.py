@@ -22,9 +22,9 @@ class TableText:
     """A table of text cells.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         header: names of the columns as they are written; ``0, 1, …`` where the first line is data already.
-        text: of the lines below the header.
+        text: the lines below the header.
         first_line: number of the first of these lines, from 1.
         delimiter: between cells.
     """

@@ -28,7 +28,7 @@ class TableFormat:
     """What the columns of one kind of table mean. Several columns for one fact: the first that is not empty counts.
 
     Attributes:
-        name: of the publisher or challenge.
+        name: name of the publisher or challenge.
         required: columns that identify it.
         absent: columns that it does not have.
         image: columns with the id or file name of the photo; none where the rows are of lesions.
@@ -41,9 +41,9 @@ class TableFormat:
         patient: columns with the id of the person.
         same_photo: a column with the id of another file of the same photo.
         people: fact of `Photo` -> its columns.
-        view: of all its photos, where it has no column for it.
+        view: view of all its photos, if the table has no column for it.
         image_of_view: for tables that name several photos in a row: column with a photo -> its view.
-        rank: of its labels; a lower one is believed before a higher one.
+        rank: rank of its labels; where tables disagree, the label of the lowest rank counts.
     """
 
     name: str

@@ -81,7 +81,7 @@ class TableAccount:
     """How one table was understood.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         format: its name, or empty where it is not understood.
         photos: how many photos it names.
         labelled: how many photos have their diagnosis from it.
@@ -105,7 +105,7 @@ class Tables:
 
     Attributes:
         facts: index of a photo -> its facts, for the photos that a table names.
-        accounts: of each file, in the order of reading.
+        accounts: accounts of each file, in the order of reading.
     """
 
     facts: Mapping[int, PhotoFacts]
@@ -121,7 +121,7 @@ def read_tables(
     """Joins all tables among ``paths`` that are understood to ``photos``.
 
     Args:
-        paths: of files that may be tables.
+        paths: files that may be tables.
         photos: as `find_files` finds them.
         named: those of the files that a person named, which must be understood.
         unread_allowed: whether a table that is not understood may name photos that no other table labels.

@@ -65,9 +65,9 @@ class EvaluatedModel:
 
     Attributes:
         name: short, unique among those of a report.
-        labels: of its classes.
+        labels: labels of its classes.
         none_label: the one that stands for "none of these", or None.
-        temperature: of its manifest; of dermoscopic photos where it tells the view.
+        temperature: temperature of its manifest; that of dermoscopic photos if the model tells the view.
         thresholds: likewise.
         facts: what else is known of it, for people.
         learned: the photos that it has learned from, as `dermedge.train.data.learned` packs them; None where the
@@ -110,11 +110,11 @@ class Mistake:
 
     Attributes:
         kind: `_CONFIDENT` or `_MISSED`.
-        image_id: of the photo.
+        image_id: identifier of the photo.
         source: the set it came from.
         truth: its diagnosis.
-        answer: of the model.
-        probability: of the answer.
+        answer: answer of the model.
+        probability: probability of the answer.
         critical: the probability of the critical class, or None without one.
         thumbnail: JPEG of the square that the network sees.
         heat: the same with the heat map over it, or None where the model tells none.
@@ -153,7 +153,7 @@ class _Strain:
 
     Attributes:
         model: its name.
-        perturbation: of `dermedge.train.evaluation.stress`.
+        perturbation: one of `dermedge.train.evaluation.stress`.
         severity: for people.
         gain: balanced accuracy less that of the untouched photos.
         flips: the share of photos that are answered otherwise than untouched.
@@ -176,7 +176,7 @@ class Evaluation:
         unreadable: why photos could not be decoded, which are not scored.
         truth: what they show.
         models: in the order they were given.
-        comparisons: of the first model with each other.
+        comparisons: comparisons of the first model with each other.
         strains: empty without stress.
         strained_photos: on how many photos the stress was measured.
     """
@@ -197,7 +197,7 @@ def models_of_files(
     """The models of .tflite files, answered by the runtime of the device.
 
     Args:
-        classifiers: of different files.
+        classifiers: classifiers of different files.
         classes: what they are scored on, as `merge_classes` does it; None for all their classes.
 
     Raises:
@@ -279,7 +279,7 @@ def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> E
     """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
 
     Args:
-        run: of `dermedge train`.
+        run: a run folder of `dermedge train`.
         stage: a value of `STAGES`.
         moved_to: folders where the run's photos lie now, as `read_catalogue` takes them.
 

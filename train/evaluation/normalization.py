@@ -30,7 +30,7 @@ class NormalizationTrial:
     """How well a network explains labelled photos with one normalization.
 
     Attributes:
-        name: of the normalization.
+        name: name of the normalization.
         balanced_accuracy: mean recall of the classes that occur.
         probability: mean probability of the right class.
     """
@@ -52,7 +52,7 @@ def find_normalization(
     right class.
 
     Args:
-        path: of the .tflite.
+        path: path of the .tflite.
         photos_of: gives the labelled photos for the classes of the network, as `labelled_photos` does.
         open_with: opens the file with the normalization of a name.
         say: called with the lines of the table of trials.

@@ -161,9 +161,9 @@ class Answers:
 
     Attributes:
         logits: float64 [N, K].
-        labels: of the classes.
+        labels: labels of the classes.
         none_label: the one of them that stands for "none of these", or None.
-        temperature: of the manifest; of dermoscopic photos where the model tells the view.
+        temperature: temperature of the manifest; that of dermoscopic photos if the model tells the view.
         thresholds: likewise, as `dermedge.edge.model.decision` describes them.
         independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
         close_up: as `ModelOutputs` has it.
@@ -289,12 +289,12 @@ class Card:
     """Every figure of one model.
 
     Attributes:
-        figures: by the names of `FIGURES`.
+        figures: name of `FIGURES` -> value.
         classes: label -> its figures.
         slices: what is sliced by -> value -> the figures of its photos.
         matrix: int64 [K, K], row truth, column answer.
-        bins_before: of the reliability diagram at temperature 1.
-        bins: of the one at the manifest's temperature.
+        bins_before: bins of the reliability diagram at temperature 1.
+        bins: bins of the reliability diagram at the manifest's temperature.
     """
 
     figures: dict[str, Score]
@@ -534,11 +534,11 @@ class Comparison:
     """Two models on the same photos.
 
     Attributes:
-        first: the name of the one.
-        other: of the other.
-        agreement: the share of photos that both answer alike.
-        gain: the balanced accuracy of the other less that of the first, on the same resamples.
-        test: McNemar's.
+        first: name of the first model.
+        other: name of the second model.
+        agreement: share of photos that both answer alike.
+        gain: balanced accuracy of the second model minus that of the first, on the same resamples.
+        test: McNemar's test of the answers.
         flips: label -> (photos of it, answered otherwise, lost: right before, won: right now).
     """
 

@@ -87,8 +87,8 @@ def motion_matrix(
     """float64 [2, 3]: the affine map of pixel coordinates (x, y) that `move` applies.
 
     Args:
-        side: of the image in pixels.
-        angle_degrees: of the rotation about the centre, anticlockwise as the image is seen.
+        side: side of the image in pixels.
+        angle_degrees: angle of the rotation about the centre, anticlockwise as the image is seen.
         zoom: factor of the size.
         shift: float [2], along x and y in pixels.
         mirrored: whether left and right change places in the end.

@@ -31,7 +31,7 @@ class TrainingBatches:
         classes: in the order of the network's outputs.
         batch_size: photos a batch.
         photos_per_epoch: how many photos are sampled.
-        seed: of the run.
+        seed: seed of the run.
         epoch: counted from 0.
         teacher: gives part of the targets.
         recipe: the default one if not given.

@@ -33,7 +33,7 @@ class _Stage:
     Attributes:
         blocks: number of blocks.
         kernel: side of the depthwise kernel.
-        stride: of the first block; that of the others is 1.
+        stride: stride of the first block; the other blocks have stride 1.
         widening: factor of the filters within a block.
         filters: number of filters that a block ends with.
     """
@@ -138,7 +138,7 @@ def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.fl
     """Sets a network's weights from those of the package ``efficientnet-lite-pytorch``, in place.
 
     Args:
-        network: of `efficientnet_lite`, of the same width and depth.
+        network: a network of `efficientnet_lite` of the same width and depth.
         state: parameter name -> float32 array, kernels as [out, in, h, w].
 
     Raises:

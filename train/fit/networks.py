@@ -129,7 +129,7 @@ def add_to_logits(network: keras.Model, amounts: NDArray[np.float32]) -> None:
     """Adds constants to the logits of a network, in place, by the biases of its last trainable layer.
 
     Args:
-        network: of `build_network`, or its quantization-aware twin.
+        network: a network of `build_network`, or its quantization-aware twin.
         amounts: float32 [K].
     """
     biases = [one for one in network.weights if "bias" in one.name and one.shape == amounts.shape]

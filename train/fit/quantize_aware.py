@@ -42,7 +42,7 @@ def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.f
     """A copy of a float network that computes with the rounding of int8, its ranges calibrated.
 
     Args:
-        network: of `dermedge.train.fit.networks`; its depthwise channels are equalized in place.
+        network: a network of `dermedge.train.fit.networks`; its depthwise channels are equalized in place.
         batches: float32 [n, s, s, 3] normalized training images for the calibration.
     """
     equalize_depthwise_channels(network)

@@ -48,22 +48,22 @@ class Augmentation:
         rotation_degrees: range of the rotation.
         zoom: range of the enlargement.
         shift: largest shift along each axis, as a part of the side.
-        mirror_share: of mirroring left to right.
+        mirror_share: share of images that are mirrored left to right.
         exposure: range of the factor of all channels.
         gain: largest deviation of a colour channel's own factor from 1.
         contrast: range of the factor of the distance from mid-gray.
         saturation: range of the factor of the saturation.
         hue_degrees: largest turn of the hue.
-        white_balance_share: of making the light of the photo neutral.
-        shrink_share: of reducing the resolution: the image is shrunk and enlarged again.
+        white_balance_share: share of images whose white balance is made neutral.
+        shrink_share: share of images whose resolution is reduced: they are shrunk and enlarged again.
         shrink_pixels: smallest side, in pixels, that an image is shrunk to.
-        blur_share: of Gaussian blur.
+        blur_share: share of images that are blurred by a Gaussian.
         blur_sigma: range of its standard deviation in pixels.
-        hair_share: of drawing hairs.
+        hair_share: share of images that hairs are drawn on.
         max_hairs: largest number of hairs in an image.
-        patch_share: of covering a square with one colour.
+        patch_share: share of images in which a square is covered with one colour.
         patch: range of the square's side, as a part of the image's.
-        jpeg_share: of JPEG compression.
+        jpeg_share: share of images that are compressed as JPEG.
         jpeg_quality: range of its quality, the upper end excluded.
 
     Raises:

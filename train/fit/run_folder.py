@@ -42,15 +42,15 @@ class Config:
         size: side of the input in pixels.
         weights: what the network starts from: imagenet, none, a weights file of the backbone, or the folder of
             a finished run.
-        epochs: of the float stage.
-        qat_epochs: of the quantization-aware stage; 0 for none.
+        epochs: number of epochs of the float stage.
+        qat_epochs: number of epochs of the quantization-aware stage; 0 for none.
         photos_per_epoch: number of photos that an epoch samples.
         batch_size: photos a step.
         learning_rate: the peak of the float stage.
         qat_learning_rate: the peak of the quantization-aware stage.
-        seed: of the split, the initial weights, the sampling and the augmentation.
+        seed: seed of the split, the initial weights, the sampling and the augmentation.
         data: the paths that were given.
-        data_digest: of the catalogue.
+        data_digest: digest of the catalogue.
         command: the command line.
         teachers: run folders whose probabilities are part of the targets.
         validated: the run whose validation photos this one learns too, by the same recipe; empty for none.

@@ -30,8 +30,8 @@ def sample_epoch(
     most one.
 
     Args:
-        photos: of the training split.
-        count: of indices; some fewer may come, because every stratum is rounded.
+        photos: photos of the training split.
+        count: number of indices; a few less may come, because the number of each stratum is rounded.
         rng: the source of all that is random.
         recipe: the default one if not given.
 

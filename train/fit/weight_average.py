@@ -19,7 +19,7 @@ class WeightAverage(tf.Module):
 
     Args:
         model: float weights are averaged, moving statistics of batch norms included.
-        decay: of the average, 0 to 1.
+        decay: decay of the average, 0 to 1.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:

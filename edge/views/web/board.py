@@ -51,10 +51,10 @@ class _Encoder:
 
 
 class Board:
-    """Takes results from the loop, in no time, and gives them to as many threads as ask.
+    """Takes results from the loop without waiting, and gives them to any number of threads.
 
     Args:
-        facts: of the run, for the metrics: the model's name and digest, the source...
+        facts: labels of the metrics, such as the model's name and digest, and the source.
         folder: where images are saved.
         has_heat_map: whether the model tells where its evidence lies.
 

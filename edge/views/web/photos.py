@@ -81,7 +81,7 @@ class PhotoClassifier:
         """The answer for one photo.
 
         Args:
-            content: of the photo's file.
+            content: content of the photo's file.
             name: becomes ``path`` in the answer.
 
         Returns:

@@ -108,7 +108,7 @@ class WebView:
 
     Args:
         address: as that of `WebServer`.
-        facts: of the run, as `Board` takes them.
+        facts: facts of the run, as `Board` takes them.
         has_heat_map: as `Board` takes it.
         photos: classifies the photos of `POST /predict`; closed at the exit. None uses the default model.
 

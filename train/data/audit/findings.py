@@ -90,7 +90,7 @@ def finding_of(
 
     Args:
         kind: a short name.
-        severity: of `SEVERITIES`.
+        severity: one of `SEVERITIES`.
         title: how the sentence goes on after "12 photos".
         cases: in the order of their files.
         advice: what to do.

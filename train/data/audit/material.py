@@ -28,7 +28,7 @@ class AuditedPhoto:
     """One photo file.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         name: where it lies below the folder that was given.
         image_id: the publisher's id, else its place.
         lesion_id: the publisher's, or empty.
@@ -79,7 +79,7 @@ class AuditMaterial:
 
     Attributes:
         photos: all of them.
-        prints: of the files, in the same order.
+        prints: prints of the files, in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
         same_photo: the files of each picture that has several: equal bytes, one id, or near-duplicates.
         first_of: file -> the lowest index among the files of its photo.
