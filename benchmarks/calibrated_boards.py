@@ -60,7 +60,7 @@ class Anchor:
         form: ``int8`` or ``float32``.
         ms: the latency.
         cost: cost of the same network, counted on this machine.
-        runtime: that was measured.
+        runtime: the runtime that was measured.
         published: when, as the source says.
         source: address of the page.
     """
@@ -92,7 +92,7 @@ class CalibratedBoard:
 
     Attributes:
         key: what ``--estimate`` calls it.
-        name: for people.
+        name: name for people.
         cpu: processor as QEMU names it.
         threads: number of threads of all anchors, and so of the estimates.
         anchors: published latencies.
@@ -168,7 +168,7 @@ def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None
 
     Args:
         digest: SHA-256 of the file in hexadecimal.
-        cpu: as QEMU names it.
+        cpu: name of the processor, as QEMU names it.
         content: as in `read_boards`.
     """
     counts = (content or _content())["shipped"]

@@ -26,7 +26,7 @@ class ModelChange:
 
     Attributes:
         model: its name in both.
-        num_threads: in both.
+        num_threads: number of threads in both.
         is_same_file: whether both files are bit-identical.
         before_ms: median end-to-end latency in the first.
         after_ms: the same in the second.

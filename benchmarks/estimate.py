@@ -41,8 +41,8 @@ class Estimate:
 
     Attributes:
         model: name of a shipped model, or path.
-        board: for people.
-        threads: that the estimate is for.
+        board: name of the board, for people.
+        threads: number of threads that the estimate is for.
         ms: milliseconds of the network alone, from its input to its outputs; None if it is `refused`.
         median_error: median error of the board by leave-one-out, as a part of the latency.
         largest_error: largest error of the board by leave-one-out, in absolute value.

@@ -41,7 +41,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
     A folder gives photos spread evenly over it; any other source gives its first frames.
 
     Args:
-        spec: as `open_source` takes it. None is an error: no photo ships, and generated frames are used only
+        spec: a source for `open_source`. None is an error: no photo ships, and generated frames are used only
             where they are asked for by name.
 
     Raises:

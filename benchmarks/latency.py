@@ -142,7 +142,7 @@ class Measurement:
         latencies: one per model.
         warmup_runs: rounds before the measured ones.
         is_steady: whether the models had become steady when the warm-up ended.
-        secs: from the first measured round to the last.
+        secs: seconds from the first measured round to the last.
         harness: time that measuring took between the predictions, as a part of theirs; median over the
             rounds. None of the latencies includes it.
         others_cores: mean number of cores that other processes kept busy; None if not reported.
@@ -163,9 +163,9 @@ class MeasuredRounds:
     """The readings of the measured rounds.
 
     Attributes:
-        timings: for each round, one per model.
+        timings: timings of each round, one per model.
         cpu_ms: mean processor time of a frame, one per model.
-        secs: from the first round to the last.
+        secs: seconds from the first round to the last.
         harness: as in `Measurement`.
         others_cores: as in `Measurement`.
         conditions: conditions of the machine during the rounds.
@@ -198,7 +198,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
     `python -m dermedge.benchmarks.lab repeat` measures those.
 
     Args:
-        times_ms: in the order in which they were measured.
+        times_ms: milliseconds, in the order in which they were measured.
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)
@@ -234,7 +234,7 @@ def measure(
     """Times the predictors in turn (A B A B …) on all frames.
 
     Args:
-        predictors: all loaded.
+        predictors: predictors, all of them loaded.
         frames: uint8 BGR, shown in turn. In each round every predictor gets another one, so that none finds its
             frame in a cache because another has just read it.
         run_length: how long to measure.

@@ -43,7 +43,7 @@ class Machine:
     Attributes:
         model: model of the board or computer, as its firmware names it.
         cpu: the processor's name.
-        cores: that this process may use.
+        cores: number of cores that this process may use.
         features: those of FEATURES that the processor has.
         memory_mb: RAM in 10^6 bytes.
         governor: governor of the first core's frequency.
@@ -51,7 +51,7 @@ class Machine:
         temperature_c: temperature of the first thermal zone, when it was read.
         load: load average over one minute, when it was read.
         system: the operating system and its kernel.
-        architecture: as the kernel names it.
+        architecture: name of the architecture, as the kernel names it.
         python: version.
         runtime: package and version of the TFLite interpreter.
         numpy: version.

@@ -56,7 +56,7 @@ class Profile:
     """All ops of one model at one number of threads.
 
     Attributes:
-        ops: in the order of execution, without those that only unpack weights.
+        ops: operators in the order of execution, without those that only unpack weights.
         whole_ms: median time of the whole model, measured in turn with them.
         rounds: number of runs of each.
     """

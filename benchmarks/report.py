@@ -60,7 +60,7 @@ class ModelResult:
         path: path of the file, or the name of a shipped model.
         sha256: SHA-256 digest of the file.
         size_bytes: size of the file.
-        quantization: as stated in its manifest, or None.
+        quantization: the quantization, as stated in its manifest, or None.
         input_size: side of the input in pixels.
         num_threads: number of threads of the interpreter.
         start: the cold start.
@@ -93,7 +93,7 @@ class BenchmarkReport:
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: that it ran on.
+        machine: the machine that it ran on.
         frames: description of the frames on which latency was measured.
         source: description of the source of the whole loop.
         data: the photos that were scored, in words; None without accuracy.

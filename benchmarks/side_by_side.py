@@ -77,8 +77,8 @@ class _Input:
     """What the models are shown.
 
     Attributes:
-        frames: to be timed on.
-        frames_origin: in words.
+        frames: frames to measure the latency on.
+        frames_origin: where the frames come from, in words.
         open_again: opens the source of the whole loop.
         scores: scores of the classifiers that were scored; None without labelled photos.
         data: the labelled photos in words; None without them.

@@ -73,7 +73,7 @@ class SoakWindow:
         temperature_c: at its end.
         clock_mhz: at its end.
         others_cores: the mean number of cores that other processes kept busy.
-        frames: in it.
+        frames: number of frames in the window.
         rejected: number of these that the quality gate rejected.
     """
 
@@ -99,11 +99,11 @@ class SoakRun:
         machine: on which.
         model: its name.
         num_threads: number of threads of the interpreter.
-        source: in words.
+        source: source of the frames, in words.
         minutes: requested duration.
         window_s: seconds per window.
         stopped: whether it was ended by Ctrl-C.
-        windows: in order, without the warm-up.
+        windows: windows in their order, without the warm-up.
     """
 
     created: str
@@ -141,8 +141,8 @@ def soak(
         classifier: loaded.
         open_again: opens the source; one that ends is opened again.
         minutes: above 0.
-        source: in words.
-        command: to be written into the result.
+        source: source of the frames, in words.
+        command: command line, to be written into the result.
         keep: called with the run so far after each window.
         progress: shows the status.
 

@@ -56,7 +56,7 @@ def convert_model(
 
     Args:
         request: what to convert, and to what.
-        show_progress: for a task's name, a callback (done, total).
+        show_progress: task's name -> callback (done, total).
         log: called with one line per output that gets its label from a folder, and per form if several are tried.
 
     Raises:

@@ -108,7 +108,7 @@ def try_forms(
         source: the classifier and its photos.
         forms: the forms.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: for a task's name, a callback (done, total).
+        show_progress: task's name -> callback (done, total).
         log: called with one line per form, if there are several.
 
     Raises:
@@ -139,7 +139,7 @@ def search_forms(
         source: the classifier and its photos.
         io: dtype of the input, as in `Form`.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: for a task's name, a callback (done, total).
+        show_progress: task's name -> callback (done, total).
         log: called with one line per form.
 
     Raises:

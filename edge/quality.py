@@ -113,7 +113,7 @@ class Measures:
         glare: the share of pixels of the grey level `_WHITE` or more.
         contrast: mean grey level of the lighter side of Otsu's threshold less that of the darker one.
         area: the share of the reticle that the lesion takes.
-        offset: from the middle of the reticle to that of the lesion, in radii.
+        offset: distance from the middle of the reticle to that of the lesion, in radii.
         cut: the share of the rim that the lesion takes.
         sharpness: the root mean square of the Laplacian, in grey levels.
         texture: its mean absolute value.

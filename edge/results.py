@@ -33,7 +33,7 @@ class Classification:
         crop: the region of the frame that the network sees.
         dropped: how many frames of a live source nobody saw so far.
         capture_ms: how long the source took for the frame: waiting, transfer, decoding.
-        frame_age_ms: from the frame's arrival to the decision, including the wait for the classifier.
+        frame_age_ms: milliseconds from the frame's arrival to the decision, including the wait for the classifier.
         fps: frames a second over the last frames, or None at the first.
     """
 

@@ -57,7 +57,7 @@ class PublishedLatency:
         network: key of `dermedge.benchmarks.lab.published_networks.PUBLISHED`.
         form: ``int8`` or ``float32``.
         ms: the latency.
-        runtime: that was measured.
+        runtime: the runtime that was measured.
         published: when.
         source: address of the page.
     """

@@ -35,7 +35,7 @@ class ConversionCost:
     """What one conversion took.
 
     Attributes:
-        seconds: from a Keras model to the bytes of a .tflite file.
+        seconds: time from a Keras model to the bytes of a .tflite file.
         peak_mb: the most memory of the process, in 10^6 bytes, or None where the system does not tell.
         bytes: size of the file.
     """

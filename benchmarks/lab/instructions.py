@@ -80,7 +80,7 @@ class InstructionCount:
         cpu: name in QEMU.
         preprocess: instructions of preprocessing a 640x480 frame, including Python's own.
         invoke: instructions of the interpreter.
-        predict: from frame to decision.
+        predict: instructions from frame to decision.
         spread: range of the invokes divided by their median.
         runs: number of runs.
     """

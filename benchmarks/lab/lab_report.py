@@ -34,7 +34,7 @@ class Circumstances:
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: that it ran on.
+        machine: the machine that it ran on.
         model: name of the file.
         sha256: SHA-256 digest of the file.
         num_threads: number of threads of the interpreter.

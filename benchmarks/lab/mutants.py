@@ -229,7 +229,7 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
 
     Args:
         tree: a copy, which nobody else uses.
-        mutants: with the paths of their files below the tree.
+        mutants: the mutants, with the paths of their files below the tree.
         limits: how long tests may take.
 
     Raises:

@@ -34,7 +34,7 @@ class PublishedNetwork:
     """A network for ImageNet.
 
     Attributes:
-        build: from float32 [n, s, s, 3] to the last feature map.
+        build: a function from float32 [n, s, s, 3] to the last feature map.
         size: side of the input in pixels.
     """
 

@@ -66,7 +66,7 @@ def useful_thresholds(
         truth: int [n].
         labels: the K classes.
         none_label: the class that stands for "none of these", or None.
-        thresholds: as `fit_thresholds` returns them.
+        thresholds: thresholds, as `fit_thresholds` returns them.
     """
     photos = (probabilities, truth, labels, none_label)
     notes = []
@@ -138,7 +138,7 @@ def threshold_warnings(
     Args:
         probabilities: float [n, K], of the validation photos.
         labels: the K classes.
-        thresholds: those that are kept.
+        thresholds: the thresholds that are kept.
     """
     lines = []
     if "alert" in thresholds:

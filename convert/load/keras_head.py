@@ -37,7 +37,7 @@ class KerasHead:
     Attributes:
         outputs: their number.
         classes: number of the classes: one output stands for two.
-        compute: from images to probabilities [n, K] and, where there are logits, evidence [n, 1, 1, K].
+        compute: a function from images to probabilities [n, K] and, where there are logits, evidence [n, 1, 1, K].
         note: what its user should know, in one line, or empty.
     """
 
@@ -54,7 +54,7 @@ def find_head(
 
     Args:
         path: names the file in errors.
-        answer: from float32 [n, h, w, C] images to the network's output.
+        answer: a function from float32 [n, h, w, C] images to the network's output.
         layout: the shape of the images.
         last_layer: its last layer, whose softmax or sigmoid is removed; None if it cannot be seen.
 

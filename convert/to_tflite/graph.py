@@ -27,7 +27,7 @@ class Op:
     """One operator of a graph.
 
     Attributes:
-        kind: as the schema names it, ``CONV_2D``.
+        kind: name of the kind, as the schema names it, ``CONV_2D``.
         inputs: indices of the activations that it reads; constants and absent inputs are left out.
         outputs: indices of the tensors that it writes.
     """

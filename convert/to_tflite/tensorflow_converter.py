@@ -27,7 +27,7 @@ class PixelGraph:
     """A TensorFlow graph, and the normalization that it expects.
 
     Attributes:
-        compute: from float32 [n, h, w, C] normalized images to the outputs.
+        compute: a function from float32 [n, h, w, C] normalized images to the outputs.
         layout: the shape of its input.
         normalization: the normalization that its input expects.
     """

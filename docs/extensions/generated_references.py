@@ -36,7 +36,7 @@ class Message:
     Attributes:
         folder: folder of the code that raises it.
         kind: the name of the error's class.
-        text: with an ellipsis in place of what the message names.
+        text: the message with an ellipsis in place of what the message names.
     """
 
     folder: str

@@ -135,7 +135,7 @@ def headline(
     """The text of a decision.
 
     Args:
-        probabilities: those that were decided on.
+        probabilities: probabilities that the decision is based on.
         decision: the result of `decide`.
         labels: labels of the classes.
         has_none: whether one of the classes stands for "none of these".

@@ -50,10 +50,10 @@ class TensorInfo:
 
     Attributes:
         name: given by the converter.
-        shape: with 1 where a dimension is open.
-        dtype: as NumPy calls it.
+        shape: shape, with 1 where a dimension is open.
+        dtype: type of the values, as NumPy calls it.
         scales: scales of the quantization: none, one, or one a channel.
-        zero_points: as many.
+        zero_points: zero points, one for each scale.
         is_constant: whether its values are in the file.
     """
 
@@ -70,7 +70,7 @@ class Operator:
     """One step of the computation.
 
     Attributes:
-        name: in the schema, or that of a custom operator.
+        name: name in the schema, or that of a custom operator.
         output: the name of its first output tensor.
         precision: precision of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
             range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
@@ -96,7 +96,7 @@ class Graph:
     Attributes:
         inputs: inputs of the model.
         outputs: outputs of the model, in the file's order.
-        operators: in the order in which they run.
+        operators: operators in the order in which they run.
         metadata: the names of the entries that tools have added.
     """
 

@@ -46,7 +46,7 @@ class NetworkFacts:
         custom_operators: the names of operators that are not TFLite's own, each once.
         mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as TFLite
             Metadata states it; empty where it does not.
-        std: as many numbers.
+        std: standard deviation, as many numbers as ``mean``.
     """
 
     heads: tuple[Head, ...]

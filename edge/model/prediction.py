@@ -19,9 +19,9 @@ class Timing:
     """How long the steps of one prediction took, in milliseconds.
 
     Attributes:
-        preprocess_ms: from the frame to the input tensor.
+        preprocess_ms: milliseconds from the frame to the input tensor.
         invoke_ms: the network; with test-time augmentation, the sum of its four inferences.
-        postprocess_ms: from the output tensors to the decision.
+        postprocess_ms: milliseconds from the output tensors to the decision.
     """
 
     preprocess_ms: float
@@ -88,7 +88,7 @@ class Outputs:
             manifest as it computes them. Their sum is 1, or any number for independent labels.
         logits: one for each class, before the temperature.
         evidence_levels: the evidence as the network left it, or None if the model has none.
-        timing: from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
+        timing: times from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
         close_up: the probability, 0 to 1, that the photo is a close-up; None where the file does not tell.
         view: the view whose temperature the probabilities are calibrated with, as `Prediction.view`.
     """

@@ -38,8 +38,8 @@ class Authority:
     """A certificate authority that can vouch for one host, for a year, and not through another authority.
 
     Attributes:
-        certificate: in PEM.
-        key: in PEM; whoever has it can pose as this host to a phone that trusts the certificate.
+        certificate: certificate in PEM.
+        key: private key in PEM; whoever has it can pose as this host to a phone that trusts the certificate.
     """
 
     certificate: bytes

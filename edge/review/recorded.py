@@ -57,7 +57,7 @@ class Recording:
     """All sessions of a folder.
 
     Attributes:
-        photos: in the order of their sessions, and in each session of time.
+        photos: photos in the order of their sessions, and in each session of time.
         labels: the classes of the models, those of the first session first.
         notes: one sentence for each thing that could not be read.
     """

@@ -39,7 +39,7 @@ class ReviewRow:
         decision: confirmed, corrected or discarded.
         lesion_told: what the reviewer calls the lesion, if that was told with this photo; it holds for its visit.
         session: session of the recording.
-        visit: as that of `RecordedPhoto`.
+        visit: visit, as in `RecordedPhoto`.
         model_label: the class that the model answered.
         model_probability: its probability, 0 to 1.
         model_sha256: the digest of the model file.

@@ -49,8 +49,8 @@ class CameraMode:
     """The settings a camera is asked for; None and False leave the choice to the camera.
 
     Attributes:
-        width: in pixels; the camera may deliver the nearest size it has.
-        height: in pixels.
+        width: width in pixels; the camera may deliver the nearest size it has.
+        height: height in pixels.
         fps: frames a second.
         focus: ``auto``, or a fixed lens position: dioptres for picamera2 (0 is infinity, 10 is 10 cm), the
             driver's steps for V4L2.

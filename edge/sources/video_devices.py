@@ -27,7 +27,7 @@ class CameraIdentity:
         bus: where it is plugged in: the path of its device in sysfs.
         model: vendor and product of a USB camera, or the name that its driver gives it.
         serial: the serial number of a USB camera; empty if it has none.
-        index: which node of the device it is; webcams have a second one for metadata.
+        index: number of the node of the device it is; webcams have a second one for metadata.
     """
 
     bus: str

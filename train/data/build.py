@@ -84,7 +84,7 @@ def build_catalogue(
     Args:
         paths: folders of photos, files of tables, and earlier catalogues, whose photos and lesions keep their
             splits; earlier catalogues alone are taken as they are.
-        classes: as `choose_classes` takes them.
+        classes: classes, as `choose_classes` takes them.
         seed: seed of the split.
         progress: called with (steps done, steps in all).
         cache: a folder where the duplicates among the photos are kept, not to be searched again.

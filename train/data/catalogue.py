@@ -93,8 +93,8 @@ class Catalogue:
     """Photos and the classes they are trained as.
 
     Attributes:
-        photos: in the order of their paths.
-        classes: in the order of the network's outputs.
+        photos: photos in the order of their paths.
+        classes: classes in the order of the network's outputs.
         left_out: reason -> number of files that were found and are not among the photos.
         seed: seed of the split.
         account: lines that say how folders and tables were understood.

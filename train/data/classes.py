@@ -23,7 +23,7 @@ class ClassesChosen:
     """The photos with their classes.
 
     Attributes:
-        labels: for each photo its class; None where its label leaves open which class it belongs to.
+        labels: class of each photo; None where its label leaves open which class it belongs to.
         names: names of the classes, in the order of the network's outputs.
     """
 
@@ -35,7 +35,7 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
     """The classes to learn, and each photo's.
 
     Args:
-        photos: with their diagnoses and original labels.
+        photos: photos with their diagnoses and original labels.
         requested: names of classes; each may be a diagnosis, or what a table or folder calls it. All other photos
             become "none of these". With ["all"], every label is a class. Without it, the four lesions of dermedge
             where all four are there, else every diagnosis.

@@ -29,7 +29,7 @@ class Duplicates:
 
     Attributes:
         equal: the files of equal bytes, each set of two or more.
-        near: all pairs that show one photo.
+        near: pairs that show one photo.
         unreadable: file -> why it cannot be read or decoded.
         digests: SHA-256 of each file's bytes, in hexadecimal; empty where it cannot be read.
     """

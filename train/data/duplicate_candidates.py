@@ -108,7 +108,7 @@ class Index:
     """The features of all photos by their codes; a feature is its photo's number times 96, and its own.
 
     Attributes:
-        projections: that made the codes.
+        projections: the projections that made the codes.
         keys: for each table uint64, ascending: a code, and in the lower 32 bits the feature that has it.
         signatures: uint64 [photos, 96].
         keypoints: float32 [photos, 96, 4]: x, y, diameter, angle.

@@ -51,7 +51,7 @@ class FilesFound:
     """What lies below the folders that were given.
 
     Attributes:
-        photos: each once, in the order of the folders given and then of their paths.
+        photos: photos, each once, in the order of the folders given and then of their paths.
         tables: files that may be tables, absolute paths.
         skipped: reason -> number of files that are not read.
     """

@@ -61,7 +61,7 @@ def read_layout(
     """Reads the folders of photos by the law above.
 
     Args:
-        photos: as `find_files` finds them.
+        photos: photos, as `find_files` finds them.
         in_table: for each photo, whether a table states its label.
         labels_from: auto; table; folder: the class is the first folder; parent: it is the one that holds the photo.
 

@@ -36,15 +36,15 @@ class LabelledPhoto:
 
 
 def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
-    """Makes sure that no model has been refitted on the validation photos that it is to be scored on.
+    """Makes sure that no model was trained on the validation photos that it is scored on, as `train --refit` does.
 
     Args:
-        data: as `labelled_photos` takes it.
-        split: likewise.
-        classifiers: with the digest of what they were trained on in their manifests, where they have one.
+        data: as in `labelled_photos`.
+        split: as in `labelled_photos`.
+        classifiers: the models; one whose manifest holds no digest of its training photos passes.
 
     Raises:
-        DataError: one was: its figures would be those of learned photos.
+        DataError: a model was trained on them.
     """
     if split != "val" or not data.is_file():
         return

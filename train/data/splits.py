@@ -36,7 +36,7 @@ def split_by_group(
     split that then lacks most of its share, so that the same photos always give the same split.
 
     Args:
-        photos: with their groups.
+        photos: photos with their groups.
         seed: seed of the random order.
         earlier: photos that have splits.
         names: path of a photo -> further names of its lesion or person, under which ``earlier`` may know it.
@@ -165,7 +165,7 @@ def with_parts_kept(
     does not exist is cut from train, by group and class.
 
     Args:
-        photos: with their groups.
+        photos: photos with their groups.
         parts: train, val or test for each photo.
         seed: seed of the random cut.
 

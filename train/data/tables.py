@@ -122,8 +122,8 @@ def read_tables(
 
     Args:
         paths: files that may be tables.
-        photos: as `find_files` finds them.
-        named: those of the files that a person named, which must be understood.
+        photos: photos, as `find_files` finds them.
+        named: files that the user named, which must be understood.
         unread_allowed: whether a table that is not understood may name photos that no other table labels.
 
     Raises:

@@ -29,7 +29,7 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
     The other thresholds were fitted for all classes and are left out, so that the answer is the most probable class.
 
     Args:
-        model: to be scored.
+        model: the model to score.
         classes: names of classes of the model, at least two; "none of these" may be left out.
 
     Raises:

@@ -154,7 +154,7 @@ class _Strain:
     Attributes:
         model: its name.
         perturbation: one of `dermedge.train.evaluation.stress`.
-        severity: for people.
+        severity: name of the severity, for people.
         gain: balanced accuracy less that of the untouched photos.
         flips: the share of photos that are answered otherwise than untouched.
     """
@@ -172,10 +172,10 @@ class Evaluation:
 
     Attributes:
         data: the set, and the split of it.
-        photos: in the order of the answers.
+        photos: photos in the order of the answers.
         unreadable: why photos could not be decoded, which are not scored.
         truth: what they show.
-        models: in the order they were given.
+        models: models in the order they were given.
         comparisons: comparisons of the first model with each other.
         strains: empty without stress.
         strained_photos: on how many photos the stress was measured.

@@ -18,8 +18,8 @@ class Figure:
 
     Attributes:
         name: its key in JSON.
-        title: for people; ``{critical}`` stands for the critical class.
-        definition: in one or two sentences.
+        title: title for people; ``{critical}`` stands for the critical class.
+        definition: definition in one or two sentences.
         needs: what the data or the model must have, or None.
     """
 

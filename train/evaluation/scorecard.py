@@ -80,7 +80,7 @@ class Truth:
         index: int, the true class.
         groups: the lesion of each photo.
         slices: what is sliced by, as in `dermedge.train.evaluation.slices` -> the value of each photo.
-        kinds: as `kind_of` tells.
+        kinds: kinds, as `kind_of` tells them.
     """
 
     labels: tuple[str, ...]

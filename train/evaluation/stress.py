@@ -111,8 +111,8 @@ class Perturbation:
     """One kind of disturbance.
 
     Attributes:
-        apply: to a frame.
-        severities: from mild to strong.
+        apply: a function that changes a frame.
+        severities: severities from mild to strong.
         unit: a format of one of them for people.
     """
 

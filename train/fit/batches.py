@@ -28,7 +28,7 @@ class TrainingBatches:
     Args:
         pixels: uint8 [n, s, s, 3] RGB.
         photos: what each of ``pixels`` shows.
-        classes: in the order of the network's outputs.
+        classes: classes in the order of the network's outputs.
         batch_size: photos a batch.
         photos_per_epoch: how many photos are sampled.
         seed: seed of the run.

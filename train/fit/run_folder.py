@@ -38,7 +38,7 @@ class Config:
 
     Attributes:
         architecture: a name of `dermedge.train.fit.networks.NETWORKS`.
-        classes: in the order of the outputs.
+        classes: classes in the order of the outputs.
         size: side of the input in pixels.
         weights: what the network starts from: imagenet, none, a weights file of the backbone, or the folder of
             a finished run.

@@ -27,7 +27,7 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
     """The mean probabilities of networks.
 
     Args:
-        networks: each from [n, s, s, 3] normalized RGB to [n, K] logits.
+        networks: functions from [n, s, s, 3] normalized RGB to [n, K] logits.
         sizes: the side of each one's input in pixels.
         size: the side of the images that the teacher is asked about; they are resized bilinearly to those sides.
     """

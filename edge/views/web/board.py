@@ -128,7 +128,7 @@ class Board:
         """Writes the newest result as an image on this device; its file name, or None before the first frame.
 
         Args:
-            heat: as that of `picture`.
+            heat: as in `picture`.
 
         Raises:
             StorageError: as `Saves.add`.

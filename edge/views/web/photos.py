@@ -64,8 +64,8 @@ class PhotoClassifier:
 
     Args:
         open_classifier: opens it; called with the first photo.
-        confidence: as that of `Pipeline`.
-        sets: as that of `Pipeline`.
+        confidence: as in `Pipeline`.
+        sets: as in `Pipeline`.
     """
 
     def __init__(

@@ -102,12 +102,12 @@ class WebView:
     """Serves the results that it is shown, and classifies the photos that are sent to it, from entry to exit.
 
     Attributes:
-        port: as that of `WebServer`.
-        token: as that of `WebServer`.
-        url: as that of `WebServer`.
+        port: as in `WebServer`.
+        token: as in `WebServer`.
+        url: as in `WebServer`.
 
     Args:
-        address: as that of `WebServer`.
+        address: as in `WebServer`.
         facts: facts of the run, as `Board` takes them.
         has_heat_map: as `Board` takes it.
         photos: classifies the photos of `POST /predict`; closed at the exit. None uses the default model.

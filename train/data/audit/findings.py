@@ -66,7 +66,7 @@ class DefectCase:
 
     Attributes:
         where: the group of the breakdown that it belongs to.
-        files: that show it; none where a whole class is meant.
+        files: files that show it; none where a whole class is meant.
         detail: what is to be seen.
         subject: the photo, lesion or id that is counted once, however many cases it has.
     """
@@ -92,9 +92,9 @@ def finding_of(
         kind: a short name.
         severity: one of `SEVERITIES`.
         title: how the sentence goes on after "12 photos".
-        cases: in the order of their files.
+        cases: cases in the order of their files.
         advice: what to do.
-        noun: for a subject, such as "photo".
+        noun: noun for a subject, such as "photo".
         line: writes the line of the breakdown for a ``where``.
     """
     cases = list(cases)

@@ -36,8 +36,8 @@ class AuditedPhoto:
         part: train, val or test, or empty.
         folder: the class that its folder states, or empty.
         reference: the diagnosis that a publisher's table states, or empty.
-        width: in pixels, 0 if it cannot be decoded.
-        height: in pixels, 0 if it cannot be decoded.
+        width: width in pixels, 0 if it cannot be decoded.
+        height: height in pixels, 0 if it cannot be decoded.
         problem: why it cannot be decoded, or empty.
     """
 
@@ -78,7 +78,7 @@ class AuditMaterial:
     """What the checks look at.
 
     Attributes:
-        photos: all of them.
+        photos: all photos.
         prints: prints of the files, in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
         same_photo: the files of each picture that has several: equal bytes, one id, or near-duplicates.

@@ -23,7 +23,7 @@ class Audit:
     """What was looked at and what was found.
 
     Attributes:
-        photos: in the order of their paths.
+        photos: photos in the order of their paths.
         tables: the tables that were understood.
         findings: the gravest first.
         account: lines that say how folders and tables were understood.
