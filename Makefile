@@ -110,10 +110,12 @@ lock: .venv-lock/installed  ## resolve pyproject.toml into locks/; LOCK_OPTIONS=
 	$(call lock,pyproject.toml --extra test,test,numpy opencv-python-headless ai-edge-litert shtab)
 	$(call lock,pyproject.toml --group docs,docs)
 	$(call lock,--group mediapipe,mediapipe)
+	$(call lock,--group ncnn,ncnn)
 	$(call lock,--group onnxruntime,onnxruntime)
+	$(call lock,--group openvino,openvino)
+	$(call lock,--group pnnx,pnnx,torch)
 	$(call lock,--group tensorflow,tensorflow)
 	$(call lock,--group tf2onnx,tf2onnx)
-	$(call lock,--group ultralytics,ultralytics)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

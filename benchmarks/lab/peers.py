@@ -1,11 +1,14 @@
 """Times the same .tflite on the same frames in other runtimes, each in an environment of its own.
 
-    python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024] [--all]
+    python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024]
 
 Each environment is made from its lock once, in the cache folder. Each peer runs in a process of its own; they take
 turns of FRAMES frames. From frame to decision a peer does what careful examples of it do: centre square, resizing
 with averaging, and the most probable class. `litert-bilinear` resizes without averaging, and `litert-invoke`, the
-limit, is timed without all of this. ONNX Runtime cannot open a .tflite: it runs what tf2onnx converts.
+limit, is timed without all of this. ONNX Runtime and NCNN cannot open a .tflite: ONNX Runtime runs what tf2onnx
+converts, in int8, and NCNN what pnnx makes of it, in float32 with the weights of the .tflite. OpenVINO opens the
+.tflite, and says in which types of numbers its convolutions compute. A peer whose most probable class is not ours on
+at least 80 % of the frames is not timed.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from dermedge.benchmarks.lab.lab_report import (
     report_parser,
 )
 from dermedge.benchmarks.lab.line_process import LineProcess
+from dermedge.benchmarks.lab.peer_conversions import TO_NCNN, TO_ONNX, PeerConversion
 from dermedge.benchmarks.latency import NS_PER_MS, Spread, median_interval, spread
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.status_line import ShowStatus, show_status
@@ -45,6 +49,7 @@ from dermedge.edge.model.tuning import cache_folder
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
 __all__ = [
+    "LEAST_AGREEMENT",
     "LIMIT",
     "OURS",
     "PEERS",
@@ -73,16 +78,18 @@ class PeerSetup:
     Attributes:
         lock: name of the lock of its environment.
         form: the model format that it runs, in words.
-        converter: lock of the environment that converts the .tflite; None if it runs the .tflite itself.
+        conversion: makes the file that it opens from the .tflite; None if it opens the .tflite itself.
         takes_threads: whether the number of threads can be set.
-        is_large: whether its environment takes gigabytes; such a peer runs only with --all.
     """
 
     lock: str
     form: str = _TFLITE
-    converter: str | None = None
+    conversion: PeerConversion | None = None
     takes_threads: bool = True
-    is_large: bool = False
+
+    def locks(self) -> tuple[str, ...]:
+        """The locks of all environments that it needs."""
+        return (self.lock, *(self.conversion.locks if self.conversion else ()))
 
 
 PEERS = {
@@ -93,13 +100,14 @@ PEERS = {
     "litert-compiled-model": PeerSetup("device"),
     "tensorflow": PeerSetup("tensorflow"),
     "tflite-runtime": PeerSetup("device-tflite-runtime"),
-    "onnxruntime": PeerSetup("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", "tf2onnx"),
+    "onnxruntime": PeerSetup("onnxruntime", "ONNX made by tf2onnx: int8 between Q and DQ nodes", TO_ONNX),
+    "openvino": PeerSetup("openvino"),
+    "ncnn": PeerSetup("ncnn", "float32 with the weights of the .tflite, by tf2onnx and pnnx", TO_NCNN),
     "mediapipe": PeerSetup("mediapipe", takes_threads=False),
     "opencv-dnn": PeerSetup("device"),
-    "ultralytics": PeerSetup("ultralytics", takes_threads=False, is_large=True),
 }
-# The newest opset that tf2onnx writes well; it has scales per channel.
-_ONNX_OPSET = "17"
+# A peer that answers as dermedge does on fewer of the frames does not run the same network.
+LEAST_AGREEMENT = 0.8
 _NUM_RUNS = 1024
 WARMUP_TURNS = 4
 # A peer that has not answered after this time hangs.
@@ -125,6 +133,7 @@ class PeerResult:
         cores: mean number of cores that it kept busy.
         peak_mb: highest memory of its process.
         install_mb: size of its environment's packages; several peers may share them.
+        arithmetic: in which types of numbers it computes, as the runtime tells; None where it does not tell.
     """
 
     name: str
@@ -139,6 +148,7 @@ class PeerResult:
     cores: float | None = None
     peak_mb: float | None = None
     install_mb: float | None = None
+    arithmetic: str | None = None
 
 
 @dataclass
@@ -152,6 +162,9 @@ class PeerAnswers:
 class PeerProcess(LineProcess):
     """The process of one peer.
 
+    Attributes:
+        first_turn: its answers to the frames, as `turn` gives them.
+
     Raises:
         ToolError: the peer cannot run the model; the message is its own.
     """
@@ -163,13 +176,13 @@ class PeerProcess(LineProcess):
             {"PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"},
         )
         try:
-            self.turn()
+            self.first_turn = self.turn()
         except ToolError:
             self.close()
             raise
 
     def turn(self) -> dict[str, Any]:
-        """Shows it all frames once: ``ns`` and ``probabilities``, one each, ``cores`` and ``peak_bytes``."""
+        """Shows it all frames once: ``ns`` and ``probabilities`` of each, ``arithmetic``, ``cores``, ``peak_bytes``."""
         self.write_line()
         # libraries write to standard output too
         answer = self.read_line(TURN_TIMEOUT_S, prefix="{")
@@ -187,13 +200,10 @@ def main(argv: Sequence[str]) -> int:
         default=_NUM_RUNS,
         help=f"show at least this many frames, {FRAMES} per turn",
     )
-    parser.add_argument(
-        "--all", action="store_true", help="also measure ultralytics, whose environment takes gigabytes"
-    )
     arguments = parser.parse_args(argv)
     check_options(arguments)
     frames, origin = frames_of_source(arguments.source)
-    pythons, missing = make_environments(arguments.all, show_status)
+    pythons, missing = make_environments(show_status)
     company = OtherProcesses()
     peers = measure_peers(
         arguments.model, frames, arguments.num_threads, arguments.num_runs, pythons, missing, show_status
@@ -206,19 +216,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def make_environments(large: bool, progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
-    """The Pythons of all peers by lock, and why others are missing.
-
-    Args:
-        large: whether to make environments that take gigabytes.
-        progress: shows the status.
-    """
+def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
+    """The Pythons of all peers by lock, and why others are missing."""
     pythons, missing = dict[str, Path](), dict[str, str]()
-    ways = [way for way in PEERS.values() if large or not way.is_large]
-    for way in PEERS.values():
-        if way not in ways:
-            missing[way.lock] = "its environment takes gigabytes; it is measured only with --all"
-    for lock in dict.fromkeys(lock for way in ways for lock in (way.lock, way.converter) if lock):
+    for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):
         progress(f"environment of {lock}")
         try:
             pythons[lock] = make_environment(lock)
@@ -253,13 +254,13 @@ def measure_peers(
         for name, way in PEERS.items():
             progress(f"starting {name}")
             try:
-                for lock in filter(None, (way.lock, way.converter)):
+                for lock in way.locks():
                     if lock in missing:
                         raise ToolError(missing[lock])
-                file = _to_onnx(model, folder, pythons[way.converter]) if way.converter else model
-                workers[name] = stack.enter_context(
-                    PeerProcess(name, pythons[way.lock], file, saved, num_threads)
-                )
+                file = way.conversion.run(model, folder, pythons) if way.conversion else model
+                started = stack.enter_context(PeerProcess(name, pythons[way.lock], file, saved, num_threads))
+                _check_agreement(started, workers.get(OURS))
+                workers[name] = started
             except ToolError as error:
                 found.failures[name] = str(error)
         with suppress(KeyboardInterrupt):
@@ -273,16 +274,18 @@ def measure_peers(
     ]
 
 
-def _to_onnx(model: Path, folder: Path, python: Path) -> Path:
-    """Converts the model with tf2onnx, keeping its quantization, to a new file in ``folder``.
+def _check_agreement(started: PeerProcess, ours: PeerProcess | None) -> None:
+    """Checks that a peer answers as dermedge does, so that both run the same network.
 
     Raises:
-        ToolError: it cannot be converted; the message is tf2onnx's own.
+        ToolError: its most probable class is ours on less than LEAST_AGREEMENT of the frames.
     """
-    made = folder / f"{model.stem}.onnx"
-    convert = [str(python), "-m", "tf2onnx.convert", "--opset", _ONNX_OPSET]
-    run_program([*convert, "--tflite", str(model), "--output", str(made)], "tf2onnx")
-    return made
+    agreement = _agreement([started.first_turn], ours and [ours.first_turn])
+    if agreement is not None and agreement < LEAST_AGREEMENT:
+        raise ToolError(
+            f"its most probable class is that of {OURS} on {agreement:.0%} of the frames, and the same network "
+            f"gives {LEAST_AGREEMENT:.0%} or more; it was not timed"
+        )
 
 
 def make_environment(lock: str) -> Path:
@@ -296,7 +299,16 @@ def make_environment(lock: str) -> Path:
     made = folder / "lock.txt"
     if made.is_file() and made.read_bytes() == packages.read_bytes():
         return python
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    # a lock names all packages that are needed, and pnnx's leaves out PyTorch, which its program does not need
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+    ]
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(python), *install, "-r", str(packages)],
@@ -364,6 +376,7 @@ def _peer(
         ratio_high=ratio and ratio[2],
         agreement=_agreement(turns, counted.get(OURS)),
         furthest=None if name == OURS else _furthest(turns, counted.get(_SAME_FILE)),
+        arithmetic=turns[-1]["arithmetic"],
         cores=float(np.mean([turn["cores"] for turn in turns])),
         peak_mb=peak and peak / BYTES_PER_MB,
         install_mb=_size_mb(python.parent.parent) if python else None,
@@ -397,19 +410,20 @@ def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
 
 
 def _remarks(peers: Sequence[PeerResult]) -> list[str]:
-    """Notes on failures, on other files than the .tflite, and on peers with their own number of threads."""
+    """Notes on failures, other files than the .tflite, types of numbers, and peers with threads of their own."""
     failed = [
         f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
         for peer in peers
         if peer.failure
     ]
     forms = [f"{peer.name} ran {peer.form}" for peer in peers if peer.form != _TFLITE and peer.latency]
+    told = [f"{peer.name} computes {peer.arithmetic}" for peer in peers if peer.arithmetic]
     free = [
         f"{peer.name} has no setting for threads; it kept {peer.cores:.1f} cores busy"
         for peer in peers
         if peer.cores is not None and not PEERS[peer.name].takes_threads
     ]
-    return [*failed, *forms, *free]
+    return [*failed, *forms, *told, *free]
 
 
 def _doubts(others_cores: float | None, num_threads: int) -> list[str]:

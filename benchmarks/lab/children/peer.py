@@ -9,8 +9,8 @@ the times and the answers.
 from __future__ import annotations
 
 import json
-import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter_ns, process_time_ns
@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     cv2.setNumThreads(1)
     frames = np.load(saved)
     answer = PEERS[name](model, int(threads))
+    arithmetic = _ARITHMETIC[name](model) if name in _ARITHMETIC else None
     for _ in sys.stdin:
         started_ns, used_ns = perf_counter_ns(), process_time_ns()
         answers = [answer(frame) for frame in frames]
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
         told = {
             "ns": [ns for ns, _ in answers],
             "probabilities": [shares(scores).tolist() for _, scores in answers],
+            "arithmetic": arithmetic,
             "cores": cores,
             "peak_bytes": _peak_bytes(),
         }
@@ -171,8 +173,9 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         # it would squash a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # the head of the classes is the one with the fewest categories; a heat map has more
-        head = min(found.classifications, key=lambda one: len(one.categories))
+        # of the heads, a heat map has more categories than the classes, and the view of the photo has one
+        heads = [one for one in found.classifications if len(one.categories) > 1]
+        head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
 
     answer = _timed(decide)
@@ -182,23 +185,6 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         return ns, [one.score for one in sorted(categories, key=lambda one: one.index)]  # type: ignore
 
     return sorted_answer
-
-
-def _ultralytics(model: str, threads: int) -> _Answer:
-    """The runtime resizes and chooses its threads by itself."""
-    # without these it installs packages and contacts its makers
-    os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
-    from ai_edge_litert.interpreter import Interpreter
-    from ultralytics import YOLO
-
-    _, side, _, _ = _opened(Interpreter(model_path=model))
-    network = YOLO(model, task="classify")
-
-    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
-        [found] = network.predict(frame_bgr, imgsz=side, device="cpu", verbose=False)
-        return int(found.probs.top1), found.probs.data.numpy()
-
-    return _timed(decide)
 
 
 def _opencv_dnn(model: str, threads: int) -> _Answer:
@@ -212,7 +198,7 @@ def _opencv_dnn(model: str, threads: int) -> _Answer:
     def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         picture = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
         network.setInput(picture)
-        return _most_probable(next(one for one in network.forward(names) if one.ndim == 2))
+        return _most_probable(next(one for one in network.forward(names) if _gives_classes(one.shape)))
 
     return _timed(decide)
 
@@ -224,12 +210,65 @@ def _onnxruntime(model: str, threads: int) -> _Answer:
     options.intra_op_num_threads = threads
     session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
     [given] = session.get_inputs()
-    [wanted] = [one.name for one in session.get_outputs() if len(one.shape) == 2]
+    [wanted] = [one.name for one in session.get_outputs() if _gives_classes(one.shape)]
     side = int(given.shape[1])
 
     def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         [scores] = session.run([wanted], {given.name: centre_square(frame_bgr, side)[None]})
         return _most_probable(scores)
+
+    return _timed(decide)
+
+
+def _openvino(model: str, threads: int) -> _Answer:
+    compiled = _compiled_by_openvino(model, {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+    request = compiled.create_infer_request()
+    wanted = next(one for one in compiled.outputs if _gives_classes(one.shape))
+    side = int(compiled.input(0).shape[1])
+
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
+        request.infer({0: centre_square(frame_bgr, side)[None]})
+        return _most_probable(request.get_tensor(wanted).data.copy())
+
+    return _timed(decide)
+
+
+def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
+    from openvino import Core
+
+    return Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **settings})
+
+
+def _openvino_arithmetic(model: str) -> str:
+    """How many convolutions run in which type of numbers, which depends on the processor."""
+    told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
+    kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
+    return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
+
+
+# Tells for a model in which types of numbers a peer computes.
+_ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
+
+
+def _ncnn(model: str, threads: int) -> _Answer:
+    """Opens a ``.param``, beside which lie its ``.bin`` and a ``.json`` with the normalization of its input."""
+    import ncnn
+
+    normalization = json.loads(Path(model.removesuffix(".ncnn.param") + ".json").read_text())
+    means, scales = [[normalization[key]] * 3 for key in ("mean", "scale")]
+    network = ncnn.Net()
+    network.opt.num_threads = threads
+    network.load_param(model)
+    network.load_model(model.removesuffix(".param") + ".bin")
+    [given], [wanted] = network.input_names(), network.output_names()
+    side = normalization["side"]
+
+    def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
+        image = ncnn.Mat.from_pixels(centre_square(frame_bgr, side), ncnn.Mat.PixelType.PIXEL_RGB, side, side)
+        image.substract_mean_normalize(means, scales)
+        extractor = network.create_extractor()
+        extractor.input(given, image)
+        return _most_probable(np.array(extractor.extract(wanted)[1]))
 
     return _timed(decide)
 
@@ -243,9 +282,10 @@ PEERS: dict[str, _Peer] = {
     "tensorflow": _tensorflow,
     "tflite-runtime": _tflite_runtime,
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "ncnn": _ncnn,
     "mediapipe": _mediapipe,
     "opencv-dnn": _opencv_dnn,
-    "ultralytics": _ultralytics,
 }
 
 
@@ -260,11 +300,16 @@ def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _An
     return _timed(decide)
 
 
+def _gives_classes(shape: Sequence[Any]) -> bool:
+    """Whether an output of this shape holds the classes, [1, K]; the view of the photo is [1, 1]."""
+    return len(shape) == 2 and shape[1] > 1
+
+
 def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
     """The interpreter, the side of its input, and the indices of its input and of its class scores."""
     interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]
-    wanted = next(one for one in interpreter.get_output_details() if len(one["shape"]) == 2)
+    wanted = next(one for one in interpreter.get_output_details() if _gives_classes(one["shape"]))
     return interpreter, int(given["shape"][1]), int(given["index"]), int(wanted["index"])
 
 

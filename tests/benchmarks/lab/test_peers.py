@@ -32,7 +32,7 @@ from dermedge.benchmarks.lab.peers import (
 from dermedge.benchmarks.latency import spread
 from dermedge.edge.errors import ToolError
 
-HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in (way.lock, way.converter) if lock}
+HERE = {lock: Path(sys.executable) for way in PEERS.values() for lock in way.locks()}
 
 
 def quiet(text: str) -> None:
@@ -59,7 +59,7 @@ def peers_here(
 
 def test_peers_that_run_agree_and_others_say_why(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ai_edge_litert", reason="its peers are not installed")
-    names = ["dermedge", "litert-invoke", "litert", "litert-bilinear", "mediapipe", "ultralytics"]
+    names = ["dermedge", "litert-invoke", "litert", "litert-bilinear", "mediapipe", "openvino"]
     peers = {peer.name: peer for peer in peers_here(model_path, names, monkeypatch)}
     assert list(peers) == names
     for name in names[:3]:
@@ -151,7 +151,7 @@ def test_an_environment_that_cannot_be_made_leaves_out_its_peers_alone(
     monkeypatch.setattr(
         dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in ("dermedge", "onnxruntime")}
     )
-    pythons, missing = make_environments(False, quiet)
+    pythons, missing = make_environments(quiet)
     peers = measure_peers(model_path, frames_of_source("demo")[0][:1], 1, 1, pythons, missing, quiet)
     assert [peer.failure for peer in peers] == [None, "no network"]
 
@@ -167,16 +167,61 @@ def test_where_no_environment_can_be_made_the_command_says_so_in_one_line(
     assert capsys.readouterr().err == "dermedge: error: no peer ran; dermedge: no network\n"
 
 
-def test_what_takes_gigabytes_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    monkeypatch.setattr(
-        dermedge.benchmarks.lab.peers, "make_environment", lambda lock: made.append(lock) or Path("python")
+def test_a_peer_that_answers_otherwise_is_not_timed(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = dermedge.benchmarks.lab.peers.PeerProcess.turn
+
+    def turned(worker: Any) -> dict[str, Any]:
+        answer = turn(worker)
+        if worker.process.args[3] == "litert":
+            answer["probabilities"] = [one[::-1] for one in answer["probabilities"]]
+        return answer
+
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers.PeerProcess, "turn", turned)
+    monkeypatch.setattr(dermedge.benchmarks.lab.peers, "LEAST_AGREEMENT", 1.01)
+    ours, litert = peers_here(model_path, ["dermedge", "litert"], monkeypatch)
+    assert ours.failure is None
+    assert litert.latency is None
+    assert "its most probable class is that of dermedge on" in (litert.failure or "")
+
+
+def test_ncnn_gets_the_float_network_of_the_file() -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    from dermedge.benchmarks.lab.children.cut_onnx import cut
+
+    network, normalization = cut(_dequantized(onnx))
+    assert normalization == {"mean": 128.0, "scale": 0.0078125, "side": 8}
+    assert [node.op_type for node in network.graph.node] == ["GlobalAveragePool", "Squeeze", "Softmax"]
+
+
+def _dequantized(onnx: Any) -> Any:
+    """A small network in the form of tf2onnx --dequantize, with a third output that is not of the classes."""
+    floats, uint8, make = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8, onnx.helper
+    axes = onnx.numpy_helper.from_array(np.array([2, 3]), "axes")
+    constants = [
+        make.make_tensor("zero", floats, [], [128.0]),
+        make.make_tensor("step", floats, [], [1 / 128]),
+    ]
+    nodes = [
+        make.make_node("Cast", ["pixels"], ["cast"], to=floats),
+        make.make_node("Sub", ["cast", "zero"], ["moved"]),
+        make.make_node("Mul", ["moved", "step"], ["normal"]),
+        make.make_node("Transpose", ["normal"], ["planes"], perm=[0, 3, 1, 2]),
+        make.make_node("GlobalAveragePool", ["planes"], ["pooled"]),
+        make.make_node("Squeeze", ["pooled", "axes"], ["logits"]),
+        make.make_node("Softmax", ["logits"], ["shares"]),
+        make.make_node("ReduceMean", ["logits"], ["close_up"]),
+    ]
+    shapes = [("shares", [1, 3]), ("close_up", [1, 1])]
+    graph = make.make_graph(
+        nodes,
+        "small",
+        [make.make_tensor_value_info("pixels", uint8, [1, 8, 8, 3])],
+        [make.make_tensor_value_info(name, floats, shape) for name, shape in shapes],
+        [*constants, axes],
     )
-    _, missing = make_environments(False, quiet)
-    assert "--all" in missing["ultralytics"]
-    assert "ultralytics" not in made
-    make_environments(True, quiet)
-    assert "ultralytics" in made
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
 
 
 def test_an_environment_is_made_once_and_again_for_another_lock(
@@ -234,7 +279,7 @@ def test_the_report_tells_who_is_ahead_what_failed_and_what_was_not_the_same_fil
         peer("litert-invoke", 1.8),
         peer("litert-bilinear", 1.9),
         peer("onnxruntime", 5.0),
-        replace(peer("mediapipe", 3.0), ratio_low=0.9),
+        replace(peer("mediapipe", 3.0), ratio_low=0.9, arithmetic="convolutions in u8: 3"),
         PeerResult("opencv-dnn", "the .tflite", "no such layer"),
     ]
     report = to_report(peers, origin, 3.5)
@@ -246,10 +291,11 @@ def test_the_report_tells_who_is_ahead_what_failed_and_what_was_not_the_same_fil
     assert "behind: litert-bilinear (0.95)" in text
     assert "no difference beyond noise: mediapipe (1.50)" in text
     assert "1.11 times the bare inference; resizing and decision, ms: dermedge 0.20, litert-bilinear" in words
-    assert "opencv-dnn does not run it: no such layer" in text
-    assert "onnxruntime ran ONNX made by tf2onnx" in text
-    assert "mediapipe has no setting for threads; it kept 1.5 cores busy" in text
-    assert "noisy: the peers and other processes kept 3.50 cores busy" in text
+    assert "opencv-dnn does not run it: no such layer" in words
+    assert "onnxruntime ran ONNX made by tf2onnx" in words
+    assert "mediapipe computes convolutions in u8: 3" in words
+    assert "mediapipe has no setting for threads; it kept 1.5 cores busy" in words
+    assert "noisy: the peers and other processes kept 3.50 cores busy" in words
     assert "not a medical device" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "| litert-invoke |" in report.to_markdown()

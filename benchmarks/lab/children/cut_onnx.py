@@ -1,0 +1,54 @@
+"""Cuts the classifier out of an ONNX file that `tf2onnx --dequantize` made of a quantized .tflite.
+
+    python -m dermedge.benchmarks.lab.children.cut_onnx MODEL.onnx CUT.onnx
+
+What remains takes normalized images, float32 [1, 3, s, s], and gives probabilities, float32 [1, K]. CUT.json tells the
+normalization, (level - mean) * scale, and the side s in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper, shape_inference
+from onnx.utils import Extractor
+
+__all__ = ["cut", "main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Writes both files; returns the exit status."""
+    source, made = map(Path, argv)
+    classifier, normalization = cut(onnx.load(source))
+    onnx.save(classifier, made)
+    made.with_suffix(".json").write_text(json.dumps(normalization))
+    return 0
+
+
+def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
+    """The part from the first transposed image to the softmax, and the mean, the scale and the side of its input."""
+    nodes = {kind: _first(model.graph, kind) for kind in ("Sub", "Mul", "Transpose", "Softmax")}
+    constants = {
+        one.name: float(numpy_helper.to_array(one)) for one in model.graph.initializer if not one.dims
+    }
+    part = Extractor(shape_inference.infer_shapes(model)).extract_model(
+        [nodes["Transpose"].output[0]], [nodes["Softmax"].output[0]]
+    )
+    mean, scale = (constants[nodes[kind].input[1]] for kind in ("Sub", "Mul"))
+    side = part.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    return part, {"mean": mean, "scale": scale, "side": side}
+
+
+def _first(graph: onnx.GraphProto, kind: str) -> onnx.NodeProto:
+    found = next((node for node in graph.node if node.op_type == kind), None)
+    if found is None:
+        raise SystemExit(f"the network has no {kind}, which a quantized classifier with softmax has")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
