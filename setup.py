@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a copy without its symbolic links is refused, and a source archive has links too."""
+"""The part of the build that pyproject.toml cannot state: it refuses a copy without symbolic links, and packs links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GENERATED = r"(^|/)(__pycache__|node_modules|\.[a-z_]+_cache)/"
 
 
 class SourceArchive(sdist):
-    """An archive with each folder once, as dermedge/edge, so that it builds where links cannot be made.
+    """A source archive that holds each folder once, such as dermedge/edge, so that it builds on systems without links.
 
     Links with the names that the folders have in a checkout lead to them.
     """

@@ -83,7 +83,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit status: 0 or 1, 2 for what a person can mend, 130 for Ctrl-C."""
+    """Runs one verb; returns its exit status: 0 or 1, 2 for an error that the user can mend, or 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         return run_command(lambda: _print(usage()))
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """The exit status of a command: its own, 2 and one line for what a person can mend, 130 for Ctrl-C."""
+    """Runs a command; returns its own exit status, 2 for an error that the user can mend, or 130 for Ctrl-C."""
     try:
         return _run(command)
     except KeyboardInterrupt:
@@ -167,7 +167,7 @@ def _mend_output() -> None:
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     elif isinstance(sys.stdout, io.TextIOWrapper):
-        # a class or a file may be called what the terminal's encoding does not have
+        # the name of a class or file may have letters that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
@@ -179,5 +179,5 @@ def _open_standard_descriptors() -> None:
 
 
 def _give_output_up() -> None:
-    """Lets Python's end not try again to print what could not be printed."""
+    """Keeps Python from printing the rest of the output again when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -47,7 +47,7 @@ def completion_script(shell: str) -> str:
 
 
 def _all_verbs() -> argparse.ArgumentParser:
-    """A parser with a subparser for each verb, whose options know what they can be completed with."""
+    """A parser with a subparser for each verb. Each option knows how a shell completes its value."""
     made = Parser(prog="dermedge")
     verbs = made.add_subparsers()
     for verb, (module, what) in cli.VERBS.items():
@@ -68,7 +68,7 @@ def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _completed(action: argparse.Action) -> dict[str, str]:
-    """What a shell offers for the value of an option: names and files, files alone, or nothing."""
+    """How a shell completes the value of an option: with names and files, with files alone, or not at all."""
     if action.type is model_path:
         return _names_and_files(SHIPPED)
     if action.dest == "source":

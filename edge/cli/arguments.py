@@ -29,7 +29,7 @@ __all__ = [
     "whole",
 ]
 
-# What options can be added to.
+# A parser, or a group of its options.
 OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
 _EXAMPLES = "examples:"
 # How argparse begins its message on an option that does not exist.
@@ -117,7 +117,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """What argparse types of numbers begin with: NaN, which is in no range, where the text is no number."""
+    """The number that a text states; NaN, which lies in no range, if it states none."""
     try:
         return float(text)
     except ValueError:
@@ -180,7 +180,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
     parser.add_argument(
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
-        help="normalize pixels for a foreign .tflite in this way, in place of the way that its metadata states: "
+        help="normalize pixels for a foreign .tflite in this way, whatever its metadata states: "
         "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
         "by its deviation, caffe subtracts the mean and puts blue first"
         + (

@@ -47,7 +47,7 @@ class Inspection:
         bytes: its size.
         sha256: SHA-256 digest of the whole file, in hexadecimal.
         graph: its content.
-        manifest: or None where it has none of ours.
+        manifest: its manifest; None if dermedge did not write the file.
         labels: class names of the manifest, or else of the label file in the model.
         heads: what each output holds; empty with a manifest, which says it.
         normalization: how pixels are normalized, in words.
@@ -128,7 +128,7 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
 
 
 def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str | None) -> str:
-    """What is made of pixels before they enter the network, in words."""
+    """How pixels are normalized before they enter the network, in words."""
     dtype = graph.inputs[0].dtype if graph.inputs else ""
     if is_ours:
         return "inside the network, which takes pixels of 0 to 255"
@@ -149,7 +149,7 @@ def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str 
 
 
 def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
-    """The two in parentheses, one number each where all channels have the same."""
+    """Mean and deviation in parentheses; one number each if all channels have the same."""
     means, stds = (", ".join(f"{one:g}" for one in dict.fromkeys(values)) for values in (mean, std))
     return f"mean {means}, std {stds}"
 
@@ -199,7 +199,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
 
 
 def _as_json(inspection: Inspection) -> dict[str, Any]:
-    """The same for programs."""
+    """The facts as an object for JSON."""
     graph = inspection.graph
     return {
         "file": str(inspection.path),

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
-    """What is known of a model.
+    """The facts about a model, for JSON.
 
     Raises:
         ModelError: the file is missing, damaged, or has no manifest.

@@ -78,7 +78,7 @@ def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[st
 def full_table(
     classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
 ) -> Iterator[str]:
-    """All that is known of each answer in one line, however long; arguments as of `brief_table`."""
+    """All that is known of each answer in one line, however long; the arguments are those of `brief_table`."""
     labels = classifier.labels
     first = max(len("photo"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))
@@ -99,14 +99,14 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """The head of the columns of the classes; one column where these would be too many."""
+    """The titles of the columns of the classes; one title if there are too many classes for columns."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """The probabilities below `_class_columns`."""
+    """The probabilities, one cell for each title of `_class_columns`."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

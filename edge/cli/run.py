@@ -135,7 +135,7 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
 def _open_views(
     open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
 ) -> View:
-    """The asked view, and beside it the web page, the recording, and systemd where it is there."""
+    """The view that was asked for, with the web page, the recording and systemd if they are used."""
     views: list[View] = []
     facts = {
         "model": options.model.name,
@@ -375,7 +375,7 @@ def _focus(text: str) -> str | float:
 
 
 def _fourcc(text: str) -> str:
-    """An argparse type: the name of a format of pixels, of up to four characters."""
+    """An argparse type: the name of a pixel format, with at most four characters."""
     if not (1 <= len(text) <= 4 and text.isascii() and text.isalnum()):
         raise argparse.ArgumentTypeError(f"'{text}' is not a format of four characters such as MJPG or YUYV")
     return text.upper()
@@ -398,7 +398,7 @@ def _probability(text: str) -> float:
 
 
 def _picture_file(text: str) -> Path:
-    """An argparse type: the path of a picture to write, in a format that its suffix names."""
+    """An argparse type: the path of an image to write; its suffix names the format."""
     path = Path(text)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise argparse.ArgumentTypeError(f"'{text}' must end in {', '.join(sorted(WRITTEN_SUFFIXES))}")

@@ -21,7 +21,7 @@ _WINDOW = 9000
 
 @dataclass
 class Session:
-    """What a run remembers for its summary. It is little, because a run may last for weeks.
+    """The figures that a run keeps for its summary. They take little memory, because a run may last for weeks.
 
     Attributes:
         none_label: the class "none of these", which `best` leaves out.

@@ -28,14 +28,14 @@ class RecordedPhoto:
     Attributes:
         path: below the folder of the recording, with ``/`` on every system.
         session: the name of its session's folder.
-        visit: names the stretch of the session without a break in which it was taken, so that it shows one lesion.
-        headline: what the views said of the answer; empty where the line does not tell.
+        visit: name of a part of the session without a break. Its photos show one lesion.
+        headline: headline that the views showed; empty if the line holds none.
         label: the answered class; empty where the photo has no line.
         probability: probability of that class, or None.
         certainty: the highest probability of all classes; 0 where the photo has no line.
         probabilities: class -> probability.
         alert: the class whose alert was on, or empty.
-        model_sha256: the digest of the model file; empty where the session does not tell.
+        model_sha256: the digest of the model file; empty if the session does not state it.
         captured_at: ISO 8601 in UTC; empty where it is not known.
     """
 
@@ -99,7 +99,7 @@ def read_recording(folder: Path) -> Recording:
 
 
 def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
-    """What session.json holds; nothing where it cannot be read."""
+    """The content of session.json; empty if it cannot be read."""
     try:
         facts = json.loads((session / SESSION_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -156,7 +156,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
     probabilities = _probabilities(line.get("probabilities"))
     likeliest = max(probabilities, key=probabilities.__getitem__, default="")
     label = line.get("label")
-    # a label that is no class is the word for answers below --conf
+    # a label that is not a class stands for answers below --conf
     label = printable(label) if isinstance(label, str) and printable(label) in probabilities else likeliest
     return RecordedPhoto(
         path=f"{session}/{name}",
@@ -174,7 +174,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
 
 
 def _probabilities(values: Any) -> dict[str, float]:
-    """Class -> probability, of a line of any origin."""
+    """Class -> probability, checked, because any program may have written the line."""
     pairs = values.items() if isinstance(values, dict) else ()
     return {
         printable(str(label)): float(value)

@@ -103,7 +103,7 @@ class Review:
             return self._status()
 
     def undo(self) -> ReviewStatus:
-        """Takes the last decision back, and shows its photo again; those of earlier starts too.
+        """Takes the last decision back, even one of an earlier start, and shows its photo again.
 
         Raises:
             OptionError: there is no decision.

@@ -37,7 +37,7 @@ class ReviewRow:
         path: path of the photo, below the table's folder.
         label: the class; empty for a photo that was discarded.
         decision: confirmed, corrected or discarded.
-        lesion_told: what the reviewer calls the lesion, if that was told with this photo; it holds for its visit.
+        lesion_told: name of the lesion, if the reviewer gave one with this photo; it holds for the whole visit.
         session: session of the recording.
         visit: visit, as in `RecordedPhoto`.
         model_label: the class that the model answered.
@@ -94,7 +94,7 @@ class ReviewTable:
         self._write([*self._rows, row])
 
     def take_back(self) -> ReviewRow | None:
-        """Removes the last decision and returns it, or None where there is none; raises StorageError as `add`."""
+        """Removes and returns the last decision; None if there is none. Raises StorageError, as `add` does."""
         if not self._rows:
             return None
         last = self._rows[-1]
@@ -143,7 +143,7 @@ def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:
 
 
 def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
-    """For each row, the session that it may not be cut from, or empty, and what its lesion is called, or empty."""
+    """For each row, its group: the session, or empty; and the name of its lesion, or empty."""
     lesions = _lesions(rows)
     whole = {row.session for row in rows if row.label and row.visit not in lesions}
     return [(row.session if row.session in whole else "", lesions.get(row.visit, "")) for row in rows]

@@ -33,10 +33,10 @@ __all__ = [
 SETTLE_S = 1.0
 _V4L2_EXPOSURE_MANUAL = 1
 
-# A stream shows by this time after its first frame that it can be decoded.
+# A stream that repeats its first frame for this long counts as one that cannot be decoded.
 _PROOF_S = 1.5
 
-# Parts of a stream in a row that cannot be decoded, and the time that they may take, before the stream counts as lost.
+# A stream counts as lost after this many parts in a row that cannot be decoded, or after this time.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
 # What the user should check when a source does not open.
@@ -244,7 +244,7 @@ class StreamCapture(LiveCapture):
 
 
 class CameraOpener:
-    """Opens a camera at each call, and the same one again where its number has changed meanwhile.
+    """Opens a camera at each call; it finds the same camera again if its number has changed.
 
     Args:
         spec: an index, a path ``/dev/videoN``, or a link to one, which is followed at each call.

@@ -1,7 +1,7 @@
 """The embedded demo: a camera drifting over skin, painted by this module. No file, no network, no patient.
 
-GENERATED PICTURES. Nothing here is a photo of skin, and what a classifier says of it means nothing: the
-demo shows that capture, classifier and views work together. It is deterministic: frame n is always the same.
+GENERATED IMAGES. Nothing here is a photo of skin, and a classifier's answers mean nothing: the demo shows that
+capture, classifier and views work together. It is deterministic: frame n is always the same.
 
 A strip of skin with eight stations is painted once; each frame is a window of it that moves and zooms.
 """
@@ -47,7 +47,7 @@ class Demo(FrameSource):
         self._due = time.monotonic()
 
     def read(self) -> Frame | None:
-        """The next frame, when it is due; one that comes late sets the beat anew, as a camera would."""
+        """The next frame, when it is due. After a late frame, the next one is due an interval later."""
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS

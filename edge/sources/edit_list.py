@@ -13,7 +13,7 @@ _MOST_INDEX_BYTES = 64 * 2**20
 
 
 def presented_s(path: Path) -> float | None:
-    """The seconds that the longest track plays by its edit list; None of a file without one, or of another format."""
+    """The seconds that the longest track plays by its edit list; None if the file has none, or another format."""
     try:
         with path.open("rb") as handle:
             index = _index(handle)
@@ -43,7 +43,7 @@ def _index(handle: BinaryIO) -> bytes:
 
 
 def _timescale(index: bytes) -> int:
-    """The units a second in which edit lists count; 0 if unknown."""
+    """The time units per second of edit lists; 0 if unknown."""
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0

@@ -14,8 +14,8 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers nothing for this long is lost, whether it reported that or not; a slow one after the time
-# of `_SILENT_INTERVALS` of its frames, and after `_LONGEST_SILENT_S` at the latest.
+# A live source that delivers nothing for this long is lost, even if it reports no error. A slow source is lost after
+# `_SILENT_INTERVALS` of its intervals, and after `_LONGEST_SILENT_S` at the latest.
 SILENT_S = 2.0
 _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
 # The interval of a source is the shortest of its last ones, so that a pause does not make it slow.
@@ -131,12 +131,12 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """How long nothing may come, by the interval of the frames before."""
+        """Seconds without a frame after which the source counts as lost, from the interval of earlier frames."""
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
     def _wait_for_news(self, silent_s: float) -> bool:
-        """Waits for something to deliver; whether it came in this time."""
+        """Waits this long for something to deliver; returns whether it came."""
         until_s = time.monotonic() + silent_s
         while not (self._outage or self._ended or (self._slot and self._is_ready())):
             now = time.monotonic()
@@ -160,7 +160,7 @@ class LatestFrame:
                 if arrival is None:
                     break
                 self._deliver(arrival)
-        except Exception as error:  # all of them: the consumer raises it
+        except Exception as error:  # every error: the consumer raises it
             self._error = error
         with self._changed:
             self._ended = True
@@ -176,7 +176,7 @@ class LatestFrame:
             self._changed.notify()
 
     def _hold_back_s(self, now: float) -> float:
-        """How long a frame waits for a newer one: not at all, but after a stall, until none comes in haste."""
+        """Seconds that a frame waits for a newer one: 0, or after a stall until frames no longer come in haste."""
         if self._arrived_s is None:
             return 0.0
         interval_s, usual_s = now - self._arrived_s, min(self._intervals, default=0.0)

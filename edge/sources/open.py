@@ -132,7 +132,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """The opener of a kind of which nothing has to be remembered between two openings."""
+    """The opener of a kind that keeps nothing from one opening to the next."""
     return partial(partial, open_one)
 
 
@@ -143,7 +143,7 @@ _KINDS = (
     _Kind(lambda spec: " ! " in spec, _anew(open_gstreamer)),
     _Kind(lambda spec: spec.lower().startswith(_STREAMS), _anew(open_stream)),
     _Kind(is_device, CameraOpener, takes_mode=True),
-    # not by Path, which raises an error where a name is longer than those of files
+    # not by Path, which raises an error if the name is too long for a file
     _Kind(os.path.isdir, _anew(lambda spec, mode: open_folder(Path(spec)))),
     _Kind(
         lambda spec: is_picture(Path(spec)) and os.path.isfile(spec),

@@ -56,7 +56,7 @@ class PiCamera(FrameSource):
             self._start(mode)
         except RuntimeError as error:
             self._camera.close()
-            raise SourceError(f"'{_NAME}' refuses what was asked of it: {error}") from error
+            raise SourceError(f"'{_NAME}' refuses these settings: {error}") from error
         except SourceError:
             self._camera.close()
             raise
@@ -103,7 +103,7 @@ class PiCamera(FrameSource):
             self._lock(mode)
 
     def _controls(self, mode: CameraMode) -> dict[str, Any]:
-        """What is asked from the start on.
+        """The settings that the camera starts with.
 
         Raises:
             SourceError: this camera has no such control.

@@ -8,7 +8,7 @@ __all__ = ["HIDDEN", "without_secrets"]
 
 HIDDEN = "***"
 _PIPELINE = " ! "
-# Parts of the names that cameras, servers and GStreamer's elements give to what must not be shown.
+# Parts of the names of secrets, as cameras, servers and GStreamer's elements name them.
 _SECRET = (
     r"(?:pass|pwd|pw|pas|token|key|secret|auth|sig|session|credential|cookie|headers|user|usr|login|"
     r"account|proxy-id|jwt|hash|nonce|code|pin)"
@@ -40,7 +40,7 @@ def without_secrets(spec: str) -> str:
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """What follows the scheme, without all up to the last @ where a user or password stands there."""
+    """The part after the scheme, without the user and password: they end at the last @."""
     slashes, rest = found[1], found[2]
     before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _HOST_AND_PORT.fullmatch(before_path) or "@" not in rest:

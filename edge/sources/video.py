@@ -24,12 +24,12 @@ __all__ = ["PacedVideo", "VideoFile"]
 _UNKNOWN_FPS = 25.0
 # OpenCV reports a damaged stretch as the end. That many reads are tried to get past it.
 _MOST_ATTEMPTS = 50
-# The end may be missing by this share of the video and by this time before the video counts as truncated. Some
+# A video counts as truncated if more of its end is missing than this share and this time. Some
 # containers only estimate their number of frames, and their sound may be longer than their images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
 # A gap that holds this share of the missing frames is a damaged stretch.
 _GAP_SHARE = 0.8
-# A video whose first frames are all the same is given up after this many.
+# Reading stops after this many first frames that are all the same.
 _MOST_SAME_AT_START = 500
 
 
@@ -123,7 +123,7 @@ class VideoFile(FrameSource):
         return None
 
     def _advance(self) -> None:
-        """Takes the time of the newest frame: the stream's, or by the frame rate where that stands still."""
+        """Sets the time of the newest frame: the stream's, or by the frame rate if the stream's stands still."""
         position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
         if self._number == 1:
             self._at_s = position_s
@@ -149,13 +149,13 @@ class VideoFile(FrameSource):
         return whole_s - self._at_s - 1 / self._fps > tolerance_s
 
     def _lacks_stretch(self, expected: int) -> bool:
-        """Whether one gap between two frames explains that there are not this many; slow frames have many gaps."""
+        """Whether one gap between two frames explains the missing frames; a slow video has many gaps instead."""
         missing = expected - self._number
         in_gap = self._longest_s * self._fps - 1
         return missing > max(_MISSING_SHARE * expected, 2) and in_gap >= _GAP_SHARE * missing
 
     def _frozen(self, which: str) -> SourceError:
-        """The error of a video of which these frames are all the same."""
+        """The error for a video whose frames so far are all the same."""
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(

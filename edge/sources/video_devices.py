@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
 
-# Where Linux keeps the nodes of devices, and what it knows of those for video (tests have trees of their own).
+# Where Linux keeps device nodes, and the facts about video devices (tests use trees of their own).
 _DEV = Path("/dev")
 _SYSFS = Path("/sys/class/video4linux")
 _NUMBER = r"[0-9]{1,4}"
@@ -21,7 +21,7 @@ _USB_LEVELS = 3
 
 @dataclass(frozen=True)
 class CameraIdentity:
-    """What stays of a camera when its number changes.
+    """The facts that identify a camera when its number changes.
 
     Attributes:
         bus: where it is plugged in: the path of its device in sysfs.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parser"]
 
-# The options that may stand beside one that names a run; the run decides on all else.
+# The options that go with --resume or --refit; the run holds all other settings.
 _BESIDE_A_RUN = {
     "--resume": {"--data", "--strategy"},
     "--refit": {"--data", "--output", "--weights", "--strategy"},
@@ -67,7 +67,7 @@ def parser() -> Parser:
 
 
 def _add_run_options(made: Parser) -> None:
-    """Where the photos and the run are."""
+    """Adds the options for the photos and the run folder."""
     group = made.add_argument_group("photos and run")
     group.add_argument(
         "--data",
@@ -119,7 +119,7 @@ def _add_network_options(made: Parser) -> None:
 
 
 def _add_stage_options(made: Parser) -> None:
-    """How long and how fast the two stages learn."""
+    """Adds the options for the length and the learning rates of both stages."""
     group = made.add_argument_group("training")
     group.add_argument(
         "--epochs",
@@ -165,7 +165,7 @@ def _add_stage_options(made: Parser) -> None:
 
 
 def _add_recipe_options(made: Parser) -> None:
-    """How photos are sampled and varied, and the seed of all that is random."""
+    """Adds the options for sampling, augmentation and the random seed."""
     group = made.add_argument_group("recipe")
     group.add_argument(
         "--recipe",
@@ -328,7 +328,7 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 def _start_refit(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Makes the folder of a run with the settings of another, which learns from its validation photos too."""
+    """Makes the folder of a run that repeats another one, and also trains on its validation photos."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.parents import check_parents
     from dermedge.train.fit.run_networks import start_network
@@ -383,7 +383,7 @@ def _start(
 
 
 def _keep_learned_before(path: Path, config: Config) -> None:
-    """Keeps in a new run, or in its folds, which photos its parents have learned from."""
+    """Stores in a new run, or in its folds, which photos its parents were trained on."""
     from dermedge.train.fit.parents import learned_before
 
     learned = learned_before(config)
@@ -419,7 +419,7 @@ def _check_before_reading(
 
 
 def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
-    """The photos of --data with their splits, printed."""
+    """Reads the photos of --data with their splits, and prints what was found."""
     from dermedge.train.progress import progress_line
 
     catalogue = build_catalogue(
@@ -507,7 +507,7 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
 
 
 def _plot_augmented(trainer: Trainer) -> None:
-    """Draws some training photos as the network is shown them."""
+    """Plots some training photos with their augmentation, as the network sees them."""
     from dermedge.train.evaluation.plots import plot_pictures
     from dermedge.train.fit.augment import augment
 

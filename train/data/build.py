@@ -1,8 +1,8 @@
 """Finds, labels, groups and splits photos: from folders and tables to a catalogue.
 
 Labels come from the publishers' tables by image id where one knows it, else from the folder's name. Photos of one
-lesion or person, and duplicates of one photo, join a group whatever they are called. A photo whose duplicate has
-another label is left out, and so is a lesion of two labels; the rest of a group stays, so that one wrong pair of
+lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate has
+another label is left out, and so is a lesion with two labels. The rest of the group stays, so that one wrong pair of
 duplicates costs two photos and not two lesions.
 """
 
@@ -52,7 +52,7 @@ _SHOWN_CLASSES = 4
 
 @dataclass(frozen=True)
 class _Draft:
-    """Photos that have classes, and the names that each shares with others of its group."""
+    """Photos with their classes, and the names that each photo shares with others of its group."""
 
     photos: list[Photo]
     links: list[tuple[str, ...]]
@@ -186,7 +186,7 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
 def _with_classes(
     draft: _Draft, classes: Sequence[str] | None, left_out: Counter[str]
 ) -> tuple[_Draft, tuple[str, ...]]:
-    """The photos with their classes, less those whose label leaves the class open; and the classes' order."""
+    """The photos with their classes, without those whose label leaves the class open; and the order of the classes."""
     chosen = choose_classes(draft.photos, classes)
     unclear = {
         index: f"'{photo.original_label}' leaves open which of the classes it is"
@@ -203,7 +203,7 @@ def _with_classes(
 def _grouped(
     draft: _Draft, cache: Path | None, progress: Callable[[int, int], None], left_out: Counter[str]
 ) -> _Draft:
-    """The photos in their groups, less those that cannot be read and those whose labels contradict one another."""
+    """The photos with their groups, without those that cannot be read or whose labels contradict one another."""
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
@@ -219,7 +219,7 @@ def _grouped(
 
 
 def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
-    """The photos with one group for all that share a name, and for the duplicates of these."""
+    """The photos with their groups: photos that share a name, and duplicates of a photo, are in one group."""
     pairs = [(match.first, match.second) for match in duplicates.near]
     for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
         pairs += [(members[0], other) for other in members[1:]]

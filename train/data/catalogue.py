@@ -36,7 +36,7 @@ __all__ = [
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
 SPLITS = ("train", "val", "test")
-# With fewer groups than this, a class cannot be in all three splits and still be learned.
+# A class needs this many groups to be in all three splits and still be trained on.
 MIN_GROUPS = 5
 # Columns without which a table is not a catalogue.
 _REQUIRED = frozenset({"path", "image_id", "group", "label", "split"})
@@ -123,12 +123,12 @@ class Catalogue:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what was learned from: ids, groups, labels and splits, not where the files lie."""
+        """SHA-256 digest of the ids, groups, labels and splits; it does not depend on the folders of the files."""
         rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """What the table is, as JSON text: its digest, seed, classes, counts, and what was left out."""
+        """A description of the table as JSON text: digest, seed, classes, counts, and files left out."""
         counts = Counter((photo.label, photo.split) for photo in self.photos)
         about = {
             "digest": self.digest,

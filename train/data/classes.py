@@ -14,7 +14,7 @@ from dermedge.train.data.diagnoses import class_of, is_open, normal_name, own_na
 
 __all__ = ["ALL", "ClassesChosen", "choose_classes", "label_under", "mapping_lines"]
 
-# What --classes takes to keep every label as a class.
+# The value of --classes that keeps every label as a class.
 ALL = "all"
 
 
@@ -37,8 +37,8 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
     Args:
         photos: photos with their diagnoses and original labels.
         requested: names of classes; each may be a diagnosis, or what a table or folder calls it. All other photos
-            become "none of these". With ["all"], every label is a class. Without it, the four lesions of dermedge
-            where all four are there, else every diagnosis.
+            become "none of these". With ["all"], every label is a class. Without it, the four lesions of dermedge if
+            all four occur, else every diagnosis.
 
     Raises:
         OptionError: no photo shows a class that was asked for.
@@ -61,7 +61,7 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
 
 def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
-    """What became which class, one line a class: the labels of tables and folders with their counts."""
+    """One line for each class: the labels of tables and folders that became it, with their counts."""
     mapped: dict[str, Counter[str]] = {name: Counter() for name in names}
     for photo in photos:
         mapped[photo.label][photo.original_label] += 1

@@ -153,7 +153,7 @@ _OTHER_LESIONS = (
     "trichoblastoma",
     "verruca",
 )
-# Codes -> the name they stand for, where a set is to keep its own names.
+# Code -> the name that it stands for, used where a set keeps its own names.
 _CODES = {
     "mel": _MELANOMA,
     "nv": _NEVUS,
@@ -182,7 +182,7 @@ _FINER = re.compile(
     r"(melanoma|nevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus| images?)"
 )
 
-# What `diagnosis_of` returns for a lesion of the skin, as opposed to a shirt or a hand.
+# The results of `diagnosis_of` that are lesions of the skin; other words may be a shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
 _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
@@ -196,8 +196,8 @@ def diagnosis_of(name: str | None) -> str | None:
     """The diagnosis that a publisher's code or a folder's name means.
 
     Returns:
-        The name that all sets share, where it is known; the normal name of a lesion of no named class or of an
-        open name such as akiec; else the name as it is, without spaces around it. None if it says unknown.
+        The name that all sets share, if it is known. For other lesions, and for open names such as akiec, the normal
+        name. For any other word, the word without spaces around it. None if it means "unknown".
     """
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:
@@ -230,7 +230,7 @@ def class_of(diagnosis: str) -> str:
 
 
 def possible_diagnoses(diagnosis: str) -> frozenset[str]:
-    """What a diagnosis may mean: itself, or several where its name leaves it open."""
+    """The diagnoses that a name may mean: itself, or several if the name is open."""
     return frozenset(_OPEN.get(diagnosis, (diagnosis,)))
 
 

@@ -1,7 +1,7 @@
 """Which photos of a set are duplicates, searched once and kept until a file changes.
 
-The search reads every file and compares it with every other: minutes for tens of thousands of photos, which
-each further training on them would spend again.
+The search reads every file and compares it with every other: that takes minutes for tens of thousands of photos, and
+would be repeated by each training on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Duplicates", "find_duplicates"]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What was found among files, which are named by their places in the list.
+    """The duplicates among files. Files are named by their index in the list.
 
     Attributes:
         equal: the files of equal bytes, each set of two or more.
@@ -49,7 +49,7 @@ def find_duplicates(
 
     Args:
         paths: paths of photos.
-        cache: a folder, where what was found is kept and found again.
+        cache: a folder in which the result is kept.
         progress: called with (steps done, steps in all); reading the files is the first half.
 
     Raises:
@@ -74,7 +74,7 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 
 def _method() -> tuple[str, ...]:
-    """What the result depends on beside the files: our own code and the versions of the libraries."""
+    """Digest of our own code and of the versions of the libraries, on which the result depends."""
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
     return (*code, PIL.__version__, cv2.__version__, np.__version__)

@@ -1,11 +1,11 @@
-"""Pairs of photos that may be copies: those with local features in common that lie alike in both.
+"""Finds pairs of photos that may be copies: they share local features in the same arrangement.
 
 Each descriptor has a few codes, each the signs of 24 projections of it, and a signature of 64 more. Two
 descriptors of one place of a photo often have a code in common and nearly one signature; two of different
 places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV 2008). A pair of
-photos is a candidate where several features agree on how the one is to be laid upon the other. Every photo
-looks up its features in the index once as they are and once mirrored, and takes so many of a cell at the most:
-the work grows with the number of photos, not with its square.
+photos is a candidate where several features agree on how the one is to be laid upon the other. Every photo looks up
+its features in the index, once as they are and once mirrored. It takes a limited number from each cell, so that the
+work grows with the number of photos and not with its square.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ __all__ = [
 TABLES = 3
 BITS = 24
 SIGNATURE_BITS = 64
-# Descriptors that the projections are fitted to, at the most.
+# The most descriptors that the projections are fitted to.
 SAMPLE = 50_000
-# Codes that are looked up beside a descriptor's own: each with one of its least certain signs turned.
+# Number of further codes that are looked up: each has one of the least certain signs flipped.
 PROBES = 2
-# Features of one cell that are taken, at the most: skin has some everywhere.
+# The most features that are taken from one cell: some occur on all skin.
 MAX_IN_CELL = 32
-# Signs of two signatures that differ, at the most.
+# The most signs in which two matching signatures differ.
 MAX_SIGNS = 12
-# Features that must agree, at the least.
+# The least number of features that must agree.
 MIN_VOTES = 2
-# A pair of features weighs 1, and 1 more for each sign that agrees beyond that; with as much, a pair of photos
-# is a candidate whatever other candidates they have.
+# A pair of features weighs 1, and 1 more for each sign that agrees beyond that; a pair of photos with this weight is
+# always a candidate.
 CERTAIN_WEIGHT = 60
-# Of the others, the best of each photo.
+# Number of further candidates that each photo may have.
 MAX_UNCERTAIN = 12
-# Candidates of a photo, at the most: each of many copies of one photo need not be compared with all others.
+# The most candidates of a photo: if it has many copies, they need not all be compared.
 MAX_CANDIDATES = 48
 # Windows of rotations.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
-# Where one pair of features lays another one: pixels of the small image, and that share of their distance.
+# Tolerance of the place to which one pair maps another: pixels of the small image, and a share of their distance.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
-# Natural logarithm of the ratio of two scales, and degrees between two rotations.
+# Tolerances of scale, as the natural logarithm of a ratio, and of rotation, in degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Pixels of the small image: features as near as that to one another are one.
+# Features at most this many pixels of the small image apart count as one.
 APART = 2.0
 
 # Where each value of the descriptor of a mirrored photo comes from: of 4x4 cells of 8 directions, mirroring
@@ -86,7 +86,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Projections:
-    """What makes codes and signatures of descriptors.
+    """The projections that turn descriptors into codes and signatures.
 
     Attributes:
         mean: float32 [128].
@@ -105,7 +105,7 @@ class Projections:
 
 @dataclass(frozen=True)
 class Index:
-    """The features of all photos by their codes; a feature is its photo's number times 96, and its own.
+    """The features of all photos by their codes. The index of a feature is 96 times that of its photo, plus its own.
 
     Attributes:
         projections: the projections that made the codes.
@@ -138,7 +138,7 @@ class Index:
     def _alike(
         self, photos: NDArray[np.intp], descriptors: NDArray[np.uint8]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Which descriptors are like which features of the index, of later photos than their own.
+        """The matches of descriptors with features of later photos in the index.
 
         Returns:
             The descriptors, the features, and how alike the signatures of the two are.
@@ -210,7 +210,7 @@ def build_index(prints: Prints) -> Index:
 
 
 def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """How each keypoint [n, 4] (x, y, diameter, angle in degrees) is laid upon its counterpart.
+    """The map of each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
 
     Returns:
         [3, n]: the place of the one and of the other, as complex numbers, and the factor from the one to the
@@ -222,7 +222,7 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Whether the places, rotation and scale of ``others`` are about what ``maps`` say; each [3, ...]."""
+    """Whether ``others`` have about the places, rotation and scale of ``maps``; each is [3, ...]."""
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
     near = error < TOLERANCE + TOLERANCE_BY_DISTANCE * np.abs(apart)
@@ -238,7 +238,7 @@ def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The keypoints of the mirrored photo, but for a shift."""
+    """The keypoints of the mirrored photo, up to a shift."""
     mirrored = keypoints.copy()
     mirrored[..., 0] *= -1
     mirrored[..., 3] = mirrored_angles(keypoints[..., 3])
@@ -252,7 +252,7 @@ def _block(prints: Prints, start: int) -> NDArray[np.void]:
 
 
 def _projections(prints: Prints) -> Projections:
-    """Directions in which the descriptors spread: for each code a random turn of the principal ones."""
+    """Projections for the codes: for each code, a random rotation of the principal components."""
     step = max(1, len(prints.records) * FEATURES // SAMPLE)
     records = prints.records[::step]
     photos, own = _present(records["count"])
@@ -271,7 +271,7 @@ def _projections(prints: Prints) -> Projections:
 
 
 def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The photo and the place of every feature that there is."""
+    """The photo and the position of every feature."""
     photos, own = np.nonzero(np.arange(FEATURES) < counts[:, None])
     return photos, own
 
@@ -281,7 +281,7 @@ def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """Each descriptor's own code and those with one uncertain sign turned; [features, 1 + probes]."""
+    """The code of each descriptor, and the codes with one uncertain sign flipped; [features, 1 + probes]."""
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]
     return np.hstack([own, own ^ (1 << uncertain).astype(np.uint64)])
@@ -294,7 +294,7 @@ def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Each two items of one group, once; groups begin at ``starts``, and the last one ends at ``end``."""
+    """All pairs of items within each group; groups begin at ``starts``, and the last one ends at ``end``."""
     last = np.repeat(np.append(starts[1:], end), np.diff(starts, append=end))
     following = last - np.arange(end) - 1
     one = np.repeat(np.arange(end), following)
@@ -307,7 +307,7 @@ def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp
 
 
 def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which votes have another of their pair of photos within about one window of rotations."""
+    """Which votes have another vote for their pair of photos with about the same rotation."""
     _, pair = np.unique(pairs, return_inverse=True)
     window = (turned * (WINDOWS / 360)).astype(np.intp) % WINDOWS
     cells, cell, counts = np.unique(pair * WINDOWS + window, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""What the name of a folder says of the photos in it: a part of a set, a mere container, a person, a date."""
+"""Judges folders by their names: part of a set, container, person, date, or class."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Whether words say nothing of the photos: at least one of `_PLAIN`, and numbers and publishers beside it."""
+    """Whether words do not describe the photos: at least one of `_PLAIN`; the others are numbers or publishers."""
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]
     return any(plain) and all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in others)

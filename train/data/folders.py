@@ -21,7 +21,7 @@ _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
 _NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
-# What systems leave beside files; not worth a line.
+# Files that operating systems leave behind; the account does not mention them.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
 
@@ -48,7 +48,7 @@ class FoundPhoto:
 
 @dataclass(frozen=True)
 class FilesFound:
-    """What lies below the folders that were given.
+    """The files below the folders that were given.
 
     Attributes:
         photos: photos, each once, in the order of the folders given and then of their paths.
@@ -120,7 +120,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
 
 
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
-    """The photos less the segmentation masks of photos among them; names of files and folders show which."""
+    """The photos without segmentation masks, which are known by the names of files and folders."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
     masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}
@@ -148,7 +148,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _seen_instead(skipped: Counter[str]) -> str:
-    """What was skipped, for a set in which nothing else was found."""
+    """The skipped files in words, for the message about a set without photos."""
     if not skipped:
         return "; give a folder with a folder per class"
     return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items())

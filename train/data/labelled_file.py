@@ -17,7 +17,7 @@ class LabelledFile:
     """A photo and its facts. An unknown fact is an empty string.
 
     Attributes:
-        photo: without class and split; ``group`` is the photo's own name.
+        photo: the photo, still without class and split; its ``group`` is its own name.
         name: where it lies below the folder that was given, with that folder's name: ``set/cat/1.jpg``.
         links: the names of lesions, persons, folders and photos that it shares with others.
         part: train, val or test, as a table or its folder states.

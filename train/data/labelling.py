@@ -26,7 +26,7 @@ FOLDERS_TOO = GROUP_SOURCES[0]
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """What lies below the folders that were given, with its labels.
+    """The photos below the folders that were given, with their labels.
 
     Attributes:
         files: the photos, with a label or without.
@@ -47,11 +47,11 @@ def label_files(
     groups_from: str = FOLDERS_TOO,
     references: Sequence[Path] = (),
 ) -> LabelledFiles:
-    """Finds all photos below ``paths`` and tells what each shows and what it belongs with.
+    """Finds all photos below ``paths``, with the label and the group of each.
 
     Args:
-        paths: folders of photos, and files of tables. Tables alone label the photos below their own folders, and of
-            these the tables' alone.
+        paths: folders of photos, and files of tables. If only tables are given, the photos below their folders are
+            searched, and those that they name are kept.
         labels_from: a value of `LABEL_SOURCES`; auto takes the tables where they tell a photo's diagnosis, else
             the folders.
         groups_from: auto, or table to split the folders below the class folders.
@@ -90,7 +90,7 @@ def label_files(
 
 
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
-    """Paths and source of labels; of tables alone, with their folders, whose names are no classes then."""
+    """Paths and source of labels. If only tables are given, their folders are added, but name no classes."""
     if not all(path.is_file() for path in paths):
         return paths, labels_from
     folders = dict.fromkeys(path.parent for path in paths)
@@ -109,7 +109,7 @@ def class_folders(data: Path) -> list[str]:
 
 
 def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """For each photo, whether its folders need not tell its label."""
+    """For each photo, whether a table states its label, so that its folders need not."""
     if labels_from == AUTO:
         return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
     return [labels_from == TABLE] * count
@@ -156,7 +156,7 @@ def _file(
 def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str, str, str]:
     """The label as it is written, its diagnosis, and where it is from.
 
-    The table's; the folder's where no table tells it, or tells less than a folder that agrees.
+    The table's label counts. The folder's counts if no table has one, or if it agrees and is more specific.
     """
     of_folder = diagnosis_of(folder) or folder
     from_folder = (folder, of_folder, ON_FOLDER) if folder and labels_from != TABLE else ("", "", NOWHERE)
@@ -168,7 +168,7 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
 
 
 def _tells_more(diagnosis: str, other: str) -> bool:
-    """Whether a diagnosis tells what another one, which agrees with it, leaves open."""
+    """Whether a diagnosis agrees with another one, and is more specific."""
     is_one = len(possible_diagnoses(diagnosis)) == 1
     return is_one and len(possible_diagnoses(other)) > 1 and compatible(diagnosis, other)
 
@@ -220,7 +220,7 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Name of a folder -> the most frequent of those that differ in capitals, spaces and underscores alone."""
+    """Name of a folder -> the most frequent spelling of it; spellings differ in capitals, spaces and underscores."""
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):

@@ -31,7 +31,7 @@ _SHOWN_NAMES = 6
 
 @dataclass(frozen=True)
 class Placement:
-    """What the folders of a photo say.
+    """The facts that the folders of a photo state.
 
     Attributes:
         source: the set.
@@ -96,7 +96,7 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """For each photo, how many of its chain's names stand above its class."""
+    """For each photo, the number of folder names above the one that is its class."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = int(_have_one_first_name(chains))
@@ -111,7 +111,7 @@ def _class_depths(
 
 
 def _have_one_first_name(chains: Sequence[_Chain]) -> bool:
-    """Whether one folder holds everything and classes below it."""
+    """Whether a single folder holds all photos, with class folders below it."""
     return len({chain.names[:1] for chain in chains}) == 1 and all(len(chain.names) > 1 for chain in chains)
 
 
@@ -209,5 +209,5 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
 
 
 def _set_name(root: Path) -> str:
-    """The name of the given folder; of the one above it where that is a part."""
+    """The name of the given folder, or of the folder above it if the given one is a part."""
     return root.parent.name if part_of(root.name) else root.name

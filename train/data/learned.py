@@ -1,8 +1,8 @@
-"""Which photos a model has learned from, kept so small that a model file can carry it.
+"""A record of the photos that a model was trained on, small enough for the model file.
 
 Each photo becomes four bytes of a SHA-256: of its published id where it has one, which is the same at any size and
-in any folder, else of its bytes. They tell nothing about a person, and a photo cannot be made from them. One in some
-100,000 strange photos is taken for a learned one where 40,000 were learned.
+in any folder, else of its bytes. They tell nothing about a person, and a photo cannot be made from them. If a model
+learned from 40,000 photos, one of about 100,000 other photos is mistaken for a learned one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEY = np.dtype(">u4")
 
 
 def learned_photos(photos: Iterable[Photo]) -> bytes:
-    """What a run or a file keeps of the photos that a model has learned from: four bytes for each.
+    """The record of the photos that a model was trained on: four bytes for each.
 
     Args:
         photos: photos of the training split; those without a digest are read.

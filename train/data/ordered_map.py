@@ -11,8 +11,8 @@ from typing import TypeVar
 __all__ = ["AHEAD", "THREADS", "ordered_map"]
 
 THREADS = 2
-# Items that may be ready or in work before they are asked for. ``Executor.map`` would start all: where they
-# are ready sooner than they are used, it would hold a whole set in memory.
+# Number of items that may be computed ahead. ``Executor.map`` would start all at once, and could hold a whole set in
+# memory.
 AHEAD = 32
 
 Item = TypeVar("Item")

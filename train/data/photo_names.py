@@ -1,4 +1,4 @@
-"""What the name of a photo's file says: the publisher's id, and the photo that it was made from."""
+"""Reads the name of a photo's file: the publisher's id, and the photo that it was made from."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
 IJCV 2004) of the brightness: they stay where a photo is rotated, resized, cut, padded, brightened or
-compressed again. What lies in a black rim or a plain margin has none, or all photos with a frame would share
-them.
+compressed again. A black rim or a plain margin is left out, because all photos with a frame would share its features.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
 
 # Pixels of the longer side when features are looked for; smaller photos are not enlarged.
 FEATURE_SIDE = 200
-# Of a photo: as many are looked for, and as many kept.
+# Number of features that are looked for in a photo, and number that are kept.
 POOL = 160
 FEATURES = 96
 DIMENSIONS = 128
-# Of SIFT: photos of smooth skin have few features above its usual 0.04.
+# SIFT's contrast threshold: photos of smooth skin have few features above the usual 0.04.
 CONTRAST_THRESHOLD = 0.007
 # Pixels of the longer side of the small image.
 SMALL_SIDE = 96
 # The square roots of a descriptor, 0 to 1, are stored as uint8 with this many steps.
 ROOT_STEPS = 255
-# Share of the photo's brightness: a darker part that touches the border is the rim of a dermatoscope.
+# A part darker than this share of the photo's brightness that touches the border is a dermatoscope's rim.
 RIM_DARKNESS = 0.15
-# Grey levels, standard deviation over 3x3 pixels: what has less and touches the border is a plain margin.
+# A part whose grey levels deviate less than this over 3x3 pixels, and that touches the border, is a plain margin.
 PLAIN_DEVIATION = 0.5
 # The share of the longer side around the centre that no frame reaches.
 MIDDLE_SHARE = 0.25
@@ -73,15 +72,15 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Prints:
-    """What is kept of every file.
+    """The record of every file.
 
     Attributes:
         digests: SHA-256 of the bytes, empty where the file cannot be read.
         sizes: int32 [n, 2], width and height in pixels as the photo is shown; 0 where it cannot be decoded.
         records: `RECORD` [n], mapped from a file that goes with it, because in memory they would grow with
             the set. ``keypoints`` are x, y and diameter in pixels of the small image and an angle in degrees,
-            clockwise; ``descriptors`` are RootSIFT in steps of 1/255; of both, the first ``count``
-            rows count. ``small`` is grey, and fills the first ``shape`` rows and columns; the bits of ``inside``
+            clockwise; ``descriptors`` are RootSIFT in steps of 1/255; in both, only the first ``count`` rows are
+            used. ``small`` is grey, and fills the first ``shape`` rows and columns; the bits of ``inside``
             are 1 for its pixels inside a frame. All zeros where a file cannot be decoded.
         unreadable: index -> why the file cannot be read or decoded.
     """

@@ -53,14 +53,15 @@ def cached_pixels(
 def release_pages(pixels: NDArray[Any]) -> None:
     """Gives back the memory of mapped photos that were read, where the system can.
 
-    They stay in the system's cache of files. Whoever reads all of them would else seem to hold all of them.
+    They stay in the system's cache of files. Without this, a process that reads all photos would seem to hold them
+    all in memory.
     """
     if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pixels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def files_key(paths: Iterable[Path], *what: str) -> str:
-    """A name for ``what`` was made of files: another one when a file or ``what`` changes."""
+    """A name for a result made from files; it changes when a file or ``what`` changes."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
 

@@ -103,6 +103,6 @@ def labelled_photos(
 
 
 def _under_labels(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
-    """The photos that have a diagnosis, under the labels of a model, less those that may be of several of them."""
+    """The photos with a diagnosis, labelled by the model's classes, without those that may be of several classes."""
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
     return [replace(photo, label=label) for photo, label in under if label is not None]

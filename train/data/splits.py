@@ -31,15 +31,15 @@ def split_by_group(
 ) -> tuple[Photo, ...]:
     """Gives every photo its split: whole groups, stratified by class and source.
 
-    A group with a photo or lesion of ``earlier`` keeps the split of that; of several, the most held out.
-    Within each stratum the others are taken in the order of a hash of the seed and their name, each into the
-    split that then lacks most of its share, so that the same photos always give the same split.
+    A group with a photo or lesion of ``earlier`` keeps its split; if it has several, test goes before val, and val
+    before train. Within each stratum the others are taken in the order of a hash of the seed and their name, each
+    into the split that then lacks most of its share, so that the same photos always give the same split.
 
     Args:
         photos: photos with their groups.
         seed: seed of the random order.
         earlier: photos that have splits.
-        names: path of a photo -> further names of its lesion or person, under which ``earlier`` may know it.
+        names: path of a photo -> further names of its lesion or person that ``earlier`` may use.
     """
     photos = sorted(photos, key=lambda photo: photo.path)
     kept = _kept_splits(photos, earlier, names or {})
@@ -115,7 +115,7 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
-    # counted on over the strata, or the first folds would get the rests of all of them
+    # the count goes on from stratum to stratum; otherwise the first folds would get every remainder
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(
@@ -205,7 +205,7 @@ def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: i
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
-    """The groups, lesions, image ids and files that lie in more than one split; empty if it is honest."""
+    """The groups, lesions, image ids and files that lie in more than one split; empty if nothing leaks."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         for name in {photo.group, photo.lesion_id, photo.image_id, photo.path} - {""}:

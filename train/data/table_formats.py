@@ -25,7 +25,7 @@ __all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableForma
 
 @dataclass(frozen=True)
 class TableFormat:
-    """What the columns of one kind of table mean. Several columns for one fact: the first that is not empty counts.
+    """The columns of one kind of table. Of several columns for one fact, the first that is not empty counts.
 
     Attributes:
         name: name of the publisher or challenge.
@@ -37,7 +37,7 @@ class TableFormat:
         otherwise: the diagnosis where none of ``one_hot`` is 1.
         closed: whether a diagnosis that is not known is a damaged row.
         lesion: columns with the id of the lesion.
-        lesion_of_patient: whether the id of a lesion means one only together with the person.
+        lesion_of_patient: whether the id of a lesion is unique only within a person.
         patient: columns with the id of the person.
         same_photo: a column with the id of another file of the same photo.
         people: fact of `Photo` -> its columns.

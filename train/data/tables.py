@@ -32,7 +32,7 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# A table whose columns are not understood names photos at hand if so many of the photos, or of its first rows, are
+# A table that is not understood is about these photos if this share of the photos, or of its first rows, is
 # named in it.
 _NAMING_SHARE = 0.1
 _ROWS_LOOKED_AT = 500
@@ -101,7 +101,7 @@ class TableAccount:
 
 @dataclass(frozen=True)
 class Tables:
-    """What all tables say.
+    """The facts of all tables.
 
     Attributes:
         facts: index of a photo -> its facts, for the photos that a table names.
@@ -239,7 +239,7 @@ class _PhotoIndex:
         return beside or best
 
     def named_in(self, text: TableText) -> frozenset[int]:
-        """The photos that the first rows of a table name in any of its cells, where they are many of either."""
+        """The photos that any cell of the first rows names, if this is a large share of the photos or of the rows."""
         named: set[int] = set()
         rows = 0
         try:
@@ -253,7 +253,7 @@ class _PhotoIndex:
         return frozenset(named) if enough else frozenset()
 
     def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
-        """The photos whose names stand in an .xlsx file, where they are many."""
+        """The photos that an .xlsx file names, if they are a large share."""
         words = (
             set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
             if path.suffix == ".xlsx"
@@ -445,7 +445,7 @@ def _has_label_columns(known: TableFormat) -> bool:
 
 
 def _label_of(row: Mapping[str, str], known: TableFormat) -> str:
-    """The diagnosis of a row as it is written; empty where it tells none, or several; raises ValueError."""
+    """The diagnosis of a row as it is written; empty if the row has none or several. Raises ValueError."""
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot[0] if len(hot) == 1 else known.otherwise if not hot else ""

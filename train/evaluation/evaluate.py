@@ -54,7 +54,7 @@ _HEAT_OPACITY = 0.6
 _CONFIDENT, _MISSED = "most confident mistakes", "missed photos of the critical class"
 
 _Frame = NDArray[np.uint8]
-# (done, total), of what its maker was told
+# (done, total) for the task that was named
 _Show = Callable[[int, int], None]
 _MakeShow = Callable[[str], _Show]
 
@@ -69,9 +69,9 @@ class EvaluatedModel:
         none_label: the one that stands for "none of these", or None.
         temperature: temperature of its manifest; that of dermoscopic photos if the model tells the view.
         thresholds: likewise.
-        facts: what else is known of it, for people.
-        learned: the photos that it has learned from, as `dermedge.train.data.learned` packs them; None where the
-            model does not say.
+        facts: further facts about the model, for people.
+        learned: record of its training photos, as `dermedge.train.data.learned` packs them; None if the model holds
+            none.
         outputs: computes a few uint8 [h, w, 3] BGR frames.
         heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
             1, or None.
@@ -472,7 +472,7 @@ def _mistake(
 
 
 def _heated(seen_bgr: _Frame, cells: NDArray[np.float32]) -> _Frame:
-    """The seen square with the heat of its cells over it, the more the hotter."""
+    """The crop with its heat map over it; more evidence is hotter."""
     heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = (_HEAT_OPACITY * heat)[..., None]

@@ -114,7 +114,7 @@ def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDAr
 
 @dataclass(frozen=True)
 class Counts:
-    """What the scores of a confusion matrix are made of, without the K² of it: [..., K] a class.
+    """The counts that the scores of a confusion matrix need; [..., K], one for each class.
 
     Attributes:
         hits: photos of the class that were named so.
@@ -237,7 +237,7 @@ def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
     Args:
         confidence: float [N], the top probability.
         right: bool [N], whether the class of it is the true one.
-        draws: or the class-balanced ones.
+        draws: the draws, or the class-balanced ones.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
     """

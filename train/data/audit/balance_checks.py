@@ -1,4 +1,4 @@
-"""Classes that are rare or come from one set, sets that give the class away, and lesions with many photos."""
+"""Checks for rare classes, classes of one set, sets from which the class can be told, and lesions with many photos."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = [
     "check_small_set",
 ]
 
-# Files of the largest class for one of the smallest.
+# Largest ratio of the files of the largest class to those of the smallest.
 _MAX_IMBALANCE = 10
-# Of the files of a class; more from one of several sets, and the set is as good as the class.
+# Largest share of a class that one of several sets may have; above it, the set tells the class.
 _MAX_FROM_ONE_SOURCE = 0.9
-# Of the labelled files of a set; more of one class, and whoever knows the set knows the class.
+# Largest share of a set that one class may have; above it, the set tells the class.
 _MAX_OF_ONE_CLASS = 0.9
-# A set whose photos have less than this share of the other sets' smaller side is blurred beside them.
+# Least ratio of a set's shorter side in pixels to that of the other sets; below it, the set looks blurred.
 _SMALL_SHARE = 0.5
-# Photos of one lesion; more are no more lesions.
+# Most photos of one lesion; further ones add no information.
 _MANY_PHOTOS = 5
 
 

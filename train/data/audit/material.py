@@ -75,13 +75,13 @@ class AuditedPhoto:
 
 @dataclass(frozen=True)
 class AuditMaterial:
-    """What the checks look at.
+    """The input of all checks.
 
     Attributes:
         photos: all photos.
         prints: prints of the files, in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
-        same_photo: the files of each picture that has several: equal bytes, one id, or near-duplicates.
+        same_photo: the files of each photo that has several: equal bytes, one id, or near-duplicates.
         first_of: file -> the lowest index among the files of its photo.
     """
 
@@ -113,7 +113,7 @@ class AuditMaterial:
 def photo_pairs(
     material: AuditMaterial, key: Callable[[AuditedPhoto], str]
 ) -> Iterator[tuple[tuple[str, str], list[tuple[int, int]]]]:
-    """For each photo and two values of ``key`` among its files: the pairs of files, equal bytes first."""
+    """For each photo whose files have two values of ``key``: the pairs of these files, equal bytes first."""
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for one, other in combinations(members, 2):
@@ -138,7 +138,7 @@ def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int
 def lesion_cases(
     material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
 ) -> Iterator[DefectCase]:
-    """For each lesion of the publishers: its first two photos of which ``where`` says something."""
+    """For each lesion of the publishers: its first two photos for which ``where`` is not empty."""
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
             if place := where(material.photos[one], material.photos[other]):
@@ -159,6 +159,6 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """What a line of the breakdown says where some of the duplicates have equal bytes."""
+    """The text of a line of the breakdown if some of the duplicates have equal bytes."""
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where

@@ -162,7 +162,7 @@ def to_html(audit: Audit, command: str) -> str:
 
 
 def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
-    """What the template shows of a finding beside the finding itself."""
+    """The values that the template shows with a finding."""
     examples = [
         {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
         for example in finding.examples[:_PAGE_EXAMPLES]

@@ -20,14 +20,14 @@ __all__ = ["Audit", "run_audit"]
 
 @dataclass(frozen=True)
 class Audit:
-    """What was looked at and what was found.
+    """An audit: the photos, the tables and the findings.
 
     Attributes:
         photos: photos in the order of their paths.
         tables: the tables that were understood.
         findings: the gravest first.
         account: lines that say how folders and tables were understood.
-        skipped: reason -> number of files that were found and not looked at.
+        skipped: reason -> number of files that were skipped.
     """
 
     photos: tuple[AuditedPhoto, ...]
@@ -45,7 +45,7 @@ def run_audit(
     labels_from: str = AUTO,
     say: Callable[[str], object] = lambda line: None,
 ) -> Audit:
-    """Looks at all photos below ``paths``.
+    """Checks all photos below ``paths``.
 
     Args:
         paths: folders of photos, in class folders or not, and tables.

@@ -22,7 +22,7 @@ __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
 # A folder of this many photos, all of them square, was cut or squashed: no camera takes square photos.
 _MIN_SQUARES = 10
-# Two aspect ratios differ if one is larger by so much.
+# Two aspect ratios differ if one is larger by this factor.
 _ASPECT_TOLERANCE = 1.03
 
 
