@@ -1,4 +1,4 @@
-"""Reports as pages: one file each, that needs no other and no network."""
+"""Writes reports as pages; each is one file and needs no network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def now() -> str:
 
 
 def json_head(schema: str, command: str) -> dict[str, str]:
-    """What the JSON of every report begins with."""
+    """The first fields of every report's JSON."""
     return {
         "schema": schema,
         "created": now(),

@@ -1,4 +1,4 @@
-"""The first import of TensorFlow, without the lines that it writes where nothing has failed."""
+"""Imports TensorFlow without the lines that it writes although nothing has failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load_tensorflow() -> None:
         import tensorflow as tf
         import tf_keras  # noqa: F401 - it writes the same lines again
 
-        # the devices are not initialized by it, which a strategy of several workers must do itself
+        # this does not initialize the devices; a strategy of several workers must do that itself
         tf.config.list_physical_devices()
-    # its converter warns of deprecated uses that are its own
+    # its converter warns of deprecated functions that it uses itself
     absl.logging.set_verbosity(absl.logging.ERROR)

@@ -45,7 +45,7 @@ BISECTIONS = 60
 
 
 def effective_size(lesions: Integers) -> float:
-    """How many independent photos int [N] photos of these lesions are worth; 0 without photos."""
+    """The effective number of independent photos among N photos of int [N] lesions; 0 without photos."""
     if not len(lesions):
         return 0.0
     _, sizes = np.unique(lesions, return_counts=True)

@@ -102,7 +102,7 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
 
 
 def _mean_of_defined(values: Floats) -> Floats:
-    """The mean over the last axis of what is not NaN; NaN where all is."""
+    """The mean over the last axis without NaN values; NaN if all values are."""
     return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
 
@@ -293,7 +293,7 @@ def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class McNemar:
-    """On how many photos one of two classifiers alone is right, and how probable that is by chance."""
+    """The numbers of photos on which only one of two classifiers is right, and the p-value of their difference."""
 
     first_only: int
     other_only: int
@@ -301,10 +301,10 @@ class McNemar:
 
 
 def mcnemar(first_right: Bools, other_right: Bools) -> McNemar:
-    """McNemar's exact test, two-sided: of the photos on which one alone is right, either may be it.
+    """McNemar's exact two-sided test: by chance, each classifier is equally often the only one that is right.
 
     Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised
-    Classification Learning Algorithms", 1998. It takes photos for independent, those of one lesion too.
+    Classification Learning Algorithms", 1998. It treats all photos as independent, even those of one lesion.
     """
     from scipy.stats import binomtest
 

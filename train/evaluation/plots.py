@@ -1,4 +1,4 @@
-"""Pictures of a run, its curves and its augmented photos, and the plots of an evaluation."""
+"""Plots a run (its curves and augmented photos) and an evaluation."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ __all__ = [
 
 _STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
 
-# Legible on white and on black, and told apart by the colour-blind; after Okabe and Ito.
+# Colours that are legible on white and on black, and that colour-blind people can tell apart; after Okabe and Ito.
 LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
 EMPHASIS = "#e0442f"
-# Drawn in this colour, and written as the colour of the text around, be it dark on light or light on dark.
+# Plots use this colour; in the page it is replaced by the colour of the text, dark or light.
 INK = "#808182"
 SVG_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -64,7 +64,7 @@ SVG_STYLE: dict[Any, Any] = {
 }
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _SIDE_INCHES = 4.4
-# More points of a curve are not seen.
+# A curve has at most this many points; more would not be visible.
 _MOST_POINTS = 300
 
 
@@ -95,7 +95,7 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
 
 
 def plot_pictures(pictures: NDArray[np.uint8], titles: Sequence[str], path: Path, columns: int = 8) -> None:
-    """A sheet of uint8 [n, s, s, 3] RGB pictures with a title each; raises StorageError."""
+    """Writes a sheet of uint8 [n, s, s, 3] RGB images, each with a title; raises StorageError."""
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
     for place, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
@@ -108,7 +108,7 @@ def plot_pictures(pictures: NDArray[np.uint8], titles: Sequence[str], path: Path
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot, and whether it is the one to look at."""
+    """One line of a plot, and whether it is highlighted."""
 
     name: str
     x: Floats
@@ -127,7 +127,7 @@ def roc_svg(curves: Sequence[Curve]) -> str:
 
 
 def risk_coverage_svg(curves: Sequence[Curve]) -> str:
-    """Share of photos answered against share of these that are wrong, one curve a model."""
+    """Share of photos that are answered against the share of wrong answers among them, one curve per model."""
     with rc_context(SVG_STYLE):
         figure, axes = _square("coverage: share answered", "risk: share of these wrong")
         _draw_curves(axes, curves)
@@ -156,7 +156,7 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
 
 
 def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
-    """Change of balanced accuracy with its interval: a row a perturbation and severity, a mark a model."""
+    """Change of balanced accuracy with its interval; one row per perturbation and severity, one mark per model."""
     with rc_context(SVG_STYLE):
         height = 0.9 + 0.14 * len(rows) * (1 + len(models))
         figure = Figure(figsize=(4.8, height), layout="constrained")

@@ -101,7 +101,7 @@ def to_json(evaluation: Evaluation, command: str) -> str:
 
 
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
-    """(diagnosis, what it counts as, photos), the kinds together, frequent ones first."""
+    """(diagnosis, class that it counts as, number of photos), grouped by kind, the most frequent first."""
     truth = evaluation.truth
 
     def counted_as(photo: LabelledPhoto) -> str:
@@ -194,7 +194,7 @@ def _shown_figures(evaluation: Evaluation) -> list[Figure]:
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
-    """What a reader must know before any figure: photos that are missing, classes too small, sets of everything."""
+    """Warnings before the figures: missing photos, classes that are too small, prediction sets of all classes."""
     truth, found = evaluation.truth, []
     if evaluation.unreadable:
         found.append(f"photos that could not be decoded and are not scored: {len(evaluation.unreadable)}")
@@ -248,7 +248,7 @@ def _heads(models: Sequence[Scored]) -> list[str]:
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
-    """Those that at least one of the models has; the others are named below."""
+    """The figures that at least one model has; the others are named below."""
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))
     measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
@@ -284,7 +284,7 @@ def _matrix_text(model: Scored) -> str:
 
 
 def _slices_text(model: Scored, critical: str | None) -> str:
-    """A row a source, a view or a group of people, with its balanced accuracy and the critical class's AUROC."""
+    """One row per source, view or group of people: balanced accuracy and AUROC of the critical class."""
     titles = ["balanced accuracy", *([f"{critical} AUROC"] if critical else [])]
     names = ["balanced_accuracy", *(["critical_auroc_named"] if critical else [])]
     rows = [
@@ -306,7 +306,7 @@ def _comparison_text(one: Comparison) -> str:
 
 
 def _stress_text(evaluation: Evaluation) -> str:
-    """A line a perturbation and severity, beside each other what it does to each model."""
+    """One line per perturbation and severity, with its effect on each model side by side."""
     rows: dict[str, list[str]] = {}
     for one in evaluation.strains:
         cells = rows.setdefault(_strain_name(one.perturbation, one.severity), [])
@@ -362,7 +362,7 @@ def _data_uri(jpeg: bytes) -> str:
 
 
 def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
-    """What the template shows of one model beside the model itself."""
+    """The values that the template shows with a model."""
     kinds: dict[str, list[Mistake]] = {}
     for mistake in model.mistakes:
         kinds.setdefault(mistake.kind, []).append(mistake)
@@ -402,7 +402,7 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
 
 
 def _roc_svg(model: Scored, truth: Truth) -> str:
-    """One curve against the rest for every class that has photos, and others beside it."""
+    """One ROC curve per class that has photos, if other photos are there too."""
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:

@@ -71,7 +71,7 @@ def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None)
 
 @dataclass(frozen=True)
 class Truth:
-    """What the photos show: [N] each.
+    """The truth about N photos.
 
     Attributes:
         labels: the classes of the models.
@@ -79,7 +79,7 @@ class Truth:
         critical: the class that must not be missed, or None.
         index: int, the true class.
         groups: the lesion of each photo.
-        slices: what is sliced by, as in `dermedge.train.evaluation.slices` -> the value of each photo.
+        slices: name of a slicing, as in `dermedge.train.evaluation.slices` -> the value of each photo.
         kinds: kinds, as `kind_of` tells them.
     """
 
@@ -110,7 +110,7 @@ class Truth:
         )
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Truth:
-        """Of the chosen photos alone."""
+        """Only the chosen photos."""
         return replace(
             self,
             index=self.index[chosen],
@@ -164,7 +164,7 @@ class Answers:
         labels: labels of the classes.
         none_label: the one of them that stands for "none of these", or None.
         temperature: temperature of the manifest; that of dermoscopic photos if the model tells the view.
-        thresholds: likewise, as `dermedge.edge.model.decision` describes them.
+        thresholds: thresholds of the same photos, as `dermedge.edge.model.decision` describes them.
         independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
         close_up: as `ModelOutputs` has it.
         of_close_ups: temperature and thresholds of close-ups; None where the model tells no view.
@@ -180,7 +180,7 @@ class Answers:
     of_close_ups: ViewCalibration | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
-        """Of the chosen photos alone."""
+        """Only the chosen photos."""
         close_up = None if self.close_up is None else self.close_up[chosen]
         return replace(self, logits=self.logits[chosen], close_up=close_up)
 
@@ -291,7 +291,7 @@ class Card:
     Attributes:
         figures: name of `FIGURES` -> value.
         classes: label -> its figures.
-        slices: what is sliced by -> value -> the figures of its photos.
+        slices: name of a slicing -> value -> the figures of its photos.
         matrix: int64 [K, K], row truth, column answer.
         bins_before: bins of the reliability diagram at temperature 1.
         bins: bins of the reliability diagram at the manifest's temperature.
@@ -338,7 +338,7 @@ def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
 
 
 def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
-    """What the data and at least one of the models have, of the needs of `Figure`."""
+    """The needs of `Figure` that the data and at least one model meet."""
     found = set()
     if truth.none_index is not None:
         found.add(NONE_CLASS)
@@ -425,9 +425,9 @@ def _with_zeros(scores: Sequence[Score]) -> list[Score]:
 
 
 def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
-    """The photos, which of them are of the critical class, and what ranks them, among the named classes and among all.
+    """For the named classes, and for all photos: the photos, those of the critical class, and their scores.
 
-    Among the named classes that is the class's share of their probabilities, since nothing is declined there.
+    Among the named classes, the score is the class's share of their probabilities, because no photo is declined there.
     """
     if truth.critical is None:
         return {}
@@ -551,7 +551,7 @@ class Comparison:
 
 
 def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers) -> Comparison:
-    """The other model beside the first."""
+    """Compares the second model with the first."""
     draws = metrics.lesion_draws(truth.groups.tolist())
     right, right_now = first.index == truth.index, other.index == truth.index
     same = first.index == other.index

@@ -36,7 +36,7 @@ def _skin_tone(tone: str) -> str:
     return f"{tone}, {_TONES[int(tone)]}" if tone else ""
 
 
-# What is sliced by -> the value of a photo, empty where it is not known.
+# Name of a slicing -> the value of a photo, empty if it is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
     SOURCE: lambda photo: photo.entry.source,
     "view": lambda photo: photo.entry.view,
@@ -49,7 +49,7 @@ SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
 
 
 def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
-    """What is sliced by -> the value of each photo; what is known of no photo is left out, but for the source."""
+    """Name of a slicing -> the value of each photo. A slicing without known values is left out, but not the source."""
     values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
     return {
         name: np.array([value or NOT_KNOWN for value in column])

@@ -1,4 +1,4 @@
-"""What happens to photos outside the laboratory, in steps: blur, light, compression, rotation, hair, ink.
+"""Disturbs photos as everyday use does, in steps: blur, light, compression, rotation, hair, ink.
 
 Each is a function of a uint8 [h, w, 3] BGR frame of 0 to 255, a severity and a random generator, and gives a
 fresh frame of the same shape. Lengths are shares of the frame's shorter side, because photos differ in size.
@@ -45,12 +45,12 @@ def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame
 
 
 def scale_light(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """So many times the light, cut off at 255."""
+    """Multiplies the light by this factor; values are clipped at 255."""
     return cv2.convertScaleAbs(frame_bgr, alpha=severity)  # type: ignore[return-value]
 
 
 def compress(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Through JPEG of this quality."""
+    """Compresses as JPEG of this quality."""
     _, content = cv2.imencode(".jpg", frame_bgr, [cv2.IMWRITE_JPEG_QUALITY, int(severity)])
     return cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[return-value]
 
@@ -65,7 +65,7 @@ def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Fra
 
 
 def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """So many dark bent hairs across the centre square."""
+    """Draws this number of dark bent hairs across the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(1, round(_HAIR_WIDTH * side))
@@ -77,7 +77,7 @@ def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _
 
 
 def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """So many strokes of a skin marker in a ring about the middle of the centre square."""
+    """Draws this number of strokes of a skin marker in a ring around the middle of the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(2, round(_INK_WIDTH * side))

@@ -14,7 +14,7 @@ Image = NDArray[np.uint8]
 # The step of OpenCV's 8-bit hue, which has 180 levels.
 _HUE_STEP_DEGREES, _HUE_LEVELS = 2, 180
 _MID_GRAY = 128
-# Of the Minkowski mean: Finlayson and Trezzi, "Shades of Gray and Colour Constancy", 2004.
+# Order of the Minkowski mean: Finlayson and Trezzi, "Shades of Gray and Colour Constancy", 2004.
 _MINKOWSKI_ORDER = 6
 _MAX_LEVEL = 255
 
@@ -84,7 +84,7 @@ def move(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
 def motion_matrix(
     side: int, angle_degrees: float, zoom: float, shift: NDArray[np.float64], mirrored: bool
 ) -> NDArray[np.float64]:
-    """float64 [2, 3]: the affine map of pixel coordinates (x, y) that `move` applies.
+    """The affine map of pixel coordinates (x, y) that `move` applies, as float64 [2, 3].
 
     Args:
         side: side of the image in pixels.
@@ -126,7 +126,7 @@ def _apply_levels(image: Image, levels: NDArray[np.float64]) -> Image:
 
 
 def shrink(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Shrinks the image to a random side and enlarges it again, which takes its fine detail."""
+    """Shrinks the image to a random side and enlarges it again, which removes fine detail."""
     side = image.shape[0]
     small = int(rng.integers(min(how.shrink_pixels, side), side + 1))
     shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)

@@ -27,7 +27,7 @@ class TrainingBatches:
 
     Args:
         pixels: uint8 [n, s, s, 3] RGB.
-        photos: what each of ``pixels`` shows.
+        photos: the photo that each of ``pixels`` is made from.
         classes: classes in the order of the network's outputs.
         batch_size: photos a batch.
         photos_per_epoch: how many photos are sampled.
@@ -75,7 +75,7 @@ class TrainingBatches:
         if self.recipe.mixup:
             share = np.float32(rng.beta(self.recipe.mixup, self.recipe.mixup))
             order = rng.permutation(len(indices))
-            # an image always is at least half of its own blend
+            # an image makes up at least half of its blend
             share = max(share, 1 - share)
             images, targets = mix(images, order, share), mix(targets, order, share)
         if self.teacher:
@@ -85,7 +85,7 @@ class TrainingBatches:
 
 
 def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float32) -> NDArray[np.float32]:
-    """float32 [n, ...]: ``share`` of each row and the rest of the row that ``order`` names for it."""
+    """Blends each row, with weight ``share``, with the row that ``order`` names; float32 [n, ...]."""
     blended = share * values
     others = values[order]
     # in place: a batch of fresh memory costs more than its arithmetic

@@ -49,7 +49,7 @@ _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}, '
     "with another index on each machine"
 )
-# In the order of their replicas.
+# The generators, in the order of their replicas.
 _JOBS = ("chief", "worker")
 
 
@@ -292,7 +292,7 @@ class _SharedGenerator:
         replica = tf.distribute.get_replica_context()
         rows = shape[0]
         whole = tf.concat([[rows * replica.num_replicas_in_sync], shape[1:]], 0)
-        # the state before: a counter of two numbers and the key, where `uniform` of it adds the replica
+        # the state before the call is a counter of two numbers and the key; `uniform` adds the replica to it
         state = tf.bitcast(self.generator.skip(tf.reduce_prod(whole)), tf.uint64)
         numbers = tf.raw_ops.StatelessRandomUniformV2(
             shape=whole, key=state[2:3], counter=state[:2], alg=self.generator.algorithm, dtype=dtype

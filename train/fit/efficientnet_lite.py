@@ -95,7 +95,7 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
     The maps of these layers are the largest, so that a training step without their gradients takes about half the time.
 
     Args:
-        network: whose blocks are named as `efficientnet_lite` names them.
+        network: a network of `efficientnet_lite`, known by the names of its blocks.
         blocks: number of blocks; 0 freezes nothing.
 
     Raises:
@@ -115,7 +115,7 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
 
 
 def round_filters(filters: int, width: float) -> int:
-    """``filters * width`` to a multiple of 8, and never below nine tenths of it."""
+    """``filters * width`` rounded to a multiple of 8, but never below nine tenths of it."""
     scaled = filters * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * scaled else rounded + 8
@@ -166,7 +166,7 @@ _PYTORCH_NAMES = {
 
 
 def _pytorch_names(name: str) -> tuple[str, str]:
-    """What PyTorch calls a convolution of ours and the batch norm behind it."""
+    """The PyTorch names of one of our convolutions and of the batch norm behind it."""
     block, _, part = name.rpartition("_")
     prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
     convolution, norm = _PYTORCH_NAMES[part]

@@ -1,4 +1,4 @@
-"""Ctrl-C that nothing swallows."""
+"""Makes sure that no library swallows Ctrl-C."""
 
 from __future__ import annotations
 

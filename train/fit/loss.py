@@ -13,7 +13,7 @@ __all__ = ["adjusted_loss"]
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Cross-entropy that teaches logits to speak as if all classes were equally frequent.
+    """Cross-entropy with logit adjustment: the trained logits hold as if all classes were equally frequent.
 
     The logarithm of each class's share is added to its logit, only in training: Menon et al., "Long-Tail
     Learning via Logit Adjustment", 2021, equation 10.

@@ -1,7 +1,7 @@
 """The parents of a run: finished runs that teach it, and runs or a .tflite whose weights it starts from.
 
-A parent that learned from a photo of the run's validation or test split would carry that split into the run, by its
-weights or by its answers. Such a parent is refused.
+A parent that was trained on photos of the run's validation or test split would leak them into the run, by its weights
+or by its answers. Such a parent is refused.
 """
 
 from __future__ import annotations

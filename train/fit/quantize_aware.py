@@ -80,14 +80,14 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
-    """The copy with every activation range at its useless start, for weights that are loaded next."""
+    """The copy before the calibration; weights are loaded into it next."""
     return tfmot.quantization.keras.quantize_model(network)
 
 
 def measure_ranges(
     network: keras.Model, names: list[str], batches: Iterable[NDArray[np.float32]]
 ) -> dict[str, tuple[float, float]]:
-    """The least and the greatest activation of each named layer, each the mean over the batches."""
+    """The least and the greatest activation of each named layer, averaged over the batches."""
     probe = keras.Model(network.input, [network.get_layer(name).output for name in names])
     ends = np.mean([[(y.min(), y.max()) for y in probe.predict_on_batch(batch)] for batch in batches], axis=0)
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, ends, strict=True)}
@@ -129,7 +129,7 @@ def restore_input_range(twin: keras.Model) -> None:
 
 
 def _set_weight_ranges(twin: keras.Model, size: int) -> None:
-    """Has the twin measure its weights, which it does in training mode only, and undoes all else of that."""
+    """Lets the twin measure its weights, which needs training mode, and undoes the other effects of that mode."""
     others = [v for v in twin.weights if not v.name.endswith(("kernel_min:0", "kernel_max:0"))]
     before = [variable.numpy() for variable in others]
     twin(np.zeros((1, size, size, 3), np.float32), training=True)

@@ -97,7 +97,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides how a network learns, beside the settings that have an option of their own.
+    """The settings of a training that have no option of their own.
 
     The defaults are the recipe of all runs whose folder holds none, and must stay so.
 
@@ -117,8 +117,8 @@ class Recipe:
             without such weights always trains them.
         frozen_blocks: number of blocks of an EfficientNet-Lite, counted from the image, that stay as they start, with
             the stem. A step without their gradients is faster: 5 of 15 blocks take about half of its time.
-        ema_decay: decay of the exponential moving average over the training steps whose weights the float stage
-            ends with; 0 to end with the last weights themselves.
+        ema_decay: decay of the exponential moving average of the weights, which the float stage ends with; 0 to end
+            with the last weights.
         augmentation: random changes of the images.
 
     Raises:
@@ -213,7 +213,7 @@ def _part(values: Any) -> Any:
 
 
 def recipe_from_json(values: Mapping[str, Any]) -> Recipe:
-    """The recipe of what `dataclasses.asdict` gave as JSON; unknown fields are ignored, lacking ones default.
+    """The recipe of a JSON object; unknown fields are ignored, and missing ones have their defaults.
 
     Raises:
         OptionError: a value is out of its bounds.

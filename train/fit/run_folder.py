@@ -53,7 +53,7 @@ class Config:
         data_digest: digest of the catalogue.
         command: the command line.
         teachers: run folders whose probabilities are part of the targets.
-        validated: the run whose validation photos this one learns too, by the same recipe; empty for none.
+        validated: the run that this one repeats with its validation photos as training photos; empty for none.
         averaged: run folders whose weights, averaged with those of ``weights``, are the start.
         recipe: how photos are sampled, varied and labelled, and which weights are kept.
     """
@@ -179,7 +179,7 @@ class RunFolder:
         return _with_paths(config, self._found)
 
     def _found(self, path: str) -> str:
-        """Where something that this run names is now: where it was, or beside the run."""
+        """The present path of a file or folder that this run names: its old path, or one beside the run."""
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
@@ -192,7 +192,7 @@ class RunFolder:
         return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
 
     def keep_learned_before(self, learned: bytes) -> None:
-        """Keeps the photos that the run's parents have learned from; raises StorageError."""
+        """Stores which photos the run's parents were trained on; raises StorageError."""
         if learned:
             write_bytes(self._learned_before, learned)
 
@@ -262,7 +262,7 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """The values of a file that ``kind`` has; other versions may have written more."""
+        """The values in a file for the fields of ``kind``; other versions may have written more."""
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}
 

@@ -1,4 +1,4 @@
-"""Which photos an epoch of training shows, and how often: neither a class nor a source may drown the others."""
+"""Samples the photos of a training epoch, so that no class and no source dominates the others."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def sample_epoch(
 
     The samples are shared out among the classes, then among the strata of each class, and then among the
     photos of each stratum, by the powers of the recipe. A stratum is what one source shows of one diagnosis: a
-    network could otherwise learn the source in place of the lesion. With a power of 0.5, rare photos are seen
-    more often than they come, and less often than with all parts alike, which would have the network
-    memorize them. Within a stratum, the numbers of times that two photos of equal weight come differ by at
-    most one.
+    network could otherwise learn the source in place of the lesion. With a power of 0.5, rare photos are sampled more
+    often than their share, but less often than under equal sampling, which would make the network memorize them. Within
+    a stratum, photos of equal weight are sampled equally often; their numbers differ by at most one.
 
     Args:
         photos: photos of the training split.
@@ -61,7 +60,7 @@ def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generato
 def class_shares(
     photos: Sequence[Photo], classes: Sequence[str], recipe: Recipe | None = None
 ) -> NDArray[np.float32]:
-    """float32 [K]: the share of each class among what `sample_epoch` gives, in the order of ``classes``."""
+    """The share of each class among the samples of `sample_epoch`, in the order of ``classes``; float32 [K]."""
     recipe = recipe or Recipe()
     if recipe.classes_first:
         sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** recipe.class_power
@@ -108,7 +107,7 @@ def _sample_stratum(
 
 
 def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """int [times]: positions, each as often as its weight asks for, rounded up or down by chance.
+    """Positions, each repeated in proportion to its weight, rounded up or down by chance; int [times].
 
     This is systematic sampling: equally spaced marks, from a random start, on the weights laid end to end in a
     random order.

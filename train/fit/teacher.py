@@ -28,8 +28,8 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
 
     Args:
         networks: functions from [n, s, s, 3] normalized RGB to [n, K] logits.
-        sizes: the side of each one's input in pixels.
-        size: the side of the images that the teacher is asked about; they are resized bilinearly to those sides.
+        sizes: side of each network's input in pixels. size: side of the images that the teacher gets; they are
+        resized bilinearly to each network's side.
     """
     interpreter = _interpreter(networks, sizes, size)
     image_input = interpreter.get_input_details()[0]["index"]

@@ -130,7 +130,11 @@ def _other_architecture(path: Path) -> OptionError:
 
 
 def _kernels(path: Path) -> list[_Kernel]:
-    """The weights of the operators that have some, in the order in which they run."""
+    """The weights of the operators that have some, in the order in which they run.
+
+    The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only one with
+    one output.
+    """
     try:
         model = strip(path.read_bytes())
     except OSError as error:
@@ -149,7 +153,7 @@ def _kernels(path: Path) -> list[_Kernel]:
                 _constant(root, graph.tensors[index], schema, path) for index in operator.inputs[1:3]
             )
             found.append(_Kernel(kernel, bias))
-    return found
+    return [kernel for kernel in found if len(kernel.bias) > 1]
 
 
 def _constant(root: Any, tensor: Any, schema: Any, path: Path) -> NDArray[np.float32]:

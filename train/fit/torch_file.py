@@ -74,7 +74,7 @@ class _TensorUnpickler(pickle.Unpickler):
     """Knows only the few names that a state dictionary needs, none of which runs code of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name of the file stands for; raises UnpicklingError for all but the known ones."""
+        """The object that a name in the file stands for; raises UnpicklingError for names that are not known."""
         if module == "torch" and name in _DTYPES:
             return np.dtype(_DTYPES[name])
         known: Mapping[tuple[str, str], Callable[..., Any]] = {

@@ -55,7 +55,7 @@ class Trainer:
         run: the folder, with its config and catalogue.
         strategy: one of `dermedge.train.fit.distribution.STRATEGIES`; one device if not given.
         say: called with each line of progress.
-        guard: hears Ctrl-C; one that hears nothing if not given.
+        guard: notices Ctrl-C; without one, Ctrl-C raises KeyboardInterrupt at once.
 
     Raises:
         DataError: photos are missing or were replaced, or a lesion is in two splits.
@@ -136,7 +136,7 @@ class Trainer:
         ]
 
     def _keep_start(self) -> None:
-        """Takes what finished runs have learned as the float stage."""
+        """Takes the weights of finished runs in place of the float stage."""
         network = start_network(self.config)
         save_weights(network, self.run.weights_path("float"))
         if self.val_photos:
@@ -256,7 +256,7 @@ class Trainer:
     def _save_and_validate(
         self, model: keras.Model, stage: str, average: WeightAverage | None
     ) -> dict[str, float]:
-        """Saves the weights of the last epoch: the best one among noisy scores of few photos is a lucky one."""
+        """Saves the weights of the last epoch: with noisy scores on few photos, the best epoch is best by luck."""
         if average:
             with average.applied():
                 return self._save_and_validate(model, stage, None)
@@ -292,7 +292,7 @@ class _AfterStep(keras.callbacks.Callback):
 
 
 def chance_bound(counts: Sequence[int]) -> float:
-    """The balanced accuracy that guessing evenly among the classes exceeds in one of twenty sets of this size.
+    """The balanced accuracy that random guessing exceeds in only one of twenty sets of this size.
 
     The recall of each class then has the mean 1/K and the variance of a binomial proportion; their mean is taken
     to be normal.

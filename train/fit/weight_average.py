@@ -14,8 +14,8 @@ __all__ = ["WeightAverage"]
 class WeightAverage(tf.Module):
     """Average of the weights of a model over its training steps; a checkpoint of it keeps the average.
 
-    After step t, counted from 1, the average moves towards the weights by 1 - min(decay, (1 + t) / (10 + t)), so
-    that the first steps do not weigh for long. This is the warm-up of `tf.train.ExponentialMovingAverage`.
+    After step t, counted from 1, the average moves towards the weights by 1 - min(decay, (1 + t) / (10 + t)), so that
+    the first steps are soon forgotten. This is the warm-up of `tf.train.ExponentialMovingAverage`.
 
     Args:
         model: float weights are averaged, moving statistics of batch norms included.
