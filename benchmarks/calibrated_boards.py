@@ -1,4 +1,4 @@
-"""Fits the latencies of a board from what was published of other networks on it.
+"""Fits the latencies of a board to published latencies of other networks on it.
 
 A latency is taken as a sum of two parts: one in proportion to the instructions of the network, which an emulator
 counts, and one in proportion to the bytes that it moves, since large layers wait for memory. The two factors are
@@ -32,7 +32,7 @@ __all__ = [
     "stored_instructions",
 ]
 
-# What `python -m dermedge.benchmarks.lab estimate` writes: the anchors, and the counts of the shipped models.
+# Written by `python -m dermedge.benchmarks.lab estimate`: the anchors, and the counts of the shipped models.
 ESTIMATES = Path(__file__).with_name("estimates.json")
 # A board whose median error by leave-one-out is above this is not estimated.
 MAX_MEDIAN_ERROR = 0.25
@@ -40,7 +40,7 @@ MAX_MEDIAN_ERROR = 0.25
 
 @dataclass(frozen=True)
 class Cost:
-    """What one inference takes.
+    """The cost of one inference.
 
     Attributes:
         instructions: executed on one thread.

@@ -84,7 +84,7 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
         result, error = pickle.loads(answer.read_bytes())
     if error is not None:
         kind, text = error
-        # not by its constructor, which may take something else than the text
+        # not by its constructor, whose arguments may differ
         raise kind.__new__(kind, text)
     returned: _Result = result
     return returned

@@ -111,7 +111,7 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    """Prints estimates, which are never beside measurements; returns the exit status."""
+    """Prints estimates, never together with measurements; returns the exit status."""
     for option in ("data", "source", "split", "max_photos", "soak", "profile", "tta", "output", "plot"):
         if getattr(arguments, option):
             raise OptionError(f"--estimate measures nothing; leave out --{option.replace('_', '-')}")

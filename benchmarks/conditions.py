@@ -24,7 +24,7 @@ __all__ = [
 
 KHZ_PER_MHZ = 1000
 MILLI = 1000
-# Of the first line of /proc/stat, after its name: user, nice, system, idle, iowait, irq, softirq, steal.
+# Fields of the first line of /proc/stat after its name: user, nice, system, idle, iowait, irq, softirq, steal.
 _BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
 
 Ask = Callable[[str], str | None]
@@ -68,7 +68,7 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
 
 def busy_s(root: Path = Path("/")) -> float | None:
-    """Seconds of work of all cores together since boot, or None if the system does not report them.
+    """Busy seconds of all cores together since boot, or None if the system does not report them.
 
     Time that another guest of the same host took (steal) counts as work of others.
     """

@@ -51,10 +51,10 @@ class Meter(Protocol):
 
     @property
     def name(self) -> str:
-        """What it measures, in words."""
+        """The name of the meter, in words."""
 
     def joules(self, work: Callable[[], None]) -> float:
-        """Does the work, and returns the energy that was used meanwhile."""
+        """Does the work, and returns the energy in joules that was used during it."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def frame_energies(
 
 
 def _energy(joules: NDArray[np.float64], counts: NDArray[np.int_]) -> Energy:
-    """From the joules and the frames of each block; the interval is Student's, of the blocks' means."""
+    """The energy from the joules and the frames of each block, with Student's interval of the blocks' means."""
     mj = float(joules.sum() / counts.sum() / _MILLI)
     error = float((joules / counts / _MILLI).std(ddof=1) / np.sqrt(len(joules)))
     return Energy(mj, mj - _T_OF_BLOCKS * error, mj + _T_OF_BLOCKS * error)

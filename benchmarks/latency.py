@@ -354,7 +354,7 @@ def _medians_of_blocks(
 
 
 def _parts(total: int, size: int) -> list[int]:
-    """The total in parts of ``size``, of which the last may be smaller."""
+    """The sizes of parts of ``size`` that add up to the total; the last may be smaller."""
     return [min(size, total - begun) for begun in range(0, total, size)]
 
 

@@ -1,4 +1,4 @@
-"""What one model costs from a cold start, measured in processes of its own: memory, loading, first frame.
+"""Measures the cold start of a model in new processes: memory, loading, first frame.
 
 In one process the second model would find libraries, code pages and freed memory of the first.
 """

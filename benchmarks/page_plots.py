@@ -20,7 +20,7 @@ _LONGEST_BAR = 72.0
 _WIDTH, _HEIGHT = 360, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 14, 30, 44
 _RADIUS = 9
-# Room above and below the intervals, as a part of their range, and left free right of the slowest model.
+# Free room above and below the intervals, as a part of their range, and to the right of the slowest model.
 _MARGIN, _FREE = 0.08, 0.08
 _TICKS = 4
 _NICE_STEPS = (1, 2, 2.5, 5, 10)
@@ -84,13 +84,13 @@ def accuracy_plot(report: BenchmarkReport) -> str:
 
 
 class _Scale:
-    """Values to places along an axis of the plot."""
+    """Maps values to places along an axis of the plot."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self._low, self._high, self._start, self._end = low, high, start, end
 
     def at(self, value: float) -> float:
-        """Where the value is."""
+        """The place of a value."""
         return self._start + (value - self._low) / (self._high - self._low) * (self._end - self._start)
 
     def ticks(self) -> list[float]:

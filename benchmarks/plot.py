@@ -78,7 +78,7 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the (cost, score) points on the Pareto front, by rising cost.
 
-    A point is on it if no other has at most its cost and a higher score; equal points all are.
+    A point is on it if no other point has at most its cost and a higher score. All equal points are on it.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):

@@ -67,7 +67,7 @@ class Profile:
 
     @property
     def parts_ms(self) -> float:
-        """The sum over the ops; its distance from `whole_ms` shows how exact the parts are."""
+        """The sum over the ops; its difference from `whole_ms` shows how exact the parts are."""
         return sum(op.ms or 0.0 for op in self.ops)
 
 

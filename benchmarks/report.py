@@ -451,7 +451,7 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
 
 
 def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
-    """Of names, multiply-accumulates and milliseconds."""
+    """A table of names, multiply-accumulates and milliseconds."""
     return tuple(
         (
             name,

@@ -39,7 +39,7 @@ DEFAULT_RUN_LENGTH = RunLength()
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What to measure, and how.
+    """The settings of a benchmark.
 
     Attributes:
         models: .tflite files, all different.
@@ -74,7 +74,7 @@ class BenchmarkSettings:
 
 @dataclass(frozen=True)
 class _Input:
-    """What the models are shown.
+    """The input of the benchmark.
 
     Attributes:
         frames: frames to measure the latency on.
@@ -93,7 +93,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Figures:
-    """What was measured of all classifiers, one of each list for each of them."""
+    """The measurements of all classifiers; each list has one entry per classifier."""
 
     run: Measurement
     meter: str | None
@@ -139,7 +139,7 @@ def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: N
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """The files' names without .tflite, with as many of their folders as tell equal names apart."""
+    """The files' names without .tflite, with their folders where names would be equal otherwise."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]

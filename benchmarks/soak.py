@@ -69,9 +69,9 @@ class SoakWindow:
         latency_ms: median from capture to decision.
         p99_ms: its 99th percentile.
         fps: frames per second.
-        memory_mb: resident at its end, in 10^6 bytes.
-        temperature_c: at its end.
-        clock_mhz: at its end.
+        memory_mb: resident memory at its end, in 10^6 bytes.
+        temperature_c: temperature at its end.
+        clock_mhz: clock rate at its end.
         others_cores: the mean number of cores that other processes kept busy.
         frames: number of frames in the window.
         rejected: number of these that the quality gate rejected.
@@ -96,7 +96,7 @@ class SoakRun:
     Attributes:
         created: date and time of its start, UTC, ISO 8601.
         command: the command line.
-        machine: on which.
+        machine: the machine that it ran on.
         model: its name.
         num_threads: number of threads of the interpreter.
         source: source of the frames, in words.
@@ -138,7 +138,7 @@ def soak(
     """Runs the loop for some minutes; Ctrl-C ends it early and returns what was measured.
 
     Args:
-        classifier: loaded.
+        classifier: the loaded model.
         open_again: opens the source; one that ends is opened again.
         minutes: above 0.
         source: source of the frames, in words.
@@ -178,7 +178,7 @@ def soak(
 def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
 ) -> Generator[tuple[SoakWindow, float], None, None]:
-    """Windows, each with its end in seconds from the start of the first."""
+    """The windows of a run, each with its end in seconds after the start."""
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass

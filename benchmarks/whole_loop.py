@@ -110,7 +110,7 @@ def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
 def results(
     open_again: OpenSource, classifier: Classifier
 ) -> Generator[tuple[FrameResult, float], None, None]:
-    """Moments of the loop without end, each with its `perf_counter` seconds; close it.
+    """Yields the results of the loop without end, each with its `perf_counter` seconds. Close the generator.
 
     Raises:
         SourceError: the source delivers nothing, or was lost.
@@ -124,7 +124,7 @@ def results(
 def measure_loop(
     open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowStatus = lambda text: None
 ) -> LoopTimes | None:
-    """Runs the loop for so long, and at least two frames; as `summarize`.
+    """Runs the loop for this time, and at least two frames; returns the result of `summarize`.
 
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
@@ -147,7 +147,7 @@ def measure_loop(
 def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
     """The loop of at least two results and the seconds at which they came.
 
-    None where the quality gate let none of them through to the network.
+    None if the quality gate rejected all of them.
     """
     classifications = [result.classification for result in seen if result.classification]
     if not classifications:

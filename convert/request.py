@@ -1,4 +1,4 @@
-"""What a conversion is asked to make: the request, and the checks that need no TensorFlow."""
+"""The request for a conversion, and the checks that need no TensorFlow."""
 
 from __future__ import annotations
 

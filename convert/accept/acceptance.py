@@ -48,7 +48,7 @@ POINTS = 100
 # Sound 8-bit files change the probability of single photos by 0.05 to 0.25; broken ones reverse answers.
 _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
-# Of the difference of two shares in float64.
+# Rounding error of the difference of two shares in float64.
 _ROUNDING = 1e-9
 # Photos that do not show a loss of balanced accuracy of this size cannot tell whether a file is sound.
 _LOSS_TO_SHOW = 0.10
@@ -221,7 +221,7 @@ def _probability_checks(
 
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
     """Sure answers that change, and the largest change of any probability; both at one temperature."""
-    # On photos that it answers without a mistake, a network could be made as sure as one likes.
+    # On photos without a wrong answer, a calibration could make the network arbitrarily sure.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
     before, after = (calibrated(logits, temperature) for logits in (proof.reference, device))
     best = np.sort(before, axis=1)

@@ -21,7 +21,7 @@ __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_r
 
 # The noise of these adds up in absolute terms; that of all other operators, relative to the signal.
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
-# These give an output of the network its dtype and its name.
+# Operators that only give an output of the network its dtype and its name.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
 # A scale is collapsed if it leaves fewer steps to the values, or less of their span within the range.
 _FEWEST_STEPS = 4

@@ -20,7 +20,7 @@ _LAYERS_NAMED = 5
 
 
 class Cures(NamedTuple):
-    """What can be done about a file; no other cure is named.
+    """The cures that are possible for a file; the advice names no others.
 
     Attributes:
         ranges: whether its ranges come from calibration photos, by a method that --ranges chooses.
@@ -84,7 +84,7 @@ def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
 
 
 def _with_end(start: str, mark: str, end: str) -> str:
-    """The start, and the end behind a mark if there is one."""
+    """The start, followed by the end after a colon or comma if there is one."""
     return f"{start}{mark}{end}" if end else start
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dermedge.convert.accept.acceptance import CANNOT_TELL
@@ -12,7 +14,7 @@ from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import SearchResult
 from dermedge.edge.model.manifest import Manifest
 
-__all__ = ["decision_lines", "refusal", "summary"]
+__all__ = ["decision_lines", "refusal", "summary", "view_line"]
 
 # The longest status of a check is "not measured".
 _STATUS_WIDTH = 12
@@ -58,12 +60,42 @@ def refusal(result: SearchResult, has_searched: bool) -> str:
 
 
 def decision_lines(manifest: Manifest) -> list[str]:
-    """What temperature and thresholds achieve on the validation photos that they were fitted on."""
-    metrics, thresholds = manifest.metrics, manifest.thresholds
-    return [
+    """What temperature and thresholds achieve on the validation photos that they were fitted on.
+
+    Where the file tells the view of a photo, there are lines for each view.
+    """
+    metrics = manifest.metrics
+    lines = [
         *_network_lines(metrics),
         f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f} by the decision, "
         f"{metrics['val_balanced_accuracy_argmax']:.3f} by the most probable class",
+    ]
+    if view := view_line(metrics):
+        lines.append(view)
+    if not manifest.views:
+        return [*lines, *_fitted_lines(manifest)]
+    for view, of_view in metrics["val_views"].items():
+        own = replace(manifest, metrics=of_view, **manifest.views.get(view, {}))
+        lines += [f"{view}: {line}" for line in _fitted_lines(own)]
+    return lines
+
+
+def view_line(metrics: Mapping[str, Any]) -> str:
+    """How well the file tells close-ups from dermoscopic photos, in one line; empty if it does not tell them."""
+    if "val_view_accuracy" not in metrics:
+        return ""
+    taken = ", ".join(
+        f"{of_view['val_photos']} taken for {view} (calibration error {of_view['val_ece']:.3f})"
+        for view, of_view in metrics.get("val_views", {}).items()
+    )
+    share = f"view told right for {metrics['val_view_accuracy']:.1%} of the validation photos"
+    return f"{share}; {taken}" if taken else share
+
+
+def _fitted_lines(manifest: Manifest) -> list[str]:
+    """The temperature, the thresholds, and what they achieve."""
+    metrics, thresholds = manifest.metrics, manifest.thresholds
+    return [
         f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, "
         f"{metrics['val_ece_unscaled']:.3f} without it",
         *_threshold_lines(manifest),
