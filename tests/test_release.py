@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DEMO = ["run", "--source", "demo", "--max-frames", "20", "--json"]
 SECONDS_TO_END = 300
-# uv of this environment, of the one that locks, or of the machine.
-UVS = (Path(sys.executable).parent / "uv", ROOT / ".venv-lock" / "bin" / "uv", shutil.which("uv"))
+# uv of this environment, or of the machine.
+UVS = (Path(sys.executable).parent / "uv", shutil.which("uv"))
 # Files that an installer writes beside those of a wheel.
 OF_INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
