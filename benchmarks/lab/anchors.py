@@ -58,7 +58,7 @@ class PublishedLatency:
         form: ``int8`` or ``float32``.
         ms: the latency.
         runtime: the runtime that was measured.
-        published: when.
+        published: date of publication.
         source: address of the page.
     """
 

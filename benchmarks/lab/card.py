@@ -82,14 +82,14 @@ def split_tables(path: Path = RESULTS) -> str:
 
 
 def other_clinics_tables(path: Path = OTHER_CLINICS) -> str:
-    """Tables in Markdown: the shipped models on lesions of other clinics, in all and by groups of people."""
+    """Tables of the shipped models on lesions of other clinics, in total and by groups of people, in Markdown."""
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]
     title = (
         f"Lesions of other clinics: {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions, none of "
         "which has a photo in the sources that the models learned from:"
     )
-    # figures of melanoma are called those of the critical class since
+    # newer versions name the figures of melanoma after the critical class
     names = {name.replace("melanoma_", "critical_"): text for name, text in _FIGURES.items()}
     names = {name: text for name, text in names.items() if any(model["figures"][name] for model in models)}
     figures = TextTable(

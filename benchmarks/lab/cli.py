@@ -40,7 +40,7 @@ EXPERIMENTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one experiment; returns its exit status: 2 for what a person can mend, 130 for Ctrl-C."""
+    """Runs one experiment; returns its exit status, 2 for an error that the user can mend, or 130 for Ctrl-C."""
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):
         return cli.run_command(_list_experiments)
@@ -58,7 +58,7 @@ def experiment_parser(name: str, description: str) -> Parser:
 
 
 def command_line(name: str, argv: Sequence[str]) -> str:
-    """What was typed to run an experiment, to be written into its results."""
+    """The command line of an experiment, for its results."""
     return shlex.join([*COMMAND.split(), name, *argv])
 
 
@@ -75,7 +75,7 @@ def _module_main(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
-    """The command, after which the line of progress is empty, so that an error starts at the margin."""
+    """Runs the command, then empties the line of progress, so that an error starts at the margin."""
 
     def run() -> int:
         with status_cleared():

@@ -32,11 +32,11 @@ _CLASSES = 5
 
 @dataclass(frozen=True)
 class ConversionCost:
-    """What one conversion took.
+    """The cost of one conversion.
 
     Attributes:
         seconds: time from a Keras model to the bytes of a .tflite file.
-        peak_mb: the most memory of the process, in 10^6 bytes, or None where the system does not tell.
+        peak_mb: the most memory of the process, in 10^6 bytes, or None if the system does not report it.
         bytes: size of the file.
     """
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def convert_once(who: str, size: int, count: int) -> ConversionCost:
-    """Converts a Keras model of ``size`` pixels, calibrated on ``count`` images, and says what it cost."""
+    """Converts a Keras model of ``size`` pixels, calibrated on ``count`` images; returns the cost."""
     import tensorflow as tf
     import tf_keras as keras
 

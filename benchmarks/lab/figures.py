@@ -1,4 +1,4 @@
-"""Measures everything that README.md and docs/ quote of one machine, in one go, and rewrites the tables.
+"""Measures all figures of one machine that README.md and docs/ quote, and rewrites the tables.
 
     python -m dermedge.benchmarks.lab figures NAME --source photos/     # about half an hour on a quiet machine
 
@@ -82,7 +82,7 @@ def check_good(path: Path) -> None:
 
 
 def _keep(made: Path, name: str) -> None:
-    """Takes the new results into the repository, after all of them exist."""
+    """Moves the new results into the repository once all of them exist."""
     shutil.copytree(made / "results", RESULTS / name, dirs_exist_ok=True)
     shutil.copytree(made / "tta", RESULTS / "tta", dirs_exist_ok=True)
     shutil.copyfile(made / "results" / "results.json", RESULTS / _MACHINES / f"{name}.json")
@@ -97,6 +97,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
         "figures", "Measure all that is quoted of this machine, and rewrite the tables."
     )
-    parser.add_argument("name", metavar="NAME", help="call the machine so, such as raspberry-pi-5")
+    parser.add_argument("name", metavar="NAME", help="name the machine, such as raspberry-pi-5")
     parser.add_argument("--source", required=True, help="show these photos, as for `dermedge benchmark`")
     return parser.parse_args(argv)

@@ -85,14 +85,14 @@ PHOTO_SERIES = {
     "peak memory, whole training": ("peak_mb", "MB"),
     "cache on disk": ("cache_mb", "MB"),
 }
-# Of a photo: its decoded image, and its texture while duplicates are looked for.
+# Bytes for each photo: the decoded image, and the texture during the search for duplicates.
 _CACHED_BYTES = TRAINING_SIZE**2 * 3 + 8192
 _BYTES_PER_KB = 1e3
 _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# What varies, what x is, and for each x the network and its threads.
+# What varies, the name of x, and for each x the network and its number of threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 
 
@@ -165,7 +165,7 @@ def _series_of(
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
-    """The points of all series, and what x is in each; the file size does not depend on the threads."""
+    """The points of all series, and the name of x in each; the file size does not depend on the threads."""
     points: list[GrowthPoint] = []
     x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
@@ -213,7 +213,7 @@ def training(options: argparse.Namespace) -> GrowthResult:
             sampled[:count],
             classes,
             batch_size=BATCH,
-            photos_per_epoch=count + BATCH // 2,  # sampling may give some photos less
+            photos_per_epoch=count + BATCH // 2,  # sampling may give a few photos less
             seed=0,
             epoch=0,
         )
@@ -270,7 +270,7 @@ def audit(options: argparse.Namespace) -> GrowthResult:
 
 
 def photos(options: argparse.Namespace) -> GrowthResult:
-    """Measures training on few and on many synthetic photos: only the time may grow."""
+    """Measures training on few and on many synthetic photos; only the time may grow with their number."""
     from dermedge.train.data.catalogue import NONE_OF_THESE
     from dermedge.train.data.scoring import labelled_photos
 

@@ -54,7 +54,7 @@ class GrowthResult:
         title: title of the page.
         points: points of all series, each by rising x.
         x_names: series -> what x is.
-        notes: on the figures, one line each.
+        notes: notes on the figures, one line each.
         fitted: whether power laws are fitted.
         from_zero: whether the cost axes begin at 0, so that a cost that does not grow looks flat.
     """
@@ -165,7 +165,7 @@ def _scale_axes(axes: Any, found: GrowthResult, points: list[GrowthPoint]) -> No
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
-        # by the points, not by matplotlib, so that a cost that hardly varies looks flat
+        # set from the points and not by matplotlib, so that a cost that hardly varies looks flat
         axes.set_ylim(min(one.low for one in points) / _MARGIN, highest)
     elif found.from_zero:
         axes.set_ylim(0, highest)

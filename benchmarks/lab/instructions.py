@@ -255,7 +255,7 @@ def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str,
     Args:
         child: module of `dermedge.benchmarks.lab.children`.
         arguments: its command line, a model first.
-        expected: how many marks it makes.
+        expected: number of marks that it makes.
         cpu: name in QEMU.
         plugin: from `build_plugin`.
 

@@ -1,4 +1,4 @@
-"""A child process that runs beside this one, and is spoken to line by line."""
+"""A child process with which this one exchanges lines of text."""
 
 from __future__ import annotations
 

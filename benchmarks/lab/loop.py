@@ -94,7 +94,7 @@ class LoopSettings:
 
 
 def _stamp() -> NDArray[np.float64]:
-    """Milliseconds by the clock, and of processor time of this thread; float64 [2]."""
+    """Clock time and processor time of this thread, in milliseconds; float64 [2]."""
     return _MS_PER_S * np.array([time.perf_counter(), time.thread_time()])
 
 
@@ -129,11 +129,11 @@ class _ReplayedFrames(FrameSource):
 
 
 class _WatchedClassifier(Classifier):
-    """A classifier that remembers when its inference began, and may take longer than it needs.
+    """A classifier that remembers when its inference began, and that can be slowed down.
 
     Attributes:
         began_s: `time.monotonic` of the last inference.
-        least_s: how long an inference takes at least.
+        least_s: least duration of an inference in seconds.
     """
 
     began_s = 0.0
@@ -342,7 +342,7 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
         others = company.busy_cores()
-        if name == "viewers" or others is None:  # the viewers are others, too
+        if name == "viewers" or others is None:  # the viewers count as other processes too
             continue
         if others > MAX_OTHERS_CORES:
             yield f"  {NOISY}: other processes kept {others:.2f} cores busy"

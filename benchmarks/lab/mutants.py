@@ -1,4 +1,4 @@
-"""How many small mistakes the tests notice: mutants of given files, each run against the tests that belong to it.
+"""Measures how many small mistakes the tests notice: each mutant of a file is run against the tests of that file.
 
 python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
@@ -48,13 +48,13 @@ __all__ = [
 _PACKAGE = "dermedge"
 # A mutant may take this many times as long as the tests take without it.
 _SLOWER = 3.0
-# On a busy machine, a test file may take this many times as long as the processor works for it.
+# On a busy machine, a test file may take this many times its processor time.
 _LONGEST_WAITS = 10
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
-# That of tests which ran out of time.
+# Exit status of tests that ran out of time.
 _STOPPED = -signal.SIGKILL
-# Exit status of pytest -> verdict; 5 is that of no test at all. Any other is that of a test that fails.
+# Exit status of pytest -> verdict; 5 means that no test was run. Any other status means that a test failed.
 _VERDICTS = {0: SURVIVED, 5: SURVIVED, _STOPPED: STOPPED}
 
 
@@ -190,11 +190,11 @@ def _changed_files(commit: str) -> list[Path]:
 
 
 def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, Mutant]]:
-    """At most ``count`` mutants, each of a line of its own, and all such lines equally often.
+    """At most ``count`` mutants, each on a different line; all lines are equally likely.
 
     Args:
         root: root of the tree.
-        files: relative to it.
+        files: files, relative to the root.
         count: number of mutants.
         seed: seed of the sample.
 
@@ -213,7 +213,7 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
 
 
 def copy_tree(root: Path, target: Path) -> Path:
-    """Copies the files that git knows or would add, links as links."""
+    """Copies the files that git knows or would add; links stay links."""
     listed = run_program(
         ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], "git"
     ).stdout
@@ -308,9 +308,9 @@ def _environment(tree: Path) -> dict[str, str]:
 
 
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
-    """The test files that belong to a file: those that import it, and its folder's that import a user of it.
+    """The test files of a file: those that import it, and those of its folder that import a module which imports it.
 
-    Where there are none, those that import a user of a user of it, and so on.
+    Without any, the search goes on with the importers of these modules.
 
     Args:
         path: path of the file.

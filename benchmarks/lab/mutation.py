@@ -1,6 +1,6 @@
 """Mutants of Python source: one small, realistic mistake each.
 
-Neither mutmut 3.8 nor cosmic-ray 8.7 does for this project. mutmut forks after the imports, which TensorFlow does not
+Neither mutmut 3.8 nor cosmic-ray 8.7 works for this project. mutmut forks after the imports, which TensorFlow does not
 survive, names modules by their folders (ours are links), and mutates neither module constants nor decorated classes.
 cosmic-ray has one test command for a session, and no operator that leaves out a statement or a keyword argument.
 """
@@ -87,7 +87,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Change:
-    """What stands in place of a node."""
+    """The source text that replaces a node."""
 
     node: ast.expr | ast.stmt
     what: str

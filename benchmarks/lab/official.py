@@ -62,7 +62,7 @@ __all__ = [
 
 _TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 _PAIRS = 24
-# Short runs, so that a drift of the machine affects both of a pair.
+# Runs are short, so that a drift of the machine affects both runs of a pair.
 RUN_LENGTH = RunLength(warmup_runs=64, num_runs=384, min_secs=0, max_secs=4)
 _TOOL_TIMEOUT_S = 120
 BLOCKS, _BLOCK_FRAMES = 250, 16

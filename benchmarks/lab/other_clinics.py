@@ -34,11 +34,11 @@ _SPLIT = "test"
 def photos_of_other_clinics(
     photos: Sequence[Photo], sources: Collection[str], split: str | None = None
 ) -> tuple[Photo, ...]:
-    """The photos of lesions that are in none but the named sources, all in the test split.
+    """The photos of lesions that occur only in the named sources, all moved to the test split.
 
     Args:
         photos: photos of a catalogue.
-        sources: names.
+        sources: names of sources.
         split: split of the photos to take; None for all.
 
     Raises:
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         type=Path,
         nargs="+",
         default=list(SHIPPED.values()),
-        help="Score these. Default: those that ship.",
+        help="Score these models. Default: those that ship.",
     )
     parser.add_argument(
         "--output",

@@ -217,7 +217,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
-    """The Pythons of all peers by lock, and why others are missing."""
+    """Lock -> Python program of its environment, and lock -> why it is missing."""
     pythons, missing = dict[str, Path](), dict[str, str]()
     for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):
         progress(f"environment of {lock}")

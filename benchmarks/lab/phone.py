@@ -166,6 +166,6 @@ def _parser() -> argparse.ArgumentParser:
         "app", type=Path, metavar="APP", help="measure the app in this folder, made by `dermedge phone build`"
     )
     parser.add_argument("--source", help="show this source, as for `dermedge benchmark`")
-    parser.add_argument("--browser", default="chromium", help="use this Chromium or Firefox")
+    parser.add_argument("--browser", default="chromium", help="run this Chromium or Firefox")
     parser.add_argument("--rounds", type=positive_int, default=8, help="show each frame this many times")
     return parser

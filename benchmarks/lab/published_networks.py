@@ -48,7 +48,7 @@ def build_published(name: str) -> keras.Model:
     keras.utils.set_random_seed(0)
     images = keras.Input((published.size, published.size, 3))
     x = published.build(images)
-    if name.startswith("squeezenet"):  # its last convolution gives the classes
+    if name.startswith("squeezenet"):  # its last convolution gives the logits of the classes
         logits = keras.layers.GlobalAveragePooling2D(name=LOGITS)(x)
     else:
         logits = keras.layers.Dense(_CLASSES, name=LOGITS)(keras.layers.GlobalAveragePooling2D()(x))
@@ -122,7 +122,7 @@ def _squeezenet_1_0(x: _Tensor) -> _Tensor:
 
 
 def _squeezenet_1_1(x: _Tensor) -> _Tensor:
-    """The authors' later version, which computes 2.4 times less."""
+    """The authors' later version, which needs 2.4 times fewer multiply-accumulates."""
     x = keras.layers.Conv2D(64, 3, 2, activation="relu")(x)
     for filters in (16, 32):
         x = _fire(_fire(_pool(x), filters), filters)

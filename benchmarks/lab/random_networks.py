@@ -1,6 +1,6 @@
 """Writes networks with random weights as .tflite files.
 
-The weights change neither the time and the instructions of an inference nor the size of the file. The predictions
+The weights do not change the time and instructions of an inference, or the size of the file. The predictions
 of such a file mean nothing.
 """
 

@@ -47,10 +47,10 @@ _HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC
 
 @dataclass(frozen=True)
 class RecipeVariant:
-    """What one row changes in the recipe.
+    """One row: a change of the recipe.
 
     Attributes:
-        what: the change, in words.
+        what: the change in words.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ.
         recipe: recipe of the run.
         teachers: other rows, whose networks it learns from besides the labels.

@@ -61,7 +61,7 @@ class RepeatedRun:
 
 @dataclass(frozen=True)
 class RunAgreement:
-    """How many pairs of runs agree.
+    """Counts of pairs of runs that agree.
 
     Attributes:
         pairs: number of all pairs.

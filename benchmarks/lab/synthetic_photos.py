@@ -28,9 +28,9 @@ __all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
 WIDTH, HEIGHT = 600, 450
 # Part of a photo's largest centred 4:3 area that is shown.
 _PART = (0.5, 0.9)
-# Grey levels, standard deviation.
+# Standard deviation of the noise, in grey levels.
 _GRAIN = 3.0
-# Photos made to estimate the file size, and the margin of the estimate.
+# Number of photos that are made to estimate the file size, and the margin of the estimate.
 _TRIED, _SAFETY = 24, 1.2
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 _THREADS = 2

@@ -1,4 +1,4 @@
-"""What a training costs before, beside and in its network on a folder of photos.
+"""Measures the costs of a training on a folder of photos: preparation, network, and everything else.
 
 Each function is called in a process of its own, where a second set of photos does not find the freed memory and
 the warm TensorFlow of the first.
@@ -92,7 +92,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # reading is the first half; known photos have no such half
+        # reading is the first half of the progress; known photos are not read
         if 2 * done == total:
             halves.append(perf_counter())
 

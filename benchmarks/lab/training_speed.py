@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_SHARE", "SpeedRound", "main", "measure_rounds", "summary"]
 
-# What the training should reach of the bare step.
+# The share of the bare step's speed that the training should reach.
 LEAST_SHARE = 0.85
 _CLASSES, _PHOTOS_PER_CLASS, _PHOTO_SIDE = ("one", "two"), 48, 256
 _WARMUP_STEPS = 3

@@ -21,7 +21,7 @@ MARKS = 4
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs a model twice with one thread, on whatever its input holds."""
+    """Runs a model twice with one thread, on an input that is not set."""
     interpreter = open_interpreter(Path(argv[0]), 1, "litert")
     interpreter.invoke()
     mark = os.getppid

@@ -30,7 +30,7 @@ _Peer = Callable[[str, int], _Answer]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Answers until standard input ends."""
+    """Answers each line of standard input until it ends."""
     name, model, saved, threads = argv
     cv2.setNumThreads(1)
     frames = np.load(saved)
@@ -173,7 +173,7 @@ def _mediapipe(model: str, threads: int) -> _Answer:
         # it would squash a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        # of the heads, a heat map has more categories than the classes, and the view of the photo has one
+        # a heat map has more categories than there are classes, and the view of the photo has one
         heads = [one for one in found.classifications if len(one.categories) > 1]
         head = min(heads, key=lambda one: len(one.categories))
         return int(head.categories[0].index), head.categories
@@ -240,7 +240,7 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """How many convolutions run in which type of numbers, which depends on the processor."""
+    """The number of convolutions for each type of numbers, which depends on the processor."""
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
