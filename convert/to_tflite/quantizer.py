@@ -13,15 +13,19 @@ REDUCE_MAX stay in float; the report lists such layers.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
+import itertools
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import calibrator, qtyping, quantizer, recipe
+from litert_quantizer.algorithms.uniform_quantize import uniform_quantize_tensor
 from litert_quantizer.utils.qsv_utils import min_max_update
 from numpy.typing import NDArray
 
@@ -36,6 +40,8 @@ __all__ = ["quantize", "quantize_with_ranges", "record_ranges", "to_float16"]
 
 _OP = qtyping.TFLOperationName
 _NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
+# litert-quantizer 0.11 takes larger weights apart by itself, and then refuses those of convolutions.
+_LARGEST_PIECE_BYTES = 2**24
 
 
 def quantize(
@@ -114,7 +120,7 @@ def quantize_with_ranges(model: bytes, form: Form, ranges: Mapping[str, Range]) 
     }
     values |= widened_weights(model, ranges, INT16_STEPS if form.kind == INT16X8 else INT8_STEPS)
     try:
-        with _silenced():
+        with _silenced(), _large_weights():
             made = _quantizer(_with_signature(model), form).quantize(
                 values, enable_progress_bar=False, enable_progress_report=False
             )
@@ -217,6 +223,36 @@ def _silenced() -> Iterator[None]:
     with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _large_weights() -> Iterator[None]:
+    """Gives the library large weights of convolutions in pieces of channels, as those of Wide ResNet-50-2 need it."""
+    with patch.object(uniform_quantize_tensor, "uniform_quantize", _quantized_in_pieces):
+        yield
+
+
+_uniform_quantize = uniform_quantize_tensor.uniform_quantize
+
+
+def _quantized_in_pieces(
+    values: NDArray[Any], parameters: qtyping.UniformQuantParams, is_blockwise: bool = False
+) -> NDArray[Any]:
+    """The library's ``uniform_quantize`` of each piece, along the axis that has a scale for each channel."""
+    if values.ndim < 3 or values.nbytes <= _LARGEST_PIECE_BYTES or is_blockwise:
+        return np.asarray(_uniform_quantize(values, parameters, is_blockwise))
+    axis = parameters.quantized_dimension or 0
+    bounds = np.linspace(0, values.shape[axis], -(-values.nbytes // _LARGEST_PIECE_BYTES) + 1).astype(int)
+    pieces = []
+    for start, stop in itertools.pairwise(bounds):
+        index = (*(slice(None),) * axis, slice(start, stop))
+        scale, zero_point = (
+            part[index] if part.shape[axis] > 1 else part
+            for part in (parameters.scale, parameters.zero_point)
+        )
+        own = dataclasses.replace(parameters, scale=scale, zero_point=zero_point)
+        pieces.append(_uniform_quantize(values[index], own, is_blockwise))
+    return np.concatenate(pieces, axis)
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A bias that needs more than 32 bits widens the weights of its channel, and the int8 file keeps it."""
+"""A bias that needs more than 32 bits widens the weights of its channel, and the int8 file keeps it; large weights."""
 
 from __future__ import annotations
 
@@ -60,3 +60,24 @@ def test_the_quantized_file_keeps_every_bias(model: bytes, kind: str) -> None:
     values = interpreter.values(int(result))[0, 4, 4]
     # outputs reach from -2 to 1.3, so that a step of int8 is 0.013
     assert np.abs(values - BIAS).max() < 0.02
+
+
+@pytest.mark.slow
+def test_weights_above_32_mib_are_quantized_channel_by_channel() -> None:
+    channels = 976  # 3 x 3 x 976 x 976 float32 are 32.7 MiB
+    kernel = np.random.default_rng(0).normal(0, 0.02, (3, 3, channels, channels)).astype(np.float32)
+    kernel *= np.linspace(0.1, 1, channels, dtype=np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 1, 1, channels], tf.float32)])
+    def run(values: object) -> object:
+        return tf.nn.bias_add(tf.nn.conv2d(values, kernel, 1, "SAME"), np.ones(channels, np.float32))
+
+    float_model = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()]).convert()
+    inputs = np.random.default_rng(1).uniform(-1, 1, (2, 1, 1, 1, channels)).astype(np.float32)
+    made = read_model(quantize(float_model, Form(INT8_PTQ, io="float32"), list(inputs)))
+    weights = next(one for one in made.subgraphs[0].tensors if list(one.shape) == [channels, 3, 3, channels])
+    levels = np.frombuffer(bytes(made.buffers[weights.buffer].data), np.int8).reshape(weights.shape)
+    scales = weights.quantization.scale.reshape(-1, 1, 1, 1)
+    assert np.abs(levels * scales - kernel.transpose(3, 0, 1, 2)).max(axis=(1, 2, 3)) == pytest.approx(
+        scales.ravel() / 2, rel=0.01
+    )
