@@ -30,7 +30,7 @@ if IS_ONE_OF_MANY:
     for _library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_library, "1")
 
-# A job that a script starts in the background ignores Ctrl-C, and so would every test of it and its children.
+# A script's background job ignores Ctrl-C, and its children inherit that; the tests of Ctrl-C need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
@@ -48,7 +48,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(shared_folder: Path) -> None:
-    """What the tests' processes remember for the next start is not the user's."""
+    """Gives the tests a cache of their own, so that they leave the user's alone."""
     os.environ["XDG_CACHE_HOME"] = str(shared_folder / "cache")
 
 
@@ -140,7 +140,7 @@ def trained_run(made_once: MadeOnce, labelled_set: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def refitted_run(made_once: MadeOnce, trained_run: Path) -> Path:
-    """The recipe of `trained_run` once more, on its validation photos too."""
+    """A run by the recipe of `trained_run` that also trains on its validation photos."""
     from dermedge import cli
 
     def refit(run: Path) -> None:

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def offered(folder: Path, *words: str) -> set[str]:
-    """What bash offers for the last of these words of a command."""
+    """The completions that bash offers for the last of these words."""
     text = TAB.format(words=shlex.join(["dermedge", *words]), last=len(words))
     done = subprocess.run(
         ["bash", "--norc", "-c", text], cwd=folder, capture_output=True, text=True, check=True, timeout=30

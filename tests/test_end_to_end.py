@@ -1,4 +1,4 @@
-"""The whole road: photos, training, int8, device, benchmark, report; generated, and on real photos."""
+"""The whole way from photos to training, int8, device, benchmark and report, on generated and on real photos."""
 
 import csv
 import json
@@ -12,14 +12,14 @@ pytest.importorskip("tensorflow")
 from dermedge import cli
 from dermedge.edge.photos import find_pictures
 
-# Enough that the network is better than chance on its proof set; else nothing is delivered.
+# Enough epochs for a network that is better than chance on its proof set; otherwise nothing is delivered.
 PHOTOS_PER_CLASS = 20
 
 
 def travel(
     data: Path, run: Path, training: list[str], capsys: pytest.CaptureFixture[str]
 ) -> dict[str, object]:
-    """Trains, converts, predicts, runs and benchmarks through the command line; returns what was said."""
+    """Trains, converts, predicts, runs and benchmarks by the command line; returns the output."""
     assert cli.main(["train", "--data", str(data), "--output", str(run), *training]) == 0
     files = {kind: run / f"{kind}.tflite" for kind in ("float32", "int8")}
     for kind, target in files.items():

@@ -25,13 +25,13 @@ import dermedge
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-# Of dermedge, as the links in dermedge/ name them.
+# The folders of dermedge, as the links in dermedge/ name them.
 FOLDERS = {"edge", "train", "convert", "benchmarks", "models"}
 
 # lock -> the extras that it holds
 LOCKS = {"device": [], "device-tflite-runtime": ["tflite-runtime"], "dev": ["dev"]}
 
-# Of the train extra; a device has none of them.
+# Modules of the train extra; a device has none of them.
 ABSENT_ON_A_DEVICE = (
     "tensorflow",
     "tf_keras",
@@ -77,7 +77,7 @@ def tracked() -> list[Path]:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """A picture of noise."""
+    """An image of noise."""
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8))
     return path
@@ -85,7 +85,7 @@ def picture(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Archives:
-    """What `python -m build` would make of the tracked files.
+    """The archives that `python -m build` makes of the tracked files.
 
     Attributes:
         source: the copy of the tracked files.
@@ -178,7 +178,7 @@ def run_without(
 
 
 def requirements(extras: list[str]) -> Iterator[Requirement]:
-    """What pyproject.toml demands for these extras and for the project without any."""
+    """The requirements of pyproject.toml for these extras and for the bare project."""
     optional = PROJECT["project"]["optional-dependencies"]
     texts = PROJECT["project"]["dependencies"] + [text for extra in extras for text in optional[extra]]
     for requirement in map(Requirement, texts):

@@ -1,4 +1,4 @@
-"""What holds for the whole product: one class of a name, public names in each module, and short functions."""
+"""Rules for all code of the product: unique names of classes, public names in each module, and short functions."""
 
 from __future__ import annotations
 

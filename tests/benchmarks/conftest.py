@@ -1,4 +1,4 @@
-"""A report as a benchmark leaves it, with figures that were made up."""
+"""A report of a benchmark with made-up figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COOL = Conditions(45.0, 2400.0, "performance", (), None)
 
 
 def a_result() -> FrameResult:
-    """One in which a frame was captured in 3 ms and answered 5 ms later, 4 of them in the classifier."""
+    """A loop whose frame was captured in 3 ms and answered 5 ms later; 4 of these ms were spent in the classifier."""
     frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, "a camera")
     prediction = Prediction(
         "nevus", Decision(0, False, False, False), None, (1.0,), (0.0,), Timing(0.5, 3.0, 0.5), None
@@ -77,7 +77,7 @@ def make_result() -> Callable[[], FrameResult]:
 
 @pytest.fixture
 def report() -> BenchmarkReport:
-    """Two models; of the second the system told no memory."""
+    """Two models; the system reported no memory for the second."""
     first = ModelResult(
         model="alpha",
         path="models/alpha.tflite",

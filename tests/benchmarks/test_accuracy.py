@@ -1,4 +1,4 @@
-"""Scores of answers that are known, and the way of photos to all models."""
+"""Scores of known answers, and how photos reach all models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fit of published latencies, by hand."""
+"""The fit to published latencies agrees with values computed by hand."""
 
 from __future__ import annotations
 

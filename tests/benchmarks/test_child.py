@@ -1,4 +1,4 @@
-"""Functions and programs in child processes: what comes back, and what their failures say."""
+"""Functions and programs in child processes: their results, and the messages of their failures."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_two_models_side_by_side_with_accuracy_and_files(
     assert first["model"] == model_path.stem
     assert second["model"] == "second"
     assert first["balanced_accuracy"] == second["balanced_accuracy"] != ""
-    # on a busy machine its time is over before
+    # on a busy machine, the time limit may come first
     assert 1 <= int(first["runs"]) <= 3
     assert sorted(path.name for path in out.iterdir()) == [
         "results.csv",
@@ -108,7 +108,7 @@ def test_photos_that_cannot_be_decoded_are_counted_and_the_others_are_scored(
     assert "more than 120 million pixels" in said.err
     page = (tmp_path / "out" / "results.md").read_text()
     assert "photos that could not be decoded and are not scored: 1" in page
-    # as frames, the photos that can be decoded will do
+    # for the latency, the photos that can be decoded are enough
     assert cli.main(["benchmark", "--source", str(photos), *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["frames"].startswith("8 of 9 photos of --source")
     for path in photos.rglob("*.png"):

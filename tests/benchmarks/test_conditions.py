@@ -1,4 +1,4 @@
-"""Heat, clock, throttling and company of machines that this test does not run on."""
+"""Temperature, clock, throttling and other processes, read from files of other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test for drift finds what there is, and errs as often as it says."""
+"""The test for drift finds a trend, and its rate of false alarms is the stated one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energy, as machines tell it that this test does not run on."""
+"""Energy, read from files of other machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dermedge.benchmarks.energy import Energy, Pmic, Rapl, find_meter, frame_energies, rails_watts
 from dermedge.benchmarks.report import BenchmarkReport, tables, to_csv, to_text
 
-# As a Raspberry Pi 5 answers, but for the numbers.
+# The answer of a Raspberry Pi 5 with other numbers.
 ADC = """       3V7_WL_SW_A current(0)=0.5A
        VDD_CORE_A current(7)=2.0A
        3V7_WL_SW_V volt(8)=4.0V

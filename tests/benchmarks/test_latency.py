@@ -31,12 +31,12 @@ NOTHING_TOLD = Conditions(None, None, None, None, None)
 
 
 def rounds(number: int) -> RunLength:
-    """The shortest warm-up, and so many measured rounds."""
+    """The shortest warm-up, and this number of measured rounds."""
     return RunLength(warmup_runs=0, num_runs=number, min_secs=0, max_secs=60)
 
 
 class FakePredictor:
-    """Takes a time that it is told, and writes down who was asked and what it was shown."""
+    """A predictor that takes the time it is told; it records the calls and their frames."""
 
     def __init__(self, name: str, calls: list[tuple[str, int]], invoke_ms: float = 1.0) -> None:
         self.name, self.calls, self.invoke_ms = name, calls, invoke_ms
@@ -96,7 +96,7 @@ def test_the_interval_is_wider_where_neighbours_resemble_each_other() -> None:
 
 
 def pink(random: np.random.Generator, length: int) -> NDArray[np.float64]:
-    """Noise of deviation 1 that wanders as much over any time: power falls with the frequency."""
+    """1/f noise of deviation 1: it drifts by the same amount over any length of time."""
     frequency = np.fft.rfftfreq(length)
     frequency[0] = np.inf
     parts = random.normal(size=(2, len(frequency))) / np.sqrt(frequency)
@@ -105,7 +105,7 @@ def pink(random: np.random.Generator, length: int) -> NDArray[np.float64]:
 
 
 def share_of_pairs_that_agree(times_ms: NDArray[np.float64], runs: int) -> float:
-    """Of runs cut out of one course of times, with a pause of half a run between them."""
+    """The share of pairs of runs that agree; the runs are cut out of one series, with pauses of half a run."""
     steps = len(times_ms) // runs
     found = [median_interval(part[: 2 * steps // 3].tolist()) for part in np.split(times_ms, runs)]
     pairs = list(combinations(found, 2))
@@ -218,7 +218,7 @@ def test_the_machine_is_looked_at_before_during_and_after(monkeypatch: pytest.Mo
     found = measure([FakePredictor("A", calls)], numbered_frames(1), rounds(4), look=lambda: NOTHING_TOLD)
     assert found.conditions == (NOTHING_TOLD,) * 6
     assert found.latencies[0].total.n == 4
-    assert len(calls) == found.warmup_runs + 2 * 4  # one that is not counted after each look
+    assert len(calls) == found.warmup_runs + 2 * 4  # one round after each look is not counted
 
 
 def test_the_processor_time_of_each_model_is_its_own() -> None:

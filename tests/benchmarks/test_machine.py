@@ -1,4 +1,4 @@
-"""What is read of machines that this test does not run on."""
+"""Descriptions of machines, read from files of other machines."""
 
 from __future__ import annotations
 

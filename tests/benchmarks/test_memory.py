@@ -1,4 +1,4 @@
-"""What a fresh process tells of one start."""
+"""The measurements of one start in a fresh process."""
 
 from __future__ import annotations
 

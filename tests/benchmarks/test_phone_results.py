@@ -33,7 +33,7 @@ console.log(JSON.stringify({ was, is: latencies.isEnough, results }));
 
 
 def exported(times_ms: list[float]) -> dict[str, Any]:
-    """What the page exports after answers that took this long."""
+    """The export of the page after answers with these latencies."""
     script = SCRIPT % (json.dumps((PAGE / "latencies.js").as_uri()), json.dumps(SHA256))
     done = subprocess.run(
         ["node", "--input-type=module", "-e", script],

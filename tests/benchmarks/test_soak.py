@@ -1,4 +1,4 @@
-"""A long run, made short: windows, what is kept when it is stopped, and its plot."""
+"""A shortened soak: its windows, the results that are kept when it is stopped, and its plot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What marks a run as noisy or throttled."""
+"""The rules that mark a run as noisy or throttled."""
 
 from __future__ import annotations
 

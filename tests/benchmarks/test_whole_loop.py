@@ -1,4 +1,4 @@
-"""The whole loop on real pictures, and what its parts add up to."""
+"""The whole loop on real images, and what its parts add up to."""
 
 from __future__ import annotations
 

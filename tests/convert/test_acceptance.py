@@ -197,7 +197,7 @@ def test_a_loss_that_other_photos_might_not_have_shown_is_let_pass() -> None:
     reference, device = truth.copy(), truth.copy()
     reference[[3, 5, 110, 120]] ^= 1
     device[[7, 9, 11, 130, 140, 150]] ^= 1
-    # of no photo is the float network sure
+    # the float network is sure of no photo
     acceptance = accept(proof_of(logits_for(reference, 0.4), truth), logits_for(device, 0.4), ONE_POINT)
     recall = next(check for check in acceptance.checks if check.name == "recall of a")
     assert recall.drop.value == pytest.approx(0.01)
@@ -259,7 +259,7 @@ def test_lost_calibration_is_caught() -> None:
     truth = np.repeat([0, 1], 400)
     margins = rng.normal(1.5, 1.5, 800)
     reference = np.stack([np.where(truth == 0, margins, 0), np.where(truth == 1, margins, 0)], axis=1)
-    # the order of all photos of an answer is kept, but not what their margins say
+    # the order of the photos of each answer is kept, but their margins change
     flat = np.sign(reference) * np.where(np.abs(reference) > 2.4, 6.0, 0.3)
     acceptance = accept(proof_of(reference, truth), flat, ONE_POINT)
     assert "calibration error" in [check.name for check in acceptance.failed]

@@ -1,4 +1,4 @@
-"""The borders of the acceptance, and what each check compares, by photos made up for it."""
+"""The limits of the acceptance and the values that each check compares, on made-up photos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_of(acceptance: Acceptance, name: str) -> AcceptanceCheck:
 
 
 def two_classes(margins: Logits) -> Logits:
-    """Logits whose first class leads by these margins."""
+    """Logits in which the first class leads by these margins."""
     return np.stack([margins, np.zeros_like(margins)], axis=1)
 
 

@@ -29,7 +29,7 @@ LABELS = ("blue", "brown", "red")
 
 @pytest.fixture(scope="module")
 def mapped(trained_run: Path) -> ConversionInput:
-    """A network that nobody trained, with a heat map of 8x8 cells, to be proven on the photos of a run."""
+    """An untrained network with a heat map of 8x8 cells, and the photos of a run as proof set."""
     keras.utils.set_random_seed(0)
     pixels = keras.Input((32, 32, 3))
     x = pixels
@@ -42,7 +42,7 @@ def mapped(trained_run: Path) -> ConversionInput:
 
 
 def mean_shift_of(network: Network, model: bytes, source: ConversionInput, folder: Path) -> np.ndarray:
-    """float [3]: what the file adds to the network's logits, on average over the calibration images."""
+    """The mean difference of the file's logits from the network's over the calibration images, float [3]."""
     path = folder / "model.tflite"
     path.write_bytes(model)
     images = np.stack(source.calibration)

@@ -1,4 +1,4 @@
-"""Temperature and logit adjustment equal what is worked out by hand, or found by trying all values."""
+"""Temperature and logit adjustment equal values computed by hand, or found by trying all values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNEQUAL = (0.9, 0.1)
 
 
 def two_classes(margin: float, right: int, wrong: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Logits that prefer class 0 by a margin, and classes of which ``right`` are 0."""
+    """Logits that prefer class 0 by a margin, and true classes, ``right`` of which are 0."""
     count = right + wrong
     return np.tile([margin, 0.0], (count, 1)), np.repeat([0, 1], [right, wrong])
 
@@ -26,7 +26,7 @@ def two_classes(margin: float, right: int, wrong: int) -> tuple[NDArray[np.float
 def drawn(
     count: int, shares: NDArray[np.float64], bias: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Logits that are right about classes of these shares but for ``bias`` times the logarithm of them."""
+    """Right logits for classes of these shares, plus ``bias`` times the logarithm of the shares."""
     rng = np.random.default_rng(3)
     truth = rng.choice(len(shares), count, p=shares)
     evidence = rng.normal(0, 1, (count, len(shares))) + 1.5 * np.eye(len(shares))[truth]
@@ -67,7 +67,7 @@ def test_the_temperature_is_from_a_tenth_to_ten() -> None:
 
 def test_rare_classes_are_raised_by_the_logarithm_of_their_share() -> None:
     amounts = adjustment_amounts(1.0, np.array(UNEQUAL, np.float32))
-    # a ninth is made up for, and the mean stays
+    # the share of one ninth is compensated, and the mean stays
     assert amounts[1] - amounts[0] == pytest.approx(math.log(9))
     assert amounts.sum() == pytest.approx(0, abs=1e-6)
     assert amounts.dtype == np.float32
@@ -99,7 +99,7 @@ def test_the_strength_is_the_best_with_all_classes_alike_and_the_temperature_fre
     alike = 1 / np.bincount(truth)[truth]
     expected = least_loss(logits, truth, shares, alike)
     assert fit_strength(logits, truth, shares) == pytest.approx(expected, abs=0.03)
-    # with each photo alike it would be another
+    # with equal weights for all photos, the strength would be another
     assert abs(least_loss(logits, truth, shares, np.ones(len(truth))) - expected) > 0.1
 
 

@@ -37,7 +37,7 @@ OPTIONS = {
     "int8-ptq": ["--int8", "--method", "ptq"],
     "int8-qat": ["--int8", "--method", "qat"],
 }
-# The greatest difference of a logit from Keras's, beside logits that reach from -5 to 5.
+# The largest allowed difference from Keras's logits, which lie between -5 and 5.
 TOLERANCE = {"float32": 1e-4, "float16": 0.05, "dynamic": 0.5, "int8-ptq": 0.7, "int8-qat": 0.4}
 
 
@@ -52,7 +52,7 @@ def converted(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def adjustment(manifest: Manifest, run: Path) -> np.ndarray:
-    """float32 [K]: what the file adds to the logits of the run's network."""
+    """The difference of the file's logits from those of the run's network, float32 [K]."""
     training = [photo for photo in RunFolder(run).photos() if photo.split == "train"]
     strength: float = manifest.metrics["logit_adjustment"]
     return -strength * np.log(class_shares(training, manifest.labels))

@@ -1,4 +1,4 @@
-"""Each form has the number types and ranges that were asked for, by values and not by how well it answers."""
+"""Each form has the requested number types and ranges; values are checked, not accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras classifiers of any maker: Keras 2 and 3, in files and SavedModels, with what they want of pixels."""
+"""Keras classifiers of any maker: Keras 2 and 3, files and SavedModels, and the normalizations that they expect."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def trained(blobs: tuple[np.ndarray, np.ndarray]) -> Callable[..., Any]:
         pixels, truth = blobs
         images = NORMALIZATIONS[normalization](pixels)
         features = np.asarray(keras.Model(model.input, model.layers[-1].input)(images))
-        # One scale for all features: each by its own would amplify those that hardly vary, and their rounding.
+        # One scale for all features: own scales would amplify features that hardly vary, and their rounding.
         mean, scale = features.mean(axis=0), features.std()
         fitted = LogisticRegression(C=30.0, max_iter=1000).fit((features - mean) / scale, truth)
         kernel = (fitted.coef_ / scale).T
@@ -254,7 +254,7 @@ def test_networks_that_nobody_here_wrote_answer_as_in_keras(
             check_input(classifier, (32, 32), input_ends(network, form))
             device, _ = device_logits(classifier, pixels)
         if kind == FLOAT32:
-            # of random weights the logits are small: what counts is how they differ
+            # with random weights the logits are small, so their differences are compared
             spread = np.abs(reference - reference.mean(axis=1, keepdims=True)).max()
             assert compare(reference, device).max_logit_difference < max(1e-2 * spread, 1e-6)
 

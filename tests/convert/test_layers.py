@@ -1,4 +1,4 @@
-"""The error of every op is measured where it arises, and its cause is told."""
+"""The error of every operator is measured where it arises, and its cause is named."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,7 @@ def of_layer(layers: list[LayerError], name: str) -> LayerError:
 
 @pytest.fixture(scope="module")
 def channels() -> Any:
-    """A convolution of three channels: a dead one, one too small for the scale of the third, and that."""
+    """A convolution of three channels: a dead one, one that is too small for the common scale, and a large one."""
     pixels = keras.Input((16, 16, 3))
     convolution = keras.layers.Conv2D(3, 1, activation="relu", name="three")
     x = convolution(pixels)

@@ -32,7 +32,7 @@ from dermedge.train.fit.run_networks import trained_network
 ROOT = Path(__file__).resolve().parents[2]
 MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"
 
-# Arguments: a model, and a .npy of uint8 [n, s, s, 3] RGB pictures. Prints what ImageClassifier says of each:
+# Arguments: a model, and a .npy of uint8 [n, s, s, 3] RGB images. Prints what ImageClassifier says of each:
 # per output its name and (index, label, score) of every class, the most probable first.
 CLASSIFY = """
 import json, sys
@@ -76,7 +76,7 @@ print(json.dumps(plain(written.ModelMetadataT.InitFromPackedBuf(content, 0))))
 
 @dataclass(frozen=True)
 class Head:
-    """One output as MediaPipe tells it: (index, label, score), the most probable first."""
+    """One output of MediaPipe: (index, label, score), the most probable first."""
 
     name: str
     categories: list[tuple[int, str | None, float]]
@@ -93,7 +93,7 @@ def in_mediapipe(script: str, *arguments: Path) -> list[Any]:
 
 
 def classified(model: Path, pixels: NDArray[np.uint8], folder: Path) -> list[list[Head]]:
-    """What MediaPipe's ImageClassifier says of uint8 [n, s, s, 3] RGB pictures."""
+    """The answers of MediaPipe's ImageClassifier to uint8 [n, s, s, 3] RGB images."""
     np.save(folder / "pixels.npy", pixels)
     return [
         [Head(name, [tuple(one) for one in categories]) for name, categories in heads]
@@ -136,7 +136,7 @@ def described(model_path: Path, shipped: Manifest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def pixels() -> NDArray[np.uint8]:
-    """Twelve pictures of blobs in noise, of the shipped model's size."""
+    """Twelve images of blobs in noise, of the shipped model's size."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:192, 0:192]
     pictures = rng.normal((210, 170, 150), 9, (12, 192, 192, 3))

@@ -53,7 +53,7 @@ def source(trained_run: Path) -> ConversionInput:
 
 @pytest.fixture
 def misled(source: ConversionInput) -> ConversionInput:
-    """The same without a twin, calibrated on grey images, so that no int8 file of it is right."""
+    """The run without a quantization-aware twin, calibrated on grey images, so that all its int8 files are wrong."""
     rng = np.random.default_rng(0)
     grey = [rng.integers(124, 132, (32, 32, 3), dtype=np.uint8) for _ in range(20)]
     return replace(source, calibration=grey, quantization_aware=None)

@@ -99,7 +99,9 @@ def test_a_file_of_any_head_and_layout_answers_as_it_did(
         direct = np.array([classifier.predict(one[..., ::-1]).probabilities for one in images])
     reference = source.logits(images)
     if file.note:
-        direct = direct / (1 - direct)  # the odds, whose softmax is theirs over their sum
+        direct = direct / (
+            1 - direct
+        )  # the logarithms of the odds, whose softmax is each odds over their sum
         direct /= direct.sum(axis=1, keepdims=True)
     softmax = np.exp(reference - reference.max(axis=1, keepdims=True))
     np.testing.assert_allclose(softmax / softmax.sum(axis=1, keepdims=True), direct, atol=1e-4)

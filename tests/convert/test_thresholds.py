@@ -1,4 +1,4 @@
-"""Thresholds keep what they promise on the photos that fitted them, and the sets on others too."""
+"""Thresholds reach their targets on the photos that they were fitted on; the prediction sets do on others too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dermedge.edge.model.decision import decide, prediction_set
 
 LABELS = ("melanoma", "nevus", "squamous cell carcinoma", "none of these")
 NONE = 3
-STEP = 1e-6  # of the thresholds' six decimals
+STEP = 1e-6  # rounding to the six decimals of the thresholds
 
 
 def drawn(count: int, seed: int, sharpness: float = 1.5) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -33,7 +33,7 @@ def fitted(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, Any]:
 
 
 def mean_of_classes(of_photos: NDArray[Any], truth: NDArray[Any], among: NDArray[Any]) -> float:
-    """The mean over the classes among the chosen photos of the mean over their photos."""
+    """The mean over the photos of each class, averaged over the classes, among the chosen photos."""
     return float(np.mean([of_photos[among & (truth == one)].mean() for one in np.unique(truth[among])]))
 
 

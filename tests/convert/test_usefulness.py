@@ -1,4 +1,4 @@
-"""What makes its own figure worse is left out of a manifest, and what tells nothing is warned of."""
+"""A step that makes its own figure worse is left out of the manifest; a warning names a useless one."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from dermedge.edge.model.manifest import attach, read_manifest
 
 
 def loads(**modules: Any) -> Callable[[str], Any]:
-    """An importer of these modules; an exception is raised, and what is not named is not installed."""
+    """An import function: it returns these modules, raises those that are exceptions, and knows no others."""
 
     def load(name: str) -> Any:
         module = modules.get(name.split(".")[0])

@@ -1,4 +1,4 @@
-"""What changes over a run, on clocks of their own."""
+"""Changes over a run, on scripted clocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR_S = 3600
 def feed(
     meter: DriftMeter, from_s: int, to_s: int, label: str, probability: float, blurred_of_10: int
 ) -> None:
-    """A frame a second: so many of ten out of focus, the others answered with this class."""
+    """One frame per second; this many of ten are out of focus, and the others get this class."""
     for second in range(from_s, to_s):
         if second % 10 < blurred_of_10:
             meter.rejected(Defect.BLURRED, second)

@@ -31,7 +31,7 @@ from dermedge.edge.views.jsonlines import JsonLinesView
 
 
 class Feed(FrameSource):
-    """A live source of pictures and errors, one a `read`, that goes on with the last one for ever."""
+    """A live source of images and errors, one a `read`, that goes on with the last one for ever."""
 
     is_live = True
 
@@ -53,7 +53,7 @@ class Feed(FrameSource):
 
 
 def road_to(state: State, lesion: NDArray[np.uint8]) -> tuple[list[Any], dict[str, Any]]:
-    """Pictures and errors that lead to a state, and the thresholds of a model that then says so."""
+    """Images and errors that lead to a state, and the thresholds with which the model reaches it."""
     roads: dict[State, tuple[list[Any], dict[str, Any]]] = {
         State.SEARCHING: ([np.zeros_like(lesion)], {}),
         State.HOLD_STILL: ([cv2.GaussianBlur(lesion, (0, 0), 12)], {}),

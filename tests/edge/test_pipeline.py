@@ -171,7 +171,7 @@ def test_a_reading_has_the_smoothed_probabilities_and_their_decision(
 
 
 class Stills:
-    """The frames of a video as pictures that stand alone."""
+    """The frames of a video as images that stand alone."""
 
     is_live = False
 
@@ -257,7 +257,7 @@ def test_a_tremor_that_spoils_every_other_frame_changes_neither_title_nor_bars(
 
 
 class Wavering:
-    """Probabilities at the border of two classes: each frame has another one in front."""
+    """Probabilities at the border of two classes: the leading class changes with every frame."""
 
     def __init__(self, stub: Any, change_s: float = 1e9) -> None:
         self._stub, self._frames, self._change = stub, 0, change_s * Stamped.fps

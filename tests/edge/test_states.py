@@ -1,4 +1,4 @@
-"""The machine of states: its laws, and sequences of real pictures and of faults driven through it."""
+"""The machine of states: its laws, and sequences of real images and of faults driven through it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ events = st.one_of(
 
 
 def drive(machine: StateMachine, steps: Iterable[tuple[str, float]]) -> list[State]:
-    """The states of a machine that is told of these events at these times."""
+    """The states of a state machine after each of these events at these times."""
     states = []
     for event, at_s in steps:
         if event == "lost":
@@ -117,7 +117,7 @@ def test_a_bad_picture_alone_is_held_still_for_or_searched_from_with_its_hint(de
 
 
 def answering(until_s: float = 1.0) -> StateMachine:
-    """A machine that has had good pictures since 0 and answers."""
+    """A machine that has had good images since 0 and answers."""
     machine = StateMachine()
     drive(machine, [("answer", at_s) for at_s in np.linspace(0, until_s, 11).tolist()])
     return machine
@@ -153,7 +153,7 @@ def test_reading_asks_to_hold_still() -> None:
 
 @given(st.lists(st.tuples(events, st.floats(0, 1)), max_size=60))
 def test_no_answer_without_good_pictures_over_the_settle_time(steps: list[tuple[str, float]]) -> None:
-    """Whatever came: an answer needs a good picture within the grace, and one at least SETTLE_S before it."""
+    """After any events, an answer needs a good image within the grace, and another at least SETTLE_S before it."""
     at_s, timed = 0.0, []
     for event, gap_s in steps:
         at_s += gap_s
@@ -215,9 +215,9 @@ def test_a_step_comes_through_by_the_same_law_at_any_frame_rate(
 
 
 class Script:
-    """A live source that delivers pictures ten a second of its own clock, and raises errors among them."""
+    """A live source that delivers images ten a second of its own clock, and raises errors among them."""
 
-    is_live = False  # no thread, so that no picture is dropped
+    is_live = False  # no thread, so that no image is dropped
     fps = 10
 
     def __init__(self, steps: Sequence[NDArray[np.uint8] | SourceError]) -> None:
@@ -316,7 +316,7 @@ def test_another_picture_of_a_folder_is_answered_for_itself(
 
 
 class Lossy(Script):
-    """A live source of grainy pictures whose camera is lost between some of them."""
+    """A live source of grainy images whose camera is lost between some of them."""
 
     is_live = True
 

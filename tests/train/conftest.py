@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @pytest.fixture(scope="session")
 def lesion() -> Callable[..., NDArray[np.uint8]]:
-    """A function (seed) that draws a round dark spot on skin, 400x300: only the texture tells them apart."""
+    """A function (seed) that draws a round dark spot on skin, 400x300; the spots differ only in texture."""
 
     def draw(seed: int, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
         rng = np.random.default_rng(seed)

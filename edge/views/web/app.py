@@ -20,7 +20,7 @@ from dermedge.edge.views.web.photos import PhotoService
 
 __all__ = ["MOST_VIEWERS", "make_app"]
 
-# Live pictures that are sent at once.
+# Most viewers of the live video at a time.
 MOST_VIEWERS = 16
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -119,7 +119,7 @@ async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
 
 
 def _part(picture: EncodedFrame) -> bytes:
-    """A picture as a part of a motion JPEG."""
+    """A frame as a part of a motion JPEG."""
     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
     return head.encode() + picture.jpeg + b"\r\n"
 

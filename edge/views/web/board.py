@@ -25,7 +25,7 @@ __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 HISTORY = 50
 _JPEG_QUALITY = 80
 _STAND_S = 1.0
-# Between two pictures, whatever the camera's rate and however many viewers there are.
+# Seconds between two frames, whatever the camera's rate and however many viewers there are.
 INTERVAL_S = 0.1
 
 
@@ -166,11 +166,11 @@ class Board:
 
     @property
     def viewers(self) -> int:
-        """How many watch the live picture."""
+        """How many watch the live video."""
         return self._viewers
 
     def count_viewer(self, more: int) -> None:
-        """One more viewer of the live picture, or one less."""
+        """One more viewer of the live video, or one less."""
         with self._lock:
             self._viewers += more
 

@@ -1,4 +1,4 @@
-"""Conversion is timed beside a bare converter, which makes the same file but for what is shared in it."""
+"""Conversion is timed against a bare converter, whose file is the same except for shared buffers."""
 
 import pytest
 

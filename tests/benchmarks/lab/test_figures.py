@@ -1,4 +1,4 @@
-"""All quoted figures of one machine: what is run, and that a disturbed run replaces nothing."""
+"""Measuring all quoted figures of a machine: which programs run, and that a disturbed run replaces nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dermedge.benchmarks.report import BenchmarkReport, to_json
 
 
 class Recorded:
-    """Stands for the programs: notes what was run, and writes results with these faults."""
+    """Stands in for the programs: records the calls, and writes results with these faults."""
 
     def __init__(self, report: BenchmarkReport, *faults: str) -> None:
         self.ran: list[str] = []

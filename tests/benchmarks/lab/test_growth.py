@@ -1,4 +1,4 @@
-"""What `dermedge.benchmarks.lab.growth` measures, made small, and what it writes of it."""
+"""Small runs of `dermedge.benchmarks.lab.growth`: its measurements and its files."""
 
 from __future__ import annotations
 

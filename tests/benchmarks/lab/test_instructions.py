@@ -1,4 +1,4 @@
-"""Marks to counts, and, where an emulated arm64 was made, real counts."""
+"""Marks become counts; with an emulated arm64, real counts."""
 
 from __future__ import annotations
 

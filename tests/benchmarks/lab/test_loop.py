@@ -1,4 +1,4 @@
-"""What the live loop costs, on a drawn lesion and for a moment: that it is taken, and not how much it is."""
+"""Short measurements of the live loop on a drawn lesion. They check that there are values, not how large these are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutants hold one mistake each, and the tests of a small project tell those that it notices."""
+"""Each mutant holds one mistake; the report tells which of them the tests of a small project notice."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_tests_of_a_file_import_it_or_are_beside_it_and_import_its_users() -
     assert find_tests(Path("train/data/user.py"), imports) == (farther, user)
     assert find_tests(Path("train/cli/other.py"), imports) == (other,)
     assert find_tests(Path("train/data/nobody.py"), imports) == ()
-    # without tests of its own or beside it, those of its users
+    # a module without tests of its own or in its folder gets the tests of the modules that import it
     del imports[far], imports[user]
     assert find_tests(Path("train/data/law.py"), imports) == (farther,)
 

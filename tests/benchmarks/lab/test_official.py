@@ -1,4 +1,4 @@
-"""The benchmark beside the runtime's own tool, for real but short; no test looks at how fast either is."""
+"""Short real runs of the benchmark and of the runtime's own tool; no test checks their speed."""
 
 from __future__ import annotations
 

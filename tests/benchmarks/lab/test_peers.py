@@ -52,7 +52,7 @@ def origin(model_path: Path) -> Circumstances:
 def peers_here(
     model: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, runs: int = 4
 ) -> list[PeerResult]:
-    """These peers on three frames in the environment of the tests; whose packages are absent fail there."""
+    """Runs these peers on three frames in the environment of the tests; peers without their packages fail there."""
     monkeypatch.setattr(dermedge.benchmarks.lab.peers, "PEERS", {name: PEERS[name] for name in names})
     return measure_peers(model, frames_of_source("demo")[0][:3], 1, runs, HERE, {}, quiet)
 

@@ -1,4 +1,4 @@
-"""What `python -m dermedge.benchmarks.lab phone` refuses; tests/edge/phone measures with it."""
+"""Input that `python -m dermedge.benchmarks.lab phone` refuses; tests/edge/phone runs real measurements."""
 
 from __future__ import annotations
 

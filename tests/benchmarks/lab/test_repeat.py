@@ -1,4 +1,4 @@
-"""Whether runs agree: counted on made-up runs, and the command on short real ones; no test looks at times."""
+"""Agreement of runs: the counts on made-up runs, and the command on short real runs; no test checks times."""
 
 from __future__ import annotations
 

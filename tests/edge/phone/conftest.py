@@ -1,4 +1,4 @@
-"""What the tests of the phone app need beside Python, a built app, and pictures."""
+"""What the tests of the phone app need beside Python, a built app, and images."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def browse(node: str, app: Path, pictures: list[Path], shots: Path) -> Callable[
 
 @pytest.fixture(scope="session")
 def hold_levels(app: Path, pictures: list[Path]) -> Callable[[list[dict[str, Any]]], None]:
-    """A function that compares what a browser said of all pictures with Python's labels and levels."""
+    """A function that compares what a browser said of all images with Python's labels and levels."""
 
     def hold(answers: list[dict[str, Any]]) -> None:
         with Classifier(app / "model.tflite") as classifier:
@@ -158,7 +158,7 @@ def hold_levels(app: Path, pictures: list[Path]) -> Callable[[list[dict[str, Any
 
 @pytest.fixture(scope="session")
 def hold_title(app: Path, pictures: list[Path]) -> Callable[[str], None]:
-    """A function that compares the page's title for the first picture with Python's answer."""
+    """A function that compares the page's title for the first image with Python's answer."""
 
     def hold(title: str) -> None:
         with Classifier(app / "model.tflite") as classifier:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 
-# The pictures of the camera bear their numbers in bits: marks in the corners of the centre square, outside
+# The images of the camera bear their numbers in bits: marks in the corners of the centre square, outside
 # the reticle, dark for 0 and light for 1. In pixels of a square of that side, the middles of the marks.
 MARKS = {"across": [16, 44, 72, 408, 436, 464], "down": 16, "side": 480}
 MARK_HALF, DARK, LIGHT = 12, 60, 220
@@ -44,7 +44,7 @@ def number_of(square: Image) -> int:
 
 @pytest.fixture(scope="session")
 def camera_video(camera_picture: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the camera shows, with a number on each picture: a video as Chromium's fake camera takes it."""
+    """What the camera shows, with a number on each image: a video as Chromium's fake camera takes it."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     height, width = camera_picture.shape[:2]
     with path.open("wb") as video:

@@ -51,7 +51,7 @@ def test_the_page_names_a_photo_also_when_the_server_is_gone(
 def test_a_camera_s_picture_is_judged_and_a_missing_camera_is_named(visit: dict[str, Any]) -> None:
     title, hint = visit["camera"]
     if visit["engine"] == "firefox":
-        # which makes up pictures of one colour
+        # which makes up images of one colour
         assert title == "searching"
         assert hint in HINTS.values()
     else:

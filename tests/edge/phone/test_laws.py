@@ -1,4 +1,4 @@
-"""The page computes what Python computes: on the shared vectors, and on pictures."""
+"""The page computes what Python computes: on the shared vectors, and on images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Stamped = tuple[Image, float | None]
 
 
 def measure(node: str, pictures: Sequence[Stamped], size: int = GRID) -> dict[str, Any]:
-    """What the page measures of what a network of a size sees of BGR pictures at their times."""
+    """What the page measures of what a network of a size sees of BGR images at their times."""
     heads = [{"height": one.shape[0], "width": one.shape[1], "at_s": at_s} for one, at_s in pictures]
     pixels = b"".join(cv2.cvtColor(one, cv2.COLOR_BGR2RGBA).tobytes() for one, _ in pictures)
     done = subprocess.run(

@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 
 
 def classify(node: str, app: Path, pictures: Sequence[Image]) -> Iterator[dict[str, Any]]:
-    """The page's results of BGR pictures."""
+    """The page's results of BGR images."""
     for start in range(0, len(pictures), AT_ONCE):
         some = pictures[start : start + AT_ONCE]
         heads = [{"height": one.shape[0], "width": one.shape[1]} for one in some]

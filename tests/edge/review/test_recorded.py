@@ -1,4 +1,4 @@
-"""What `run --record` kept, as the review reads it."""
+"""The review reads recordings of `run --record`."""
 
 from __future__ import annotations
 

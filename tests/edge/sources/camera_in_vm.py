@@ -20,7 +20,7 @@ from dermedge.edge.sources.video_devices import identified
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 VIDIOC_S_CTRL = 0xC008561C
-# Of vivid: the text over its picture is a frame counter (0) or nothing (2), and frames may be left out.
+# Settings of vivid: the text over its frames is a counter (0) or nothing (2), and frames may be left out.
 TEXT, DROPPED_PERCENT = 0x00F0F001, 0x00F0F040
 PATIENCE_S = 60
 
@@ -77,7 +77,7 @@ def main() -> None:
         tell_next("gone", latest, Outage, "cannot open")
         (DRIVER / "bind").write_text("vivid.0")
         tell_next("plugged in", latest, Arrival)
-        # who holds the old device keeps its number from the next one
+        # while a process holds the old device, the next one gets another number
         with open(DEVICE, "rb"):
             (DRIVER / "unbind").write_text("vivid.0")
             tell_next("unplugged again", latest, Outage, "stopped delivering")

@@ -1,4 +1,4 @@
-"""Flipping a picture and cutting its middle out."""
+"""Flipping an image and cutting its middle out."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NEEDS = "import cv2; assert cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER)"
 WIDTH, HEIGHT, FPS = 320, 240, 15
 TEST_PICTURE = f"is-live=true pattern=ball ! video/x-raw,width={WIDTH},height={HEIGHT},framerate={FPS}/1"
 TO_BGR = "videoconvert ! video/x-raw,format=BGR ! appsink"
-# Of raw pictures that come through standard input.
+# Format of the raw frames that come through standard input.
 FROM_PIPE = f"fdsrc fd=0 ! rawvideoparse format=bgr width={WIDTH} height={HEIGHT} framerate={FPS}/1"
 
 
@@ -39,7 +39,7 @@ def start(pipeline: str, seconds: float) -> subprocess.Popen[bytes]:
 
 
 def events_of(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    """What happened until the end, to which nothing but our lines is printed."""
+    """The events until the end; nothing but our lines may be printed."""
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     return [json.loads(line) for line in output.splitlines()]

@@ -138,7 +138,7 @@ class Told:
         self.taken = threading.Semaphore(0)
 
     def read(self) -> Frame | None:
-        # all that was said before has been handed on
+        # all earlier steps have been handed on
         self.taken.release()
         step = self.steps.get(timeout=30)
         if isinstance(step, SourceLost):
@@ -226,7 +226,7 @@ class Feed:
         return taken
 
     def wait(self, seconds: float) -> list[int]:
-        """The number of the frame that waits, if one may be delivered after so many seconds."""
+        """The number of the frame that may be delivered after this many seconds; None if there is none."""
         self.clock.now_s += seconds
         arrival = self.latest.newer()
         return [arrival.frame.number] if arrival else []

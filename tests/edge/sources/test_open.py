@@ -112,7 +112,7 @@ def test_a_size_for_a_source_that_has_its_own_is_refused(option: str) -> None:
 
 
 class FakeCapture:
-    """What LiveCapture uses of cv2.VideoCapture; ``refused`` properties cannot be set."""
+    """The methods of cv2.VideoCapture that LiveCapture calls; ``refused`` properties cannot be set."""
 
     def __init__(self, refused: tuple[int, ...] = ()) -> None:
         self.refused = refused
@@ -164,7 +164,7 @@ def test_a_camera_is_asked_for_size_rate_and_fixed_focus(make_capture: Callable[
 def test_a_camera_is_asked_for_its_format_before_size_and_rate(
     make_capture: Callable[..., FakeCapture],
 ) -> None:
-    """The sizes and rates that there are depend on it."""
+    """The available sizes and rates depend on the pixel format."""
     asked = make_capture().properties
     asked.clear()
     open_source("0", 1920, 1080, 30, pixel_format="MJPG")

@@ -27,7 +27,7 @@ STRIDE = 64
 
 
 def memory_of(image_bgr: np.ndarray, pixel_format: str) -> np.ndarray:
-    """A picture as `capture_array` of picamera2 delivers it in a format."""
+    """An image as `capture_array` of picamera2 delivers it in a format."""
     if pixel_format == "RGB888":
         return image_bgr
     if pixel_format == "BGR888":

@@ -24,7 +24,7 @@ FRAME_S = 0.1
 
 
 def noisy(seed: int) -> NDArray[np.uint8]:
-    """What a sensor makes of a grey wall: no two are alike."""
+    """A frame of a grey wall with a sensor's noise; no two are equal."""
     return np.random.default_rng(seed).integers(90, 110, (48, 64, 3)).astype(np.uint8)
 
 
@@ -43,7 +43,7 @@ class Clock:
 
 
 class Camera:
-    """Delivers these pictures, ten a second of the clock, and then dies."""
+    """Delivers these images, ten a second of the clock, and then dies."""
 
     is_live = True
 
@@ -175,7 +175,7 @@ class Stream:
 
     Attributes:
         mode: what it does with its viewers: ``live`` sends them noise 50 times a second, ``frozen`` one
-            picture over and over, ``corrupt`` no pictures, ``glitching`` every third part damaged, ``stalled`` nothing
+            image over and over, ``corrupt`` no images, ``glitching`` every third part damaged, ``stalled`` nothing
             more, ``photo`` answers each request with one JPEG, and ``dead`` hangs up.
     """
 
@@ -257,7 +257,7 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
     with open_source(stream.address) as source, LatestFrame(source) as latest:
         next_of(latest)
         stream.mode = mode
-        # on a busy machine, silence may be told first
+        # on a busy machine, silence may be reported first
         next_of(latest, lambda found: isinstance(found, Outage) and reason in found.reason)
         stream.mode = "live"
         next_of(latest)

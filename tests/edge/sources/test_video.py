@@ -64,7 +64,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def frames_until_error(path: Path) -> tuple[list[Frame], str]:
-    """What is delivered of a video, and the error that ends it."""
+    """The frames that a video delivers, and the error that ends it."""
     frames: list[Frame] = []
     with open_source(str(path)) as source, pytest.raises(SourceError) as raised:
         frames.extend(iter(source.read, None))

@@ -85,7 +85,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def opened(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[int | str]:
-    """What OpenCV was asked to open, in order."""
+    """The calls to open a camera, in order."""
     asked: list[int | str] = []
 
     def open_node(target: int | str, *_: object) -> Node:

@@ -1,4 +1,4 @@
-"""What is painted on a frame."""
+"""The painting of a result on a frame."""
 
 from __future__ import annotations
 

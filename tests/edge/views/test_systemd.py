@@ -1,4 +1,4 @@
-"""What systemd is told, over its real kind of socket, and the unit that ships."""
+"""The messages to systemd, over a real socket of its kind, and the unit file that ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terminal: pictures, panels and plain lines."""
+"""The terminal: images, panels and plain lines."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def ask(
 
 
 class Viewer:
-    """One who watches the live picture."""
+    """One who watches the live video."""
 
     def __init__(self, web: WebView, heat: bool = False) -> None:
         self.socket = socket.create_connection(("127.0.0.1", web.port), timeout=20)
@@ -70,7 +70,7 @@ class Viewer:
         self.buffer = b""
 
     def picture(self) -> np.ndarray:
-        """The next picture."""
+        """The next image."""
         while (found := re.search(rb"Content-Length: (\d+)\r\n\r\n", self.buffer)) is None or len(
             self.buffer
         ) < found.end() + int(found[1]):

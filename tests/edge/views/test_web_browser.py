@@ -23,9 +23,9 @@ from dermedge.edge.views.web.server import WebView
 pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# The stream of pictures never ends, and the page's load with it: Chromium stops waiting after so long.
+# The stream of frames never ends, and the page's load with it: Chromium stops waiting after so long.
 PATIENCE_MS = 5000
-# Of the page: enough for it to ask for the state some times.
+# Seconds that the page is open: enough for several requests of the state.
 VIRTUAL_MS = 3000
 
 

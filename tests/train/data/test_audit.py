@@ -286,7 +286,7 @@ def test_the_traps_of_the_real_sets_are_found(
     found = {finding["kind"]: finding for finding in content["findings"]}
 
     def line(kind: str, *words: str) -> tuple[int, int]:
-        """How many cases a line of the breakdown has, and how many of them of equal bytes or the same id."""
+        """The number of cases in a line of the breakdown, and how many of them have equal bytes or the same id."""
         (one,) = [x for x in found[kind]["breakdown"] if all(word in x["where"] for word in words)]
         inside = re.search(r"\((\d+) ", one["where"])
         return one["count"], int(inside[1]) if inside else 0

@@ -29,7 +29,7 @@ def put(path: Path, content: str) -> Path:
 
 
 def put_picture(path: Path, seed: str, size: int = 48) -> Path:
-    """A picture that is like no other but those of the same seed."""
+    """An image that is like no other but those of the same seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(list(seed.encode())).integers(0, 256, (12, 12, 3), np.uint8)
     picture = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)

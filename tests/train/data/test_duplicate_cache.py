@@ -1,4 +1,4 @@
-"""What is known of copies is kept, and is looked for again when a file has changed."""
+"""The duplicates of a set are kept, and searched again when a file has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Draw = Callable[[int], NDArray[np.uint8]]
 
 @pytest.fixture
 def photos(tmp_path: Path, lesion: Draw) -> list[Path]:
-    """Four photos and no picture; the third is a mirrored copy of the first, the fourth has its bytes."""
+    """Four photos and a file without an image; the third is a mirrored copy of the first, the fourth an equal file."""
     paths = [tmp_path / f"{name}.png" for name in "abcde"]
     for path, picture in zip(paths, (lesion(1), lesion(2), lesion(1)[:, ::-1]), strict=False):
         cv2.imwrite(str(path), picture)

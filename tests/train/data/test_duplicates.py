@@ -1,4 +1,4 @@
-"""Finding copies of one picture under any name."""
+"""Finding copies of one image under any name."""
 
 import csv
 import mmap
@@ -50,7 +50,7 @@ def rotated(photo: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
 
 
 def augmented(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """As sets are exported with augmentation: mirrored or not, rotated by 9 to 25 degrees, other light, square."""
+    """A copy as augmentation tools export it: mirrored or not, rotated by 9 to 25 degrees, in other light, square."""
     turned = rotated(photo[:, :: rng.choice((1, -1))], rng.choice((1, -1)) * rng.uniform(9, 25))
     lit = cv2.convertScaleAbs(turned, alpha=rng.uniform(0.7, 1.3), beta=rng.uniform(-30, 30))
     return cv2.resize(lit, (320, 320))
@@ -238,7 +238,7 @@ def test_a_rotated_and_brightened_duplicate_is_found(tmp_path: Path, lesion: Dra
 
 
 def test_every_augmented_duplicate_of_an_export_is_found(tmp_path: Path, lesion: Draw) -> None:
-    """As exports of labelling tools have them: rotated, mirrored, cut, brighter, compressed, each at random."""
+    """A copy as labelling tools export it: rotated, mirrored, cut, brightened and compressed at random."""
     rng = np.random.default_rng(0)
     photos, duplicated = {}, {}
     for seed in range(12):

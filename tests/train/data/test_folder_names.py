@@ -1,4 +1,4 @@
-"""What the name of a folder says."""
+"""The meaning of folder names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder with a table tells of each photo, fact by fact."""
+"""The facts about each photo of a folder with a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 
 
 def labelled(root: Path, names: list[str], table: str = "", **options: str) -> dict[str, LabelledFile]:
-    """Name of a photo -> what is told of it; the files are empty, since none is decoded."""
+    """Name of a photo -> its facts; the files are empty, because none is decoded."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()

@@ -34,7 +34,7 @@ def put_photo(path: Path, seed: str = "") -> Path:
 
 
 def put_photos(root: Path, folders: dict[str, int], stem: str = "photo", suffix: str = ".jpg") -> Path:
-    """So many photos in each folder below ``root``, with different names."""
+    """Writes this number of photos into each folder below ``root``, with different names."""
     number = 0
     for folder, count in folders.items():
         for _ in range(count):

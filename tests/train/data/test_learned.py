@@ -1,4 +1,4 @@
-"""What is kept of the photos that a model has learned from."""
+"""The record of the photos that a model was trained on."""
 
 from __future__ import annotations
 

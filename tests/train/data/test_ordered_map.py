@@ -1,4 +1,4 @@
-"""Results come in their order, and no more of them are made than are soon asked for."""
+"""Results come in order, and only a few are computed ahead."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def find(photos_of: Callable[[Sequence[str]], list[LabelledPhoto]]) -> tuple[str
 
 
 def photos(folder: Path, labels: Sequence[str], swapped: bool = False) -> list[LabelledPhoto]:
-    """Eight photos of each colour; labelled at random, if they are swapped."""
+    """Eight photos of each colour; their labels are mixed up if ``swapped``."""
     made = []
     for number in range(24):
         index = number % 3

@@ -1,4 +1,4 @@
-"""What a report warns of, and at which border."""
+"""The warnings of a report, and their limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of answers that were worked out by hand, and what is not measured where they have no meaning."""
+"""Figures equal values computed by hand; figures without a meaning are not measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disturbances keep a frame's form, come out alike each time, and grow with their severity."""
+"""Disturbances keep a frame's shape, are reproducible, and grow with their severity."""
 
 from __future__ import annotations
 

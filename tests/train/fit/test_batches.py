@@ -1,4 +1,4 @@
-"""What a training step is given."""
+"""The input of a training step."""
 
 import re
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_pictures_and_labels_are_blended_alike_and_mixed_with_what_the_teacher_s
     pictures, mixed = taught[0]
     assert np.array_equal(pictures, blended)
     assert np.array_equal(shown[0], blended), "the teacher sees what the student sees"
-    # what the teacher says of classes alike often, among what is drawn
+    # the teacher's probabilities hold for equal shares; here they are adjusted to the shares of the samples
     assert np.allclose(mixed, (1 - TEACHER_SHARE) * wanted + TEACHER_SHARE * alone.shares)
 
 

@@ -1,4 +1,4 @@
-"""What `dermedge train` does where nothing but the photos is given."""
+"""The defaults of `dermedge train`, given only photos."""
 
 from pathlib import Path
 

@@ -55,7 +55,7 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def single_run(
     labelled_set: Path, averaged: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> RunFolder:
-    """What one process on one device learns."""
+    """The weights that one process on one device learns."""
     path = tmp_path_factory.mktemp("single") / "run"
     assert cli.main(["train", "--data", str(labelled_set), "--output", str(path), *OPTIONS, *averaged]) == 0
     return RunFolder(path)

@@ -1,4 +1,4 @@
-"""Who may teach a run or be its start: what a parent learned from, and what it is."""
+"""The rules for parents of a run: which photos they learned from, and which network they have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run goes on from the weights of another, of another size, but not from one that saw what it holds out."""
+"""A run starts from another run of any size, but not from one that was trained on its held-out photos."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a run varies is read, checked and kept with the run."""
+"""The recipe of a run is read, checked and stored with it."""
 
 import json
 from dataclasses import asdict, replace

@@ -66,7 +66,7 @@ def whole_run(labelled_set: Path, recipe: Path, tmp_path_factory: pytest.TempPat
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int, error: BaseException) -> None:
-    """Lets the checkpoint of a later epoch fail: the weights and the history of that epoch are written already."""
+    """Makes the checkpoint of a later epoch fail after its weights and history were written."""
     save = RunFolder.save_checkpoint
 
     def fail(self: RunFolder, checkpoint: object, progress: object) -> object:

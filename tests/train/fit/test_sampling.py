@@ -1,4 +1,4 @@
-"""How often an epoch shows which photo, by shares computed by hand."""
+"""How often an epoch samples each photo, compared with shares computed by hand."""
 
 from collections import Counter
 from dataclasses import replace
@@ -84,7 +84,7 @@ def test_no_photo_comes_again_before_all_of_its_stratum_have_come() -> None:
 
 
 def lesions() -> list[Photo]:
-    """One lesion of 16 photos, and nine of one."""
+    """One lesion with 16 photos, and nine lesions with one photo each."""
     some = photos({("a", "s"): 25, ("b", "s"): 25})
     return [
         replace(photo, group=f"{photo.label}{max(0, index % 25 - 15)}") for index, photo in enumerate(some)

@@ -1,4 +1,4 @@
-"""Distillation: who may teach, and what is learned."""
+"""Distillation: which runs may teach, and the effect on training."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A run goes on from a delivered .tflite: it computes what the file computes, and what that has learned is kept."""
+"""A run starts from a delivered .tflite: it computes the same, and keeps the record of learned photos."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a trainer gives the optimizer, the loss and the calibration, by value and without training."""
+"""The values that a trainer gives to the optimizer, the loss and the calibration, without training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CONFIG = Config(
 
 
 def trainer_of(folder: Path, config: Config = CONFIG) -> Trainer:
-    """A trainer of photos whose grey level tells which they are."""
+    """A trainer on photos that can be told apart by their grey level."""
     photos = []
     for label, count in COUNTS.items():
         for number in range(count + 2):
