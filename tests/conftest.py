@@ -30,7 +30,7 @@ if IS_ONE_OF_MANY:
     for _library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_library, "1")
 
-# A script's background job ignores Ctrl-C, and its children inherit that; the tests of Ctrl-C need it.
+# A background job of a script ignores Ctrl-C, and so do its children. Tests of Ctrl-C need the usual handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # BGR of a blob on skin; far enough apart that a tiny network learns them in seconds.
