@@ -70,7 +70,7 @@ def frames_of_photos(paths: Sequence[Path]) -> Frames:
     Photos that cannot be decoded are left out.
 
     Raises:
-        PictureError: none can be decoded.
+        PictureError: none of the photos can be decoded.
     """
     places = np.linspace(0, len(paths) - 1, min(FRAMES, len(paths)), dtype=int)
     frames = []

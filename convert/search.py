@@ -112,7 +112,7 @@ def try_forms(
         log: called with one line per form, if there are several.
 
     Raises:
-        ModelError: none of them can be made.
+        ModelError: none of the forms can be made.
     """
     attempts = []
     for form in forms:

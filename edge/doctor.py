@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and what mends it: one function a check, each of which changes nothing.
+"""Checks an installation, and names the cure of each fault. Each check is a function that changes nothing.
 
 This module imports neither NumPy nor OpenCV nor a runtime, so that it can report that they do not work.
 """
@@ -42,7 +42,7 @@ __all__ = [
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 _PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-# The newest that has a wheel of tflite-runtime.
+# The newest Python that tflite-runtime has a wheel for.
 _TFLITE_PYTHON = (3, 11)
 _OPENCV_PACKAGES = (
     "opencv-python-headless",
@@ -50,11 +50,11 @@ _OPENCV_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# A Raspberry Pi slows down from here.
+# Degrees Celsius from which a Raspberry Pi slows down.
 _HOT_C = 80
 _MILLI = 1000
 _COMMAND_TIMEOUT_S = 5
-# Bits of `vcgencmd get_throttled`, by its documentation; the same 16 higher: since the start.
+# Bits of `vcgencmd get_throttled`, as documented. The bits 16 places higher tell the same since the start.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
 
@@ -67,8 +67,8 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        check: what was looked at.
-        status: OK, WARNING (something is slower, other or absent) or FAULT (something cannot work).
+        check: name of the check.
+        status: OK, WARNING (something is slow, unusual or absent) or FAULT (something cannot work).
         text: what was found.
         cure: what to do about it; empty where all is well.
     """
@@ -80,7 +80,7 @@ class Finding:
 
 
 def examine(model: Path, runtime: str = "auto") -> list[Finding]:
-    """All checks, in an order in which each presupposes those before; the model is run where it can be."""
+    """Runs all checks in order; later checks depend on earlier ones. The model is run if that is possible."""
     needed = [check_python(), check_numpy(), check_opencv(), check_runtime()]
     if any(one.status == FAULT for one in needed):
         checked = Finding("model", WARNING, "not run", "mend the faults above, and run this again")
@@ -128,7 +128,7 @@ def check_numpy(load: _Load = import_module) -> Finding:
 
 
 def check_opencv(load: _Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
-    """Whether OpenCV can be imported, is there once, and can open windows."""
+    """Whether OpenCV can be imported, is installed only once, and can open windows."""
     installed = [name for name in _OPENCV_PACKAGES if (versions or _version)(name)]
     one = pip_command("install", "opencv-python-headless")
     one_of_them = f"{pip_command('uninstall', '-y', *installed)}; {one}"
@@ -216,7 +216,7 @@ def check_picamera2(
         if error.name != "picamera2":
             return Finding("picamera2", WARNING, _first_line(error), "sudo apt install python3-picamera2")
     except (ImportError, ValueError, AttributeError) as error:
-        # Debian's simplejpeg was built for NumPy 1 and says so in many ways
+        # Debian's simplejpeg was built for NumPy 1, and its error messages differ
         cure = (
             pip_command("install", "numpy<2")
             if "numpy" in str(error)
@@ -259,7 +259,7 @@ def check_temperature(
 def check_throttling(
     flags: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), ask: _Ask | None = None
 ) -> Finding:
-    """Whether a Raspberry Pi slows down, or has since its start, for want of power or for heat."""
+    """Whether a Raspberry Pi slows down, or has slowed down since its start, because of low voltage or heat."""
     answer = ((ask or ask_firmware)("get_throttled") or _read(flags) or "").removeprefix("throttled=").strip()
     try:
         bits = int(answer, 16)
@@ -312,7 +312,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
 
 
 def ask_firmware(what: str) -> str | None:
-    """What a Raspberry Pi's firmware answers to vcgencmd, or None elsewhere."""
+    """The answer of a Raspberry Pi's firmware to vcgencmd; None on other machines."""
     try:
         done = subprocess.run(
             ["vcgencmd", what], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False

@@ -1,6 +1,6 @@
-"""What changes over a long run: rejected frames, answers and probabilities of the latest hour against the first one.
+"""Changes over a long run: compares rejected frames, answers and probabilities of the latest hour with the first.
 
-A camera that slips out of focus, a lamp that ages and lesions of another kind than at the start all show here. Frames
+They reveal a camera that slips out of focus, a lamp that ages, or lesions of another kind than at the start. Frames
 are counted by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the run.
 """
 
@@ -16,13 +16,13 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# A share that changed by less is not mentioned.
+# Changes of a share below this are not mentioned.
 _TOLD = 0.05
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What became of the frames of a period.
+    """The results of the frames of a period.
 
     Attributes:
         frames: how many were classified or rejected.
@@ -50,7 +50,7 @@ class SessionDrift:
     latest: Shares | None = None
 
 
-# Of a run before its first minute is over.
+# The drift of a run before its first minute is over.
 NO_DRIFT = SessionDrift()
 
 
@@ -126,7 +126,7 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
 
 
 def drift_line(drift: SessionDrift) -> str:
-    """In words, what differs by 5 percentage points or more; empty before there are two periods to compare."""
+    """The changes of 5 percentage points or more, in words; empty before there are two periods to compare."""
     if drift.first is None or drift.latest is None:
         return ""
     told = [
@@ -138,7 +138,7 @@ def drift_line(drift: SessionDrift) -> str:
 
 
 def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
-    """What is compared: its name, and its values in the two periods."""
+    """A quantity that is compared: its name, and its values in the two periods."""
     yield "rejected", sum(first.rejected.values()), sum(latest.rejected.values())
     for defect in sorted({*first.rejected, *latest.rejected}):
         yield str(defect), first.rejected.get(defect, 0.0), latest.rejected.get(defect, 0.0)

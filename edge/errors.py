@@ -1,4 +1,4 @@
-"""The errors that a person can mend; the command line prints them in one line and exits with status 2.
+"""The errors that the user can mend; the command line prints them in one line and exits with status 2.
 
 DermedgeError
 ├── OptionError    an option, label or name that is not known
@@ -65,7 +65,7 @@ class StorageError(DermedgeError):
 
 
 class ToolError(DermedgeError):
-    """A program that is no Python package is missing, or failed."""
+    """An external program is missing, or failed."""
 
 
 class WorkerError(DermedgeError):
@@ -79,7 +79,7 @@ class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
         package: its name.
         extra: the extra of dermedge that brings it; None for one that dermedge always needs.
         note: what it is needed for, if the command does not show it.
-        cure: what to do, where more than its installation helps.
+        cure: what to do, if installing the package is not enough.
     """
 
     def __init__(self, package: str, extra: str | None = None, note: str = "", cure: str = "") -> None:

@@ -41,7 +41,7 @@ def storage_error(path: Path | str, error: OSError) -> StorageError:
 def check_writable(folder: Path) -> None:
     """Raises StorageError where ``folder`` could not be made or written to; makes nothing.
 
-    For results of long work, before it.
+    Call it before long work whose results go there.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
@@ -63,7 +63,7 @@ def write_beside(path: Path | str) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
 
     The suffix is kept, for writers that choose a format by it. Parent folders are made. When the block
-    fails, nothing is left behind. Of a link, it is the file that it points to.
+    fails, nothing is left behind. If the path is a link, the file that it points to is replaced.
 
     Raises:
         StorageError: the file cannot be written (disk full, permissions), or is a device or pipe, whose name

@@ -119,7 +119,7 @@ def this_installation() -> Installation:
 
 
 def read_origin(direct_url: str | None) -> str | None:
-    """What a package was installed from, as its direct_url.json says: a path that exists, or an address for pip.
+    """The source that a package was installed from, by its direct_url.json: an existing path, or an address for pip.
 
     The file's format is specified by PEP 610.
     """
@@ -142,7 +142,7 @@ def pip_command(command: str, *arguments: str) -> str:
 
 
 def install_hint(package: str, extra: str | None) -> str:
-    """What to do about a package that cannot be imported, as a clause: a command, or another Python.
+    """The cure for a package that cannot be imported, as a clause: a command, or another Python.
 
     Args:
         package: the missing package.

@@ -28,9 +28,9 @@ __all__ = [
 WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
-# What an ISO media file of an iPhone says of itself behind its first four bytes.
+# The types in the header of an iPhone's photo, an ISO media file, after its first four bytes.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
-# Folders that systems and editors make for themselves, beside those whose name begins with a dot.
+# Folders of systems and editors whose names do not begin with a dot.
 _SYSTEM_FOLDERS = frozenset(
     {
         "@eadir",

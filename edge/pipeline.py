@@ -82,7 +82,7 @@ class Pipeline:
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
-        # the gate judges squares of GRID pixels or more, so that it gets such ones
+        # the gate needs squares of GRID pixels or more
         is_square = classifier.layout.height == classifier.layout.width
         fits_gate = is_square and classifier.input_size >= GRID
         self._larger = None if fits_gate else Preprocessor(max(GRID, classifier.input_size))
@@ -139,7 +139,7 @@ class Pipeline:
         return self._result(update, classification)
 
     def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Defect | None]:
-        """What the network would see of a frame, and why it is not worth an answer, or None."""
+        """The network's input for a frame, and its defect; None without a defect."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
             self._machine = StateMachine()  # another photo of a folder
@@ -204,7 +204,7 @@ class Pipeline:
             self._outages += 1
 
     def _wait(self) -> None:
-        """Keeps the interval between frames that was asked for; a late frame restarts the beat."""
+        """Keeps the requested interval between frames; after a late frame, the interval starts again."""
         now = time.monotonic()
         if self._due_s > now:
             time.sleep(self._due_s - now)

@@ -15,9 +15,9 @@ pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
 - moving: the mean absolute change since the frame before by the mean absolute gradient, which is the shift in
   pixels where it is small, by the time between them.
 
-Right after an inference the caches hold the network, and each function that is called for the first time
-costs more than its arithmetic: hence few calls, one histogram for all that grey levels tell, and plain Python
-over its bins. The phone app repeats it.
+Right after an inference, the caches hold the network, and each first call of a function costs more than its
+arithmetic. Therefore the gate makes few calls, takes one histogram of the grey levels, and loops over its bins in
+plain Python. The phone app repeats it.
 
 The thresholds are fitted on real photos and on the same degraded on purpose: `dermedge.benchmarks.lab.quality`
 prints how often each errs; benchmarks/results/quality-gate has the last figures.
@@ -138,13 +138,13 @@ MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
 MAX_GLARE = 0.003
 MIN_CONTRAST = 12.0
-# Below it a dark part that takes more than MAX_SHADE of the rim is a shade.
+# Below this contrast, a dark part that takes more than MAX_SHADE of the rim is a shadow.
 MIN_SHADE_CONTRAST = 16.0
 MAX_SHADE = 0.3
 MAX_AREA = 0.9
 MIN_AREA = 0.015
 MAX_OFFSET = 0.65
-# A lesion that is cut takes so much of the rim, and is so far from the middle.
+# A cut lesion takes at least this share of the rim, and its middle is at least this far from the reticle's.
 MAX_CUT, MAX_CUT_OFFSET = 0.2, 0.55
 MIN_SHARPNESS = 5.0
 MIN_TEXTURE = 3.2
@@ -199,7 +199,7 @@ class QualityGate:
             picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
             at_s: its time in seconds, or None for a photo, which follows no other frame.
         """
-        # OpenCV's types know less than we do
+        # OpenCV's type hints are too general here
         grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
@@ -220,7 +220,7 @@ class QualityGate:
         )
 
     def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
-        """Area, offset and share of the rim of the heaviest connected part up to the threshold."""
+        """Area, offset and share of the rim of the lesion, which is the heaviest dark connected part."""
         dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
         dark = cv2.bitwise_and(dark, self._coarse_reticle)
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)

@@ -1,4 +1,4 @@
-"""What the loop hands to the views: one result for each frame."""
+"""The results that the loop hands to the views, one for each frame."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Classification:
 
     @property
     def meaning(self) -> str:
-        """All that views say of this answer but its figures: the headline, the alert if it is on, the view's note."""
+        """The words that views show for this answer: the headline, the alert if it is on, the view's note."""
         return "; ".join(filter(None, (self.headline.text, self.prediction.alert, self.view_note)))
 
     @property
@@ -92,7 +92,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of the frames of a source so far.
+    """Counts of the frames of a source so far.
 
     Attributes:
         classified: frames that the network classified.

@@ -196,7 +196,7 @@ class StateMachine:
         Args:
             answer: the state of `ANSWERED` that its smoothed probabilities lead to.
             at_s: its time in seconds; None for a photo.
-            meaning: tells answers of one state apart: the class, and what else is shown of it but figures.
+            meaning: the words that are shown for the answer; they tell answers of one state apart.
         """
         self._good_s = at_s
         if at_s is not None and not self.smoother.has_settled:
@@ -209,7 +209,7 @@ class StateMachine:
         return StateUpdate(self._state)
 
     def _stands(self, at_s: float | None) -> bool:
-        """Whether an answer stands against a frame that is answered otherwise."""
+        """Whether an answer stands although a frame has another answer."""
         return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:

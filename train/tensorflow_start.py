@@ -11,7 +11,7 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and looks for GPUs, which writes about oneDNN, CUDA and the processor otherwise.
 
     Raises:
-        ImportError: it is not installed, or cannot be loaded.
+        ImportError: TensorFlow is not installed, or cannot be loaded.
     """
     with without_native_log():
         import absl.logging

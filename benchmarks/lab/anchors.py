@@ -193,7 +193,7 @@ def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
     """The instructions of one inference on one thread.
 
     Raises:
-        ToolError: it does not run there.
+        ToolError: the program does not run under emulation.
     """
     first, second, start, end = counted_marks(_CHILD, [str(model.resolve())], MARKS, cpu, plugin)
     return (end - start) - (second - first)

@@ -1,4 +1,4 @@
-"""The front door of the laboratory: lists the experiments, and runs one of them."""
+"""The command line of the laboratory: lists the experiments, and runs one of them."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def count(
     """Runs a model under emulation, in PROCESSES processes one after the other.
 
     Raises:
-        ToolError: it does not run there.
+        ToolError: the model does not run under emulation.
     """
     runs: list[tuple[int, int, int]] = []
     for number in range(_PROCESSES):

@@ -151,7 +151,7 @@ def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[
     """`FRAMES` noisy copies of the first frame of a source that passes the quality gate.
 
     Raises:
-        OptionError: none passes.
+        OptionError: no frame passes.
     """
     rng = np.random.default_rng(0)
     for image in frames_of_source(source)[0]:
@@ -296,7 +296,7 @@ def watching(port: int, count: int) -> Iterator[None]:
     """Runs viewers of the page in a process of their own.
 
     Raises:
-        DermedgeError: one of them received nothing.
+        DermedgeError: one of the viewers received nothing.
     """
     command = [sys.executable, "-m", "dermedge.benchmarks.lab.children.viewers", str(port), str(count)]
     with LineProcess(command, with_our_packages()) as process:

@@ -104,7 +104,7 @@ def mutants_of(source: str) -> list[Mutant]:
         source: the text of the module.
 
     Raises:
-        SyntaxError: it is not Python.
+        SyntaxError: the source is not Python.
     """
     starts = [0]
     for line in source.encode().splitlines(keepends=True):

@@ -136,7 +136,7 @@ def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) 
     """One run of the tool and one of ours.
 
     Raises:
-        DermedgeError: one of them fails.
+        DermedgeError: one of the programs fails.
     """
     if ours_first:
         ours_ms = _ours_ms(model, frames, num_threads)

@@ -75,7 +75,7 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
     """Checks that the disk of ``folder`` has room for ``count`` photos and ``more_bytes`` for each.
 
     Raises:
-        StorageError: it has not.
+        StorageError: the disk has too little room.
     """
     with TemporaryDirectory(dir=folder) as made:
         tried = make_photos(originals, Path(made), min(count, _TRIED))

@@ -70,7 +70,7 @@ def check_no_code(path: Path) -> None:
         path: a .keras or .h5 file, or a SavedModel folder.
 
     Raises:
-        ModelError: it would.
+        ModelError: loading the file would run code of its maker.
         OSError, ValueError, KeyError, zipfile.BadZipFile: the file cannot be read.
     """
     if path.is_dir():

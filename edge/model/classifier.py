@@ -336,7 +336,7 @@ def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
     """The labels that all of at least one classifier have.
 
     Raises:
-        OptionError: they differ, so that a photo has no truth that holds for all.
+        OptionError: the classes differ, so that a photo has no label that is valid for all models.
     """
     first, *others = classifiers
     for other in others:

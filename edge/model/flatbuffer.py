@@ -154,7 +154,7 @@ def tflite_schema() -> Any:
     """The code that TensorFlow's schema.fbs was generated into; ai-edge-litert ships it.
 
     Raises:
-        MissingExtra: it is not installed, as where tflite-runtime is the only runtime.
+        MissingExtra: the package with the schema is not installed, for example beside tflite-runtime alone.
     """
     try:
         from ai_edge_litert import schema_py_generated

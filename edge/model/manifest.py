@@ -131,7 +131,7 @@ class Manifest:
         """Parses a manifest; ``source`` names its file in errors. Unknown keys of later versions are ignored.
 
         Raises:
-            ModelError: it is not a manifest of ours.
+            ModelError: the text is not a manifest of dermedge.
         """
         try:
             values = json.loads(text)
@@ -308,7 +308,7 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
     """The lines of ``labels.txt`` in a .tflite of any maker, or None.
 
     Raises:
-        ModelError: it would unpack to more than a label file has.
+        ModelError: the unpacked file would be too large for a label file.
     """
     try:
         with zipfile.ZipFile(path) as archive:

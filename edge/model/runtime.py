@@ -74,7 +74,7 @@ def choose_runtime(name: str = "auto") -> str:
 
     Raises:
         OptionError: no runtime has this name.
-        MissingExtra: it is not installed, or none is.
+        MissingExtra: the runtime is not installed; for ``auto``, no runtime is.
     """
     if name != "auto" and name not in RUNTIMES:
         raise OptionError(f"unknown runtime '{name}'. Known: auto, {', '.join(RUNTIMES)}")

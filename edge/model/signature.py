@@ -207,7 +207,7 @@ def find_labels(
     label file with one name names the second of them.
 
     Raises:
-        OptionError: they are not as many as the classes.
+        OptionError: their number is not that of the classes.
     """
     labels: Sequence[str] | None = given
     if labels is None:

@@ -105,7 +105,7 @@ class Reconnecting(FrameSource):
         """The source, opened again if an attempt is due.
 
         Raises:
-            SourceLost: it is not due yet, or the source cannot be opened.
+            SourceLost: no attempt is due yet, or the source cannot be opened.
         """
         wait_s = self._due_s - time.monotonic()
         time.sleep(min(max(wait_s, 0), TICK_S))

@@ -166,7 +166,7 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
             the catalogue was made, or the one above it.
 
     Raises:
-        DataError: it is not such a table, or ``data`` holds none of its photos.
+        DataError: the file is not a catalogue, or ``data`` holds none of its photos.
     """
     names = {one.name for one in fields(Photo)}
     try:

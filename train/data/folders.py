@@ -130,7 +130,7 @@ def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[Foun
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
-    """The stem of the photo that a file is the mask of, by its name or its folder's; None if neither says so."""
+    """The stem of the photo that a mask belongs to, by the names of file and folder; None for other files."""
     stem = photo.path.stem
     for ending in _MASK_ENDINGS:
         if stem.lower().endswith(ending):

@@ -311,7 +311,7 @@ OWN = TableFormat(
 def format_of(columns: frozenset[str]) -> TableFormat | None:
     """The format of a table with these columns, in lower case; None where no format fits.
 
-    A table that fits no publisher's is a person's own if it has a column for the photo and one for another fact.
+    A table of no known publisher is a user's own if it has a column for the photo and one for another fact.
     """
     for known in FORMATS:
         has_image = not known.image or not columns.isdisjoint(known.image)

@@ -201,7 +201,7 @@ def models_of_files(
         classes: what they are scored on, as `merge_classes` does it; None for all their classes.
 
     Raises:
-        OptionError: one file twice, or classes that differ, so that no photo has one truth for all.
+        OptionError: a file is given twice, or the models have different classes.
     """
     if classes is None:
         common_labels(classifiers)

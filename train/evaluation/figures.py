@@ -226,5 +226,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """The figures that have a meaning where the data and the models have these of the needs above."""
+    """The figures that are meaningful if these needs are met."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

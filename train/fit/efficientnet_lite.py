@@ -143,7 +143,7 @@ def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.fl
 
     Raises:
         KeyError: a parameter is missing.
-        ValueError: one has another shape.
+        ValueError: a parameter has another shape.
     """
     for layer in network.layers:
         if isinstance(layer, keras.layers.DepthwiseConv2D):

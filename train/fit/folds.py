@@ -45,7 +45,7 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
 
     Raises:
         OptionError: fewer than two folds, or so many that a class is not in all of them.
-        StorageError: one exists already, or cannot be written.
+        StorageError: a run folder exists already, or cannot be written.
     """
     if folds < 2:
         raise OptionError(f"--folds is {folds}; it must be 2 or more")

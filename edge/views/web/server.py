@@ -147,7 +147,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT``, ``HOST`` or ``:PORT``.
 
     Raises:
-        OptionError: it is none of these.
+        OptionError: the address has another form.
     """
     default_host, default_port = DEFAULT_ADDRESS.split(":")
     if _is_address(text):

@@ -338,7 +338,7 @@ def test_real_copies_are_found_and_real_neighbours_are_not(
             f"mirrored, small and compressed: {found} of 400 found"
         )
     assert count_found(across, matches) >= 0.99 * len(across)
-    # three, of which each shows one lesion under two names: looked at
+    # three pairs; each was inspected, and shows one lesion under two names
     assert len(strangers) <= 3
     assert len(others) >= 40
     assert found >= 0.97 * 400
