@@ -53,7 +53,7 @@ def test_the_p_value_is_that_of_mann_and_kendall() -> None:
 
 
 def test_the_slope_and_its_interval_are_those_of_theil_and_sen() -> None:
-    # neighbours that alternate are not alike, so that nothing is corrected
+    # alternating values have a negative autocorrelation, which is not corrected
     times = np.cumsum(np.random.default_rng(2).uniform(1, 3, 30))
     values = 0.2 * times + np.tile([0.5, -0.5], 15) + np.random.default_rng(3).normal(0, 0.3, 30)
     found, expected = drift_of(times.tolist(), values.tolist()), theilslopes(values, times, 0.95)

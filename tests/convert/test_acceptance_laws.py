@@ -160,7 +160,7 @@ def test_flips_are_lost_and_won_by_class() -> None:
 
 def test_parity_is_worked_out_by_hand_and_knows_no_constant() -> None:
     reference = np.array([[3.0, 1.0], [0.0, 4.0], [1.0, 0.0]])
-    # the second row has a constant more; the third turns over
+    # a constant is added to the second row; the third is reversed
     device = np.array([[3.0, 2.0], [7.0, 11.0], [0.0, 2.0]])
     found = compare(reference, device)
     assert (found.photos, found.agreement) == (3, pytest.approx(2 / 3))

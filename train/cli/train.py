@@ -126,7 +126,7 @@ def _add_stage_options(made: Parser) -> None:
         type=whole,
         metavar="N",
         help="Train the float stage for N epochs; 0 takes the weights of the finished runs of --weights as they are. "
-        "Default: as many as sample 14 times the training photos, between 6,400 and 200,000 in all.",
+        "Default: the epochs that sample each training photo 14 times, but 6,400 to 200,000 photos in all.",
     )
     group.add_argument(
         "--photos-per-epoch",

@@ -1,4 +1,4 @@
-"""The tables of names and columns, pinned whole: who changes, loses or adds a row decides on it here too."""
+"""Pins the tables of names and columns: whoever changes, removes or adds a row must change it here too."""
 
 from __future__ import annotations
 
