@@ -202,13 +202,18 @@ def noted_classification(make_classification: Callable[..., Classification]) -> 
 
 @pytest.fixture
 def make_deciding_model(model_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A function that gives the shipped network other thresholds, and none that is not named."""
+    """A function that gives the shipped network other thresholds in both views, and none that is not named.
 
-    def make(**thresholds: Any) -> Path:
+    With ``has_none=False`` no class stands for "none of these".
+    """
+
+    def make(has_none: bool = True, **thresholds: Any) -> Path:
         manifest = read_manifest(model_path)
         assert manifest is not None
         path = tmp_path / "deciding.tflite"
-        path.write_bytes(attach(model_path.read_bytes(), replace(manifest, thresholds=thresholds)))
+        none_label = manifest.none_label if has_none else None
+        decided = replace(manifest, thresholds=thresholds, views={}, none_label=none_label)
+        path.write_bytes(attach(model_path.read_bytes(), decided))
         return path
 
     return make

@@ -53,12 +53,12 @@ class Feed(FrameSource):
 
 
 def road_to(state: State, lesion: NDArray[np.uint8]) -> tuple[list[Any], dict[str, Any]]:
-    """Images and errors that lead to a state, and the thresholds with which the model reaches it."""
+    """Images and errors that lead to a state, and the options of the model with which it is reached."""
     roads: dict[State, tuple[list[Any], dict[str, Any]]] = {
         State.SEARCHING: ([np.zeros_like(lesion)], {}),
         State.HOLD_STILL: ([cv2.GaussianBlur(lesion, (0, 0), 12)], {}),
         State.READING: ([lesion], {}),
-        State.ANSWER: ([lesion], {"none": 1, "uncertain": 0}),
+        State.ANSWER: ([lesion], {"has_none": False}),
         State.UNCERTAIN: ([lesion], {"none": 1, "uncertain": 1}),
         State.NONE: ([lesion], {"none": 0}),
         State.CAMERA_LOST: ([lesion, SourceLost("'feed' stopped; attempt 1")], {}),
@@ -94,11 +94,11 @@ def test_a_signal_in_any_state_ends_with_whole_lines_a_closed_source_and_no_thre
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    steps, thresholds = road_to(state, make_lesion())
+    steps, options = road_to(state, make_lesion())
     feed = Feed(steps)
     monkeypatch.setattr(run_cli, "open_source", lambda *arguments, **named: feed)
     monkeypatch.setattr(run_cli, "open_jsonlines", lambda is_live: Signalling(state, number))
-    model = make_deciding_model(**thresholds)
+    model = make_deciding_model(**options)
     kept = ["--record", str(tmp_path / "kept")]
     arguments = ["run", "--model", str(model), "--json", "--max-secs", "60", *kept]
     assert cli.main(arguments) == status

@@ -127,7 +127,9 @@ def test_escape_codes_in_labels_never_reach_a_terminal(
     assert manifest is not None
     labels = ("\x1b]0;owned\x07", "\x9b2J", *manifest.labels[2:])
     path = tmp_path / "escape\x1b[31m.tflite"
-    path.write_bytes(attach(model_path.read_bytes(), replace(manifest, labels=labels, thresholds={})))
+    path.write_bytes(
+        attach(model_path.read_bytes(), replace(manifest, labels=labels, thresholds={}, views={}))
+    )
     assert cli.main(["inspect", str(path)]) == 0
     assert cli.main(["inspect", str(tmp_path / "gone\x1b[31m.tflite")]) == 2
     told = capsys.readouterr()

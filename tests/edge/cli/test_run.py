@@ -97,7 +97,7 @@ def test_the_thresholds_of_the_model_decide_and_show(
         assert values["label"] != "none of these"
         assert (values["uncertain"], values["alert"]) == (True, "melanoma")
     assert run(model, "--source", lesion_video, "--view", "terminal") == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith("melanoma alert")
+    assert "melanoma alert" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_sets_hold_the_classes_whose_smoothed_probability_reaches_their_threshold(
@@ -107,7 +107,7 @@ def test_sets_hold_the_classes_whose_smoothed_probability_reaches_their_threshol
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     labels = Classifier(make_deciding_model()).labels
-    least = dict(zip(labels, (0.0, 1.0, 0.2, 0.2, 0.2), strict=True))
+    least = {**dict.fromkeys(labels, 0.2), labels[0]: 0.0, labels[1]: 1.0}
     model = make_deciding_model(conformal={"coverage": 0.9, "thresholds": least})
     kept = tmp_path / "kept"
     assert run(model, "--source", lesion_video, "--json", "--sets", "--record", kept) == 0

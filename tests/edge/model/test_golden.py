@@ -37,7 +37,8 @@ def test_what_is_recorded_is_replayed_to_the_level(
     pytest.importorskip("ai_edge_litert")
     golden = record(model_path)
     assert golden == read_manifest(make_golden()).golden
-    assert sum(map(len, golden["outputs"].values())) < 4000
+    classes = len(read_manifest(model_path).labels)
+    assert sum(map(len, golden["outputs"].values())) < 800 * classes
     path = tmp_path / "m.tflite"
     path.write_bytes(attach(model_path.read_bytes(), replace(read_manifest(model_path), golden=golden)))
     replayed = replay(path)
@@ -64,7 +65,7 @@ def test_an_output_that_moved_is_told_with_how_much(make_golden: Callable[..., P
 def test_another_most_probable_class_is_counted(
     make_golden: Callable[..., Path], golden_answers: dict[str, NDArray[Any]]
 ) -> None:
-    always_first = np.zeros((IMAGE_COUNT, 5), np.uint8)
+    always_first = np.zeros_like(golden_answers["probabilities"])
     always_first[:, 0] = 255
     golden = read_manifest(make_golden()).golden
     outputs = {**golden["outputs"], "probabilities": base64.b64encode(always_first.tobytes()).decode()}
@@ -83,7 +84,7 @@ def test_the_kernels_without_xnnpack_are_known_by_their_answers(make_golden: Cal
     assert replayed.moved
     assert not replayed.is_xnnpack
     if choose_runtime() == "litert":  # tflite-runtime gives XNNPACK no int8 model
-        assert [one.output for one in replayed.moved] == ["probabilities", "evidence"]
+        assert {one.output for one in replayed.moved} >= {"probabilities", "evidence"}
         assert replay(make_golden(shift=1)).is_xnnpack
 
 

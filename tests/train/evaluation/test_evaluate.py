@@ -74,7 +74,7 @@ def lesions(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callabl
 def without_thresholds(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model, which answers the most probable class."""
     path = tmp_path_factory.mktemp("model") / "plain.tflite"
-    manifest = replace(read_manifest(model_path), thresholds={})
+    manifest = replace(read_manifest(model_path), thresholds={}, views={})
     path.write_bytes(attach(model_path.read_bytes(), manifest))
     return path
 
@@ -85,7 +85,7 @@ def with_thresholds(model_path: Path, tmp_path_factory: pytest.TempPathFactory) 
     manifest = read_manifest(model_path)
     assert manifest is not None
     conformal = {"coverage": 0.9, "thresholds": dict.fromkeys(manifest.labels, 0.1)}
-    values = {**manifest.__dict__, "thresholds": {**THRESHOLDS, "conformal": conformal}}
+    values = {**manifest.__dict__, "thresholds": {**THRESHOLDS, "conformal": conformal}, "views": {}}
     path = tmp_path_factory.mktemp("models") / "thresholds.tflite"
     path.write_bytes(attach(model_path.read_bytes(), Manifest(**values)))
     return path
