@@ -54,7 +54,7 @@ class ChangedOutput:
     """An output that differs from the output on the machine that converted the model.
 
     Attributes:
-        output: ``probabilities`` or ``evidence``.
+        output: ``probabilities``, ``evidence`` or ``close_up``.
         images: the number of images for which it differs.
         by: the greatest difference, in levels if the output is quantized, else in the units of the output.
         is_quantized: whether the output is quantized.
