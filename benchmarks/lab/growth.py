@@ -38,8 +38,9 @@ from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.growth_result import GrowthPoint, GrowthResult, machine_line, save, table
 from dermedge.benchmarks.lab.random_networks import NetworkShape, write_random_network
 from dermedge.benchmarks.lab.synthetic_photos import HEIGHT, WIDTH, check_room, make_photos
-from dermedge.benchmarks.lab.training_costs import ARCHITECTURE, BATCH, first_start, second_start
-from dermedge.benchmarks.lab.training_costs import SIZE as TRAINING_SIZE
+from dermedge.benchmarks.lab.training_costs import first_start, second_start
+from dermedge.benchmarks.lab.training_run import ARCHITECTURE, BATCH
+from dermedge.benchmarks.lab.training_run import SIZE as TRAINING_SIZE
 from dermedge.benchmarks.latency import Latency, RunLength, measure
 from dermedge.benchmarks.memory import BYTES_PER_MB
 from dermedge.benchmarks.status_line import show_status

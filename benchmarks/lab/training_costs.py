@@ -10,13 +10,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from dermedge.benchmarks.lab.cli import command_line
+from dermedge.benchmarks.lab.training_run import BATCH, SIZE, create_run
 from dermedge.benchmarks.memory import BYTES_PER_MB, resident_peak_bytes
 
 if TYPE_CHECKING:
     from dermedge.train.fit.run_folder import RunFolder
 
-ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
-__all__ = ["ARCHITECTURE", "BATCH", "SIZE", "TrainingFigures", "first_start", "second_start"]
+__all__ = ["TrainingFigures", "first_start", "second_start"]
 
 # The first epoch includes the tracing of the graph; the second is timed.
 _EPOCHS = 2
@@ -86,8 +87,7 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
     """The seconds that the catalogue took, and a run folder like that of `dermedge train`."""
     from dermedge.train.data.build import build_catalogue
-    from dermedge.train.fit.plan import plan_training
-    from dermedge.train.fit.run_folder import Config, RunFolder
+    from dermedge.train.fit.run_folder import RunFolder
 
     folder, halves = RunFolder(run), list[float]()
 
@@ -100,23 +100,8 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     catalogue = build_catalogue([photos], progress=note, cache=folder.cache)
     ended = perf_counter()
     read = halves[0] if halves else ended
-    config = Config(
-        architecture=ARCHITECTURE,
-        classes=catalogue.classes,
-        size=SIZE,
-        weights="none",
-        epochs=_EPOCHS,
-        qat_epochs=0,
-        photos_per_epoch=photos_per_epoch,
-        batch_size=BATCH,
-        learning_rate=plan_training(len(catalogue.photos), pretrained=False).learning_rate,
-        qat_learning_rate=0.0,
-        seed=0,
-        data=(str(photos),),
-        data_digest=catalogue.digest,
-        command="python -m dermedge.benchmarks.lab growth photos",
-    )
-    folder.create(config, catalogue)
+    command = command_line("growth", ["photos"])
+    create_run(folder, catalogue, photos, command, epochs=_EPOCHS, photos_per_epoch=photos_per_epoch)
     return {"reading_s": read - began, "comparing_s": ended - read}, folder
 
 

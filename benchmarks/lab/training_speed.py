@@ -26,7 +26,7 @@ import numpy as np
 
 from dermedge.benchmarks.child import call_in_child
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
-from dermedge.benchmarks.lab.training_costs import ARCHITECTURE
+from dermedge.benchmarks.lab.training_run import ARCHITECTURE, BATCH, SIZE, create_run
 from dermedge.benchmarks.latency import median_interval
 from dermedge.benchmarks.machine import describe_machine
 from dermedge.benchmarks.report import hardware
@@ -148,8 +148,7 @@ class _BareStep:
 def _run_folder(made: Path, epochs: int, size: int, batch: int, steps: int) -> RunFolder:
     """A run like that of `dermedge train` on generated photos."""
     from dermedge.train.data.build import build_catalogue
-    from dermedge.train.fit.plan import plan_training
-    from dermedge.train.fit.run_folder import Config, RunFolder
+    from dermedge.train.fit.run_folder import RunFolder
 
     photos, folder = made / "photos", RunFolder(made / "run")
     random = np.random.default_rng(0)
@@ -159,23 +158,16 @@ def _run_folder(made: Path, epochs: int, size: int, batch: int, steps: int) -> R
             pixels = random.integers(0, 256, (_PHOTO_SIDE, _PHOTO_SIDE, 3), np.uint8)
             cv2.imwrite(str(photos / label / f"{label}{number}.png"), pixels)
     catalogue = build_catalogue([photos], cache=folder.cache)
-    config = Config(
-        architecture=ARCHITECTURE,
-        classes=catalogue.classes,
-        size=size,
-        weights="none",
+    create_run(
+        folder,
+        catalogue,
+        photos,
+        command_line("training-speed", []),
         epochs=epochs,
-        qat_epochs=0,
         photos_per_epoch=steps * batch,
-        batch_size=batch,
-        learning_rate=plan_training(len(catalogue.photos), pretrained=False).learning_rate,
-        qat_learning_rate=0.0,
-        seed=0,
-        data=(str(photos),),
-        data_digest=catalogue.digest,
-        command="python -m dermedge.benchmarks.lab training-speed",
+        size=size,
+        batch=batch,
     )
-    folder.create(config, catalogue)
     return folder
 
 
@@ -197,8 +189,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
         "training-speed", "Measure the photos a second of training beside the bare step of the same network."
     )
-    parser.add_argument("--imgsz", type=positive_int, default=128, help="train at this side in pixels")
-    parser.add_argument("--batch", type=positive_int, default=32, help="train on this many photos a step")
+    parser.add_argument("--imgsz", type=positive_int, default=SIZE, help="train at this side in pixels")
+    parser.add_argument("--batch", type=positive_int, default=BATCH, help="train on this many photos a step")
     parser.add_argument("--steps", type=positive_int, default=20, help="run this many steps a round")
     parser.add_argument("--rounds", type=positive_int, default=5, help="count this many rounds")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write all rounds into this JSON file")

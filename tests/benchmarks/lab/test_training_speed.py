@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dermedge.benchmarks.lab import training_speed
+from dermedge.benchmarks.lab import training_run, training_speed
 from dermedge.benchmarks.lab.training_speed import SpeedRound, summary
 
 
@@ -32,7 +32,7 @@ def test_below_the_bar_the_summary_and_the_status_say_so(monkeypatch: pytest.Mon
 
 def test_each_round_pairs_an_epoch_with_bare_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorflow")
-    monkeypatch.setattr(training_speed, "ARCHITECTURE", "cnn")
+    monkeypatch.setattr(training_run, "ARCHITECTURE", "cnn")
     monkeypatch.setattr(training_speed, "_PHOTO_SIDE", 32)
     rounds = training_speed.measure_rounds(2, 32, 4, 2)
     assert len(rounds) == 2

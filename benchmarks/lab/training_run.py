@@ -1,0 +1,59 @@
+"""The run folder of a training that is measured: the shipped architecture, the float stage alone, no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dermedge.train.data.catalogue import Catalogue
+    from dermedge.train.fit.run_folder import RunFolder
+
+__all__ = ["ARCHITECTURE", "BATCH", "SIZE", "create_run"]
+
+ARCHITECTURE, SIZE, BATCH = "efficientnet_lite0_trunk", 128, 32
+
+
+def create_run(
+    folder: RunFolder,
+    catalogue: Catalogue,
+    photos: Path,
+    command: str,
+    *,
+    epochs: int,
+    photos_per_epoch: int,
+    size: int = SIZE,
+    batch: int = BATCH,
+) -> None:
+    """Writes the config and the catalogue of a run, as `dermedge train` does.
+
+    Args:
+        folder: a run folder that does not exist yet.
+        catalogue: of the photos.
+        photos: their folder.
+        command: the command line of the experiment.
+        epochs: epochs of the float stage.
+        photos_per_epoch: photos that an epoch samples.
+        size: side of the input in pixels.
+        batch: photos a step.
+    """
+    from dermedge.train.fit.plan import plan_training
+    from dermedge.train.fit.run_folder import Config
+
+    config = Config(
+        architecture=ARCHITECTURE,
+        classes=catalogue.classes,
+        size=size,
+        weights="none",
+        epochs=epochs,
+        qat_epochs=0,
+        photos_per_epoch=photos_per_epoch,
+        batch_size=batch,
+        learning_rate=plan_training(len(catalogue.photos), pretrained=False).learning_rate,
+        qat_learning_rate=0.0,
+        seed=0,
+        data=(str(photos),),
+        data_digest=catalogue.digest,
+        command=command,
+    )
+    folder.create(config, catalogue)
