@@ -26,11 +26,14 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.shipped import SHIPPED, model_argument
 from dermedge.edge.text_table import TABLE_WIDTH, TextTable
 
-__all__ = ["Estimate", "count_here", "estimate", "to_json", "to_text"]
+__all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_text"]
 
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
+# A network may have this many times fewer or more instructions than all networks of published latency.
+MAX_BEYOND = 2.0
+_MILLION = 1e6
 # The instructions of a model on a processor, named as QEMU names it.
 InstructionCounter = Callable[[Path, str], int]
 
@@ -126,7 +129,8 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
     ms = None
     if not refused:
         instructions = stored_instructions(digest(path), board.cpu) or count(path, board.cpu)
-        ms = board.factors().ms(Cost(instructions, bytes_moved(path)))
+        refused = _far_from_anchors(board, instructions)
+        ms = None if refused else board.factors().ms(Cost(instructions, bytes_moved(path)))
     return Estimate(
         model=model_argument(path),
         board=board.name,
@@ -146,6 +150,18 @@ def _refused(board: CalibratedBoard, form: str) -> str | None:
     if form not in {one.form for one in board.anchors}:
         return f"the network computes in {form}, and no latency of such a network was published for it"
     return None
+
+
+def _far_from_anchors(board: CalibratedBoard, instructions: float) -> str | None:
+    """Why a network is too small or too large to be estimated on this board; None if it can be."""
+    counts = [one.cost.instructions for one in board.anchors]
+    if min(counts) / MAX_BEYOND <= instructions <= max(counts) * MAX_BEYOND:
+        return None
+    return (
+        f"the network executes {instructions / _MILLION:.3g} million instructions, and the networks of published "
+        f"latency {min(counts) / _MILLION:.3g} to {max(counts) / _MILLION:.3g} million; an estimate may lie a factor "
+        f"of {MAX_BEYOND:g} beyond these"
+    )
 
 
 def _cells(one: Estimate) -> tuple[str, ...]:

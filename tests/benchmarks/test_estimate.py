@@ -10,6 +10,7 @@ import pytest
 from dermedge import cli
 from dermedge.benchmarks import calibrated_boards, estimate
 from dermedge.benchmarks.calibrated_boards import Cost, read_boards
+from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.traffic import bytes_moved
 from dermedge.edge.errors import ModelError, ToolError
 from dermedge.edge.model.manifest import digest
@@ -39,13 +40,26 @@ def test_another_file_is_counted_for_the_boards_processor(tmp_path: Path) -> Non
 
     def count(model: Path, cpu: str) -> int:
         asked.append((model, cpu))
-        return 10_000_000
+        return 20_000_000
 
     four, five = estimate.estimate([path], ["pi4", "pi5"], count)
     assert asked == [(path, "cortex-a72"), (path, "cortex-a76")]
     [board] = read_boards(["pi4"])
-    assert four.ms == pytest.approx(board.factors().ms(Cost(10_000_000, bytes_moved(path))))
+    assert four.ms == pytest.approx(board.factors().ms(Cost(20_000_000, bytes_moved(path))))
     assert five.ms != four.ms
+
+
+@pytest.mark.parametrize("factor", [0.49, 2.01])
+def test_a_network_far_from_the_anchors_is_refused(factor: float, tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    path.write_bytes(DEFAULT_MODEL.read_bytes() + b" ")
+    [board] = read_boards(["pi4"])
+    counts = [one.cost.instructions for one in board.anchors]
+    end = min(counts) if factor < 1 else max(counts)
+    [found] = estimate.estimate([path], ["pi4"], lambda model, cpu: int(factor * end))
+    assert found.ms is None
+    assert found.refused
+    assert found.refused.startswith("the network executes")
 
 
 def test_a_board_above_the_bar_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,3 +149,11 @@ def test_the_bytes_of_a_network_are_those_of_all_inputs_weights_and_outputs(tmp_
     damaged.write_bytes(DEFAULT_MODEL.read_bytes()[:5000])
     with pytest.raises(ModelError, match="damaged"):
         bytes_moved(damaged)
+
+
+def test_the_document_states_the_errors_of_all_boards() -> None:
+    lines = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8").splitlines()
+    for board in read_boards():
+        [row] = [line for line in lines if line.startswith(f"| {board.name} | {len(board.anchors)}")]
+        largest = max(map(abs, board.errors()))
+        assert row.endswith(f"| {100 * board.median_error():.0f} % | {100 * largest:.0f} % |")
