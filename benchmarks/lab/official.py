@@ -32,11 +32,11 @@ from dermedge.benchmarks.lab.lab_report import (
     deliver,
     report_parser,
 )
+from dermedge.benchmarks.lab.ratio_interval import RatioInterval, ratio_of
 from dermedge.benchmarks.lab.single_run import measure_in_new_process
 from dermedge.benchmarks.latency import (
     LOOK_EVERY_S,
     RunLength,
-    median_interval,
     one_opencv_thread,
     take_rounds,
     warm_up,
@@ -52,11 +52,9 @@ from dermedge.edge.text_table import TextTable
 __all__ = [
     "BLOCKS",
     "RUN_LENGTH",
-    "RatioInterval",
     "ToolPair",
     "added_by_measuring",
     "main",
-    "ratio_of",
     "tool_ms",
 ]
 
@@ -71,32 +69,11 @@ _MAX_APART, _MAX_ADDED = 0.05, 0.01
 
 
 @dataclass(frozen=True)
-class RatioInterval:
-    """The median ratio of two programs that took turns, and its 95 % interval."""
-
-    median: float
-    low: float
-    high: float
-    n: int
-
-    def verdict(self, least: float, most: float) -> str:
-        """Whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
-        if least <= self.low and self.high <= most:
-            return "met"
-        return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
-
-
-@dataclass(frozen=True)
 class ToolPair:
     """The median inference in milliseconds, as measured by the tool and by dermedge, one after the other."""
 
     tool_ms: float
     ours_ms: float
-
-
-def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """The interval of one or more ratios, in the order in which they were measured."""
-    return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))
 
 
 def main(argv: Sequence[str]) -> int:

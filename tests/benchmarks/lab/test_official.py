@@ -14,12 +14,11 @@ from dermedge.benchmarks.frames import frames_of_source
 from dermedge.benchmarks.lab import cli as lab
 from dermedge.benchmarks.lab.official import (
     RUN_LENGTH,
-    RatioInterval,
     added_by_measuring,
     main,
-    ratio_of,
     tool_ms,
 )
+from dermedge.benchmarks.lab.ratio_interval import RatioInterval, ratio_of
 from dermedge.edge.errors import ToolError
 
 

@@ -26,3 +26,4 @@ def test_it_tells_the_times_of_page_worker_and_run(
     run, worker, page = (float(one) for one in re.findall(r"([0-9.]+) ms", said))
     assert 0 < run < worker <= page
     assert "HeadlessChrome" in said
+    assert re.findall(r"at most ([0-9.]+): (?:met|missed|undecided)", said) == ["1.15", "1.2"]
