@@ -3,9 +3,11 @@
     python -m dermedge.benchmarks.lab figures NAME --source photos/     # about half an hour on a quiet machine
 
 The models that ship are measured by `dermedge benchmark`, with and without test-time augmentation, then beside other
-runtimes (`peers`), against LiteRT's own tool (`official`) and repeatedly (`repeat`). A run of `dermedge benchmark`
+runtimes (`peers`), against LiteRT's own tool (`official`) and repeatedly (`repeat`). Where there is an emulator, the
+instructions of the models are counted again for `--estimate` (`anchors --shipped`). A run of `dermedge benchmark`
 that is not marked good ends the work, and no earlier result is replaced. The results go to benchmarks/results/NAME,
-and the table of machines takes benchmarks/results/machines/NAME.json.
+and the table of machines takes benchmarks/results/machines/NAME.json. Results of other machines leave this table where
+they measured networks that no longer ship.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from tempfile import TemporaryDirectory
 from dermedge.benchmarks.child import ROOT, run_program, with_our_packages
 from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab.cli import experiment_parser
+from dermedge.benchmarks.lab.quoted_results import is_shipped
+from dermedge.benchmarks.lab.readme import HOW_GOOD, how_good, models_table
 from dermedge.benchmarks.status_line import show_status
 from dermedge.benchmarks.verdict import GOOD
 from dermedge.edge.errors import OptionError, ToolError
@@ -40,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
         raise OptionError(
             f"'{options.name}' cannot be the name of a machine; give one such as raspberry-pi-5"
         )
+    _check_documents()
     with TemporaryDirectory(prefix="dermedge-") as made:
         folder = Path(made)
         for name, extra in (("results", ()), ("tta", ("--tta",))):
@@ -59,11 +64,36 @@ def main(argv: Sequence[str]) -> int:
             show_status(name)
             _run("dermedge.benchmarks.lab", name, "--source", options.source, "--output", folder / "results")
         _keep(folder, options.name)
+    _remove_outdated()
+    _count_instructions()
     _run("dermedge.benchmarks.lab", "readme")
     print(
         f"wrote {RESULTS / options.name}, {RESULTS / 'tta'} and the tables of README.md and docs/how-good.md"
     )
     return 0
+
+
+def _check_documents() -> None:
+    """Finds before half an hour of measuring what would keep the tables from being written; raises DermedgeError."""
+    models_table()
+    how_good(HOW_GOOD.read_text(encoding="utf-8"))
+
+
+def _remove_outdated() -> None:
+    """Removes the results of machines that measured networks that no longer ship."""
+    for path in sorted((RESULTS / _MACHINES).glob("*.json")):
+        rows = [row for row in read_results(path)["rows"] if row["model"] in SHIPPED]
+        if not all(is_shipped(row["model"], row["sha256"]) for row in rows):
+            path.unlink()
+            print(f"removed {path}: it measured networks that no longer ship")
+
+
+def _count_instructions() -> None:
+    show_status("counting instructions")
+    try:
+        _run("dermedge.benchmarks.lab", "anchors", "--shipped")
+    except ToolError as error:
+        print(f"the instructions for --estimate were not counted: {error}", file=sys.stderr)
 
 
 def check_good(path: Path) -> None:

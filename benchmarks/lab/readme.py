@@ -1,4 +1,4 @@
-"""Writes the table of shipped models in README.md, and the table of latencies in docs/how-good.md.
+"""Writes the table of shipped models in README.md, and the tables of latencies in docs/how-good.md.
 
 Accuracy comes from the evaluation that the model card states, and latency from benchmarks/results/machines, which has
 one result per machine:
@@ -20,13 +20,13 @@ from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab import card
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
-from dermedge.edge.errors import ModelError
+from dermedge.benchmarks.lab.quoted_results import estimates_table, manifest_of, runtimes_section
+from dermedge.edge.errors import DataError
 from dermedge.edge.files import write_text
-from dermedge.edge.model.manifest import Manifest, read_manifest
 from dermedge.edge.model.shipped import SHIPPED
 from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 
-__all__ = ["COMMAND", "HOW_GOOD", "README", "machines_table", "main", "models_table"]
+__all__ = ["COMMAND", "HOW_GOOD", "README", "how_good", "machines_table", "main", "models_table"]
 
 README = ROOT / "README.md"
 HOW_GOOD = ROOT / "docs" / "how-good.md"
@@ -37,7 +37,7 @@ _BYTES_PER_MB = 1e6
 # Title -> name in `dermedge.train.evaluation.scorecard.FIGURES`.
 _FIGURES = {
     "balanced accuracy, 4 classes": "balanced_accuracy_named",
-    "melanoma AUROC": "melanoma_auroc_all",
+    "melanoma AUROC": "critical_auroc_all",
     "melanoma alert: sensitivity": "alert_sensitivity",
     "specificity": "alert_specificity",
 }
@@ -62,16 +62,24 @@ def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINE
         DataError: a result of the benchmark cannot be read.
     """
     evaluation = json.loads(evaluation_path.read_text(encoding="utf-8"))
-    figures = {model["name"]: model["figures"] for model in evaluation["models"]}
+    # figures of melanoma are called those of the critical class since
+    figures = {
+        model["name"]: {key.replace("melanoma_", "critical_"): one for key, one in model["figures"].items()}
+        for model in evaluation["models"]
+    }
+    if unknown := [name for name in SHIPPED if name not in figures]:
+        raise DataError(
+            f"'{evaluation_path}' has no figures of {', '.join(unknown)}; run dermedge evaluate on them"
+        )
     latencies, machine = _newest_latencies(machines)
     rows = tuple(
         (
             name,
-            f"{_manifest(path).input_size} px",
+            f"{manifest_of(path).input_size} px",
             *(_share(figures[name][figure]) for figure in _FIGURES.values()),
             f"{path.stat().st_size / _BYTES_PER_MB:.2f} MB",
-            f"{measured(latencies.get(name), '.1f')} ms",
-            _manifest(path).licence or NOT_MEASURED,
+            _time(latencies.get(name)),
+            manifest_of(path).licence or NOT_MEASURED,
         )
         for name, path in SHIPPED.items()
     )
@@ -80,13 +88,6 @@ def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINE
         f"95 % intervals; time from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
-
-
-def _manifest(path: Path) -> Manifest:
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise ModelError(f"'{path}' ships without a manifest; attach one with dermedge convert")
-    return manifest
 
 
 def machines_table(folder: Path = _MACHINES) -> str:
@@ -106,9 +107,17 @@ def main(argv: Sequence[str]) -> int:
     experiment_parser(
         "readme", "Write the table of models in README.md and the table of latencies in docs/how-good.md."
     ).parse_args(argv)
-    for path, table in ((README, models_table()), (HOW_GOOD, machines_table())):
-        write_text(path, replace_section(path.read_text(encoding="utf-8"), COMMAND, table))
+    write_text(README, replace_section(README.read_text(encoding="utf-8"), COMMAND, models_table()))
+    write_text(HOW_GOOD, how_good(HOW_GOOD.read_text(encoding="utf-8")))
     return 0
+
+
+def how_good(document: str) -> str:
+    """The text of docs/how-good.md with its generated sections."""
+    sections = {"": machines_table(), ": estimates": estimates_table(), ": runtimes": runtimes_section()}
+    for name, text in sections.items():
+        document = replace_section(document, COMMAND + name, text)
+    return document
 
 
 def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
@@ -117,14 +126,18 @@ def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
         (results["created"], results["machine"], dict(_undisturbed(results["rows"])))
         for results in map(read_results, sorted(folder.glob("*.json")))
     ]
-    _, machine, latencies = max((one for one in found if one[2]), key=lambda one: one[0])
-    return latencies, _machine_name(machine)
+    newest = max((one for one in found if one[2]), key=lambda one: str(one[0]), default=None)
+    return (newest[2], _machine_name(newest[1])) if newest else ({}, "a machine; no run was marked good yet")
 
 
 def _undisturbed(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for row in rows:
         if row["mark"] == _GOOD and row["num_threads"] == 1:
             yield row["model"], row["latency"]["total"]["median"]
+
+
+def _time(ms: float | None) -> str:
+    return NOT_MEASURED if ms is None else f"{ms:.1f} ms"
 
 
 def _share(score: dict[str, float] | None) -> str:

@@ -10,6 +10,9 @@ import pytest
 
 from dermedge.benchmarks.lab import cli, figures
 from dermedge.benchmarks.report import BenchmarkReport, to_json
+from dermedge.edge.errors import ToolError
+from dermedge.edge.model.manifest import digest
+from dermedge.edge.model.shipped import SHIPPED
 
 
 class Recorded:
@@ -49,12 +52,61 @@ def test_all_is_measured_and_then_kept(
     lab = "dermedge.benchmarks.lab"
     assert programs.ran == [
         *["dermedge benchmark"] * 2,
-        *(f"{lab} {name}" for name in ("peers", "official", "repeat", "readme")),
+        *(f"{lab} {name}" for name in ("peers", "official", "repeat", "anchors", "readme")),
     ]
     kept = sorted(path.name for path in (results / "desk").iterdir())
     assert kept == ["official.json", "peers.json", "repeat.json", "results.json"]
     assert json.loads((results / "machines" / "desk.json").read_text())["rows"][0]["mark"] == "good"
     assert (results / "tta" / "results.json").is_file()
+
+
+def test_what_would_spoil_the_tables_is_found_before_anything_is_measured(
+    report: BenchmarkReport,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    programs = Recorded(report)
+    document = tmp_path / "how-good.md"
+    document.write_text("no marks")
+    monkeypatch.setattr(figures, "run_program", programs)
+    monkeypatch.setattr(figures, "HOW_GOOD", document)
+    assert cli.main(["figures", "desk", "--source", "photos/"]) == 2
+    assert "the document must have" in capsys.readouterr().err
+    assert programs.ran == []
+
+
+def test_results_of_networks_that_no_longer_ship_leave_the_table(
+    report: BenchmarkReport, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, path = next(iter(SHIPPED.items()))
+    content = json.loads(Recorded(report).text)
+    for file, sha256 in (("now", digest(path)), ("old", "0" * 64)):
+        content["rows"][0] |= {"model": name, "sha256": sha256}
+        (results / "machines" / f"{file}.json").write_text(json.dumps(content))
+    monkeypatch.setattr(figures, "run_program", Recorded(report))
+    assert cli.main(["figures", "desk", "--source", "photos/"]) == 0
+    assert sorted(path.stem for path in (results / "machines").iterdir()) == ["desk", "now"]
+
+
+def test_without_an_emulator_the_rest_is_written(
+    report: BenchmarkReport,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    programs = Recorded(report)
+
+    def run(command: list[str], name: str, environment: dict[str, str]) -> None:
+        programs(command, name, environment)
+        if command[3] == "anchors":
+            raise ToolError("there is no emulator")
+
+    monkeypatch.setattr(figures, "run_program", run)
+    assert cli.main(["figures", "desk", "--source", "photos/"]) == 0
+    assert "were not counted: there is no emulator" in capsys.readouterr().err
+    assert programs.ran[-1] == "dermedge.benchmarks.lab readme"
 
 
 def test_a_disturbed_run_ends_the_work_and_replaces_nothing(

@@ -10,20 +10,12 @@ import pytest
 
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.lab.card import CARD
+from dermedge.benchmarks.lab.quoted_results import is_shipped
 from dermedge.benchmarks.lab.readme import README
-from dermedge.edge.model.manifest import digest, read_manifest
+from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.shipped import SHIPPED
 
 RESULTS = ROOT / "benchmarks" / "results"
-# SHA-256 of a file that was measured before its manifest told the digest of its network -> that digest.
-MEASURED_BEFORE = {
-    "98a3361d7a9c80266587f1a3b02e95b46d8a1252e5d629a0ee8c92445cad026e": (
-        "1e7ad787172376446e9cb8f8e61197734f63e80ccc2ce7beb2b322ac1596f537"
-    ),
-    "6ebf7231f2f6f0bf7f70e302b83d36a2b0a2658f169beda4777766a0131fc06f": (
-        "4e5a9a67fe6d91f5dbb5befe20355204196f51fb2ba1a0f5b52f4c5e68c8f5d6"
-    ),
-}
 LINK = re.compile(r"benchmarks/results/([\w./-]+)")
 
 
@@ -40,13 +32,6 @@ def other_models(path: Path) -> list[str]:
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     measured = ((row["model"].removesuffix(" --tta"), row["sha256"]) for row in rows)
     return [name for name, sha256 in measured if name in SHIPPED and not is_shipped(name, sha256)]
-
-
-def is_shipped(name: str, sha256: str) -> bool:
-    """Whether a file of this digest has the network of a shipped model."""
-    manifest = read_manifest(SHIPPED[name])
-    assert manifest is not None
-    return sha256 == digest(SHIPPED[name]) or MEASURED_BEFORE.get(sha256) == manifest.network_sha256
 
 
 def test_something_is_quoted() -> None:

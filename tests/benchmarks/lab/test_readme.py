@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from dermedge.benchmarks.lab import card, readme
+from dermedge.benchmarks.lab import card, quoted_results, readme
 from dermedge.benchmarks.lab.generated_sections import END, begin, replace_section
+from dermedge.benchmarks.lab.peers import PeerResult
+from dermedge.benchmarks.latency import spread
 from dermedge.benchmarks.report import BenchmarkReport, to_json
 from dermedge.edge.errors import DataError
+from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.shipped import SHIPPED
 
 
@@ -20,7 +25,37 @@ def test_the_table_of_the_readme_is_that_of_the_results() -> None:
 
 def test_the_table_of_machines_is_that_of_the_results() -> None:
     text = readme.HOW_GOOD.read_text(encoding="utf-8")
-    assert replace_section(text, readme.COMMAND, readme.machines_table()) == text, f"run `{readme.COMMAND}`"
+    assert readme.how_good(text) == text, f"run `{readme.COMMAND}`"
+
+
+def test_results_of_a_network_that_does_not_ship_are_not_quoted(tmp_path: Path) -> None:
+    name, path = next(iter(SHIPPED.items()))
+    (tmp_path / "desk").mkdir()
+    repeat = {"model": f"{name}.tflite", "created": "2026", "runs": [{}] * 20}
+    agreement = {"agreed": 188, "promised": 190, "verdict": "met"}
+    for sha256, words in (
+        ("0" * 64, "Not measured yet"),
+        (digest(path), "188 of 190 pairs of good runs agree"),
+    ):
+        (tmp_path / "desk/repeat.json").write_text(
+            json.dumps({**repeat, "sha256": sha256, "agreement": agreement})
+        )
+        assert words in quoted_results.runtimes_section(tmp_path)
+
+
+def test_peers_are_quoted_with_what_they_ran(tmp_path: Path) -> None:
+    name, path = next(iter(SHIPPED.items()))
+    (tmp_path / "desk").mkdir()
+    ran = PeerResult(
+        "ncnn", "float32", None, spread([3.0] * 9), 1.5, 1.4, 1.6, 0.9, 0.02, arithmetic="in bf16"
+    )
+    failed = PeerResult("mediapipe", "the .tflite", "no wheel")
+    head = {"model": name, "sha256": digest(path), "created": "2026-12-01", "num_threads": 1}
+    content = {**head, "machine": {"cpu": "a processor"}, "peers": [asdict(ran), asdict(failed)]}
+    (tmp_path / "desk/peers.json").write_text(json.dumps(content))
+    text = quoted_results.runtimes_section(tmp_path)
+    assert "| ncnn | 3.00 | 1.50 | 1.40 to 1.60 | 90% | 2.0% |" in text
+    assert text.endswith("- ncnn ran float32\n- ncnn computed in bf16\n- mediapipe did not run: no wheel")
 
 
 def test_each_shipped_model_has_its_licence_and_the_newest_undisturbed_time() -> None:
