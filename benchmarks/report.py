@@ -336,8 +336,8 @@ def _loop_table(report: BenchmarkReport) -> TextTable:
         "rejected",
     )
     title = (
-        "The whole loop as `dermedge run` has it, on the source as it is, one model after the other, medians "
-        "in ms. capture: wait and decoding. rest: quality gate, smoothing, handing over."
+        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source itself. "
+        "capture: wait and decoding. rest: quality gate, smoothing, handing over."
     )
     return TextTable(title, head, tuple(_loop_cells(row) for row in report.rows))
 

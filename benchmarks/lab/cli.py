@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "recipe": "train with one part of the recipe changed at a time, and compare",
     "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
+    "screenshots": "photograph the pages at three sizes, light and dark, to look at them",
     "training-speed": "measure the photos a second of training beside the bare step of the same network",
     "unknown": "compare scores of how unknown a photo is, on a run's validation photos",
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dermedge.convert.accept.layer_errors import LayerError, decibels
 from dermedge.convert.report.layer_advice import short_name
@@ -34,6 +35,7 @@ def layers_svg(layers: Sequence[LayerError]) -> str:
         axes.plot(in_float, left, "s", color=INK, fillstyle="none", label="left in float")
         _name_worst(axes, layers, own)
         axes.set(xlabel="operator, in running order", ylabel="signal to quantization noise, dB")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
         figure.legend(loc="outside lower left", ncols=2)
         return as_svg(figure)

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dermedge.edge.files import write_beside
@@ -69,7 +70,10 @@ _MOST_POINTS = 300
 
 
 def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
-    """Loss and balanced accuracy over the epochs of both stages; raises StorageError."""
+    """Losses, and the accuracies on validation, over the epochs of both stages; raises StorageError.
+
+    The accuracy on training photos is left out: these are augmented and blended, and so it cannot be compared.
+    """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for stage, colour in _STAGE_COLOURS.items():
@@ -78,17 +82,18 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
             continue
         epochs = [at for at, _ in rows]
         for axes, key, style, name in (
-            (left, "loss", "--", "training"),
+            (left, "loss", "--", "training, augmented and blended"),
             (left, "val_loss", "-", "validation"),
-            (right, "accuracy", "--", "training accuracy"),
-            (right, "val_balanced_accuracy", "-", "validation balanced accuracy"),
+            (right, "val_accuracy", "--", "accuracy"),
+            (right, "val_balanced_accuracy", "-", "balanced accuracy"),
         ):
             if key not in rows[0][1]:
                 continue
             values = [float(row[key]) for _, row in rows]
             axes.plot(epochs, values, style, marker="o", markersize=3, color=colour, label=f"{stage} {name}")
-    for axes, title in ((left, "cross-entropy"), (right, "accuracy")):
+    for axes, title in ((left, "cross-entropy"), (right, "validation")):
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False)
     _save(figure, path)
@@ -146,6 +151,7 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)
+            bins = [one for one in bins if one.photos > 1]  # a single photo is only ever 0 or 1
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
             axes.plot(x, y, color=colour, linewidth=1.4, label=printable(name))
             axes.scatter(

@@ -35,7 +35,7 @@ from dermedge.train.evaluation.scorecard import (
 )
 from dermedge.train.pages import json_head, render
 
-__all__ = ["NOT_MEASURED", "SCHEMA", "cautions", "save", "to_html", "to_json", "to_text"]
+__all__ = ["NOT_MEASURED", "SCHEMA", "cautions", "save", "to_html", "to_json", "to_text", "verdict"]
 
 SCHEMA = "dermedge-evaluation/3"
 NOT_MEASURED = "not measured"
@@ -47,6 +47,25 @@ _SCORE_WIDTH = 20
 _MOST_CLASSES_SHOWN = 20
 # With fewer lesions, the interval of a recall is at least 0.35 wide even where all are right (Wilson).
 _FEW_LESIONS = 8
+# The figures at the top of the page.
+_SUMMARY = (
+    "balanced_accuracy",
+    "critical_auroc_named",
+    "alert_sensitivity",
+    "alert_specificity",
+    "calibration_error",
+)
+# Figure -> the one that it may equal, for instance without "none of these" or at temperature 1; it is then left out.
+_REPEATS = {
+    "balanced_accuracy_named": "balanced_accuracy",
+    "balanced_accuracy_end_to_end": "balanced_accuracy",
+    "macro_recall": "balanced_accuracy",
+    "critical_auroc_all": "critical_auroc_named",
+    "critical_sensitivity_all": "critical_sensitivity_named",
+    "calibration_error_before": "calibration_error",
+    "calibration_error_balanced_before": "calibration_error_balanced",
+    "brier_before": "brier",
+}
 # Prediction sets that rarely leave a class out say nothing.
 _MOST_FULL_SETS = 0.5
 
@@ -189,8 +208,32 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
 
 
 def _shown_figures(evaluation: Evaluation) -> list[Figure]:
-    """The figures that have a meaning for these photos and models."""
-    return applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
+    """The figures that have a meaning for these photos and models, without those that repeat another one."""
+    shown = applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
+    return [one for one in shown if not _is_repeat(one.name, evaluation.models)]
+
+
+def _is_repeat(name: str, models: Sequence[Scored]) -> bool:
+    other = _REPEATS.get(name)
+    pairs = [(one.card.figures[name], one.card.figures[other]) for one in models] if other else []
+    return bool(pairs) and all(first.measured and first == second for first, second in pairs)
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """The result in one or two sentences: the best balanced accuracy beside guessing, and what the alert finds."""
+    best = max(evaluation.models, key=lambda one: np.nan_to_num(one.card.figures["balanced_accuracy"].value))
+    score = best.card.figures["balanced_accuracy"]
+    guess = 1 / len(np.unique(evaluation.truth.index))
+    which = "the highest" if len(evaluation.models) > 1 else "a"
+    text = (
+        f"{best.name} has {which} balanced accuracy of {score.value:.3f} (95 % {score.low:.3f} to {score.high:.3f}); "
+        f"guessing reaches {guess:.2f}."
+    )
+    found, spared = (best.card.figures[f"alert_{name}"] for name in ("sensitivity", "specificity"))
+    if found.measured and spared.measured:
+        text += f" Its alert is on for {found.value:.0%} of the photos of its class"
+        text += f" and {1 - spared.value:.0%} of the others."
+    return text
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
@@ -342,6 +385,8 @@ def to_html(evaluation: Evaluation, command: str) -> str:
         resamples=RESAMPLES,
         diagnoses=_diagnoses(evaluation),
         cautions=cautions(evaluation),
+        verdict=verdict(evaluation),
+        summary=[one for one in shown if one.name in _SUMMARY],
         groups=_shown_groups(shown),
         critical=evaluation.truth.critical,
         slice_figures=[one for one in shown if one.name in SLICE_FIGURES],

@@ -17,7 +17,7 @@ from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation.evaluate import Evaluation, Scored
 from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, applicable
-from dermedge.train.evaluation.report import cautions, to_text
+from dermedge.train.evaluation.report import cautions, to_html, to_text, verdict
 from dermedge.train.evaluation.scorecard import Answers, Truth, compare, make_card, needs_met
 
 LABELS = ("cat", "dog")
@@ -153,6 +153,17 @@ def test_a_figure_is_shown_where_what_it_needs_is_there() -> None:
     more = {one.name for one in applicable(needs_met(truth, [plain, warm]))} - shown
     assert {"alert_sensitivity", "alert_specificity", "brier_before"} <= more
     assert "uncertain" not in more
+
+
+def test_the_page_opens_with_the_verdict_and_shows_equal_figures_once() -> None:
+    made = evaluation((9, 9))
+    [model] = made.models
+    assert verdict(made).startswith(f"{model.name} has a balanced accuracy of ")
+    assert "guessing reaches 0.50" in verdict(made)
+    page = to_html(made, "")
+    assert page.index(verdict(made)) < page.index("<h2>Figures</h2>")
+    assert "balanced accuracy" in page
+    assert "macro recall" not in page, "it is the balanced accuracy"
 
 
 def test_a_worse_model_is_reported_as_worse() -> None:
