@@ -134,7 +134,7 @@ def _convert_alone(
     made = make(network, form, source, manifest, show_progress(f"proving {form.name}"))
     logits = made.run.logits
     # Stage 3: calibrate
-    calibration = calibrate(proof, logits)
+    calibration = calibrate(proof, logits, made.run.close_up)
     # Stage 4: accept
     reference = proof.reference if network is source.network else network.logits(proof.pixels)
     parity = compare(reference, logits)
@@ -145,6 +145,7 @@ def _convert_alone(
         made.manifest,
         temperature=calibration.temperature,
         thresholds=calibration.thresholds,
+        views=calibration.views,
         metrics=calibration.metrics | manifest.metrics | {_VERDICT: acceptance.verdict},
         parity=parity.to_json(),
         golden=made.run.golden,
@@ -188,8 +189,10 @@ def _make_onnx(
     digest = hashlib.sha256(model).hexdigest()
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
+    answers = onnx_logits(model, source.proof.pixels, show)
     # Golden answers are those of LiteRT.
-    return _Made(model, manifest, DeviceRun(*onnx_logits(model, source.proof.pixels, show), golden={}))
+    run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
+    return _Made(model, manifest, run)
 
 
 def _network_for(source: ConversionInput, form: Form) -> Network:
@@ -209,6 +212,7 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
         made.manifest,
         temperature=validated_by.manifest.temperature,
         thresholds=validated_by.manifest.thresholds,
+        views=validated_by.manifest.views,
         metrics=validated_by.manifest.metrics | draft.metrics | {_VERDICT: acceptance.verdict},
     )
     return replace(made.with_manifest(manifest), acceptance=acceptance, warnings=validated_by.warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class DeviceRun:
 
     Attributes:
         logits: float64 [n, K].
+        close_up: float64 [n], the probability that an image is a close-up; None if the file does not tell it.
         invoke_ms: median milliseconds of an inference on this machine.
         golden: the golden answers for the manifest.
     """
 
     logits: NDArray[np.float64]
+    close_up: NDArray[np.float64] | None
     invoke_ms: float
     golden: dict[str, Any]
 
@@ -58,8 +60,8 @@ def run_on_device(
     with _written(model) as path:
         with Classifier(path, num_threads=_NUM_THREADS) as classifier:
             check_input(classifier, (images.shape[1], images.shape[2]), input_ends)
-            logits, invoke_ms = device_logits(classifier, images, show)
-        return DeviceRun(logits, invoke_ms, record(path))
+            answers = _answers(classifier, images, show)
+        return replace(answers, golden=record(path))
 
 
 @contextmanager
@@ -83,14 +85,26 @@ def device_logits(
     Returns:
         float64 [n, K] logits, and the median milliseconds of an inference.
     """
-    logits, invoke_ms = [], []
+    answers = _answers(classifier, images, show)
+    return answers.logits, answers.invoke_ms
+
+
+def _answers(
+    classifier: Classifier, images: NDArray[np.uint8], show: Callable[[int, int], None]
+) -> DeviceRun:
+    """The answers of a classifier without its golden answers; arguments as in `device_logits`."""
+    found = []
     for done, image in enumerate(images, 1):
         # The classifier takes BGR, as a camera gives it.
-        prediction = classifier.predict(np.ascontiguousarray(image[..., ::-1]))
-        logits.append(prediction.logits)
-        invoke_ms.append(prediction.timing.invoke_ms)
+        found.append(classifier.infer(classifier.crop(np.ascontiguousarray(image[..., ::-1]))))
         show(done, len(images))
-    return np.array(logits), float(np.median(invoke_ms))
+    close_up = [one.close_up for one in found if one.close_up is not None]
+    return DeviceRun(
+        logits=np.array([one.logits for one in found]),
+        close_up=np.array(close_up) if close_up else None,
+        invoke_ms=float(np.median([one.timing.invoke_ms for one in found])),
+        golden={},
+    )
 
 
 def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple[float, float]) -> None:

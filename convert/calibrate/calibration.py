@@ -1,19 +1,32 @@
-"""Fit the temperature and the thresholds of a file to its own answers on the proof set."""
+"""Fit the temperature and the thresholds of a file to its own answers on the proof set.
+
+A file that tells the view of a photo gets both for each view, fitted on the photos that it says are of that view, as
+it will treat them on the device.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.convert.calibrate.temperature import calibrated, calibration_scores
-from dermedge.convert.calibrate.thresholds import decision_scores, fit_thresholds
+from dermedge.convert.calibrate.temperature import calibrated, calibration_scores, expected_error
+from dermedge.convert.calibrate.thresholds import decision_scores, fit_thresholds, scores_of_each
 from dermedge.convert.calibrate.usefulness import threshold_warnings, useful_temperature, useful_thresholds
 from dermedge.convert.load.conversion_input import ProofSet
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC, view_of
 
 __all__ = ["Calibration", "calibrate"]
+
+# With fewer photos of a view, its temperature and thresholds would be those of chance.
+_LEAST_PHOTOS_OF_A_VIEW = 20
+# Below this, a file confuses the views so often that its close-ups are no close-ups.
+_LEAST_VIEW_ACCURACY = 0.9
+
+_Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -21,33 +34,97 @@ class Calibration:
     """The part of a manifest that is fitted on validation photos.
 
     Attributes:
-        temperature: temperature of the softmax.
-        thresholds: thresholds of the decision, as `fit_thresholds` returns them.
-        metrics: what both achieve on these photos, as `calibration_scores` and `decision_scores` return it.
+        temperature: temperature of the softmax; of dermoscopic photos, where the file tells the view.
+        thresholds: thresholds of the decision, as `fit_thresholds` returns them; of the same photos.
+        metrics: what both achieve on these photos, as `calibration_scores` and `decision_scores` return it. Where
+            the file tells the view, they are those of all photos, each with the values of its view, and there are two
+            more: ``val_view_accuracy``, the share of the photos whose view is told right, and ``val_views``, which
+            maps each view to the metrics of its photos.
         warnings: one line for each part that was left out because it does harm, or that tells nothing.
+        views: as `Manifest.views`.
     """
 
     temperature: float
     thresholds: dict[str, Any]
     metrics: dict[str, Any]
     warnings: tuple[str, ...]
+    views: dict[str, Any] = field(default_factory=dict)
 
 
-def calibrate(proof: ProofSet, logits: NDArray[np.floating]) -> Calibration:
+def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None) -> Calibration:
     """Fit the temperature, then the thresholds; leave out what does harm on these photos.
 
     Args:
         proof: the photos.
         logits: float [n, K], the answers of the converted file on these photos.
+        close_up: float [n], the probability of a close-up that the file tells; None if it does not.
     """
-    temperature, of_temperature = useful_temperature(logits, proof.truth)
+    if close_up is None:
+        return _fit(proof, logits, proof.truth)
+    told = np.array([view_of(float(one)) for one in close_up])
+    accuracy = _view_accuracy(proof, told)
+    among = {view: told == view for view in (DERMOSCOPIC, CLOSE_UP)}
+    rare = next((view for view in among if among[view].sum() < _LEAST_PHOTOS_OF_A_VIEW), None)
+    if rare:
+        return _without_views(_fit(proof, logits, proof.truth), accuracy, int(among[rare].sum()), rare)
+    parts = {view: _fit(proof, logits[mask], proof.truth[mask]) for view, mask in among.items()}
+    scores = {"val_photos": len(proof.truth), **_scores_of_all(proof, logits, [parts[view] for view in told])}
+    of_views = {"val_views": {view: part.metrics for view, part in parts.items()}}
+    close_ups = parts[CLOSE_UP]
+    return Calibration(
+        parts[DERMOSCOPIC].temperature,
+        parts[DERMOSCOPIC].thresholds,
+        scores | accuracy | of_views,
+        (*_view_warnings(accuracy), *(f"{view}: {one}" for view in parts for one in parts[view].warnings)),
+        {CLOSE_UP: {"temperature": close_ups.temperature, "thresholds": close_ups.thresholds}},
+    )
+
+
+def _fit(proof: ProofSet, logits: _Floats, truth: NDArray[np.integer]) -> Calibration:
+    """The values for some of the photos by themselves: float [m, K] logits and int [m] truth."""
+    temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)
-    photos = (probabilities, proof.truth, proof.labels, proof.none_label)
+    photos = (probabilities, truth, proof.labels, proof.none_label)
     thresholds, of_thresholds = useful_thresholds(*photos, fit_thresholds(*photos, proof.critical))
     metrics = {
-        "val_photos": len(proof.truth),
-        **calibration_scores(logits, proof.truth, temperature),
+        "val_photos": len(truth),
+        **calibration_scores(logits, truth, temperature),
         **decision_scores(*photos, thresholds),
     }
     warnings = (*of_temperature, *of_thresholds, *threshold_warnings(probabilities, proof.labels, thresholds))
     return Calibration(temperature, thresholds, metrics, warnings)
+
+
+def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) -> dict[str, float]:
+    """The metrics of all photos, each with the values that were fitted for its view."""
+    temperatures = np.array([one.temperature for one in fitted])
+    probabilities = calibrated(logits / temperatures[:, np.newaxis], 1.0)
+    each = [one.thresholds for one in fitted]
+    return {
+        "val_ece_unscaled": expected_error(calibrated(logits, 1.0), proof.truth),
+        "val_ece": expected_error(probabilities, proof.truth),
+        **scores_of_each(probabilities, proof.truth, proof.labels, proof.none_label, each),
+    }
+
+
+def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
+    """``val_view_accuracy`` among the photos whose view is known."""
+    views = np.array(proof.views)
+    known = views != ""
+    return {"val_view_accuracy": round(float((told == views)[known].mean()), 4)}
+
+
+def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
+    """The values of all photos, for a file that says of too few photos that they are of a view."""
+    warning = (
+        f"both views have the same temperature and thresholds: the file takes only {photos} validation photos for "
+        f"{view}, and {_LEAST_PHOTOS_OF_A_VIEW} are needed to fit them"
+    )
+    return replace(one, metrics=one.metrics | accuracy, warnings=(warning, *one.warnings))
+
+
+def _view_warnings(accuracy: dict[str, float]) -> tuple[str, ...]:
+    share = accuracy["val_view_accuracy"]
+    if share >= _LEAST_VIEW_ACCURACY:
+        return ()
+    return (f"the file tells the view of only {share:.1%} of the validation photos right",)

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from dermedge.edge.model.decision import softmax
 from dermedge.train.evaluation.metrics import calibration_error
 
-__all__ = ["calibrated", "calibration_scores", "cross_entropy", "fit_temperature"]
+__all__ = ["calibrated", "calibration_scores", "cross_entropy", "expected_error", "fit_temperature"]
 
 _TEMPERATURES = (0.1, 10.0)
 
@@ -57,12 +57,13 @@ def calibration_scores(
 ) -> dict[str, float]:
     """The expected calibration error on validation: ``val_ece`` with the temperature, ``val_ece_unscaled`` without."""
     return {
-        "val_ece_unscaled": _calibration_error(calibrated(logits, 1.0), truth),
-        "val_ece": _calibration_error(calibrated(logits, temperature), truth),
+        "val_ece_unscaled": expected_error(calibrated(logits, 1.0), truth),
+        "val_ece": expected_error(calibrated(logits, temperature), truth),
     }
 
 
-def _calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+def expected_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+    """The expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
     each_photo_once = np.ones((2, len(truth)))  # the score, and the one resample that it must have
     right = probabilities.argmax(axis=1) == truth
     return round(calibration_error(probabilities.max(axis=1), right, each_photo_once).value, 4)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dermedge.edge.model.decision import Decision, decide, prediction_set
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 
-__all__ = ["decision_scores", "fit_thresholds", "uncertain_threshold"]
+__all__ = ["decision_scores", "fit_thresholds", "scores_of_each", "uncertain_threshold"]
 
 # The aim is at most 5 % on new photos; one point is the margin.
 _DECLINED_AT_MOST = 0.04
@@ -129,24 +129,39 @@ def decision_scores(
         ``val_risk``, their balanced error, and ``val_risk_certain``, that of the certain ones;
         ``val_set_coverage`` and ``val_set_size`` of the prediction sets.
     """
+    return scores_of_each(probabilities, truth, labels, none_label, [thresholds] * len(truth))
+
+
+def scores_of_each(
+    probabilities: _Floats,
+    truth: _Integers,
+    labels: Sequence[str],
+    none_label: str | None,
+    each: Sequence[dict[str, Any]],
+) -> dict[str, float]:
+    """As `decision_scores`, with the thresholds of each photo; a threshold exists where one of them has it."""
     named = _named(truth, labels, none_label)
-    decisions = _decisions(probabilities, labels, none_label, thresholds)
+    decisions = [
+        decide(row, labels, none_label, thresholds)
+        for row, thresholds in zip(probabilities.tolist(), each, strict=True)
+    ]
+    known = {key: value for thresholds in each for key, value in thresholds.items()}
     declined = np.array([one.declined for one in decisions])
-    answers = np.array([one.index for one in decisions])
-    scores = _answer_scores(probabilities, truth, answers)
-    if "none" in thresholds:
+    scores = _answer_scores(probabilities, truth, np.array([one.index for one in decisions]))
+    if "none" in known:
         scores["val_declined"] = declined[named].mean()
         if not named.all():
             scores["val_none_declined"] = declined[~named].mean()
-    if "alert" in thresholds:
-        is_critical = truth == labels.index(thresholds["alert"]["label"])
+    if "alert" in known:
+        is_critical = truth == labels.index(known["alert"]["label"])
         alert = np.array([one.alert for one in decisions])
         scores["val_alert_sensitivity"] = alert[is_critical].mean()
         scores["val_alert_specificity"] = 1 - alert[~is_critical].mean()
-    if "uncertain" in thresholds:
+    if "uncertain" in known:
         uncertain = np.array([one.uncertain for one in decisions])
-        scores |= _uncertain_scores(truth, named & ~declined, uncertain, truth != answers)
-    scores |= _set_scores(probabilities, truth, labels, thresholds)
+        wrong = truth != np.array([one.index for one in decisions])
+        scores |= _uncertain_scores(truth, named & ~declined, uncertain, wrong)
+    scores |= _set_scores(probabilities, truth, labels, each)
     return {name: round(float(value), 4) for name, value in scores.items()}
 
 
@@ -170,9 +185,12 @@ def _uncertain_scores(truth: _Integers, answered: _Bools, uncertain: _Bools, wro
 
 
 def _set_scores(
-    probabilities: _Floats, truth: _Integers, labels: Sequence[str], thresholds: dict[str, Any]
+    probabilities: _Floats, truth: _Integers, labels: Sequence[str], each: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    sets = [prediction_set(row, labels, thresholds) for row in probabilities.tolist()]
+    sets = [
+        prediction_set(row, labels, thresholds)
+        for row, thresholds in zip(probabilities.tolist(), each, strict=True)
+    ]
     weights = _evenly(truth, np.ones(len(truth), bool))
     return {
         "val_set_coverage": weights @ [true in one for true, one in zip(truth, sets, strict=True)],

@@ -57,6 +57,7 @@ class ProofSet:
         none_label: the class that stands for "none of these", or None.
         reference: float64 [n, K] logits of the float network.
         critical: the class whose misses weigh most, or None.
+        views: the view of each photo, empty where it is not known; no entries if the network does not tell views.
     """
 
     pixels: NDArray[np.uint8]
@@ -66,6 +67,7 @@ class ProofSet:
     none_label: str | None
     reference: NDArray[np.float64]
     critical: str | None
+    views: Sequence[str] = ()
 
 
 class ForeignClassifier(Protocol):
@@ -140,6 +142,7 @@ def make_proof_set(
     labels: tuple[str, ...],
     reference: NDArray[np.floating],
     critical: str | None,
+    views: Sequence[str] = (),
 ) -> ProofSet:
     """A proof set whose critical class is the given one, or melanoma where that is a class.
 
@@ -150,9 +153,8 @@ def make_proof_set(
         raise OptionError(f"--critical is '{critical}'. Known: {', '.join(labels)}")
     if critical is None and _DEFAULT_CRITICAL in labels:
         critical = _DEFAULT_CRITICAL
-    return ProofSet(
-        pixels, truth, groups, labels, _none_label(labels), reference.astype(np.float64), critical
-    )
+    none_label, wide = _none_label(labels), reference.astype(np.float64)
+    return ProofSet(pixels, truth, groups, labels, none_label, wide, critical, views)
 
 
 def draft_manifest(

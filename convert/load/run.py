@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import tf_keras as keras
 from numpy.typing import NDArray
 
 from dermedge.convert.calibrate.logit_adjustment import LogitAdjustment, adjustment_amounts, fit_adjustment
+from dermedge.convert.load.close_up import ViewSample, fit_probe, has_both_views, sample_views
 from dermedge.convert.load.conversion_input import (
     ConversionInput,
     ShowProgress,
@@ -45,6 +46,11 @@ class _RunPhotos:
     def groups(self) -> list[str]:
         """The lesion of each held-out photo."""
         return [photo.group for photo in self.held_out]
+
+    @property
+    def views(self) -> list[str]:
+        """The view of each held-out photo, empty where it is not known."""
+        return [photo.view for photo in self.held_out]
 
 
 def load_run(
@@ -83,12 +89,14 @@ def load_run(
     logits = predict_logits(trained, photos.held_out_pixels)
     shares = class_shares(photos.training, config.classes, config.recipe)
     adjustment = _adjustment(validated_by, config.validated, logits, truth, shares)
-    adjusted = logits + adjustment.amounts
-    proof = make_proof_set(photos.held_out_pixels, truth, photos.groups, config.classes, adjusted, critical)
+    sample = _view_sample(photos, validated_by, config.seed)
+    facts = photos.groups, config.classes, logits + adjustment.amounts, critical
+    proof = make_proof_set(photos.held_out_pixels, truth, *facts, photos.views if sample else ())
+    build = _Builder(run, adjustment.amounts, evidence, sample, show_progress)
     manifest = draft_manifest(config.classes, config.size, config.architecture, config.command, licence)
     return ConversionInput(
-        _build_network(run, "float", adjustment.amounts, evidence),
-        _quantization_aware(run, adjustment.amounts, evidence),
+        build.network("float"),
+        build.quantization_aware,
         _calibration_images(photos, calibration_photos, config.seed),
         proof,
         replace(manifest, data_digest=config.data_digest, metrics=adjustment.metrics),
@@ -149,18 +157,47 @@ def _adjustment(
     return LogitAdjustment(adjustment_amounts(metrics["logit_adjustment"], shares), metrics)
 
 
-def _quantization_aware(run: RunFolder, amounts: NDArray[np.float32], evidence: bool) -> Any:
-    if not run.weights_path("qat").is_file():
+def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
+    """The photos that tell views; None where there are too few, here or in the run that validated the recipe."""
+    is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
+    if not is_fitted_there or not has_both_views(photos.training, photos.held_out):
         return None
-    return lambda: _build_network(run, "qat", amounts, evidence)
+    return sample_views(photos.training, photos.training_pixels, seed)
 
 
-def _build_network(
-    run: RunFolder, stage: str, amounts: NDArray[np.float32], evidence: bool
-) -> TensorFlowNetwork:
-    config = run.config()
-    # Keras numbers layers within a process, and the file holds their names: equal conversions give equal bytes.
-    keras.backend.clear_session()
-    trained = trained_network(run, stage)
-    add_to_logits(trained, amounts)
-    return network_of(trained, config.architecture, config.size, config.classes, evidence)
+@dataclass(frozen=True)
+class _Builder:
+    """Builds the networks of a run that are converted.
+
+    Attributes:
+        run: the folder.
+        amounts: float32 [K], the logit adjustment.
+        evidence: whether the evidence is an output.
+        sample: training photos of both views, for the output that tells them; None for a network without it.
+        show_progress: for a task's name, a callback (done, total).
+    """
+
+    run: RunFolder
+    amounts: NDArray[np.float32]
+    evidence: bool
+    sample: ViewSample | None
+    show_progress: ShowProgress
+
+    @property
+    def quantization_aware(self) -> Callable[[], TensorFlowNetwork] | None:
+        """Builds the network of the quantization-aware stage; None if there is none."""
+        return (lambda: self.network("qat")) if self.run.weights_path("qat").is_file() else None
+
+    def network(self, stage: str) -> TensorFlowNetwork:
+        """The network of a stage, ``float`` or ``qat``."""
+        config = self.run.config()
+        # Keras numbers layers within a process, and the file holds their names: equal conversions give equal bytes.
+        keras.backend.clear_session()
+        trained = trained_network(self.run, stage)
+        add_to_logits(trained, self.amounts)
+        probe = None
+        if self.sample:
+            show = self.show_progress(f"reading the views of {len(self.sample.indices)} photos")
+            probe = fit_probe(trained, self.sample, show)
+        facts = (config.architecture, config.size, config.classes)
+        return network_of(trained, *facts, self.evidence, probe)

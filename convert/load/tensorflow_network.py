@@ -11,8 +11,10 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
+from dermedge.convert.load.close_up import CloseUpProbe, close_up_probability, feature_output
 from dermedge.convert.load.network import normalized_images
 from dermedge.convert.to_tflite.form import Form
+from dermedge.convert.to_tflite.graph_editor import GraphEditor
 from dermedge.convert.to_tflite.tensorflow_converter import PixelGraph, convert_to_finished, convert_to_float
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.input_tensor import Layout
@@ -23,6 +25,8 @@ from dermedge.train.fit.quantize_aware import QUANTIZED
 __all__ = ["TensorFlowNetwork", "network_of"]
 
 _BATCH = 64
+_EVIDENCE_RANK = 4
+_CLOSE_UP = "close_up"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ class TensorFlowNetwork:
         layout: the shape of its input, which is channels-last.
         labels: labels of the outputs.
         normalization: the normalization that its input expects.
-        compute: from float32 [n, h, w, C] normalized images to probabilities [n, K] and, where the network
-            has logits, evidence [n, h, w, K], whose mean over h and w is the logits.
+        compute: from float32 [n, h, w, C] normalized images to probabilities [n, K]; where the network has
+            logits, evidence [n, h, w, K], whose mean over h and w is the logits; and last, where it tells the view
+            of a photo, the probability of a close-up, [n, 1].
         weights: the trained variables by name.
         quantization_aware: whether it holds the ranges of an int8 file itself.
     """
@@ -62,20 +67,23 @@ class TensorFlowNetwork:
         """As `Network.with_logits_moved`."""
 
         def compute(images: tf.Tensor) -> list[tf.Tensor]:
-            evidence = self.compute(images)[1] + amounts
-            return [tf.nn.softmax(tf.reduce_mean(evidence, (1, 2)), name="probabilities"), evidence]
+            _, evidence, *close_up = self.compute(images)
+            moved = evidence + amounts
+            return [tf.nn.softmax(tf.reduce_mean(moved, (1, 2)), name="probabilities"), moved, *close_up]
 
         return replace(self, compute=compute)
 
     def float_tflite(self, form: Form) -> bytes:
         """As `Network.float_tflite`."""
         self._check_weights()
-        return convert_to_float(PixelGraph(self.compute, self.layout, self.normalization), form)
+        graph = PixelGraph(self.compute, self.layout, self.normalization)
+        return _with_named_view(convert_to_float(graph, form))
 
     def finished_tflite(self, form: Form) -> bytes:
         """As `Network.finished_tflite`."""
         self._check_weights()
-        return convert_to_finished(PixelGraph(self.compute, self.layout, self.normalization), form)
+        graph = PixelGraph(self.compute, self.layout, self.normalization)
+        return _with_named_view(convert_to_finished(graph, form))
 
     def _check_weights(self) -> None:
         """Raise ModelError if a weight is not finite: TensorFlow's converter crashes on these."""
@@ -85,13 +93,28 @@ class TensorFlowNetwork:
 
 
 def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
-    if len(outputs) > 1:
+    if len(outputs) > 1 and len(outputs[1].shape) == _EVIDENCE_RANK:
         return outputs[1].numpy().mean(axis=(1, 2))
     return np.log(np.maximum(outputs[0].numpy(), np.finfo(np.float32).tiny))
 
 
+def _with_named_view(model: bytes) -> bytes:
+    """A .tflite whose output for the view, if it has one, has a name that people understand."""
+    editor = GraphEditor(model)
+    close_up = [int(one) for one in editor.graph.outputs if editor.shape(int(one)) == (1, 1)]
+    if not close_up:
+        return model
+    editor.rename(close_up[0], _CLOSE_UP)
+    return editor.to_bytes()
+
+
 def network_of(
-    model: keras.Model, name: str, size: int, labels: tuple[str, ...], evidence: bool = True
+    model: keras.Model,
+    name: str,
+    size: int,
+    labels: tuple[str, ...],
+    evidence: bool = True,
+    probe: CloseUpProbe | None = None,
 ) -> TensorFlowNetwork:
     """The network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
 
@@ -101,18 +124,23 @@ def network_of(
         size: side of the square colour input in pixels.
         labels: labels of the outputs.
         evidence: whether the evidence, which the heat map shows, is an output.
+        probe: tells close-ups from dermoscopic photos, as one more output; None for a network without it.
     """
     layers = {layer.name for layer in model.layers}
     prefix = QUANTIZED if QUANTIZED + LOGITS in layers else ""
     outputs = [model.get_layer(prefix + LOGITS).output]
     if evidence:
         outputs.append(model.get_layer(prefix + EVIDENCE).output)
+    if probe:
+        outputs.append(feature_output(model))
     whole = keras.Model(model.input, outputs, name="dermedge")
 
     def compute(images: tf.Tensor) -> list[tf.Tensor]:
         made = whole(images, training=False)
-        logits, *maps = made if evidence else [made]
-        return [tf.nn.softmax(logits, name="probabilities"), *maps]
+        logits, *others = made if len(outputs) > 1 else [made]
+        if probe:
+            others[-1] = close_up_probability(probe, others[-1], rounds=bool(prefix))
+        return [tf.nn.softmax(logits, name="probabilities"), *others]
 
     weights = {variable.name: variable for variable in model.weights}
     layout, normalization = Layout(size, size, 3, channels_first=False), NORMALIZATIONS["dermedge"]

@@ -15,12 +15,14 @@ from dermedge.convert.conversion import Conversion
 from dermedge.convert.load.conversion_input import ConversionInput
 from dermedge.convert.report.layer_advice import Cures, advice, short_name
 from dermedge.convert.report.layer_plot import layers_svg
+from dermedge.convert.report.summary import view_line
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.request import ConversionRequest
 from dermedge.convert.search import ConversionAttempt, SearchResult
 from dermedge.convert.to_tflite.form import CALIBRATED_KINDS, INT8_MIXED, INT8_PTQ, INT8_QAT
 from dermedge.edge.files import whole_folder
-from dermedge.edge.model.manifest import strip
+from dermedge.edge.model.manifest import Manifest, strip
+from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.train.pages import json_head, render
 
 __all__ = ["SCHEMA", "save_report", "to_html", "to_json"]
@@ -156,6 +158,7 @@ def _cures(best: Conversion, source: ConversionInput) -> Cures:
 def _facts(best: Conversion, source: ConversionInput) -> dict[str, str]:
     manifest, calibrated, layout = best.manifest, best.form.kind in CALIBRATED_KINDS, source.network.layout
     colour = "gray" if layout.channels == 1 else "colour"
+    view = view_line(manifest.metrics)
     size, network_size = len(best.model) / 1e6, len(strip(best.model)) / 1e6
     return {
         "form": best.form.name,
@@ -169,9 +172,16 @@ def _facts(best: Conversion, source: ConversionInput) -> dict[str, str]:
         else "no photos: this form needs none",
         "proven on": _proven_on(best, source),
         "inference": f"{best.invoke_ms:.2f} ms, the median on the proof set; not a benchmark",
-        "temperature": f"{manifest.temperature:.3f}",
+        **({"view": view} if view else {}),
+        "temperature": _temperatures(manifest),
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
+
+
+def _temperatures(manifest: Manifest) -> str:
+    others = [f"{view} {values['temperature']:.3f}" for view, values in manifest.views.items()]
+    own = f"{manifest.temperature:.3f}"
+    return ", ".join([f"{DERMOSCOPIC} {own}", *others]) if others else own
 
 
 def _proven_on(best: Conversion, source: ConversionInput) -> str:

@@ -29,13 +29,14 @@ from dermedge.convert.to_tflite.graph_editor import GraphEditor
 from dermedge.convert.to_tflite.pixel_input import calibration_inputs
 from dermedge.edge.errors import DataError, ModelError
 from dermedge.edge.model.runtime import without_native_log
+from dermedge.edge.model.signature import output_places
 
 __all__ = ["describe_tensors", "to_onnx"]
 
 # The newest opset that tf2onnx writes well; it has scales per channel.
 _OPSET = 17
 _MODEL_NAME = "dermedge"
-_INPUT, _OUTPUTS = "pixels", ("probabilities", "evidence")
+_INPUT = "pixels"
 
 
 def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -> bytes:
@@ -47,8 +48,8 @@ def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -
         images: uint8 [h, w, 3] RGB calibration images.
 
     Returns:
-        An ONNX file with the outputs ``probabilities`` [1, K] and, where the network has logits, ``evidence``
-        [1, h, w, K].
+        An ONNX file with the outputs ``probabilities`` [1, K]; where the network has logits, ``evidence``
+        [1, h, w, K]; and where it tells the view of a photo, ``close_up`` [1, 1].
 
     Raises:
         ModelError: tf2onnx or ONNX Runtime refuses the network.
@@ -62,7 +63,7 @@ def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -
     if not has_evidence(model):
         return model
     pixels = np.stack(images)
-    shift = rounded_shift(onnx_logits(model, pixels)[0] - network.logits(pixels))
+    shift = rounded_shift(onnx_logits(model, pixels).logits - network.logits(pixels))
     return _quantized(_float_onnx(network.with_logits_moved(-shift), form), network, form, images)
 
 
@@ -100,10 +101,12 @@ def _float_onnx(network: Network, form: Form) -> bytes:
 
 
 def _with_names(model: bytes) -> bytes:
-    """A .tflite whose probabilities, which have two axes, are the first output; ends have the names of our files."""
+    """A .tflite whose probabilities are the first output; inputs and outputs have the names of our files."""
     editor = GraphEditor(model)
-    outputs = sorted(map(int, editor.graph.outputs), key=lambda one: len(editor.shape(one)))
-    editor.set_outputs(outputs, _OUTPUTS[: len(outputs)])
+    outputs = [int(one) for one in editor.graph.outputs]
+    places = output_places([editor.shape(one) for one in outputs])
+    assert places is not None, "every network of the converter has the outputs of a classifier"
+    editor.set_outputs([outputs[place] for place in places.values()], list(places))
     editor.rename(int(editor.graph.inputs[0]), _INPUT)
     return editor.to_bytes()
 

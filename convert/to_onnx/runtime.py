@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter_ns
 
 import cv2
@@ -12,13 +13,28 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError
 
-__all__ = ["has_evidence", "onnx_logits"]
+__all__ = ["OnnxAnswers", "has_evidence", "onnx_logits"]
 
 _NUM_THREADS = 2
 _GRAY = 1
 _NS_PER_MS = 1e6
 # Only errors are logged.
 _LOG_SEVERITY = 3
+
+
+@dataclass(frozen=True)
+class OnnxAnswers:
+    """The answers of an ONNX file on a set of images.
+
+    Attributes:
+        logits: float64 [n, K], up to a constant per row.
+        close_up: float64 [n], the probability that an image is a close-up; None if the file does not tell it.
+        invoke_ms: median milliseconds of an inference on this machine.
+    """
+
+    logits: NDArray[np.float64]
+    close_up: NDArray[np.float64] | None
+    invoke_ms: float
 
 
 def has_evidence(model: bytes) -> bool:
@@ -30,19 +46,16 @@ def onnx_logits(
     model: bytes,
     images: NDArray[np.uint8],
     show: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[NDArray[np.float64], float]:
+) -> OnnxAnswers:
     """Run an ONNX file with float32 [1, C, h, w] input on uint8 [n, h, w, 3] RGB images of its own input size.
-
-    Returns:
-        float64 [n, K] logits, up to a constant per row, and the median milliseconds of an inference.
 
     Raises:
         ModelError: ONNX Runtime refuses the file.
     """
     session = _opened(model)
     (pixels,) = session.get_inputs()
-    evidence = _evidence_index(session)
-    logits, invoke_ms = [], []
+    evidence, view = _evidence_index(session), _view_index(session)
+    logits, close_up, invoke_ms = [], [], []
     for done, image in enumerate(images, 1):
         values = _planes(np.asarray(image), int(pixels.shape[1]))
         started = perf_counter_ns()
@@ -53,8 +66,11 @@ def onnx_logits(
         else:
             row = outputs[evidence].astype(np.float64).mean(axis=(1, 2))
         logits.append(row.ravel())
+        if view is not None:
+            close_up.append(float(outputs[view].item()))
         show(done, len(images))
-    return np.array(logits), float(np.median(invoke_ms))
+    told = None if view is None else np.array(close_up)
+    return OnnxAnswers(np.array(logits), told, float(np.median(invoke_ms)))
 
 
 def _opened(model: bytes) -> onnxruntime.InferenceSession:
@@ -69,6 +85,11 @@ def _opened(model: bytes) -> onnxruntime.InferenceSession:
 def _evidence_index(session: onnxruntime.InferenceSession) -> int | None:
     shapes = [len(one.shape) for one in session.get_outputs()]
     return shapes.index(4) if 4 in shapes else None
+
+
+def _view_index(session: onnxruntime.InferenceSession) -> int | None:
+    shapes = [list(one.shape) for one in session.get_outputs()]
+    return shapes.index([1, 1]) if [1, 1] in shapes else None
 
 
 def _planes(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from dermedge import DISCLAIMER
 from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.model.manifest import LABELS_NAME, Manifest, strip
+from dermedge.edge.model.signature import output_places
 
 __all__ = ["metadata", "normalization", "with_metadata"]
 
@@ -43,20 +44,26 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
     # MediaPipe reports each output, and its users read the first.
-    by_rank = sorted(graph.outputs, key=lambda index: len(graph.tensors[index].shape))
-    graph.outputs = np.array(by_rank, np.int32)
-    outputs = [graph.tensors[index] for index in by_rank]
-    content = metadata(graph.tensors[graph.inputs[0]], outputs, manifest)
+    outputs = {name: graph.outputs[place] for name, place in _places(graph).items()}
+    graph.outputs = np.array(list(outputs.values()), np.int32)
+    content = metadata(graph.tensors[graph.inputs[0]], list(outputs), manifest)
     _buffer(root).data = np.frombuffer(content, np.uint8)
     return pack(root)
 
 
-def metadata(pixels: Any, outputs: Sequence[Any], manifest: Manifest) -> bytes:
+def _places(graph: Any) -> dict[str, int]:
+    """The place of each output by its name, the probabilities first."""
+    places = output_places([graph.tensors[index].shape.tolist() for index in graph.outputs])
+    assert places is not None, "every network of the converter has the outputs of a classifier"
+    return places
+
+
+def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
     """The metadata as a flatbuffer.
 
     Args:
         pixels: the input tensor, a schema ``TensorT``.
-        outputs: the output tensors; rank 2 is the probabilities, any other rank the evidence.
+        outputs: the outputs by the names of `dermedge.edge.model.signature.output_places`, in the file's order.
         manifest: manifest of the model.
     """
     builder = flatbuffers.Builder(1024)
@@ -68,10 +75,12 @@ def metadata(pixels: Any, outputs: Sequence[Any], manifest: Manifest) -> bytes:
         },
         {2: _TENSOR_AXIS_LABELS},
     )
-    described = [
-        _probabilities(builder, labels, manifest) if len(one.shape) == 2 else _evidence(builder)
-        for one in outputs
-    ]
+    describe = {
+        "probabilities": lambda: _probabilities(builder, labels, manifest),
+        "evidence": lambda: _evidence(builder),
+        "close_up": lambda: _close_up(builder),
+    }
+    described = [describe[name]() for name in outputs]
     subgraph = _table(
         builder, {2: _vector(builder, [_pixels(builder, pixels)]), 3: _vector(builder, described)}
     )
@@ -140,6 +149,17 @@ def _evidence(builder: flatbuffers.Builder) -> int:
         {
             0: _text(builder, "evidence"),
             1: _text(builder, "Where each class is seen; the mean over rows and columns is the logits."),
+            3: _feature(builder),
+        },
+    )
+
+
+def _close_up(builder: flatbuffers.Builder) -> int:
+    return _table(
+        builder,
+        {
+            0: _text(builder, "close_up"),
+            1: _text(builder, "The probability that the photo is a close-up, taken without a dermatoscope."),
             3: _feature(builder),
         },
     )
