@@ -60,7 +60,7 @@ def test_a_run_becomes_float_and_int8_files_with_their_manifests(
         (pixels_tensor,) = manifest.inputs
         assert (pixels_tensor["shape"], pixels_tensor["dtype"]) == ([1, 3, 32, 32], "float32")
         assert [one["name"] for one in manifest.outputs] == ["probabilities", "evidence"]
-        parity = compare(source.proof.reference, onnx_logits(model, pixels)[0])
+        parity = compare(source.proof.reference, onnx_logits(model, pixels).logits)
         assert parity.agreement == 1
         assert parity.max_logit_difference < tolerance
     kinds = Counter(node.op_type for node in onnx.load(int8).graph.node)
@@ -86,7 +86,8 @@ def test_gray_networks_and_normalizations_by_channel_are_inside_the_file(
     assert len(outputs) == 2
     reference = network.logits(images)
     assert (
-        compare(reference, onnx_logits(made, images)[0]).max_logit_difference < 1e-3 * np.abs(reference).max()
+        compare(reference, onnx_logits(made, images).logits).max_logit_difference
+        < 1e-3 * np.abs(reference).max()
     )
     with pytest.raises(DataError, match="no calibration photos"):
         to_onnx(network, Form(ONNX_INT8, "float32"), [])
