@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ __all__ = [
     "STRATEGIES",
     "Cluster",
     "check_batch",
+    "end_stalled_training",
     "is_chief",
     "meet_workers",
     "read_cluster",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 _MEETING_TIMEOUT_S, _CONNECT_TIMEOUT_S, _RETRY_S = 300.0, 2.0, 0.2
+# A step takes seconds; the first one of an epoch includes the tracing of the graph.
+STALL_TIMEOUT_S = 900.0
+_STALLED = "no training step has ended"
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}, '
     "with another index on each machine"
@@ -203,10 +208,57 @@ def report_lost_workers() -> Iterator[None]:
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         # their frames hold a pool of threads, which would print an error when Python ends
         traceback.clear_frames(error.__traceback__)
+        if _STALLED in error.message:
+            raise WorkerError(
+                f"{_STALLED} for {STALL_TIMEOUT_S / 60:.0f} minutes; every finished epoch is kept: start all workers "
+                "again with --resume RUN. If it happens again, give each worker two cores or more"
+            ) from error
         raise WorkerError(
             "another worker has ended or cannot be reached; every finished epoch is kept: "
             "start all workers again with --resume RUN"
         ) from error
+
+
+@contextmanager
+def end_stalled_training(
+    strategy: tf.distribute.Strategy, timeout_s: float = STALL_TIMEOUT_S
+) -> Iterator[Callable[[], None]]:
+    """Ends training steps that wait for other workers for ever; yields a function to call after each step.
+
+    TensorFlow notices a worker that has ended, but not workers that live and wait for each other. Without other
+    workers, nothing is watched.
+
+    Args:
+        strategy: of the training.
+        timeout_s: seconds after which a step is ended with UnavailableError, which `report_lost_workers` explains.
+    """
+    if strategy.cluster_resolver is None:
+        yield lambda: None
+        return
+    step_ended, finished = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while step_ended.wait(timeout_s):
+            step_ended.clear()
+            if finished.is_set():
+                return
+        _abort_collectives(f"{_STALLED} for {timeout_s:g} s")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield step_ended.set
+    finally:
+        finished.set()
+        step_ended.set()
+        watcher.join()
+
+
+def _abort_collectives(message: str) -> None:
+    """Lets all waiting of this process for other workers raise UnavailableError, as TensorFlow's own check does."""
+    from tensorflow.python.eager import context
+
+    context.context().abort_collective_ops(tf.errors.UNAVAILABLE, message)
 
 
 @contextmanager

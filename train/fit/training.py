@@ -23,7 +23,13 @@ from dermedge.train.data.pixels import cached_pixels
 from dermedge.train.data.splits import find_leaks
 from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
 from dermedge.train.fit.batches import Teacher, TrainingBatches, predict_logits
-from dermedge.train.fit.distribution import is_chief, reseed_dropout, share_batches, share_dropout
+from dermedge.train.fit.distribution import (
+    end_stalled_training,
+    is_chief,
+    reseed_dropout,
+    share_batches,
+    share_dropout,
+)
 from dermedge.train.fit.interrupts import InterruptGuard
 from dermedge.train.fit.loss import adjusted_loss
 from dermedge.train.fit.parents import check_parents
@@ -231,14 +237,15 @@ class Trainer:
         batches = self._batches(sample)
         reseed_dropout(model, self.config.seed, sample)
         shown = is_chief(self.strategy) and sys.stderr.isatty() and sys.stdout.isatty()
-        fitted = model.fit(
-            share_batches(batches, self.strategy),
-            steps_per_epoch=len(batches),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            callbacks=[_AfterStep(self.guard, average)],
-            verbose=1 if shown else 0,
-        )
+        with end_stalled_training(self.strategy) as step_ended:
+            fitted = model.fit(
+                share_batches(batches, self.strategy),
+                steps_per_epoch=len(batches),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                callbacks=[_AfterStep(self.guard, average, step_ended)],
+                verbose=1 if shown else 0,
+            )
         if stage == "qat":
             restore_input_range(model)
         seconds = perf_counter() - started
@@ -279,13 +286,16 @@ class Trainer:
 
 
 class _AfterStep(keras.callbacks.Callback):
-    """Hears Ctrl-C and follows the average of the weights after each training step."""
+    """Hears Ctrl-C, follows the average of the weights and says that it ended after each training step."""
 
-    def __init__(self, guard: InterruptGuard, average: WeightAverage | None) -> None:
+    def __init__(
+        self, guard: InterruptGuard, average: WeightAverage | None, step_ended: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._guard, self._average = guard, average
+        self._guard, self._average, self._step_ended = guard, average, step_ended
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._step_ended()
         self._guard.check()
         if self._average:
             self._average.update()

@@ -23,8 +23,17 @@ import tensorflow as tf
 from dermedge import cli
 from dermedge.edge.errors import OptionError, WorkerError
 from dermedge.train.data.catalogue import Photo
+from dermedge.train.fit import distribution
 from dermedge.train.fit.batches import TrainingBatches
-from dermedge.train.fit.distribution import STRATEGIES, Cluster, meet_workers, read_cluster, share_batches
+from dermedge.train.fit.distribution import (
+    STRATEGIES,
+    Cluster,
+    end_stalled_training,
+    meet_workers,
+    read_cluster,
+    report_lost_workers,
+    share_batches,
+)
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
 
@@ -199,6 +208,29 @@ def test_a_worker_that_does_not_answer_is_named() -> None:
     own, other = free_ports(2)
     with pytest.raises(WorkerError, match=f"the worker 127.0.0.1:{other} did not answer in 0.5 s"):
         meet_workers(Cluster((("127.0.0.1", own), ("127.0.0.1", other)), 0), timeout_s=0.5)
+
+
+def test_workers_that_wait_for_each_other_are_ended_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    aborted = threading.Event()
+    said: list[str] = []
+    monkeypatch.setattr(distribution, "_abort_collectives", lambda text: (said.append(text), aborted.set()))
+    several = SimpleNamespace(cluster_resolver=object())
+    with end_stalled_training(several, timeout_s=0.05):
+        assert aborted.wait(TIMEOUT_S)
+    ended = r"no training step has ended for 15 minutes; .* --resume RUN"
+    with pytest.raises(WorkerError, match=ended), report_lost_workers():
+        raise tf.errors.UnavailableError(None, None, said[0])
+
+
+def test_steps_that_end_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "_abort_collectives", lambda text: pytest.fail(text))
+    threads = threading.active_count()
+    with end_stalled_training(SimpleNamespace(cluster_resolver=object())) as step_ended:
+        step_ended()
+        assert threading.active_count() == threads + 1
+    with end_stalled_training(tf.distribute.get_strategy()) as step_ended:
+        step_ended()
+    assert threading.active_count() == threads
 
 
 def test_a_port_in_use_is_named() -> None:
