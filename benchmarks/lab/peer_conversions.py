@@ -47,7 +47,14 @@ def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
 
 
 def _tf2onnx(model: Path, made: Path, pythons: Mapping[str, Path], *options: str) -> Path:
-    convert = [pythons["tf2onnx"], "-m", "tf2onnx.convert", "--opset", _ONNX_OPSET, *options]
+    convert: list[str | Path] = [
+        pythons["tf2onnx"],
+        "-m",
+        "tf2onnx.convert",
+        "--opset",
+        _ONNX_OPSET,
+        *options,
+    ]
     run_program([*convert, "--tflite", model, "--output", made], "tf2onnx")
     return made
 

@@ -280,7 +280,7 @@ def _check_agreement(started: PeerProcess, ours: PeerProcess | None) -> None:
     Raises:
         ToolError: its most probable class is ours on less than LEAST_AGREEMENT of the frames.
     """
-    agreement = _agreement([started.first_turn], ours and [ours.first_turn])
+    agreement = _agreement([started.first_turn], [ours.first_turn] if ours else None)
     if agreement is not None and agreement < LEAST_AGREEMENT:
         raise ToolError(
             f"its most probable class is that of {OURS} on {agreement:.0%} of the frames, and the same network "
