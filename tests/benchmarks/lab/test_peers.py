@@ -314,6 +314,22 @@ def test_probabilities_are_shares_of_their_sum() -> None:
     assert shares([0.5, 0.5]).tolist() == [0.5, 0.5]
 
 
+def test_the_scores_are_those_of_the_classes_not_of_the_view() -> None:
+    from dermedge.benchmarks.lab.children.peer import _opened
+
+    class Opened:
+        def allocate_tensors(self) -> None: ...
+
+        def get_input_details(self) -> list[dict[str, Any]]:
+            return [{"shape": [1, 192, 192, 3], "index": 0}]
+
+        def get_output_details(self) -> list[dict[str, Any]]:
+            shapes = ([1, 1], [1, 6, 6, 9], [1, 9])
+            return [{"shape": shape, "index": index} for index, shape in enumerate(shapes, 1)]
+
+    assert _opened(Opened())[1:] == (192, 0, 3)
+
+
 def test_the_centre_square_is_rgb() -> None:
     frame = np.zeros((40, 80, 3), np.uint8)
     frame[:, 20:60] = (1, 2, 3)
