@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import shtab
 
@@ -67,7 +68,7 @@ def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _actions(one)
 
 
-def _completed(action: argparse.Action) -> dict[str, str]:
+def _completed(action: argparse.Action) -> dict[str, Any]:
     """How a shell completes the value of an option: with names and files, with files alone, or not at all."""
     if action.type is model_path:
         return _names_and_files(SHIPPED)
@@ -76,7 +77,7 @@ def _completed(action: argparse.Action) -> dict[str, str]:
     return shtab.FILE if action.type is Path else {}
 
 
-def _names_and_files(names: Sequence[str]) -> dict[str, str]:
+def _names_and_files(names: Iterable[str]) -> dict[str, Any]:
     """Commands of each shell that list the names, and the files that begin as the word does."""
     words = shlex.join(names)
     # shtab looks for "_file" in the name, and lets bash complete folders with a slash.
