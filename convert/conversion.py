@@ -63,16 +63,16 @@ class Conversion:
 
     @property
     def runtime(self) -> str:
-        """What the file was run with, for people."""
+        """The runtime that the file was run with, for people."""
         return "ONNX Runtime" if self.is_onnx else "the device runtime"
 
     def with_manifest(self, manifest: Manifest) -> Conversion:
-        """The same with another manifest."""
+        """The converted file with another manifest."""
         model = self.model if self.is_onnx else attach(self.model, manifest)
         return replace(self, model=model, manifest=manifest)
 
     def with_file(self, name: str, content: bytes) -> Conversion:
-        """The same with one more associated file in the .tflite."""
+        """The converted file with one more associated file in the .tflite."""
         return replace(self, model=attach_file(self.model, name, content))
 
     def save(self, path: Path) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Calibration", "calibrate"]
 
 # With fewer photos of a view, its temperature and thresholds would be those of chance.
 _LEAST_PHOTOS_OF_A_VIEW = 20
-# Below this, a file confuses the views so often that its close-ups are no close-ups.
+# Below this accuracy of the view, too many photos that the file takes for close-ups are dermoscopic.
 _LEAST_VIEW_ACCURACY = 0.9
 
 _Floats = NDArray[np.floating]

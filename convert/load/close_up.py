@@ -44,7 +44,7 @@ _INVERSE_REGULARIZATION = 0.1
 _MAX_ITERATIONS = 2000
 # float32 sums differ between machines in the sixth decimal; equal conversions shall give equal bytes.
 _DECIMALS = 4
-# Features that vary less than this on average tell nothing.
+# Features whose mean variation is below this are not used.
 _LEAST_DEVIATION = 1e-6
 # The range of weights that are all 0: a scale of 0 would be divided by.
 _LEAST_WEIGHT = 1e-6

@@ -132,7 +132,7 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
 
 
 def _code_of(part: dict[str, Any]) -> str | None:
-    """What code one object of a configuration needs; None if it needs none."""
+    """The Python code that an object of a configuration needs; None if it needs none."""
     kind, module = part.get("class_name"), part.get("module")
     if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
         return "is a Lambda, whose Python code would run"

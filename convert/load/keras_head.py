@@ -22,7 +22,7 @@ from dermedge.edge.model.input_tensor import Layout
 __all__ = ["KerasHead", "find_head"]
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, Head.SIGMOID: tf.nn.sigmoid}
-# What an image may hold, by the usual normalizations.
+# The ranges of pixel values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _NOISE_IMAGES = 3
 # Stands for a probability of 0 where the logarithm of its odds is needed.
@@ -85,7 +85,7 @@ def _compute(
             kept = tf.clip_by_value(logits, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
             logits = tf.math.log(kept) - tf.math.log(1 - kept)
         if units == 1:
-            # Of two classes, the first has the logit 0.
+            # With two classes, the first has the logit 0.
             logits = tf.pad(logits, [[0, 0], [1, 0]])
         return [tf.nn.softmax(logits), tf.reshape(logits, (-1, 1, 1, max(units, 2)))]
 
@@ -93,7 +93,7 @@ def _compute(
 
 
 def _held(rows: NDArray[np.floating]) -> Head:
-    """What outputs hold, by their values."""
+    """The kind of outputs (probabilities or logits), judged by their values."""
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not ((rows >= 0) & (rows <= 1)).all():
         return Head.LOGITS

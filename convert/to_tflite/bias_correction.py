@@ -54,7 +54,7 @@ def to_corrected_tflite(
 
 
 def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """float32 [K]: what a .tflite adds to the network's logits on average over uint8 [n, s, s, 3] RGB images.
+    """Mean difference of a .tflite's logits from the network's over uint8 [n, s, s, 3] RGB images; float32 [K].
 
     The mean over the classes is 0, because a constant on all logits changes no probability. None where the
     file has no evidence output.

@@ -324,7 +324,7 @@ class Classifier:
         return probabilities_of(self.head, values), logits_of(self.head, values)
 
     def _find_head(self) -> Head:
-        """What the output of the network holds, by its file."""
+        """The kind of the network's output, as its file states it."""
         indices = [one["index"] for one in self.interpreter.get_output_details()]
         head = read_facts(self.path).heads[indices.index(self._probabilities["index"])]
         if head is Head.SOFTMAX and self._probabilities["shape"][-1] == 1:

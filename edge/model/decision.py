@@ -42,7 +42,7 @@ __all__ = [
     "softmax",
 ]
 
-# What an answer is called whose probability does not suffice.
+# The label of an answer whose probability is too low.
 UNCERTAIN = "uncertain"
 
 
@@ -59,7 +59,7 @@ def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, .
 
 @dataclass(frozen=True)
 class Decision:
-    """What is answered for one vector of probabilities.
+    """The decision for one vector of probabilities.
 
     Attributes:
         index: index of the answered class.
@@ -158,7 +158,7 @@ def prediction_set(
     """Indices of the classes that the probabilities do not rule out, by ``conformal`` of the thresholds.
 
     Raises:
-        KeyError: the thresholds have none.
+        KeyError: there are no thresholds for prediction sets.
     """
     least = thresholds["conformal"]["thresholds"]
     return tuple(index for index, label in enumerate(labels) if probabilities[index] >= least[label])

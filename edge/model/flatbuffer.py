@@ -1,4 +1,4 @@
-"""What is inside a .tflite: its tensors and operators, read from the flatbuffer without running it."""
+"""Reads the tensors and operators of a .tflite from its flatbuffer, without running it."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
 
 
 def _precision(moving: Sequence[str], weights: Sequence[str]) -> str:
-    """What an operator computes in, from the types of what flows through it and of its constants."""
+    """The precision in which an operator computes, from the types of its activations and constants."""
     computed = next((dtype for dtype in _COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
     others = sorted({*weights} - {computed, *_NOT_WEIGHTS})
     return f"{computed} with {' and '.join(others)} weights" if others else computed

@@ -38,7 +38,7 @@ IMAGE_COUNT = 12
 # The version of the images, which the manifest holds: outputs are compared only for the same version.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
-# Of the greatest expected value: how far a float output may be off. Between x86-64 and arm64, networks of
+# Allowed error of a float output, as a share of the greatest expected value. Between x86-64 and arm64, networks of
 # floats were 6e-7 apart, and one of dynamic range, which rounds its activations as it runs, 9e-4.
 _FLOAT_TOLERANCE = 1e-2
 

@@ -1,4 +1,4 @@
-"""What the output of a classifier holds, and the probabilities that follow from it."""
+"""The kinds of a classifier's output, and how probabilities follow from each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_PROBABILITY = 1e-12
 
 
 class Head(StrEnum):
-    """What an output holds: probabilities of classes that exclude each other, of independent labels, or logits."""
+    """The kind of an output: probabilities of classes that exclude each other, of independent labels, or logits."""
 
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
@@ -48,7 +48,7 @@ def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
     """The logits that a manifest's temperature divides, one a class, up to a constant.
 
-    Those of a head that computes probabilities are their logarithms. A probability counts as half a step of uint8 at
+    If the head computes probabilities, the logits are their logarithms. A probability counts as half a step of uint8 at
     least, since a quantized 0 may stand for that much; where the classes are more than 51, as 0.1 / K at least.
     edge/phone/page/decision.js repeats it.
     """

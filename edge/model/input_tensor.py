@@ -82,7 +82,7 @@ class InputTensor:
         tensor[...] = image.transpose(2, 0, 1) if self.layout.channels_first else image
 
     def _normalized_levels(self, normalization: Normalization) -> NDArray[Any]:
-        """What each pixel of each channel, red first, enters the network as: [1, 256, C]."""
+        """The network's input value for each pixel value of each channel, red first: [1, 256, C]."""
         mean, std = (
             np.array(one[: self.layout.channels], np.float32)
             for one in (normalization.mean, normalization.std)

@@ -1,4 +1,4 @@
-"""What a model file says about itself: a zip appended to the .tflite, as TFLite's associated files are."""
+"""The manifest of a model file, in a zip that is appended to the .tflite like TFLite's associated files."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _PROBABILITY_SCALE = 1 / 256
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a file says of itself.
+    """The facts that a file states about itself.
 
     Attributes:
         heads: what each output holds, in the file's order.
@@ -109,7 +109,7 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
 
 
 def _head_of(number: int, inputs: Sequence[Head]) -> Head:
-    """What the output of an operator holds, from what its computed inputs hold."""
+    """The kind of an operator's output, from the kinds of its computed inputs."""
     if number == _SOFTMAX:
         return Head.SOFTMAX
     if number == _LOGISTIC:

@@ -22,7 +22,7 @@ _LEAST_CLOSE_UP = 0.5
 
 @dataclass(frozen=True)
 class ViewCalibration:
-    """What a manifest says of the photos of one view.
+    """The temperature and thresholds of a manifest for photos of one view.
 
     Attributes:
         temperature: divides the logits before the softmax.

@@ -81,7 +81,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network computed for one crop.
+    """The outputs of the network for one crop.
 
     Attributes:
         probabilities: one for each class, calibrated with the manifest's temperature; those of a file without a
@@ -103,7 +103,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model answers for one frame.
+    """The answer of the model to one frame.
 
     Attributes:
         label: the answered class.

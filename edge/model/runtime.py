@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-# What both runtimes raise for a file that they refuse.
+# The exceptions that both runtimes raise for a file that they refuse.
 _REFUSALS = (ValueError, RuntimeError)
 _STDERR = 2
 
@@ -157,7 +157,7 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
 
 @contextmanager
 def without_native_log() -> Iterator[None]:
-    """Drops what C++ code writes to standard error, as "Created TensorFlow Lite XNNPACK delegate for CPU".
+    """Drops lines that C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
     Neither runtime has a setting for it. What matters of a failure is also the text of the exception.
     """

@@ -19,5 +19,5 @@ def model_path(text: str) -> Path:
 
 
 def model_argument(path: Path) -> str:
-    """What names a model file on any machine: its name if it ships, else its path as it was given."""
+    """The name of a model file that is valid on any machine: its name if it ships, else the given path."""
     return path.stem if path in SHIPPED.values() else str(path)

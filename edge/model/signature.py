@@ -177,7 +177,7 @@ def _not_a_classifier(path: Path, what: str) -> ModelError:
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
-    """What a network with such outputs is most often, in parentheses; empty where that is not plain."""
+    """The usual kind of network with such outputs, in parentheses; empty if that is not clear."""
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
     if len(shapes) == 1 and len(shapes[0]) == 4:

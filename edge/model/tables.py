@@ -12,7 +12,7 @@ from typing import Self
 
 __all__ = ["READ_ERRORS", "Table"]
 
-# What reading a damaged flatbuffer raises.
+# The exceptions that a damaged flatbuffer causes.
 READ_ERRORS = (struct.error, ValueError, IndexError, OverflowError)
 
 
@@ -67,7 +67,7 @@ class Table:
         return self._content[start : start + length]
 
     def text(self, slot: int) -> str:
-        """A string, with a mark for each byte that is no UTF-8."""
+        """A string, with a replacement character for each byte that is not UTF-8."""
         return self.data(slot).decode(errors="replace")
 
     def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:

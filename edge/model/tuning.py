@@ -32,7 +32,7 @@ _GAIN = 0.9
 
 @dataclass(frozen=True)
 class Choice:
-    """What a model is run with.
+    """The runtime and the number of threads for a model.
 
     Attributes:
         invoke_ms: the median that was measured for it.
@@ -116,7 +116,7 @@ def _version(runtime: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is remembered; nothing where the file is missing or no JSON."""
+    """The stored choices; empty if the file is missing or not JSON."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -12,7 +12,7 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["ZIP_ERRORS", "unpack"]
 
-# What zipfile raises for a damaged zip, for packing or encryption that it does not know, and for wrong text.
+# The exceptions of zipfile for a damaged zip, for unknown packing or encryption, and for wrong text.
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,

@@ -128,7 +128,7 @@ def _need_cryptography() -> None:
 
 
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
-    """Of a host: its name in a certificate, what an authority is permitted to vouch for, and what not.
+    """For a host: its name in a certificate, and the names that an authority may and may not vouch for.
 
     A constraint speaks of its own kind of name alone (RFC 5280, 4.2.1.10): without the third part, an authority for an
     address could vouch for any domain.

@@ -1,4 +1,4 @@
-"""What `dermedge phone build` writes: page, model and LiteRT.js in one folder, complete and checked."""
+"""Builds the phone app: page, model and LiteRT.js in one folder, complete and checked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MODEL, _WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
 # The icon's name -> its side in pixels, and the radius of its drawing as a share of it. Android may cut all
 # but the middle 80 % off a maskable one.
 _ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
-# Of the icon, blue first: skin, and a lesion on it.
+# Colours of the icon, blue first: skin, and the lesion on it.
 _SKIN, _SPOT, _RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
 _NODE_CURE = "install Node.js 20 or newer with npm, such as by: apt install nodejs npm"
 _NPM_TIMEOUT_S = 300
@@ -47,7 +47,7 @@ _NPM_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Build:
-    """What was written.
+    """The app that was written.
 
     Attributes:
         folder: holds all of it.
@@ -91,7 +91,7 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """What the page has to know of a model: its manifest, its head, and its outputs' scale and zero point.
+    """The facts about a model that the page needs: manifest, head, and scale and zero point of the outputs.
 
     Raises:
         ModelError: as `build_app`.

@@ -8,7 +8,7 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "photo_to_json"]
 
-# What an answer holds beside the path; a photo that the quality gate rejects has none of it.
+# The keys of an answer besides the path; a photo that the quality gate rejects has none of them.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 

@@ -41,7 +41,7 @@ _MAX_BARS = 9
 _MAX_NOTE_LINES, _LEAST_NOTE_WIDTH = 3, 8
 _MIN_PICTURE_COLUMNS = 24
 _FALLBACK_SIZE = (80, 24)
-# What is shown before the first frame.
+# The text before the first frame.
 _BLANK = np.zeros((3, 4, 3), np.uint8)
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty

@@ -1,4 +1,4 @@
-"""What the web page shows: the newest result, encoded once a kind for all viewers, and the last answers."""
+"""The content of the web page: the newest result, encoded once for all viewers, and the last answers."""
 
 from __future__ import annotations
 

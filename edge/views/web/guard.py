@@ -24,7 +24,7 @@ __all__ = ["Answer", "Guard", "read_body", "require_own_script", "without_foreig
 Answer = Callable[[Request], Awaitable[Response]]
 
 _COOKIE = "dermedge"
-# What a page's own script sends with a request that does something; other origins cannot.
+# The header that the page's own script sends with POST requests; other origins cannot send it.
 _OWN_HEADER = "x-dermedge"
 _READS = ("GET", "HEAD")
 _HEADERS = {

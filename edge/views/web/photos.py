@@ -42,7 +42,7 @@ MOST_PHOTOS = 4
 # A form has one photo, and may have a few fields beside it, which are ignored.
 _MOST_FIELDS = 16
 _FORM = "multipart/form-data"
-# What the body may be called; the photo itself tells its format.
+# The allowed media types of the body; the format is read from the photo itself.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
 # (offset, bytes) of the formats that are read: JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, and HEIC and AVIF.
