@@ -43,7 +43,7 @@ def manifest_of(path: Path) -> Manifest:
     """The manifest of a shipped model.
 
     Raises:
-        ModelError: it has none.
+        ModelError: the file has no manifest.
     """
     manifest = read_manifest(path)
     if manifest is None:

@@ -65,7 +65,7 @@ class ServedFile:
     """One answer.
 
     Attributes:
-        content: content, as it is on disk.
+        content: the bytes of the file.
         gzipped: the same, compressed, or None where that saves nothing.
         type: media type of the content, as HTTP names it.
     """

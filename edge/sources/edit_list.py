@@ -13,7 +13,7 @@ _MOST_INDEX_BYTES = 64 * 2**20
 
 
 def presented_s(path: Path) -> float | None:
-    """The seconds that the longest track plays by its edit list; None if the file has none, or another format."""
+    """The seconds that the longest track plays by its edit list; None without an edit list, or in another format."""
     try:
         with path.open("rb") as handle:
             index = _index(handle)

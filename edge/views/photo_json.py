@@ -8,7 +8,7 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "photo_to_json"]
 
-# The keys of an answer besides the path; a photo that the quality gate rejects has none of them.
+# The keys of an answer besides the path; for a photo that the quality gate rejects, they are left out.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 

@@ -36,7 +36,7 @@ export function outputPlaces(shapes) {
 }
 
 // A function from a Uint8Array [S, S, 3] to { probabilities, evidence, close_up } as the network leaves them; the last
-// two are null where it has none.
+// two are null if the model does not have them.
 //
 // `litert` is the module of LiteRT.js, `script` the address of its loader. The WebGPU that it would choose by
 // itself is not exact for int8.
