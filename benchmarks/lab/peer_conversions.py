@@ -20,7 +20,7 @@ class PeerConversion:
     """How a .tflite becomes the file of a peer.
 
     Attributes:
-        locks: of the environments whose programs convert.
+        locks: locks of the environments whose programs convert.
         run: takes the .tflite, a folder for new files, and the Pythons of the environments by lock; gives the file
             to open. It raises ToolError, with the message of the program that failed.
     """

@@ -333,7 +333,7 @@ class Classifier:
 
 
 def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
-    """The labels that all of at least one classifier have.
+    """The labels of one or more classifiers, which must have the same ones.
 
     Raises:
         OptionError: the classes differ, so that a photo has no label that is valid for all models.

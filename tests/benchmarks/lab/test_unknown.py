@@ -1,4 +1,4 @@
-"""Scores of the unknown are what their formulas say, and each is compared on photos of the right kind."""
+"""Scores of how unknown a photo is equal their formulas, and are compared on photos of the right kind."""
 
 from __future__ import annotations
 

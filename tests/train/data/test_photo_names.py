@@ -1,4 +1,4 @@
-"""What the names of files say."""
+"""The meaning of the names of photo files."""
 
 from __future__ import annotations
 

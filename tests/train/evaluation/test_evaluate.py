@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory, make_labelled_set: Callable[..., Path]) -> Path:
-    """Generated photos in folders of the names of lesions, another lesion and no lesion."""
+    """Generated photos in folders that are named after lesions; one holds another lesion, and one no lesion."""
     blobs = make_labelled_set(tmp_path_factory.mktemp("blobs") / "set", per_class=12)
     root = tmp_path_factory.mktemp("lesions")
     for number, photo in enumerate(sorted(blobs.rglob("*.png"))):
