@@ -94,7 +94,10 @@ def _multi_worker() -> tf.distribute.Strategy:
     meet_workers(cluster)
     try:
         with _stopped_at_once():
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow catches it to tell of a machine that is taken away, and then goes on
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return strategy
     except tf.errors.OpError as error:
         raise WorkerError(f"cannot start this worker: {error.message.splitlines()[0]}") from error
 

@@ -233,6 +233,16 @@ def test_steps_that_end_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threading.active_count() == threads
 
 
+def test_a_worker_can_be_terminated(start: Start) -> None:
+    program = (
+        "import os, signal, time; from dermedge.train.fit.distribution import STRATEGIES; "
+        "strategy = STRATEGIES['multi-worker'](); os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)"
+    )
+    worker = start("-c", program, TF_CONFIG=config(free_ports(1), 0))
+    worker.communicate(timeout=TIMEOUT_S)
+    assert worker.returncode == -signal.SIGTERM
+
+
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("", 0)) as holder:
         port = holder.getsockname()[1]
