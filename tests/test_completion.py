@@ -55,7 +55,10 @@ def offered(folder: Path, *words: str) -> set[str]:
         (["run", "--source", "l"], {"left.jpg"}),
         (["predict", "--model", "derm"], set(SHIPPED)),
         (["predict", "r"], {"right.jpg"}),
-        (["benchmark", "left.jpg", "dermedge-1"], {name for name in SHIPPED if "-1" in name}),
+        (
+            ["benchmark", "left.jpg", "dermedge-1"],
+            {name for name in SHIPPED if name.startswith("dermedge-1")},
+        ),
         (["completion", ""], set(SHELLS)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,4 +1,4 @@
-"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test split, and of
+"""Writes the tables of models/README.md from the results of `dermedge evaluate` on the test splits, and of
 `other-clinics` on lesions of clinics that the models have not learned from.
 
 python -m dermedge.benchmarks.lab card
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.benchmarks.child import ROOT
+from dermedge.benchmarks.lab.card_nine_classes import nine_class_tables
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.edge.files import write_text
@@ -64,7 +65,8 @@ _SOURCE_FIGURES = ("balanced_accuracy_named", "melanoma_auroc_named")
 
 def tables() -> str:
     """All tables of the card, in Markdown."""
-    return f"{split_tables()}\n\n{other_clinics_tables()}"
+    five = "### The models of five classes"
+    return "\n\n".join([nine_class_tables(), five, split_tables(), other_clinics_tables()])
 
 
 def split_tables(path: Path = RESULTS) -> str:
@@ -86,8 +88,8 @@ def other_clinics_tables(path: Path = OTHER_CLINICS) -> str:
     evaluation = json.loads(path.read_text(encoding="utf-8"))
     models = evaluation["models"]
     title = (
-        f"Lesions of other clinics: {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions, none of "
-        "which has a photo in the sources that the models learned from:"
+        f"All lesions of other clinics: {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions, none of "
+        "which has a photo in the sources that these two learned from:"
     )
     # newer versions name the figures of melanoma after the critical class
     names = {name.replace("melanoma_", "critical_"): text for name, text in _FIGURES.items()}

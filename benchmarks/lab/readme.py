@@ -10,14 +10,14 @@ python -m dermedge.benchmarks.lab readme
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
 from dermedge.benchmarks.lab import card
+from dermedge.benchmarks.lab.card_nine_classes import COMMON_LESIONS, KEY_CLASSES, read_evaluation
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.lab.quoted_results import estimates_table, manifest_of, runtimes_section
@@ -41,7 +41,8 @@ _FIGURES = {
     "melanoma alert: sensitivity": "alert_sensitivity",
     "specificity": "alert_specificity",
 }
-_MODELS_HEAD = ("model", "input", *_FIGURES, "size", "time per frame", "licence")
+_ELSEWHERE = "balanced accuracy, 4 classes, MILK10k and PAD-UFES-20"
+_MODELS_HEAD = ("model", "classes", "input", *_FIGURES, _ELSEWHERE, "size", "time per frame", "licence")
 _MACHINES_HEAD = (
     "machine",
     "model",
@@ -55,39 +56,59 @@ _MACHINES_HEAD = (
 )
 
 
-def models_table(evaluation_path: Path = card.RESULTS, machines: Path = _MACHINES) -> str:
+def models_table(
+    evaluations: Sequence[Path] = (card.RESULTS, KEY_CLASSES),
+    common_lesions: Path = COMMON_LESIONS,
+    machines: Path = _MACHINES,
+) -> str:
     """The table of the models that ship, in Markdown: accuracy, size, latency and licence.
 
+    Args:
+        evaluations: of the models on their own test splits.
+        common_lesions: the evaluation of all of them on lesions of other clinics.
+        machines: the folder of the latencies.
+
     Raises:
-        DataError: a result of the benchmark cannot be read.
+        DataError: a result of the benchmark cannot be read, or a model was not evaluated.
     """
-    evaluation = json.loads(evaluation_path.read_text(encoding="utf-8"))
-    # figures of melanoma are called those of the critical class since
-    figures = {
-        model["name"]: {key.replace("melanoma_", "critical_"): one for key, one in model["figures"].items()}
-        for model in evaluation["models"]
-    }
-    if unknown := [name for name in SHIPPED if name not in figures]:
-        raise DataError(
-            f"'{evaluation_path}' has no figures of {', '.join(unknown)}; run dermedge evaluate on them"
-        )
+    found, common = [read_evaluation(path) for path in evaluations], read_evaluation(common_lesions)
+    # of a model in several evaluations, the first has its own test split
+    own = _figures_by_model(reversed(found), evaluations[0])
+    elsewhere = _figures_by_model([common], common_lesions)
     latencies, machine = _newest_latencies(machines)
     rows = tuple(
         (
             name,
+            str(len(manifest_of(path).labels)),
             f"{manifest_of(path).input_size} px",
-            *(_share(figures[name][figure]) for figure in _FIGURES.values()),
+            *(_share(own[name][figure]) for figure in _FIGURES.values()),
+            _share(elsewhere[name]["balanced_accuracy_named"]),
             f"{path.stat().st_size / _BYTES_PER_MB:.2f} MB",
             _time(latencies.get(name)),
             manifest_of(path).licence or NOT_MEASURED,
         )
         for name, path in SHIPPED.items()
     )
+    splits = " and ".join(f"{one['photos']:,}" for one in found)
     title = (
-        f"Measured on {evaluation['photos']:,} photos of {evaluation['lesions']:,} lesions that no training saw, with "
-        f"95 % intervals; time from frame to decision on one thread of {machine}."
+        "Measured on photos of lesions that no training saw, with 95 % intervals: the test splits of the models "
+        f"({splits} photos), and {common['photos']:,} photos of MILK10k and PAD-UFES-20, the same for all models. "
+        f"Time is from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
+
+
+def _figures_by_model(evaluations: Iterable[dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
+    """The figures of each model that ships; later evaluations go before earlier ones."""
+    # figures of melanoma are called those of the critical class since
+    figures = {
+        model["name"]: {key.replace("melanoma_", "critical_"): one for key, one in model["figures"].items()}
+        for evaluation in evaluations
+        for model in evaluation["models"]
+    }
+    if unknown := [name for name in SHIPPED if name not in figures]:
+        raise DataError(f"'{path}' has no figures of {', '.join(unknown)}; run dermedge evaluate on them")
+    return figures
 
 
 def machines_table(folder: Path = _MACHINES) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["DEFAULT_MODEL", "FAST_MODEL", "SHIPPED", "model_argument", "model_path"]
+__all__ = ["DEFAULT_MODEL", "FAST_MODEL", "NINE_CLASSES_MODEL", "SHIPPED", "model_argument", "model_path"]
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
 DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
 # Half the latency of the default one or less.
 FAST_MODEL = _MODELS / "dermedge-128.tflite"
-SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL)}
+# Names the common lesions that the others only decline, and knows close-ups.
+NINE_CLASSES_MODEL = _MODELS / "dermedge-nine-192.tflite"
+SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_MODEL)}
 
 
 def model_path(text: str) -> Path:
