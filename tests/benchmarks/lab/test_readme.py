@@ -58,12 +58,15 @@ def test_peers_are_quoted_with_what_they_ran(tmp_path: Path) -> None:
     assert text.endswith("- ncnn ran float32\n- ncnn computed in bf16\n- mediapipe did not run: no wheel")
 
 
-def test_each_shipped_model_has_its_licence_and_the_newest_undisturbed_time() -> None:
+def test_each_shipped_model_has_its_licence_its_figures_and_the_newest_undisturbed_time() -> None:
     lines = readme.models_table().splitlines()
+    latencies, _ = readme._newest_latencies(readme._MACHINES)
+    assert latencies
     for name in SHIPPED:
         [line] = [line for line in lines if line.startswith(f"| {name} |")]
-        assert line.endswith(" ms | CC BY-NC 4.0 |")
-        assert "not measured" not in line
+        time = f"{latencies[name]:.1f} ms" if name in latencies else "not measured"
+        assert line.endswith(f" MB | {time} | CC BY-NC 4.0 |")
+        assert line.count("not measured") == (name not in latencies)
 
 
 def test_the_tables_of_the_model_card_are_those_of_the_results() -> None:
