@@ -60,7 +60,7 @@ export class Camera {
     await this.#track?.applyConstraints({ advanced: [constraint] }).catch(() => {});
   }
 
-  // Focuses on a point of the picture, whose coordinates go from 0 to 1.
+  // Focuses on a point of the frame, whose coordinates go from 0 to 1.
   async focusAt(x, y) {
     const focusMode = ["single-shot", "continuous"].find((mode) => this.offers.focus?.includes(mode));
     if (focusMode) await this.set({ focusMode, pointsOfInterest: [{ x, y }] });

@@ -18,7 +18,7 @@ async function store(mode) {
   return transaction.objectStore(STORE);
 }
 
-// `entry` holds a picture as a Blob, and what was said of it.
+// `entry` holds a photo as a Blob, and the answer to it.
 export async function keep(entry) {
   await done((await store("readwrite")).add(entry));
 }
@@ -41,7 +41,7 @@ function dataUrl(blob) {
   });
 }
 
-// A JSON file of all entries, with their pictures as data addresses.
+// A JSON file of all entries, with their photos as data addresses.
 export async function exported() {
   const answers = await Promise.all((await all()).map(
     async (entry) => ({ ...entry, picture: await dataUrl(entry.picture) })));

@@ -31,7 +31,7 @@ let generation = 0;
 let isBusy = false;
 let lastFrameMs = 0;
 let shown = null;
-// The live picture that the answer on the screen is of: an ImageBitmap, or null.
+// The frame that the answer on the screen belongs to: an ImageBitmap, or null.
 let picture = null;
 let app = null;
 let spoken = "";
@@ -109,7 +109,7 @@ const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities
 function show(result, bitmap) {
   const { state, hint, agrees, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
-  // an answer before it stands, with the picture that it is of
+  // the answer that stood before stays, with its own frame
   const isHeld = isAnswered && !agrees;
   const answer = isHeld ? shown : isAnswered && classification;
   const notes = answer ? notesOf(answer) : [];
@@ -196,7 +196,7 @@ function lost(reason) {
   worker.postMessage({ kind: "lost", number: generation, reason });
 }
 
-// The newest picture each time that the worker is free; the others are left out.
+// Sends the newest frame each time the worker is free, and skips the others.
 async function onFrame(nowMs) {
   nextFrame();
   lastFrameMs = nowMs;
@@ -223,7 +223,7 @@ setInterval(() => {
   lost("the camera sends no frames: start it again");
 }, SILENT_MS / 4);
 
-// A camera that nobody sees is only a drain, and a light that worries. A frozen picture stays.
+// A camera that nobody sees is only a drain, and a light that worries. A frozen frame stays.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return;
   camera.close();
@@ -239,7 +239,7 @@ element("run").addEventListener("click", () => {
   }
   if (!picture) return;
   video.pause();
-  // the video is some pictures past the one that was answered
+  // the video is some frames ahead of the one that was answered
   drawSquare(element("still"), picture);
   setMode("frozen");
 });
@@ -290,7 +290,7 @@ element("torch").addEventListener("click", async ({ target }) => {
 element("zoom").addEventListener("input", ({ target }) => camera.set({ zoom: Number(target.value) }));
 
 element("view").addEventListener("click", ({ offsetX, offsetY }) => {
-  // the square is the middle of the camera's picture
+  // the square is the middle of the camera's frame
   const { videoWidth: width, videoHeight: height } = video;
   const side = Math.min(width, height);
   const place = (offset, length) => ((length - side) / 2 + (offset / element("view").clientWidth) * side) / length;

@@ -14,7 +14,7 @@ export class Pipeline {
     this.reset();
   }
 
-  // Forgets the pictures so far.
+  // Forgets the frames so far.
   reset() {
     this.machine = new StateMachine();
     this.gate = new QualityGate();
@@ -24,7 +24,7 @@ export class Pipeline {
     return { ...this.machine.lost(reason), crop: null, classification: null };
   }
 
-  // The result of a live picture, an ImageData.
+  // The result for a frame of the camera, an ImageData.
   async live(image, atS) {
     const prepared = this.#prepare(image);
     const defect = this.#defect(this.gate, image, prepared, atS);
@@ -37,7 +37,7 @@ export class Pipeline {
     return { ...update, crop: this.#crop(image), classification };
   }
 
-  // The result of a picture that somebody chose: it is answered whatever it is worth, and the hint stands beside.
+  // The result for a photo that the user chose. It is answered whatever its quality, with a hint beside the answer.
   async still(image) {
     const prepared = this.#prepare(image);
     const answer = await this.#classify(prepared);

@@ -1,4 +1,4 @@
-// From a picture to what the network sees: the law of edge/preprocess.py, to the bit.
+// From an image to the input of the network: the same numbers as edge/preprocess.py, to the bit.
 
 export const PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8";
 const MAX_TRIM = 1 / 15;
@@ -7,7 +7,7 @@ const ONE = 256;
 const RED_BLUE = 0xff00ff;
 const GREEN = 0xff00;
 
-// The part of a picture that the network sees, in pixels.
+// The part of an image that the network sees, in pixels.
 export function cropSquare(height, width, size) {
   let side = Math.min(height, width);
   const halvings = Math.max(0, 31 - Math.clz32(Math.floor(side / size)));
@@ -30,7 +30,7 @@ export function toInput({ data, width, height }, size) {
   return reduced(square, half, size, 3);
 }
 
-// Uint8Array [size, size, channels] of a square picture, whose rows begin `row` and pixels `step` bytes apart.
+// Uint8Array [size, size, channels] of a square image, whose rows begin `row` and pixels `step` bytes apart.
 export function reduced(square, from, size, channels) {
   let side = from;
   while (side >= 2 * size) {
@@ -77,7 +77,7 @@ function halve({ data, row, step }, side, channels) {
   return means;
 }
 
-// For each pixel of a side its two neighbours, `step` bytes apart in the picture, and the weight of the second.
+// For each pixel of a side its two neighbours, `step` bytes apart in the image, and the weight of the second.
 function taps(from, to, step) {
   const firsts = new Int32Array(to);
   const seconds = new Int32Array(to);
@@ -106,7 +106,7 @@ function bilinear({ data, row, step }, from, to, channels) {
   const length = to * channels;
   const resized = new Uint8Array(to * length);
   const across = channels === 3 ? resizeColours : resizeGrey;
-  // rows of the picture that are resized across: each is used at once or by the next row
+  // rows of the image that are resized across: each is used at once or by the next row
   let upper = new Uint16Array(length);
   let lower = new Uint16Array(length);
   let upperY = -1;

@@ -1,4 +1,4 @@
-// Whether a picture is worth an answer: the measures and limits of edge/quality.py.
+// Whether an image is good enough for an answer: the measures and limits of edge/quality.py.
 
 import { reduced } from "./preprocess.js";
 
@@ -30,10 +30,10 @@ const pixels = count(reticle);
 const coarsePixels = count(coarseReticle);
 const rimPixels = count(rim);
 
-// The least side of a picture that can be judged.
+// The least side of an image that can be judged.
 export const LEAST_SIZE = GRID;
 
-// The first thing to mend, or null where the picture is worth an answer.
+// The first thing to mend, or null where the image is good enough for an answer.
 export function judge(measures) {
   const isShade = measures.contrast < 16 && measures.cut > 0.3;
   const failing = [

@@ -35,7 +35,7 @@ class Smoother {
     this.lastS = 0;
   }
 
-  // A picture that stands alone, whose time is null, keeps its own probabilities.
+  // A photo that follows no other has no time (null) and keeps its own probabilities.
   add(probabilities, atS) {
     if (atS === null) return probabilities;
     if (!this.values) {
@@ -110,7 +110,7 @@ export class StateMachine {
     return this.#say(answer, "", true);
   }
 
-  // Whether an answer stands against a picture that is answered otherwise.
+  // Whether an answer stays although the newest frame is answered otherwise.
   #stands(atS) {
     return this.answer !== null && atS !== null && atS >= this.agreedS && atS - this.agreedS < GRACE_S;
   }

@@ -22,8 +22,8 @@ async function open() {
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
-// The centre square, of which the network sees all or the middle. What is left out on both sides is alike, or the
-// middle of the square would not be that of the picture: where it cannot be, it is the whole picture.
+// The pixels of the centre square, of which the network sees all or the middle. Both sides must lose equally much, so that
+// the middle of the square is the middle of the frame. Where that is impossible, these are the pixels of the whole frame.
 function pixelsOf(bitmap) {
   const side = Math.min(bitmap.width, bitmap.height);
   const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;
