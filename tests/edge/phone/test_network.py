@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.model.heat_map import heat_map
+from dermedge.edge.model.shipped import NINE_CLASSES_MODEL
 from dermedge.edge.phone import build
 from dermedge.edge.quality import HINTS, QualityGate
 
 HERE = Path(__file__).resolve().parent
-PHOTOS = 200
+PHOTOS, FEW_PHOTOS = 200, 30
 # In one process of Node, so that memory does not grow with their number.
 AT_ONCE = 50
 
@@ -92,6 +93,18 @@ def test_a_model_that_tells_the_view_says_what_python_says(
     with Classifier(model) as classifier:
         views = [classifier.predict(picture).view for picture in pictures]
     assert views == ["dermoscopic", "dermoscopic", "close-up", "close-up"]
+
+
+def test_the_shipped_model_of_nine_classes_answers_as_in_python(
+    node: str,
+    app: Path,
+    photos: Callable[[int], list[Image]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "_fetch_litert", lambda folder: shutil.copytree(app / "litert", folder))
+    nine = build.build_app(NINE_CLASSES_MODEL, tmp_path / "app").folder
+    hold_against_python(node, nine, photos(FEW_PHOTOS))
 
 
 def test_a_changed_model_is_refused(node: str, app: Path, tmp_path: Path) -> None:
