@@ -67,7 +67,8 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
     rare = next((view for view in among if among[view].sum() < _LEAST_PHOTOS_OF_A_VIEW), None)
     if rare:
         return _without_views(_fit(proof, logits, proof.truth), accuracy, int(among[rare].sum()), rare)
-    parts = {view: _fit(proof, logits[mask], proof.truth[mask]) for view, mask in among.items()}
+    of_all = _fit(proof, logits, proof.truth).thresholds.get("uncertain")
+    parts = {view: _fit(proof, logits[mask], proof.truth[mask], of_all) for view, mask in among.items()}
     scores = {"val_photos": len(proof.truth), **_scores_of_all(proof, logits, [parts[view] for view in told])}
     of_views = {"val_views": {view: part.metrics for view, part in parts.items()}}
     close_ups = parts[CLOSE_UP]
@@ -80,12 +81,28 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
     )
 
 
-def _fit(proof: ProofSet, logits: _Floats, truth: NDArray[np.integer]) -> Calibration:
-    """The values for some of the photos by themselves: float [m, K] logits and int [m] truth."""
+def _fit(
+    proof: ProofSet, logits: _Floats, truth: NDArray[np.integer], uncertain_of_all: float | None = None
+) -> Calibration:
+    """The values for some of the photos by themselves.
+
+    Args:
+        proof: the classes.
+        logits: float [m, K], of these photos.
+        truth: int [m].
+        uncertain_of_all: the threshold ``uncertain`` of all photos, which is taken where that of these does harm: few
+            photos may not show its use, and without one a weak answer would pass for a certain one.
+    """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)
     photos = (probabilities, truth, proof.labels, proof.none_label)
     thresholds, of_thresholds = useful_thresholds(*photos, fit_thresholds(*photos, proof.critical))
+    if "uncertain" not in thresholds and uncertain_of_all is not None:
+        thresholds = thresholds | {"uncertain": uncertain_of_all}
+        of_thresholds = [
+            *of_thresholds,
+            f"uncertain below {uncertain_of_all:.4f}, the threshold of all photos",
+        ]
     metrics = {
         "val_photos": len(truth),
         **calibration_scores(logits, truth, temperature),

@@ -290,6 +290,19 @@ def test_each_view_gets_the_temperature_and_the_thresholds_of_its_own_photos() -
     assert calibrate(proof, logits, said).metrics["val_view_accuracy"] == pytest.approx(1 - 5 / 99, abs=1e-4)
 
 
+def test_a_view_whose_sure_answers_err_more_takes_the_uncertain_threshold_of_all_photos() -> None:
+    proof, logits, _ = drawn_answers()
+    right = np.where(np.arange(len(logits)) % 4 == 0, 0.9, 0.1)
+    odds = logits[:, 0] - logits[:, 1]
+    # of close-ups, melanoma and nevus are confused where their logits are far apart
+    wrong = (right > 0.5) & (proof.truth != 2) & (np.abs(odds) > 6)
+    swapped = replace(proof, truth=np.where(wrong, (odds > 0).astype(int), proof.truth))
+    made = calibrate(swapped, logits, right)
+    of_all = calibrate(swapped, logits).thresholds["uncertain"]
+    assert made.views["close-up"]["thresholds"]["uncertain"] == of_all != made.thresholds["uncertain"]
+    assert f"close-up: uncertain below {of_all:.4f}, the threshold of all photos" in made.warnings
+
+
 def test_the_figures_of_all_photos_are_those_of_each_with_the_values_of_its_view() -> None:
     proof, logits, said = drawn_answers(400)
     both = calibrate(proof, logits, said)
