@@ -198,6 +198,9 @@ def _signals_end() -> Iterator[None]:
     """SIGTERM, as systemd and `docker stop` send it, and SIGHUP, as a closed terminal does, end the block.
 
     It then ends as if there were no more frames. Under `nohup`, SIGHUP stays ignored.
+
+    A signal, Ctrl-C too, may arrive while `threading.Condition` takes its lock again after a wait. Then the lock is not
+    held where it is released, and the RuntimeError of that release hides what the signal raised.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -210,6 +213,12 @@ def _signals_end() -> Iterator[None]:
         yield
     except _Terminated:
         pass
+    except RuntimeError as error:
+        hidden = error.__context__
+        if isinstance(hidden, KeyboardInterrupt):
+            raise hidden from None
+        if not isinstance(hidden, _Terminated):
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
