@@ -19,6 +19,7 @@ from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.flatbuffer import read_graph, tflite_schema
 from dermedge.edge.model.manifest import read_manifest, strip
 from dermedge.edge.model.shipped import model_path
+from dermedge.edge.preprocess import SCALE
 
 __all__ = ["is_tflite", "start_labels", "take_tflite_weights"]
 
@@ -80,7 +81,7 @@ def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[st
         classes: of the network's outputs, in order.
 
     Raises:
-        OptionError: the file is of another architecture, or lacks data that a run needs.
+        OptionError: the file is of another architecture, is not int8, or lacks data that a run needs.
         DataError: it cannot be read.
     """
     path, labels = model_path(weights), start_labels(weights)
@@ -144,6 +145,7 @@ def _kernels(path: Path) -> list[_Kernel]:
     schema = tflite_schema()
     root = schema.ModelT.InitFromPackedBuf(model)
     graph, operator_names = root.subgraphs[0], schema.BuiltinOperator
+    _check_input(graph.tensors[graph.inputs[0]], path)
     weighted = (operator_names.CONV_2D, operator_names.DEPTHWISE_CONV_2D, operator_names.FULLY_CONNECTED)
     found = []
     for operator in graph.operators:
@@ -154,6 +156,16 @@ def _kernels(path: Path) -> list[_Kernel]:
             )
             found.append(_Kernel(kernel, bias))
     return [kernel for kernel in found if len(kernel.bias) > 1]
+
+
+def _check_input(pixels: Any, path: Path) -> None:
+    """Makes sure that the scale of the input normalizes the pixels: otherwise the first weights hold a part of that."""
+    scales = getattr(pixels.quantization, "scale", None)
+    if scales is None or not np.isclose(scales[0], 1 / SCALE):
+        raise OptionError(
+            f"a run cannot start with '{path}', whose first layer also normalizes the pixels; give an int8 file of "
+            "dermedge convert --int8, or the run that it comes from"
+        )
 
 
 def _constant(root: Any, tensor: Any, schema: Any, path: Path) -> NDArray[np.float32]:

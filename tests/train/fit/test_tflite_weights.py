@@ -8,8 +8,12 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import Classifier, cli
+from dermedge.convert.load.conversion_input import draft_manifest
+from dermedge.convert.load.tensorflow_network import network_of
+from dermedge.convert.to_tflite.form import Form
 from dermedge.edge.errors import OptionError
 from dermedge.edge.model.associated import attach_file
+from dermedge.edge.model.manifest import attach
 from dermedge.edge.model.shipped import FAST_MODEL
 from dermedge.edge.preprocess import normalize
 from dermedge.train.data.build import build_catalogue
@@ -54,6 +58,19 @@ def test_classes_that_the_file_does_not_know_start_afresh() -> None:
     assert bias[0] == 0
     assert np.array_equal(kernel[..., 1:], given[..., [2, 0]])
     assert np.array_equal(bias[1:], given_bias[[2, 0]])
+
+
+@pytest.mark.parametrize(("kind", "io"), [("float32", "float32"), ("dynamic", "float32")])
+def test_a_file_whose_first_layer_holds_the_normalization_is_refused(
+    kind: str, io: str, tmp_path: Path
+) -> None:
+    network = build_network("cnn", 32, 2)
+    labels = ("melanoma", "nevus")
+    path = tmp_path / "float.tflite"
+    made = network_of(network, "cnn", 32, labels).float_tflite(Form(kind, io))
+    path.write_bytes(attach(made, draft_manifest(labels, 32, "cnn", "", None)))
+    with pytest.raises(OptionError, match=r"first layer also normalizes the pixels.*--int8"):
+        take_tflite_weights(network, str(path), labels)
 
 
 def test_another_architecture_and_a_missing_file_are_refused() -> None:
