@@ -59,6 +59,7 @@ th:first-child, td:first-child { text-align: left; }
 </style>
 </head>
 <body>
+<main>
 <h1>Benchmark, $date</h1>
 <section>
 <p class="answer">$answer</p>
@@ -80,6 +81,7 @@ $tables
 $notes
 </ul>
 </section>
+</main>
 </body>
 </html>
 """)
