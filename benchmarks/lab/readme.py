@@ -10,15 +10,15 @@ python -m dermedge.benchmarks.lab readme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dermedge.benchmarks.child import ROOT
 from dermedge.benchmarks.compare import read_results
-from dermedge.benchmarks.lab import card
-from dermedge.benchmarks.lab.card_nine_classes import COMMON_LESIONS, KEY_CLASSES, read_evaluation
+from dermedge.benchmarks.lab.card import COMMON_LESIONS, FIVE_CLASSES, KEY_CLASSES
 from dermedge.benchmarks.lab.cli import command_line, experiment_parser
+from dermedge.benchmarks.lab.evaluation_tables import read_evaluation
 from dermedge.benchmarks.lab.generated_sections import replace_section
 from dermedge.benchmarks.lab.quoted_results import estimates_table, manifest_of, runtimes_section
 from dermedge.edge.errors import DataError
@@ -56,25 +56,17 @@ _MACHINES_HEAD = (
 )
 
 
-def models_table(
-    evaluations: Sequence[Path] = (card.RESULTS, KEY_CLASSES),
-    common_lesions: Path = COMMON_LESIONS,
-    machines: Path = _MACHINES,
-) -> str:
+def models_table(machines: Path = _MACHINES) -> str:
     """The table of the models that ship, in Markdown: accuracy, size, latency and licence.
 
     Args:
-        evaluations: of the models on their own test splits.
-        common_lesions: the evaluation of all of them on lesions of other clinics.
         machines: the folder of the latencies.
 
     Raises:
         DataError: a result of the benchmark cannot be read, or a model was not evaluated.
     """
-    found, common = [read_evaluation(path) for path in evaluations], read_evaluation(common_lesions)
-    # of a model in several evaluations, the first has its own test split
-    own = _figures_by_model(reversed(found), evaluations[0])
-    elsewhere = _figures_by_model([common], common_lesions)
+    five, nine, common = map(read_evaluation, (FIVE_CLASSES, KEY_CLASSES, COMMON_LESIONS))
+    own, elsewhere = _figures_by_model(five, nine), _figures_by_model(common)
     latencies, machine = _newest_latencies(machines)
     rows = tuple(
         (
@@ -89,25 +81,19 @@ def models_table(
         )
         for name, path in SHIPPED.items()
     )
-    splits = " and ".join(f"{one['photos']:,}" for one in found)
     title = (
         "Measured on photos of lesions that no training saw, with 95 % intervals: the test splits of the models "
-        f"({splits} photos), and {common['photos']:,} photos of MILK10k and PAD-UFES-20, the same for all models. "
-        f"Time is from frame to decision on one thread of {machine}."
+        f"({five['photos']:,} and {nine['photos']:,} photos), and {common['photos']:,} photos of MILK10k and "
+        f"PAD-UFES-20, the same for all models. Time is from frame to decision on one thread of {machine}."
     )
     return TextTable(title, _MODELS_HEAD, rows).to_markdown()
 
 
-def _figures_by_model(evaluations: Iterable[dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
-    """The figures of each model that ships; later evaluations go before earlier ones."""
-    # figures of melanoma are called those of the critical class since
-    figures = {
-        model["name"]: {key.replace("melanoma_", "critical_"): one for key, one in model["figures"].items()}
-        for evaluation in evaluations
-        for model in evaluation["models"]
-    }
+def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of each model of some evaluations."""
+    figures = {model["name"]: model["figures"] for one in evaluations for model in one["models"]}
     if unknown := [name for name in SHIPPED if name not in figures]:
-        raise DataError(f"'{path}' has no figures of {', '.join(unknown)}; run dermedge evaluate on them")
+        raise DataError(f"the card's evaluations lack {', '.join(unknown)}; run dermedge evaluate on them")
     return figures
 
 
