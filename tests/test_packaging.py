@@ -31,7 +31,7 @@ FOLDERS = {"edge", "train", "convert", "benchmarks", "models"}
 # lock -> the extras that it holds
 LOCKS = {"device": [], "device-tflite-runtime": ["tflite-runtime"], "dev": ["dev"]}
 
-# Modules of the train extra; a device has none of them.
+# Modules that the extra `train` installs. They are not installed on a device.
 ABSENT_ON_A_DEVICE = (
     "tensorflow",
     "tf_keras",

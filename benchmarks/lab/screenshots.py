@@ -24,7 +24,7 @@ from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.edge.cli.arguments import Parser
 from dermedge.edge.errors import OptionError, ToolError
 
-__all__ = ["SIZES", "THEMES", "main", "photograph"]
+__all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 
 # Name -> width and height in pixels of a desktop, a tablet and a phone.
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         raise OptionError(f"'{options.browser}' is not installed; name a Chromium with --browser")
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dermedge-") as work:
-        for name, address in _pages(Path(work), options.data, options.more):
+        for name, address in pages(Path(work), options.data, options.more):
             for path in photograph(browser, name, address, options.output):
                 print(path, flush=True)
     return 0
@@ -75,8 +75,14 @@ def photograph(browser: str, name: str, address: str, folder: Path) -> Iterator[
             yield path
 
 
-def _pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields name and address of each page while it can be opened."""
+def pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields name and address of each page while it can be opened.
+
+    Args:
+        work: an empty folder for what is made.
+        data: photos for the reports, a folder per class; None for no reports.
+        more: further files and addresses.
+    """
     with _serving("run", "--source", "demo", "--model", _MODEL, "--json") as address:
         yield "live", address
     _dermedge(

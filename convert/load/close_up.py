@@ -2,9 +2,8 @@
 
 The features are what the network's last downsampling layer reads, averaged over all places: Alain and Bengio,
 "Understanding intermediate layers using linear classifier probes", 2016. The network itself is not changed. The last
-features, which the layer of the classes reads, tell the view less well, because training has no use for it: of an
-EfficientNet-Lite0 trunk at 128 pixels, fitted on 2,000 photos, they told 95.8 % of 1,000 other photos right, and those
-used here 98.1 %; of close-ups of a source that the probe had not seen, 70 % and 88 %.
+features, which the layer of the classes reads, tell the view less well, because training has no use for it. `convert`
+prints how many validation photos the file tells right.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ import tensorflow as tf
 import tf_keras as keras
 from numpy.typing import NDArray
 
+from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.preprocess import normalize
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.people import CLOSE_UP, VIEWS
+from dermedge.train.data.people import VIEWS
 from dermedge.train.data.pixels import release_pages
 
 __all__ = [

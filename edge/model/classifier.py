@@ -59,7 +59,7 @@ class Classifier:
 
     Attributes:
         calibration: temperature and thresholds of dermoscopic photos; of all photos where the file tells no view.
-        close_up_calibration: calibration of close-ups; equal to ``calibration`` if the manifest has none for them.
+        close_up_calibration: temperature and thresholds of close-ups; ``calibration`` if the manifest has none.
         head: what the probabilities output holds; None with a manifest where the evidence tells the logits.
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.

@@ -3,9 +3,9 @@
 Each descriptor has a few codes, each the signs of 24 projections of it, and a signature of 64 more. Two
 descriptors of one place of a photo often have a code in common and nearly one signature; two of different
 places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV 2008). A pair of
-photos is a candidate where several features agree on how the one is to be laid upon the other. Every photo looks up
-its features in the index, once as they are and once mirrored. It takes a limited number from each cell, so that the
-work grows with the number of photos and not with its square.
+photos is a candidate where several features agree on how the one is to be laid upon the other. The
+features of each photo are looked up in the index twice: as they are, and mirrored. Each look-up reads a limited number
+of entries, so that the work grows with the number of photos and not with its square.
 """
 
 from __future__ import annotations

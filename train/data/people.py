@@ -6,11 +6,13 @@ that dermedge uses, or an empty string if the cell is not understood.
 
 from __future__ import annotations
 
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.train.data.diagnoses import normal_name
 
 __all__ = ["SITES", "VIEWS", "age_of", "fitzpatrick_of", "sex_of", "site_of", "skin_tone_of", "view_of"]
 
-CLOSE_UP, DERMOSCOPIC = VIEWS = ("close-up", "dermoscopic")
+VIEWS = (CLOSE_UP, DERMOSCOPIC)
 _HEAD, _TRUNK, _UPPER, _LOWER, _ACRAL, _GENITAL = SITES = (
     "head and neck",
     "trunk",

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dermedge.train.data.people import CLOSE_UP, DERMOSCOPIC
+from dermedge.edge.model.manifest import CLOSE_UP
+from dermedge.edge.model.photo_view import DERMOSCOPIC
 
 __all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableFormat", "format_of"]
 

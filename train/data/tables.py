@@ -445,7 +445,7 @@ def _has_label_columns(known: TableFormat) -> bool:
 
 
 def _label_of(row: Mapping[str, str], known: TableFormat) -> str:
-    """The diagnosis of a row as it is written; empty if the row has none or several. Raises ValueError."""
+    """The diagnosis of a row in the words of its table; empty if it has none, or several. Raises ValueError."""
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot[0] if len(hot) == 1 else known.otherwise if not hot else ""

@@ -90,9 +90,9 @@ def efficientnet_lite(
 
 
 def freeze_blocks(network: keras.Model, blocks: int) -> None:
-    """Keeps the first layers of a network as they are: the stem and the first ``blocks`` blocks.
+    """Freezes the stem and the first ``blocks`` blocks of a network, in place: training leaves their weights unchanged.
 
-    The maps of these layers are the largest, so that a training step without their gradients takes about half the time.
+    The maps of these layers are the largest, so that a training step without their gradients is faster.
 
     Args:
         network: a network of `efficientnet_lite`, known by the names of its blocks.

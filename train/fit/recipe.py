@@ -116,7 +116,7 @@ class Recipe:
         train_batch_norms: train the batch norms of a network that starts from pretrained weights. A network
             without such weights always trains them.
         frozen_blocks: number of blocks of an EfficientNet-Lite, counted from the image, that stay as they start, with
-            the stem. A step without their gradients is faster: 5 of 15 blocks take about half of its time.
+            the stem. A step without their gradients is faster, because the maps of the first blocks are the largest.
         ema_decay: decay of the exponential moving average of the weights, which the float stage ends with; 0 to end
             with the last weights.
         augmentation: random changes of the images.
