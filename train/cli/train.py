@@ -197,8 +197,8 @@ def _add_plan_options(made: Parser) -> None:
     group.add_argument(
         "--test-source",
         metavar="NAME",
-        help="Test on all photos of one source and train on the others, to see whether the model holds on an unseen "
-        "source.",
+        help="Test on the photos of one source and train on the others, to see whether the model holds on an unseen "
+        "source. The test split stays unused.",
     )
     group.add_argument(
         "--folds",

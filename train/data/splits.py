@@ -127,24 +127,29 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """The photos with all of one source as test, to score a model on a source that it never saw.
+    """The photos with one source as test, to choose between models by a source that they never saw.
 
-    Photos of other sources are left out if they share a group with that source, or were in test.
+    Photos of the test split are left out, those of the source too, so that it stays unused. Photos of other sources are
+    left out if they share a group with the source.
 
     Raises:
         OptionError: there is no such source.
-        DataError: without it no photo of some class is left to learn from.
+        DataError: all photos of the source are in the test split, or without it no photo of some class is left to
+            learn from.
     """
     photos = tuple(photos)
     known = sorted({photo.source for photo in photos})
     if source not in known:
         raise OptionError(f"there is no source '{source}'. There are: {', '.join(known)}")
     groups = {photo.group for photo in photos if photo.source == source}
+    unused = (photo for photo in photos if photo.split != "test")
     cut = tuple(
         replace(photo, split="test") if photo.source == source else photo
-        for photo in photos
-        if photo.source == source or (photo.group not in groups and photo.split != "test")
+        for photo in unused
+        if photo.source == source or photo.group not in groups
     )
+    if not any(photo.source == source for photo in cut):
+        raise DataError(f"all photos of '{source}' are in the test split, which stays unused; give another source")
     lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
     if lost:
         raise DataError(f"without '{source}' no photo of '{min(lost)}' is left to learn from")

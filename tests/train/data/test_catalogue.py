@@ -408,6 +408,8 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
         ("c", "c", "s1", "val"),
         ("d", "d", "s2", "train"),
         ("e", "e", "s2", "test"),
+        ("f", "f", "s1", "test"),
+        ("g", "g", "s4", "test"),
     ]
     photos = [
         Photo(f"{name}.jpg", name, "", group, "x", "x", source, split) for name, group, source, split in rows
@@ -415,8 +417,10 @@ def test_a_source_can_be_the_test_and_nothing_of_its_lesions_is_learned() -> Non
     cut = with_source_tested(photos, "s1")
     assert {(one.image_id, one.split) for one in cut} == {("a", "test"), ("c", "test"), ("d", "train")}
     assert find_leaks(cut) == []
-    with pytest.raises(OptionError, match="There are: s1, s2"):
+    with pytest.raises(OptionError, match="There are: s1, s2, s4"):
         with_source_tested(photos, "s3")
+    with pytest.raises(DataError, match="all photos of 's4' are in the test split"):
+        with_source_tested(photos, "s4")
     with pytest.raises(DataError, match="without 's2' no photo of 'x' is left"):
         with_source_tested([photos[2], photos[3]], "s2")
 
