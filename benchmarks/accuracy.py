@@ -65,7 +65,7 @@ class ScoredPhotos:
 def find_photos(
     data: Path, labels: Sequence[str], split: str | None = None, max_photos: int | None = None
 ) -> list[LabelledPhoto]:
-    """The photos to score on.
+    """Returns the photos to score on.
 
     Args:
         data: a folder with a folder per class, or a run's catalogue.csv.
@@ -87,7 +87,7 @@ def find_photos(
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
 ) -> ScoredPhotos:
-    """The scores of classifiers with the same labels; every photo is decoded once and given to all.
+    """Returns the scores of classifiers with the same labels; every photo is decoded once and given to all.
 
     Raises:
         DataError: no photo can be decoded.
@@ -130,7 +130,7 @@ def accuracy_of(
     groups: Sequence[str],
     labels: Sequence[str],
 ) -> Accuracy:
-    """The scores of predictions: class indices int [N], probabilities float [N, K], and N groups."""
+    """Returns the scores of predictions: class indices int [N], probabilities float [N, K], and N groups."""
     from dermedge.train.evaluation.intervals import mean_score, share_score
 
     lesions = np.unique(np.asarray(groups), return_inverse=True)[1]

@@ -82,7 +82,7 @@ class Factors:
     per_byte: float
 
     def ms(self, cost: Cost) -> float:
-        """The latency of a network."""
+        """Returns the latency of a network."""
         return self.per_instruction * cost.instructions + self.per_byte * cost.bytes
 
 
@@ -105,20 +105,20 @@ class CalibratedBoard:
     anchors: tuple[Anchor, ...]
 
     def factors(self) -> Factors:
-        """The fit to all anchors."""
+        """Returns the fit to all anchors."""
         return fit(self.anchors)
 
     def errors(self) -> tuple[float, ...]:
-        """The relative error of each anchor by leave-one-out, as `leave_one_out`."""
+        """Returns the relative error of each anchor by leave-one-out, as `leave_one_out`."""
         return leave_one_out(self.anchors)
 
     def median_error(self) -> float:
-        """The median of the absolute errors."""
+        """Returns the median of the absolute errors."""
         return median(abs(error) for error in self.errors())
 
 
 def fit(anchors: Sequence[Anchor]) -> Factors:
-    """The factors with the least sum of squared relative errors, among those that are not negative.
+    """Returns the factors with the least sum of squared relative errors, among those that are not negative.
 
     Args:
         anchors: two or more.
@@ -148,7 +148,7 @@ def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
 def read_boards(
     keys: Sequence[str] = (), content: Mapping[str, Any] | None = None
 ) -> tuple[CalibratedBoard, ...]:
-    """The boards of these keys; all without any.
+    """Returns the boards of these keys; all without any.
 
     Args:
         content: content of `ESTIMATES`; without it, the file is read.
@@ -164,7 +164,7 @@ def read_boards(
 
 
 def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None = None) -> int | None:
-    """The instructions of a shipped model, if this is one.
+    """Returns the instructions of a shipped model, if this is one.
 
     Args:
         digest: SHA-256 of the file in hexadecimal.

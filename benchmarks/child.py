@@ -91,12 +91,12 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
 
 
 def with_our_packages() -> dict[str, str]:
-    """The environment variable by which another Python finds `dermedge` where this one does."""
+    """Returns the environment variable by which another Python finds `dermedge` where this one does."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 
 def last_words(errors: str, status: int) -> str:
-    """The last line that a program wrote to standard error, or its exit status if it wrote none."""
+    """Returns the last line that a program wrote to standard error, or its exit status if it wrote none."""
     return (errors.strip().splitlines() or [f"status {status}"])[-1]
 
 

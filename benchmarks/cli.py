@@ -155,7 +155,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
 
 
 def parser() -> Parser:
-    """The options of `dermedge benchmark`; those of its command `compare` stand in `compare.py`."""
+    """Returns the options of `dermedge benchmark`; those of its command `compare` stand in `compare.py`."""
     made = make_parser(
         "benchmark",
         "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "

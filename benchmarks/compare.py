@@ -51,7 +51,7 @@ class ModelChange:
 
 
 def parser() -> Parser:
-    """The options of `dermedge benchmark compare`."""
+    """Returns the options of `dermedge benchmark compare`."""
     made = make_parser(
         "benchmark compare", "Compare two results of dermedge benchmark, of two machines or two versions."
     )
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The content of a results.json.
+    """Returns the content of a results.json.
 
     Raises:
         DataError: it cannot be read, or has another schema.
@@ -100,7 +100,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
-    """The changes of the models that are in both results, in the order of the first.
+    """Returns the changes of the models that are in both results, in the order of the first.
 
     A model is known by its name, or else by its digest: a phone does not know the name of the file.
     """
@@ -109,14 +109,14 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
 
 
 def _counterpart(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row of the same model and number of threads; None if there is none."""
+    """Returns the row of the same model and number of threads; None if there is none."""
     there = [one for one in rows if one["num_threads"] == row["num_threads"]]
     keys = ("model", "sha256")
     return next((one for key in keys for one in there if one[key] == row[key]), None)
 
 
 def _to_text(changes: Sequence[ModelChange]) -> str:
-    """A table for the terminal."""
+    """Returns a table for the terminal."""
     head = ("model", "threads", "A ms", "B ms", "B / A", "at least", "at most", "verdict")
     rows = tuple(
         (

@@ -89,7 +89,7 @@ class OtherProcesses:
         self._busy_s, self._own_s, self._at_s = busy_s(root), _own_s(), time.perf_counter()
 
     def busy_cores(self) -> float | None:
-        """The mean number of cores that other processes used, or None if the system does not report it."""
+        """Returns the mean number of cores that other processes used, or None if the system does not report it."""
         now_s = busy_s(self._root)
         if now_s is None or self._busy_s is None:
             return None
@@ -104,7 +104,7 @@ def _own_s() -> float:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a small file without spaces and NULs at its ends; None if it is empty or unreadable."""
+    """Returns the text of a small file without spaces and NULs at its ends; None if it is empty or unreadable."""
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None
     except OSError:
@@ -112,7 +112,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path, divisor: float = 1) -> float | None:
-    """The number in a file divided by ``divisor``; None if there is none."""
+    """Returns the number in a file divided by ``divisor``; None if there is none."""
     try:
         return float(read_text(path) or "") / divisor
     except ValueError:

@@ -39,7 +39,7 @@ class Drift:
 
 
 def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
-    """The trend of values at rising times in seconds; None for fewer than LEAST_WINDOWS values.
+    """Returns the trend of values at rising times in seconds; None for fewer than LEAST_WINDOWS values.
 
     Sources: Mann, "Nonparametric tests against trend", 1945; Sen, "Estimates of the regression coefficient
     based on Kendall's tau", 1968; Yue and Wang, "The Mann-Kendall test modified by effective sample size",
@@ -71,14 +71,14 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
 
 
 def _variance(y: NDArray[np.float64]) -> float:
-    """The variance of the Mann-Kendall score without a trend, corrected for ties."""
+    """Returns the variance of the Mann-Kendall score without a trend, corrected for ties."""
     n = len(y)
     ties = np.unique(y, return_counts=True)[1]
     return float((n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18)
 
 
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
-    """The factor of that variance for autocorrelation: (1 + r) / (1 - r), 1 or more.
+    """Returns the factor of that variance for autocorrelation: (1 + r) / (1 - r), 1 or more.
 
     r is the lag-1 autocorrelation, corrected for the bias of a short detrended series.
     """

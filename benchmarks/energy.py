@@ -105,7 +105,7 @@ class Pmic:
 
 
 def rails_watts(answer: str) -> float:
-    """The power of all rails together, from the answer of `vcgencmd pmic_read_adc`.
+    """Returns the power of all rails together, from the answer of `vcgencmd pmic_read_adc`.
 
     It has a line ``NAME_A current(7)=1.5A`` and a line ``NAME_V volt(15)=0.8V`` for each rail, and others.
     """
@@ -115,7 +115,7 @@ def rails_watts(answer: str) -> float:
 
 
 def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
-    """The meter of this machine, or None if it has none that this user may read."""
+    """Returns the meter of this machine, or None if it has none that this user may read."""
     zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
     packages = [zone for zone in zones if (read_text(zone / "name") or "").startswith("package")]
     if packages and all(read_number(zone / "energy_uj") is not None for zone in packages):
@@ -129,7 +129,7 @@ def frame_energies(
     frames: Sequence[NDArray[np.uint8]],
     block_s: float = _BLOCK_S,
 ) -> list[Energy]:
-    """The energy of one frame for each predictor, over alternating blocks of ``block_s`` seconds."""
+    """Returns the energy of one frame for each predictor, over alternating blocks of ``block_s`` seconds."""
     joules, counts = np.zeros((len(predictors), _BLOCKS)), np.zeros((len(predictors), _BLOCKS), int)
     shown = np.zeros(len(predictors), int)
     with one_opencv_thread():
@@ -142,7 +142,7 @@ def frame_energies(
 
 
 def _energy(joules: NDArray[np.float64], counts: NDArray[np.int_]) -> Energy:
-    """The energy from the joules and the frames of each block, with Student's interval of the blocks' means."""
+    """Returns the energy from the joules and the frames of each block, with Student's interval of the blocks' means."""
     mj = float(joules.sum() / counts.sum() / _MILLI)
     error = float((joules / counts / _MILLI).std(ddof=1) / np.sqrt(len(joules)))
     return Energy(mj, mj - _T_OF_BLOCKS * error, mj + _T_OF_BLOCKS * error)

@@ -83,7 +83,7 @@ def estimate(
 
 
 def to_text(estimates: Sequence[Estimate]) -> str:
-    """A table, and what it rests on."""
+    """Returns a table, and what it rests on."""
     head = ("model", "board", "threads", "estimate", "largest error")
     rows = tuple(_cells(one) for one in estimates)
     title = (
@@ -101,7 +101,7 @@ def to_text(estimates: Sequence[Estimate]) -> str:
 
 
 def to_json(estimates: Sequence[Estimate]) -> str:
-    """All values under a schema of their own, so that no program takes them for measurements."""
+    """Returns all values under a schema of their own, so that no program takes them for measurements."""
     content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
     return json.dumps(content, indent=1, allow_nan=False)
 
@@ -144,7 +144,7 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:
-    """Why a network of this form cannot be estimated on this board; None if it can."""
+    """Tells why a network of this form cannot be estimated on this board; None if it can."""
     if board.median_error() > MAX_MEDIAN_ERROR:
         return f"its median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
     if form not in {one.form for one in board.anchors}:
@@ -153,7 +153,7 @@ def _refused(board: CalibratedBoard, form: str) -> str | None:
 
 
 def _far_from_anchors(board: CalibratedBoard, instructions: float) -> str | None:
-    """Why a network is too small or too large to be estimated on this board; None if it can be."""
+    """Tells why a network is too small or too large to be estimated on this board; None if it can be."""
     counts = [one.cost.instructions for one in board.anchors]
     if min(counts) / MAX_BEYOND <= instructions <= max(counts) * MAX_BEYOND:
         return None

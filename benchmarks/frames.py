@@ -36,7 +36,7 @@ Frames = list[NDArray[np.uint8]]
 
 
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
-    """At most FRAMES frames of a source, and their origin in words.
+    """Returns at most FRAMES frames of a source, and their origin in words.
 
     A folder gives photos spread evenly over it; any other source gives its first frames.
 
@@ -65,7 +65,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
 
 
 def frames_of_photos(paths: Sequence[Path]) -> Frames:
-    """At most FRAMES frames, of photos spread evenly over ``paths``.
+    """Returns at most FRAMES frames, of photos spread evenly over ``paths``.
 
     Photos that cannot be decoded are left out.
 
@@ -86,7 +86,7 @@ def frames_of_photos(paths: Sequence[Path]) -> Frames:
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image as a camera of 640x480 pixels would deliver it.
+    """Returns an image as a camera of 640x480 pixels would deliver it.
 
     The largest centred part of 4:3 is cut out and resized to the frame; no border is added. Only times are
     measured on it, never accuracy.

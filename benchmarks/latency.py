@@ -189,7 +189,7 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the median, meant to hold for the next run too.
+    """Returns the 95 % interval of the median, meant to hold for the next run too.
 
     Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular
     block-resampling procedure for stationary data", 1992). Slow changes of the machine do not average out: a
@@ -211,7 +211,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
 
 
 def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
-    """The latency from one or more timings, in the order in which they were measured."""
+    """Returns the latency from one or more timings, in the order in which they were measured."""
     totals = [one.total_ms for one in timings]
     half = max(1, len(totals) // 2)
     return Latency(
@@ -347,19 +347,19 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
 def _medians_of_blocks(
     times: NDArray[np.float64], starts: NDArray[np.int64], block: int
 ) -> NDArray[np.float64]:
-    """The median of each sample, [samples], of blocks that begin at ``starts``, [samples, blocks, 1]."""
+    """Returns the median of each sample, [samples], of blocks that begin at ``starts``, [samples, blocks, 1]."""
     places = (starts + np.arange(block)).reshape(len(starts), -1) % len(times)
     medians: NDArray[np.float64] = np.median(times[places], axis=1)
     return medians
 
 
 def _parts(total: int, size: int) -> list[int]:
-    """The sizes of parts of ``size`` that add up to the total; the last may be smaller."""
+    """Returns the sizes of parts of ``size`` that add up to the total; the last may be smaller."""
     return [min(size, total - begun) for begun in range(0, total, size)]
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
-    """The standard deviation of the medians of ``count`` windows, without its random part.
+    """Returns the standard deviation of the medians of ``count`` windows, without its random part.
 
     The random part is estimated from the order statistics one standard deviation of the binomial distribution
     below and above the middle of a window.
@@ -390,7 +390,7 @@ def _goes_on(rounds: int, secs: float, run_length: RunLength) -> bool:
 def _round(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int
 ) -> tuple[list[Timing], list[int]]:
-    """One prediction of each, and the processor time before, between and after them, in nanoseconds."""
+    """Returns one prediction of each, and the processor time before, between and after them, in nanoseconds."""
     timings, stamps = [], [process_time_ns()]
     for place, predictor in enumerate(predictors):
         timings.append(predictor.predict(frames[(number + place) % len(frames)]).timing)

@@ -113,7 +113,7 @@ def _board(root: Path) -> str | None:
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:
-    """The numbers of implementer and part, which ARM kernels report instead of a name."""
+    """Returns the numbers of implementer and part, which ARM kernels report instead of a name."""
     implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else None
 

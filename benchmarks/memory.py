@@ -110,7 +110,7 @@ def start_here(
 
 
 def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """The highest resident memory of this process so far, or None if it cannot be read.
+    """Returns the highest resident memory of this process so far, or None if it cannot be read.
 
     Linux's VmHWM is preferred: getrusage reports the parent's peak where that was higher.
     """
@@ -119,7 +119,7 @@ def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
 
 
 def resident_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """The resident memory of this process now, or None if it cannot be read."""
+    """Returns the resident memory of this process now, or None if it cannot be read."""
     return _status_bytes(status, "VmRSS")
 
 

@@ -95,7 +95,7 @@ _DOUBT = '<p class="warning">Do not rely on figures marked noisy or throttled; t
 
 
 def to_html(report: BenchmarkReport) -> str:
-    """The page: the answer, the plots, and the tables and notes of the terminal report."""
+    """Returns the page: the answer, the plots, and the tables and notes of the terminal report."""
     plot = accuracy_plot(report)
     return _PAGE.substitute(
         date=escape(report.created[:10]),
@@ -111,7 +111,7 @@ def to_html(report: BenchmarkReport) -> str:
 
 
 def answer(report: BenchmarkReport) -> str:
-    """One sentence: the fastest model with its latency, and the most accurate one where photos were scored."""
+    """Returns one sentence: the fastest model with its latency, and the most accurate one where photos were scored."""
     fastest = min(report.rows, key=lambda row: row.latency.total.median)
     if len(report.rows) == 1:
         first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision"
@@ -126,7 +126,7 @@ def answer(report: BenchmarkReport) -> str:
 
 
 def _best(report: BenchmarkReport, fastest: ModelResult) -> str:
-    """The end of the sentence, on accuracy; empty where no photos were scored."""
+    """Returns the end of the sentence, on accuracy; empty where no photos were scored."""
     scored = scored_rows(report)
     if not scored:
         return ""

@@ -50,7 +50,7 @@ def latency_bars(rows: Sequence[ModelResult]) -> str:
 
 
 def scored_rows(report: BenchmarkReport) -> list[tuple[ModelResult, Score]]:
-    """The rows with a balanced accuracy."""
+    """Returns the rows with a balanced accuracy."""
     return [(row, row.accuracy.balanced_accuracy) for row in report.rows if row.accuracy]
 
 
@@ -90,7 +90,7 @@ class _Scale:
         self._low, self._high, self._start, self._end = low, high, start, end
 
     def at(self, value: float) -> float:
-        """The place of a value."""
+        """Returns the place of a value."""
         return self._start + (value - self._low) / (self._high - self._low) * (self._end - self._start)
 
     def ticks(self) -> list[float]:

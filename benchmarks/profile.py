@@ -107,7 +107,7 @@ def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: 
 
 
 def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
-    """A .tflite of one op, with the op's inputs and outputs.
+    """Returns a .tflite of one op, with the op's inputs and outputs.
 
     Args:
         root: a `ModelT`; it is not changed.
@@ -170,7 +170,7 @@ def _moved(operator: Any, place: dict[int, int]) -> Any:
 
 
 def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
-    """An interpreter, or None for an op that cannot run by itself, such as one that reads a variable."""
+    """Returns an interpreter, or None for an op that cannot run by itself, such as one that reads a variable."""
     try:
         interpreter = open_interpreter(path, num_threads, runtime)
         interpreter.invoke()

@@ -125,7 +125,7 @@ class BenchmarkReport:
     unreadable: tuple[str, ...] = ()
 
     def invoke_ratio(self, row: ModelResult) -> float:
-        """The median invoke time of a row divided by that of the first; both were measured in turn."""
+        """Returns the median invoke time of a row divided by that of the first; both were measured in turn."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
@@ -134,7 +134,7 @@ class BenchmarkReport:
 
 
 def tables(report: BenchmarkReport) -> list[TextTable]:
-    """All tables of the report."""
+    """Returns all tables of the report."""
     shown = [
         _latency_table(report),
         _parts_table(report),
@@ -148,19 +148,19 @@ def tables(report: BenchmarkReport) -> list[TextTable]:
 
 
 def to_text(report: BenchmarkReport) -> str:
-    """The report for a terminal of TABLE_WIDTH columns."""
+    """Returns the report for a terminal of TABLE_WIDTH columns."""
     lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in notes(report))
     return "\n\n".join([*(table.to_text() for table in tables(report)), "\n".join(lines)])
 
 
 def to_markdown(report: BenchmarkReport) -> str:
-    """The report in Markdown."""
+    """Returns the report in Markdown."""
     parts = [f"# Benchmark, {report.created[:10]}", *(table.to_markdown() for table in tables(report))]
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in notes(report))]) + "\n"
 
 
 def to_json(report: BenchmarkReport) -> str:
-    """All values under a versioned schema, with three that follow from them; null is "not measured"."""
+    """Returns all values under a versioned schema, with three that follow from them; null is "not measured"."""
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
         values |= {
@@ -172,7 +172,7 @@ def to_json(report: BenchmarkReport) -> str:
 
 
 def to_csv(report: BenchmarkReport) -> str:
-    """One line per row, with units in the column names; an empty cell is "not measured"."""
+    """Returns one line per row, with units in the column names; an empty cell is "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
 
@@ -211,13 +211,13 @@ def notes(report: BenchmarkReport) -> list[str]:
 
 
 def _unreadable(report: BenchmarkReport) -> list[str]:
-    """A line on the photos that could not be decoded."""
+    """Returns a line on the photos that could not be decoded."""
     count = len(report.unreadable)
     return [f"photos that could not be decoded and are not scored: {count}"] if count else []
 
 
 def hardware(machine: Machine) -> str:
-    """A line on the computer."""
+    """Returns a line on the computer."""
     return (
         f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
         f"({', '.join(machine.features) or 'features not readable'})"
@@ -225,7 +225,7 @@ def hardware(machine: Machine) -> str:
 
 
 def software(machine: Machine) -> str:
-    """A line on its software."""
+    """Returns a line on its software."""
     return (
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}"
@@ -233,7 +233,7 @@ def software(machine: Machine) -> str:
 
 
 def _state(report: BenchmarkReport) -> list[str]:
-    """A line on the machine before, during and after the run."""
+    """Returns a line on the machine before, during and after the run."""
     before, *during, after = report.conditions
     load = report.machine.load
     known = {
@@ -248,7 +248,7 @@ def _state(report: BenchmarkReport) -> list[str]:
 
 
 def _course(values: Sequence[float | None], unit: str) -> str | None:
-    """The first value, the range, and the last value."""
+    """Returns the first value, the range, and the last value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -411,7 +411,7 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
 
 
 def _recall_table(report: BenchmarkReport) -> TextTable | None:
-    """A row per class and a column per model; None without accuracy, or with many classes."""
+    """Returns a row per class and a column per model; None without accuracy, or with many classes."""
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
     if not recalls or len(recalls[0]) > _MAX_CLASSES_SHOWN:
@@ -423,7 +423,7 @@ def _recall_table(report: BenchmarkReport) -> TextTable | None:
 
 
 def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
-    """A table of the kinds of ops, and one of the slowest ops."""
+    """Returns a table of the kinds of ops, and one of the slowest ops."""
     of = row_name(row)
     kinds = {
         kind: [op for op in profile.ops if op.kind == kind]
@@ -451,7 +451,7 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
 
 
 def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
-    """A table of names, multiply-accumulates and milliseconds."""
+    """Returns a table of names, multiply-accumulates and milliseconds."""
     return tuple(
         (
             name,
@@ -465,7 +465,7 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
 
 
 def _first_rows(report: BenchmarkReport) -> list[ModelResult]:
-    """The first row of each model: accuracy does not depend on the threads."""
+    """Returns the first row of each model: accuracy does not depend on the threads."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
 
 
@@ -521,7 +521,7 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
 
 
 def row_name(row: ModelResult) -> str:
-    """The model and its number of threads, in words."""
+    """Returns the model and its number of threads, in words."""
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 

@@ -139,7 +139,7 @@ def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: N
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """The files' names without .tflite, with their folders where names would be equal otherwise."""
+    """Returns the files' names without .tflite, with their folders where names would be equal otherwise."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]
@@ -149,7 +149,7 @@ def short_names(models: Sequence[Path]) -> list[str]:
 
 
 def named_source(source: str | None) -> str:
-    """The source of the whole loop in words, without a password."""
+    """Returns the source of the whole loop in words, without a password."""
     return without_secrets(source) if source else "the photos of --data"
 
 
@@ -224,7 +224,7 @@ def _measure_all(
 
 
 def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[Energy | None]]:
-    """The name of the machine's meter, and the energy of a frame of each; None without a meter."""
+    """Returns the name of the machine's meter, and the energy of a frame of each; None without a meter."""
     meter = find_meter()
     if meter is None:
         return None, [None] * len(classifiers)

@@ -118,7 +118,7 @@ class SoakRun:
     windows: tuple[SoakWindow, ...]
 
     def drifts(self) -> dict[str, Drift | None]:
-        """The trend of each of SERIES; None if it was not measured, or in too few windows."""
+        """Returns the trend of each of SERIES; None if it was not measured, or in too few windows."""
         return {name: self._drift(name) for name in SERIES}
 
     def _drift(self, name: str) -> Drift | None:
@@ -197,7 +197,7 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """The window of one or more frames, by their end-to-end milliseconds; None for a rejected frame."""
+    """Returns the window of one or more frames, by their end-to-end milliseconds; None for a rejected frame."""
     times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
     return SoakWindow(
@@ -215,12 +215,12 @@ def window(
 
 
 def to_text(found: SoakRun) -> str:
-    """The table of drifts, and notes on the run."""
+    """Returns the table of drifts, and notes on the run."""
     return "\n".join([_table(found).to_text(), "", *_notes(found)])
 
 
 def to_json(found: SoakRun) -> str:
-    """All windows and drifts; null is "not measured"."""
+    """Returns all windows and drifts; null is "not measured"."""
     drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
     content: dict[str, Any] = {
         "schema": _SCHEMA,
@@ -233,7 +233,7 @@ def to_json(found: SoakRun) -> str:
 
 
 def _to_csv(found: SoakRun) -> str:
-    """One line per window; an empty cell is "not measured"."""
+    """Returns one line per window; an empty cell is "not measured"."""
     return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 

@@ -18,7 +18,8 @@ _BITS_PER_BYTE = 8
 
 
 def bytes_moved(path: Path) -> int:
-    """The bytes that all ops of a model read and write: their inputs, weights and outputs, each time one is used.
+    """Returns the bytes that all ops of a model read and write: their inputs, weights and outputs, each time one is
+    used.
 
     Caches are not modelled, and ops that the runtime fuses or skips are counted like the others.
 

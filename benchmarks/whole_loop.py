@@ -91,7 +91,7 @@ class EndlessSource(FrameSource):
         return frame
 
     def _next_readable(self) -> Frame | None:
-        """The next frame; photos that cannot be decoded are left out."""
+        """Returns the next frame; photos that cannot be decoded are left out."""
         while True:
             try:
                 return self._source.read()
@@ -103,7 +103,7 @@ class EndlessSource(FrameSource):
 
 
 def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
-    """A function that opens the source ``spec``, or the photos if it is None."""
+    """Returns a function that opens the source ``spec``, or the photos if it is None."""
     return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
 
@@ -145,7 +145,7 @@ def measure_loop(
 
 
 def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
-    """The loop of at least two results and the seconds at which they came.
+    """Returns the loop of at least two results and the seconds at which they came.
 
     None if the quality gate rejected all of them.
     """

@@ -36,7 +36,7 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """The options of the verb."""
+    """Return the options of the verb."""
     made = make_parser(
         "convert",
         "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it only "

@@ -67,12 +67,12 @@ class Conversion:
         return "ONNX Runtime" if self.is_onnx else "the device runtime"
 
     def with_manifest(self, manifest: Manifest) -> Conversion:
-        """The converted file with another manifest."""
+        """Return the converted file with another manifest."""
         model = self.model if self.is_onnx else attach(self.model, manifest)
         return replace(self, model=model, manifest=manifest)
 
     def with_file(self, name: str, content: bytes) -> Conversion:
-        """The converted file with one more associated file in the .tflite."""
+        """Return the converted file with one more associated file in the .tflite."""
         return replace(self, model=attach_file(self.model, name, content))
 
     def save(self, path: Path) -> None:
@@ -125,7 +125,7 @@ def convert_to_form(
 def _convert_alone(
     source: ConversionInput, form: Form, max_drop: float, show_progress: ShowProgress
 ) -> Conversion:
-    """The stages for one classifier, on its own proof set."""
+    """Return the stages for one classifier, on its own proof set."""
     proof = source.proof
     network = _network_for(source, form)
     manifest = replace(source.manifest, quantization=form.kind)
@@ -202,7 +202,7 @@ def _network_for(source: ConversionInput, form: Form) -> Network:
 
 
 def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> Conversion:
-    """A file with the temperature, thresholds and metrics of the file that validated its recipe.
+    """Return a file with the temperature, thresholds and metrics of the file that validated its recipe.
 
     Its acceptance is that file's; its own one, on photos that its network was trained on, can only refuse it.
     """

@@ -92,7 +92,7 @@ def device_logits(
 def _answers(
     classifier: Classifier, images: NDArray[np.uint8], show: Callable[[int, int], None]
 ) -> DeviceRun:
-    """The answers of a classifier without its golden answers; arguments as in `device_logits`."""
+    """Return the answers of a classifier without its golden answers; arguments as in `device_logits`."""
     found = []
     for done, image in enumerate(images, 1):
         # The classifier takes BGR, as a camera gives it.

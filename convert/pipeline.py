@@ -114,7 +114,7 @@ def _convert(
 
 
 def _forms(source: ConversionInput, request: ConversionRequest) -> list[Form]:
-    """The forms that the request asks for; the best of them is delivered."""
+    """Return the forms that the request asks for; the best of them is delivered."""
     if request.aim == ONNX:
         return [Form(kind, "float32") for kind in ONNX_KINDS]
     if request.aim != "int8":

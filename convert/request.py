@@ -91,7 +91,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """The file to write for one kind of form; only for ONNX there are two."""
+        """Return the file to write for one kind of form; only for ONNX there are two."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")

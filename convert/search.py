@@ -89,7 +89,7 @@ class SearchResult:
 def int8_forms(
     source: ConversionInput, io: str, method: str = "auto", ranges: str | None = None
 ) -> list[Form]:
-    """The int8 forms of a method: ``qat``, ``ptq``, or ``auto`` for both where there is a QAT stage."""
+    """Return the int8 forms of a method: ``qat``, ``ptq``, or ``auto`` for both where there is a QAT stage."""
     ptq = Form(INT8_PTQ, io) if ranges is None else Form(INT8_PTQ, io, ranges)
     qat = [Form(INT8_QAT, io)] if source.quantization_aware and method != "ptq" else []
     return [*qat, *([ptq] if method != "qat" else [])]
@@ -181,7 +181,7 @@ def _forms_with_float_layers(
 
 
 def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
-    """An int8 form with some layers in float.
+    """Return an int8 form with some layers in float.
 
     Args:
         source: the classifier and its photos.

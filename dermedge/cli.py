@@ -76,7 +76,7 @@ _PACKAGES = {
 
 
 def usage() -> str:
-    """The overview of the verbs."""
+    """Returns the overview of the verbs."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
     how = "usage: dermedge VERB [options]      (`dermedge VERB --help` lists the options)"
     return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"

@@ -28,7 +28,7 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """The options of `dermedge completion`."""
+    """Returns the options of `dermedge completion`."""
     made = make_parser(
         "completion", "Print a script that completes commands of dermedge in your shell.", _EXAMPLES
     )
@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def completion_script(shell: str) -> str:
-    """The script for one of `SHELLS`."""
+    """Returns the script for one of `SHELLS`."""
     return shtab.complete(_all_verbs(), shell)
 
 
 def _all_verbs() -> argparse.ArgumentParser:
-    """A parser with a subparser for each verb. Each option knows how a shell completes its value."""
+    """Returns a parser with a subparser for each verb. Each option knows how a shell completes its value."""
     made = Parser(prog="dermedge")
     verbs = made.add_subparsers()
     for verb, (module, what) in cli.VERBS.items():

@@ -101,7 +101,7 @@ def check_python(
     is_64_bit: bool = sys.maxsize > 2**32,
     machine: str = platform.machine(),
 ) -> Finding:
-    """Whether the runtimes have wheels for this Python."""
+    """Tells whether the runtimes have wheels for this Python."""
     text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
     if python not in _PYTHONS:
         return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12, 3.13 or 3.14")
@@ -119,7 +119,7 @@ def check_python(
 
 
 def check_numpy(load: _Load = import_module) -> Finding:
-    """Whether NumPy can be imported."""
+    """Tells whether NumPy can be imported."""
     try:
         return Finding("numpy", OK, load("numpy").__version__)
     except ImportError as error:
@@ -128,7 +128,7 @@ def check_numpy(load: _Load = import_module) -> Finding:
 
 
 def check_opencv(load: _Load = import_module, versions: Callable[[str], str | None] | None = None) -> Finding:
-    """Whether OpenCV can be imported, is installed only once, and can open windows."""
+    """Tells whether OpenCV can be imported, is installed only once, and can open windows."""
     installed = [name for name in _OPENCV_PACKAGES if (versions or _version)(name)]
     one = pip_command("install", "opencv-python-headless")
     one_of_them = f"{pip_command('uninstall', '-y', *installed)}; {one}"
@@ -153,7 +153,7 @@ def check_runtime(
     python: tuple[int, int] = sys.version_info[:2],
     is_64_bit: bool = sys.maxsize > 2**32,
 ) -> Finding:
-    """Whether there is a TFLite runtime, which one, and whether it can be imported with this NumPy."""
+    """Tells whether there is a TFLite runtime, which one, and whether it can be imported with this NumPy."""
     names = installed_runtimes() if installed is None else installed
     if not names:
         return Finding("runtime", FAULT, "there is no TFLite runtime", _runtime_cure(python, is_64_bit))
@@ -198,7 +198,7 @@ def check_picamera2(
     system_packages: Path = Path("/usr/lib/python3/dist-packages"),
     python: tuple[int, int] = sys.version_info[:2],
 ) -> Finding:
-    """Whether the Raspberry Pi's own camera can be used from this environment.
+    """Tells whether the Raspberry Pi's own camera can be used from this environment.
 
     Args:
         board: the file in which the firmware names the board.
@@ -259,7 +259,7 @@ def check_temperature(
 def check_throttling(
     flags: Path = Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), ask: _Ask | None = None
 ) -> Finding:
-    """Whether a Raspberry Pi slows down, or has slowed down since its start, because of low voltage or heat."""
+    """Tells whether a Raspberry Pi slows down, or has slowed down since its start, because of low voltage or heat."""
     answer = ((ask or ask_firmware)("get_throttled") or _read(flags) or "").removeprefix("throttled=").strip()
     try:
         bits = int(answer, 16)
@@ -275,7 +275,7 @@ def check_throttling(
 
 
 def check_model(model: Path, runtime: str = "auto") -> Finding:
-    """Whether a model runs here, and answers the golden images as it did at its conversion."""
+    """Tells whether a model runs here, and answers the golden images as it did at its conversion."""
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay
 
@@ -312,7 +312,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
 
 
 def ask_firmware(what: str) -> str | None:
-    """The answer of a Raspberry Pi's firmware to vcgencmd; None on other machines."""
+    """Returns the answer of a Raspberry Pi's firmware to vcgencmd; None on other machines."""
     try:
         done = subprocess.run(
             ["vcgencmd", what], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
@@ -339,7 +339,7 @@ def _version(package: str) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """A small text file without white space and the NULs of the device tree at its ends, or None."""
+    """Returns a small text file without white space and the NULs of the device tree at its ends, or None."""
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None
     except OSError:

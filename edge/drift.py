@@ -126,7 +126,7 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
 
 
 def drift_line(drift: SessionDrift) -> str:
-    """The changes of 5 percentage points or more, in words; empty before there are two periods to compare."""
+    """Returns the changes of 5 percentage points or more, in words; empty before there are two periods to compare."""
     if drift.first is None or drift.latest is None:
         return ""
     told = [
@@ -149,7 +149,7 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
 
 
 def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
-    """The two periods as JSON values: ``first_hour`` and ``latest_hour``, null where there is none."""
+    """Returns the two periods as JSON values: ``first_hour`` and ``latest_hour``, null where there is none."""
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 
 

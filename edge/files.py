@@ -33,7 +33,7 @@ _CURES = {
 
 
 def storage_error(path: Path | str, error: OSError) -> StorageError:
-    """The one-line StorageError for a failed write to ``path``."""
+    """Returns the one-line StorageError for a failed write to ``path``."""
     reason = _CURES.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"cannot write '{path}': {reason}")
 

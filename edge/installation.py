@@ -55,7 +55,7 @@ class Installation:
     requirements: tuple[str, ...] = field(default=(), repr=False)
 
     def command_for(self, extra: str) -> str:
-        """A shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with them.
+        """Returns a shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with them.
 
         It names what dermedge was installed from, or else the packages; never the bare name, which may be a
         stranger's package in an index.
@@ -70,7 +70,7 @@ class Installation:
         return _shell([*self.manager.split(), "install", "--force", *self._target(extra)])
 
     def pip(self, command: str, *arguments: str) -> str:
-        """A shell command that runs ``pip`` for this environment.
+        """Returns a shell command that runs ``pip`` for this environment.
 
         An environment of ``uvx`` is not added to: there, ``install`` is a start of dermedge with the packages.
         """
@@ -98,7 +98,7 @@ class Installation:
 
 @cache
 def this_installation() -> Installation:
-    """The environment that runs this code."""
+    """Returns the environment that runs this code."""
     prefix, root = Path(sys.prefix), Path(dermedge.__file__).resolve().parents[1]
     python = os.path.abspath(sys.executable)
     manager = "pip" if find_spec("pip") else "uv pip"
@@ -119,7 +119,8 @@ def this_installation() -> Installation:
 
 
 def read_origin(direct_url: str | None) -> str | None:
-    """The source that a package was installed from, by its direct_url.json: an existing path, or an address for pip.
+    """Returns the source that a package was installed from, by its direct_url.json: an existing path, or an address
+    for pip.
 
     The file's format is specified by PEP 610.
     """
@@ -137,12 +138,12 @@ def read_origin(direct_url: str | None) -> str | None:
 
 
 def pip_command(command: str, *arguments: str) -> str:
-    """A shell command that runs ``pip`` for the environment of this code."""
+    """Returns a shell command that runs ``pip`` for the environment of this code."""
     return this_installation().pip(command, *arguments)
 
 
 def install_hint(package: str, extra: str | None) -> str:
-    """The cure for a package that cannot be imported, as a clause: a command, or another Python.
+    """Returns the cure for a package that cannot be imported, as a clause: a command, or another Python.
 
     Args:
         package: the missing package.

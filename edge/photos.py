@@ -48,17 +48,17 @@ _SYSTEM_FOLDERS = frozenset(
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name says that it is a photo that `read_picture` reads."""
+    """Tells whether a file's name says that it is a photo that `read_picture` reads."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a folder of this name is hidden or belongs to a system, such as one with thumbnails."""
+    """Tells whether a folder of this name is hidden or belongs to a system, such as one with thumbnails."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """All photos at any depth below ``folder``, in the order of their paths.
+    """Returns all photos at any depth below ``folder``, in the order of their paths.
 
     Links are followed, but never in a circle; hidden and system folders are left out.
 
@@ -85,7 +85,7 @@ def _pictures_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
 
 
 def read_picture(path: Path | str) -> NDArray[np.uint8]:
-    """One photo as uint8 [height, width, 3], 0 to 255, blue first; its EXIF orientation is applied.
+    """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first; its EXIF orientation is applied.
 
     Raises:
         PictureError: the file is missing, empty, not a photo, or larger than 120 million pixels.
@@ -100,7 +100,7 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
 def decode_picture(
     content: NDArray[np.uint8], path: Path | str, flags: int = cv2.IMREAD_COLOR
 ) -> NDArray[np.uint8]:
-    """The content of a photo as `read_picture` gives it.
+    """Returns the content of a photo as `read_picture` gives it.
 
     Args:
         content: uint8 [n], the bytes of the file.
@@ -136,7 +136,7 @@ def _too_large(path: Path | str) -> PictureError:
 
 
 def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
-    """A photo of an iPhone, by pi-heif, which turns it upright."""
+    """Returns a photo of an iPhone, by pi-heif, which turns it upright."""
     try:
         import pi_heif
     except ModuleNotFoundError as error:
@@ -153,7 +153,7 @@ def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uin
 
 
 def encode_image(image_bgr: NDArray[np.uint8], suffix: str, jpeg_quality: int = 95) -> bytes:
-    """The content of an image file.
+    """Returns the content of an image file.
 
     Args:
         image_bgr: uint8 [height, width, 3], 0 to 255, blue first.

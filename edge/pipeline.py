@@ -139,7 +139,7 @@ class Pipeline:
         return self._result(update, classification)
 
     def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Defect | None]:
-        """The network's input for a frame, and its defect; None without a defect."""
+        """Returns the network's input for a frame, and its defect; None without a defect."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
             self._machine = StateMachine()  # another photo of a folder

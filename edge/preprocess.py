@@ -48,7 +48,7 @@ class Region(NamedTuple):
 
 
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
-    """The region of a frame that a network with an input of any aspect ratio sees.
+    """Returns the region of a frame that a network with an input of any aspect ratio sees.
 
     It is the largest centred region of the input's aspect ratio, to the pixel, less at most MAX_TRIM of its height
     if halving alone then leads to the input. For a square input it is a square.
@@ -88,7 +88,7 @@ class Preprocessor:
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """The network's input for a frame.
+        """Returns the network's input for a frame.
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
@@ -120,10 +120,10 @@ class Preprocessor:
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The network's input for one uint8 [height, width, 3] BGR frame: uint8 [size, size, 3], red first."""
+    """Returns the network's input for one uint8 [height, width, 3] BGR frame: uint8 [size, size, 3], red first."""
     return Preprocessor(size)(frame_bgr)
 
 
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The input of the float network: (p - 128) / 127.5, float32 from -128/127.5 to 127/127.5, same shape."""
+    """Returns the input of the float network: (p - 128) / 127.5, float32 from -128/127.5 to 127/127.5, same shape."""
     return (rgb.astype(np.float32) - ZERO_POINT) / SCALE

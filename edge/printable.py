@@ -9,7 +9,7 @@ __all__ = ["printable", "printable_json", "printable_lines"]
 
 
 def printable(text: str) -> str:
-    """The text with its control and format characters written out, as in ``\\x1b``; the rest stays as it is.
+    """Returns the text with its control and format characters written out, as in ``\\x1b``; the rest stays as it is.
 
     A label or a file name may hold escape codes, which move a terminal's cursor, clear it, or make it type.
     """

@@ -152,7 +152,7 @@ MAX_SPEED = 0.3
 
 
 def judge(measures: Measures) -> Defect | None:
-    """The first defect for the user to mend, or None if the crop is worth an answer."""
+    """Returns the first defect for the user to mend, or None if the crop is worth an answer."""
     failing = (
         (measures.light < MIN_BLACK_LIGHT, Defect.BLACK),
         (measures.light < MIN_LIGHT, Defect.DARK),
@@ -189,7 +189,7 @@ class QualityGate:
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
-        """The first defect of a crop, or None; the arguments are those of `measure`."""
+        """Returns the first defect of a crop, or None; the arguments are those of `measure`."""
         return judge(self.measure(picture_rgb, at_s))
 
     def measure(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
@@ -245,7 +245,9 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square image at a smaller side, resized as `dermedge.edge.preprocess` does; itself if it has that side."""
+    """Returns a square image at a smaller side, resized as `dermedge.edge.preprocess` does; itself if it has that
+    side.
+    """
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
         grey = _resized(grey[: 2 * half, : 2 * half], half, cv2.INTER_AREA)
@@ -257,13 +259,13 @@ def _resized(grey: NDArray[np.uint8], side: int, way: int) -> NDArray[np.uint8]:
 
 
 def _squared_radii(side: int) -> NDArray[np.float64]:
-    """float64 [side, side]: squared distances from the middle, the reticle's radius being 1."""
+    """Returns float64 [side, side]: squared distances from the middle, the reticle's radius being 1."""
     reach = (2 * np.arange(side) - (side - 1)) ** 2
     return (reach[:, None] + reach[None, :]) / side**2
 
 
 def _light(counts: Sequence[float], lighter: float) -> float:
-    """The first grey level of the lightest bin above which lie at most ``lighter`` pixels."""
+    """Returns the first grey level of the lightest bin above which lie at most ``lighter`` pixels."""
     level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1

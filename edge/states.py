@@ -103,7 +103,7 @@ class Smoother:
         self._last_s = 0.0
 
     def add(self, probabilities: Sequence[float], at_s: float | None) -> tuple[float, ...]:
-        """The smoothed probabilities, with those of one more frame.
+        """Returns the smoothed probabilities, with those of one more frame.
 
         Args:
             probabilities: probabilities of the frame, one for each class.
@@ -141,7 +141,7 @@ class ViewTracker:
         self._view = None
 
     def add(self, close_up: float | None, at_s: float | None) -> str | None:
-        """The view, with one more frame.
+        """Returns the view, with one more frame.
 
         Args:
             close_up: the probability that the frame is a close-up; None where the model does not tell it, and the
@@ -184,14 +184,14 @@ class StateMachine:
         return StateUpdate(self._state, reason)
 
     def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
-        """The quality gate rejected a frame; ``at_s`` is its time in seconds, None for a photo."""
+        """Returns the quality gate rejected a frame; ``at_s`` is its time in seconds, None for a photo."""
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
         return StateUpdate(self._state, HINTS[defect])
 
     def good(self, answer: State, at_s: float | None, meaning: str = "") -> StateUpdate:
-        """A frame was classified.
+        """Returns a frame was classified.
 
         Args:
             answer: the state of `ANSWERED` that its smoothed probabilities lead to.
@@ -209,7 +209,7 @@ class StateMachine:
         return StateUpdate(self._state)
 
     def _stands(self, at_s: float | None) -> bool:
-        """Whether an answer stands although a frame has another answer."""
+        """Tells whether an answer stands although a frame has another answer."""
         return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:

@@ -42,7 +42,7 @@ class TextTable:
         return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
 
     def to_markdown(self) -> str:
-        """The table in Markdown, below its title."""
+        """Returns the table in Markdown, below its title."""
         rule = ("---", *["---:"] * (len(self.head) - 1))
         lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, rule, *self.rows)]
         return "\n".join([self.title, "", *lines])
@@ -73,7 +73,7 @@ def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def measured(value: float | None, form: str) -> str:
-    """The number in a format, or "not measured" for None."""
+    """Returns the number in a format, or "not measured" for None."""
     return NOT_MEASURED if value is None else format(value, form)
 
 
@@ -84,7 +84,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """The text with its middle left out where it is longer than ``width``; names differ at their ends."""
+    """Returns the text with its middle left out where it is longer than ``width``; names differ at their ends."""
     if len(text) <= width:
         return text
     tail = (width - 1) * 2 // 3

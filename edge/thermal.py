@@ -29,7 +29,7 @@ class Thermometer:
 
 
 def _read_celsius() -> float | None:
-    """The temperature of the first thermal zone in °C, or None where there is none."""
+    """Returns the temperature of the first thermal zone in °C, or None where there is none."""
     try:
         return int(_ZONE.read_text()) / _MILLI
     except (OSError, ValueError):

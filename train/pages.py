@@ -21,12 +21,12 @@ _CONTROL_CODES = {
 
 
 def now() -> str:
-    """The time of a report: ISO 8601, UTC, in seconds."""
+    """Returns the time of a report: ISO 8601, UTC, in seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def json_head(schema: str, command: str) -> dict[str, str]:
-    """The first fields of every report's JSON."""
+    """Returns the first fields of every report's JSON."""
     return {
         "schema": schema,
         "created": now(),
@@ -42,7 +42,8 @@ def render(
     templates: Path = _TEMPLATES,
     **values: Any,
 ) -> str:
-    """A page of ``templates`` without control codes, which is also given ``version``, ``created`` and ``disclaimer``.
+    """Returns a page of ``templates`` without control codes, which is also given ``version``, ``created`` and
+    ``disclaimer``.
 
     Raises:
         jinja2.UndefinedError: the template names a value that was not given.

@@ -14,7 +14,7 @@ _MIN_SECONDS_TO_TELL = 5.0
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that rewrites one line of a terminal, with the time left; silent elsewhere."""
+    """Returns a callback (done, total) that rewrites one line of a terminal, with the time left; silent elsewhere."""
     started = monotonic()
 
     def show(done: int, total: int) -> None:

@@ -190,7 +190,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
-    """The instructions of one inference on one thread.
+    """Returns the instructions of one inference on one thread.
 
     Raises:
         ToolError: the program does not run under emulation.
@@ -200,7 +200,7 @@ def count_invoke(model: Path, cpu: str, plugin: Path) -> int:
 
 
 def _boards(folder: Path, plugin: Path) -> dict[str, Any]:
-    """The boards with their anchors, as `dermedge.benchmarks.calibrated_boards` reads them."""
+    """Returns the boards with their anchors, as `dermedge.benchmarks.calibrated_boards` reads them."""
     boards: dict[str, Any] = {key: {**board, "anchors": []} for key, board in BOARDS.items()}
     for one in PUBLISHED_LATENCIES:
         boards[one.board]["anchors"].append(_anchor(one, folder, plugin))

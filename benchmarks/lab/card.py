@@ -90,7 +90,7 @@ _PLACES = ("source", "view")
 
 
 def tables() -> str:
-    """All tables of the card, in Markdown."""
+    """Returns all tables of the card, in Markdown."""
     nine, five = ("\n\n".join(one.to_markdown() for one in part) for part in (_nine_tables(), _five_tables()))
     return f"{nine}\n\n### The models of five classes\n\n{five}"
 
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _nine_tables() -> list[TextTable]:
-    """The model of nine classes beside the others, and then on its own test split."""
+    """Returns the model of nine classes beside the others, and then on its own test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
     [nine], [nine_by_all] = key["models"], whole["models"]
     people = [name for name in nine["slices"] if name not in _PLACES]
@@ -125,7 +125,7 @@ def _nine_tables() -> list[TextTable]:
 
 
 def _five_tables() -> list[TextTable]:
-    """The models of five classes on their own test split, and on lesions of clinics that they never saw."""
+    """Returns the models of five classes on their own test split, and on lesions of clinics that they never saw."""
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
     shipped = [model for model in split["models"] if model["name"] in SHIPPED]
     title = (

@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def experiment_parser(name: str, description: str) -> Parser:
-    """A parser for ``python -m dermedge.benchmarks.lab NAME``."""
+    """Returns a parser for ``python -m dermedge.benchmarks.lab NAME``."""
     parser = make_parser(name, description)
     parser.prog = f"{COMMAND} {name}"
     return parser
 
 
 def command_line(name: str, argv: Sequence[str]) -> str:
-    """The command line of an experiment, for its results."""
+    """Returns the command line of an experiment, for its results."""
     return shlex.join([*COMMAND.split(), name, *argv])
 
 

@@ -18,7 +18,7 @@ _Model = dict[str, Any]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """The content of an ``evaluation.json``, of older versions too, by the names of today.
+    """Returns the content of an ``evaluation.json``, of older versions too, by the names of today.
 
     Older versions named the figures of the critical class after melanoma, and had no other slices than the sources.
     """
@@ -37,7 +37,7 @@ def _renamed(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str]) -> TextTable:
-    """A row for each figure that at least one model has.
+    """Returns a row for each figure that at least one model has.
 
     Args:
         title: of the table.
@@ -55,7 +55,9 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
 def slice_table(
     title: str, models: Sequence[_Model], names: Mapping[str, str], slices: Iterable[str]
 ) -> TextTable:
-    """A row for each value of the slices for which a figure was measured; the other arguments as in `figure_table`."""
+    """Returns a row for each value of the slices for which a figure was measured; the other arguments as in
+    `figure_table`.
+    """
     head = [f"{model['name']}: {text}" for model in models for text in names.values()]
     rows = tuple(
         (f"{name}: {value}", str(found["photos"]), *map(_score, scores))
@@ -67,7 +69,7 @@ def slice_table(
 
 
 def class_table(model: _Model) -> TextTable:
-    """A row for each class of a model."""
+    """Returns a row for each class of a model."""
     rows = tuple(
         (label, *(_score(one[name]) for name in _CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
@@ -76,7 +78,7 @@ def class_table(model: _Model) -> TextTable:
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> TextTable:
-    """A row for each model that was compared with the first one."""
+    """Returns a row for each model that was compared with the first one."""
     rows = []
     for one in comparisons:
         p = one["mcnemar"]["p_value"]

@@ -12,12 +12,12 @@ END = "<!-- end -->"
 
 
 def begin(command: str) -> str:
-    """The mark above a section that a command writes."""
+    """Returns the mark above a section that a command writes."""
     return f"<!-- written by {command} -->"
 
 
 def replace_section(document: str, command: str, text: str) -> str:
-    """The document with a new text between the marks of a command.
+    """Returns the document with a new text between the marks of a command.
 
     Raises:
         DataError: the document does not have exactly one pair of these marks.

@@ -149,7 +149,7 @@ def latency(options: argparse.Namespace) -> GrowthResult:
 def _time_untrained(
     wanted: Sequence[tuple[NetworkShape, int]], frames: Frames, run_length: RunLength
 ) -> tuple[dict[tuple[NetworkShape, int], Latency], dict[NetworkShape, int]]:
-    """The latency of networks at numbers of threads, measured in turn, and the sizes of their files."""
+    """Returns the latency of networks at numbers of threads, measured in turn, and the sizes of their files."""
     with TemporaryDirectory() as made, ExitStack() as stack:
         files: dict[NetworkShape, Path] = {}
         for shape in dict.fromkeys(shape for shape, _ in wanted):
@@ -166,7 +166,7 @@ def _series_of(
     times: dict[tuple[NetworkShape, int], Latency],
     bytes_of: dict[NetworkShape, int],
 ) -> tuple[list[GrowthPoint], dict[str, str]]:
-    """The points of all series, and the name of x in each; the file size does not depend on the threads."""
+    """Returns the points of all series, and the name of x in each; the file size does not depend on the threads."""
     points: list[GrowthPoint] = []
     x_names: dict[str, str] = {}
     for name, x_name, steps in varied:
@@ -235,7 +235,7 @@ def training(options: argparse.Namespace) -> GrowthResult:
 
 
 def _decode(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """The photos as inputs, uint8 [N, TRAINING_SIZE, TRAINING_SIZE, 3] RGB."""
+    """Returns the photos as inputs, uint8 [N, TRAINING_SIZE, TRAINING_SIZE, 3] RGB."""
     pixels = np.empty((len(paths), TRAINING_SIZE, TRAINING_SIZE, 3), np.uint8)
     for place, path in enumerate(paths):
         show_status(f"decoding photo {place + 1} of {len(paths)}")
@@ -305,7 +305,7 @@ def photos(options: argparse.Namespace) -> GrowthResult:
 
 
 def _starts(folder: Path, count: int, photos_per_epoch: int) -> list[GrowthPoint]:
-    """The series of ``PHOTO_SERIES`` for the photos in ``folder``."""
+    """Returns the series of ``PHOTO_SERIES`` for the photos in ``folder``."""
     show_status(f"training on {count} photos")
     first = call_in_child(first_start, folder / "photos", folder / "first", photos_per_epoch)
     show_status(f"starting again on {count} photos")
@@ -365,7 +365,7 @@ def accuracy(options: argparse.Namespace) -> GrowthResult:
 
 
 def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
-    """The numbers of photos, rising.
+    """Returns the numbers of photos, rising.
 
     Raises:
         DataError: there are fewer.

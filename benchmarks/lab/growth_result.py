@@ -68,11 +68,11 @@ class GrowthResult:
     from_zero: bool = False
 
     def of(self, series: str) -> list[GrowthPoint]:
-        """The points of one series."""
+        """Returns the points of one series."""
         return [point for point in self.points if point.series == series]
 
     def law(self, series: str) -> PowerLaw | None:
-        """The power law of one series; None for too few points, or if none is fitted."""
+        """Returns the power law of one series; None for too few points, or if none is fitted."""
         points = self.of(series)
         return fit([one.x for one in points], [one.cost for one in points]) if self.fitted else None
 
@@ -84,7 +84,7 @@ def machine_line() -> str:
 
 
 def table(found: GrowthResult) -> TextTable:
-    """One row per series: its power law if laws are fitted, and its first and last point."""
+    """Returns one row per series: its power law if laws are fitted, and its first and last point."""
     rows = []
     for series in found.x_names:
         points = found.of(series)

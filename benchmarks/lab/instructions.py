@@ -144,12 +144,12 @@ def build_plugin(folder: Path) -> Path:
 
 
 def _given(models: Sequence[Path]) -> list[CountedModel]:
-    """The models in these files."""
+    """Returns the models in these files."""
     return [CountedModel(path.stem, _form(path), path) for path in models]
 
 
 def _shipped(folder: Path) -> list[CountedModel]:
-    """The shipped models, each followed by a float32 network like it, written to ``folder``."""
+    """Returns the shipped models, each followed by a float32 network like it, written to ``folder``."""
     models = []
     for name, path in SHIPPED.items():
         show_status(f"making the float32 network like {name}")
@@ -161,7 +161,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """The shape of the network in a file of dermedge, in another form.
+    """Returns the shape of the network in a file of dermedge, in another form.
 
     Raises:
         ModelError: it has no manifest.
@@ -206,7 +206,7 @@ def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def to_table(counts: Sequence[InstructionCount]) -> TextTable:
-    """One row per model and processor, in millions."""
+    """Returns one row per model and processor, in millions."""
     head = ("model", "form", "processor", "preprocess", "invoke", "frame to decision", "spread")
     rows = tuple(
         (
@@ -228,7 +228,7 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
 
 
 def to_csv(counts: Sequence[InstructionCount]) -> str:
-    """One line per count."""
+    """Returns one line per count."""
     return csv_of(list(InstructionCount.__dataclass_fields__), map(asdict, counts))
 
 
@@ -250,7 +250,7 @@ def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
 
 
 def counted_marks(child: str, arguments: Sequence[str], expected: int, cpu: str, plugin: Path) -> list[int]:
-    """The counts at the marks of one process under emulation.
+    """Returns the counts at the marks of one process under emulation.
 
     Args:
         child: module of `dermedge.benchmarks.lab.children`.

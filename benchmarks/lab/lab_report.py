@@ -67,18 +67,18 @@ class LabReport:
     values: dict[str, Any]
 
     def to_text(self) -> str:
-        """The report for a terminal of TABLE_WIDTH columns."""
+        """Returns the report for a terminal of TABLE_WIDTH columns."""
         lines = (textwrap.fill(line, TABLE_WIDTH, subsequent_indent="  ") for line in self._all_lines())
         return "\n\n".join([*(table.to_text() for table in self.tables), "\n".join(lines)])
 
     def to_markdown(self) -> str:
-        """The report in Markdown."""
+        """Returns the report in Markdown."""
         lines = "\n".join(f"- {line}" for line in (*self._all_lines(), f"command: `{self.origin.command}`"))
         title = f"# dermedge benchmark: {self.name}, {self.origin.created[:10]}"
         return "\n\n".join([title, *(table.to_markdown() for table in self.tables), lines]) + "\n"
 
     def to_json(self) -> str:
-        """All values under a versioned schema."""
+        """Returns all values under a versioned schema."""
         head = {"schema": f"dermedge-{self.name}/1", "disclaimer": DISCLAIMER}
         return json.dumps({**head, **asdict(self.origin), **self.values}, indent=1, allow_nan=False) + "\n"
 
@@ -89,7 +89,7 @@ class LabReport:
 
 
 def report_parser(name: str, description: str) -> Parser:
-    """A parser for an experiment with a model, and the options that these share."""
+    """Returns a parser for an experiment with a model, and the options that these share."""
     parser = experiment_parser(name, description)
     parser.add_argument(
         "model",
@@ -116,7 +116,7 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 
 def circumstances_of(arguments: argparse.Namespace, command: str, frames: str) -> Circumstances:
-    """The circumstances of a run with the options of `report_parser`; ``frames`` in words."""
+    """Returns the circumstances of a run with the options of `report_parser`; ``frames`` in words."""
     return Circumstances(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,

@@ -50,7 +50,7 @@ class LineProcess:
             self._input.flush()
 
     def read_line(self, timeout_s: float, prefix: str = "") -> str:
-        """The next line of its output that starts with ``prefix``; "" where it ends or is silent for too long.
+        """Returns the next line of its output that starts with ``prefix``; "" where it ends or is silent for too long.
 
         A program that is silent for ``timeout_s`` seconds is killed.
         """
@@ -69,7 +69,7 @@ class LineProcess:
         return text
 
     def last_words(self) -> str:
-        """The last line of its errors, or the exit status of one that was killed; waits for its end."""
+        """Returns the last line of its errors, or the exit status of one that was killed; waits for its end."""
         status = self.process.wait()
         self._errors.seek(0)
         said = self._errors.read()

@@ -166,7 +166,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _python_files(paths: Sequence[Path]) -> list[Path]:
-    """The Python files at and below ``paths``, relative to the root."""
+    """Returns the Python files at and below ``paths``, relative to the root."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -190,7 +190,7 @@ def _changed_files(commit: str) -> list[Path]:
 
 
 def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> list[tuple[Path, Mutant]]:
-    """At most ``count`` mutants, each on a different line; all lines are equally likely.
+    """Returns at most ``count`` mutants, each on a different line; all lines are equally likely.
 
     Args:
         root: root of the tree.
@@ -259,7 +259,7 @@ def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limi
 
 
 def _duration(tree: Path, test: Path, longest_s: float) -> _Duration:
-    """The duration of a test file, which is stopped after `_LONGEST_WAITS` times ``longest_s``."""
+    """Returns the duration of a test file, which is stopped after `_LONGEST_WAITS` times ``longest_s``."""
     started, cpu_before = perf_counter(), _children_cpu_s()
     status = _run_tests(tree, [test], _LONGEST_WAITS * longest_s)
     if status not in _VERDICTS:
@@ -269,13 +269,13 @@ def _duration(tree: Path, test: Path, longest_s: float) -> _Duration:
 
 
 def _children_cpu_s() -> float:
-    """The processor time of all child processes that have ended so far."""
+    """Returns the processor time of all child processes that have ended so far."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float) -> int:
-    """The exit status of pytest, without the tests that are marked slow, or `_STOPPED`."""
+    """Returns the exit status of pytest, without the tests that are marked slow, or `_STOPPED`."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
     # a mutant may sleep, wait or start processes: all of its group is stopped together
     process = subprocess.Popen(
@@ -302,13 +302,14 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """The tree is imported in place of the checkout; bytecode of a mutant is not kept."""
+    """Returns the tree is imported in place of the checkout; bytecode of a mutant is not kept."""
     data = os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data"))
     return {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "DERMEDGE_DATA": data}
 
 
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
-    """The test files of a file: those that import it, and those of its folder that import a module which imports it.
+    """Returns the test files of a file: those that import it, and those of its folder that import a module which
+    imports it.
 
     Without any, the search goes on with the importers of these modules.
 
@@ -334,7 +335,7 @@ def _tests_of(modules: set[str], imports: Mapping[Path, set[str]]) -> set[Path]:
 
 
 def _module(path: Path) -> str:
-    """The name that a file of the tree is imported by."""
+    """Returns the name that a file of the tree is imported by."""
     parts = path.with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" else parts
     return ".".join(parts if parts[0] == _PACKAGE else (_PACKAGE, *parts))
@@ -373,7 +374,7 @@ def _describe(trial: Trial) -> str:
 
 
 def folder_table(trials: Sequence[Trial]) -> TextTable:
-    """The share of mutants that survived, by folder and in all."""
+    """Returns the share of mutants that survived, by folder and in all."""
     by_folder: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_folder[trial.path.parent.as_posix()].append(trial)

@@ -95,7 +95,7 @@ class _Change:
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """All mutants of a module, in the order of their lines.
+    """Returns all mutants of a module, in the order of their lines.
 
     Docstrings, annotations, decorators, imports, ``__all__``, texts for people and blocks for type checkers are
     left alone.
@@ -116,7 +116,7 @@ def mutants_of(source: str) -> list[Mutant]:
 
 
 def _mutant(source: str, starts: list[int], change: _Change) -> Mutant:
-    """The source with the change; positions of nodes are in bytes of UTF-8."""
+    """Returns the source with the change; positions of nodes are in bytes of UTF-8."""
     node, content = change.node, source.encode()
     start = starts[node.lineno - 1] + node.col_offset
     end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)

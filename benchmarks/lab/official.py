@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
-    """One run of the tool and one of ours.
+    """Returns one run of the tool and one of ours.
 
     Raises:
         DermedgeError: one of the programs fails.
@@ -122,7 +122,7 @@ def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) 
 
 
 def tool_ms(model: Path, num_threads: int) -> float:
-    """The tool's median inference in milliseconds, on random pixels, rounded to 0.01.
+    """Returns the tool's median inference in milliseconds, on random pixels, rounded to 0.01.
 
     Raises:
         ToolError: it fails, or does not end.
@@ -144,7 +144,7 @@ def tool_ms(model: Path, num_threads: int) -> float:
 def added_by_measuring(
     model: Path, frames: Frames, num_threads: int, progress: ShowStatus, blocks: int
 ) -> RatioInterval:
-    """The time of the measuring loop divided by that of a bare loop over the same frames.
+    """Returns the time of the measuring loop divided by that of a bare loop over the same frames.
 
     The measuring loop reads the machine's conditions every LOOK_EVERY_S seconds, longer than a block takes; that
     part is added.
@@ -173,7 +173,7 @@ def _to_report(
     others_cores: float | None,
     failure: str | None,
 ) -> LabReport:
-    """The report of both ratios, and whether their bars are met."""
+    """Returns the report of both ratios, and whether their bars are met."""
     beside = ratio_of([pair.ours_ms / pair.tool_ms for pair in pairs])
     apart, over = beside.verdict(1 - _MAX_APART, 1 + _MAX_APART), added.verdict(0, 1 + _MAX_ADDED)
     ours_ms, tool_ms = (

@@ -34,7 +34,7 @@ _SPLIT = "test"
 def photos_of_other_clinics(
     photos: Sequence[Photo], sources: Collection[str], split: str | None = None
 ) -> tuple[Photo, ...]:
-    """The photos of lesions that occur only in the named sources, all moved to the test split.
+    """Returns the photos of lesions that occur only in the named sources, all moved to the test split.
 
     Args:
         photos: photos of a catalogue.

@@ -35,7 +35,9 @@ def _to_onnx(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
 
 
 def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
-    """The ``.param`` of a float32 network with the weights of the .tflite; its ``.bin`` and ``.json`` lie beside it."""
+    """Returns the ``.param`` of a float32 network with the weights of the .tflite; its ``.bin`` and ``.json`` lie
+    beside it.
+    """
     float_onnx = _tf2onnx(model, folder / "float.onnx", pythons, "--dequantize")
     cut = folder / "cut.onnx"
     environment = {"PYTHONPATH": str(ROOT)}

@@ -88,7 +88,7 @@ class PeerSetup:
     takes_threads: bool = True
 
     def locks(self) -> tuple[str, ...]:
-        """The locks of all environments that it needs."""
+        """Returns the locks of all environments that it needs."""
         return (self.lock, *(self.conversion.locks if self.conversion else ()))
 
 
@@ -289,7 +289,7 @@ def _check_agreement(started: PeerProcess, ours: PeerProcess | None) -> None:
 
 
 def make_environment(lock: str) -> Path:
-    """The Python of the environment of a lock, which is made if it is missing or out of date.
+    """Returns the Python of the environment of a lock, which is made if it is missing or out of date.
 
     Raises:
         ToolError: the packages cannot be installed here.
@@ -319,7 +319,7 @@ def make_environment(lock: str) -> Path:
 
 
 def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: float | None) -> LabReport:
-    """The report: a row per peer that ran, then who is ahead, and what failed and why."""
+    """Returns the report: a row per peer that ran, then who is ahead, and what failed and why."""
     head = (
         "peer",
         "median",
@@ -386,7 +386,7 @@ def _peer(
 def _ratio(
     turns: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
 ) -> tuple[float, float, float] | None:
-    """The median of the ratios of turns beside each other, and its interval."""
+    """Returns the median of the ratios of turns beside each other, and its interval."""
     ratios = [
         float(np.median(theirs["ns"]) / np.median(own["ns"]))
         for theirs, own in zip(turns, ours, strict=False)
@@ -452,7 +452,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """A note on what peers with the same inference add to it."""
+    """Returns a note on what peers with the same inference add to it."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []
@@ -484,7 +484,7 @@ def _cells(peer: PeerResult, latency: Spread) -> tuple[str, ...]:
 
 
 def _size_mb(environment: Path) -> float:
-    """The size of an environment's packages, without pip and setuptools."""
+    """Returns the size of an environment's packages, without pip and setuptools."""
     [packages] = environment.glob("lib/python*/site-packages")
     files = (path for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
     tools = ("pip", "setuptools", "_distutils_hack")

@@ -62,7 +62,7 @@ _ARGUMENTS = {
 
 
 def _files_of(app: Path, source: str | None, rounds: int) -> tuple[dict[str, ServedFile], str]:
-    """The files that are served (the app, the measuring page, its frames), and the frames' origin in words.
+    """Returns the files that are served (the app, the measuring page, its frames), and the frames' origin in words.
 
     Raises:
         OptionError: there is no built app, or no source.
@@ -97,7 +97,7 @@ def _serving(files: dict[str, ServedFile]) -> Iterator[tuple[int, queue.Queue[di
 
 
 def _command_of(browser: str) -> tuple[str, ...]:
-    """The program and the arguments of a browser; "{profile}" stands for a folder.
+    """Returns the program and the arguments of a browser; "{profile}" stands for a folder.
 
     Raises:
         OptionError: the browser is not installed, or not a known one.

@@ -32,7 +32,7 @@ class PowerLaw:
     points: int
 
     def __call__(self, x: float) -> float:
-        """The cost at ``x``."""
+        """Returns the cost at ``x``."""
         return self.factor * x**self.exponent
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class PowerLaw:
 
 
 def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:
-    """The power law of positive costs at different positive ``x``; None for fewer than three points."""
+    """Returns the power law of positive costs at different positive ``x``; None for fewer than three points."""
     if len(x) < _LEAST_POINTS:
         return None
     from scipy.stats import linregress, t

@@ -43,7 +43,7 @@ class PublishedNetwork:
 
 
 def build_published(name: str) -> keras.Model:
-    """A network of `PUBLISHED` with random weights, from normalized images to the logits of 1000 classes."""
+    """Returns a network of `PUBLISHED` with random weights, from normalized images to the logits of 1000 classes."""
     published = PUBLISHED[name]
     keras.utils.set_random_seed(0)
     images = keras.Input((published.size, published.size, 3))
@@ -122,7 +122,7 @@ def _squeezenet_1_0(x: _Tensor) -> _Tensor:
 
 
 def _squeezenet_1_1(x: _Tensor) -> _Tensor:
-    """The authors' later version, which needs 2.4 times fewer multiply-accumulates."""
+    """Returns the authors' later version, which needs 2.4 times fewer multiply-accumulates."""
     x = keras.layers.Conv2D(64, 3, 2, activation="relu")(x)
     for filters in (16, 32):
         x = _fire(_fire(_pool(x), filters), filters)
@@ -133,7 +133,7 @@ def _squeezenet_1_1(x: _Tensor) -> _Tensor:
 
 
 def _pool(x: _Tensor) -> _Tensor:
-    """The pooling of SqueezeNet, whose sizes are rounded up."""
+    """Returns the pooling of SqueezeNet, whose sizes are rounded up."""
     padding = "valid" if x.shape[1] % 2 else "same"
     return keras.layers.MaxPooling2D(3, 2, padding=padding)(x)
 

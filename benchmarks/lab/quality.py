@@ -65,7 +65,7 @@ class GateErrors:
 
 
 def _centre_square(image: _Image) -> _Image:
-    """The centre square of a photo, resized to `SIDE`."""
+    """Returns the centre square of a photo, resized to `SIDE`."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -96,7 +96,7 @@ def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
-    """The photo at a scale, moved by parts of the side, on skin of the colour of its border."""
+    """Returns the photo at a scale, moved by parts of the side, on skin of the colour of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     skin = np.asarray(shade) + np.median(border, axis=0)
@@ -110,7 +110,7 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 
 
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
-    """The corner of the photo, a fifth of its side, that varies least, enlarged."""
+    """Returns the corner of the photo, a fifth of its side, that varies least, enlarged."""
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
     plain = min(corners, key=lambda corner: float(corner.std()))
@@ -158,7 +158,7 @@ def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = Non
 
 
 def errors(measures: Sequence[Measures]) -> GateErrors:
-    """The gate's judgements."""
+    """Returns the gate's judgements."""
     return GateErrors(len(measures), Counter(defect for one in measures if (defect := judge(one))))
 
 

@@ -32,7 +32,7 @@ _HEAD = ("runtime", "median ms", "ratio", "95 % interval", "same class", "off by
 
 
 def is_shipped(name: str, sha256: str) -> bool:
-    """Whether a file of this SHA-256 has the network of the shipped model of this name."""
+    """Tells whether a file of this SHA-256 has the network of the shipped model of this name."""
     if name not in SHIPPED:
         return False
     network = manifest_of(SHIPPED[name]).network_sha256
@@ -40,7 +40,7 @@ def is_shipped(name: str, sha256: str) -> bool:
 
 
 def manifest_of(path: Path) -> Manifest:
-    """The manifest of a shipped model.
+    """Returns the manifest of a shipped model.
 
     Raises:
         ModelError: the file has no manifest.
@@ -52,7 +52,7 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def estimates_table() -> str:
-    """The estimates of the shipped models on all boards, in Markdown, with the errors of the boards.
+    """Returns the estimates of the shipped models on all boards, in Markdown, with the errors of the boards.
 
     A model whose instructions are not stored says so.
     """
@@ -65,7 +65,7 @@ def estimates_table() -> str:
 
 
 def runtimes_section(results: Path = RESULTS) -> str:
-    """The newest results of `peers`, `official` and `repeat` of a shipped model, in Markdown."""
+    """Returns the newest results of `peers`, `official` and `repeat` of a shipped model, in Markdown."""
     found = {name: _newest(results, name) for name in ("peers", "official", "repeat")}
     return "\n\n".join([*_peers(found["peers"]), *_tool(found["official"]), *_repeats(found["repeat"])]) or (
         f"Not measured yet with the models that ship: `{COMMAND} figures NAME --source photos/` measures them beside "
@@ -85,7 +85,7 @@ def _estimated(path: Path, board: str) -> str:
 
 
 def _newest(results: Path, name: str) -> dict[str, Any] | None:
-    """The newest result of an experiment with a model that ships."""
+    """Returns the newest result of an experiment with a model that ships."""
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob(f"*/{name}.json")]
     shipped = [one for one in contents if is_shipped(Path(one["model"]).stem, one["sha256"])]
     return max(shipped, key=lambda one: str(one["created"]), default=None)

@@ -22,16 +22,16 @@ class RatioInterval:
     n: int
 
     def verdict(self, least: float, most: float) -> str:
-        """Whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
+        """Tells whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
         if least <= self.low and self.high <= most:
             return "met"
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"
 
     def against(self, most: float) -> str:
-        """The verdict on an upper bound, in words that name the bound."""
+        """Returns the verdict on an upper bound, in words that name the bound."""
         return f"at most {most:g}: {self.verdict(0, most)}"
 
 
 def ratio_of(ratios: Sequence[float]) -> RatioInterval:
-    """The interval of one or more ratios, in the order in which they were measured."""
+    """Returns the interval of one or more ratios, in the order in which they were measured."""
     return RatioInterval(float(np.median(ratios)), *median_interval(ratios), len(ratios))

@@ -57,7 +57,7 @@ _MACHINES_HEAD = (
 
 
 def models_table(machines: Path = _MACHINES) -> str:
-    """The table of the models that ship, in Markdown: accuracy, size, latency and licence.
+    """Returns the table of the models that ship, in Markdown: accuracy, size, latency and licence.
 
     Args:
         machines: the folder of the latencies.
@@ -90,7 +90,7 @@ def models_table(machines: Path = _MACHINES) -> str:
 
 
 def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures of each model of some evaluations."""
+    """Returns the figures of each model of some evaluations."""
     figures = {model["name"]: model["figures"] for one in evaluations for model in one["models"]}
     if unknown := [name for name in SHIPPED if name not in figures]:
         raise DataError(f"the card's evaluations lack {', '.join(unknown)}; run dermedge evaluate on them")
@@ -98,7 +98,7 @@ def _figures_by_model(*evaluations: dict[str, Any]) -> dict[str, dict[str, Any]]
 
 
 def machines_table(folder: Path = _MACHINES) -> str:
-    """The latencies on all machines in Markdown, in the order of their files' names.
+    """Returns the latencies on all machines in Markdown, in the order of their files' names.
 
     Raises:
         DataError: a file is not a result of the benchmark.
@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def how_good(document: str) -> str:
-    """The text of docs/how-good.md with its generated sections."""
+    """Returns the text of docs/how-good.md with its generated sections."""
     sections = {"": machines_table(), ": estimates": estimates_table(), ": runtimes": runtimes_section()}
     for name, text in sections.items():
         document = replace_section(document, COMMAND + name, text)

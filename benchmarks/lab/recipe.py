@@ -63,7 +63,7 @@ class RecipeVariant:
 
 
 def _augmented(**changes: Any) -> Recipe:
-    """The recipe with other values of its augmentation."""
+    """Returns the recipe with other values of its augmentation."""
     return replace(_DEFAULT_RECIPE, augmentation=replace(_DEFAULT_RECIPE.augmentation, **changes))
 
 
@@ -194,7 +194,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
 
 
 def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
-    """The run of a row; it is made if it does not exist."""
+    """Returns the run of a row; it is made if it does not exist."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.data.splits import with_fold
     from dermedge.train.fit.plan import plan_training
@@ -237,7 +237,7 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
 
 
 def read_rows(folder: Path) -> list[TrainedVariant]:
-    """The finished rows of a folder in the order of `VARIANTS`; raises DataError if there are none."""
+    """Returns the finished rows of a folder in the order of `VARIANTS`; raises DataError if there are none."""
     there = [folder / f"{name}.json" for name in VARIANTS]
     rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
@@ -246,7 +246,7 @@ def read_rows(folder: Path) -> list[TrainedVariant]:
 
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
-    """One line per row, each figure with the ends of its 95 % interval over lesions."""
+    """Returns one line per row, each figure with the ends of its 95 % interval over lesions."""
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
     columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []
@@ -258,7 +258,7 @@ def to_csv(rows: Sequence[TrainedVariant]) -> str:
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
-    """A table of the rows, and below it the standard deviation over the seeds of the recipe."""
+    """Returns a table of the rows, and below it the standard deviation over the seeds of the recipe."""
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:

@@ -44,12 +44,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def sampled(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-    """The results that an animation of `_RECORDED_FPS` frames a second shows."""
+    """Returns the results that an animation of `_RECORDED_FPS` frames a second shows."""
     return islice(results, 0, None, FPS // _RECORDED_FPS)
 
 
 def animation(images_bgr: Sequence[NDArray[np.uint8]]) -> bytes:
-    """An endless animated WebP of uint8 [H, W, 3] images, blue first."""
+    """Returns an endless animated WebP of uint8 [H, W, 3] images, blue first."""
     from PIL import Image
 
     small = (cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA) for image in images_bgr)

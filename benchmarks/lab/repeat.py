@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
-    """The report: a row per run, and how many pairs agree."""
+    """Returns the report: a row per run, and how many pairs agree."""
     head = ("run", "median ms", "95 % interval", "half of it", "run is")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
     found = agreement(runs)

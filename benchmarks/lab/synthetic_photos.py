@@ -89,7 +89,7 @@ def check_room(originals: Sequence[LabelledPhoto], count: int, more_bytes: int, 
 
 
 def _vary(photo_bgr: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A photo of a part of a uint8 [h, w, 3] BGR photo, uint8 [450, 600, 3] BGR."""
+    """Returns a photo of a part of a uint8 [h, w, 3] BGR photo, uint8 [450, 600, 3] BGR."""
     height, width = photo_bgr.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) / rng.uniform(*_PART)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), scale)

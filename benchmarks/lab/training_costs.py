@@ -85,7 +85,7 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 
 
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
-    """The seconds that the catalogue took, and a run folder like that of `dermedge train`."""
+    """Returns the seconds that the catalogue took, and a run folder like that of `dermedge train`."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder
 

@@ -138,7 +138,7 @@ class _BareStep:
             self._model.train_on_batch(self._images, self._targets)
 
     def photos_per_second(self) -> float:
-        """The speed of one round."""
+        """Returns the speed of one round."""
         began = perf_counter()
         for _ in range(self._steps):
             self._model.train_on_batch(self._images, self._targets)
@@ -146,7 +146,7 @@ class _BareStep:
 
 
 def _run_folder(made: Path, epochs: int, size: int, batch: int, steps: int) -> RunFolder:
-    """A run like that of `dermedge train` on generated photos."""
+    """Returns a run like that of `dermedge train` on generated photos."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder
 

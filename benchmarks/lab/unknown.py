@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 def compare_scores(
     photos: Sequence[Photo], answered: Answered, known: Reference
 ) -> dict[str, dict[str, Score]]:
-    """The area below the ROC curve of each score, for each kind of photo against the named classes.
+    """Returns the area below the ROC curve of each score, for each kind of photo against the named classes.
 
     Args:
         photos: held out, with their labels.
@@ -89,7 +89,7 @@ def _kind(photo: Photo) -> str:
 
 
 def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
-    """The validation photos, what the network computes for them, and training photos of the named classes."""
+    """Returns the validation photos, what the network computes for them, and training photos of the named classes."""
     photos, config = run.photos(), run.config()
     held_out = [photo for photo in photos if photo.split == "val"]
     named = [photo for photo in photos if photo.split == "train" and photo.label != NONE_OF_THESE]
@@ -105,7 +105,7 @@ def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
 def _features_and_logits(
     run: RunFolder, photos: Sequence[Photo]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """float64 [n, F] and [n, K] of photos, by the float network of a run."""
+    """Returns float64 [n, F] and [n, K] of photos, by the float network of a run."""
     import tf_keras as keras
 
     from dermedge.edge.preprocess import normalize

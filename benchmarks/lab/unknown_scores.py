@@ -81,7 +81,9 @@ def energy(photos: Answered, known: Reference) -> _Floats:
 
 
 def mahalanobis(photos: Answered, known: Reference) -> _Floats:
-    """The squared distance to the nearest class mean, by the covariance within the classes (Lee et al., 2018)."""
+    """Returns the squared distance to the nearest class mean, by the covariance within the classes (Lee et al.,
+    2018).
+    """
     centres = np.searchsorted(np.unique(known.labels), known.labels)
     precision = _precision(known.features - known.means[centres])
     return np.min([_distances(photos.features - mean, precision) for mean in known.means], axis=0)

@@ -240,21 +240,21 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
 def _loss(
     name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """The check of a figure where more is better; float [1 + B] each, as the metrics give them."""
+    """Return the check of a figure where more is better; float [1 + B] each, as the metrics give them."""
     return _check(name, reference, device, reference - device, sizes, limit)
 
 
 def _check(
     name: str, reference: Floats, device: Floats, lost: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """The check of a figure with its loss, float [1 + B]; sizes as in `detectable_loss`."""
+    """Return the check of a figure with its loss, float [1 + B]; sizes as in `detectable_loss`."""
     drop = score_of(lost)
     detectable = detectable_loss(drop, sizes, limit) if drop.measured else np.nan
     return AcceptanceCheck(name, float(reference[0]), float(device[0]), drop, limit, float(detectable))
 
 
 def _size(proof: ProofSet, among: Bools) -> float:
-    """The effective number of some of the photos."""
+    """Return the effective number of some of the photos."""
     _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
     return effective_size(lesions[among])
 

@@ -232,7 +232,7 @@ def _run_side_by_side(
 
 
 def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
-    """The names of the operators to leave in float, the worst first, at most ``count``.
+    """Return the names of the operators to leave in float, the worst first, at most ``count``.
 
     They are ordered by ``contribution``. An operator in float still passes a rounded result to one in int8,
     so each is followed by the operators that read it.
@@ -250,7 +250,7 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
 
 
 def delegated_results(model: bytes) -> set[int]:
-    """The indices of the tensors that XNNPACK computes; empty if it refuses the file.
+    """Return the indices of the tensors that XNNPACK computes; empty if it refuses the file.
 
     The interpreter reports only what a delegate reads and writes; the tensors between are found by the graph.
     """
@@ -360,7 +360,7 @@ def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 
 
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
-    """The result of each operator, by name and shape; the result of a cast is its input."""
+    """Return the result of each operator, by name and shape; the result of a cast is its input."""
     tensors = model.subgraphs[0].tensors
     results = {}
     for op in ops_of(model):
@@ -392,7 +392,7 @@ def _widened(ends: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _ratio(part: float, whole: float) -> float:
-    """The ratio of two powers; 0 if there is no signal."""
+    """Return the ratio of two powers; 0 if there is no signal."""
     return part / whole if whole else 0.0
 
 

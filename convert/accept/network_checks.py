@@ -43,7 +43,7 @@ class NetworkCheck:
 
 
 def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) -> tuple[NetworkCheck, ...]:
-    """The checks that need no float network, on float [n, K] logits by the device runtime.
+    """Return the checks that need no float network, on float [n, K] logits by the device runtime.
 
     Args:
         proof: the photos.
@@ -95,7 +95,7 @@ def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws
 
 
 def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:
-    """int64 [K]: for each output, the class that it should stand for to make the balanced accuracy highest."""
+    """Return int64 [K]: for each output, the class that it should stand for to make the balanced accuracy highest."""
     matrix = confusion_matrix(truth, answers, classes)
     recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     true, outputs = linear_sum_assignment(recalls + _TIE * np.eye(classes), maximize=True)
@@ -128,7 +128,7 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
 
 
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
-    """A warning if the file recognizes no photo of the critical class; None if it recognizes one, or has none."""
+    """Return a warning if the file recognizes no photo of the critical class; None if it recognizes one, or has none."""
     if proof.critical is None:
         return None
     index = proof.labels.index(proof.critical)

@@ -27,7 +27,7 @@ class Parity:
     mean_logit_difference: float
 
     def to_json(self) -> dict[str, float]:
-        """The values for manifest and report, under the keys that manifest version 1 has."""
+        """Return the values for manifest and report, under the keys that manifest version 1 has."""
         return {
             "pictures": self.photos,
             "agreement": round(self.agreement, 5),
@@ -37,7 +37,7 @@ class Parity:
 
 
 def compare(reference: NDArray[np.floating], device: NDArray[np.floating]) -> Parity:
-    """The parity of two float [n, K] arrays of logits; a constant on a whole row makes no difference."""
+    """Return the parity of two float [n, K] arrays of logits; a constant on a whole row makes no difference."""
     difference = np.abs(_centred(reference) - _centred(device))
     same = reference.argmax(axis=1) == device.argmax(axis=1)
     return Parity(len(same), float(same.mean()), float(difference.max()), float(difference.mean()))

@@ -19,7 +19,7 @@ _BISECTIONS = 40
 
 
 def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
-    """The smallest true loss that is found on 80 % of the proof sets of this size; at most 1.
+    """Return the smallest true loss that is found on 80 % of the proof sets of this size; at most 1.
 
     A loss d is refused if it is above the limit and its interval lies above 0. With a standard error s and a normal
     distribution, that happens in 80 % of all samples if d = max(limit, 1.96 s) + 0.84 s (Cohen, "Statistical Power
@@ -43,6 +43,6 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
 
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
-    """The standard error of the mean of shares, each of ``size`` independent photos and with this loss."""
+    """Return the standard error of the mean of shares, each of ``size`` independent photos and with this loss."""
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

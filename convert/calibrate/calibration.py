@@ -84,7 +84,7 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 def _fit(
     proof: ProofSet, logits: _Floats, truth: NDArray[np.integer], uncertain_of_all: float | None = None
 ) -> Calibration:
-    """The values for some of the photos by themselves.
+    """Return the values for some of the photos by themselves.
 
     Args:
         proof: the classes.
@@ -113,7 +113,7 @@ def _fit(
 
 
 def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) -> dict[str, float]:
-    """The metrics of all photos, each with the values that were fitted for its view."""
+    """Return the metrics of all photos, each with the values that were fitted for its view."""
     temperatures = np.array([one.temperature for one in fitted])
     probabilities = calibrated(logits / temperatures[:, np.newaxis], 1.0)
     each = [one.thresholds for one in fitted]
@@ -132,7 +132,7 @@ def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
 
 
 def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
-    """The values of all photos, for a file that says of too few photos that they are of a view."""
+    """Return the values of all photos, for a file that says of too few photos that they are of a view."""
     warning = (
         f"both views have the same temperature and thresholds: the file takes only {photos} validation photos for "
         f"{view}, and {_LEAST_PHOTOS_OF_A_VIEW} are needed to fit them"

@@ -38,7 +38,7 @@ class LogitAdjustment:
 def fit_adjustment(
     logits: NDArray[np.float32], truth: NDArray[np.int64], shares: NDArray[np.float32]
 ) -> LogitAdjustment:
-    """The adjustment with the strength of `fit_strength`, which takes the same arguments."""
+    """Return the adjustment with the strength of `fit_strength`, which takes the same arguments."""
     strength = fit_strength(logits, truth, shares)
     amounts = adjustment_amounts(strength, shares)
     return LogitAdjustment(
@@ -52,14 +52,14 @@ def fit_adjustment(
 
 
 def adjustment_amounts(strength: float, shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [K]: minus the strength times the logarithm of each class's share, shifted to mean 0."""
+    """Return float32 [K]: minus the strength times the logarithm of each class's share, shifted to mean 0."""
     return (strength * (np.log(shares).mean() - np.log(shares))).astype(np.float32)
 
 
 def fit_strength(
     logits: NDArray[np.floating], truth: NDArray[np.integer], shares: NDArray[np.floating]
 ) -> float:
-    """The part of the logarithm of its share, 0 to 1, that is still to be subtracted from each logit.
+    """Return the part of the logarithm of its share, 0 to 1, that is still to be subtracted from each logit.
 
     It is the strength with the least cross-entropy, with classes weighted equally, at the temperature that
     fits best with it.

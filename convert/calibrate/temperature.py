@@ -22,7 +22,7 @@ def fit_temperature(
     truth: NDArray[np.integer],
     weights: NDArray[np.floating] | None = None,
 ) -> float:
-    """The temperature of 0.1 to 10 with the least cross-entropy.
+    """Return the temperature of 0.1 to 10 with the least cross-entropy.
 
     Args:
         logits: float [n, K].
@@ -41,21 +41,23 @@ def fit_temperature(
 def cross_entropy(
     logits: NDArray[np.floating], truth: NDArray[np.integer], weights: NDArray[np.floating] | None = None
 ) -> float:
-    """The mean cross-entropy in nats; arguments as in `fit_temperature`."""
+    """Return the mean cross-entropy in nats; arguments as in `fit_temperature`."""
     centred = logits - logits.max(axis=1, keepdims=True)
     true = centred[np.arange(len(truth)), truth]
     return float(np.average(np.log(np.exp(centred).sum(axis=1)) - true, weights=weights))
 
 
 def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """float64 [n, K] probabilities of float [n, K] logits, by the function that computes them on the device."""
+    """Return float64 [n, K] probabilities of float [n, K] logits, by the function that computes them on the device."""
     return np.array([softmax(row, temperature) for row in logits.tolist()])
 
 
 def calibration_scores(
     logits: NDArray[np.floating], truth: NDArray[np.integer], temperature: float
 ) -> dict[str, float]:
-    """The expected calibration error on validation: ``val_ece`` with the temperature, ``val_ece_unscaled`` without."""
+    """Return the expected calibration error on validation: ``val_ece`` with the temperature, ``val_ece_unscaled``
+    without.
+    """
     return {
         "val_ece_unscaled": expected_error(calibrated(logits, 1.0), truth),
         "val_ece": expected_error(calibrated(logits, temperature), truth),
@@ -63,7 +65,7 @@ def calibration_scores(
 
 
 def expected_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
-    """The expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
+    """Return the expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
     each_photo_once = np.ones((2, len(truth)))  # the score, and the one resample that it must have
     right = probabilities.argmax(axis=1) == truth
     return round(calibration_error(probabilities.max(axis=1), right, each_photo_once).value, 4)

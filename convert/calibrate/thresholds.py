@@ -45,7 +45,7 @@ def fit_thresholds(
     none_label: str | None,
     critical: str | None = "melanoma",
 ) -> dict[str, Any]:
-    """The ``thresholds`` of a manifest. A key is absent where its class is, or photos for it.
+    """Return the ``thresholds`` of a manifest. A key is absent where its class is, or photos for it.
 
     - ``none``: the lowest threshold at which at most 4 % of the named photos are declined.
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
@@ -97,7 +97,9 @@ def uncertain_threshold(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """The threshold ``uncertain`` of `fit_thresholds`, beside the other thresholds; None if no photo is answered."""
+    """Return the threshold ``uncertain`` of `fit_thresholds`, beside the other thresholds; None if no photo is
+    answered.
+    """
     decisions = _decisions(probabilities, labels, none_label, thresholds)
     answered = _named(truth, labels, none_label) & ~np.array([one.declined for one in decisions])
     if not answered.any():
@@ -199,7 +201,7 @@ def _set_scores(
 
 
 def _named(truth: _Integers, labels: Sequence[str], none_label: str | None) -> _Bools:
-    """bool [n]: whether a photo is of a named class."""
+    """Return bool [n]: whether a photo is of a named class."""
     return np.array([labels[index] != none_label for index in truth])
 
 
@@ -217,19 +219,19 @@ def _evenly(truth: _Integers, among: _Bools) -> _Floats:
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """The highest of the values below which lies at most this share of the weight."""
+    """Return the highest of the values below which lies at most this share of the weight."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])
 
 
 def _at_most(value: float) -> float:
-    """The highest number of six decimals that is not above a probability."""
+    """Return the highest number of six decimals that is not above a probability."""
     return next(step / _STEPS for step in count(int(value * _STEPS) + 1, -1) if step / _STEPS <= value)
 
 
 def _above(value: float) -> float:
-    """The lowest number of six decimals that is above a probability."""
+    """Return the lowest number of six decimals that is above a probability."""
     return next(step / _STEPS for step in count(int(value * _STEPS)) if step / _STEPS > value)
 
 

@@ -26,7 +26,7 @@ _Integers = NDArray[np.integer]
 
 
 def useful_temperature(logits: _Floats, truth: _Integers) -> tuple[float, list[str]]:
-    """The fitted temperature, or 1 with a line that says why, if it makes the probabilities worse.
+    """Return the fitted temperature, or 1 with a line that says why, if it makes the probabilities worse.
 
     Args:
         logits: float [n, K].
@@ -54,7 +54,7 @@ def useful_thresholds(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> tuple[dict[str, Any], list[str]]:
-    """The thresholds less those that do worse than none, with a line for each that is left out.
+    """Return the thresholds less those that do worse than none, with a line for each that is left out.
 
     - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable
       class separates the two no worse.
@@ -92,7 +92,7 @@ def _harm_of_none(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> str:
-    """Why the threshold is left out; empty if it is not."""
+    """Tell why the threshold is left out; empty if it is not."""
     scores = decision_scores(probabilities, truth, labels, none_label, thresholds)
     if "none" not in thresholds or "val_none_declined" not in scores:
         return ""
@@ -133,7 +133,7 @@ def _harm_of_uncertain(scores: dict[str, float]) -> str:
 def threshold_warnings(
     probabilities: _Floats, labels: Sequence[str], thresholds: dict[str, Any]
 ) -> list[str]:
-    """One line for an alert that is always or never on, and for prediction sets that mostly hold all classes.
+    """Return one line for an alert that is always or never on, and for prediction sets that mostly hold all classes.
 
     Args:
         probabilities: float [n, K], of the validation photos.

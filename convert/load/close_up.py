@@ -81,7 +81,7 @@ class CloseUpProbe:
 
 
 def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool) -> tf.Tensor:
-    """float32 [n, 1]: the probability that a photo is a close-up.
+    """Return float32 [n, 1]: the probability that a photo is a close-up.
 
     Args:
         probe: of the network.
@@ -100,7 +100,7 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
 
 
 def has_both_views(training: Sequence[Photo], held_out: Sequence[Photo]) -> bool:
-    """Whether there are enough photos of each view to fit a probe and each view's thresholds."""
+    """Tell whether there are enough photos of each view to fit a probe and each view's thresholds."""
     parts = ((training, _LEAST_TRAINING_PHOTOS), (held_out, _LEAST_HELD_OUT_PHOTOS))
     return all(
         sum(photo.view == view for photo in photos) >= least for photos, least in parts for view in VIEWS
@@ -108,7 +108,7 @@ def has_both_views(training: Sequence[Photo], held_out: Sequence[Photo]) -> bool
 
 
 def sample_views(training: Sequence[Photo], pixels: NDArray[np.uint8], seed: int) -> ViewSample:
-    """At most 2,000 photos of each view, chosen by the seed.
+    """Return at most 2,000 photos of each view, chosen by the seed.
 
     Args:
         training: the photos.
@@ -139,7 +139,7 @@ def fit_probe(
 
 
 def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_]) -> CloseUpProbe:
-    """The logistic regression with L2 regularization in which both views weigh the same.
+    """Return the logistic regression with L2 regularization in which both views weigh the same.
 
     Args:
         features: float32 [n, C].
@@ -170,5 +170,5 @@ def _strides(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer that a quantization-aware one wraps; itself if it wraps none."""
+    """Return the layer that a quantization-aware one wraps; itself if it wraps none."""
     return getattr(layer, "layer", layer)

@@ -105,7 +105,7 @@ class ForeignClassifier(Protocol):
     def note(self) -> str: ...
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> Network:
-        """The network with labels for its classes and the normalization that it expects."""
+        """Return the network with labels for its classes and the normalization that it expects."""
         ...
 
 
@@ -144,7 +144,7 @@ def make_proof_set(
     critical: str | None,
     views: Sequence[str] = (),
 ) -> ProofSet:
-    """A proof set whose critical class is the given one, or melanoma where that is a class.
+    """Return a proof set whose critical class is the given one, or melanoma where that is a class.
 
     Raises:
         OptionError: no class has the name of the critical one.
@@ -160,7 +160,7 @@ def make_proof_set(
 def draft_manifest(
     labels: tuple[str, ...], size: int, architecture: str, command: str, licence: str | None
 ) -> Manifest:
-    """A manifest before the conversion: temperature, thresholds, metrics and quantization are still missing."""
+    """Return a manifest before the conversion: temperature, thresholds, metrics and quantization are still missing."""
     return Manifest(
         labels=labels,
         input_size=size,
@@ -174,7 +174,7 @@ def draft_manifest(
 
 
 def sigmoids_note(head: Head, outputs: int) -> str:
-    """A note on how several independent sigmoids are treated, in one line; empty for any other head."""
+    """Return a note on how several independent sigmoids are treated, in one line; empty for any other head."""
     if head is not Head.SIGMOID or outputs == 1:
         return ""
     return (

@@ -92,7 +92,7 @@ def _decoded(photos: Sequence[LabelledPhoto], layout: Layout) -> _Photos:
 def _labels(
     file: ForeignClassifier, data: Path, given: Sequence[str] | None, log: Callable[[str], None]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels of the classes, and the folders that they come from; no folders if they come from elsewhere."""
+    """Return the labels of the classes, and the folders that they come from; no folders if they come from elsewhere."""
     if given is not None:
         _check_number(file, "--labels has", given)
         return tuple(given), ()
@@ -112,7 +112,9 @@ def _output_name(file: ForeignClassifier, index: int) -> str:
 
 
 def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
-    """The folders of the classes in the order in which Keras numbers them: sorted by name, before any renaming."""
+    """Return the folders of the classes in the order in which Keras numbers them: sorted by name, before any
+    renaming.
+    """
     if data.is_file():
         raise OptionError(
             f"'{data}' does not say in which order the {file.classes} classes of '{file.path}' are; give --labels"
@@ -134,7 +136,7 @@ def _check_number(file: ForeignClassifier, found: str, classes: Sequence[str]) -
 
 
 def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
-    """A class name for each folder: its diagnosis, or its own name where two folders have one diagnosis."""
+    """Return a class name for each folder: its diagnosis, or its own name where two folders have one diagnosis."""
     names = [diagnosis_of(folder) or folder for folder in folders]
     for rename in (own_name, str):
         times = Counter(names)
@@ -147,7 +149,7 @@ def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
 def _two_parts(
     data: Path, labels: tuple[str, ...], folders: Sequence[str]
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
-    """The photos that calibrate and those that prove; no lesion is in both."""
+    """Return the photos that calibrate and those that prove; no lesion is in both."""
     if data.is_file():
         read_catalogue(data)
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
@@ -166,7 +168,7 @@ def _two_parts(
 
 
 def _photos_in(data: Path, folders: Sequence[str]) -> list[LabelledPhoto]:
-    """The photos with the classes of their folders, as Keras trains on them; tables are ignored."""
+    """Return the photos with the classes of their folders, as Keras trains on them; tables are ignored."""
     found = find_files([data]).photos
     first = {one.class_name for one in read_layout(found, [False] * len(found), FOLDER)} - {""}
     photos = labelled_photos(data, folders, labels_from=FOLDER if first == set(folders) else AUTO)

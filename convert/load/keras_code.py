@@ -86,7 +86,7 @@ def check_no_code(path: Path) -> None:
 
 
 def read_config(path: Path) -> Any:
-    """The configuration of the network in a .keras or .h5 file, as JSON gives it."""
+    """Return the configuration of the network in a .keras or .h5 file, as JSON gives it."""
     if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))
@@ -97,7 +97,7 @@ def read_config(path: Path) -> Any:
 
 
 def is_keras_zip(path: Path) -> bool:
-    """Whether Keras opens a file as a zip, by its name in small letters; it opens any other as HDF5.
+    """Tell whether Keras opens a file as a zip, by its name in small letters; it opens any other as HDF5.
 
     A file can be both, so what is inspected must be what is loaded.
     """
@@ -105,7 +105,7 @@ def is_keras_zip(path: Path) -> bool:
 
 
 def code_in_config(config: Any) -> str | None:
-    """The first layer of a configuration that needs code, and why; None if there is none.
+    """Return the first layer of a configuration that needs code, and why; None if there is none.
 
     How the whole network was compiled is not looked at, because it is not loaded.
     """
@@ -132,7 +132,7 @@ def _code_within(part: Any, layer: str) -> Iterator[str]:
 
 
 def _code_of(part: dict[str, Any]) -> str | None:
-    """The Python code that an object of a configuration needs; None if it needs none."""
+    """Return the Python code that an object of a configuration needs; None if it needs none."""
     kind, module = part.get("class_name"), part.get("module")
     if {kind, str(part.get("registered_name"))} & {"Lambda", "__lambda__"}:
         return "is a Lambda, whose Python code would run"
@@ -153,7 +153,9 @@ def _code_of(part: dict[str, Any]) -> str | None:
 
 
 def _only_computes(function: str) -> bool:
-    """Whether a function of TensorFlow only computes, by its name: ``math.add``, ``compat.v1.nn.relu``, ``reshape``."""
+    """Tell whether a function of TensorFlow only computes, by its name: ``math.add``, ``compat.v1.nn.relu``,
+    ``reshape``.
+    """
     namespace, _, name = function.removeprefix("compat.v1.").rpartition(".")
     if not namespace:
         return name not in _NOT_COMPUTING

@@ -58,7 +58,7 @@ class KerasFile:
     weights: dict[str, Any]
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> TensorFlowNetwork:
-        """The network with labels for its classes and the normalization that it expects."""
+        """Return the network with labels for its classes and the normalization that it expects."""
         return TensorFlowNetwork(
             self.path.stem, self.layout, labels, normalization, self.compute, self.weights
         )
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
 
 
 def _keras_for(path: Path) -> ModuleType:
-    """The package for a file: tf_keras for Keras 2, keras for Keras 3."""
+    """Return the package for a file: tf_keras for Keras 2, keras for Keras 3."""
     if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])

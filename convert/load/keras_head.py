@@ -50,7 +50,7 @@ class KerasHead:
 def find_head(
     path: Path, answer: Callable[[tf.Tensor], Any], layout: Layout, last_layer: Any = None
 ) -> KerasHead:
-    """The head of a network.
+    """Return the head of a network.
 
     Args:
         path: names the file in errors.
@@ -93,7 +93,7 @@ def _compute(
 
 
 def _held(rows: NDArray[np.floating]) -> Head:
-    """The kind of outputs (probabilities or logits), judged by their values."""
+    """Return the kind of outputs (probabilities or logits), judged by their values."""
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not ((rows >= 0) & (rows <= 1)).all():
         return Head.LOGITS
@@ -121,7 +121,7 @@ def _remove_activation(
 
 
 def _noise(layout: Layout) -> tf.Tensor:
-    """float32 [9, h, w, C] noise in several ranges, to look at a network's output."""
+    """Return float32 [9, h, w, C] noise in several ranges, to look at a network's output."""
     rng, shape = np.random.default_rng(0), (_NOISE_IMAGES, layout.height, layout.width, layout.channels)
     noise = [rng.uniform(low, high, shape).astype(np.float32) for low, high in _NOISE_RANGES]
     return tf.constant(np.concatenate(noise))

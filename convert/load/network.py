@@ -38,15 +38,15 @@ class Network(Protocol):
     def normalization(self) -> Normalization: ...
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [n, K] logits of uint8 [n, h, w, 3] RGB images, up to a constant per row."""
+        """Return float32 [n, K] logits of uint8 [n, h, w, 3] RGB images, up to a constant per row."""
         ...
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
-        """The network with float32 [K] amounts added to each cell of its evidence, and so to its logits."""
+        """Return the network with float32 [K] amounts added to each cell of its evidence, and so to its logits."""
         ...
 
     def float_tflite(self, form: Form) -> bytes:
-        """The float .tflite that is quantized to a form; its input is that of `calibration_inputs`.
+        """Return the float .tflite that is quantized to a form; its input is that of `calibration_inputs`.
 
         Raises:
             ModelError: the network cannot be converted.
@@ -54,7 +54,7 @@ class Network(Protocol):
         ...
 
     def finished_tflite(self, form: Form) -> bytes:
-        """The .tflite of a form that needs no calibration.
+        """Return the .tflite of a form that needs no calibration.
 
         Raises:
             ModelError: the network cannot be converted.
@@ -65,7 +65,7 @@ class Network(Protocol):
 def normalized_images(
     images: NDArray[np.uint8], layout: Layout, normalization: Normalization
 ) -> NDArray[np.float32]:
-    """float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray as on the device."""
+    """Return float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray as on the device."""
     if layout.channels != 1:
         return normalization(images)
     gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])

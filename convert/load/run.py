@@ -106,7 +106,7 @@ def load_run(
 
 
 def _validating_run(run: RunFolder) -> RunFolder:
-    """The run by the same recipe that was trained without the validation photos."""
+    """Return the run by the same recipe that was trained without the validation photos."""
     validating = RunFolder(Path(run.config().validated))
     if not validating.progress().finished:
         raise DataError(
@@ -150,7 +150,7 @@ def _adjustment(
     truth: NDArray[np.int64],
     shares: NDArray[np.float32],
 ) -> LogitAdjustment:
-    """The logit adjustment of the run, or that of the run that validated its recipe."""
+    """Return the logit adjustment of the run, or that of the run that validated its recipe."""
     if validated_by is None:
         return fit_adjustment(logits, truth, shares)
     metrics: dict[str, Any] = validated_by.manifest.metrics | {"validated_by": validated_path}
@@ -158,7 +158,7 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """The photos that tell views; None where there are too few, here or in the run that validated the recipe."""
+    """Return the photos that tell views; None where there are too few, here or in the run that validated the recipe."""
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):
         return None
@@ -189,7 +189,7 @@ class _Builder:
         return (lambda: self.network("qat")) if self.run.weights_path("qat").is_file() else None
 
     def network(self, stage: str) -> TensorFlowNetwork:
-        """The network of a stage, ``float`` or ``qat``."""
+        """Return the network of a stage, ``float`` or ``qat``."""
         config = self.run.config()
         # Keras numbers layers within a process, and the file holds their names: equal conversions give equal bytes.
         keras.backend.clear_session()

@@ -99,7 +99,7 @@ def _logits(outputs: list[tf.Tensor]) -> NDArray[np.float32]:
 
 
 def _with_named_view(model: bytes) -> bytes:
-    """A .tflite whose output for the view, if it has one, has a name that people understand."""
+    """Return a .tflite whose output for the view, if it has one, has a name that people understand."""
     editor = GraphEditor(model)
     close_up = [int(one) for one in editor.graph.outputs if editor.shape(int(one)) == (1, 1)]
     if not close_up:
@@ -116,7 +116,7 @@ def network_of(
     evidence: bool = True,
     probe: CloseUpProbe | None = None,
 ) -> TensorFlowNetwork:
-    """The network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
+    """Return the network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
 
     Args:
         model: from normalized images to logits.

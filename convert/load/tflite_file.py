@@ -53,7 +53,7 @@ class TfliteFile:
     model: bytes
 
     def network(self, labels: tuple[str, ...], normalization: Normalization) -> TfliteNetwork:
-        """The network with labels for its classes and the normalization that it expects."""
+        """Return the network with labels for its classes and the normalization that it expects."""
         return TfliteNetwork(self.path.stem, self.layout, labels, normalization, self.model)
 
 
@@ -104,7 +104,9 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
 
 
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
-    """The file with a float32 [1, h, w, C] input, and the outputs probabilities and, where it has logits, evidence."""
+    """Return the file with a float32 [1, h, w, C] input, and the outputs probabilities and, where it has logits,
+    evidence.
+    """
     editor = GraphEditor(model)
     if layout.channels_first:
         (replaced,) = (int(one) for one in editor.graph.inputs)

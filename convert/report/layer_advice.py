@@ -49,13 +49,13 @@ class _Fault(NamedTuple):
 
 
 def short_name(name: str) -> str:
-    """The layer in the name of a tensor, without the model, the operator and the operators fused into it."""
+    """Return the layer in the name of a tensor, without the model, the operator and the operators fused into it."""
     parts = name.split(";")[0].split("/")
     return "/".join(parts[1:-1] or parts)
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """One or two sentences on each layer that loses most and on each fault, the most important first.
+    """Return one or two sentences on each layer that loses most and on each fault, the most important first.
 
     Args:
         layers: the errors of the layers.
@@ -84,7 +84,7 @@ def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
 
 
 def _with_end(start: str, mark: str, end: str) -> str:
-    """The start, followed by the end after a colon or comma if there is one."""
+    """Return the start, followed by the end after a colon or comma if there is one."""
     return f"{start}{mark}{end}" if end else start
 
 
@@ -139,7 +139,7 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
 
 
 def _fault_and_cure(layer: LayerError, cures: Cures) -> str:
-    """The most conspicuous fault of a layer, and its cure; empty without both."""
+    """Return the most conspicuous fault of a layer, and its cure; empty without both."""
     ranges, qat = _RANGES if cures.ranges else "", _QAT if cures.qat else ""
     in_float = _FLOAT if cures.float_layers else ""
     peak = max(-layer.low, layer.high)

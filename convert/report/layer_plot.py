@@ -21,7 +21,7 @@ _MOST_DB = 80
 
 
 def layers_svg(layers: Sequence[LayerError]) -> str:
-    """An SVG of the signal-to-noise ratio after each operator and of its own error; the worst are named."""
+    """Return an SVG of the signal-to-noise ratio after each operator and of its own error; the worst are named."""
     with rc_context(SVG_STYLE):
         figure = Figure(figsize=(10, 4.4), layout="constrained")
         axes = figure.subplots()

@@ -52,7 +52,7 @@ def save_report(result: SearchResult, source: ConversionInput, request: Conversi
 
 
 def to_json(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
-    """The whole result as indented JSON of schema `SCHEMA`.
+    """Return the whole result as indented JSON of schema `SCHEMA`.
 
     Args:
         result: the result of the conversion.
@@ -123,7 +123,7 @@ def _check_json(check: AcceptanceCheck) -> dict[str, Any]:
 
 
 def to_html(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
-    """The page: one file that needs no other and no network; arguments as in `to_json`."""
+    """Return the page: one file that needs no other and no network; arguments as in `to_json`."""
     best = result.best
     return render(
         "conversion.html",
@@ -144,7 +144,7 @@ def to_html(result: SearchResult, source: ConversionInput, request: ConversionRe
 
 
 def _cures(best: Conversion, source: ConversionInput) -> Cures:
-    """The cures that apply: none for a file that lost no more than allowed."""
+    """Return the cures that apply: none for a file that lost no more than allowed."""
     has_lost = any(check.status in (REFUSED, CANNOT_TELL) for check in best.acceptance.checks)
     is_ptq, is_qat = best.form.kind in (INT8_PTQ, INT8_MIXED), best.form.kind == INT8_QAT
     is_run = source.manifest.data_digest is not None

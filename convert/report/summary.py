@@ -22,7 +22,7 @@ _LAYERS_NAMED = 3
 
 
 def summary(result: SearchResult) -> str:
-    """The best file: its size, its parity, its decisions and its checks."""
+    """Return the best file: its size, its parity, its decisions and its checks."""
     best, parity = result.best, result.best.parity
     lines = [verdict_sentence(result), *(f"warning: {line}" for line in best.warnings)]
     if "val_balanced_accuracy_argmax_of" in best.manifest.metrics:
@@ -44,7 +44,7 @@ def summary(result: SearchResult) -> str:
 
 
 def refusal(result: SearchResult, has_searched: bool) -> str:
-    """One line: the largest loss, the layers that cause it, and the cure."""
+    """Return one line: the largest loss, the layers that cause it, and the cure."""
     worst = worst_layers(list(result.layers), _LAYERS_NAMED) if result.layers else []
     layers = f"; worst layers: {', '.join(worst)}" if worst else ""
     if result.best.acceptance.verdict == CANNOT_TELL:
@@ -93,7 +93,7 @@ def view_line(metrics: Mapping[str, Any]) -> str:
 
 
 def _fitted_lines(manifest: Manifest) -> list[str]:
-    """The temperature, the thresholds, and what they achieve."""
+    """Return the temperature, the thresholds, and what they achieve."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
     return [
         f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, "

@@ -9,7 +9,7 @@ __all__ = ["verdict_sentence"]
 
 
 def verdict_sentence(result: SearchResult) -> str:
-    """The verdict, what became of the file, and the first reason."""
+    """Return the verdict, what became of the file, and the first reason."""
     best, acceptance = result.best, result.best.acceptance
     outcome = "delivered" if result.delivered else "nothing is delivered"
     if acceptance.verdict == REFUSED:

@@ -68,7 +68,7 @@ def to_onnx(network: Network, form: Form, images: Sequence[NDArray[np.uint8]]) -
 
 
 def describe_tensors(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The inputs and the outputs of an ONNX file, as `Manifest.inputs` describes them."""
+    """Return the inputs and the outputs of an ONNX file, as `Manifest.inputs` describes them."""
     graph = onnx.load_model_from_string(model).graph
     inputs, outputs = (
         [_described(index, one) for index, one in enumerate(ends)] for ends in (graph.input, graph.output)
@@ -101,7 +101,7 @@ def _float_onnx(network: Network, form: Form) -> bytes:
 
 
 def _with_names(model: bytes) -> bytes:
-    """A .tflite whose probabilities are the first output; inputs and outputs have the names of our files."""
+    """Return a .tflite whose probabilities are the first output; inputs and outputs have the names of our files."""
     editor = GraphEditor(model)
     outputs = [int(one) for one in editor.graph.outputs]
     places = output_places([editor.shape(one) for one in outputs])

@@ -38,7 +38,7 @@ class OnnxAnswers:
 
 
 def has_evidence(model: bytes) -> bool:
-    """Whether the evidence, whose mean over the cells is the logits, is an output."""
+    """Tell whether the evidence, whose mean over the cells is the logits, is an output."""
     return _evidence_index(_opened(model)) is not None
 
 
@@ -93,7 +93,7 @@ def _view_index(session: onnxruntime.InferenceSession) -> int | None:
 
 
 def _planes(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
-    """float32 [1, C, h, w] of uint8 [h, w, 3] RGB; gray as on the device."""
+    """Return float32 [1, C, h, w] of uint8 [h, w, 3] RGB; gray as on the device."""
     if channels == _GRAY:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)[np.newaxis, np.newaxis]
     return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], np.float32)

@@ -67,6 +67,6 @@ def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDA
 
 
 def rounded_shift(differences: NDArray[np.floating]) -> NDArray[np.float32]:
-    """float32 [K]: the mean of float [n, K] differences of logits, less its mean over the classes."""
+    """Return float32 [K]: the mean of float [n, K] differences of logits, less its mean over the classes."""
     shift = differences.mean(axis=0)
     return np.round(shift - shift.mean(), _DECIMALS).astype(np.float32)

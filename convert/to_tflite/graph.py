@@ -38,7 +38,7 @@ class Op:
 
 
 def read_model(model: bytes) -> schema.ModelT:
-    """The whole flatbuffer as objects that can be changed.
+    """Return the whole flatbuffer as objects that can be changed.
 
     Some tools write the constants of larger files behind the flatbuffer, where editing would lose them; they are
     brought inside.
@@ -52,12 +52,12 @@ def read_model(model: bytes) -> schema.ModelT:
 
 
 def name_of(tensor: schema.TensorT) -> str:
-    """The name of a tensor as text."""
+    """Return the name of a tensor as text."""
     return tensor.name.decode()
 
 
 def ops_of(model: schema.ModelT) -> list[Op]:
-    """The operators of the first subgraph in the order in which they run."""
+    """Return the operators of the first subgraph in the order in which they run."""
     graph = model.subgraphs[0]
     written = {int(index) for index in graph.inputs}
     ops = []
@@ -97,5 +97,5 @@ class KeepingInterpreter:
         self._interpreter.invoke()
 
     def values(self, index: int) -> NDArray[Any]:
-        """A copy of a tensor after the last run."""
+        """Return a copy of a tensor after the last run."""
         return np.array(self._interpreter.tensor(index)())

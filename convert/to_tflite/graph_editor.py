@@ -50,14 +50,16 @@ class GraphEditor:
             tensor.shapeSignature = None
 
     def to_bytes(self) -> bytes:
-        """The .tflite with all that was added, and without signatures and metadata, which no longer fit."""
+        """Return the .tflite with all that was added, and without signatures and metadata, which no longer fit."""
         self.graph.operators = [*self._front, *self.graph.operators]
         self._front = []
         self.root.signatureDefs, self.root.metadata = [], []
         return pack(self.root)
 
     def set_input(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """A new input; the operators that are added from now on run before those of the file, until `end_front`."""
+        """Return a new input; the operators that are added from now on run before those of the file, until
+        `end_front`.
+        """
         self._is_front = True
         index = self._tensor(name, shape, dtype)
         self.graph.inputs = np.array([index], np.int32)
@@ -85,7 +87,7 @@ class GraphEditor:
         self.graph.tensors[tensor].name = name.encode()
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        """The shape of a tensor."""
+        """Return the shape of a tensor."""
         return tuple(int(side) for side in self.graph.tensors[tensor].shape)
 
     def cast_to_float(self, source: int) -> int:
@@ -95,7 +97,7 @@ class GraphEditor:
         return self._add("CAST", [source], "pixels_float", self.shape(source), options)
 
     def pointwise(self, source: int, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> int:
-        """A convolution of 1 x 1 of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
+        """Return a convolution of 1 x 1 of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
         options = schema.Conv2DOptionsT()
         options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
         kernel = self._constant("normalization_weights", weights[:, np.newaxis, np.newaxis, :])
@@ -124,7 +126,7 @@ class GraphEditor:
         return self._add("PAD", [source, amounts], "logits", (1, 2), schema.PadOptionsT())
 
     def softmax(self, source: int) -> int:
-        """The softmax over the last axis."""
+        """Return the softmax over the last axis."""
         options = schema.SoftmaxOptionsT()
         options.beta = 1.0
         return self._add("SOFTMAX", [source], "probabilities", self.shape(source), options)
@@ -145,7 +147,7 @@ class GraphEditor:
         return output
 
     def _code(self, number: int) -> int:
-        """The index of an operator in the file's table, to which it is added where it is missing."""
+        """Return the index of an operator in the file's table, to which it is added where it is missing."""
         for index, code in enumerate(self.root.operatorCodes):
             if code.builtinCode == number:
                 return index
@@ -163,7 +165,7 @@ class GraphEditor:
         return index
 
     def _tensor(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """A new tensor whose name no other has."""
+        """Return a new tensor whose name no other has."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = (
             self._unique(name).encode(),
@@ -176,7 +178,7 @@ class GraphEditor:
         return len(self.graph.tensors) - 1
 
     def _unique(self, name: str) -> str:
-        """The name, with a number where another tensor has it."""
+        """Return the name, with a number where another tensor has it."""
         taken = {one.name.decode() for one in self.graph.tensors}
         unique, number = name, 0
         while unique in taken:

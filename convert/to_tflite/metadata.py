@@ -52,14 +52,14 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 
 
 def _places(graph: Any) -> dict[str, int]:
-    """The place of each output by its name, the probabilities first."""
+    """Return the place of each output by its name, the probabilities first."""
     places = output_places([graph.tensors[index].shape.tolist() for index in graph.outputs])
     assert places is not None, "every network of the converter has the outputs of a classifier"
     return places
 
 
 def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
-    """The metadata as a flatbuffer.
+    """Return the metadata as a flatbuffer.
 
     Args:
         pixels: the input tensor, a schema ``TensorT``.
@@ -172,7 +172,7 @@ def _feature(builder: flatbuffers.Builder) -> int:
 def _table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """A table with these slots: offsets of objects written before, and single bytes."""
+    """Return a table with these slots: offsets of objects written before, and single bytes."""
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)
     for slot, offset in offsets.items():
@@ -198,7 +198,7 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 
 
 def _buffer(root: Any) -> Any:
-    """The buffer of the metadata entry of a ``ModelT``; both are added where missing."""
+    """Return the buffer of the metadata entry of a ``ModelT``; both are added where missing."""
     for entry in root.metadata or []:
         if entry.name == _METADATA_NAME.encode():
             return root.buffers[entry.buffer]

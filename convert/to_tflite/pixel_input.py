@@ -19,17 +19,17 @@ _PIXEL_ENDS = (0.0, 255.0)
 
 
 def input_ends(network: Network, form: Form) -> tuple[float, float]:
-    """The real values of the pixels 0 and 255 at the quantized input of a form."""
+    """Return the real values of the pixels 0 and 255 at the quantized input of a form."""
     return _PIXEL_ENDS if normalizes_inside(network.normalization, form) else network.normalization.ends
 
 
 def normalizes_inside(normalization: Normalization, form: Form) -> bool:
-    """Whether the graph normalizes its pixels; else the scale of the quantized input does."""
+    """Tell whether the graph normalizes its pixels; else the scale of the quantized input does."""
     return form.kind not in (*PTQ_KINDS, INT8_QAT) or form.io == "float32" or not normalization.is_affine
 
 
 def input_dtype(form: Form) -> str:
-    """The dtype of the input before quantization, which may change it."""
+    """Return the dtype of the input before quantization, which may change it."""
     return "float32" if form.kind in (*PTQ_KINDS, INT8_QAT) else form.io
 
 

@@ -153,7 +153,7 @@ def to_float16(model: bytes) -> bytes:
 
 
 def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
-    """A quantizer with the recipe of a form."""
+    """Return a quantizer with the recipe of a form."""
     if form.kind == INT16X8:
         made = quantizer.Quantizer(model, recipe.static_wi8_ai16())
     else:
@@ -190,7 +190,7 @@ def _input_name(model: bytes) -> str:
 
 
 def _with_signature(model: bytes) -> bytes:
-    """The model with a signature, through which the library calibrates."""
+    """Return the model with a signature, through which the library calibrates."""
     root = read_model(model)
     graph, signature = root.subgraphs[0], schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
@@ -210,7 +210,7 @@ def _signature_tensors(prefix: str, indices: Iterable[int]) -> list[schema.Tenso
 
 
 def _plain(model: bytes) -> bytes:
-    """The model without the signature, with its constants inside the flatbuffer and each vector once."""
+    """Return the model without the signature, with its constants inside the flatbuffer and each vector once."""
     root = read_model(model)
     root.signatureDefs = []
     return pack(root)
@@ -238,7 +238,7 @@ _uniform_quantize = uniform_quantize_tensor.uniform_quantize
 def _quantized_in_pieces(
     values: NDArray[Any], parameters: qtyping.UniformQuantParams, is_blockwise: bool = False
 ) -> NDArray[Any]:
-    """The library's ``uniform_quantize`` of each piece, along the axis that has a scale for each channel."""
+    """Return the library's ``uniform_quantize`` of each piece, along the axis that has a scale for each channel."""
     if values.ndim < 3 or values.nbytes <= _LARGEST_PIECE_BYTES or is_blockwise:
         return np.asarray(_uniform_quantize(values, parameters, is_blockwise))
     axis = parameters.quantized_dimension or 0

@@ -89,12 +89,12 @@ class Histogram:
 
 
 def min_max(histogram: Histogram) -> Range:
-    """The whole range of the values."""
+    """Return the whole range of the values."""
     return histogram.low, histogram.high
 
 
 def percentile(histogram: Histogram) -> Range:
-    """The range that leaves out 0.01 % of the nonzero values at each end."""
+    """Return the range that leaves out 0.01 % of the nonzero values at each end."""
     beyond = histogram.counts.sum() * (1 - _PERCENTILE / 100)
     below = np.searchsorted(np.cumsum(histogram.counts), beyond, side="right")
     above = np.searchsorted(np.cumsum(histogram.counts[::-1]), beyond, side="right")
@@ -103,7 +103,7 @@ def percentile(histogram: Histogram) -> Range:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The range whose 256 levels have the least Kullback-Leibler divergence from the histogram.
+    """Return the range whose 256 levels have the least Kullback-Leibler divergence from the histogram.
 
     Migacz, "8-bit Inference with TensorRT", 2017, extended to ranges that are not symmetric. Only ranges with
     a bin for each level are tried.
@@ -112,7 +112,7 @@ def entropy(histogram: Histogram) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """The range with the least squared error: rounding inside the range, clipping outside it.
+    """Return the range with the least squared error: rounding inside the range, clipping outside it.
 
     The mean squared error of rounding to a step s is s^2 / 12 (Bennett, 1948).
     """
@@ -216,7 +216,7 @@ def _divergence(counts: NDArray[np.float64], first: int, end: int) -> float:
 
 
 def _squared_error(counts: NDArray[np.float64], first: int, end: int) -> float:
-    """The sum over the values, in squared bin widths."""
+    """Return the sum over the values, in squared bin widths."""
     below, above = counts[:first][::-1], counts[end:]
     clipped = below @ _SQUARED_DISTANCE[: len(below)] + above @ _SQUARED_DISTANCE[: len(above)]
     step = (end - first) / (_LEVELS - 1)

@@ -36,12 +36,12 @@ class _SharingBuilder(flatbuffers.Builder):
 
 
 def share_buffers(model: bytes) -> bytes:
-    """The same .tflite with equal vectors stored once."""
+    """Return the same .tflite with equal vectors stored once."""
     return pack(schema.ModelT.InitFromPackedBuf(model, 0))
 
 
 def pack(model: Any) -> bytes:
-    """The bytes of a schema ``ModelT``, with equal vectors stored once and aligned for the runtime."""
+    """Return the bytes of a schema ``ModelT``, with equal vectors stored once and aligned for the runtime."""
     builder = _SharingBuilder(1024)
     builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
     return bytes(builder.Output())

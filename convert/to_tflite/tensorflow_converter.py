@@ -38,7 +38,7 @@ class PixelGraph:
 
 
 def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
-    """The float .tflite that is quantized to a form.
+    """Return the float .tflite that is quantized to a form.
 
     Raises:
         ModelError: the converter refuses the graph.
@@ -47,7 +47,7 @@ def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
 
 
 def convert_to_finished(graph: PixelGraph, form: Form) -> bytes:
-    """The .tflite of a form whose ranges need no calibration: float, dynamic, or quantization-aware.
+    """Return the .tflite of a form whose ranges need no calibration: float, dynamic, or quantization-aware.
 
     Raises:
         ModelError: the converter refuses the graph.

@@ -37,7 +37,7 @@ _LARGEST_WEIGHT = 127
 def widened_weights(
     model: bytes, ranges: Mapping[str, Range], input_steps: int
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The weights with a channel whose bias would not fit, and the ranges that make all of them fit.
+    """Return the weights with a channel whose bias would not fit, and the ranges that make all of them fit.
 
     Args:
         model: a float .tflite.
@@ -68,7 +68,7 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """The largest magnitude of each channel, raised where its bias needs it; None where none does."""
+    """Return the largest magnitude of each channel, raised where its bias needs it; None where none does."""
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     needed = (_LARGEST_WEIGHT * np.abs(bias) / (step * _LARGEST_BIAS)).reshape(largest.shape)
@@ -78,14 +78,14 @@ def _widened(
 
 
 def _step(ends: Range, steps: int) -> float:
-    """The scale of an activation, whose range always holds 0."""
+    """Return the scale of an activation, whose range always holds 0."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     spread = high - low if steps == INT8_STEPS else 2 * max(high, -low)
     return spread / steps or float(np.finfo(np.float32).tiny)
 
 
 def _constant(root: schema.ModelT, index: int) -> NDArray[np.float32] | None:
-    """The float32 values of a constant tensor, or None for an absent tensor or an activation."""
+    """Return the float32 values of a constant tensor, or None for an absent tensor or an activation."""
     if index < 0:
         return None
     tensor = root.subgraphs[0].tensors[index]

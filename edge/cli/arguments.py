@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Parser:
-    """A parser for one verb.
+    """Returns a parser for one verb.
 
     Args:
         examples: commands that the end of its help shows.
@@ -83,14 +83,14 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
 
 
 def _option_names(parser: argparse.ArgumentParser) -> list[str]:
-    """The options of a parser and of its subcommands."""
+    """Returns the options of a parser and of its subcommands."""
     groups = [one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     subcommands = [one for choices in groups for one in choices.values()]
     return [*parser._option_string_actions, *(name for one in subcommands for name in _option_names(one))]
 
 
 def _shown_default(default: Any) -> str | None:
-    """The default of an option as its help shows it; None if it is nothing or off."""
+    """Returns the default of an option as its help shows it; None if it is nothing or off."""
     if default in (None, False, argparse.SUPPRESS) or isinstance(default, list):
         return None
     if isinstance(default, Path):
@@ -117,7 +117,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """The number that a text states; NaN, which lies in no range, if it states none."""
+    """Returns the number that a text states; NaN, which lies in no range, if it states none."""
     try:
         return float(text)
     except ValueError:
@@ -216,7 +216,7 @@ def add_runtime_options(parser: OptionGroup) -> None:
 
 
 def read_labels(path: Path | None) -> list[str] | None:
-    """The lines of a labels file, or None without one.
+    """Returns the lines of a labels file, or None without one.
 
     Raises:
         OptionError: it cannot be read.

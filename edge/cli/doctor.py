@@ -33,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _line(finding: Finding, width: int) -> str:
-    """A finding for people, its check padded to ``width``."""
+    """Returns a finding for people, its check padded to ``width``."""
     cure = f"; cure: {finding.cure}" if finding.cure else ""
     return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
 
 
 def parser() -> Parser:
-    """The options of `dermedge doctor`."""
+    """Returns the options of `dermedge doctor`."""
     made = make_parser("doctor", "Check the installation, and a model by its golden test.")
     made.add_argument(
         "--model",

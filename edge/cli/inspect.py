@@ -199,7 +199,7 @@ def as_text(inspection: Inspection) -> Iterator[str]:
 
 
 def _as_json(inspection: Inspection) -> dict[str, Any]:
-    """The facts as an object for JSON."""
+    """Returns the facts as an object for JSON."""
     graph = inspection.graph
     return {
         "file": str(inspection.path),
@@ -277,7 +277,7 @@ def _value_text(value: Any) -> str:
 
 
 def parser() -> Parser:
-    """The options of `dermedge inspect`."""
+    """Returns the options of `dermedge inspect`."""
     made = make_parser("inspect", "Describe a .tflite file of any maker, without running it.")
     made.add_argument(
         "model",

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
-    """The facts about a model, for JSON.
+    """Returns the facts about a model, for JSON.
 
     Raises:
         ModelError: the file is missing, damaged, or has no manifest.
@@ -81,7 +81,7 @@ def _table(models: Sequence[dict[str, Any]]) -> TextTable:
 
 
 def parser() -> Parser:
-    """The options of `dermedge models`."""
+    """Returns the options of `dermedge models`."""
     made = make_parser("models", "List the models that ship: input, size, accuracy and licence.")
     made.add_argument("--json", action="store_true", help="print one JSON list, for a program")
     return made

@@ -56,7 +56,7 @@ def _widths(classifier: Classifier, paths: Sequence[Path]) -> tuple[int, int, in
 
 
 def _answer(classification: Classification, width: int) -> list[str]:
-    """The headline in lines of this width, the note on a close-up, and the prediction set if there is one."""
+    """Returns the headline in lines of this width, the note on a close-up, and the prediction set if there is one."""
     headline = classification.headline
     parts = [headline.text]
     if len(headline.text) > width and headline.nearest is not None:
@@ -99,14 +99,14 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """The titles of the columns of the classes; one title if there are too many classes for columns."""
+    """Returns the titles of the columns of the classes; one title if there are too many classes for columns."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """The probabilities, one cell for each title of `_class_columns`."""
+    """Returns the probabilities, one cell for each title of `_class_columns`."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_all(paths: Sequence[Path]) -> list[Path]:
-    """The photos of all folders and the other paths as they are, in the order given.
+    """Returns the photos of all folders and the other paths as they are, in the order given.
 
     Raises:
         SourceError: a folder holds no photo.
@@ -116,7 +116,7 @@ def _lines(
     classifier: Classifier,
     paths: Sequence[Path],
 ) -> Iterator[str]:
-    """The answers in the format that was asked for."""
+    """Returns the answers in the format that was asked for."""
     if options.format == "csv":
         return _comma_separated(classifications, classifier, options.sets)
     if options.format == "jsonl":
@@ -189,7 +189,7 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
 
 
 def parser() -> Parser:
-    """The options of `dermedge predict`."""
+    """Returns the options of `dermedge predict`."""
     made = make_parser(
         "predict", "Classify photos. For research and education only: not a medical device.", _EXAMPLES
     )

@@ -72,7 +72,7 @@ def _shown(path: Path) -> str:
 
 
 def parser() -> Parser:
-    """The options of `dermedge review`."""
+    """Returns the options of `dermedge review`."""
     made = make_parser(
         "review",
         "Label the photos that `dermedge run --record` kept, in the browser, the least certain first.",

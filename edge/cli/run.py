@@ -135,7 +135,7 @@ def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> 
 def _open_views(
     open_view: Callable[[], View], options: argparse.Namespace, model: Classifier, delivery: Delivery | None
 ) -> View:
-    """The view that was asked for, with the web page, the recording and systemd if they are used."""
+    """Returns the view that was asked for, with the web page, the recording and systemd if they are used."""
     views: list[View] = []
     facts = {
         "model": options.model.name,
@@ -255,7 +255,7 @@ def _conclude(session: Session, save: Path | None, stream: TextIO) -> None:
 
 
 def parser() -> Parser:
-    """The options of `dermedge run`."""
+    """Returns the options of `dermedge run`."""
     made = make_parser(
         "run", "Classify live. For research and education only: not a medical device.", _EXAMPLES
     )

@@ -70,13 +70,14 @@ class Session:
             self.best = classification
 
     def _lesion(self, classification: Classification) -> float:
-        """The probability of the most probable lesion."""
+        """Returns the probability of the most probable lesion."""
         pairs = zip(classification.labels, classification.prediction.probabilities, strict=True)
         return max((one for label, one in pairs if label != self.none_label), default=0.0)
 
 
 def summary(session: Session) -> str:
-    """The run in a few lines: frames classified, frames rejected, the median latency of each step, the last answer.
+    """Returns the run in a few lines: frames classified, frames rejected, the median latency of each step, the last
+    answer.
 
     A camera, and what has changed since the first hour, are lines of their own.
     Without any classification only the frames are told, and without any frame it is empty.
@@ -116,7 +117,7 @@ def counts_line(counts: FrameCounts) -> str:
 
 
 def rejected_line(counts: FrameCounts) -> str:
-    """How many frames the quality gate rejected, the most frequent defect first; empty if it was none."""
+    """Returns how many frames the quality gate rejected, the most frequent defect first; empty if it was none."""
     total = sum(counts.rejected.values())
     if not total:
         return ""
@@ -125,5 +126,5 @@ def rejected_line(counts: FrameCounts) -> str:
 
 
 def frames_of(counts: FrameCounts) -> int:
-    """How many frames were classified or rejected."""
+    """Returns how many frames were classified or rejected."""
     return counts.classified + sum(counts.rejected.values())

@@ -17,7 +17,7 @@ MOST_BYTES = 64_000_000
 
 
 def attach_file(model: bytes, name: str, content: bytes) -> bytes:
-    """The model, which has a manifest already, with one more associated file; `attach` drops it again."""
+    """Returns the model, which has a manifest already, with one more associated file; `attach` drops it again."""
     buffer = io.BytesIO(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
@@ -25,7 +25,7 @@ def attach_file(model: bytes, name: str, content: bytes) -> bytes:
 
 
 def read_associated(path: Path | str, name: str) -> bytes | None:
-    """The content of one associated file, or None where the model does not have it.
+    """Returns the content of one associated file, or None where the model does not have it.
 
     Raises:
         ModelError: the file claims more than `MOST_BYTES`, or is damaged.

@@ -197,7 +197,7 @@ class Classifier:
         return Outputs(probabilities, logits, evidence, timing, close_up, view)
 
     def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
-        """The outputs with the probabilities that the temperature of another view gives."""
+        """Returns the outputs with the probabilities that the temperature of another view gives."""
         temperature = self._calibration_of(view).temperature
         return replace(outputs, probabilities=softmax(outputs.logits, temperature), view=view)
 
@@ -219,7 +219,9 @@ class Classifier:
         return Prediction(label, decision, alert, probabilities, outputs.logits, timing, levels, outputs.view)
 
     def headline(self, prediction: Prediction, confidence: float = 0.0) -> Headline:
-        """The headline of a prediction of this classifier, as `dermedge.edge.model.decision.headline` describes it."""
+        """Returns the headline of a prediction of this classifier, as `dermedge.edge.model.decision.headline`
+        describes it.
+        """
         has_none = self._none_label in self._own_labels
         return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
 
@@ -247,7 +249,7 @@ class Classifier:
             )
 
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
-        """The classes that a prediction of this classifier does not rule out: none, one or several.
+        """Returns the classes that a prediction of this classifier does not rule out: none, one or several.
 
         Where the thresholds of one view alone tell prediction sets, nothing is ruled out in the other view.
 
@@ -264,7 +266,7 @@ class Classifier:
         return self.close_up_calibration if view == CLOSE_UP else self.calibration
 
     def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
-        """The class of the alert, called as it was given."""
+        """Returns the class of the alert, called as it was given."""
         if "alert" not in thresholds:
             return None
         return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
@@ -276,7 +278,9 @@ class Classifier:
     def _mean_with_turns(
         self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
     ) -> tuple[tuple[float, ...], float | None, int]:
-        """The means over an image and its `_TURNS`: of the values and of close_up; and the nanoseconds these ran."""
+        """Returns the means over an image and its `_TURNS`: of the values and of close_up; and the nanoseconds these
+        ran.
+        """
         rows, close_ups, invoke_ns = [values], [close_up], 0
         for down, right in _TURNS:
             self._write(image_rgb[::down, ::right])
@@ -294,7 +298,7 @@ class Classifier:
         return Tensor(self.interpreter.tensor(details["index"])()[0].copy(), *details["quantization"])
 
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
-        """The evidence, the logits, and the probability of a close-up.
+        """Returns the evidence, the logits, and the probability of a close-up.
 
         Without a manifest, what the network's output holds stands in place of the logits.
         """
@@ -308,7 +312,7 @@ class Classifier:
         return evidence, calibrated_logits_of(self.head, outputs), close_up
 
     def _read_close_up(self) -> float | None:
-        """The dequantized level, or None where the file does not tell; one number needs no array."""
+        """Returns the dequantized level, or None where the file does not tell; one number needs no array."""
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]
@@ -318,13 +322,13 @@ class Classifier:
     def _interpret(
         self, values: tuple[float, ...], view: str | None
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The probabilities and the logits that follow from what `_read_values` returned, in a view."""
+        """Returns the probabilities and the logits that follow from what `_read_values` returned, in a view."""
         if self.manifest is not None or self.head is None:
             return softmax(values, self._calibration_of(view).temperature), values
         return probabilities_of(self.head, values), logits_of(self.head, values)
 
     def _find_head(self) -> Head:
-        """The kind of the network's output, as its file states it."""
+        """Returns the kind of the network's output, as its file states it."""
         indices = [one["index"] for one in self.interpreter.get_output_details()]
         head = read_facts(self.path).heads[indices.index(self._probabilities["index"])]
         if head is Head.SOFTMAX and self._probabilities["shape"][-1] == 1:
@@ -333,7 +337,7 @@ class Classifier:
 
 
 def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
-    """The labels of one or more classifiers, which must have the same ones.
+    """Returns the labels of one or more classifiers, which must have the same ones.
 
     Raises:
         OptionError: the classes differ, so that a photo has no label that is valid for all models.

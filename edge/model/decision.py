@@ -80,7 +80,7 @@ def decide(
     none_label: str | None,
     thresholds: Mapping[str, Any],
 ) -> Decision:
-    """The answer, by the law at the head of this module.
+    """Returns the answer, by the law at the head of this module.
 
     Args:
         probabilities: calibrated, one a class, sum 1.
@@ -132,7 +132,7 @@ def headline(
     has_none: bool,
     confidence: float = 0.0,
 ) -> Headline:
-    """The text of a decision.
+    """Returns the text of a decision.
 
     Args:
         probabilities: probabilities that the decision is based on.

@@ -143,7 +143,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
 
 
 def float_ops(model: bytes) -> tuple[Operator, ...]:
-    """The operators of a .tflite that compute in floats: none in one that is integer throughout.
+    """Returns the operators of a .tflite that compute in floats: none in one that is integer throughout.
 
     A conversion at the inputs and outputs, as a float input has, is not one of them.
     """
@@ -151,7 +151,7 @@ def float_ops(model: bytes) -> tuple[Operator, ...]:
 
 
 def tflite_schema() -> Any:
-    """The code that TensorFlow's schema.fbs was generated into; ai-edge-litert ships it.
+    """Returns the code that TensorFlow's schema.fbs was generated into; ai-edge-litert ships it.
 
     Raises:
         MissingExtra: the package with the schema is not installed, for example beside tflite-runtime alone.
@@ -215,7 +215,7 @@ def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any
 
 
 def _precision(moving: Sequence[str], weights: Sequence[str]) -> str:
-    """The precision in which an operator computes, from the types of its activations and constants."""
+    """Returns the precision in which an operator computes, from the types of its activations and constants."""
     computed = next((dtype for dtype in _COMPUTED_IN if dtype in moving), moving[0] if moving else "constant")
     others = sorted({*weights} - {computed, *_NOT_WEIGHTS})
     return f"{computed} with {' and '.join(others)} weights" if others else computed
@@ -229,7 +229,7 @@ def _macs(name: str | None, inputs: Sequence[_Shape], output: _Shape) -> int:
 
 
 def _vector(table: Any, field: str) -> tuple[Any, ...]:
-    """A vector of numbers, empty where it is absent."""
+    """Returns a vector of numbers, empty where it is absent."""
     return tuple(getattr(table, f"{field}AsNumpy")().tolist()) if getattr(table, f"{field}Length")() else ()
 
 

@@ -97,7 +97,7 @@ class GoldenResult:
 
 
 def record(model: Path) -> dict[str, Any]:
-    """The entry ``golden`` for the manifest of a model: its answers by LiteRT with XNNPACK on one thread.
+    """Returns the entry ``golden`` for the manifest of a model: its answers by LiteRT with XNNPACK on one thread.
 
     The keys are ``drawing``, the version of the images; ``pixels``, the SHA-256 of the network's inputs; and
     ``outputs``, which maps each output to the base64 of its raw little-endian values for all images.
@@ -145,7 +145,7 @@ def replay(
 
 
 def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
-    """The raw values of each output for all images, [IMAGE_COUNT, ...]."""
+    """Returns the raw values of each output for all images, [IMAGE_COUNT, ...]."""
     rows: dict[str, list[NDArray[Any]]] = {}
     for number in range(IMAGE_COUNT):
         for name, tensor in classifier.raw_outputs(golden_image(number)).items():
@@ -156,7 +156,7 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 def compare(
     expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]
 ) -> tuple[ChangedOutput, ...]:
-    """The outputs of ``got`` that differ from ``expected``, floats by more than FLOAT_TOLERANCE."""
+    """Returns the outputs of ``got`` that differ from ``expected``, floats by more than FLOAT_TOLERANCE."""
     moved = []
     for name, values in got.items():
         is_quantized = values.dtype.kind in "iu"
@@ -172,7 +172,7 @@ def compare(
 
 @cache
 def golden_image(number: int) -> NDArray[np.uint8]:
-    """The image ``number``: a spot on skin; uint8 [240, 320, 3], blue first, read-only."""
+    """Returns the image ``number``: a spot on skin; uint8 [240, 320, 3], blue first, read-only."""
     # of 64 bits also where whole numbers have 32
     y, x = np.indices((_HEIGHT, _WIDTH), np.int64)
     skin, spot = _SKINS[number % len(_SKINS)], _SPOTS[number % len(_SPOTS)]
@@ -205,7 +205,7 @@ def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
 
 
 def _pick(number: int, salt: int, low: int, high: int) -> int:
-    """A whole number from ``low`` to ``high``, another one for each image and purpose."""
+    """Returns a whole number from ``low`` to ``high``, another one for each image and purpose."""
     bits = _hash(np.full((1, 1), number, np.int64), np.full((1, 1), salt, np.int64), 0)
     return low + int(bits[0, 0]) % (high - low + 1)
 
@@ -234,7 +234,7 @@ def _encode(values: NDArray[Any]) -> str:
 def _expected(
     golden: dict[str, Any], got: Mapping[str, NDArray[Any]], model: Path
 ) -> dict[str, NDArray[Any]]:
-    """The recorded outputs, in the types and shapes that the model has."""
+    """Returns the recorded outputs, in the types and shapes that the model has."""
     if golden.get("drawing") != DRAWING:
         raise ModelError(
             f"the golden test of '{model}' is of drawing {golden.get('drawing')!r}, and this dermedge draws "

@@ -28,7 +28,8 @@ class Head(StrEnum):
 
 
 def probabilities_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """The probabilities of an output, one a class: those that the network computes, unchanged, or those of its logits.
+    """Returns the probabilities of an output, one a class: those that the network computes, unchanged, or those of
+    its logits.
 
     A single output is the probability p, or the logit, of the second of two classes: 1 - p and p.
     """
@@ -46,7 +47,7 @@ def logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
 
 
 def calibrated_logits_of(head: Head, outputs: Sequence[float]) -> tuple[float, ...]:
-    """The logits that a manifest's temperature divides, one a class, up to a constant.
+    """Returns the logits that a manifest's temperature divides, one a class, up to a constant.
 
     If the head computes probabilities, the logits are their logarithms. A probability counts as half a step of uint8 at
     least, since a quantized 0 may stand for that much; where the classes are more than 51, as 0.1 / K at least.

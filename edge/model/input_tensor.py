@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def of_shape(cls, shape: Sequence[int]) -> Self | None:
-        """The layout of a shape; None if the shape is not that of a batch of gray or colour images."""
+        """Returns the layout of a shape; None if the shape is not that of a batch of gray or colour images."""
         if len(shape) != 4 or min(shape) < 1:
             return None
         if shape[3] in _CHANNELS:
@@ -82,7 +82,7 @@ class InputTensor:
         tensor[...] = image.transpose(2, 0, 1) if self.layout.channels_first else image
 
     def _normalized_levels(self, normalization: Normalization) -> NDArray[Any]:
-        """The network's input value for each pixel value of each channel, red first: [1, 256, C]."""
+        """Returns the network's input value for each pixel value of each channel, red first: [1, 256, C]."""
         mean, std = (
             np.array(one[: self.layout.channels], np.float32)
             for one in (normalization.mean, normalization.std)

@@ -117,7 +117,7 @@ class Manifest:
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:
-        """The manifest as indented JSON with sorted keys, so that equal manifests are equal bytes.
+        """Returns the manifest as indented JSON with sorted keys, so that equal manifests are equal bytes.
 
         Empty views are left out, so that a file without them has the bytes that earlier versions wrote.
         """
@@ -224,7 +224,7 @@ def _check_probability(value: Any, name: str) -> None:
 
 
 def strip(model: bytes) -> bytes:
-    """The flatbuffer, without an appended zip."""
+    """Returns the flatbuffer, without an appended zip."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: _network_bytes(archive, len(model))]
@@ -233,12 +233,12 @@ def strip(model: bytes) -> bytes:
 
 
 def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
-    """How many bytes of a file lie before its zip."""
+    """Returns how many bytes of a file lie before its zip."""
     return min((info.header_offset for info in archive.infolist()), default=file_bytes)
 
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
-    """The model with the manifest and its labels appended; one that was there is replaced.
+    """Returns the model with the manifest and its labels appended; one that was there is replaced.
 
     The manifest gets the SHA-256 of the network, and its inputs and outputs.
     """
@@ -257,7 +257,7 @@ def attach(model: bytes, manifest: Manifest) -> bytes:
 
 
 def read_manifest(path: Path | str) -> Manifest | None:
-    """The manifest of a .tflite, or None where it has none of ours.
+    """Returns the manifest of a .tflite, or None where it has none of ours.
 
     Raises:
         ModelError: the file is missing, or its manifest is damaged.
@@ -305,7 +305,7 @@ def _network_digest(path: Path) -> str:
 
 
 def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
-    """The lines of ``labels.txt`` in a .tflite of any maker, or None.
+    """Returns the lines of ``labels.txt`` in a .tflite of any maker, or None.
 
     Raises:
         ModelError: the unpacked file would be too large for a label file.

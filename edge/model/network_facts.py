@@ -109,7 +109,7 @@ def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
 
 
 def _head_of(number: int, inputs: Sequence[Head]) -> Head:
-    """The kind of an operator's output, from the kinds of its computed inputs."""
+    """Returns the kind of an operator's output, from the kinds of its computed inputs."""
     if number == _SOFTMAX:
         return Head.SOFTMAX
     if number == _LOGISTIC:
@@ -120,7 +120,7 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """An output of exactly 0 to 255/256 holds probabilities, from whatever operator."""
+    """Returns an output of exactly 0 to 255/256 holds probabilities, from whatever operator."""
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:
         return head

@@ -42,7 +42,7 @@ class Normalization:
         return (0 - self.mean[0]) / self.std[0], (_HIGHEST_PIXEL - self.mean[0]) / self.std[0]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [..., 3], in the network's colour order, of uint8 [..., 3] RGB."""
+        """Returns float32 [..., 3], in the network's colour order, of uint8 [..., 3] RGB."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         made: NDArray[np.float32] = (images.astype(np.float32) - mean) / std
         return np.ascontiguousarray(made[..., ::-1]) if self.blue_first else made

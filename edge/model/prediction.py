@@ -53,7 +53,7 @@ class Tensor:
         return (values - np.float32(self.zero_point)) * np.float32(self.scale) if self.scale else values
 
     def mean_over_cells(self) -> tuple[float, ...]:
-        """The dequantized mean of a [h, w, K] tensor over h and w: K numbers."""
+        """Returns the dequantized mean of a [h, w, K] tensor over h and w: K numbers."""
         classes = self.values.shape[-1]
         if self.values.dtype != np.uint8:
             return tuple(self.dequantize().reshape(-1, classes).mean(axis=0).tolist())

@@ -28,7 +28,7 @@ _SUBGRAPHS, _TENSORS, _SHAPE, _QUANTIZATION, _DIMENSION = 2, 0, 0, 4, 6
 
 
 def explain_refusal(path: Path, reason: str) -> ModelError:
-    """The error for a file that a runtime refused to open or to run; ``reason`` is the runtime's own line."""
+    """Returns the error for a file that a runtime refused to open or to run; ``reason`` is the runtime's own line."""
     try:
         custom = read_facts(path).custom_operators
     except ModelError as damaged:
@@ -51,7 +51,7 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
 
 
 def repair_dimensions(model: bytes) -> bytes | None:
-    """The model with no quantized dimension outside its tensor's shape; None where all are inside.
+    """Returns the model with no quantized dimension outside its tensor's shape; None where all are inside.
 
     Converters of 2020 gave a bias the quantized dimension of its filter. Such a bias has one dimension, so that nothing
     is ambiguous, and runtimes used to ignore it; LiteRT 2 refuses the file.

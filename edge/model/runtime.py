@@ -41,7 +41,7 @@ class Interpreter(Protocol):
     def get_input_details(self) -> list[dict[str, Any]]: ...
     def get_output_details(self) -> list[dict[str, Any]]: ...
     def tensor(self, tensor_index: int) -> Callable[[], Any]:
-        """A function that returns a view of the tensor's memory; keep no view during ``invoke``."""
+        """Returns a function that returns a view of the tensor's memory; keep no view during ``invoke``."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ RUNTIMES = {
 
 
 def installed_runtimes() -> list[str]:
-    """The names of the runtimes that are installed here, the preferred one first."""
+    """Returns the names of the runtimes that are installed here, the preferred one first."""
     return [name for name, one in RUNTIMES.items() if util.find_spec(one.module.split(".")[0])]
 
 
 def choose_runtime(name: str = "auto") -> str:
-    """The runtime to use for a name or ``auto``.
+    """Returns the runtime to use for a name or ``auto``.
 
     Raises:
         OptionError: no runtime has this name.
@@ -93,7 +93,7 @@ def choose_runtime(name: str = "auto") -> str:
 def open_interpreter(
     model: Path | str, num_threads: int = 1, runtime: str = "auto", xnnpack: bool = True
 ) -> Interpreter:
-    """An interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
+    """Returns an interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
 
     Raises:
         ModelError: the file is missing, truncated, no .tflite, refused by the runtime, or not the network that its
@@ -144,7 +144,7 @@ def invoke(interpreter: Interpreter, path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of a runtime's error, or the name of its class if it has no text."""
+    """Returns the first line of a runtime's error, or the name of its class if it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

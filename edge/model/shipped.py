@@ -16,10 +16,10 @@ SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_
 
 
 def model_path(text: str) -> Path:
-    """The file of a model that ships, by its name, or the path that was given."""
+    """Returns the file of a model that ships, by its name, or the path that was given."""
     return SHIPPED.get(text, Path(text))
 
 
 def model_argument(path: Path) -> str:
-    """The name of a model file that is valid on any machine: its name if it ships, else the given path."""
+    """Returns the name of a model file that is valid on any machine: its name if it ships, else the given path."""
     return path.stem if path in SHIPPED.values() else str(path)

@@ -34,7 +34,7 @@ _TWO_CLASSES = ("negative", "positive")
 
 
 def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], Layout]:
-    """The details of the one input, and its layout; ``path`` names the model in errors.
+    """Returns the details of the one input, and its layout; ``path`` names the model in errors.
 
     Raises:
         ModelError: the network takes something else than one image.
@@ -77,7 +77,7 @@ class OutputDetails:
 
 
 def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
-    """The outputs by their shape, as `output_places` finds them.
+    """Returns the outputs by their shape, as `output_places` finds them.
 
     Raises:
         ModelError: there are others.
@@ -97,7 +97,7 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
 
 
 def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
-    """The place of each output of a classifier by its name, or None where these are not those of a classifier.
+    """Returns the place of each output of a classifier by its name, or None where these are not those of a classifier.
 
     [N, K] is ``probabilities``, and a single output may also be [N, 1, 1, K]. [N, h, w, K] is ``evidence``. [N, 1]
     beside probabilities of more classes is ``close_up``. edge/phone/page/network.js repeats it.
@@ -117,7 +117,7 @@ def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
 def find_normalization(
     path: Path, pixels: dict[str, Any], layout: Layout, given: str | None
 ) -> Normalization | None:
-    """The normalization of a foreign file: the given one, or that of its metadata.
+    """Returns the normalization of a foreign file: the given one, or that of its metadata.
 
     None where its input takes pixels: where it is uint8, as TFLite's own task libraries hold it; or int8 without
     metadata, which holds the pixel less 128.
@@ -162,7 +162,7 @@ def _fitting(path: Path, normalization: Normalization, layout: Layout) -> Normal
 
 
 def _stated(path: Path, mean: Sequence[float], std: Sequence[float]) -> Normalization:
-    """The normalization that a file's metadata states, one number for all channels or one for each."""
+    """Returns the normalization that a file's metadata states, one number for all channels or one for each."""
     means, stds = (tuple(one) * 3 if len(one) == 1 else tuple(one) for one in (mean, std))
     if len(means) != 3 or len(stds) != 3 or not np.isfinite((*means, *stds)).all() or 0 in stds:
         raise ModelError(
@@ -177,7 +177,7 @@ def _not_a_classifier(path: Path, what: str) -> ModelError:
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
-    """The usual kind of network with such outputs, in parentheses; empty if that is not clear."""
+    """Returns the usual kind of network with such outputs, in parentheses; empty if that is not clear."""
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
     if len(shapes) == 1 and len(shapes[0]) == 4:
@@ -201,7 +201,7 @@ def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
 def find_labels(
     path: Path, manifest: Manifest | None, given: Sequence[str] | None, outputs: int
 ) -> tuple[str, ...]:
-    """The given labels, or else the manifest's, those of the label file in the model, or numbers.
+    """Returns the given labels, or else the manifest's, those of the label file in the model, or numbers.
 
     One output of a foreign file stands for two classes: "negative" and "positive" where nothing names them. A
     label file with one name names the second of them.
@@ -224,7 +224,7 @@ def find_labels(
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, with a number behind one that came before: two of ImageNet's classes are called "crane"."""
+    """Returns the labels, with a number behind one that came before: two of ImageNet's classes are called "crane"."""
     counts: Counter[str] = Counter()
     told = []
     for label in labels:

@@ -32,7 +32,7 @@ class Table:
 
     @classmethod
     def root(cls, content: bytes) -> Self:
-        """The table that a flatbuffer begins with."""
+        """Returns the table that a flatbuffer begins with."""
         return cls(content, _unpack("<I", content, 0))
 
     def offset(self, slot: int) -> int:
@@ -42,36 +42,36 @@ class Table:
         return self._position + distance if distance else 0
 
     def number(self, slot: int, layout: str = "<i", default: int = 0) -> int:
-        """A whole number; ``layout`` is its type as `struct` writes it."""
+        """Returns a whole number; ``layout`` is its type as `struct` writes it."""
         at = self.offset(slot)
         return self._read(layout, at) if at else default
 
     def table(self, slot: int) -> Table | None:
-        """The table that a field refers to."""
+        """Returns the table that a field refers to."""
         at = self.offset(slot)
         return Table(self._content, self._target(at)) if at else None
 
     def tables(self, slot: int) -> list[Table]:
-        """The tables of a vector."""
+        """Returns the tables of a vector."""
         start, length = self._vector(slot, 4)
         return [Table(self._content, self._target(start + 4 * index)) for index in range(length)]
 
     def numbers(self, slot: int, layout: str = "i") -> tuple[float, ...]:
-        """A vector of int32, or of another type as `struct` writes it: "f" for float32, "q" for int64."""
+        """Returns a vector of int32, or of another type as `struct` writes it: "f" for float32, "q" for int64."""
         start, length = self._vector(slot, struct.calcsize(f"<{layout}"))
         return struct.unpack_from(f"<{length}{layout}", self._content, start)
 
     def data(self, slot: int) -> bytes:
-        """A vector of bytes, or a string."""
+        """Returns a vector of bytes, or a string."""
         start, length = self._vector(slot, 1)
         return self._content[start : start + length]
 
     def text(self, slot: int) -> str:
-        """A string, with a replacement character for each byte that is not UTF-8."""
+        """Returns a string, with a replacement character for each byte that is not UTF-8."""
         return self.data(slot).decode(errors="replace")
 
     def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
-        """The first byte of a vector's items, and how many there are."""
+        """Returns the first byte of a vector's items, and how many there are."""
         at = self.offset(slot)
         if not at:
             return 0, 0

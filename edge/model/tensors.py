@@ -16,7 +16,7 @@ _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "b
 
 
 def describe_inputs_and_outputs(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The inputs and the outputs of a .tflite, in its order; both empty where the file cannot be read.
+    """Returns the inputs and the outputs of a .tflite, in its order; both empty where the file cannot be read.
 
     Each has the keys ``index`` (its place among the inputs or outputs), ``name``, ``shape``, ``dtype`` as NumPy calls
     it, and ``scale`` and ``zero_point``, which are None where it is not quantized: value = (q - zero_point) * scale.

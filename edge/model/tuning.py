@@ -44,12 +44,12 @@ class Choice:
 
 
 def cache_folder() -> Path:
-    """The cache folder of this user."""
+    """Returns the cache folder of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dermedge"
 
 
 def tuned(model: Path, runtime: str = "auto") -> Choice:
-    """The remembered choice for a model file, or one that is measured now and remembered.
+    """Returns the remembered choice for a model file, or one that is measured now and remembered.
 
     Args:
         runtime: the one to use, or ``auto`` for the fastest that is installed.
@@ -75,7 +75,8 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
 
 
 def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") -> int:
-    """The number of threads, or for ``auto`` the one that is fastest with the runtime that `Classifier` would choose.
+    """Returns the number of threads, or for ``auto`` the one that is fastest with the runtime that `Classifier` would
+    choose.
 
     Raises:
         ModelError, OptionError, MissingExtra: as `tuned` does.
@@ -84,7 +85,7 @@ def tuned_threads(model: Path, num_threads: int | str, runtime: str = "auto") ->
 
 
 def measure(model: Path, runtimes: list[str]) -> Choice:
-    """The fastest of these runtimes and of `_THREADS` up to the number of cores."""
+    """Returns the fastest of these runtimes and of `_THREADS` up to the number of cores."""
     choices = [
         Choice(runtime, threads, _invoke_ms(model, threads, runtime))
         for runtime in runtimes
@@ -99,7 +100,7 @@ def measure(model: Path, runtimes: list[str]) -> Choice:
 
 
 def _invoke_ms(model: Path, threads: int, runtime: str) -> float:
-    """The median of a few inferences, in milliseconds."""
+    """Returns the median of a few inferences, in milliseconds."""
     interpreter = open_interpreter(model, threads, runtime)
     for _ in range(_WARMUP_RUNS):
         invoke(interpreter, model)
@@ -116,7 +117,7 @@ def _version(runtime: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The stored choices; empty if the file is missing or not JSON."""
+    """Returns the stored choices; empty if the file is missing or not JSON."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

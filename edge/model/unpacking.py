@@ -27,7 +27,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def unpack(archive: zipfile.ZipFile, name: str, path: Path | str, most_bytes: int) -> bytes:
-    """One file of a zip; ``path`` names the model in errors.
+    """Returns one file of a zip; ``path`` names the model in errors.
 
     Raises:
         ModelError: the file has more than ``most_bytes``, or is packed by another method than "stored" or "deflate".

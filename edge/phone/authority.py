@@ -59,7 +59,8 @@ def authority_folder() -> Path:
 
 
 def open_authority(folder: Path, host: str) -> Authority:
-    """The certificate authority of a folder for ``host``; one is made where there is none or it ends within a day.
+    """Returns the certificate authority of a folder for ``host``; one is made where there is none or it ends within a
+    day.
 
     Its key is readable by its owner alone. An authority that an earlier version made, which was valid for any web site,
     is deleted.
@@ -209,7 +210,7 @@ def _usage(digital_signature: bool = False, key_cert_sign: bool = False) -> x509
 
 
 def _signed(builder: x509.CertificateBuilder, issuer_key: EllipticCurvePrivateKey) -> bytes:
-    """The certificate in PEM."""
+    """Returns the certificate in PEM."""
     from cryptography.hazmat.primitives import hashes, serialization
 
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -232,7 +233,7 @@ def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivat
 
 
 def _context(certificate: bytes, key: EllipticCurvePrivateKey) -> ssl.SSLContext:
-    """A server's context with this certificate; `ssl` reads it from a file alone, which is removed at once."""
+    """Returns a server's context with this certificate; `ssl` reads it from a file alone, which is removed at once."""
     from cryptography.hazmat.primitives import serialization
 
     private = key.private_bytes(

@@ -91,7 +91,7 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """The facts about a model that the page needs: manifest, head, and scale and zero point of the outputs.
+    """Returns the facts about a model that the page needs: manifest, head, and scale and zero point of the outputs.
 
     Raises:
         ModelError: as `build_app`.
@@ -160,7 +160,7 @@ def _fetch_litert(folder: Path) -> None:
 
 
 def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
-    """A lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
+    """Returns a lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
     icon = np.full((size, size, 3), _SKIN, np.uint8)
     middle = (size // 2, size // 2)
     cv2.circle(icon, middle, round(size * radius / 2), _SPOT, -1, cv2.LINE_AA)
@@ -169,12 +169,12 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """The manifest without the golden answers, which are large and of no use to the page."""
+    """Returns the manifest without the golden answers, which are large and of no use to the page."""
     return {name: value for name, value in asdict(manifest).items() if name != "golden"}
 
 
 def _digest_of(folder: Path, names: list[str]) -> str:
-    """One of all files and their names, short enough to read out."""
+    """Returns one of all files and their names, short enough to read out."""
     seen = hashlib.sha256()
     for name in names:
         seen.update(f"{name} {digest(folder / name)}\n".encode())

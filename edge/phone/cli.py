@@ -82,7 +82,7 @@ def _port(text: str) -> int:
 
 
 def parser() -> Parser:
-    """The options of `dermedge phone`."""
+    """Returns the options of `dermedge phone`."""
     made = make_parser(
         "phone", "Write the classifier as a web app for phones that works without a network, and serve it."
     )

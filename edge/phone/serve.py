@@ -92,7 +92,7 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
 
 
 def make_file(content: bytes, suffix: str) -> ServedFile:
-    """A ServedFile of this content; ``suffix`` tells its type."""
+    """Returns a ServedFile of this content; ``suffix`` tells its type."""
     gzipped = gzip.compress(content, 6)
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
@@ -153,7 +153,7 @@ def make_server(
     context: ssl.SSLContext | None = None,
     handler: type[FileHandler] = FileHandler,
 ) -> ThreadingHTTPServer:
-    """A server that is bound and not yet running; the port 0 is any that is free.
+    """Returns a server that is bound and not yet running; the port 0 is any that is free.
 
     Raises:
         OptionError: the address cannot be bound.
@@ -171,7 +171,7 @@ def make_server(
 
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
-    """The pages that tell a phone how to trust the authority, and its certificate."""
+    """Returns the pages that tell a phone how to trust the authority, and its certificate."""
     text = _TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),

@@ -34,7 +34,7 @@ _MOST_BYTES = 10_000
 
 
 def make_review_app(review: Review, guard: Guard) -> Starlette:
-    """The application. GET: ``/``, ``/status``, ``/photos/…``. POST: ``/decide``, ``/undo``."""
+    """Returns the application. GET: ``/``, ``/status``, ``/photos/…``. POST: ``/decide``, ``/undo``."""
 
     async def file(request: Request) -> Response:
         return FileResponse(_PAGE / _FILES[request.url.path])
@@ -54,7 +54,7 @@ def make_review_app(review: Review, guard: Guard) -> Starlette:
 
 
 async def _photo(review: Review, request: Request) -> Response:
-    """A photo of the recording, and no other file."""
+    """Returns a photo of the recording, and no other file."""
     path = review.file_of(request.path_params["path"])
     if path is None or not path.is_file():
         raise HTTPException(404, "there is no such photo")
@@ -78,7 +78,7 @@ def _check_origin(request: Request) -> None:
 
 
 async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    """The texts of a JSON object of these names; raises HTTPException."""
+    """Returns the texts of a JSON object of these names; raises HTTPException."""
     try:
         values = json.loads(await read_body(request, _MOST_BYTES))
         texts = {name: values[name] for name in names}
@@ -92,7 +92,7 @@ async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
-    """The status after a change; raises HTTPException where it was not made."""
+    """Returns the status after a change; raises HTTPException where it was not made."""
     try:
         return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
     except OptionError as error:

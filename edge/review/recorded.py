@@ -99,7 +99,7 @@ def read_recording(folder: Path) -> Recording:
 
 
 def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
-    """The content of session.json; empty if it cannot be read."""
+    """Returns the content of session.json; empty if it cannot be read."""
     try:
         facts = json.loads((session / SESSION_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -109,7 +109,7 @@ def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> list[RecordedPhoto]:
-    """The photos of a session, those without a line last."""
+    """Returns the photos of a session, those without a line last."""
     found: dict[str, RecordedPhoto] = {}
     gone = 0
     for name, visit, line in _lines_with_photos(session, notes):

@@ -77,7 +77,7 @@ class Review:
             return self._status()
 
     def file_of(self, path: str) -> Path | None:
-        """The file of a photo of this recording; None of any other path."""
+        """Returns the file of a photo of this recording; None of any other path."""
         known = any(photo.path == path for photo in self._photos)
         return self._folder / path if known else None
 
@@ -152,7 +152,7 @@ def _row(photo: RecordedPhoto, label: str, lesion_name: str) -> ReviewRow:
 
 
 def _checked(text: str) -> str:
-    """A name as it goes into the table, without spaces around it; raises OptionError."""
+    """Returns a name as it goes into the table, without spaces around it; raises OptionError."""
     text = " ".join(text.split())
     if len(text) > _MOST_LETTERS or not text.isprintable():
         raise OptionError(f"a name has at most {_MOST_LETTERS} letters, and none that cannot be printed")

@@ -106,7 +106,7 @@ class ReviewTable:
         return _lesions(self._rows)
 
     def count_groups(self) -> int:
-        """How many groups the photos with a label make."""
+        """Returns how many groups the photos with a label make."""
         groups: list[set[str]] = []
         for row, (group, lesion) in zip(self._rows, _groups(self._rows), strict=True):
             if not row.label:
@@ -150,7 +150,7 @@ def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a table; none where there is no file."""
+    """Returns the bytes of a table; none where there is no file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -102,7 +102,7 @@ class LiveCapture(FrameSource):
         self._capture.release()
 
     def _image(self) -> Any:
-        """The next image, or None."""
+        """Returns the next image, or None."""
         delivered, image = self._capture.read()
         return image if delivered else None
 
@@ -205,7 +205,7 @@ class StreamCapture(LiveCapture):
             ) from error
 
     def _first(self) -> Frame | None:
-        """The first frame that differs from the one before; of a stream with a single frame, that one.
+        """Returns the first frame that differs from the one before; of a stream with a single frame, that one.
 
         Raises:
             SourceError: there is none, or all are the same for `_PROOF_S`.
@@ -226,7 +226,9 @@ class StreamCapture(LiveCapture):
                 raise self._never_changes(frame)
 
     def _image(self) -> Any:
-        """The next image that can be decoded; None if the stream has ended, stalls, or sends only damaged parts."""
+        """Returns the next image that can be decoded; None if the stream has ended, stalls, or sends only damaged
+        parts.
+        """
         until = time.monotonic() + _BAD_PARTS_S
         for _ in range(1 + _MOST_BAD_PARTS):
             image = super()._image()
@@ -258,7 +260,7 @@ class CameraOpener:
         self._others: frozenset[str] = frozenset()
 
     def __call__(self) -> FrameSource:
-        """The open camera; raises SourceError."""
+        """Returns the open camera; raises SourceError."""
         node = self._find()
         number = re.fullmatch(r"video(\d+)", node.name)
         # CAP_ANY would try every back-end in turn and hold the last one's message
@@ -285,7 +287,7 @@ class CameraOpener:
 
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
-    """A stream by its address; raises SourceError."""
+    """Returns a stream by its address; raises SourceError."""
     settings = (
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
@@ -299,7 +301,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
 
 
 def _text_of_fourcc(code: int) -> str:
-    """The four letters of a FOURCC; empty where it is none."""
+    """Returns the four letters of a FOURCC; empty where it is none."""
     letters = max(code, 0).to_bytes(8, "little")[:4]
     return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""
 

@@ -20,7 +20,7 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
 
 
 def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """A VideoCapture whose libraries print nothing, so that an error is reported once, by us.
+    """Returns a VideoCapture whose libraries print nothing, so that an error is reported once, by us.
 
     Args:
         target: a camera's index, a path, an address or a GStreamer pipeline.
@@ -34,7 +34,7 @@ def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) 
 
 
 def as_bgr(image: Any) -> Any:
-    """uint8 [height, width, 3], blue first, from an image with one, three or four channels."""
+    """Returns uint8 [height, width, 3], blue first, from an image with one, three or four channels."""
     if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image

@@ -47,7 +47,7 @@ class Demo(FrameSource):
         self._due = time.monotonic()
 
     def read(self) -> Frame | None:
-        """The next frame, when it is due. After a late frame, the next one is due an interval later."""
+        """Returns the next frame, when it is due. After a late frame, the next one is due an interval later."""
         now = time.monotonic()
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
@@ -79,7 +79,7 @@ def generate(number: int) -> NDArray[np.uint8]:
 
 
 def _camera_x(seconds: float) -> float:
-    """The window's centre on the strip: it rests, swaying, at a station and glides on to the next."""
+    """Returns the window's centre on the strip: it rests, swaying, at a station and glides on to the next."""
     station, phase = divmod(seconds, DWELL_S + TRAVEL_S)
     glide = np.clip((phase - DWELL_S) / TRAVEL_S, 0, 1)
     place = station % len(STATIONS) + glide * glide * (3 - 2 * glide)
@@ -88,7 +88,7 @@ def _camera_x(seconds: float) -> float:
 
 @cache
 def _strip() -> NDArray[np.uint8]:
-    """All stations side by side, the last repeated before and the first after, for the window to wrap."""
+    """Returns all stations side by side, the last repeated before and the first after, for the window to wrap."""
     random = np.random.default_rng(2026)
     width = len(STATIONS) * _PITCH
     strip = np.empty((_PITCH, width, 3), np.uint8)
@@ -107,7 +107,7 @@ def _strip() -> NDArray[np.uint8]:
 
 @cache
 def _vignette() -> NDArray[np.uint8]:
-    """The light of a dermatoscope: even in the middle, falling off towards the corners; 255 is full."""
+    """Returns the light of a dermatoscope: even in the middle, falling off towards the corners; 255 is full."""
     y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH].astype(np.float32)
     radius = np.hypot((x - _WIDTH / 2) / (0.60 * _WIDTH), (y - _HEIGHT / 2) / (0.66 * _HEIGHT))
     light = 1 - 0.85 * _step(radius, 0.62, 1.18)
@@ -116,7 +116,7 @@ def _vignette() -> NDArray[np.uint8]:
 
 @cache
 def _notice() -> NDArray[np.uint8]:
-    """A black frame with the notice along the right edge, outside the square that the network sees."""
+    """Returns a black frame with the notice along the right edge, outside the square that the network sees."""
     line = np.zeros((24, _HEIGHT, 3), np.uint8)
     cv2.putText(line, _NOTICE, (62, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (225, 225, 225), 1, cv2.LINE_AA)
     frame = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
@@ -148,7 +148,7 @@ def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
 
 
 def _furrows(random: _Random, height: int, width: int) -> _Field:
-    """The fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
+    """Returns the fine criss-cross lines and the grain of skin, about -1 (in a line) to 0.3."""
     relief = np.zeros((height, width), np.float32)
     for cell, depth in ((19, 0.42), (11, 0.36)):
         ridge = 1 - np.abs(_noise(random, height, width, cell))
@@ -185,7 +185,7 @@ def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Fi
 
 
 def _network(random: _Random, cell: float) -> _Field:
-    """A pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
+    """Returns a pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
@@ -210,7 +210,7 @@ def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
 
 
 def _bgr(blue: float, green: float, red: float) -> _Image:
-    """One colour, to calculate with."""
+    """Returns one colour, to calculate with."""
     return np.array([blue, green, red], np.float32)
 
 

@@ -13,7 +13,9 @@ _MOST_INDEX_BYTES = 64 * 2**20
 
 
 def presented_s(path: Path) -> float | None:
-    """The seconds that the longest track plays by its edit list; None without an edit list, or in another format."""
+    """Returns the seconds that the longest track plays by its edit list; None without an edit list, or in another
+    format.
+    """
     try:
         with path.open("rb") as handle:
             index = _index(handle)
@@ -25,7 +27,7 @@ def presented_s(path: Path) -> float | None:
 
 
 def _index(handle: BinaryIO) -> bytes:
-    """The content of the box ``moov``, empty if there is none."""
+    """Returns the content of the box ``moov``, empty if there is none."""
     position = 0
     while len(head := handle.read(16)) >= 8:
         size, kind = struct.unpack(">I4s", head[:8])
@@ -43,7 +45,7 @@ def _index(handle: BinaryIO) -> bytes:
 
 
 def _timescale(index: bytes) -> int:
-    """The time units per second of edit lists; 0 if unknown."""
+    """Returns the time units per second of edit lists; 0 if unknown."""
     at = index.find(b"mvhd") + 4
     if at < 4 or len(index) < at + 28:
         return 0
@@ -53,7 +55,7 @@ def _timescale(index: bytes) -> int:
 
 
 def _edited_durations(index: bytes) -> list[int]:
-    """The duration of each edit list."""
+    """Returns the duration of each edit list."""
     durations = []
     at = index.find(b"elst")
     while at >= 0:
@@ -63,7 +65,7 @@ def _edited_durations(index: bytes) -> list[int]:
 
 
 def _edited_duration(index: bytes, at: int) -> int:
-    """The sum over the entries of the edit list whose name is at ``at``; 0 if there is no edit list."""
+    """Returns the sum over the entries of the edit list whose name is at ``at``; 0 if there is no edit list."""
     if at < 4 or len(index) < at + 12:
         return 0
     size, _, version, count = struct.unpack_from(">I4sB3xI", index, at - 4)

@@ -69,7 +69,7 @@ class FrameSource(Protocol):
     is_live: bool
 
     def read(self) -> Frame | None:
-        """The next frame, or None after the last.
+        """Returns the next frame, or None after the last.
 
         It returns or raises within seconds, even when nothing arrives, so that a thread can be joined.
 
@@ -80,7 +80,7 @@ class FrameSource(Protocol):
         """
 
     def delivery(self) -> Delivery | None:
-        """The size, rate and format that the camera reports; None for a source that is not a camera."""
+        """Returns the size, rate and format that the camera reports; None for a source that is not a camera."""
         return None
 
     def close(self) -> None:
@@ -96,6 +96,6 @@ class FrameSource(Protocol):
 
 
 def live_frame(image_bgr: Any, number: int, name: str) -> Frame:
-    """A frame that has arrived now. OpenCV's type hints do not state that the image is uint8."""
+    """Returns a frame that has arrived now. OpenCV's type hints do not state that the image is uint8."""
     now = time.monotonic()
     return Frame(image_bgr, number, now, name, at_s=now)

@@ -32,7 +32,7 @@ class Framing:
 
 
 def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
-    """The flipped middle of a uint8 [height, width, 3] image; a view of the image if nothing is flipped."""
+    """Returns the flipped middle of a uint8 [height, width, 3] image; a view of the image if nothing is flipped."""
     height, width = image_bgr.shape[:2]
     rows, columns = max(1, round(height / framing.zoom)), max(1, round(width / framing.zoom))
     top, left = (height - rows) // 2, (width - columns) // 2

@@ -77,7 +77,7 @@ class AbandonableCapture:
 
 
 def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
-    """A GStreamer pipeline that ends in an appsink; raises SourceError."""
+    """Returns a GStreamer pipeline that ends in an appsink; raises SourceError."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise SourceError(
             "this OpenCV runs no GStreamer pipelines; Debian's does: apt install python3-opencv, and a "

@@ -99,7 +99,7 @@ class LatestFrame:
             self._thread.join()  # a source's read comes back within seconds
 
     def read(self) -> Arrival | Outage | None:
-        """The newest frame that was not read before, waiting for one if need be; None after the last.
+        """Returns the newest frame that was not read before, waiting for one if need be; None after the last.
 
         An outage is returned before the frames after it, and every `SILENT_S` while nothing comes, or less often if the
         source is slow.
@@ -122,7 +122,7 @@ class LatestFrame:
         return arrival
 
     def newer(self) -> Arrival | None:
-        """A frame that came since the last one was read, which then counts as dropped; None if none did."""
+        """Returns a frame that came since the last one was read, which then counts as dropped; None if none did."""
         with self._changed:
             if self._slot is None or not self._is_ready():
                 return None
@@ -146,7 +146,7 @@ class LatestFrame:
         return True
 
     def _is_ready(self) -> bool:
-        """Whether the frame that waits may be delivered."""
+        """Tells whether the frame that waits may be delivered."""
         return time.monotonic() >= self._ready_s
 
     def _read_on(self) -> None:

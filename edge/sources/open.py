@@ -98,7 +98,7 @@ def open_source(
 
 
 def _kind_of(spec: str) -> _Kind:
-    """The first kind that matches; raises SourceError."""
+    """Returns the first kind that matches; raises SourceError."""
     if not spec:
         # an empty path would be the folder that the command runs in
         raise SourceError(f"the source is empty. Known: {KNOWN}.")
@@ -132,7 +132,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """The opener of a kind that keeps nothing from one opening to the next."""
+    """Returns the opener of a kind that keeps nothing from one opening to the next."""
     return partial(partial, open_one)
 
 

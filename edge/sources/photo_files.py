@@ -35,7 +35,7 @@ class PhotoFiles(FrameSource):
 
 
 def open_folder(folder: Path) -> PhotoFiles:
-    """All photos below a folder.
+    """Returns all photos below a folder.
 
     Raises:
         SourceError: there are none.

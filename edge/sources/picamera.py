@@ -103,7 +103,7 @@ class PiCamera(FrameSource):
             self._lock(mode)
 
     def _controls(self, mode: CameraMode) -> dict[str, Any]:
-        """The settings that the camera starts with.
+        """Returns the settings that the camera starts with.
 
         Raises:
             SourceError: this camera has no such control.

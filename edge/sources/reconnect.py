@@ -69,7 +69,7 @@ class Reconnecting(FrameSource):
         return frame
 
     def delivery(self) -> Delivery | None:
-        """The delivery of the source; while it is lost, the last one that it reported."""
+        """Returns the delivery of the source; while it is lost, the last one that it reported."""
         source = self._source
         if source is not None:
             self._delivery = source.delivery()
@@ -80,7 +80,7 @@ class Reconnecting(FrameSource):
             self._source.close()
 
     def _fresh_frame(self, source: FrameSource) -> Frame | None:
-        """The next frame that does not equal the one before.
+        """Returns the next frame that does not equal the one before.
 
         Raises:
             SourceError: the source's own, or the source is frozen.
@@ -102,7 +102,7 @@ class Reconnecting(FrameSource):
         return before is not None and not is_flat(image) and equals_last(image, before)
 
     def _try_again(self) -> FrameSource:
-        """The source, opened again if an attempt is due.
+        """Returns the source, opened again if an attempt is due.
 
         Raises:
             SourceLost: no attempt is due yet, or the source cannot be opened.
@@ -120,7 +120,7 @@ class Reconnecting(FrameSource):
         return self._source
 
     def _lost(self) -> SourceLost:
-        """The error of a failed attempt; the next one waits longer."""
+        """Returns the error of a failed attempt; the next one waits longer."""
         wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
         self._due_s = time.monotonic() + wait_s
         self._attempts += 1

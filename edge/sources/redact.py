@@ -23,7 +23,7 @@ _HOST_AND_PORT = re.compile(r"(?:\[[0-9a-f:.%]*\]|[^:@\[\]]*)(?::\d*)?", re.IGNO
 
 
 def without_secrets(spec: str) -> str:
-    """A source's name without its user, password and keys. Paths and indices of cameras stay as they are.
+    """Returns a source's name without its user, password and keys. Paths and indices of cameras stay as they are.
 
     Of an address, the user and password before the host are removed, and the values of parameters with names such as
     ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`; of a GStreamer pipeline, those of properties
@@ -40,7 +40,7 @@ def without_secrets(spec: str) -> str:
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """The part after the scheme, without the user and password: they end at the last @."""
+    """Returns the part after the scheme, without the user and password: they end at the last @."""
     slashes, rest = found[1], found[2]
     before_path = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _HOST_AND_PORT.fullmatch(before_path) or "@" not in rest:

@@ -12,7 +12,7 @@ _SAMPLING = 16
 
 
 def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
-    """Whether two uint8 [height, width, 3] images are equal, byte for byte."""
+    """Tells whether two uint8 [height, width, 3] images are equal, byte for byte."""
     if image.shape != last.shape:
         return False
     if not np.array_equal(image[::_SAMPLING, ::_SAMPLING], last[::_SAMPLING, ::_SAMPLING]):
@@ -21,6 +21,6 @@ def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
 
 
 def is_flat(image: NDArray[np.uint8]) -> bool:
-    """Whether an image seems to have a single grey level, as that of a clipped sensor does."""
+    """Tells whether an image seems to have a single grey level, as that of a clipped sensor does."""
     sample = image[::_SAMPLING, ::_SAMPLING]
     return bool(sample.min() == sample.max())

@@ -71,7 +71,7 @@ class VideoFile(FrameSource):
         self._capture.release()
 
     def _first(self) -> Frame | None:
-        """The first frame if the second differs from it, else the first one that differs."""
+        """Returns the first frame if the second differs from it, else the first one that differs."""
         first = self._decode()
         if first is None:
             raise SourceError(f"'{self._name}' holds no frame that can be decoded")
@@ -82,11 +82,11 @@ class VideoFile(FrameSource):
         return first
 
     def _has_more(self) -> bool:
-        """Whether the container states more than one frame, or does not state how many."""
+        """Tells whether the container states more than one frame, or does not state how many."""
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
-        """The next frame that does not equal the one before; None after the last."""
+        """Returns the next frame that does not equal the one before; None after the last."""
         while (frame := self._decode()) is not None:
             if self._same == 0:
                 return frame
@@ -100,7 +100,7 @@ class VideoFile(FrameSource):
         return None
 
     def _decode(self) -> Frame | None:
-        """The next frame that can be decoded; None after the last."""
+        """Returns the next frame that can be decoded; None after the last."""
         image = self._image()
         if image is None:
             return None
@@ -114,7 +114,7 @@ class VideoFile(FrameSource):
         return replace(frame, at_s=self._at_s, repeated=self._repeated)
 
     def _image(self) -> NDArray[np.uint8] | None:
-        """The next image; a read that fails is repeated, because OpenCV goes on after some damaged stretches."""
+        """Returns the next image; a read that fails is repeated, because OpenCV goes on after some damaged stretches."""
         for attempt in range(_MOST_ATTEMPTS):
             delivered, image = self._capture.read()
             if delivered:
@@ -142,20 +142,20 @@ class VideoFile(FrameSource):
             )
 
     def _lacks_end(self, expected: int) -> bool:
-        """Whether the last frame comes too early for a video of this many frames."""
+        """Tells whether the last frame comes too early for a video of this many frames."""
         # of a trimmed video, the container states all frames
         whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
         return whole_s - self._at_s - 1 / self._fps > tolerance_s
 
     def _lacks_stretch(self, expected: int) -> bool:
-        """Whether one gap between two frames explains the missing frames; a slow video has many gaps instead."""
+        """Tells whether one gap between two frames explains the missing frames; a slow video has many gaps instead."""
         missing = expected - self._number
         in_gap = self._longest_s * self._fps - 1
         return missing > max(_MISSING_SHARE * expected, 2) and in_gap >= _GAP_SHARE * missing
 
     def _frozen(self, which: str) -> SourceError:
-        """The error for a video whose frames so far are all the same."""
+        """Returns the error for a video whose frames so far are all the same."""
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(

@@ -37,7 +37,9 @@ class CameraIdentity:
 
 
 def is_device(spec: str) -> bool:
-    """Whether a source's name stands for a camera: a number, a device's path, or a link to one, plugged in or not."""
+    """Tells whether a source's name stands for a camera: a number, a device's path, or a link to one, plugged in or
+    not.
+    """
     if re.fullmatch(_NUMBER, spec):
         return True
     path = os.path.realpath(spec)
@@ -47,12 +49,12 @@ def is_device(spec: str) -> bool:
 
 
 def device_path(spec: str) -> Path:
-    """The path of the device that a number, a path or a link stands for at the moment."""
+    """Returns the path of the device that a number, a path or a link stands for at the moment."""
     return _DEV / f"video{int(spec)}" if re.fullmatch(_NUMBER, spec) else Path(os.path.realpath(spec))
 
 
 def identify(node: Path) -> CameraIdentity | None:
-    """The identity of the camera at ``/dev/videoN``; None if sysfs does not state it."""
+    """Returns the identity of the camera at ``/dev/videoN``; None if sysfs does not state it."""
     entry = _SYSFS / node.name
     if not re.fullmatch(_NODE, node.name) or not (entry / "device").exists():
         return None
@@ -93,7 +95,7 @@ def identified() -> Iterator[tuple[Path, CameraIdentity]]:
 
 
 def _text(path: Path) -> str:
-    """The line in a file of sysfs; empty where there is none."""
+    """Returns the line in a file of sysfs; empty where there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

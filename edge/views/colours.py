@@ -20,5 +20,5 @@ _PALETTE: tuple[Colour, ...] = (
 
 
 def colour_of(index: int) -> Colour:
-    """The colour of the class with this index, blue first."""
+    """Returns the colour of the class with this index, blue first."""
     return _PALETTE[index % len(_PALETTE)]

@@ -66,7 +66,7 @@ def _shorten_pipe() -> None:
 
 
 def _can_take_a_line() -> bool:
-    """Whether standard output takes a line without waiting for its reader."""
+    """Tells whether standard output takes a line without waiting for its reader."""
     try:
         return bool(select.select([], [sys.stdout.fileno()], [], 0)[1])
     except (OSError, ValueError):  # not a file of the system
@@ -74,7 +74,7 @@ def _can_take_a_line() -> bool:
 
 
 def to_json(result: FrameResult) -> dict[str, Any]:
-    """A result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
+    """Returns a result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
     In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities``,
     ``alert`` and ``view`` are the answer that stands: that of this frame, smoothed over time, or, where this frame was
@@ -117,7 +117,7 @@ _ANSWER_KEYS = (
 
 
 def _answer_to_json(classification: Classification) -> dict[str, Any]:
-    """The values of `_ANSWER_KEYS`."""
+    """Returns the values of `_ANSWER_KEYS`."""
     return {
         "headline": classification.headline.text,
         "nearest": classification.headline.nearest,
@@ -152,5 +152,5 @@ def _iso(result: datetime) -> str:
 
 
 def _wall_clock(monotonic_s: float) -> datetime:
-    """The time of day, in UTC, of a `time.monotonic` stamp of this process."""
+    """Returns the time of day, in UTC, of a `time.monotonic` stamp of this process."""
     return datetime.now(UTC) - timedelta(seconds=time.monotonic() - monotonic_s)

@@ -10,7 +10,7 @@ __all__ = ["VIEWS", "open_best", "open_jsonlines", "open_terminal", "open_window
 
 
 def open_window() -> View:
-    """A window.
+    """Returns a window.
 
     Raises:
         OptionError: this OpenCV or this machine has no screen.
@@ -21,14 +21,14 @@ def open_window() -> View:
 
 
 def open_terminal() -> View:
-    """The terminal, or one plain line a second if standard output is not one, or should be plain."""
+    """Returns the terminal, or one plain line a second if standard output is not one, or should be plain."""
     from dermedge.edge.views.terminal import TerminalView
 
     return TerminalView()
 
 
 def open_best() -> View:
-    """A window if that is possible, else the terminal."""
+    """Returns a window if that is possible, else the terminal."""
     from dermedge.edge.views.window import why_no_window
 
     return open_terminal() if why_no_window() else open_window()

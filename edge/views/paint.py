@@ -44,7 +44,7 @@ _HEAT_OPACITY = 0.55
 
 
 def paint_classification(classification: Classification, heat: bool = False) -> NDArray[np.uint8]:
-    """The frame of a classification, with the answer painted on it.
+    """Returns the frame of a classification, with the answer painted on it.
 
     Args:
         heat: whether to paint the heat map, if the model has one.
@@ -62,7 +62,7 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
 
 
 def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
-    """The newest frame with the reticle, the state, the hint and, if there is one, the answer.
+    """Returns the newest frame with the reticle, the state, the hint and, if there is one, the answer.
 
     Args:
         heat: whether to paint the heat map, if the model has one.
@@ -81,7 +81,7 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
 
 
 def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
-    """The newest frame with the reticle and without any words, for a view that has them beside it.
+    """Returns the newest frame with the reticle and without any words, for a view that has them beside it.
 
     Arguments and result are those of `paint_result`.
     """
@@ -89,7 +89,7 @@ def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
 
 
 def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint8], float]:
-    """A copy of the newest frame with the reticle, and the scale of its layout."""
+    """Returns a copy of the newest frame with the reticle, and the scale of its layout."""
     blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
     image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
     if result.shown is not None:
@@ -102,7 +102,7 @@ def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint
 
 
 def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """A legible copy of a frame to paint on, and the scale of its layout."""
+    """Returns a legible copy of a frame to paint on, and the scale of its layout."""
     image = _enlarge(frame_bgr)
     return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
 
@@ -131,7 +131,7 @@ def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
 
 
 def _colour_of_state(result: FrameResult) -> Colour:
-    """The colour of the answered class, or white while there is no answer; blue first."""
+    """Returns the colour of the answered class, or white while there is no answer; blue first."""
     return colour_of(result.answer.prediction.index) if result.answer else _WHITE
 
 
@@ -144,7 +144,7 @@ def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: 
 
 
 def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy, enlarged until text on it is legible."""
+    """Returns a copy, enlarged until text on it is legible."""
     height, width = frame_bgr.shape[:2]
     factor = max(1.0, LEGIBLE_SIZE[0] / width, LEGIBLE_SIZE[1] / height)
     if factor == 1:
@@ -209,7 +209,9 @@ def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) ->
 
 
 def _note_lines(text: str, size: float, width: int) -> list[str]:
-    """The text in lines of at most ``width`` pixels, broken between notes; a longer note is a line of its own."""
+    """Returns the text in lines of at most ``width`` pixels, broken between notes; a longer note is a line of its
+    own.
+    """
     lines: list[str] = []
     for note in text.split(", "):
         longer = f"{lines[-1]}, {note}" if lines else note

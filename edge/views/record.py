@@ -166,7 +166,7 @@ class RecordView:
 
 
 def _is_full(error: StorageError) -> bool:
-    """Whether the disk, or the user's share of it, is used up."""
+    """Tells whether the disk, or the user's share of it, is used up."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
@@ -184,13 +184,13 @@ def mend(folder: Path) -> None:
 
 
 def is_running(part: Path) -> bool:
-    """Whether the process runs that writes this file, by the number in its name."""
+    """Tells whether the process runs that writes this file, by the number in its name."""
     numbers = [one for one in part.name.split(".") if one.isdecimal()]
     return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()
 
 
 def _new_folder(folder: Path) -> Path:
-    """A folder of the time of day; boards without a clock may have had that time before."""
+    """Returns a folder of the time of day; boards without a clock may have had that time before."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):
         path = folder / (stamp if number == 1 else f"{stamp}-{number}")

@@ -19,7 +19,7 @@ _STATUS_INTERVAL_S = 5.0
 
 
 def is_service() -> bool:
-    """Whether systemd waits for a message that the service is ready."""
+    """Tells whether systemd waits for a message that the service is ready."""
     return _SOCKET_VARIABLE in os.environ
 
 

@@ -107,7 +107,7 @@ class TerminalView:
 
 
 def plain_line(result: FrameResult) -> str:
-    """A result in one line of plain text."""
+    """Returns a result in one line of plain text."""
     frame, shown = result.frame, result.shown
     parts = [
         f"frame {frame.number}" if frame else "",
@@ -124,7 +124,7 @@ def plain_line(result: FrameResult) -> str:
 
 
 def render(result: FrameResult, columns: int, rows: int) -> str:
-    """A result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
+    """Returns a result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
     columns -= 1  # erasing the rest of a full line would take its last character
     if columns < _PANEL_COLUMNS + _MIN_PICTURE_COLUMNS:
@@ -142,7 +142,7 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
-    """An image as lines of upper half blocks, two pixels a cell, as large as fits.
+    """Returns an image as lines of upper half blocks, two pixels a cell, as large as fits.
 
     A colour is written only where it changes, and its lowest two bits are left out, so that it seldom does.
     """
@@ -155,7 +155,7 @@ def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[s
 
 
 def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
-    """One line of cells from two rows of [red, green, blue] pixels."""
+    """Returns one line of cells from two rows of [red, green, blue] pixels."""
     cells: list[str] = []
     top_before: list[int] | None = None
     bottom_before: list[int] | None = None
@@ -208,7 +208,7 @@ def _panel_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _compact_lines(result: FrameResult, columns: int) -> list[str]:
-    """The same in few lines, so that a small terminal has room for the frame."""
+    """Returns the same in few lines, so that a small terminal has room for the frame."""
     figures = [f"{rate_line(result.fps, None) or '- fps'}, {result.counts.dropped} dropped"]
     if result.classification is not None:
         figures[0] += f", age {result.classification.frame_age_ms:.0f} ms"
@@ -222,7 +222,7 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _head(result: FrameResult, columns: int) -> list[str]:
-    """The title, what to do, and the bars."""
+    """Returns the title, what to do, and the bars."""
     shown = result.shown
     notes = textwrap.wrap(
         with_legend(hint_line(result), shown),
@@ -239,7 +239,7 @@ def _head(result: FrameResult, columns: int) -> list[str]:
 
 
 def _bars(classification: Classification, columns: int) -> list[str]:
-    """One line a class: name, bar with eighths of a cell, percentage."""
+    """Returns one line a class: name, bar with eighths of a cell, percentage."""
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, _MAX_BARS)
     names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
@@ -272,7 +272,7 @@ def _terminal_size() -> tuple[int, int]:
 
 
 def _is_interactive() -> bool:
-    """Whether standard output is a terminal with a moving cursor, wanted colours, and Unicode."""
+    """Tells whether standard output is a terminal with a moving cursor, wanted colours, and Unicode."""
     asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
     return sys.stdout.isatty() and is_unicode and not asked_plain

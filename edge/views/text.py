@@ -29,29 +29,33 @@ _NOT_RULED_OUT = "* "
 
 
 def answer_line(classification: Classification) -> str:
-    """The headline with the probability of the class that it names: "nevus  84%", "uncertain; nearest: nevus  45%"."""
+    """Returns the headline with the probability of the class that it names: "nevus  84%", "uncertain; nearest: nevus
+    45%".
+    """
     return f"{printable(classification.headline.text)}  {classification.named_probability:.0%}"
 
 
 def answer_title(classification: Classification) -> str:
-    """The same in a line of its own, without what `nearest_line` tells: "nevus  84%", "uncertain"."""
+    """Returns the same in a line of its own, without what `nearest_line` tells: "nevus  84%", "uncertain"."""
     title = printable(classification.headline.title)
     return title if classification.headline.nearest else f"{title}  {classification.named_probability:.0%}"
 
 
 def nearest_line(classification: Classification) -> str:
-    """The nearest class with its probability, for the line below the title; empty where the title names a class."""
+    """Returns the nearest class with its probability, for the line below the title; empty where the title names a
+    class.
+    """
     nearest = classification.headline.nearest
     return f"nearest: {printable(nearest)}  {classification.named_probability:.0%}" if nearest else ""
 
 
 def title_of(result: FrameResult) -> str:
-    """The title of the answer that stands, or the state of a device that has none."""
+    """Returns the title of the answer that stands, or the state of a device that has none."""
     return answer_title(result.answer) if result.answer else result.state
 
 
 def rate_line(fps: float | None, temperature_c: float | None) -> str:
-    """The frame rate, and the processor's temperature if it is known."""
+    """Returns the frame rate, and the processor's temperature if it is known."""
     parts = ["" if fps is None else f"{fps:.1f} fps"]
     if temperature_c is not None:
         parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's letters have no degree sign
@@ -59,24 +63,24 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 
 
 def hint_line(result: FrameResult) -> str:
-    """The line below the title: the nearest class, the notes and the hint for the user; often empty."""
+    """Returns the line below the title: the nearest class, the notes and the hint for the user; often empty."""
     notes = (nearest_line(result.answer), notes_line(result.answer)) if result.answer else ()
     return ", ".join(filter(None, (*notes, printable(result.hint))))
 
 
 def notes_line(classification: Classification) -> str:
-    """The notes on an answer: the alert of a class, and that the photo is a close-up; often empty."""
+    """Returns the notes on an answer: the alert of a class, and that the photo is a close-up; often empty."""
     alert = classification.prediction.alert
     return ", ".join(filter(None, (f"{printable(alert)} alert" if alert else "", classification.view_note)))
 
 
 def set_line(chosen: Sequence[str]) -> str:
-    """A prediction set in braces: ``{melanoma, nevus}``."""
+    """Returns a prediction set in braces: ``{melanoma, nevus}``."""
     return f"{{{', '.join(map(printable, chosen))}}}"
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """The text, followed by what the mark of the prediction set means if sets were asked for."""
+    """Returns the text, followed by what the mark of the prediction set means if sets were asked for."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None
@@ -86,14 +90,14 @@ def with_legend(text: str, classification: Classification | None) -> str:
 
 
 def name_line(classification: Classification, index: int) -> str:
-    """The name of a class beside its bar, marked if the class is in the prediction set."""
+    """Returns the name of a class beside its bar, marked if the class is in the prediction set."""
     label = classification.labels[index]
     mark = _NOT_RULED_OUT if label in (classification.prediction_set or ()) else ""
     return f"{mark}{printable(label)}"
 
 
 def latency_line(classification: Classification, with_capture: bool = True) -> str:
-    """How long the steps took, in milliseconds, in one line."""
+    """Returns how long the steps took, in milliseconds, in one line."""
     timing = classification.prediction.timing
     capture = f"capture {classification.capture_ms:.1f}  " if with_capture else ""
     return (

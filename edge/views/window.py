@@ -30,7 +30,7 @@ _QUIT_KEYS = (ord("q"), 27)
 
 
 def why_no_window() -> str | None:
-    """Why no window can be opened here, and the cure; None where one can."""
+    """Tells why no window can be opened here, and the cure; None where one can."""
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
     if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
         return (

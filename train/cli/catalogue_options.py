@@ -58,7 +58,7 @@ def add_labels_option(parser: OptionGroup) -> None:
 
 
 def catalogue_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of `build_catalogue` that these options decide."""
+    """Returns the keyword arguments of `build_catalogue` that these options decide."""
     return {
         "classes": class_names(options.classes),
         "labels_from": options.labels_from,
@@ -68,7 +68,7 @@ def catalogue_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def class_names(text: str | None) -> list[str] | None:
-    """The names of --classes, or None without it."""
+    """Returns the names of --classes, or None without it."""
     if not text:
         return None
     names = next(csv.reader([text], skipinitialspace=True))

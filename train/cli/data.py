@@ -25,7 +25,7 @@ _PATHS_HELP = "Read photos from these folders, and labels from these tables and 
 
 
 def parser() -> Parser:
-    """The options of the verb and of its two commands."""
+    """Returns the options of the verb and of its two commands."""
     made = make_parser("data", "Look at labelled photos before anything is learned from them.")
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     audit = commands.add_parser(

@@ -50,7 +50,7 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """The options of the verb."""
+    """Returns the options of the verb."""
     made = make_parser("evaluate", "Score .tflite files, or a run, on identical labelled photos.", _EXAMPLES)
     made.add_argument(
         "models",
@@ -131,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
-    """The scores; the classifiers stay open until the stack is closed."""
+    """Returns the scores; the classifiers stay open until the stack is closed."""
     from dermedge.train.evaluation.coarser import merge_classes
     from dermedge.train.evaluation.evaluate import evaluate, model_of_run, models_of_files
 

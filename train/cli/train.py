@@ -54,7 +54,7 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """The options of the verb."""
+    """Returns the options of the verb."""
     made = make_parser(
         "train", "Train a classifier on labelled photos, then fine-tune it for int8.", _EXAMPLES
     )
@@ -274,7 +274,9 @@ def _memory_errors_reported() -> Iterator[None]:
 def _prepare(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """The folder of the run, or of the runs of a cross-validation, that is to be trained; made where it is new."""
+    """Returns the folder of the run, or of the runs of a cross-validation, that is to be trained; made where it is
+    new.
+    """
     if options.refit:
         return _start_refit(options, command, strategy, guard)
     if not options.resume:
@@ -286,7 +288,7 @@ def _prepare(
 
 
 def _runs(path: Path) -> list[RunFolder]:
-    """The run of a folder, or those of all its folds."""
+    """Returns the run of a folder, or those of all its folds."""
     from dermedge.train.fit.folds import runs_below
 
     return runs_below(path) or [RunFolder(path)]
@@ -310,14 +312,14 @@ def _train_all(path: Path, strategy: tf.distribute.Strategy, guard: InterruptGua
 
 
 def _output_path(options: argparse.Namespace) -> Path:
-    """The run folder to make, which does not exist yet."""
+    """Returns the run folder to make, which does not exist yet."""
     path: Path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     refuse_existing(path)
     return path
 
 
 def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """The fields ``weights`` and ``averaged`` of a Config for the values of --weights."""
+    """Returns the fields ``weights`` and ``averaged`` of a Config for the values of --weights."""
     weights, *averaged = given
     for one in given if averaged else ():
         if not is_run(one):
@@ -443,7 +445,7 @@ def _config(
     recipe: Recipe,
     command: str,
 ) -> Config:
-    """The settings of a new run; prints the plan of its float stage."""
+    """Returns the settings of a new run; prints the plan of its float stage."""
     weights, averaged = start
     photos = len(catalogue.of("train"))
     plan = plan_training(photos, weights != NO_WEIGHTS, options.epochs, options.photos_per_epoch, options.lr)

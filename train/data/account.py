@@ -23,7 +23,7 @@ def account_lines(
     spellings: Mapping[str, str],
     group_folders_count: bool,
 ) -> tuple[str, ...]:
-    """The lines.
+    """Returns the lines.
 
     Args:
         files: the photos.
@@ -46,7 +46,7 @@ def account_lines(
 
 
 def some_of(names: Collection[str]) -> str:
-    """The first three names, and a sign that there are more."""
+    """Returns the first three names, and a sign that there are more."""
     shown = ", ".join(list(names)[:3])
     return f"{shown}, …" if len(names) > 3 else shown
 

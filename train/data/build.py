@@ -122,7 +122,9 @@ def _understood(
     say: Callable[[str], object],
     left_out: Counter[str],
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
-    """The photos with their classes, the order of the classes, and the lines, already printed, that explain both."""
+    """Returns the photos with their classes, the order of the classes, and the lines, already printed, that explain
+    both.
+    """
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)
     for line in found.account:
@@ -137,7 +139,7 @@ def _understood(
 def _split(
     draft: _Draft, seed: int, earlier: Sequence[Photo], keep_parts: bool, left_out: Counter[str]
 ) -> tuple[Photo, ...]:
-    """The photos with their splits; counts those that --keep-parts leaves out."""
+    """Returns the photos with their splits; counts those that --keep-parts leaves out."""
     if keep_parts:
         photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
         left_out[_LEAKED] += leaked
@@ -164,7 +166,7 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
 
 
 def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
-    """The photos that have a diagnosis; counts the others; raises DataError where none has one."""
+    """Returns the photos that have a diagnosis; counts the others; raises DataError where none has one."""
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
         _TABLE_SILENT if file.in_table else _NO_LABEL for file in files if not file.photo.diagnosis
@@ -186,7 +188,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
 def _with_classes(
     draft: _Draft, classes: Sequence[str] | None, left_out: Counter[str]
 ) -> tuple[_Draft, tuple[str, ...]]:
-    """The photos with their classes, without those whose label leaves the class open; and the order of the classes."""
+    """Returns the photos with their classes, without those whose label leaves the class open; and the order of the
+    classes.
+    """
     chosen = choose_classes(draft.photos, classes)
     unclear = {
         index: f"'{photo.original_label}' leaves open which of the classes it is"
@@ -203,7 +207,7 @@ def _with_classes(
 def _grouped(
     draft: _Draft, cache: Path | None, progress: Callable[[int, int], None], left_out: Counter[str]
 ) -> _Draft:
-    """The photos with their groups, without those that cannot be read or whose labels contradict one another."""
+    """Returns the photos with their groups, without those that cannot be read or whose labels contradict one another."""
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
@@ -219,7 +223,7 @@ def _grouped(
 
 
 def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
-    """The photos with their groups: photos that share a name, and duplicates of a photo, are in one group."""
+    """Returns the photos with their groups: photos that share a name, and duplicates of a photo, are in one group."""
     pairs = [(match.first, match.second) for match in duplicates.near]
     for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
         pairs += [(members[0], other) for other in members[1:]]
@@ -231,7 +235,7 @@ def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
 
 
 def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
-    """The photos of one group or image id, by the names that they have themselves."""
+    """Returns the photos of one group or image id, by the names that they have themselves."""
     return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
@@ -251,7 +255,7 @@ def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
 
 
 def _contradict(photos: Sequence[Photo]) -> bool:
-    """Whether photos of one lesion have classes or diagnoses that cannot be of one lesion."""
+    """Tells whether photos of one lesion have classes or diagnoses that cannot be of one lesion."""
     if len({photo.label for photo in photos}) > 1:
         return True
     diagnoses = sorted({photo.diagnosis for photo in photos})

@@ -114,7 +114,7 @@ class Catalogue:
         return tuple(photo for photo in self.photos if photo.split == split)
 
     def to_csv(self) -> str:
-        """The table as CSV text, the same bytes for the same photos."""
+        """Returns the table as CSV text, the same bytes for the same photos."""
         text = io.StringIO()
         writer = csv.DictWriter(text, [one.name for one in fields(Photo)], lineterminator="\n")
         writer.writeheader()
@@ -128,7 +128,7 @@ class Catalogue:
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """A description of the table as JSON text: digest, seed, classes, counts, and files left out."""
+        """Returns a description of the table as JSON text: digest, seed, classes, counts, and files left out."""
         counts = Counter((photo.label, photo.split) for photo in self.photos)
         about = {
             "digest": self.digest,
@@ -148,7 +148,7 @@ class Catalogue:
 
 
 def is_catalogue(path: Path) -> bool:
-    """Whether a file has the header of a table that `Catalogue.save` wrote."""
+    """Tells whether a file has the header of a table that `Catalogue.save` wrote."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             header = next(csv.reader(handle), [])
@@ -158,7 +158,7 @@ def is_catalogue(path: Path) -> bool:
 
 
 def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
-    """The photos of a table that `Catalogue.save` wrote.
+    """Returns the photos of a table that `Catalogue.save` wrote.
 
     Args:
         path: path of the table; tables of older versions lack columns, which are then empty.
@@ -187,7 +187,7 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
 
 
 def content_digest(path: Path) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a file's bytes; raises OSError."""
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file's bytes; raises OSError."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:_DIGEST_LENGTH]
 
@@ -222,12 +222,12 @@ def check_photos(photos: Iterable[Photo]) -> None:
 
 
 def _path_below_root(photo: Photo) -> str:
-    """The path as the table holds it: relative to the root where there is one."""
+    """Returns the path as the table holds it: relative to the root where there is one."""
     return Path(os.path.relpath(photo.path, photo.root)).as_posix() if photo.root else photo.path
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """The photos of a table with absolute paths, below the folders where they lie now."""
+    """Returns the photos of a table with absolute paths, below the folders where they lie now."""
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))
         if photo.root

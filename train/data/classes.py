@@ -32,7 +32,7 @@ class ClassesChosen:
 
 
 def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> ClassesChosen:
-    """The classes to learn, and each photo's.
+    """Returns the classes to learn, and each photo's.
 
     Args:
         photos: photos with their diagnoses and original labels.
@@ -61,7 +61,7 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
 
 def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
-    """One line for each class: the labels of tables and folders that became it, with their counts."""
+    """Returns one line for each class: the labels of tables and folders that became it, with their counts."""
     mapped: dict[str, Counter[str]] = {name: Counter() for name in names}
     for photo in photos:
         mapped[photo.label][photo.original_label] += 1
@@ -88,7 +88,8 @@ def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[st
 
 
 def label_under(photo: Photo, names: Sequence[str]) -> str | None:
-    """The class of a photo among ``names``: the first of the photo's names that is one, from its own to the widest.
+    """Returns the class of a photo among ``names``: the first of the photo's names that is one, from its own to the
+    widest.
 
     Returns:
         "none of these" where no name fits; None where the photo's label leaves open whether one does.
@@ -113,7 +114,7 @@ def _by_normal_name(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _known_names(photos: Iterable[Photo]) -> list[str]:
-    """All names by which a class of these photos can be asked for."""
+    """Returns all names by which a class of these photos can be asked for."""
     photos = list(photos)
     own = {own_name(photo.original_label) for photo in photos} | {photo.original_label for photo in photos}
     return sorted(

@@ -170,7 +170,7 @@ _CODES = {
 
 
 def _key(name: str) -> str:
-    """A name for look-ups: the normal name without hyphens."""
+    """Returns a name for look-ups: the normal name without hyphens."""
     return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
 
 
@@ -188,12 +188,12 @@ _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
 
 def normal_name(name: str) -> str:
-    """A name in lower case, with single spaces for underscores and runs of spaces."""
+    """Returns a name in lower case, with single spaces for underscores and runs of spaces."""
     return " ".join(name.replace("_", " ").lower().split())
 
 
 def diagnosis_of(name: str | None) -> str | None:
-    """The diagnosis that a publisher's code or a folder's name means.
+    """Returns the diagnosis that a publisher's code or a folder's name means.
 
     Returns:
         The name that all sets share, if it is known. For other lesions, and for open names such as akiec, the normal
@@ -209,33 +209,33 @@ def diagnosis_of(name: str | None) -> str | None:
 
 
 def own_name(original: str) -> str:
-    """The name of a class that keeps what a table or folder calls it; codes are written out."""
+    """Returns the name of a class that keeps what a table or folder calls it; codes are written out."""
     normal = normal_name(original)
     return _CODES.get(normal, normal if is_known(normal) else original)
 
 
 def is_open(diagnosis: str) -> bool:
-    """Whether a diagnosis leaves open which class it belongs to."""
+    """Tells whether a diagnosis leaves open which class it belongs to."""
     return diagnosis in _OPEN
 
 
 def is_known(name: str) -> bool:
-    """Whether a name is a diagnosis, or benign, malignant and the like."""
+    """Tells whether a name is a diagnosis, or benign, malignant and the like."""
     return diagnosis_of(name) in LESION_DIAGNOSES
 
 
 def class_of(diagnosis: str) -> str:
-    """The class of a diagnosis: itself, and squamous cell carcinoma for a keratoacanthoma."""
+    """Returns the class of a diagnosis: itself, and squamous cell carcinoma for a keratoacanthoma."""
     return _SQUAMOUS if diagnosis == _ACANTHOMA else diagnosis
 
 
 def possible_diagnoses(diagnosis: str) -> frozenset[str]:
-    """The diagnoses that a name may mean: itself, or several if the name is open."""
+    """Returns the diagnoses that a name may mean: itself, or several if the name is open."""
     return frozenset(_OPEN.get(diagnosis, (diagnosis,)))
 
 
 def compatible(one: str, other: str) -> bool:
-    """Whether two diagnoses can be of one lesion: one may be more specific than the other."""
+    """Tells whether two diagnoses can be of one lesion: one may be more specific than the other."""
     return not {class_of(name) for name in possible_diagnoses(one)}.isdisjoint(
         class_of(name) for name in possible_diagnoses(other)
     )

@@ -45,7 +45,7 @@ def find_duplicates(
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Duplicates:
-    """The duplicates among ``paths``.
+    """Returns the duplicates among ``paths``.
 
     Args:
         paths: paths of photos.
@@ -81,7 +81,7 @@ def _method() -> tuple[str, ...]:
 
 
 def _read(kept: Path) -> Duplicates | None:
-    """The stored result; None if there is none, or if it cannot be read."""
+    """Returns the stored result; None if there is none, or if it cannot be read."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
         near = [Match(**match) for match in content["near"]]

@@ -120,7 +120,7 @@ class Index:
     keypoints: NDArray[np.float32]
 
     def candidates(self, prints: Prints, start: int) -> Candidates:
-        """The candidates of ``PHOTOS_A_BLOCK`` photos from ``start`` on, with photos after each."""
+        """Returns the candidates of ``PHOTOS_A_BLOCK`` photos from ``start`` on, with photos after each."""
         records = _block(prints, start)
         photos, own = _present(records["count"])
         descriptors = records["descriptors"][photos, own]
@@ -138,7 +138,7 @@ class Index:
     def _alike(
         self, photos: NDArray[np.intp], descriptors: NDArray[np.uint8]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """The matches of descriptors with features of later photos in the index.
+        """Returns the matches of descriptors with features of later photos in the index.
 
         Returns:
             The descriptors, the features, and how alike the signatures of the two are.
@@ -169,7 +169,7 @@ class Index:
         features: NDArray[np.intp],
         weights: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-        """The pairs of photos, the first in the upper 32 bits, and the weight of the features that agree."""
+        """Returns the pairs of photos, the first in the upper 32 bits, and the weight of the features that agree."""
         pairs = photos.astype(np.uint64) << SHIFT | (features // FEATURES).astype(np.uint64)
         others = self.keypoints.reshape(-1, 4)[features]
         kept = np.flatnonzero(_turned_alike(pairs, (others[:, 3] - keypoints[:, 3]) % 360))
@@ -190,7 +190,7 @@ class Index:
 
 
 def build_index(prints: Prints) -> Index:
-    """The index of all features of ``prints``; 4.6 kB a photo."""
+    """Returns the index of all features of ``prints``; 4.6 kB a photo."""
     projections = _projections(prints)
     count = len(prints.records)
     keys: list[list[NDArray[np.uint64]]] = [[np.zeros(0, np.uint64)] for _ in range(TABLES)]
@@ -210,7 +210,7 @@ def build_index(prints: Prints) -> Index:
 
 
 def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """The map of each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
+    """Returns the map of each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
 
     Returns:
         [3, n]: the place of the one and of the other, as complex numbers, and the factor from the one to the
@@ -222,7 +222,7 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Whether ``others`` have about the places, rotation and scale of ``maps``; each is [3, ...]."""
+    """Tells whether ``others`` have about the places, rotation and scale of ``maps``; each is [3, ...]."""
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
     near = error < TOLERANCE + TOLERANCE_BY_DISTANCE * np.abs(apart)
@@ -233,12 +233,12 @@ def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray
 
 
 def mirrored_angles(angles: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The angles of keypoints, in degrees, when their photo is mirrored."""
+    """Returns the angles of keypoints, in degrees, when their photo is mirrored."""
     return (180 - angles) % 360
 
 
 def _mirrored(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The keypoints of the mirrored photo, up to a shift."""
+    """Returns the keypoints of the mirrored photo, up to a shift."""
     mirrored = keypoints.copy()
     mirrored[..., 0] *= -1
     mirrored[..., 3] = mirrored_angles(keypoints[..., 3])
@@ -271,7 +271,7 @@ def _projections(prints: Prints) -> Projections:
 
 
 def _present(counts: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The photo and the position of every feature."""
+    """Returns the photo and the position of every feature."""
     photos, own = np.nonzero(np.arange(FEATURES) < counts[:, None])
     return photos, own
 
@@ -281,7 +281,7 @@ def _codes(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """The code of each descriptor, and the codes with one uncertain sign flipped; [features, 1 + probes]."""
+    """Returns the code of each descriptor, and the codes with one uncertain sign flipped; [features, 1 + probes]."""
     uncertain = np.argpartition(np.abs(projected), PROBES, axis=1)[:, :PROBES]
     own = _codes(projected)[:, None]
     return np.hstack([own, own ^ (1 << uncertain).astype(np.uint64)])
@@ -294,7 +294,7 @@ def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """All pairs of items within each group; groups begin at ``starts``, and the last one ends at ``end``."""
+    """Returns all pairs of items within each group; groups begin at ``starts``, and the last one ends at ``end``."""
     last = np.repeat(np.append(starts[1:], end), np.diff(starts, append=end))
     following = last - np.arange(end) - 1
     one = np.repeat(np.arange(end), following)
@@ -302,7 +302,7 @@ def _within(starts: NDArray[np.intp], end: int) -> tuple[NDArray[np.intp], NDArr
 
 
 def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The upper and the lower 32 bits."""
+    """Returns the upper and the lower 32 bits."""
     return (pairs >> SHIFT).astype(np.intp), (pairs & LOW).astype(np.intp)
 
 
@@ -320,7 +320,7 @@ def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDA
 
 
 def _best(found: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64], bool]]) -> Candidates:
-    """The candidates of each photo: the certain ones, and the best of the others."""
+    """Returns the candidates of each photo: the certain ones, and the best of the others."""
     first, second = _split(np.concatenate([pairs for pairs, _, _ in found]))
     weights = np.concatenate([weights for _, weights, _ in found])
     mirrored = np.repeat([flag for *_, flag in found], [len(pairs) for pairs, _, _ in found])

@@ -129,7 +129,7 @@ class Laid:
 
 
 def equal_files(prints: Prints) -> list[list[int]]:
-    """The files of equal bytes: the indices of each set of two or more."""
+    """Returns the files of equal bytes: the indices of each set of two or more."""
     sets: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(prints.digests):
         if digest:
@@ -140,7 +140,7 @@ def equal_files(prints: Prints) -> list[list[int]]:
 def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
-    """All pairs of files that show one photo, files of equal bytes among them, by ascending indices."""
+    """Returns all pairs of files that show one photo, files of equal bytes among them, by ascending indices."""
     # two threads work already, and those of BLAS would wait for one another
     with threadpool_limits(1, "blas"):
         return _near_duplicates(prints, progress)
@@ -163,7 +163,7 @@ def _near_duplicates(prints: Prints, progress: Callable[[int, int], None]) -> li
 
 
 def _found(prints: Prints, index: Index, start: int) -> list[Match]:
-    """The matches of one block of photos with photos after each."""
+    """Returns the matches of one block of photos with photos after each."""
     candidates = index.candidates(prints, start)
     return [
         match
@@ -204,7 +204,7 @@ def _match(first: int, second: int, features: int, laid: Laid, mirrored: bool) -
 
 
 def _mirrored(record: NDArray[np.void]) -> NDArray[np.void]:
-    """The record that the mirrored photo would have."""
+    """Returns the record that the mirrored photo would have."""
     mirrored = record.copy()
     height, width = record["shape"]
     small, inside = unpack_image(record)
@@ -262,7 +262,7 @@ def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray
 
 
 def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The least-squares map [2, 3] from ``ones`` to ``others``; affine if there are enough of them."""
+    """Returns the least-squares map [2, 3] from ``ones`` to ``others``; affine if there are enough of them."""
     x, y = ones[:, 0], ones[:, 1]
     one, none = np.ones_like(x), np.zeros_like(x)
     if len(ones) >= AFFINE_FEATURES:
@@ -274,7 +274,7 @@ def _affine(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def _compared(one: Shown, other: Shown, affine: NDArray[np.float32]) -> Laid:
-    """The alignment of two images near ``affine``, with their similarity."""
+    """Returns the alignment of two images near ``affine``, with their similarity."""
     scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
     if not 1 / MAX_SCALE < scale < MAX_SCALE:
         return Laid(affine, -1, 0)
@@ -300,7 +300,7 @@ def _inverse(affine: NDArray[np.float32]) -> NDArray[np.float32]:
 def _refined(
     one: NDArray[np.uint8], other: NDArray[np.uint8], affine: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The map from ``one`` to ``other`` near ``affine`` at which they correlate most."""
+    """Returns the map from ``one`` to ``other`` near ``affine`` at which they correlate most."""
     left, top, width, height = cv2.boundingRect(_laid(np.full_like(one, 255), other.shape, affine))
     if min(width, height) < MIN_SIDE:
         return affine
@@ -323,7 +323,7 @@ def _laid(image: NDArray[np.uint8], shape: tuple[int, ...], affine: NDArray[np.f
 
 
 def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[float, int]:
-    """The correlation of the textures where both images show something, -1 to 1, and at how many pixels.
+    """Returns the correlation of the textures where both images show something, -1 to 1, and at how many pixels.
 
     The correlation is -1 where hardly any pixel is shown by both.
     """

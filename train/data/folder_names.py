@@ -68,7 +68,7 @@ class FolderKind(Enum):
 
 @lru_cache(maxsize=65536)
 def folder_kind(name: str) -> FolderKind:
-    """The kind of a folder's name."""
+    """Returns the kind of a folder's name."""
     words = _words(name)
     text = " ".join(words)
     if part_of(name):
@@ -96,7 +96,7 @@ def part_of(name: str) -> str | None:
 
 
 def says_mask(name: str) -> bool:
-    """Whether the name of a folder or a file speaks of masks or segmentations."""
+    """Tells whether the name of a folder or a file speaks of masks or segmentations."""
     return bool(_MASKS.search(" ".join(_words(name))))
 
 
@@ -105,7 +105,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Whether words do not describe the photos: at least one of `_PLAIN`; the others are numbers or publishers."""
+    """Tells whether words do not describe the photos: at least one of `_PLAIN`; the others are numbers or publishers."""
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]
     return any(plain) and all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in others)

@@ -62,7 +62,7 @@ class FilesFound:
 
 
 def find_files(paths: Sequence[Path]) -> FilesFound:
-    """All photos and tables below ``paths``; a path that is a file is taken as a table.
+    """Returns all photos and tables below ``paths``; a path that is a file is taken as a table.
 
     Raises:
         DataError: a path does not exist, a folder cannot be read, or there is no photo.
@@ -120,7 +120,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
 
 
 def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
-    """The photos without segmentation masks, which are known by the names of files and folders."""
+    """Returns the photos without segmentation masks, which are known by the names of files and folders."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
     masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}
@@ -130,7 +130,7 @@ def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[Foun
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
-    """The stem of the photo that a mask belongs to, by the names of file and folder; None for other files."""
+    """Returns the stem of the photo that a mask belongs to, by the names of file and folder; None for other files."""
     stem = photo.path.stem
     for ending in _MASK_ENDINGS:
         if stem.lower().endswith(ending):
@@ -139,7 +139,7 @@ def _mask_of(photo: FoundPhoto) -> str | None:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Whether a path can be written into a table and read from it again."""
+    """Tells whether a path can be written into a table and read from it again."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -148,7 +148,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _seen_instead(skipped: Counter[str]) -> str:
-    """The skipped files in words, for the message about a set without photos."""
+    """Returns the skipped files in words, for the message about a set without photos."""
     if not skipped:
         return "; give a folder with a folder per class"
     return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items())

@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """The lowest index that each of ``count`` items is linked to, over any number of links."""
+    """Returns the lowest index that each of ``count`` items is linked to, over any number of links."""
     parent = list(range(count))
 
     def find(item: int) -> int:
@@ -28,7 +28,7 @@ def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def sets_of_equal(keys: Sequence[Iterable[Key]]) -> list[list[int]]:
-    """The indices of the items that have a key in common, for every key that two or more have."""
+    """Returns the indices of the items that have a key in common, for every key that two or more have."""
     members: dict[Key, list[int]] = defaultdict(list)
     for index, of_one in enumerate(keys):
         for key in of_one:

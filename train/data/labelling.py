@@ -98,7 +98,7 @@ def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Se
 
 
 def class_folders(data: Path) -> list[str]:
-    """The names of the class folders below a folder, in the order in which Keras numbers its classes.
+    """Returns the names of the class folders below a folder, in the order in which Keras numbers its classes.
 
     Raises:
         DataError: there is no photo, or the folders can be read in two ways.
@@ -154,7 +154,7 @@ def _file(
 
 
 def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str, str, str]:
-    """The label as it is written, its diagnosis, and where it is from.
+    """Returns the label as it is written, its diagnosis, and where it is from.
 
     The table's label counts. The folder's counts if no table has one, or if it agrees and is more specific.
     """
@@ -168,13 +168,13 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
 
 
 def _tells_more(diagnosis: str, other: str) -> bool:
-    """Whether a diagnosis agrees with another one, and is more specific."""
+    """Tells whether a diagnosis agrees with another one, and is more specific."""
     is_one = len(possible_diagnoses(diagnosis)) == 1
     return is_one and len(possible_diagnoses(other)) > 1 and compatible(diagnosis, other)
 
 
 def _image_ids(photos: Sequence[FoundPhoto]) -> list[str]:
-    """The publisher's id, which names one photo wherever it lies, else its place below the folder given.
+    """Returns the publisher's id, which names one photo wherever it lies, else its place below the folder given.
 
     A name like IMG_0001 is given to many photos.
     """

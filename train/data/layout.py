@@ -111,12 +111,12 @@ def _class_depths(
 
 
 def _have_one_first_name(chains: Sequence[_Chain]) -> bool:
-    """Whether a single folder holds all photos, with class folders below it."""
+    """Tells whether a single folder holds all photos, with class folders below it."""
     return len({chain.names[:1] for chain in chains}) == 1 and all(len(chain.names) > 1 for chain in chains)
 
 
 def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) -> frozenset[str]:
-    """The first folders that are sets of their own; none where the root is one set."""
+    """Returns the first folders that are sets of their own; none where the root is one set."""
     members: dict[str, list[tuple[_Chain, bool]]] = defaultdict(list)
     for chain, known in zip(chains, in_table, strict=True):
         if chain.names:
@@ -135,12 +135,12 @@ def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) ->
 
 
 def _holds_parts_of_classes(chain: _Chain) -> bool:
-    """Whether a part stands between the first folder and another that may be the class."""
+    """Tells whether a part stands between the first folder and another that may be the class."""
     return chain.before_part == 1 and len(chain.names) > 1
 
 
 def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
-    """Whether the second folder is the class and the first a set; raises DataError if that cannot be decided."""
+    """Tells whether the second folder is the class and the first a set; raises DataError if that cannot be decided."""
     parents: dict[str, set[str]] = defaultdict(set)
     for chain in chains:
         if len(chain.names) > 1:
@@ -189,7 +189,7 @@ def _placement(root: Path, folders: Sequence[str], chain: _Chain, depth: int, la
 
 
 def _insisted(folders: Sequence[str], labels_from: str) -> str:
-    """The class if an option says which folder it is, even one named like a person, date or container."""
+    """Returns the class if an option says which folder it is, even one named like a person, date or container."""
     kinds = [name for name in folders if not part_of(name)]
     if not kinds:
         return ""
@@ -197,7 +197,7 @@ def _insisted(folders: Sequence[str], labels_from: str) -> str:
 
 
 def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
-    """The folder of a person at any level, else the first folder below the class; empty if there is neither."""
+    """Returns the folder of a person at any level, else the first folder below the class; empty if there is neither."""
     for name in folders:
         if name != class_name and folder_kind(name) is FolderKind.GROUP:
             return f"{root.name}/{name}"
@@ -209,5 +209,5 @@ def _group(root: Path, folders: Sequence[str], class_name: str) -> str:
 
 
 def _set_name(root: Path) -> str:
-    """The name of the given folder, or of the folder above it if the given one is a part."""
+    """Returns the name of the given folder, or of the folder above it if the given one is a part."""
     return root.parent.name if part_of(root.name) else root.name

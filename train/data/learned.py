@@ -27,7 +27,7 @@ _KEY = np.dtype(">u4")
 
 
 def learned_photos(photos: Iterable[Photo]) -> bytes:
-    """The record of the photos that a model was trained on: four bytes for each.
+    """Returns the record of the photos that a model was trained on: four bytes for each.
 
     Args:
         photos: photos of the training split; those without a digest are read.
@@ -40,13 +40,13 @@ def learned_photos(photos: Iterable[Photo]) -> bytes:
 
 
 def merge_learned(parts: Iterable[bytes]) -> bytes:
-    """The photos of several lists of `learned_photos` as one."""
+    """Returns the photos of several lists of `learned_photos` as one."""
     merged = [np.frombuffer(part, _KEY) for part in parts if part]
     return np.unique(np.concatenate(merged)).astype(_KEY).tobytes() if merged else b""
 
 
 def count_learned(learned: bytes, paths: Iterable[Path]) -> int:
-    """How many of the photos at ``paths`` are among those that `learned_photos` kept.
+    """Returns how many of the photos at ``paths`` are among those that `learned_photos` kept.
 
     Raises:
         DataError: ``learned`` is damaged, or a photo cannot be read.

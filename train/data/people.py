@@ -59,7 +59,7 @@ def sex_of(cell: str) -> str:
 
 
 def site_of(cell: str) -> str:
-    """One of `SITES`."""
+    """Returns one of `SITES`."""
     return _SITE_OF.get(normal_name(cell), "")
 
 
@@ -76,12 +76,12 @@ def fitzpatrick_of(cell: str) -> str:
 
 
 def view_of(cell: str) -> str:
-    """One of `VIEWS`."""
+    """Returns one of `VIEWS`."""
     return _VIEWS.get(normal_name(cell), "")
 
 
 def _whole(cell: str) -> str:
-    """A number without its sign and decimals, or an empty string."""
+    """Returns a number without its sign and decimals, or an empty string."""
     try:
         number = float(cell.strip().replace(",", "."))
     except ValueError:

@@ -23,24 +23,26 @@ _CHANGED = re.compile(
 
 
 def bare_id(text: str) -> str:
-    """The id in a table's cell or in a file's stem: without folders, suffix, and ISIC 2019's ``_downsampled``."""
+    """Returns the id in a table's cell or in a file's stem: without folders, suffix, and ISIC 2019's
+    ``_downsampled``.
+    """
     name = text.strip().replace("\\", "/").rpartition("/")[2]
     return _PHOTO_SUFFIX.sub("", name).removesuffix("_downsampled")
 
 
 def is_photo_name(text: str) -> bool:
-    """Whether a cell of a table is the name of a photo file, or a published id."""
+    """Tells whether a cell of a table is the name of a photo file, or a published id."""
     return bool(_PHOTO_SUFFIX.search(text.strip()) or PUBLISHED_ID.fullmatch(text.strip()))
 
 
 def published_id(stem: str) -> str | None:
-    """The publisher's id in a file's stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``."""
+    """Returns the publisher's id in a file's stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``."""
     found = PUBLISHED_ID.search(stem)
     return found[0] if found else None
 
 
 def base_stem(stem: str) -> str:
-    """The stem of the photo that a file was made from, judged by its name; else its own stem."""
+    """Returns the stem of the photo that a file was made from, judged by its name; else its own stem."""
     for pattern in (_ROBOFLOW, _AUGMENTOR, _CHANGED):
         if found := pattern.match(stem):
             return found[1]

@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
 
 
 def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """A photo upright as uint8 grey [h, w], no smaller than features need, and its width and height.
+    """Returns a photo upright as uint8 grey [h, w], no smaller than features need, and its width and height.
 
     It is decoded by the same code as for training, so that what passes here can be trained on.
     """
@@ -199,14 +199,14 @@ def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
 
 
 def unpack_image(record: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The small image of a record, and 1 for each of its pixels inside a frame, else 0; both uint8 [h, w]."""
+    """Returns the small image of a record, and 1 for each of its pixels inside a frame, else 0; both uint8 [h, w]."""
     height, width = record["shape"]
     inside = np.unpackbits(record["inside"][:height], axis=1)[:, :width]
     return np.ascontiguousarray(record["small"][:height, :width]), np.ascontiguousarray(inside)
 
 
 def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """An image whose longer side is ``side`` pixels at the most."""
+    """Returns an image whose longer side is ``side`` pixels at the most."""
     scale = side / max(grey.shape)
     if scale >= 1:
         return grey
@@ -217,7 +217,7 @@ def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _features(
     image: NDArray[np.uint8], inside: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The best features clear of the frame: keypoints [n, 4] and descriptors [n, 128].
+    """Returns the best features clear of the frame: keypoints [n, 4] and descriptors [n, 128].
 
     The best are strong and large: a smaller or compressed copy loses the finest ones first.
     """

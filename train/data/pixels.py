@@ -26,7 +26,7 @@ def cached_pixels(
     progress: Callable[[int, int], None] = lambda done, total: None,
     width: int | None = None,
 ) -> NDArray[np.uint8]:
-    """The photos of ``paths`` as uint8 [n, size, width, 3] RGB, 0 to 255, mapped from a file in ``cache``.
+    """Returns the photos of ``paths`` as uint8 [n, size, width, 3] RGB, 0 to 255, mapped from a file in ``cache``.
 
     The file's name holds the paths, sizes and times of the photos and the preprocessing, so that a changed
     photo is decoded again. It is written whole or not at all.
@@ -61,7 +61,7 @@ def release_pages(pixels: NDArray[Any]) -> None:
 
 
 def files_key(paths: Iterable[Path], *what: str) -> str:
-    """A name for a result made from files; it changes when a file or ``what`` changes."""
+    """Returns a name for a result made from files; it changes when a file or ``what`` changes."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((*what, states)).encode()).hexdigest()[:16]
 

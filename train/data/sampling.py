@@ -14,7 +14,7 @@ _SEED = 0
 
 
 def sample_evenly(photos: Sequence[LabelledPhoto], count: int) -> list[LabelledPhoto]:
-    """At most ``count`` photos, taken from each class in turn, in a seeded order."""
+    """Returns at most ``count`` photos, taken from each class in turn, in a seeded order."""
     random = Random(_SEED)
     classes: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:

@@ -65,7 +65,7 @@ def labelled_photos(
     say: Callable[[str], object] = lambda line: None,
     moved_to: Sequence[Path] = (),
 ) -> list[LabelledPhoto]:
-    """The photos to score a classifier on.
+    """Returns the photos to score a classifier on.
 
     Args:
         data: a ``catalogue.csv`` of a run, or a folder with a folder per class.
@@ -103,6 +103,8 @@ def labelled_photos(
 
 
 def _under_labels(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
-    """The photos with a diagnosis, labelled by the model's classes, without those that may be of several classes."""
+    """Returns the photos with a diagnosis, labelled by the model's classes, without those that may be of several
+    classes.
+    """
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
     return [replace(photo, label=label) for photo, label in under if label is not None]

@@ -73,7 +73,7 @@ def _kept_splits(
 
 
 def _identities(photo: Photo) -> set[str]:
-    """The names by which two rows of tables show the same photo, lesion or person."""
+    """Returns the names by which two rows of tables show the same photo, lesion or person."""
     return {os.path.abspath(photo.path), photo.image_id, photo.lesion_id, photo.patient_id, photo.digest} - {
         ""
     }
@@ -88,7 +88,7 @@ def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
 
 
 def _shares(count: int) -> dict[str, int]:
-    """How many of ``count`` groups belong into each split."""
+    """Returns how many of ``count`` groups belong into each split."""
     held_out = {name: round(_SPLIT_SHARES[name] * count) for name in ("val", "test")}
     if count >= MIN_GROUPS:
         held_out = {name: max(1, share) for name, share in held_out.items()}
@@ -100,7 +100,7 @@ def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
 
 
 def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tuple[Photo, ...]:
-    """The photos with ``fold`` of ``folds`` as val and the other folds as train; test stays as it is.
+    """Returns the photos with ``fold`` of ``folds`` as val and the other folds as train; test stays as it is.
 
     The groups outside test are cut anew, stratified by class and source; the folds of one seed share no group
     and are together all of them.
@@ -127,7 +127,7 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
 
 
 def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...]:
-    """The photos with one source as test, to choose between models by a source that they never saw.
+    """Returns the photos with one source as test, to choose between models by a source that they never saw.
 
     Photos of the test split are left out, those of the source too, so that it stays unused. Photos of other sources are
     left out if they share a group with the source.
@@ -149,7 +149,9 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
         if photo.source == source or photo.group not in groups
     )
     if not any(photo.source == source for photo in cut):
-        raise DataError(f"all photos of '{source}' are in the test split, which stays unused; give another source")
+        raise DataError(
+            f"all photos of '{source}' are in the test split, which stays unused; give another source"
+        )
     lost = {photo.label for photo in photos} - {photo.label for photo in cut if photo.split == "train"}
     if lost:
         raise DataError(f"without '{source}' no photo of '{min(lost)}' is left to learn from")
@@ -157,14 +159,14 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
 
 
 def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
-    """The photos with those of the validation split in training; the test split stays."""
+    """Returns the photos with those of the validation split in training; the test split stays."""
     return tuple(replace(photo, split="train") if photo.split == "val" else photo for photo in photos)
 
 
 def with_parts_kept(
     photos: Sequence[Photo], parts: Sequence[str], seed: int
 ) -> tuple[tuple[Photo, ...], int]:
-    """The photos in the parts that their publisher made, and how many of them were left out.
+    """Returns the photos in the parts that their publisher made, and how many of them were left out.
 
     A group in several parts stays in the most held-out one; its photos in the others are left out. A part that
     does not exist is cut from train, by group and class.
@@ -198,7 +200,7 @@ def with_parts_kept(
 
 
 def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: int) -> tuple[Photo, ...]:
-    """The photos in the order of their paths, with the missing parts cut from train."""
+    """Returns the photos in the order of their paths, with the missing parts cut from train."""
     cut = split_by_group((photo for photo in photos if photo.split == "train"), seed)
     taken = {photo.group: photo.split for photo in cut if photo.split in missing}
     return tuple(
@@ -210,7 +212,7 @@ def _with_missing_parts(photos: Sequence[Photo], missing: Sequence[str], seed: i
 
 
 def find_leaks(photos: Iterable[Photo]) -> list[str]:
-    """The groups, lesions, image ids and files that lie in more than one split; empty if nothing leaks."""
+    """Returns the groups, lesions, image ids and files that lie in more than one split; empty if nothing leaks."""
     splits: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         for name in {photo.group, photo.lesion_id, photo.image_id, photo.path} - {""}:

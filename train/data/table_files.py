@@ -66,7 +66,7 @@ class TableText:
 
 
 def read_table_text(path: Path) -> TableText:
-    """A .csv or .tsv file.
+    """Returns a .csv or .tsv file.
 
     Raises:
         OSError: it cannot be read.
@@ -93,7 +93,9 @@ def read_table_text(path: Path) -> TableText:
 
 
 def spreadsheet_text(path: Path) -> str:
-    """All text of an .xlsx file's cells in one piece, to see whether it names photos; empty where there is none."""
+    """Returns all text of an .xlsx file's cells in one piece, to see whether it names photos; empty where there is
+    none.
+    """
     try:
         with zipfile.ZipFile(path) as package:
             parts = [

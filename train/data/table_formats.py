@@ -310,7 +310,7 @@ OWN = TableFormat(
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:
-    """The format of a table with these columns, in lower case; None where no format fits.
+    """Returns the format of a table with these columns, in lower case; None where no format fits.
 
     A table of no known publisher is a user's own if it has a column for the photo and one for another fact.
     """

@@ -161,7 +161,7 @@ def read_tables(
 
 
 def _open(path: Path) -> tuple[TableText | None, str]:
-    """The text of a table, or None and why it cannot be read."""
+    """Returns the text of a table, or None and why it cannot be read."""
     if path.suffix.lower() in (".xlsx", ".xls"):
         return None, "is an Excel file; save it as CSV"
     try:
@@ -226,7 +226,7 @@ class _PhotoIndex:
             self._by_stem[bare_id(photo.path.name).lower()].append(index)
 
     def find(self, cell: str, table: Path) -> list[int]:
-        """The photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
+        """Returns the photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
         if found := published_id(bare_id(cell)):
             return self._by_id.get(found, [])
         parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
@@ -239,7 +239,9 @@ class _PhotoIndex:
         return beside or best
 
     def named_in(self, text: TableText) -> frozenset[int]:
-        """The photos that any cell of the first rows names, if this is a large share of the photos or of the rows."""
+        """Returns the photos that any cell of the first rows names, if this is a large share of the photos or of the
+        rows.
+        """
         named: set[int] = set()
         rows = 0
         try:
@@ -253,7 +255,7 @@ class _PhotoIndex:
         return frozenset(named) if enough else frozenset()
 
     def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
-        """The photos that an .xlsx file names, if they are a large share."""
+        """Returns the photos that an .xlsx file names, if they are a large share."""
         words = (
             set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
             if path.suffix == ".xlsx"
@@ -268,7 +270,7 @@ class _PhotoIndex:
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
     def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
-        """How many folders, counted from the file upwards, a cell and a photo have in common."""
+        """Returns how many folders, counted from the file upwards, a cell and a photo have in common."""
         own = [part.lower() for part in self._photos[index].path.parts[:-1]]
         pairs = zip(reversed(own), reversed(folders), strict=False)
         return next(
@@ -434,7 +436,7 @@ def _take_own_groups(facts: PhotoFacts, path: Path, row: Mapping[str, str], told
 
 
 def _one_photo_formats(known: TableFormat) -> list[TableFormat]:
-    """A format for each photo that a row names."""
+    """Returns a format for each photo that a row names."""
     if not known.image_of_view:
         return [known]
     return [replace(known, image=(column,), view=view) for column, view in known.image_of_view.items()]
@@ -445,7 +447,7 @@ def _has_label_columns(known: TableFormat) -> bool:
 
 
 def _label_of(row: Mapping[str, str], known: TableFormat) -> str:
-    """The diagnosis of a row in the words of its table; empty if it has none, or several. Raises ValueError."""
+    """Returns the diagnosis of a row in the words of its table; empty if it has none, or several. Raises ValueError."""
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot[0] if len(hot) == 1 else known.otherwise if not hot else ""
@@ -472,7 +474,7 @@ def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
-    """The split that a row states, as train, val or test, or as it is written."""
+    """Returns the split that a row states, as train, val or test, or as it is written."""
     cell = _first(row, columns)
     return part_of(cell) or cell
 

@@ -23,7 +23,7 @@ __all__ = ["merge_classes", "merge_logits"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
-    """The model with the given classes, and "none of these" for all others that it has.
+    """Returns the model with the given classes, and "none of these" for all others that it has.
 
     The probability of "none of these" is the sum of the probabilities of the other classes. The alert stays.
     The other thresholds were fitted for all classes and are left out, so that the answer is the most probable class.
@@ -57,14 +57,14 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 def _merged(
     model: EvaluatedModel, outputs: ModelOutputs, kept: Sequence[int], others: Sequence[int]
 ) -> ModelOutputs:
-    """The outputs with the other classes summed, each photo's at the temperature of its view."""
+    """Returns the outputs with the other classes summed, each photo's at the temperature of its view."""
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
     return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
 
 
 def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:
-    """float64 [n, len(kept) + 1]: the kept columns, and one whose probability is the sum of the others'.
+    """Returns float64 [n, len(kept) + 1]: the kept columns, and one whose probability is the sum of the others'.
 
     That column is T * log(sum(exp(z / T))) over the others: softmax at T then gives it the sum of their probabilities.
 

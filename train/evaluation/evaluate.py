@@ -194,7 +194,7 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """The models of .tflite files, answered by the runtime of the device.
+    """Returns the models of .tflite files, answered by the runtime of the device.
 
     Args:
         classifiers: classifiers of different files.
@@ -263,7 +263,7 @@ def _outputs_of(classifier: Classifier, frames: Sequence[_Frame]) -> ModelOutput
 
 
 def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The thresholds with the classes called as they are ``given``."""
+    """Returns the thresholds with the classes called as they are ``given``."""
     renamed = dict(thresholds)
     if "alert" in thresholds:
         renamed["alert"] = thresholds["alert"] | {"label": given[thresholds["alert"]["label"]]}
@@ -276,7 +276,7 @@ def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
 
 
 def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> EvaluatedModel:
-    """The Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
+    """Returns the Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
 
     Args:
         run: a run folder of `dermedge train`.
@@ -370,7 +370,7 @@ def _outputs_of_readable(
     unreadable: list[PictureError],
     show: _Show,
 ) -> tuple[list[ModelOutputs], list[LabelledPhoto]]:
-    """The outputs of each model, and the n photos that could be decoded; errors go into ``unreadable``.
+    """Returns the outputs of each model, and the n photos that could be decoded; errors go into ``unreadable``.
 
     Raises:
         DataError: no photo can be decoded.
@@ -397,7 +397,7 @@ def _outputs_of_readable(
 def _disturbed_outputs(
     evaluated: Sequence[EvaluatedModel], photos: Sequence[LabelledPhoto], name: str, step: int
 ) -> list[ModelOutputs]:
-    """The outputs of each model, of photos under one perturbation at one of its severities."""
+    """Returns the outputs of each model, of photos under one perturbation at one of its severities."""
     parts: list[list[ModelOutputs]] = [[] for _ in evaluated]
     for start in range(0, len(photos), _CHUNK):
         frames = [
@@ -438,7 +438,7 @@ def _strains(
 def _mistakes(
     model: EvaluatedModel, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
 ) -> list[Mistake]:
-    """The most confident wrong answers, and the missed photos of the critical class, least probable first."""
+    """Returns the most confident wrong answers, and the missed photos of the critical class, least probable first."""
     wrong = np.flatnonzero(answers.index != truth.index)
     confidence = answers.probabilities[np.arange(len(photos)), answers.index]
     worst = [(_CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
@@ -472,7 +472,7 @@ def _mistake(
 
 
 def _heated(seen_bgr: _Frame, cells: NDArray[np.float32]) -> _Frame:
-    """The crop with its heat map over it; more evidence is hotter."""
+    """Returns the crop with its heat map over it; more evidence is hotter."""
     heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = (_HEAT_OPACITY * heat)[..., None]

@@ -29,11 +29,11 @@ class Figure:
     needs: str | None = None
 
     def titled(self, critical: str | None) -> str:
-        """The title with the name of the critical class."""
+        """Returns the title with the name of the critical class."""
         return self.title.format(critical=critical)
 
     def defined(self, critical: str | None) -> str:
-        """The definition with the name of the critical class."""
+        """Returns the definition with the name of the critical class."""
         return self.definition.format(critical=critical)
 
 
@@ -226,5 +226,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """The figures that are meaningful if these needs are met."""
+    """Returns the figures that are meaningful if these needs are met."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

@@ -45,7 +45,7 @@ BISECTIONS = 60
 
 
 def effective_size(lesions: Integers) -> float:
-    """The effective number of independent photos among N photos of int [N] lesions; 0 without photos."""
+    """Returns the effective number of independent photos among N photos of int [N] lesions; 0 without photos."""
     if not len(lesions):
         return 0.0
     _, sizes = np.unique(lesions, return_counts=True)
@@ -53,7 +53,7 @@ def effective_size(lesions: Integers) -> float:
 
 
 def wilson(share: float, size: float) -> tuple[float, float]:
-    """The score interval of a share of ``size`` independent photos, which need not be a whole number.
+    """Returns the score interval of a share of ``size`` independent photos, which need not be a whole number.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
@@ -64,7 +64,7 @@ def wilson(share: float, size: float) -> tuple[float, float]:
 
 
 def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
-    """The share of the photos ``among`` that are also in ``part``: bool [N] each, int [N] lesions."""
+    """Returns the share of the photos ``among`` that are also in ``part``: bool [N] each, int [N] lesions."""
     if not among.any():
         return NOT_MEASURED
     value = float(part[among].mean())
@@ -72,7 +72,7 @@ def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean of independent scores, such as the recalls of all classes; unmeasured ones are left out.
+    """Returns the mean of independent scores, such as the recalls of all classes; unmeasured ones are left out.
 
     Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach", 2008
     (MOVER): the distances from the mean to its ends are the roots of the summed squares of those of its parts.
@@ -90,7 +90,7 @@ def mean_score(scores: Sequence[Score]) -> Score:
 
 
 def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:
-    """The F1 of a class from bool [N] photos of it and bool [N] photos that were named so.
+    """Returns the F1 of a class from bool [N] photos of it and bool [N] photos that were named so.
 
     F1 = 2 J / (1 + J) grows with J, the share of the photos of the class or named so that are both. Its interval
     is that of J carried over.
@@ -100,7 +100,9 @@ def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:
 
 
 def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
-    """The area below the ROC curve, bool [N] and float [N]; not measured where one of the two kinds is missing."""
+    """Returns the area below the ROC curve, bool [N] and float [N]; not measured where one of the two kinds is
+    missing.
+    """
     if positive.all() or not positive.any():
         return NOT_MEASURED
     from sklearn.metrics import roc_auc_score
@@ -113,7 +115,7 @@ def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
 def sensitivity_score(
     specificity: float, positive: Bools, evidence: Floats, lesions: Integers, draws: Floats
 ) -> Score:
-    """The greatest sensitivity of an operating point of at least this specificity; not interpolated.
+    """Returns the greatest sensitivity of an operating point of at least this specificity; not interpolated.
 
     Its interval holds both the one of resamples ``draws`` [1 + B, N], which move the threshold, and Wilson's, which
     does not collapse where all positive photos pass.
@@ -126,7 +128,7 @@ def sensitivity_score(
 
 
 def area_interval(area: float, positives: float, negatives: float) -> tuple[float, float]:
-    """The interval of an area below the ROC curve, from effective numbers of photos of both kinds.
+    """Returns the interval of an area below the ROC curve, from effective numbers of photos of both kinds.
 
     The ends are the areas A whose distance to the measured one is Z standard errors of A itself.
     Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
@@ -136,7 +138,7 @@ def area_interval(area: float, positives: float, negatives: float) -> tuple[floa
 
 
 def _end(area: float, border: float, positives: float, negatives: float) -> float:
-    """The end of the interval between the area and 0 or 1, by bisection."""
+    """Returns the end of the interval between the area and 0 or 1, by bisection."""
     inside, outside = area, border
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2

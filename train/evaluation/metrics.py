@@ -87,7 +87,7 @@ def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 
 
 
 def score_of(values: Floats) -> Score:
-    """The score of row 0 with the 95 % percentile interval of the other rows where it is defined."""
+    """Returns the score of row 0 with the 95 % percentile interval of the other rows where it is defined."""
     defined = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(defined):
         return NOT_MEASURED
@@ -102,12 +102,12 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
 
 
 def _mean_of_defined(values: Floats) -> Floats:
-    """The mean over the last axis without NaN values; NaN if all values are."""
+    """Returns the mean over the last axis without NaN values; NaN if all values are."""
     return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDArray[np.int64]:
-    """int64 [K, K]: row the true class, column the predicted one."""
+    """Returns int64 [K, K]: row the true class, column the predicted one."""
     flat = np.bincount(np.asarray(truth) * classes + np.asarray(predicted), minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -159,32 +159,32 @@ def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> 
 
 
 def counts_of(matrix: NDArray[np.int64]) -> Counts:
-    """The counts [K] of a confusion matrix."""
+    """Returns the counts [K] of a confusion matrix."""
     return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))  # type: ignore[arg-type]
 
 
 def accuracy(matrix: NDArray[np.int64]) -> float:
-    """The accuracy of a confusion matrix."""
+    """Returns the accuracy of a confusion matrix."""
     return float(counts_of(matrix).accuracy)
 
 
 def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
-    """The balanced accuracy of a confusion matrix."""
+    """Returns the balanced accuracy of a confusion matrix."""
     return float(counts_of(matrix).balanced_accuracy)
 
 
 def macro(values: Floats) -> Floats:
-    """The mean over the classes; an undefined precision counts as 0, as scikit-learn has it."""
+    """Returns the mean over the classes; an undefined precision counts as 0, as scikit-learn has it."""
     return np.nan_to_num(values).mean(axis=-1)
 
 
 def mean(values: Floats, among: Bools, draws: Floats) -> Score:
-    """The mean of [N] values over the photos ``among``."""
+    """Returns the mean of [N] values over the photos ``among``."""
     return score_of(_ratio(draws @ np.where(among, values, 0.0), draws @ among))
 
 
 def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[Floats, Floats]:
-    """The false and true positive rates [1 + B, T + 1] at every threshold, from none positive to all.
+    """Returns the false and true positive rates [1 + B, T + 1] at every threshold, from none positive to all.
 
     The points of scikit-learn's `roc_curve(drop_intermediate=False)`, of every resample at once.
     """
@@ -208,7 +208,7 @@ def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
 
 
 def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Floats:
-    """The greatest sensitivity of an operating point of at least this specificity, of every draw, [1 + B].
+    """Returns the greatest sensitivity of an operating point of at least this specificity, of every draw, [1 + B].
 
     Operating points are not interpolated.
     """
@@ -220,13 +220,13 @@ def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draw
 
 
 def class_balanced(truth: Integers, draws: Floats) -> Floats:
-    """The draws, scaled so that the photos of each class that occurs weigh 1 together."""
+    """Returns the draws, scaled so that the photos of each class that occurs weigh 1 together."""
     of_class = np.eye(int(truth.max()) + 1)[truth]
     return np.nan_to_num(_ratio(draws, (draws @ of_class)[:, truth]))
 
 
 def _bins(confidence: Floats) -> NDArray[np.int64]:
-    """The bin of each confidence: 15 of equal width, each with its upper edge."""
+    """Returns the bin of each confidence: 15 of equal width, each with its upper edge."""
     bins = np.ceil(confidence * _CALIBRATION_BINS).astype(np.int64) - 1
     return np.clip(bins, 0, _CALIBRATION_BINS - 1)
 
@@ -251,7 +251,7 @@ def calibration_errors(confidence: Floats, right: Bools, draws: Floats) -> Float
 
 
 def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:
-    """The mean over photos of the squared distance of [N, K] probabilities from the truth, 0 to 2.
+    """Returns the mean over photos of the squared distance of [N, K] probabilities from the truth, 0 to 2.
 
     Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
@@ -269,7 +269,7 @@ class Bin:
 
 
 def reliability(confidence: Floats, right: Bools) -> list[Bin]:
-    """The bins of `calibration_error` that hold any photos."""
+    """Returns the bins of `calibration_error` that hold any photos."""
     bins = _bins(confidence)
     members = [bins == one for one in range(_CALIBRATION_BINS)]
     return [

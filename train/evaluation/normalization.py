@@ -46,7 +46,7 @@ def find_normalization(
     open_with: Callable[[str], Classifier],
     say: Callable[[str], object],
 ) -> str:
-    """The name of the normalization with which a network explains labelled photos best.
+    """Returns the name of the normalization with which a network explains labelled photos best.
 
     The one with the highest balanced accuracy is chosen; among equals, the one with the highest mean probability of the
     right class.
@@ -83,7 +83,7 @@ def find_normalization(
 
 
 def _decoded(photos: Sequence[LabelledPhoto]) -> list[tuple[LabelledPhoto, NDArray[np.uint8]]]:
-    """The photos that can be decoded, with their pixels: uint8 [h, w, 3], blue first."""
+    """Returns the photos that can be decoded, with their pixels: uint8 [h, w, 3], blue first."""
     decoded = []
     for photo in photos:
         try:

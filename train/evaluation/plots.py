@@ -205,7 +205,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """The <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
+    """Returns the <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=_NO_METADATA)
     drawing = text.getvalue()

@@ -86,7 +86,7 @@ def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
 
 
 def to_json(evaluation: Evaluation, command: str) -> str:
-    """All figures as indented JSON of schema `SCHEMA`; what is not measured is null."""
+    """Returns all figures as indented JSON of schema `SCHEMA`; what is not measured is null."""
     values = {
         **json_head(SCHEMA, command),
         "data": evaluation.data,
@@ -208,7 +208,7 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
 
 
 def _shown_figures(evaluation: Evaluation) -> list[Figure]:
-    """The figures that have a meaning for these photos and models, without those that repeat another one."""
+    """Returns the figures that have a meaning for these photos and models, without those that repeat another one."""
     shown = applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
     return [one for one in shown if not _is_repeat(one.name, evaluation.models)]
 
@@ -220,7 +220,9 @@ def _is_repeat(name: str, models: Sequence[Scored]) -> bool:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """The result in one or two sentences: the best balanced accuracy beside guessing, and what the alert finds."""
+    """Returns the result in one or two sentences: the best balanced accuracy beside guessing, and what the alert
+    finds.
+    """
     best = max(evaluation.models, key=lambda one: np.nan_to_num(one.card.figures["balanced_accuracy"].value))
     score = best.card.figures["balanced_accuracy"]
     guess = 1 / len(np.unique(evaluation.truth.index))
@@ -262,7 +264,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
 
 
 def to_text(evaluation: Evaluation) -> str:
-    """The main figures for a terminal."""
+    """Returns the main figures for a terminal."""
     lesions = len(set(evaluation.truth.groups))
     blocks = [f"{evaluation.data}: {len(evaluation.photos)} photos of {lesions} lesions; [95 % intervals]"]
     blocks += ["\n".join(f"caution: {text}" for text in cautions(evaluation))] if cautions(evaluation) else []
@@ -286,12 +288,12 @@ def _row(name: str, width: int, cells: Sequence[str]) -> str:
 
 
 def _heads(models: Sequence[Scored]) -> list[str]:
-    """The names of the models, cut at their beginning: names of one network differ at the end."""
+    """Returns the names of the models, cut at their beginning: names of one network differ at the end."""
     return [m.name if len(m.name) <= _SCORE_WIDTH else f"…{m.name[1 - _SCORE_WIDTH :]}" for m in models]
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
-    """The figures that at least one model has; the others are named below."""
+    """Returns the figures that at least one model has; the others are named below."""
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))
     measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
@@ -327,7 +329,7 @@ def _matrix_text(model: Scored) -> str:
 
 
 def _slices_text(model: Scored, critical: str | None) -> str:
-    """One row per source, view or group of people: balanced accuracy and AUROC of the critical class."""
+    """Returns one row per source, view or group of people: balanced accuracy and AUROC of the critical class."""
     titles = ["balanced accuracy", *([f"{critical} AUROC"] if critical else [])]
     names = ["balanced_accuracy", *(["critical_auroc_named"] if critical else [])]
     rows = [
@@ -349,7 +351,7 @@ def _comparison_text(one: Comparison) -> str:
 
 
 def _stress_text(evaluation: Evaluation) -> str:
-    """One line per perturbation and severity, with its effect on each model side by side."""
+    """Returns one line per perturbation and severity, with its effect on each model side by side."""
     rows: dict[str, list[str]] = {}
     for one in evaluation.strains:
         cells = rows.setdefault(_strain_name(one.perturbation, one.severity), [])
@@ -373,7 +375,7 @@ def _p_value(value: float) -> str:
 
 
 def to_html(evaluation: Evaluation, command: str) -> str:
-    """The report as a page that needs no other file and no network."""
+    """Returns the report as a page that needs no other file and no network."""
     shown = _shown_figures(evaluation)
     return render(
         "evaluation.html",
@@ -397,7 +399,7 @@ def to_html(evaluation: Evaluation, command: str) -> str:
 
 
 def _shown_groups(shown: Sequence[Figure]) -> dict[str, list[Figure]]:
-    """The groups of figures without those that do not apply."""
+    """Returns the groups of figures without those that do not apply."""
     groups = {heading: [one for one in group if one in shown] for heading, group in GROUPS.items()}
     return {heading: group for heading, group in groups.items() if group}
 
@@ -407,7 +409,7 @@ def _data_uri(jpeg: bytes) -> str:
 
 
 def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
-    """The values that the template shows with a model."""
+    """Returns the values that the template shows with a model."""
     kinds: dict[str, list[Mistake]] = {}
     for mistake in model.mistakes:
         kinds.setdefault(mistake.kind, []).append(mistake)
@@ -423,7 +425,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 
 
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
-    """The bins at the manifest's temperature, and at 1 where that is another one."""
+    """Returns the bins at the manifest's temperature, and at 1 where that is another one."""
     if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}
     temperatures = " and ".join(f"{one.temperature:.2f}" for one in model.answers.by_view.values())
@@ -447,7 +449,7 @@ def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
 
 
 def _roc_svg(model: Scored, truth: Truth) -> str:
-    """One ROC curve per class that has photos, if other photos are there too."""
+    """Returns one ROC curve per class that has photos, if other photos are there too."""
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:

@@ -61,7 +61,7 @@ NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no le
 
 
 def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None) -> str:
-    """Whether a photo shows a class of the model, another lesion, no lesion, or an unknown object."""
+    """Tells whether a photo shows a class of the model, another lesion, no lesion, or an unknown object."""
     if labels[photo.label_index] != none_label:
         return NAMED
     if photo.entry.diagnosis in (NONE_OF_THESE, none_label):
@@ -148,7 +148,7 @@ class ModelOutputs:
 
     @classmethod
     def joined(cls, parts: Sequence[ModelOutputs]) -> ModelOutputs:
-        """The outputs for the photos of all parts, of one model."""
+        """Returns the outputs for the photos of all parts, of one model."""
         close_ups = [one.close_up for one in parts if one.close_up is not None]
         return cls(
             np.concatenate([one.logits for one in parts]), np.concatenate(close_ups) if close_ups else None
@@ -306,7 +306,7 @@ class Card:
 
 
 def make_card(truth: Truth, answers: Answers) -> Card:
-    """All figures of one model, with intervals over the lesions."""
+    """Returns all figures of one model, with intervals over the lesions."""
     draws = metrics.lesion_draws(truth.groups.tolist())
     slices = {
         name: {
@@ -338,7 +338,7 @@ def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
 
 
 def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
-    """The needs of `Figure` that the data and at least one model meet."""
+    """Returns the needs of `Figure` that the data and at least one model meet."""
     found = set()
     if truth.none_index is not None:
         found.add(NONE_CLASS)
@@ -353,7 +353,7 @@ def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
 
 
 def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[Answers]) -> str | None:
-    """The class that must not be missed: the asked one, that of the first model's alert, or melanoma; or None.
+    """Returns the class that must not be missed: the asked one, that of the first model's alert, or melanoma; or None.
 
     Raises:
         OptionError: the asked one is not a class.
@@ -368,7 +368,7 @@ def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[An
 
 
 def figures(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
-    """The figures of `FIGURES`; `NOT_MEASURED` where the photos or the model do not give one."""
+    """Returns the figures of `FIGURES`; `NOT_MEASURED` where the photos or the model do not give one."""
     found = {
         **_accuracies(truth, answers),
         **_critical_areas(truth, answers),
@@ -420,7 +420,7 @@ def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple
 
 
 def _with_zeros(scores: Sequence[Score]) -> list[Score]:
-    """An undefined score counts as 0 in a macro mean, as scikit-learn has it."""
+    """Returns an undefined score counts as 0 in a macro mean, as scikit-learn has it."""
     return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
@@ -473,7 +473,7 @@ def _declined(truth: Truth, answers: Answers) -> dict[str, Score]:
 
 
 def _top(probabilities: Floats, truth: Truth) -> tuple[Floats, Bools]:
-    """The top probability of each photo, and whether its class is the true one."""
+    """Returns the top probability of each photo, and whether its class is the true one."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == truth.index
 
 
@@ -570,7 +570,7 @@ def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers
 
 
 def gain(truth: Truth, first: Answers, other: Answers, draws: Floats) -> Score:
-    """The balanced accuracy of the other answers less that of the first, on the same resamples."""
+    """Returns the balanced accuracy of the other answers less that of the first, on the same resamples."""
     before, after = (
         metrics.count(truth.index, one.index, len(truth.labels), draws).balanced_accuracy
         for one in (first, other)

@@ -20,7 +20,7 @@ _TONES = ("very dark", "dark", "brown", "intermediate", "light", "very light")
 
 
 def age_band(age: str) -> str:
-    """The band of an age in whole years: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``."""
+    """Returns the band of an age in whole years: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``."""
     if not age:
         return ""
     years = int(age)

@@ -38,7 +38,7 @@ _FRACTION_BITS = 4
 
 
 def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """A Gaussian blur, with sigma in thousandths of the shorter side."""
+    """Returns a Gaussian blur, with sigma in thousandths of the shorter side."""
     return cv2.GaussianBlur(  # type: ignore[return-value]
         frame_bgr, (0, 0), severity / 1000 * min(frame_bgr.shape[:2])
     )
@@ -90,7 +90,7 @@ def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Fr
 
 
 def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
-    """The upper left corner (x, y) and the side of what the network sees."""
+    """Returns the upper left corner (x, y) and the side of what the network sees."""
     height, width = image.shape[:2]
     side = min(height, width)
     return np.array([(width - side) / 2, (height - side) / 2]), side
@@ -133,7 +133,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
 
 
 def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
-    """The frame under one perturbation at its ``step``-th severity; the same for the same ``seed``."""
+    """Returns the frame under one perturbation at its ``step``-th severity; the same for the same ``seed``."""
     kind = PERTURBATIONS[name]
     # the strokes of a stronger severity begin with those of the milder ones
     return kind.apply(frame_bgr, kind.severities[step], np.random.default_rng(seed))

@@ -20,7 +20,7 @@ _MAX_LEVEL = 255
 
 
 def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = None) -> Image:
-    """A random variation of an image; equal states of ``rng`` give equal variations.
+    """Returns a random variation of an image; equal states of ``rng`` give equal variations.
 
     Args:
         image: uint8 [s, s, 3] RGB.
@@ -65,7 +65,7 @@ def _is_coloured(how: Augmentation) -> bool:
 
 
 def balance_white(image: Image) -> Image:
-    """The image with its light made neutral by shades of gray: no channel is brighter on average of order 6."""
+    """Returns the image with its light made neutral by shades of gray: no channel is brighter on average of order 6."""
     values = image.astype(np.float32) + 1
     light = (values**_MINKOWSKI_ORDER).mean(axis=(0, 1)) ** (1 / _MINKOWSKI_ORDER)
     return np.clip(values * (light.mean() / light) - 1, 0, _MAX_LEVEL).astype(np.uint8)
@@ -84,7 +84,7 @@ def move(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
 def motion_matrix(
     side: int, angle_degrees: float, zoom: float, shift: NDArray[np.float64], mirrored: bool
 ) -> NDArray[np.float64]:
-    """The affine map of pixel coordinates (x, y) that `move` applies, as float64 [2, 3].
+    """Returns the affine map of pixel coordinates (x, y) that `move` applies, as float64 [2, 3].
 
     Args:
         side: side of the image in pixels.
@@ -121,7 +121,7 @@ def vary_colour(image: Image, rng: np.random.Generator, how: Augmentation) -> Im
 
 
 def _apply_levels(image: Image, levels: NDArray[np.float64]) -> Image:
-    """The image with each level of each channel replaced by that of float [256, 3]."""
+    """Returns the image with each level of each channel replaced by that of float [256, 3]."""
     return cv2.LUT(image, np.clip(levels, 0, _MAX_LEVEL).astype(np.uint8)[None])  # type: ignore[return-value]
 
 

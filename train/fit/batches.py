@@ -60,7 +60,7 @@ class TrainingBatches:
         return len(self.order) // self.batch_size or 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """float32 [batch, s, s, 3] normalized RGB, and float32 [batch, K] targets.
+        """Returns float32 [batch, s, s, 3] normalized RGB, and float32 [batch, K] targets.
 
         Each image is blended with another one of the batch, and so are their targets: Zhang et al., "mixup:
         Beyond Empirical Risk Minimization", 2018. Targets are probabilities among the sampled photos, where
@@ -102,12 +102,12 @@ def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
-    """float32 [n, K]: int [n] labels as probabilities with label smoothing (Szegedy et al., 2016)."""
+    """Returns float32 [n, K]: int [n] labels as probabilities with label smoothing (Szegedy et al., 2016)."""
     return np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / classes
 
 
 def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [n, K]: a teacher's probabilities for classes that are as frequent as float32 [K] ``shares``."""
+    """Returns float32 [n, K]: a teacher's probabilities for classes that are as frequent as float32 [K] ``shares``."""
     weighted = answers * shares
     return weighted / weighted.sum(axis=1, keepdims=True)
 
@@ -115,7 +115,7 @@ def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -
 def predict_logits(
     model: keras.Model, pixels: NDArray[np.uint8], batch_size: int = 64
 ) -> NDArray[np.float32]:
-    """float32 [n, K] logits of uint8 [n, s, s, 3] RGB images, without holding them all in memory."""
+    """Returns float32 [n, K] logits of uint8 [n, s, s, 3] RGB images, without holding them all in memory."""
     batches = []
     for start in range(0, len(pixels), batch_size):
         batches.append(model.predict_on_batch(normalize(pixels[start : start + batch_size])))

@@ -72,18 +72,18 @@ class Cluster:
 
 
 def _single() -> tf.distribute.Strategy:
-    """The strategy of one device."""
+    """Returns the strategy of one device."""
     return tf.distribute.get_strategy()
 
 
 def _mirrored() -> tf.distribute.Strategy:
-    """The strategy of all GPUs of this machine, or of all its logical CPUs where it has no GPU."""
+    """Returns the strategy of all GPUs of this machine, or of all its logical CPUs where it has no GPU."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    """The strategy of the machines of TF_CONFIG, each with all its GPUs; waits until all are there.
+    """Returns the strategy of the machines of TF_CONFIG, each with all its GPUs; waits until all are there.
 
     Raises:
         OptionError: there is no TF_CONFIG, or it names no cluster.
@@ -110,7 +110,7 @@ STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {
 
 
 def read_cluster(text: str) -> Cluster:
-    """The cluster of the JSON text that the environment variable TF_CONFIG holds.
+    """Returns the cluster of the JSON text that the environment variable TF_CONFIG holds.
 
     Raises:
         OptionError: the text names no cluster.
@@ -182,7 +182,7 @@ def _stopped_at_once() -> Iterator[None]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the run folder and reports the progress."""
+    """Tells whether this process writes the run folder and reports the progress."""
     cluster = strategy.cluster_resolver
     return (
         cluster is None
@@ -357,7 +357,7 @@ class _SharedGenerator:
 
 
 def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
-    """All dropout layers, nested ones included, in a fixed order."""
+    """Returns all dropout layers, nested ones included, in a fixed order."""
     return [layer for layer in model.submodules if isinstance(layer, keras.layers.Dropout)]
 
 

@@ -59,7 +59,7 @@ _STAGES = (
 def efficientnet_lite(
     pixels: keras.KerasTensor, width: float = 1.0, depth: float = 1.0, trunk_only: bool = False
 ) -> keras.Model:
-    """The network from normalized pixels to its last feature map.
+    """Returns the network from normalized pixels to its last feature map.
 
     Args:
         pixels: float32 [n, s, s, 3].
@@ -166,7 +166,7 @@ _PYTORCH_NAMES = {
 
 
 def _pytorch_names(name: str) -> tuple[str, str]:
-    """The PyTorch names of one of our convolutions and of the batch norm behind it."""
+    """Returns the PyTorch names of one of our convolutions and of the batch norm behind it."""
     block, _, part = name.rpartition("_")
     prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
     convolution, norm = _PYTORCH_NAMES[part]

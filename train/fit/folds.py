@@ -70,20 +70,20 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
 
 
 def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
-    """The class with the fewest lesions outside the test split, and how many these are."""
+    """Returns the class with the fewest lesions outside the test split, and how many these are."""
     groups = {(photo.label, photo.group) for photo in catalogue.photos if photo.split != "test"}
     counts = Counter(label for label, _ in groups)
     return min(((name, counts[name]) for name in catalogue.classes), key=lambda one: one[1])
 
 
 def runs_below(path: Path) -> list[RunFolder]:
-    """The runs of a cross-validation in their order; none where ``path`` holds no cross-validation."""
+    """Returns the runs of a cross-validation in their order; none where ``path`` holds no cross-validation."""
     folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
     return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """The figures of the held-out photos, of all folds together and of each fold, after the last stage.
+    """Returns the figures of the held-out photos, of all folds together and of each fold, after the last stage.
 
     Raises:
         DataError: a fold is not finished.

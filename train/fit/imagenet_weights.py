@@ -18,7 +18,7 @@ __all__ = ["read_imagenet_weights"]
 
 
 def read_imagenet_weights(size: int) -> dict[str, NDArray[Any]]:
-    """The parameters of EfficientNet-Lite0 or Lite2 by their PyTorch names.
+    """Returns the parameters of EfficientNet-Lite0 or Lite2 by their PyTorch names.
 
     Args:
         size: 0 or 2.

@@ -39,7 +39,7 @@ _MIN_SIZE, _MAX_SIZE = 32, 1024
 
 
 def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """A plain network of convolution, pooling and fully connected layers with ReLU and dropout."""
+    """Returns a plain network of convolution, pooling and fully connected layers with ReLU and dropout."""
     if weights != NO_WEIGHTS:
         raise OptionError(f"the architecture 'cnn' has no pretrained weights; --weights is '{weights}'")
     pixels = keras.Input((size, size, 3), name="pixels")
@@ -83,7 +83,7 @@ def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0
 
 
 def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.Model:
-    """An EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is its number there."""
+    """Returns an EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is its number there."""
     _check_file(weights)
     if weights == IMAGENET:
         take_pytorch_weights(backbone, read_imagenet_weights(published))
@@ -109,7 +109,7 @@ def _weights_error(weights: str, error: Exception) -> DataError:
 
 
 def _with_head(backbone: keras.Model, classes: int) -> keras.Model:
-    """A backbone with one 1x1 convolution, whose outputs at all places are averaged."""
+    """Returns a backbone with one 1x1 convolution, whose outputs at all places are averaged."""
     x = keras.layers.Dropout(_DROPOUT)(backbone.output)
     return _finish(backbone.input, keras.layers.Conv2D(classes, 1, name=EVIDENCE)(x))
 
@@ -147,7 +147,7 @@ NETWORKS: dict[str, Callable[[int, int, str, float], keras.Model]] = {
 def build_network(
     architecture: str, size: int, classes: int, weights: str = NO_WEIGHTS, width: float = 1.0
 ) -> keras.Model:
-    """A network from float32 [n, size, size, 3] normalized RGB to float32 [n, classes] logits.
+    """Returns a network from float32 [n, size, size, 3] normalized RGB to float32 [n, classes] logits.
 
     Args:
         architecture: a name of NETWORKS.

@@ -41,7 +41,7 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
 
 
 def learned_before(config: Config) -> bytes | None:
-    """The photos that the parents of a run have learned from, as `learned_photos` packs them.
+    """Returns the photos that the parents of a run have learned from, as `learned_photos` packs them.
 
     Returns:
         None if a parent does not state it: a .tflite of an older dermedge.
@@ -54,7 +54,7 @@ def learned_before(config: Config) -> bytes | None:
 
 
 def learned_by(run: RunFolder, moved_to: Sequence[Path] = ()) -> bytes:
-    """The photos that a run and its parents have learned from, as `learned_photos` packs them.
+    """Returns the photos that a run and its parents have learned from, as `learned_photos` packs them.
 
     Args:
         run: its folder.

@@ -33,7 +33,7 @@ class Plan:
     learning_rate: float
 
     def describe(self, photos: int) -> str:
-        """One line for a person; ``photos`` is the number of training photos."""
+        """Returns one line for a person; ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
         epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         return (
@@ -49,7 +49,7 @@ def plan_training(
     photos_per_epoch: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """The plan for a training split of ``photos`` photos; given values are kept.
+    """Returns the plan for a training split of ``photos`` photos; given values are kept.
 
     With ``epochs`` and without ``photos_per_epoch``, an epoch samples as many photos as there are.
     """

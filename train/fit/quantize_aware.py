@@ -39,7 +39,7 @@ _RANGE_NAMES = ("output", "post_activation")
 
 
 def make_quantization_aware(network: keras.Model, batches: Iterable[NDArray[np.float32]]) -> keras.Model:
-    """A copy of a float network that computes with the rounding of int8, its ranges calibrated.
+    """Returns a copy of a float network that computes with the rounding of int8, its ranges calibrated.
 
     Args:
         network: a network of `dermedge.train.fit.networks`; its depthwise channels are equalized in place.
@@ -80,21 +80,21 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
-    """The copy before the calibration; weights are loaded into it next."""
+    """Returns the copy before the calibration; weights are loaded into it next."""
     return tfmot.quantization.keras.quantize_model(network)
 
 
 def measure_ranges(
     network: keras.Model, names: list[str], batches: Iterable[NDArray[np.float32]]
 ) -> dict[str, tuple[float, float]]:
-    """The least and the greatest activation of each named layer, averaged over the batches."""
+    """Returns the least and the greatest activation of each named layer, averaged over the batches."""
     probe = keras.Model(network.input, [network.get_layer(name).output for name in names])
     ends = np.mean([[(y.min(), y.max()) for y in probe.predict_on_batch(batch)] for batch in batches], axis=0)
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, ends, strict=True)}
 
 
 def _quantized_outputs(twin: keras.Model) -> list[str]:
-    """The float layers whose outputs the twin rounds."""
+    """Returns the float layers whose outputs the twin rounds."""
     return [
         layer.name.removeprefix(QUANTIZED)
         for layer in twin.layers

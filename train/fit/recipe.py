@@ -185,7 +185,7 @@ def _expect(holds: bool, name: str, value: Any, expected: str) -> None:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe of a JSON file; a field that the file lacks keeps its default.
+    """Returns the recipe of a JSON file; a field that the file lacks keeps its default.
 
     Raises:
         OptionError: the file cannot be read, or holds an unknown field or a value out of bounds.
@@ -213,7 +213,7 @@ def _part(values: Any) -> Any:
 
 
 def recipe_from_json(values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a JSON object; unknown fields are ignored, and missing ones have their defaults.
+    """Returns the recipe of a JSON object; unknown fields are ignored, and missing ones have their defaults.
 
     Raises:
         OptionError: a value is out of its bounds.

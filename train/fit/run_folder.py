@@ -88,7 +88,7 @@ class Config:
         return self.weights != NO_WEIGHTS and not self.recipe.train_batch_norms
 
     def stage_epochs(self, stage: str) -> int:
-        """The number of epochs of a stage of `STAGES`."""
+        """Returns the number of epochs of a stage of `STAGES`."""
         return {"float": self.epochs, "qat": self.qat_epochs}[stage]
 
 
@@ -108,7 +108,7 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Whether the weights that a run starts with are those of another run: a folder."""
+    """Tells whether the weights that a run starts with are those of another run: a folder."""
     return weights not in (IMAGENET, NO_WEIGHTS) and Path(weights).is_dir()
 
 
@@ -142,7 +142,7 @@ class RunFolder:
         return self.path.parent / ".cache"
 
     def weights_path(self, stage: str) -> Path:
-        """The weights of a stage after its last epoch so far."""
+        """Returns the weights of a stage after its last epoch so far."""
         return self.path / f"{stage}_weights.h5"
 
     def create(self, config: Config, catalogue: Catalogue) -> None:
@@ -164,7 +164,7 @@ class RunFolder:
             raise
 
     def config(self) -> Config:
-        """The settings, with other runs and weights files where they are now.
+        """Returns the settings, with other runs and weights files where they are now.
 
         Those that have moved together with this run are found beside it.
 
@@ -179,16 +179,16 @@ class RunFolder:
         return _with_paths(config, self._found)
 
     def _found(self, path: str) -> str:
-        """The present path of a file or folder that this run names: its old path, or one beside the run."""
+        """Returns the present path of a file or folder that this run names: its old path, or one beside the run."""
         beside = self.path.parent / Path(path).name
         return str(beside) if not Path(path).exists() and beside.exists() else path
 
     def photos(self, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
-        """The photos of the run; ``data`` as `dermedge.train.data.catalogue.read_catalogue` takes it."""
+        """Returns the photos of the run; ``data`` as `dermedge.train.data.catalogue.read_catalogue` takes it."""
         return read_catalogue(self.catalogue_path, data)
 
     def learned_before(self) -> bytes:
-        """The photos that the run's parents have learned from, as `dermedge.train.data.learned` packs them."""
+        """Returns the photos that the run's parents have learned from, as `dermedge.train.data.learned` packs them."""
         return self._learned_before.read_bytes() if self._learned_before.is_file() else b""
 
     def keep_learned_before(self, learned: bytes) -> None:
@@ -220,7 +220,7 @@ class RunFolder:
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
 
     def history(self) -> list[dict[str, str]]:
-        """One row a finished epoch."""
+        """Returns one row a finished epoch."""
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="") as handle:
@@ -262,7 +262,7 @@ class RunFolder:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """The values in a file for the fields of ``kind``; other versions may have written more."""
+        """Returns the values in a file for the fields of ``kind``; other versions may have written more."""
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}
 
@@ -276,7 +276,7 @@ class RunFolder:
 
 
 def _with_absolute_paths(config: Config) -> Config:
-    """The settings with the paths of runs and weights files as seen from any folder."""
+    """Returns the settings with the paths of runs and weights files as seen from any folder."""
     return _with_paths(config, lambda path: os.path.abspath(path) if os.path.exists(path) else path)
 
 

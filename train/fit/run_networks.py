@@ -19,7 +19,7 @@ __all__ = ["save_weights", "start_network", "trained_network"]
 
 
 def start_network(config: Config) -> keras.Model:
-    """The float network of a run before its first step.
+    """Returns the float network of a run before its first step.
 
     Where it starts from several runs, it has the mean of their weights: Wortsman et al., "Model soups", 2022.
 
@@ -55,7 +55,7 @@ def start_network(config: Config) -> keras.Model:
 
 
 def trained_network(run: RunFolder, stage: str) -> keras.Model:
-    """The network of a run with the weights of a stage's last epoch.
+    """Returns the network of a run with the weights of a stage's last epoch.
 
     Args:
         run: the folder.

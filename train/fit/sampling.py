@@ -60,7 +60,7 @@ def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generato
 def class_shares(
     photos: Sequence[Photo], classes: Sequence[str], recipe: Recipe | None = None
 ) -> NDArray[np.float32]:
-    """The share of each class among the samples of `sample_epoch`, in the order of ``classes``; float32 [K]."""
+    """Returns the share of each class among the samples of `sample_epoch`, in the order of ``classes``; float32 [K]."""
     recipe = recipe or Recipe()
     if recipe.classes_first:
         sizes = np.bincount(label_indices(photos, classes), minlength=len(classes)) ** recipe.class_power
@@ -71,7 +71,7 @@ def class_shares(
 
 
 def label_indices(photos: Sequence[Photo], classes: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [n]: the position of each photo's label among the classes."""
+    """Returns int64 [n]: the position of each photo's label among the classes."""
     positions = {name: position for position, name in enumerate(classes)}
     return np.array([positions[photo.label] for photo in photos], np.int64)
 

@@ -24,7 +24,7 @@ _CALL_IMAGES = 4
 
 
 def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: int) -> Teacher:
-    """The mean probabilities of networks.
+    """Returns the mean probabilities of networks.
 
     Args:
         networks: functions from [n, s, s, 3] normalized RGB to [n, K] logits.

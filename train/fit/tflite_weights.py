@@ -47,12 +47,12 @@ class _Kernel:
 
 
 def is_tflite(weights: str) -> bool:
-    """Whether the weights that a run starts with are those of a .tflite or of a model that ships."""
+    """Tells whether the weights that a run starts with are those of a .tflite or of a model that ships."""
     return model_path(weights).suffix == _SUFFIX
 
 
 def start_labels(weights: str) -> tuple[str, ...]:
-    """The classes of a .tflite that a run is to start with, or of a model that ships.
+    """Returns the classes of a .tflite that a run is to start with, or of a model that ships.
 
     Raises:
         OptionError: there is no such file, or dermedge did not write it.
@@ -131,7 +131,7 @@ def _other_architecture(path: Path) -> OptionError:
 
 
 def _kernels(path: Path) -> list[_Kernel]:
-    """The weights of the operators that have some, in the order in which they run.
+    """Returns the weights of the operators that have some, in the order in which they run.
 
     The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only one with
     one output.
@@ -169,7 +169,7 @@ def _check_input(pixels: Any, path: Path) -> None:
 
 
 def _constant(root: Any, tensor: Any, schema: Any, path: Path) -> NDArray[np.float32]:
-    """The real values of a constant tensor."""
+    """Returns the real values of a constant tensor."""
     dtypes = {
         schema.TensorType.FLOAT32: np.float32,
         schema.TensorType.INT8: np.int8,

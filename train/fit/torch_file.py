@@ -44,7 +44,7 @@ class _View:
 
 
 def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a state dictionary, by name.
+    """Returns the tensors of a state dictionary, by name.
 
     Raises:
         DataError: the file is missing, damaged, of another format, or names code other than that of tensors.
@@ -74,7 +74,7 @@ class _TensorUnpickler(pickle.Unpickler):
     """Knows only the few names that a state dictionary needs, none of which runs code of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object that a name in the file stands for; raises UnpicklingError for names that are not known."""
+        """Returns the object that a name in the file stands for; raises UnpicklingError for names that are not known."""
         if module == "torch" and name in _DTYPES:
             return np.dtype(_DTYPES[name])
         known: Mapping[tuple[str, str], Callable[..., Any]] = {
@@ -86,7 +86,7 @@ class _TensorUnpickler(pickle.Unpickler):
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """The storage that a tensor refers to."""
+        """Returns the storage that a tensor refers to."""
         kind, dtype, key, _device, length, _parent = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
             raise ValueError(f"it refers to '{kind}'")
@@ -110,7 +110,7 @@ def _read_storage(handle: BinaryIO, storage: _Storage) -> NDArray[Any]:
 
 
 def _tensor(view: _View, values: NDArray[Any]) -> NDArray[Any]:
-    """A copy of the values that a view names; raises ValueError where some lie outside of the storage."""
+    """Returns a copy of the values that a view names; raises ValueError where some lie outside of the storage."""
     numbers = (view.offset, *view.shape, *view.strides)
     if len(view.shape) != len(view.strides) or not all(isinstance(one, int) and one >= 0 for one in numbers):
         raise ValueError("a tensor has a wrong shape")

@@ -117,7 +117,7 @@ class Trainer:
         self.run.keep_checkpoint("")
 
     def warning(self) -> str | None:
-        """One line where the last epoch did not beat guessing on validation; None where it did."""
+        """Returns one line where the last epoch did not beat guessing on validation; None where it did."""
         history = self.run.history()
         if not self.val_photos or not history or "val_balanced_accuracy" not in history[-1]:
             return None
@@ -133,7 +133,7 @@ class Trainer:
         )
 
     def calibration_batches(self) -> list[NDArray[np.float32]]:
-        """float32 [n, s, s, 3] normalized, unaugmented training photos, all classes equally frequent."""
+        """Returns float32 [n, s, s, 3] normalized, unaugmented training photos, all classes equally frequent."""
         count = min(_CALIBRATION_PHOTOS, len(self.train_photos))
         chosen = sample_balanced(self.train_photos, count, np.random.default_rng(self.config.seed))
         return [
@@ -271,7 +271,7 @@ class Trainer:
         return self._validate(model)
 
     def _validate(self, model: keras.Model) -> dict[str, float]:
-        """The validation columns of an epoch's row; none where there are no validation photos."""
+        """Returns the validation columns of an epoch's row; none where there are no validation photos."""
         if not self.val_photos:
             return {}
         truth = label_indices(self.val_photos, self.config.classes)
@@ -302,7 +302,7 @@ class _AfterStep(keras.callbacks.Callback):
 
 
 def chance_bound(counts: Sequence[int]) -> float:
-    """The balanced accuracy that random guessing exceeds in only one of twenty sets of this size.
+    """Returns the balanced accuracy that random guessing exceeds in only one of twenty sets of this size.
 
     The recall of each class then has the mean 1/K and the variance of a binomial proportion; their mean is taken
     to be normal.
@@ -317,7 +317,7 @@ def chance_bound(counts: Sequence[int]) -> float:
 
 
 def describe_epoch(row: dict[str, Any], epochs: int) -> str:
-    """One line for a finished epoch."""
+    """Returns one line for a finished epoch."""
     validated = _describe_validation(row) or f"accuracy {row['accuracy']:.3f}"
     return (
         f"{row['stage']:<5} epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.3f}  {validated}  "

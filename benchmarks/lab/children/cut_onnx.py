@@ -30,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
-    """The part from the first transposed image to the softmax, and the mean, the scale and the side of its input."""
+    """Returns the part from the first transposed image to the softmax, and the mean, the scale and the side of its
+    input.
+    """
     nodes = {kind: _first(model.graph, kind) for kind in ("Sub", "Mul", "Transpose", "Softmax")}
     constants = {
         one.name: float(numpy_helper.to_array(one)) for one in model.graph.initializer if not one.dims

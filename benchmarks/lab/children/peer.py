@@ -60,7 +60,7 @@ def shares(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def _largest_square(frame_bgr: _Image) -> _Image:
-    """The largest centred square of a frame."""
+    """Returns the largest centred square of a frame."""
     height, width = frame_bgr.shape[:2]
     cut = min(height, width)
     top, left = (height - cut) // 2, (width - cut) // 2
@@ -68,7 +68,7 @@ def _largest_square(frame_bgr: _Image) -> _Image:
 
 
 def centre_square(frame_bgr: _Image, side: int, interpolation: int = cv2.INTER_AREA) -> _Image:
-    """The centre square of a BGR frame as an input, uint8 [side, side, 3] RGB."""
+    """Returns the centre square of a BGR frame as an input, uint8 [side, side, 3] RGB."""
     resized = cv2.resize(_largest_square(frame_bgr), (side, side), interpolation=interpolation)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
@@ -85,7 +85,7 @@ def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
 
 
 def _most_probable(scores: NDArray[Any]) -> tuple[int, NDArray[Any]]:
-    """The most probable class, and the scores."""
+    """Returns the most probable class, and the scores."""
     return int(np.argmax(scores)), scores
 
 
@@ -162,7 +162,7 @@ def _litert_compiled_model(model: str, threads: int) -> _Answer:
 
 
 def _mediapipe(model: str, threads: int) -> _Answer:
-    """The runtime resizes and chooses its threads by itself."""
+    """Returns the runtime resizes and chooses its threads by itself."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -240,7 +240,7 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """The number of convolutions for each type of numbers, which depends on the processor."""
+    """Returns the number of convolutions for each type of numbers, which depends on the processor."""
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
@@ -301,12 +301,12 @@ def _interpreter_answer(opened: Any, interpolation: int = cv2.INTER_AREA) -> _An
 
 
 def _gives_classes(shape: Sequence[Any]) -> bool:
-    """Whether an output of this shape holds the classes, [1, K]; the view of the photo is [1, 1]."""
+    """Tells whether an output of this shape holds the classes, [1, K]; the view of the photo is [1, 1]."""
     return len(shape) == 2 and shape[1] > 1
 
 
 def _opened(interpreter: Any) -> tuple[Any, int, int, int]:
-    """The interpreter, the side of its input, and the indices of its input and of its class scores."""
+    """Returns the interpreter, the side of its input, and the indices of its input and of its class scores."""
     interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]
     wanted = next(one for one in interpreter.get_output_details() if _gives_classes(one["shape"]))

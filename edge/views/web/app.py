@@ -36,7 +36,7 @@ _BOUNDARY = "frame"
 
 
 def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
-    """The application.
+    """Returns the application.
 
     GET: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, ``/openapi.json``. POST: ``/save``,
     ``/predict``.
@@ -81,7 +81,7 @@ async def _save(board: Board, request: Request) -> Response:
 
 
 async def _saved(board: Board, request: Request) -> Response:
-    """An image that was saved, or a small one of it: ``?thumbnail=1``."""
+    """Returns an image that was saved, or a small one of it: ``?thumbnail=1``."""
     name = request.path_params["name"]
     path = board.saves.path(name)
     if request.query_params.get("thumbnail") == "1":
@@ -97,7 +97,7 @@ def _no_image() -> Response:
 
 
 def _wants_heat(request: Request) -> bool:
-    """Whether this viewer wants to see where the evidence lies: ``?heat=1``."""
+    """Tells whether this viewer wants to see where the evidence lies: ``?heat=1``."""
     return request.query_params.get("heat") == "1"
 
 
@@ -119,7 +119,7 @@ async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
 
 
 def _part(picture: EncodedFrame) -> bytes:
-    """A frame as a part of a motion JPEG."""
+    """Returns a frame as a part of a motion JPEG."""
     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
     return head.encode() + picture.jpeg + b"\r\n"
 

@@ -86,14 +86,14 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Whether `picture` has or makes another than the one of this number."""
+        """Tells whether `picture` has or makes another than the one of this number."""
         encoder = self._encoder(heat)
         if encoder.picture is not None and encoder.picture.number != shown:
             return True
         return self._number != shown and time.monotonic() >= encoder.due_s
 
     def state(self) -> dict[str, Any]:
-        """The newest result as the JSON lines have it, and the last answers, the newest first."""
+        """Returns the newest result as the JSON lines have it, and the last answers, the newest first."""
         with self._lock:
             result, history = self._result, list(self._history)
         return {
@@ -104,7 +104,8 @@ class Board:
         }
 
     def picture(self, heat: bool) -> EncodedFrame | None:
-        """A frame with its reticle as a JPEG, None before the first: the newest, where the last is `INTERVAL_S` old.
+        """Returns a frame with its reticle as a JPEG, None before the first: the newest, where the last is
+        `INTERVAL_S` old.
 
         The page says in words what is answered. Whoever asks first encodes it, and the others wait for that.
 

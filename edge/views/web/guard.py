@@ -52,7 +52,7 @@ class Guard:
         self._places = places
 
     def page(self, answer: Answer) -> Answer:
-        """The answer to requests that are let in; others get one line of text."""
+        """Returns the answer to requests that are let in; others get one line of text."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -65,7 +65,7 @@ class Guard:
         return respond
 
     def service(self, answer: Answer) -> Answer:
-        """The same for programs: errors are JSON, ``{"error": …}``, and nothing is redirected."""
+        """Returns the same for programs: errors are JSON, ``{"error": …}``, and nothing is redirected."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -126,7 +126,7 @@ def without_foreign_pages(request: Request) -> None:
 
 
 async def read_body(request: Request, most_bytes: int) -> bytes:
-    """The body of a request.
+    """Returns the body of a request.
 
     A body that is too large is read to its end and dropped, so that its sender reads the answer.
 
@@ -150,7 +150,7 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
 
 
 def _is_loopback(name: str) -> bool:
-    """Whether a host in an address is this machine's loopback: ``localhost``, ``127.0.0.2``, ``[::1]``."""
+    """Tells whether a host in an address is this machine's loopback: ``localhost``, ``127.0.0.2``, ``[::1]``."""
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:

@@ -78,7 +78,7 @@ class PhotoClassifier:
         self._classifier: Classifier | None = None
 
     def classify(self, content: bytes, name: str) -> dict[str, Any]:
-        """The answer for one photo.
+        """Returns the answer for one photo.
 
         Args:
             content: content of the photo's file.
@@ -118,7 +118,7 @@ class PhotoService:
         self._photos = 0
 
     async def answer(self, request: Request) -> Response:
-        """The response; raises HTTPException."""
+        """Returns the response; raises HTTPException."""
         without_foreign_pages(request)
         if self._photos >= MOST_PHOTOS:
             raise HTTPException(

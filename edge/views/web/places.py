@@ -53,7 +53,7 @@ class Places:
             self._unproved.pop((client[0], client[1]), None)
 
     def has_proved(self, client: _Client) -> bool:
-        """Whether a request of this connection was let in."""
+        """Tells whether a request of this connection was let in."""
         return client not in self._unproved
 
     def leave(self, client: _Client) -> None:

@@ -46,11 +46,11 @@ class Saves:
         return list(self._names)[::-1]
 
     def path(self, name: str) -> Path | None:
-        """The file of an image that was saved here, None of any other name."""
+        """Returns the file of an image that was saved here, None of any other name."""
         return self._folder / name if name in self._names else None
 
     def thumbnail(self, name: str) -> bytes | None:
-        """A JPEG of an image that was saved here, `THUMBNAIL_WIDTH` pixels wide; None where there is none."""
+        """Returns a JPEG of an image that was saved here, `THUMBNAIL_WIDTH` pixels wide; None where there is none."""
         path = self.path(name)
         try:
             image = read_picture(path) if path else None

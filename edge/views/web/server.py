@@ -178,7 +178,7 @@ def _reason(error: OSError) -> str:
 
 
 def _reachable(host: str, family: int) -> str:
-    """The host as it stands in an address that another machine can open."""
+    """Returns the host as it stands in an address that another machine can open."""
     if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
         with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
             probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
@@ -214,7 +214,7 @@ def _token() -> str:
 
 
 def _given_token() -> tuple[str | None, str]:
-    """The token that the user chose, or None, and where it stands; raises OptionError."""
+    """Returns the token that the user chose, or None, and where it stands; raises OptionError."""
     folder = os.environ.get(_CREDENTIALS_VARIABLE)
     path = Path(folder or ".") / _CREDENTIAL_NAME
     if folder and path.is_file():

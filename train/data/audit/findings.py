@@ -86,7 +86,7 @@ def finding_of(
     noun: str,
     line: Callable[[str], str] = lambda where: where,
 ) -> AuditFinding | None:
-    """The finding of its cases, or None without any.
+    """Returns the finding of its cases, or None without any.
 
     Args:
         kind: a short name.

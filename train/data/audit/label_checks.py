@@ -77,7 +77,7 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
-    """The two diagnoses of two photos that cannot be of one lesion."""
+    """Returns the two diagnoses of two photos that cannot be of one lesion."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 

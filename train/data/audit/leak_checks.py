@@ -38,7 +38,7 @@ _LEAK_ADVICE = (
 
 
 def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
-    """The two parts of a set in which two files lie; empty if they lie in one part, or in two sets."""
+    """Returns the two parts of a set in which two files lie; empty if they lie in one part, or in two sets."""
     if one.source != other.source or not one.part or not other.part or one.part == other.part:
         return ""
     return f"{' and '.join(sorted((one.part, other.part)))} of {one.source}"

@@ -152,13 +152,13 @@ def two_values(one: str, other: str) -> str | None:
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether two labels cannot be of one lesion. The name of a folder that is no diagnosis contradicts none."""
+    """Tells whether two labels cannot be of one lesion. The name of a folder that is no diagnosis contradicts none."""
     if is_known(one) != is_known(other):
         return False
     return not compatible(diagnosis_of(one) or one, diagnosis_of(other) or other)
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """The text of a line of the breakdown if some of the duplicates have equal bytes."""
+    """Returns the text of a line of the breakdown if some of the duplicates have equal bytes."""
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where

@@ -39,7 +39,7 @@ _MOST_SIZES = 3
 
 
 def to_text(audit: Audit) -> str:
-    """The report for a terminal: the sets, then the findings with counts, examples and what to do."""
+    """Returns the report for a terminal: the sets, then the findings with counts, examples and what to do."""
     blocks = [_sets_text(audit)]
     number = 0
     for severity in SEVERITIES:
@@ -143,7 +143,7 @@ def to_json(audit: Audit, command: str) -> str:
 
 
 def to_html(audit: Audit, command: str) -> str:
-    """The report as a page that needs no other file and no network, with the photos of the first cases."""
+    """Returns the report as a page that needs no other file and no network, with the photos of the first cases."""
     sources = sorted({file.source for file in audit.photos})
     return render(
         "audit.html",
@@ -162,7 +162,7 @@ def to_html(audit: Audit, command: str) -> str:
 
 
 def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
-    """The values that the template shows with a finding."""
+    """Returns the values that the template shows with a finding."""
     examples = [
         {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
         for example in finding.examples[:_PAGE_EXAMPLES]
@@ -189,7 +189,7 @@ def _picture_view(audit: Audit, index: int) -> dict[str, str]:
 
 
 def _thumbnail(path: Path) -> str:
-    """The photo as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
+    """Returns the photo as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
     try:
         picture = read_picture(path)
     except PictureError:
