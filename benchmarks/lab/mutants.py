@@ -2,34 +2,32 @@
 
 python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
-Everything happens in a copy of the tree. The tests of a file are those that import it, and those of its folder that
-import a user of it. Survivors are mistakes that these tests let pass, or mutants that change nothing.
+Everything happens in a copy of the tree. The test files of a file are those that import it, and those of its folder
+that import a user of it. They run once without a mutant, which tells what each test executes; then a mutant is tried on
+the tests that execute its line. Survivors are mistakes that these tests let pass, or mutants that change nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
-import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from dermedge.benchmarks.child import ROOT, run_program
 from dermedge.benchmarks.lab.cli import experiment_parser
-from dermedge.benchmarks.lab.mutation import Mutant, mutants_of
+from dermedge.benchmarks.lab.executed import Recording, TestRunner
+from dermedge.benchmarks.lab.forked_tests import STOPPED as STOPPED_STATUS
+from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of
 from dermedge.edge.cli.arguments import positive_int, positive_number
-from dermedge.edge.errors import OptionError, ToolError
+from dermedge.edge.errors import OptionError
 from dermedge.edge.text_table import TextTable
 
 __all__ = [
@@ -38,24 +36,27 @@ __all__ = [
     "SURVIVED",
     "Limits",
     "Trial",
+    "choose_tests",
+    "copy_tree",
     "find_tests",
     "folder_table",
     "main",
+    "record_tests",
     "sample_mutants",
     "try_mutants",
 ]
 
 _PACKAGE = "dermedge"
-# A mutant may take this many times as long as the tests take without it.
+# A mutant may take this many times as long as its tests take without it.
 _SLOWER = 3.0
-# On a busy machine, a test file may take this many times its processor time.
-_LONGEST_WAITS = 10
+# All test files together may take this long without a mutant.
+_LONGEST_RECORDING_S = 3 * 3600.0
 _DEFAULT_COUNT = 60
 NOTICED, SURVIVED, STOPPED = "noticed", "survived", "stopped"
-# Exit status of tests that ran out of time.
-_STOPPED = -signal.SIGKILL
 # Exit status of pytest -> verdict; 5 means that no test was run. Any other status means that a test failed.
-_VERDICTS = {0: SURVIVED, 5: SURVIVED, _STOPPED: STOPPED}
+_VERDICTS = {0: SURVIVED, 5: SURVIVED, STOPPED_STATUS: STOPPED}
+# Exit status of pytest where a test that was asked for does not exist.
+_NO_SUCH_TEST = 4
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,11 @@ class Limits:
 
     Attributes:
         mutant_s: seconds of all tests of a mutant; three times the time without a mutant if that is longer.
-        test_file_s: processor seconds of one test file without a mutant; slower files are left out if there are
-            others.
+        tests_s: seconds without a mutant: the slowest tests of a mutant are left out if its tests take longer.
     """
 
     mutant_s: float = 120.0
-    test_file_s: float = 60.0
-
-
-@dataclass(frozen=True)
-class _Duration:
-    """How long a test file takes without a mutant, in seconds of the clock and of the processor."""
-
-    wall_s: float
-    cpu_s: float
+    tests_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,15 +80,15 @@ class Trial:
         path: path of the file, below the root of the tree.
         mutant: the mutant of the file.
         verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` where they took too long.
-        tests: the files that were run, the fastest first.
-        left_out: the number of slow test files that were not run.
+        tests: the node ids of the tests that were run.
+        left_out: the number of slow tests that were not run.
         secs: how long they took.
     """
 
     path: Path
     mutant: Mutant
     verdict: str
-    tests: tuple[Path, ...]
+    tests: tuple[str, ...]
     left_out: int
     secs: float
 
@@ -108,11 +100,15 @@ def main(argv: Sequence[str]) -> int:
     sampled = sample_mutants(ROOT, files, options.count, options.seed)
     trials = []
     with TemporaryDirectory(prefix="dermedge-mutants-") as folder:
+        recorded = Path(folder) / "recorded"
+        recorded.mkdir()
         tree = copy_tree(ROOT, Path(folder) / "tree")
         limits = Limits(options.timeout, options.longest)
-        for number, trial in enumerate(try_mutants(tree, sampled, limits), 1):
-            trials.append(trial)
-            print(f"{number}/{len(sampled)} {_describe(trial)}", flush=True)
+        with TestRunner(tree) as runner:
+            recording = record_tests(runner, {path for path, _ in sampled}, recorded)
+            for number, trial in enumerate(try_mutants(runner, recording, sampled, limits), 1):
+                trials.append(trial)
+                print(f"{number}/{len(sampled)} {_describe(trial)}", flush=True)
     print()
     print(folder_table(trials).to_text())
     for trial in trials:
@@ -157,10 +153,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--longest",
         type=positive_number,
-        default=Limits.test_file_s,
+        default=Limits.tests_s,
         metavar="SECONDS",
-        help="Leave out test files that take more processor time than this, where a file has others. "
-        "Default: %(default)s.",
+        help="Leave out the slowest tests of a mutant if its tests take longer than this in all. Default: %(default)s.",
     )
     return parser.parse_args(argv)
 
@@ -201,15 +196,19 @@ def sample_mutants(root: Path, files: Sequence[Path], count: int, seed: int) -> 
     Raises:
         OptionError: nothing in the files can be mutated.
     """
-    lines: dict[tuple[Path, int], list[Mutant]] = defaultdict(list)
-    for path in files:
-        for mutant in mutants_of((root / path).read_text()):
-            lines[path, mutant.line].append(mutant)
-    if not lines:
-        raise OptionError(f"there is nothing to mutate in {', '.join(map(str, files)) or 'no file'}")
+    sources = {path: (root / path).read_text() for path in files}
+    lines = sorted((path, line) for path, source in sources.items() for line in mutable_lines(source))
     chance = random.Random(seed)
-    chosen = chance.sample(sorted(lines), min(count, len(lines)))
-    return [(path, chance.choice(lines[path, line])) for path, line in sorted(chosen)]
+    chance.shuffle(lines)
+    chosen: list[tuple[Path, Mutant]] = []
+    for path, line in lines:
+        if len(chosen) == count:
+            break
+        if mutants := mutants_of(sources[path], line):
+            chosen.append((path, chance.choice(mutants)))
+    if not chosen:
+        raise OptionError(f"there is nothing to mutate in {', '.join(map(str, files)) or 'no file'}")
+    return sorted(chosen, key=lambda one: (one[0], one[1].line))
 
 
 def copy_tree(root: Path, target: Path) -> Path:
@@ -224,87 +223,93 @@ def copy_tree(root: Path, target: Path) -> Path:
     return target
 
 
-def try_mutants(tree: Path, mutants: Sequence[tuple[Path, Mutant]], limits: Limits) -> Iterator[Trial]:
+def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> Recording:
+    """What the tests of these files execute; a line on standard error names the tests that fail without a mutant.
+
+    Args:
+        runner: runs tests of the tree.
+        paths: paths of files below the tree.
+        folder: an empty folder for what is recorded.
+    """
+    imports = _imports(runner.tree)
+    files = sorted({test for path in paths for test in find_tests(path, imports)})
+    recording = runner.record(files, folder, _LONGEST_RECORDING_S)
+    for test in recording.failed:
+        print(f"left out, because it fails without a mutant: {test}", file=sys.stderr)
+    return recording
+
+
+def try_mutants(
+    runner: TestRunner, recording: Recording, mutants: Sequence[tuple[Path, Mutant]], limits: Limits
+) -> Iterator[Trial]:
     """Puts each mutant into the tree in turn, runs its tests, and takes it out again.
 
     Args:
-        tree: a copy, which nobody else uses.
+        runner: runs tests of a tree which nobody else uses.
+        recording: what the tests execute.
         mutants: the mutants, with the paths of their files below the tree.
         limits: how long tests may take.
-
-    Raises:
-        ToolError: the tests fail without a mutant.
     """
-    imports = _imports(tree)
-    duration_of = cache(lambda test: _duration(tree, test, limits.test_file_s))
+    imports = _imports(runner.tree)
     for path, mutant in mutants:
-        known = sorted(find_tests(path, imports), key=lambda test: duration_of(test).cpu_s)
-        tests = tuple(
-            test for at, test in enumerate(known) if not at or duration_of(test).cpu_s <= limits.test_file_s
-        )
-        left_out = len(known) - len(tests)
-        if not tests:
-            yield Trial(path, mutant, SURVIVED, (), left_out, 0.0)
-            continue
-        limit = max(limits.mutant_s, _SLOWER * sum(duration_of(test).wall_s for test in tests))
-        original = (tree / path).read_text()
-        (tree / path).write_text(mutant.source)
+        known = choose_tests(recording, path, mutant, find_tests(path, imports))
+        tests = _at_most(recording, known, limits.tests_s)
+        limit_s = max(limits.mutant_s, _SLOWER * recording.secs(tests))
+        file = runner.tree / path
+        original = file.read_text()
+        file.write_text(mutant.source)
         started = perf_counter()
         try:
-            status = _run_tests(tree, tests, limit)
+            status = _status(runner, tests, limit_s)
         finally:
-            (tree / path).write_text(original)
+            file.write_text(original)
         verdict = _VERDICTS.get(status, NOTICED)
-        yield Trial(path, mutant, verdict, tests, left_out, perf_counter() - started)
+        yield Trial(path, mutant, verdict, tests, len(known) - len(tests), perf_counter() - started)
 
 
-def _duration(tree: Path, test: Path, longest_s: float) -> _Duration:
-    """Returns the duration of a test file, which is stopped after `_LONGEST_WAITS` times ``longest_s``."""
-    started, cpu_before = perf_counter(), _children_cpu_s()
-    status = _run_tests(tree, [test], _LONGEST_WAITS * longest_s)
-    if status not in _VERDICTS:
-        raise ToolError(f"the tests fail without a mutant; mend them first: python -m pytest {test}")
-    wall_s = perf_counter() - started
-    return _Duration(wall_s, wall_s if status == _STOPPED else _children_cpu_s() - cpu_before)
+def choose_tests(recording: Recording, path: Path, mutant: Mutant, files: Collection[Path]) -> list[str]:
+    """The tests of these files that execute the statement of a mutant, the quickest first.
+
+    All tests of the files are chosen where the statement runs when the module is imported, and where no test executes
+    it; those that execute another line of the module come first.
+
+    Args:
+        recording: what the tests execute.
+        path: path of the mutated file, below the root of the tree.
+        mutant: the mutant.
+        files: the test files of the file.
+    """
+    belonging = [test for test in recording.tests if Path(test.partition("::")[0]) in files]
+    chosen = recording.that_execute(path, mutant.statement).intersection(belonging)
+    if chosen and not mutant.at_import:
+        return sorted(chosen, key=lambda test: recording.secs([test]))
+    users = recording.that_execute(path, None)
+    return sorted(belonging, key=lambda test: (test not in users, recording.secs([test])))
 
 
-def _children_cpu_s() -> float:
-    """Returns the processor time of all child processes that have ended so far."""
-    times = os.times()
-    return times.children_user + times.children_system
+def _at_most(recording: Recording, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
+    """The first of these tests that take ``limit_s`` in all, at least one; those of a file stay together.
+
+    Fixtures of a file are made again when a test of another file comes between.
+    """
+    total = 0.0
+    by_file: dict[str, list[str]] = {}
+    for number, test in enumerate(tests):
+        total += recording.tests[test].secs
+        if number and total > limit_s:
+            break
+        by_file.setdefault(test.partition("::")[0], []).append(test)
+    return tuple(test for tests_of_file in by_file.values() for test in tests_of_file)
 
 
-def _run_tests(tree: Path, tests: Sequence[Path], limit_s: float) -> int:
-    """Returns the exit status of pytest, without the tests that are marked slow, or `_STOPPED`."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
-    # a mutant may sleep, wait or start processes: all of its group is stopped together
-    process = subprocess.Popen(
-        [*command, *map(str, tests)],
-        cwd=tree,
-        env=os.environ | _environment(tree),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return _STOPPED
-    finally:
-        _kill_group(process)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _environment(tree: Path) -> dict[str, str]:
-    """Returns the tree is imported in place of the checkout; bytecode of a mutant is not kept."""
-    data = os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data"))
-    return {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "DERMEDGE_DATA": data}
+def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
+    """The exit status of pytest. A mutant may change the names of parameters: then all parameters are tried."""
+    if not tests:
+        return 0
+    status = runner.run(tests, limit_s)
+    if status == _NO_SUCH_TEST:
+        status = runner.run(list(dict.fromkeys(test.partition("[")[0] for test in tests)), limit_s)
+    return status
 
 
 def find_tests(path: Path, imports: Mapping[Path, set[str]]) -> tuple[Path, ...]:
@@ -368,7 +373,7 @@ def _named_modules(tree: ast.Module) -> set[str]:
 def _describe(trial: Trial) -> str:
     mutant = trial.mutant
     before, after = (" ".join(text.split()) for text in (mutant.before, mutant.after))
-    tests = f"{len(trial.tests)} of {len(trial.tests) + trial.left_out} test files"
+    tests = f"{len(trial.tests)} of {len(trial.tests) + trial.left_out} tests"
     where = f"{trial.path}:{mutant.line}"
     return f"{trial.verdict} {where} {mutant.what}: {before} -> {after} ({trial.secs:.0f} s, {tests})"
 

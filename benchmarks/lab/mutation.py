@@ -1,7 +1,8 @@
 """Mutants of Python source: one small, realistic mistake each.
 
-Neither mutmut 3.8 nor cosmic-ray 8.7 works for this project. mutmut forks after the imports, which TensorFlow does not
-survive, names modules by their folders (ours are links), and mutates neither module constants nor decorated classes.
+Neither mutmut 3.8 nor cosmic-ray 8.7 works for this project. mutmut forks after it has run the tests once, which
+TensorFlow does not survive: a process may fork after it has imported TensorFlow, but not after its first operation.
+mutmut also names modules by their folders (ours are links), and mutates neither module constants nor decorated classes.
 cosmic-ray has one test command for a session, and no operator that leaves out a statement or a keyword argument.
 """
 
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Mutant", "mutants_of"]
+__all__ = ["Mutant", "mutable_lines", "mutants_of"]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, ...]] = {
     ast.Lt: ("<=", ">"),
@@ -72,6 +73,8 @@ class Mutant:
 
     Attributes:
         line: where it is, from 1.
+        statement: the lines of its statement, without those of a block in it.
+        at_import: whether the statement runs when the module is imported.
         what: the kind of mistake.
         before: the source text that was replaced.
         after: the source text that replaced it.
@@ -79,6 +82,8 @@ class Mutant:
     """
 
     line: int
+    statement: range
+    at_import: bool
     what: str
     before: str
     after: str
@@ -94,37 +99,74 @@ class _Change:
     after: str
 
 
-def mutants_of(source: str) -> list[Mutant]:
-    """Returns all mutants of a module, in the order of their lines.
+def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
+    """All mutants of a module, or those of a line, in the order of their lines.
 
     Docstrings, annotations, decorators, imports, ``__all__``, texts for people and blocks for type checkers are
     left alone.
 
     Args:
         source: the text of the module.
+        line: a number from 1.
 
     Raises:
         SyntaxError: the source is not Python.
     """
-    starts = [0]
-    for line in source.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    made = (_mutant(source, starts, change) for change in _changes(ast.parse(source)))
+    module = _Module(source)
+    made = (module.mutant(change) for change in module.changes if line in (None, change.node.lineno))
     return sorted(
         {one.source: one for one in made if _compiles(one.source)}.values(), key=lambda one: one.line
     )
 
 
-def _mutant(source: str, starts: list[int], change: _Change) -> Mutant:
-    """Returns the source with the change; positions of nodes are in bytes of UTF-8."""
-    node, content = change.node, source.encode()
-    start = starts[node.lineno - 1] + node.col_offset
-    end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
-    # in parentheses, an expression keeps its place among its neighbours
-    after = f"({change.after})" if isinstance(node, ast.expr) else change.after
-    changed = content[:start] + after.encode() + content[end:]
-    before = content[start:end].decode()
-    return Mutant(node.lineno, change.what, before, change.after, changed.decode())
+def mutable_lines(source: str) -> set[int]:
+    """The lines of a module that may have mutants, found without making these."""
+    return {change.node.lineno for change in _Module(source).changes}
+
+
+class _Module:
+    """The text of a module, with the positions that a change of it needs."""
+
+    def __init__(self, source: str) -> None:
+        self._content = source.encode()
+        tree = ast.parse(source)
+        self.changes = list(_changes(tree))
+        # positions of nodes are in bytes of UTF-8
+        self._starts = [0]
+        for line in self._content.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+        nodes = list(ast.walk(tree))
+        self._statements = [
+            _own_lines(node) for node in nodes if isinstance(node, ast.stmt | ast.ExceptHandler)
+        ]
+        self._functions = [
+            range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+
+    def mutant(self, change: _Change) -> Mutant:
+        node, line = change.node, change.node.lineno
+        start = self._starts[line - 1] + node.col_offset
+        end = self._starts[(node.end_lineno or line) - 1] + (node.end_col_offset or 0)
+        # in parentheses, an expression keeps its place among its neighbours
+        after = f"({change.after})" if isinstance(node, ast.expr) else change.after
+        return Mutant(
+            line=line,
+            statement=next((one for one in self._statements if line in one), range(line, line + 1)),
+            at_import=not any(line in one for one in self._functions),
+            what=change.what,
+            before=self._content[start:end].decode(),
+            after=change.after,
+            source=(self._content[:start] + after.encode() + self._content[end:]).decode(),
+        )
+
+
+def _own_lines(node: ast.stmt | ast.ExceptHandler) -> range:
+    """The lines of a statement, up to the first block in it."""
+    blocks = getattr(node, "body", None) or [case.pattern for case in getattr(node, "cases", ())]
+    end = max(blocks[0].lineno - 1, node.lineno) if blocks else node.end_lineno or node.lineno
+    return range(node.lineno, end + 1)
 
 
 def _compiles(source: str) -> bool:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dermedge.benchmarks.lab import forked_tests
+from dermedge.benchmarks.lab.executed import Recording, TestRunner
 from dermedge.benchmarks.lab.mutants import (
     NOTICED,
     STOPPED,
     SURVIVED,
     Limits,
+    choose_tests,
     copy_tree,
     find_tests,
     folder_table,
     main,
+    record_tests,
     sample_mutants,
     try_mutants,
 )
-from dermedge.benchmarks.lab.mutation import mutants_of
-from dermedge.edge.errors import OptionError, ToolError
+from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of
+from dermedge.edge.errors import OptionError
 
 LAW = '''"""A law."""
 
@@ -31,11 +38,34 @@ def share(part: int, whole: int) -> float:
         return 1.0
     return part / whole
 '''
-TEST = """from dermedge.train.law import share
+TEST = """import subprocess
+import sys
+
+import pytest
+
+from dermedge.train.law import share
 
 
-def test_a_half_is_a_half():
-    assert share(1, 2) == 0.5
+@pytest.fixture(scope="module")
+def half():
+    return share(1, 2)
+
+
+def test_a_half_is_a_half(half):
+    assert half == 0.5
+
+
+def test_another_process_knows_that_all_is_one():
+    program = "from dermedge.train.law import share; assert share(2, 2) == 1"
+    assert not subprocess.run([sys.executable, "-c", program], timeout=60).returncode
+
+
+def test_nothing_of_the_law():
+    assert True
+
+
+def test_that_fails():
+    assert False
 """
 
 
@@ -66,6 +96,20 @@ def changes(source: str) -> set[tuple[str, str]]:
 )
 def test_each_kind_of_mistake(source: str, before: str, afters: set[str]) -> None:
     assert {after for changed, after in changes(source) if changed == before} == afters
+
+
+def test_a_mutant_knows_the_lines_of_its_statement_and_when_they_run() -> None:
+    source = (
+        "LIMIT = 3\n\n\ndef law(a, b=2):\n    if (\n        a < 4\n    ):\n        return a\n"
+        "    return max(\n        a, 5\n    )\n"
+    )
+    found = {one.before: (one.line, one.statement, one.at_import) for one in mutants_of(source)}
+    assert found["3"] == (1, range(1, 2), True)
+    assert found["2"] == (4, range(4, 5), True)
+    assert found["4"] == found["a < 4"] == (6, range(5, 8), False)
+    assert found["5"] == (10, range(9, 12), False)
+    assert mutable_lines(source) == {1, 4, 6, 9, 10}
+    assert {one.before for one in mutants_of(source, 10)} == {"5"}
 
 
 def test_a_mutant_is_the_source_but_for_the_mistake() -> None:
@@ -113,10 +157,10 @@ def test_the_tests_of_a_file_import_it_or_are_beside_it_and_import_its_users() -
     assert find_tests(Path("train/data/law.py"), imports) == (farther,)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project whose package is a link, with a law that one test holds in part."""
-    root = tmp_path / "project"
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose package is a link, with a law that its tests hold in part."""
+    root = tmp_path_factory.mktemp("project")
     for name, content in {
         "dermedge/__init__.py": "",
         "train/__init__.py": "",
@@ -133,18 +177,79 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
-def test_in_a_copy_a_mistake_that_no_test_holds_survives(project: Path, tmp_path: Path) -> None:
-    tree = copy_tree(project, tmp_path / "tree")
+LAW_FILE = Path("train/law.py")
+HALF, ALL, NOTHING, FAILS = (
+    f"tests/test_law.py::test_{name}"
+    for name in (
+        "a_half_is_a_half",
+        "another_process_knows_that_all_is_one",
+        "nothing_of_the_law",
+        "that_fails",
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def runner(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRunner]:
+    """Runs the tests of a copy of the project, without the large libraries, which take seconds to import."""
+    folder = tmp_path_factory.mktemp("runner")
+    small = folder / "forked_tests.py"
+    source = Path(forked_tests.__file__).read_text()
+    small.write_text(re.sub(r"_LIBRARIES = \(.*?\n\)", "_LIBRARIES = ()", source, flags=re.DOTALL))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dermedge.benchmarks.lab.executed._PROGRAM", small)
+        with TestRunner(copy_tree(project, folder / "tree")) as runner:
+            yield runner
+
+
+@pytest.fixture(scope="module")
+def recording(runner: TestRunner, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record_tests(runner, {LAW_FILE}, tmp_path_factory.mktemp("recorded"))
+
+
+def mutant_of_the_law(before: str, after: str) -> Mutant:
+    return next(one for one in mutants_of(LAW) if (one.before, one.after) == (before, after))
+
+
+def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(recording: Recording) -> None:
+    lines = LAW.splitlines()
+    of_whole, of_part = (lines.index("        return 1.0") + 1, lines.index("    return part / whole") + 1)
+    assert recording.that_execute(LAW_FILE, range(of_part, of_part + 1)) == {HALF}
+    assert recording.that_execute(LAW_FILE, range(of_whole, of_whole + 1)) == {ALL}
+    assert recording.that_execute(LAW_FILE, None) == {HALF, ALL}
+    assert recording.that_execute(Path("train/nothing.py"), None) == set()
+    assert recording.failed == (FAILS,)
+    assert set(recording.tests) == {HALF, ALL, NOTHING}
+    assert set(recording.shared) >= {"half"}
+    assert recording.secs([HALF, HALF]) == pytest.approx(
+        2 * recording.tests[HALF].secs + sum(recording.shared[one] for one in recording.tests[HALF].fixtures)
+    )
+
+
+def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recording: Recording) -> None:
+    mutant = mutant_of_the_law("part / whole", "(part) * (whole)")
+    files = [Path("tests/test_law.py")]
+    assert choose_tests(recording, LAW_FILE, mutant, files) == [HALF]
+    assert choose_tests(recording, LAW_FILE, mutant, []) == []
+    for other in (replace(mutant, at_import=True), replace(mutant, statement=range(99, 100))):
+        chosen = choose_tests(recording, LAW_FILE, other, files)
+        assert set(chosen[:2]) == {HALF, ALL}
+        assert chosen[2:] == [NOTHING]
+
+
+def test_in_a_copy_a_mistake_that_no_test_holds_survives(
+    project: Path, runner: TestRunner, recording: Recording
+) -> None:
+    tree = runner.tree
     assert (tree / "dermedge" / "train").is_symlink()
     assert not (tree / "ignored.txt").exists()
-    law = Path("train/law.py")
-    mutants = {(one.before, one.after): one for one in mutants_of(LAW)}
-    noticed = mutants["part / whole", "(part) * (whole)"]
-    survivor = mutants["1.0", "1.1"]
-    first, second = try_mutants(tree, [(law, noticed), (law, survivor)], Limits())
+    noticed = mutant_of_the_law("part / whole", "(part) * (whole)")
+    survivor = mutant_of_the_law("part >= whole", "part > whole")
+    first, second = try_mutants(runner, recording, [(LAW_FILE, noticed), (LAW_FILE, survivor)], Limits())
     assert (first.verdict, second.verdict) == (NOTICED, SURVIVED)
-    assert first.tests == second.tests == (Path("tests/test_law.py"),)
-    assert (tree / law).read_text() == (project / law).read_text() == LAW
+    assert first.tests == (HALF,)
+    assert set(second.tests) == {HALF, ALL}
+    assert (tree / LAW_FILE).read_text() == (project / LAW_FILE).read_text() == LAW
     text = folder_table([first, second]).to_text()
     assert "train/law" not in text
     assert [line.split() for line in text.splitlines()][-2:] == [
@@ -153,23 +258,29 @@ def test_in_a_copy_a_mistake_that_no_test_holds_survives(project: Path, tmp_path
     ]
 
 
-def test_a_mutant_that_never_ends_is_stopped(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dermedge.benchmarks.lab.mutants._SLOWER", 1.0)
-    (project / "train" / "law.py").write_text(
-        "def share(part, whole):\n    while part > whole:\n        pass\n    return 0.5\n"
-    )
-    [endless] = [
-        one for one in mutants_of((project / "train" / "law.py").read_text()) if one.after == "part < whole"
-    ]
-    [trial] = try_mutants(project, [(Path("train/law.py"), endless)], Limits(mutant_s=0.1))
+def test_slow_tests_are_left_out_and_counted(runner: TestRunner, recording: Recording) -> None:
+    mutant = mutant_of_the_law("part >= whole", "part > whole")
+    [trial] = try_mutants(runner, recording, [(LAW_FILE, mutant)], Limits(tests_s=1e-9))
+    assert (len(trial.tests), trial.left_out) == (1, 1)
+
+
+def test_a_mutant_that_never_ends_is_stopped(
+    runner: TestRunner, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermedge.benchmarks.lab.mutants._SLOWER", 0.0)
+    endless = replace(mutant_of_the_law("part / whole", "(part) * (whole)"), source="while True:\n    pass\n")
+    [trial] = try_mutants(runner, recording, [(LAW_FILE, endless)], Limits(mutant_s=0.5))
     assert trial.verdict == STOPPED
     assert folder_table([trial]).to_text().splitlines()[-1].split() == ["all", "1", "0", "1", "0%"]
 
 
-def test_tests_that_fail_by_themselves_are_told(project: Path) -> None:
-    (project / "tests" / "test_law.py").write_text(TEST.replace("0.5", "0.6"))
-    with pytest.raises(ToolError, match=r"fail without a mutant.*test_law"):
-        next(try_mutants(project, sample_mutants(project, [Path("train/law.py")], 1, 0), Limits()))
+def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, recording: Recording) -> None:
+    names = {f"tests/test_law.py::test_a_half_is_a_half[{name}]": recording.tests[HALF] for name in "ab"}
+    renamed = replace(recording, tests=names)
+    mutants = [(LAW_FILE, mutant_of_the_law("part / whole", after)) for after in ("(part) * (whole)",)] + [
+        (LAW_FILE, replace(mutant_of_the_law("1.0", "1.1"), at_import=True))
+    ]
+    assert [one.verdict for one in try_mutants(runner, renamed, mutants, Limits())] == [NOTICED, SURVIVED]
 
 
 def test_a_sample_is_the_same_each_time_and_has_a_line_once(project: Path) -> None:
@@ -177,6 +288,7 @@ def test_a_sample_is_the_same_each_time_and_has_a_line_once(project: Path) -> No
     sample = sample_mutants(project, files, 50, 7)
     assert sample == sample_mutants(project, files, 50, 7)
     assert [mutant.line for _, mutant in sample] == [6, 7, 8]
+    assert len(sample_mutants(project, files, 2, 7)) == 2
     with pytest.raises(OptionError, match="nothing to mutate"):
         sample_mutants(project, [Path("train/__init__.py")], 5, 0)
 
