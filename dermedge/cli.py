@@ -1,4 +1,4 @@
-"""The command line of dermedge: one verb a line, each imported only when it is called."""
+"""The command line of dermedge. The code of a verb is imported only when the verb is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dermedge import DISCLAIMER, __version__
 
 __all__ = ["VERBS", "fail", "main", "run_command", "usage"]
 
-# verb -> (module, what it does). Each module has `main(argv) -> int` and `parser()`.
+# verb -> (module, description). Each module has `main(argv) -> int` and `parser()`.
 VERBS = {
     "data": (
         "dermedge.train.cli.data",
@@ -34,10 +34,13 @@ VERBS = {
     "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
     "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
     "review": ("dermedge.edge.cli.review", "label the photos that `run --record` kept, in the browser"),
-    "models": ("dermedge.edge.cli.models", "list the models that ship: size, accuracy, licence"),
+    "models": (
+        "dermedge.edge.cli.models",
+        "list the models that ship, with their size, accuracy and licence",
+    ),
     "inspect": (
         "dermedge.edge.cli.inspect",
-        "describe a .tflite file: tensors, operators, precision, manifest",
+        "describe a .tflite file: its tensors, operators, precision and manifest",
     ),
     "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and serve it"),
     "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),
@@ -45,7 +48,8 @@ VERBS = {
     "completion": ("dermedge.completion", "print a script that completes commands in bash, zsh or fish"),
 }
 
-# module -> (the package that holds it, the extra that installs that; None where the package is enough)
+# imported module -> (the package that holds it, the extra that installs this package). The extra is None where
+# installing the package alone is enough.
 _PACKAGES = {
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
@@ -100,7 +104,7 @@ def run_command(command: Callable[[], int]) -> int:
     try:
         return _run(command)
     except KeyboardInterrupt:
-        # also one that arrives while the packages are imported
+        # This also catches a Ctrl-C that arrives while the packages are imported.
         print("dermedge: stopped", file=sys.stderr)
         return 130
 
@@ -134,7 +138,7 @@ def _run(command: Callable[[], int]) -> int:
         try:
             status = command()
         except SystemExit:
-            # argparse's, after --help
+            # argparse raises it after --help
             sys.stdout.flush()
             raise
         sys.stdout.flush()
@@ -147,7 +151,7 @@ def _run(command: Callable[[], int]) -> int:
             raise
         return fail(str(MissingExtra(*_PACKAGES[module])))
     except BrokenPipeError:
-        # the reader of our output has gone, as with `| head`
+        # the program that reads our output has ended, as `| head` does
         _give_output_up()
         return 0
     except OSError as error:
@@ -162,7 +166,7 @@ def _mend_output() -> None:
     """Makes printing work where a standard stream is closed or cannot encode a character."""
     _open_standard_descriptors()
     if sys.stderr is None:
-        # `print` would write to standard output instead
+        # without a file, `print` would write to standard output instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
@@ -172,12 +176,17 @@ def _mend_output() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Opens the null device where one of 0, 1 and 2 is closed, or a library would print into a file of ours."""
+    """Opens the null device in place of a closed descriptor 0, 1 or 2.
+
+    Otherwise a file that we open would get that number, and a library would print into it.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
 
 
 def _give_output_up() -> None:
-    """Keeps Python from printing the rest of the output again when it ends."""
+    """Redirects standard output to the null device, so that Python does not try to write the rest of the output at
+    exit.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

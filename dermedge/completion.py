@@ -1,4 +1,4 @@
-"""`dermedge completion`: a script with which a shell completes verbs, options, names of models and files."""
+"""`dermedge completion`: prints a script that lets a shell complete verbs, options, names of models and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.edge.model.shipped import SHIPPED, model_path
 __all__ = ["SHELLS", "completion_script", "main", "parser"]
 
 SHELLS = ("bash", "zsh", "fish")
-# A shell offers these before the files that are there.
+# A shell offers these names before the names of files.
 _SOURCES = ("demo", "picamera2")
 _EXAMPLES = (
     "dermedge completion bash > ~/.local/share/bash-completion/completions/dermedge",
@@ -60,7 +60,7 @@ def _all_verbs() -> argparse.ArgumentParser:
 
 
 def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The options and arguments of a parser and of its subparsers."""
+    """Yields the options and arguments of a parser and of its subparsers."""
     for action in made._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):
@@ -69,7 +69,7 @@ def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _completed(action: argparse.Action) -> dict[str, Any]:
-    """How a shell completes the value of an option: with names and files, with files alone, or not at all."""
+    """Returns how a shell completes the value of an option: with names and files, with files alone, or not at all."""
     if action.type is model_path:
         return _names_and_files(SHIPPED)
     if action.dest == "source":
@@ -78,7 +78,7 @@ def _completed(action: argparse.Action) -> dict[str, Any]:
 
 
 def _names_and_files(names: Iterable[str]) -> dict[str, Any]:
-    """Commands of each shell that list the names, and the files that begin as the word does."""
+    """Returns, for each shell, the code that lists the names, and the files that begin with the typed word."""
     words = shlex.join(names)
     # shtab looks for "_file" in the name, and lets bash complete folders with a slash.
     offer = f"_dermedge_file_{'_'.join(names)}".replace("-", "_")

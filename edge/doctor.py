@@ -54,7 +54,8 @@ _OPENCV_PACKAGES = (
 _HOT_C = 80
 _MILLI = 1000
 _COMMAND_TIMEOUT_S = 5
-# Bits of `vcgencmd get_throttled`, as documented. The bits 16 places higher tell the same since the start.
+# Bits of `vcgencmd get_throttled`, as its documentation lists them. The bits 16 places higher tell whether it has
+# happened since the start.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
 
@@ -168,7 +169,8 @@ def check_runtime(
         cure = pip_command("install", "--force-reinstall", RUNTIMES[name].package)
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
     if name == "tflite-runtime":
-        cure = _runtime_cure(python, is_64_bit) if is_64_bit else "none for 32 bits: a 64-bit system"
+        no_32_bits = "install a 64-bit system; there is no such runtime for 32 bits"
+        cure = _runtime_cure(python, is_64_bit) if is_64_bit else no_32_bits
         text = f"{text} computes int8 without XNNPACK: several times slower, and answers differ a little"
         return Finding("runtime", WARNING, text, cure)
     return Finding("runtime", OK, text)
@@ -179,7 +181,7 @@ def check_cameras(
     names: Path = Path("/sys/class/video4linux"),
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK),
 ) -> Finding:
-    """Which V4L2 devices there are, and whether this user may open them."""
+    """Tells which V4L2 devices exist, and whether this user may open them."""
     found = sorted(devices.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video")))
     if not found:
         return Finding("cameras", WARNING, "no V4L2 camera", "plug one in; --source demo needs none")
@@ -208,7 +210,7 @@ def check_picamera2(
         python: the version that runs this.
     """
     if "Raspberry Pi" not in (_read(board) or ""):
-        return Finding("picamera2", OK, "not needed: this is no Raspberry Pi")
+        return Finding("picamera2", OK, "not needed: this is not a Raspberry Pi")
     try:
         load("picamera2")
         return Finding("picamera2", OK, f"{_version('picamera2') or 'can be imported'}")
@@ -228,9 +230,9 @@ def check_picamera2(
         cure = f"sudo apt install python3-picamera2, and make the environment with {again} DIR"
         return Finding("picamera2", WARNING, "not installed", cure)
     built_for = [path.name for path in (system_packages / "libcamera").glob("*.cpython-*.so")]
-    text = "installed for the system, and this environment does not see it"
+    text = "installed for the system, but this environment does not see it"
     if built_for and not any(f"cpython-{python[0]}{python[1]}-" in name for name in built_for):
-        text = f"{text}; it is built for another Python than {python[0]}.{python[1]}"
+        text = f"{text}; it was not built for Python {python[0]}.{python[1]}"
         return Finding(
             "picamera2", WARNING, text, f"/usr/bin/{again} {environment}, and install dermedge again"
         )
@@ -241,7 +243,7 @@ def check_picamera2(
 def check_temperature(
     zone: Path = Path("/sys/class/thermal/thermal_zone0/temp"), ask: _Ask | None = None
 ) -> Finding:
-    """How hot the processor is."""
+    """Tells how hot the processor is."""
     in_milli = _read(zone)
     answer = re.search(r"temp=([\d.]+)", (ask or ask_firmware)("measure_temp") or "")
     if in_milli and in_milli.lstrip("-").isdigit():
@@ -251,7 +253,7 @@ def check_temperature(
     else:
         return Finding("temperature", OK, "not readable here")
     if celsius >= _HOT_C:
-        cure = "cool it with a heat sink or a fan: it slows down, and so do latencies"
+        cure = "cool it with a heat sink or a fan: a hot processor slows down, and latencies rise"
         return Finding("temperature", WARNING, f"{celsius:.0f} °C", cure)
     return Finding("temperature", OK, f"{celsius:.0f} °C")
 
@@ -290,18 +292,20 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
         cure = "copy the file again, or convert it again" if "damaged" in str(error) else ""
         return Finding(check, FAULT, str(error), cure)
     if replayed is None:
-        return Finding(check, WARNING, "runs, and has no golden test", "convert it with this dermedge")
+        return Finding(check, WARNING, "runs, but has no golden test", "convert it with this dermedge")
     if replayed.passed:
         return Finding(check, OK, f"{IMAGE_COUNT} golden images answered as at its conversion, by {name}")
     told = "; ".join(map(str, replayed.moved))
     if replayed.moved:
-        told = f"{told}; {replayed.other_class} have another most probable class"
+        told = f"{told}; for {replayed.other_class} images, another class is the most probable one"
     if not replayed.same_pixels:
-        told = "; ".join(filter(None, ["the preprocessing gives other network inputs here", told]))
+        told = "; ".join(
+            filter(None, ["the preprocessing computes other network inputs on this machine", told])
+        )
         cure = pip_command("install", "--force-reinstall", "opencv-python-headless>=4.11")
         return Finding(check, FAULT, told, cure)
     if not replayed.is_xnnpack:
-        told = f"{told}; these are the outputs of {name}'s kernels without XNNPACK"
+        told = f"{told}; {name} has computed them with its own kernels, without XNNPACK"
         cure = f"use ai-edge-litert, on 64 bits: {pip_command('install', 'ai-edge-litert')}"
         return Finding(check, WARNING, told, cure)
     made_with = tools.get("ai-edge-litert")
@@ -339,7 +343,10 @@ def _version(package: str) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """Returns a small text file without white space and the NULs of the device tree at its ends, or None."""
+    """Returns the content of a small text file, or None.
+
+    White space and NULs (of the device tree) at its ends are removed.
+    """
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None
     except OSError:

@@ -1,7 +1,9 @@
-"""Changes over a long run: compares rejected frames, answers and probabilities of the latest hour with the first.
+"""Detects changes over a long run: compares rejected frames, answers and probabilities of the latest hour with those
+of the first hour.
 
-They reveal a camera that slips out of focus, a lamp that ages, or lesions of another kind than at the start. Frames
-are counted by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the run.
+Such changes reveal a camera that loses its focus, a lamp that ages, or lesions of another kind than at the start.
+Frames are counted by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the
+run.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ class Shares:
 
     Attributes:
         frames: how many were classified or rejected.
-        rejected: the share of them, 0 to 1, that the quality gate rejected for each defect that occurred.
-        answers: the share of the classified ones, 0 to 1, that was answered with each class that occurred.
+        rejected: for each defect that occurred, the share of the frames, 0 to 1, that the quality gate rejected for
+            it.
+        answers: for each class that occurred, the share of the classified frames, 0 to 1, that got this answer.
         probability: the mean probability, 0 to 1, of the answered class; None if no frame was classified.
     """
 
@@ -56,14 +59,14 @@ NO_DRIFT = SessionDrift()
 
 @dataclass
 class _Tally:
-    """The frames of some minutes: how many were rejected, for each defect, and answered, for each class."""
+    """Counts of some minutes: the rejected frames for each defect, and the answers for each class."""
 
     rejected: Counter[Defect] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
     probability: float = 0.0
 
     def shares(self) -> Shares | None:
-        """None without a frame."""
+        """Returns the shares; None if there was no frame."""
         classified = self.answers.total()
         frames = classified + self.rejected.total()
         if not frames:
@@ -92,13 +95,13 @@ class DriftMeter:
         self._latest: deque[_Tally] = deque(maxlen=round(_PERIOD_S / _SLICE_S))
 
     def classified(self, label: str, probability: float, now_s: float) -> None:
-        """A frame was answered with a class of this probability, at this time in seconds."""
+        """Counts a frame that was answered with a class of this probability, at this time in seconds."""
         self._start_slice(now_s)
         self._slice.answers[label] += 1
         self._slice.probability += probability
 
     def rejected(self, defect: Defect, now_s: float) -> None:
-        """The quality gate rejected a frame, at this time in seconds."""
+        """Counts a frame that the quality gate rejected, at this time in seconds."""
         self._start_slice(now_s)
         self._slice.rejected[defect] += 1
 
@@ -138,7 +141,7 @@ def drift_line(drift: SessionDrift) -> str:
 
 
 def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
-    """A quantity that is compared: its name, and its values in the two periods."""
+    """Yields each quantity that is compared: its name, and its values in the two periods."""
     yield "rejected", sum(first.rejected.values()), sum(latest.rejected.values())
     for defect in sorted({*first.rejected, *latest.rejected}):
         yield str(defect), first.rejected.get(defect, 0.0), latest.rejected.get(defect, 0.0)

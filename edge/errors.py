@@ -1,16 +1,16 @@
-"""The errors that the user can mend; the command line prints them in one line and exits with status 2.
+"""Errors that the user can correct. The command line prints such an error in one line and exits with status 2.
 
 DermedgeError
 ├── OptionError    an option, label or name that is not known
 ├── ModelError     a model file that is missing, damaged or unsuitable
 ├── PictureError   a photo that cannot be read
 ├── SourceError    a camera, video or folder that cannot be opened or has died
-│   └── SourceLost     the same for now: its source tries to get it back
-├── DataError      labelled photos that cannot be trained or scored on
+│   └── SourceLost     a live source that stopped, and that is being opened again
+├── DataError      labelled photos that cannot be used to train or score
 ├── StorageError   a file that cannot be written
 ├── ToolError      a program beside Python that is missing, or failed
-├── WorkerError    a process of a training on several machines that cannot be reached, or has ended
-└── MissingExtra   a part of dermedge whose packages are not installed
+├── WorkerError    a process of a multi-machine training that cannot be reached, or has ended
+└── MissingExtra   a package that is not installed
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class DermedgeError(Exception):
-    """Base of all; its text says what was wrong, the value received, and the cure."""
+    """Base class of all errors; the text says what was wrong, which value was received, and how to correct it."""
 
 
 class OptionError(DermedgeError):
@@ -53,7 +53,7 @@ class SourceError(DermedgeError):
 
 
 class SourceLost(SourceError):  # noqa: N818 - reads as what it is
-    """A live source stopped delivering frames and is being opened again; another read may bring one."""
+    """A live source stopped delivering frames and is being opened again; a later read may deliver a frame."""
 
 
 class DataError(DermedgeError):
@@ -69,7 +69,7 @@ class ToolError(DermedgeError):
 
 
 class WorkerError(DermedgeError):
-    """A worker of a training on several machines cannot be reached, or has ended."""
+    """A worker of a multi-machine training cannot be reached, or has ended."""
 
 
 class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
@@ -78,7 +78,7 @@ class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
     Args:
         package: its name.
         extra: the extra of dermedge that brings it; None for one that dermedge always needs.
-        note: what it is needed for, if the command does not show it.
+        note: what the package is needed for, if the command does not make that clear.
         cure: what to do, if installing the package is not enough.
     """
 

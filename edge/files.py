@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writes files whole or not at all."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _CURES = {
 
 
 def storage_error(path: Path | str, error: OSError) -> StorageError:
-    """Returns the one-line StorageError for a failed write to ``path``."""
+    """Returns a StorageError of one line for a failed write to ``path``."""
     reason = _CURES.get(error.errno or 0, error.strerror or str(error))
     return StorageError(f"cannot write '{path}': {reason}")
 
 
 def check_writable(folder: Path) -> None:
-    """Raises StorageError where ``folder`` could not be made or written to; makes nothing.
+    """Raises StorageError if ``folder`` could not be made or written to. It makes nothing itself.
 
     Call it before long work whose results go there.
     """
@@ -51,7 +51,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises StorageError where ``path`` could not be written as a file; makes nothing."""
+    """Raises StorageError if ``path`` could not be written as a file. It makes nothing itself."""
     if path.is_dir():
         raise storage_error(path, IsADirectoryError(errno.EISDIR, "a folder"))
     _refuse_device(path)
@@ -62,7 +62,7 @@ def check_file(path: Path) -> None:
 def write_beside(path: Path | str) -> Iterator[Path]:
     """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
 
-    The suffix is kept, for writers that choose a format by it. Parent folders are made. When the block
+    The path keeps its suffix, because some writers choose a format by it. Parent folders are made. When the block
     fails, nothing is left behind. If the path is a link, the file that it points to is replaced.
 
     Raises:
@@ -116,7 +116,7 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 def write_text(path: Path | str, content: str) -> None:
     """Writes ``content`` to ``path`` as UTF-8, whole or not at all; raises StorageError.
 
-    What a file's name has that is not UTF-8 is written as ``\\udce9`` is in JSON.
+    A byte of a file name that is not UTF-8 is written as an escape, as JSON does: ``\\udce9``.
     """
     write_bytes(path, content.encode(errors="backslashreplace"))
 

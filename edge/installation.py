@@ -1,4 +1,4 @@
-"""How dermedge was installed, and the commands that add packages to that installation.
+"""Finds out how dermedge was installed, and the commands that add packages to that installation.
 
 This module imports only the standard library, so that `dermedge doctor` and error messages can use it anywhere.
 """
@@ -22,10 +22,10 @@ import dermedge
 
 __all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_installation"]
 
-# The folder of uv's cache in which `uvx` makes environments, without its version.
+# The name, without a version, of the folder in uv's cache where `uvx` makes environments.
 _UV_CACHE = "archive-v"
 
-# package -> the versions of Python that it has wheels for, where these are fewer than those of the device part
+# package -> the Python versions that it has wheels for, if it lacks some that the device part supports
 PYTHONS = {
     "tensorflow": ((3, 11), (3, 12), (3, 13)),
     "tf-keras": ((3, 11), (3, 12), (3, 13)),
@@ -55,10 +55,11 @@ class Installation:
     requirements: tuple[str, ...] = field(default=(), repr=False)
 
     def command_for(self, extra: str) -> str:
-        """Returns a shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with them.
+        """Returns a shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with
+        them.
 
-        It names what dermedge was installed from, or else the packages; never the bare name, which may be a
-        stranger's package in an index.
+        The command names the source that dermedge was installed from, or else the packages. It never names
+        ``dermedge`` alone, because a package index may have another package of this name.
         """
         packages = [] if self.origin else self._packages(extra)
         if self.manager == "uvx":
@@ -72,7 +73,8 @@ class Installation:
     def pip(self, command: str, *arguments: str) -> str:
         """Returns a shell command that runs ``pip`` for this environment.
 
-        An environment of ``uvx`` is not added to: there, ``install`` is a start of dermedge with the packages.
+        Packages cannot be added to an environment of ``uvx``. There, ``install`` gives a command that starts dermedge
+        with the packages.
         """
         if self.manager == "uvx" and command == "install":
             return self._uvx(*(one for one in arguments if not one.startswith("-")), origin=self.origin)
@@ -119,8 +121,8 @@ def this_installation() -> Installation:
 
 
 def read_origin(direct_url: str | None) -> str | None:
-    """Returns the source that a package was installed from, by its direct_url.json: an existing path, or an address
-    for pip.
+    """Returns the source that a package was installed from, as its direct_url.json states it: an existing path, or an
+    address for pip.
 
     The file's format is specified by PEP 610.
     """
@@ -143,7 +145,7 @@ def pip_command(command: str, *arguments: str) -> str:
 
 
 def install_hint(package: str, extra: str | None) -> str:
-    """Returns the cure for a package that cannot be imported, as a clause: a command, or another Python.
+    """Returns the advice for a package that cannot be imported: a command, or another Python version.
 
     Args:
         package: the missing package.
@@ -156,7 +158,7 @@ def install_hint(package: str, extra: str | None) -> str:
         return f"{'start dermedge with' if installation.manager == 'uvx' else 'install it with'}: {command}"
     versions = " or ".join(f"{major}.{minor}" for major, minor in pythons)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"it has no wheel for Python {here}: install dermedge with [{extra}] for Python {versions}"
+    return f"it has no wheel for Python {here}: install dermedge with [{extra}] on Python {versions}"
 
 
 def _shell(command: list[str]) -> str:

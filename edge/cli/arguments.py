@@ -1,4 +1,4 @@
-"""What the command lines of all verbs share."""
+"""Parser, argument types and options that several verbs share."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ __all__ = [
 # A parser, or a group of its options.
 OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
 _EXAMPLES = "examples:"
-# How argparse begins its message on an option that does not exist.
+# The beginning of argparse's message about an option that does not exist.
 _UNKNOWN_OPTION = "unrecognized arguments: "
-# The normalization that is found by trying each on labelled photos.
+# The name that stands for trying each normalization on labelled photos.
 AUTO_NORMALIZATION = "auto"
 
 
@@ -56,9 +56,9 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises OptionError with one line where argparse prints its usage too.
+    """An ArgumentParser that raises OptionError with one line, where argparse would also print its usage.
 
-    Options cannot be abbreviated, so that a typing error is not another option.
+    Options cannot be abbreviated, so that a misspelt option is never taken for another one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
     """Returns a parser for one verb.
 
     Args:
-        examples: commands that the end of its help shows.
+        examples: example commands, which the help shows at its end.
     """
     epilog = "\n  ".join([_EXAMPLES, *examples]) if examples else None
     return Parser(prog=f"dermedge {verb}", description=description, epilog=epilog)
@@ -90,7 +90,7 @@ def _option_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _shown_default(default: Any) -> str | None:
-    """Returns the default of an option as its help shows it; None if it is nothing or off."""
+    """Returns the default of an option as its help shows it; None if the option has no default or is a switch."""
     if default in (None, False, argparse.SUPPRESS) or isinstance(default, list):
         return None
     if isinstance(default, Path):
@@ -117,7 +117,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Returns the number that a text states; NaN, which lies in no range, if it states none."""
+    """Returns the number in a text; NaN, which lies in no range, if the text is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -138,7 +138,7 @@ def _threads(text: str) -> int | str:
 
 
 def add_model_options(parser: OptionGroup) -> None:
-    """--model, --labels, --normalization, --tta, --num-threads and --runtime."""
+    """Adds --model, --labels, --normalization, --tta, --num-threads and --runtime."""
     parser.add_argument(
         "--model",
         type=model_path,
@@ -155,7 +155,7 @@ def add_model_options(parser: OptionGroup) -> None:
 
 
 def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) -> None:
-    """--labels and --normalization, for files that were not made by dermedge.
+    """Adds --labels and --normalization, for files that were not made by dermedge.
 
     Args:
         finds_normalization: as in `add_normalization_option`.
@@ -170,19 +170,20 @@ def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) 
 
 
 def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
-    """--normalization, for files that do not state how pixels are normalized.
+    """Adds --normalization, for files that do not state how pixels are normalized.
 
     Args:
-        finds: whether the verb has labelled photos, on which `AUTO_NORMALIZATION` can try each.
+        finds: whether the verb has labelled photos, so that it accepts `AUTO_NORMALIZATION`.
     """
-    from dermedge.edge.model.normalization import FOREIGN  # needs numpy, which `dermedge doctor` may miss
+    # imports NumPy, without which `dermedge doctor` must still run
+    from dermedge.edge.model.normalization import FOREIGN
 
     parser.add_argument(
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
         help="normalize pixels for a foreign .tflite in this way, whatever its metadata states: "
         "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
-        "by its deviation, caffe subtracts the mean and puts blue first"
+        "by its standard deviation, caffe subtracts the mean and puts blue first"
         + (
             "; auto tries each on the photos, and takes the one that explains their labels best"
             if finds
@@ -192,14 +193,14 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
 
 
 def add_sets_option(parser: OptionGroup) -> None:
-    """--sets, for models with thresholds for prediction sets."""
+    """Adds --sets, for models with thresholds for prediction sets."""
     parser.add_argument(
         "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
     )
 
 
 def add_runtime_options(parser: OptionGroup) -> None:
-    """--num-threads and --runtime."""
+    """Adds --num-threads and --runtime."""
     parser.add_argument(
         "--num-threads",
         type=_threads,

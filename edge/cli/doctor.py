@@ -16,7 +16,7 @@ __all__ = ["main", "parser"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints one line a check; status 1 where one found a fault."""
+    """Prints one line for each check; the exit status is 1 if a check found a fault."""
     options = parser().parse_args(argv)
     if not options.model.is_file():
         raise ModelError(f"there is no model file '{options.model}'")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _line(finding: Finding, width: int) -> str:
-    """Returns a finding for people, its check padded to ``width``."""
+    """Returns a finding as a line of text, with the name of its check padded to ``width``."""
     cure = f"; cure: {finding.cure}" if finding.cure else ""
     return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
 

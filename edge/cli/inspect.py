@@ -49,7 +49,7 @@ class Inspection:
         graph: its content.
         manifest: its manifest; None if dermedge did not write the file.
         labels: class names of the manifest, or else of the label file in the model.
-        heads: what each output holds; empty with a manifest, which says it.
+        heads: the kind of each output; empty for a file with a manifest, which states it.
         normalization: how pixels are normalized, in words.
     """
 
@@ -64,7 +64,9 @@ class Inspection:
 
     @property
     def view_output(self) -> str | None:
-        """The name of the output that tells close-ups from dermoscopic photos; None without one, or a manifest."""
+        """The name of the output that tells close-ups from dermoscopic photos; None without one, or without a
+        manifest.
+        """
         places = output_places([one.shape for one in self.graph.outputs]) or {}
         if self.manifest is None or "close_up" not in places:
             return None
@@ -76,7 +78,7 @@ class Inspection:
 
     @property
     def left_in_float(self) -> tuple[Operator, ...]:
-        """The operators that compute in floats, where the file or the rest of it is integer."""
+        """The operators that compute in floats, in a file that otherwise computes in integers."""
         floats = tuple(one for one in self.graph.operators if one.is_float)
         integers = [one for one in self.graph.operators if one.macs and not one.is_float]
         claims = self.manifest is not None and self.manifest.quantization.startswith("int")
@@ -100,7 +102,7 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
 
     Args:
         path: path of the file.
-        normalization: the one that is asked for, a name in `dermedge.edge.model.normalization`, or None.
+        normalization: a name in `dermedge.edge.model.normalization` that the user gave, or None.
 
     Raises:
         ModelError: it is missing, damaged, or no .tflite.
@@ -128,7 +130,7 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
 
 
 def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str | None) -> str:
-    """How pixels are normalized before they enter the network, in words."""
+    """Describes how pixels are normalized before they enter the network."""
     dtype = graph.inputs[0].dtype if graph.inputs else ""
     if is_ours:
         return "inside the network, which takes pixels of 0 to 255"
@@ -143,19 +145,19 @@ def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str 
     if dtype == "int8":
         return "not stated; int8 takes pixels less 128, unless --normalization says otherwise"
     return (
-        f"not stated; give --normalization to run it: {', '.join(FOREIGN)}, or find it on labelled photos with "
-        "dermedge evaluate --normalization auto"
+        f"not stated; to run the file, give --normalization ({', '.join(FOREIGN)}), or let dermedge evaluate "
+        f"--normalization auto find it on labelled photos"
     )
 
 
 def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Mean and deviation in parentheses; one number each if all channels have the same."""
+    """Returns mean and standard deviation in parentheses; one number each if all channels have the same."""
     means, stds = (", ".join(f"{one:g}" for one in dict.fromkeys(values)) for values in (mean, std))
     return f"mean {means}, std {stds}"
 
 
 def as_text(inspection: Inspection) -> Iterator[str]:
-    """Lines for people."""
+    """Returns the facts as text for people."""
     graph = inspection.graph
     yield f"{inspection.path}"
     yield _line("size", f"{inspection.bytes / _BYTES_PER_MB:.2f} MB")
@@ -225,7 +227,7 @@ def _line(name: str, value: str) -> str:
 
 
 def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
-    """Operators of one name and precision together, those with the most multiply-accumulates first."""
+    """Returns the operators grouped by name and precision, with the most multiply-accumulates first."""
     counts = Counter((one.name, one.precision) for one in inspection.graph.operators)
     macs: Counter[tuple[str, str]] = Counter()
     for one in inspection.graph.operators:
@@ -237,7 +239,7 @@ def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
 
 
 def _by_precision(inspection: Inspection) -> dict[str, dict[str, Any]]:
-    """Precision -> operators, multiply-accumulates and their share, the greatest first."""
+    """Returns, for each precision, its operators, multiply-accumulates and their share, the greatest share first."""
     counts = Counter(one.precision for one in inspection.graph.operators)
     macs: Counter[str] = Counter()
     for one in inspection.graph.operators:

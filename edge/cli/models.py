@@ -1,4 +1,4 @@
-"""`dermedge models`: the models that ship, with what their manifests say of them."""
+"""`dermedge models`: lists the models that ship, with facts from their manifests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["main", "parser"]
 _BYTES_PER_MB = 1e6
 _WIDTH = 80
 _NOTE = (
-    "The accuracies were measured on the validation photos, on which temperature and thresholds were set. The balanced "
-    "one is the mean recall of the classes. The model card, models/README.md, has the figures on photos that no model "
-    "was trained or chosen on. The licence is that of the weights; the code is Apache-2.0. Score a model on your own "
-    "photos with: dermedge evaluate MODEL --data PHOTOS"
+    "The accuracies were measured on the validation photos, on which temperature and thresholds were set. Balanced "
+    "accuracy is the mean recall of the classes. The model card, models/README.md, has the figures on photos that no "
+    "model was trained or chosen on. The licence is that of the weights; the code is Apache-2.0. Score a model on "
+    "your own photos with: dermedge evaluate MODEL --data PHOTOS"
 )
 
 

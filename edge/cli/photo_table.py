@@ -18,23 +18,24 @@ __all__ = ["brief_table", "full_table"]
 _HEAD = ("photo", "answer", "probability", "alert")
 _GAP = "  "
 _LEAST_WIDTH, _LEAST_PHOTO_WIDTH = 60, 12
-# Fits "not clearly one of the 4 classes", and the longest headline in one line.
+# Wide enough for "not clearly one of the 4 classes", the longest headline.
 _ANSWER_WIDTH, _MOST_ANSWER_WIDTH = 32, 66
-# The full table shows the probabilities of all classes up to this many, and else of the most probable ones.
+# The full table shows the probabilities of all classes if they are at most this many. Otherwise it shows those of the
+# most probable classes.
 _MOST_COLUMNS, _MOST_PROBABLE = 12, 5
 
 
 def brief_table(
     classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
 ) -> Iterator[str]:
-    """Photo, answer, probability of the class that the answer names, and alert, as wide as the terminal.
+    """Yields a table as wide as the terminal: photo, answer, probability of the class in the answer, and alert.
 
-    Each row comes as soon as its photo is predicted. A long answer goes on in the line below, where the note on a
-    close-up stands, and the prediction set if it was asked for.
+    Each row is yielded as soon as its photo is predicted. A long answer continues in the line below. Further lines
+    hold the note on a close-up, and the prediction set if it was asked for.
 
     Args:
         classifications: classifications of the photos.
-        classifier: which answered them.
+        classifier: the classifier that made them.
         paths: paths of all photos.
     """
     widths = _widths(classifier, paths)
@@ -56,7 +57,9 @@ def _widths(classifier: Classifier, paths: Sequence[Path]) -> tuple[int, int, in
 
 
 def _answer(classification: Classification, width: int) -> list[str]:
-    """Returns the headline in lines of this width, the note on a close-up, and the prediction set if there is one."""
+    """Returns the lines of an answer: the headline, wrapped to this width, the note on a close-up, and the prediction
+    set.
+    """
     headline = classification.headline
     parts = [headline.text]
     if len(headline.text) > width and headline.nearest is not None:
@@ -69,7 +72,7 @@ def _answer(classification: Classification, width: int) -> list[str]:
 
 
 def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """The lines of a row whose cells may have several."""
+    """Yields the lines of a row, whose cells may have several lines."""
     for number in range(max(map(len, cells))):
         texts = [cell[number] if number < len(cell) else "" for cell in cells]
         yield _GAP.join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
@@ -78,7 +81,9 @@ def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[st
 def full_table(
     classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
 ) -> Iterator[str]:
-    """All that is known of each answer in one line, however long; the arguments are those of `brief_table`."""
+    """Yields one line for each photo with all values of its answer, however long; the arguments are those of
+    `brief_table`.
+    """
     labels = classifier.labels
     first = max(len("photo"), *(len(str(path)) for path in paths))
     second = max(len("label"), *(len(label) for label in labels))

@@ -38,7 +38,7 @@ _EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predicts what can be read; status 2 where a photo could not."""
+    """Classifies the photos that can be read; the exit status is 2 if one could not be read."""
     options = parser().parse_args(argv)
     if options.all and options.format != "table":
         raise OptionError(f"--all goes with --format table; {options.format} holds all probabilities anyway")
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as classifier:
         if options.explain and not classifier.has_heat_map:
             raise OptionError(
-                f"--explain needs a model that tells where its evidence lies, and '{options.model}' does not"
+                f"--explain needs a model with an evidence output, from which the heat map is made; "
+                f"'{options.model}' has none"
             )
         if options.sets:
             classifier.require_prediction_sets()
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_all(paths: Sequence[Path]) -> list[Path]:
-    """Returns the photos of all folders and the other paths as they are, in the order given.
+    """Returns the photos of all folders, and all other paths unchanged, in the order given.
 
     Raises:
         SourceError: a folder holds no photo.
@@ -103,7 +104,7 @@ def _predict(
 
 
 def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
-    """Writes each annotated photo with its heat map into ``folder``, and passes the classification on."""
+    """Yields each classification, after it has written the annotated photo with its heat map into ``folder``."""
     for classification in classifications:
         name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
@@ -128,9 +129,9 @@ def _lines(
 def _comma_separated(
     classifications: Iterable[Classification], classifier: Classifier, sets: bool
 ) -> Iterator[str]:
-    """Lines of CSV with a header; the classes' columns are called by their labels.
+    """Yields lines of CSV with a header; the column of each class is named by its label.
 
-    The column ``view`` is there where the model tells the view.
+    The column ``view`` exists only if the model tells the view.
     """
     yield _csv_line(
         [
@@ -185,7 +186,10 @@ def _print_or_write(
 def _refuse_equal_names(paths: Sequence[Path]) -> None:
     name, count = Counter(path.name for path in paths).most_common(1)[0]
     if count > 1:
-        raise OptionError(f"--explain: {count} photos are called '{name}'; explain them folder by folder")
+        raise OptionError(
+            f"--explain: {count} photos are named '{name}', and their heat maps would overwrite one "
+            f"another; run the command for each folder"
+        )
 
 
 def parser() -> Parser:

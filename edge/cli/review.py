@@ -24,7 +24,7 @@ _STEP_S = 0.5
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves the page until Ctrl-C or SIGTERM; both end it with status 0, since all is on the disk."""
     options = parser().parse_args(argv)
-    from dermedge.edge.review.app import make_review_app  # these need the extra serve
+    from dermedge.edge.review.app import make_review_app  # these imports need the extra serve
     from dermedge.edge.views.web.server import WebServer
 
     review = Review(options.folder)
@@ -50,7 +50,8 @@ def _wait() -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while not ended.wait(_STEP_S):  # in steps, since Windows does not interrupt a wait
+        # waits in steps, because on Windows a signal does not interrupt a wait
+        while not ended.wait(_STEP_S):
             pass
     finally:
         for number, handler in before.items():

@@ -50,7 +50,7 @@ from dermedge.edge.views.web import DEFAULT_ADDRESS
 
 __all__ = ["main", "parser"]
 
-# Frames a second. `edge/dermedge.service` has a watchdog of 30 s, which each frame feeds.
+# Frames a second. The watchdog in `edge/dermedge.service` ends the program after 30 s without a frame.
 _SLOWEST_RATE = 0.1
 # Commands that the end of the help shows.
 _EXAMPLES = (
@@ -68,7 +68,7 @@ def _watch(
     max_frames: int | None = None,
     max_secs: float | None = None,
 ) -> None:
-    """Shows results and adds them to the session until they end, a limit is met, or the view says stop."""
+    """Shows results and adds them to the session until they end, a limit is reached, or the view asks to stop."""
     started_s = time.monotonic()
     for result in results:
         session.add(result)
@@ -82,12 +82,13 @@ def _watch(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs until the source ends, a limit is met, SIGTERM or SIGHUP (status 0), or Ctrl-C (KeyboardInterrupt).
+    """Runs until the source ends, a limit is reached, or a signal arrives.
 
-    The status is 1 where the source failed after frames that were answered.
+    The exit status is 0 after SIGTERM or SIGHUP; Ctrl-C raises KeyboardInterrupt. The status is 1 if the source
+    failed after some frames were classified.
     """
     options = parser().parse_args(argv)
-    # Frames are small: waking OpenCV's threads costs more than they save, and the interpreter needs the cores.
+    # Frames are small: starting OpenCV's threads costs more time than they save, and the interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime
     if num_threads == "auto":
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SourceError as error:
             if not frames_of(session.counts):
                 raise
-            # the answers before it stand
+            # the answers before the failure remain valid
             failure = str(error)
         finally:
             session.delivery = source.delivery()
@@ -153,7 +154,7 @@ def _open_views(
         }
         views.append(RecordView(options.record, session, options.record_limit))
     if options.serve:
-        from dermedge.edge.views.web.photos import PhotoClassifier  # these need the extra serve
+        from dermedge.edge.views.web.photos import PhotoClassifier  # these imports need the extra serve
         from dermedge.edge.views.web.server import WebView
 
         beside = PhotoClassifier(partial(_classifier, options, 1, model.runtime), options.conf, options.sets)
@@ -179,7 +180,7 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
     ]
     refused = ", ".join(f"{name} {value}" for value, got, name in asked if value is not None and value != got)
     print(
-        f"'{printable(options.source)}' delivers {delivery}{refused and f'; not as asked: {refused}'}",
+        f"'{printable(options.source)}' delivers {delivery}{refused and f'; the camera did not accept: {refused}'}",
         file=sys.stderr,
     )
 
@@ -187,7 +188,7 @@ def _print_delivery(delivery: Delivery | None, options: argparse.Namespace) -> N
 def _print_code(url: str) -> None:
     """Prints an address as a QR code, where the package for it is installed."""
     try:
-        import segno  # in the extra phone
+        import segno  # the package is in the extra phone
     except ImportError:
         return
     segno.make(url, micro=False).terminal(out=sys.stderr, compact=True)
@@ -195,12 +196,12 @@ def _print_code(url: str) -> None:
 
 @contextmanager
 def _signals_end() -> Iterator[None]:
-    """SIGTERM, as systemd and `docker stop` send it, and SIGHUP, as a closed terminal does, end the block.
+    """Ends the block on SIGTERM or SIGHUP, as if there were no more frames. systemd and `docker stop` send SIGTERM,
+    and a terminal that is closed sends SIGHUP.
 
-    It then ends as if there were no more frames. Under `nohup`, SIGHUP stays ignored.
-
-    A signal, Ctrl-C too, may arrive while `threading.Condition` takes its lock again after a wait. Then the lock is not
-    held where it is released, and the RuntimeError of that release hides what the signal raised.
+    Under `nohup`, SIGHUP stays ignored. A signal, Ctrl-C too, may arrive while `threading.Condition` acquires its
+    lock again after a wait. The lock is then released without being held, and the RuntimeError of that release hides
+    the exception that the signal raised.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -225,7 +226,10 @@ def _signals_end() -> Iterator[None]:
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived. It is a BaseException, so that no `except Exception` takes it for a failure."""
+    """Raised when SIGTERM or SIGHUP arrives.
+
+    It is a BaseException, so that no `except Exception` takes it for a failure.
+    """
 
 
 def _open(options: argparse.Namespace) -> FrameSource:
@@ -276,7 +280,7 @@ def parser() -> Parser:
         "--max-fps",
         type=_slowest_rate,
         metavar="FPS",
-        help="look at no more than FPS frames a second, to keep the device cool; 0.1 or more",
+        help="classify at most FPS frames a second, 0.1 or more, to keep the device cool",
     )
     limits.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
     limits.add_argument(
@@ -303,12 +307,14 @@ def _add_source_options(parser: OptionGroup) -> None:
         help="set a camera's focus: auto, or a position (dioptres for picamera2, the driver's steps for V4L2)",
     )
     parser.add_argument(
-        "--lock-exposure", action="store_true", help="lock a camera's exposure one second after its start"
+        "--lock-exposure",
+        action="store_true",
+        help="lock a camera's exposure one second after the camera starts",
     )
     parser.add_argument(
         "--lock-white-balance",
         action="store_true",
-        help="lock a camera's white balance one second after its start",
+        help="lock a camera's white balance one second after the camera starts",
     )
     parser.add_argument(
         "--pixel-format",
@@ -347,7 +353,7 @@ def _add_output_options(parser: OptionGroup) -> None:
         type=positive_number,
         default=1000.0,
         metavar="MB",
-        help="stop recording when DIR has this size",
+        help="stop recording when DIR reaches this size",
     )
     parser.add_argument(
         "--serve",
@@ -366,7 +372,10 @@ def _add_output_options(parser: OptionGroup) -> None:
 
 
 def _slowest_rate(text: str) -> float:
-    """An argparse type: frames a second, at least `_SLOWEST_RATE`, so that limits and systemd's watchdog still work."""
+    """An argparse type: frames a second, at least `_SLOWEST_RATE`.
+
+    At lower rates, limits and systemd's watchdog would not work.
+    """
     value = number(text)
     if not _SLOWEST_RATE <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of {_SLOWEST_RATE} or more")

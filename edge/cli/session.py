@@ -1,4 +1,4 @@
-"""What `dermedge run` remembers of a run, and its summary at the end."""
+"""Figures that `dermedge run` collects during a run, and the summary that it prints at the end."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
 
-# The medians of the summary are those of this many classifications: five minutes at 30 a second.
+# The summary states medians over the last classifications, at most this many: five minutes at 30 a second.
 _WINDOW = 9000
 
 
 @dataclass
 class Session:
-    """The figures that a run keeps for its summary. They take little memory, because a run may last for weeks.
+    """The figures that a run collects for its summary. Their memory is bounded, because a run may last for weeks.
 
     Attributes:
-        none_label: the class "none of these", which `best` leaves out.
-        counts: what became of the frames.
+        none_label: the class "none of these", which never counts for `best`.
+        counts: numbers of frames that were classified, rejected, dropped or lost.
         first_s: `time.monotonic` seconds of the first classification.
         last_s: `time.monotonic` seconds of the newest classification.
         best: the classification with the most probable lesion.
         last: the newest classification.
         delivery: the size, rate and format that the camera reports; None for other sources.
-        drift: what became of the frames in the first hour and in the latest one.
-        splits: capture, preprocess, invoke, postprocess and end-to-end milliseconds of the newest classifications.
+        drift: shares of rejected frames and of answers, in the first hour and in the latest one.
+        splits: milliseconds of the newest classifications, for capture, preprocess, invoke, postprocess, and end to
+            end.
     """
 
     none_label: str | None
@@ -79,8 +80,8 @@ def summary(session: Session) -> str:
     """Returns the run in a few lines: frames classified, frames rejected, the median latency of each step, the last
     answer.
 
-    A camera, and what has changed since the first hour, are lines of their own.
-    Without any classification only the frames are told, and without any frame it is empty.
+    Lines of their own describe the camera, and what changed since the first hour. If nothing was classified, the
+    summary only counts frames; without any frame, it is empty.
     """
     last, counts = session.last, session.counts
     if last is None:
@@ -107,7 +108,7 @@ def summary(session: Session) -> str:
 
 
 def counts_line(counts: FrameCounts) -> str:
-    """What became of the frames that were neither classified nor rejected, in words."""
+    """Describes what happened to the frames that were neither classified nor rejected."""
     parts = [f"{counts.dropped} dropped"]
     if counts.repeated:
         parts.append(f"{counts.repeated} repeated")

@@ -1,4 +1,4 @@
-"""Further files in the zip at the end of a .tflite, beside the manifest and the labels."""
+"""Reads and writes further files in the zip at the end of a .tflite, besides the manifest and the labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 64_000_000
 
 
 def attach_file(model: bytes, name: str, content: bytes) -> bytes:
-    """Returns the model, which has a manifest already, with one more associated file; `attach` drops it again."""
+    """Returns the model, which must have a manifest, with one more associated file; a later `attach` drops it."""
     buffer = io.BytesIO(model)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
@@ -25,7 +25,7 @@ def attach_file(model: bytes, name: str, content: bytes) -> bytes:
 
 
 def read_associated(path: Path | str, name: str) -> bytes | None:
-    """Returns the content of one associated file, or None where the model does not have it.
+    """Returns the content of one associated file, or None if the model does not have it.
 
     Raises:
         ModelError: the file claims more than `MOST_BYTES`, or is damaged.

@@ -1,4 +1,4 @@
-"""One model file, opened once: crop a frame, infer, decide."""
+"""Opens a model file, and classifies frames with it: crop, infer, decide."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from dermedge.edge.model.signature import (
     find_normalization,
     find_outputs,
 )
-from dermedge.edge.preprocess import Preprocessor, crop_region
+from dermedge.edge.preprocess import Preprocessor
 
 __all__ = ["Classifier", "common_labels"]
 
 _NS_PER_MS = 1e6
-# Steps along rows and columns that turn the network's image into its mirror image and into both rotated by
+# Steps along rows and columns. They turn the network's image into its mirror image, and into both of them rotated by
 # 180 degrees.
 _TURNS = ((1, -1), (-1, -1), (-1, 1))
 
@@ -50,17 +50,20 @@ class Classifier:
         labels: class names for a file without a manifest.
         num_threads: threads of the interpreter.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
-        tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees,
-            which takes four inferences: the logits with a manifest, the network's outputs without, and the
+        tta: test-time augmentation: average over the crop, its mirror image and both rotated by 180 degrees, which
+            takes four inferences. Averaged are the logits (without a manifest: the network's outputs) and the
             probability of a close-up. The evidence is that of the crop itself.
-        xnnpack: False computes with the runtime's own kernels, to compare them with those of XNNPACK.
-        normalization: what a file without a manifest wants made of pixels, a name in
-            `dermedge.edge.model.normalization`; None takes what its metadata states.
+        xnnpack: False uses the runtime's own kernels, so that they can be compared with those of XNNPACK.
+        normalization: how to normalize pixels for a file without a manifest, a name in
+            `dermedge.edge.model.normalization`; None uses what the file's metadata states.
 
     Attributes:
-        calibration: temperature and thresholds of dermoscopic photos; of all photos where the file tells no view.
-        close_up_calibration: temperature and thresholds of close-ups; ``calibration`` if the manifest has none.
-        head: what the probabilities output holds; None with a manifest where the evidence tells the logits.
+        calibration: temperature and thresholds for dermoscopic photos; for all photos if the file does not tell the
+            view.
+        close_up_calibration: temperature and thresholds for close-ups; equal to ``calibration`` if the manifest has
+            none.
+        head: the kind of the probabilities output; None for a file with a manifest whose logits come from the
+            evidence.
         interpreter: the runtime's own interpreter, for measurements.
         load_ms: how long it took to open the model, in milliseconds.
         manifest: manifest of the model, or None.
@@ -109,7 +112,7 @@ class Classifier:
         self.close_up_calibration = calibration_of(
             self.manifest, CLOSE_UP if self.tells_view else DERMOSCOPIC
         )
-        # thresholds name the classes as the manifest does, even where other labels were given
+        # thresholds name the classes by the labels of the manifest, even if other labels were given
         self._own_labels = self.manifest.labels if self.manifest else self.labels
         self._none_label = self.manifest.none_label if self.manifest else None
 
@@ -148,12 +151,15 @@ class Classifier:
 
     @property
     def tells_view(self) -> bool:
-        """Whether the file tells close-ups from dermoscopic photos. Without a manifest, nothing says what [N, 1] is."""
+        """Whether the file tells close-ups from dermoscopic photos.
+
+        A file without a manifest never does, because nothing states what an output [N, 1] means.
+        """
         return self._close_up is not None and self.manifest is not None
 
     @property
     def alert_label(self) -> str | None:
-        """The class that has an alert, in one of the views at least; or None."""
+        """The class that has an alert in at least one of the views; or None."""
         labels = (self._alert_label(one.thresholds) for one in (self.calibration, self.close_up_calibration))
         return next(filter(None, labels), None)
 
@@ -170,8 +176,7 @@ class Classifier:
     def crop(self, frame_bgr: NDArray[np.uint8]) -> Crop:
         """Crops a uint8 [h, w, 3] BGR frame to the network's input: resized, in RGB."""
         started = perf_counter_ns()
-        height, width = frame_bgr.shape[:2]
-        region = crop_region(height, width, self.layout.height, self.layout.width)
+        region = self._preprocess.region(frame_bgr.shape[0], frame_bgr.shape[1])
         image = self._preprocess(frame_bgr)
         return Crop(image, region, (perf_counter_ns() - started) / _NS_PER_MS)
 
@@ -206,7 +211,7 @@ class Classifier:
 
         Args:
             outputs: outputs of the frame; its view chooses the thresholds.
-            probabilities: what to decide on: those of the outputs, or the same smoothed over time.
+            probabilities: the probabilities to decide on: those of the outputs, or these smoothed over time.
         """
         started = perf_counter_ns()
         thresholds = self._calibration_of(outputs.view).thresholds
@@ -251,7 +256,7 @@ class Classifier:
     def prediction_set(self, prediction: Prediction) -> tuple[str, ...]:
         """Returns the classes that a prediction of this classifier does not rule out: none, one or several.
 
-        Where the thresholds of one view alone tell prediction sets, nothing is ruled out in the other view.
+        If only one view has thresholds for prediction sets, no class is ruled out in the other view.
 
         Raises:
             KeyError: the model has no thresholds for prediction sets.
@@ -266,7 +271,7 @@ class Classifier:
         return self.close_up_calibration if view == CLOSE_UP else self.calibration
 
     def _alert_label(self, thresholds: Mapping[str, Any]) -> str | None:
-        """Returns the class of the alert, called as it was given."""
+        """Returns the class of the alert, by its label in ``labels``."""
         if "alert" not in thresholds:
             return None
         return self.labels[self._own_labels.index(thresholds["alert"]["label"])]
@@ -278,8 +283,8 @@ class Classifier:
     def _mean_with_turns(
         self, image_rgb: NDArray[np.uint8], values: tuple[float, ...], close_up: float | None
     ) -> tuple[tuple[float, ...], float | None, int]:
-        """Returns the means over an image and its `_TURNS`: of the values and of close_up; and the nanoseconds these
-        ran.
+        """Returns the means of the values and of close_up over an image and its `_TURNS`, and the nanoseconds of all
+        inferences.
         """
         rows, close_ups, invoke_ns = [values], [close_up], 0
         for down, right in _TURNS:
@@ -300,7 +305,7 @@ class Classifier:
     def _read_values(self) -> tuple[Tensor | None, tuple[float, ...], float | None]:
         """Returns the evidence, the logits, and the probability of a close-up.
 
-        Without a manifest, what the network's output holds stands in place of the logits.
+        Without a manifest, the values of the network's output are returned in place of the logits.
         """
         evidence = None if self._evidence is None else self._read(self._evidence)
         close_up = self._read_close_up()
@@ -312,7 +317,7 @@ class Classifier:
         return evidence, calibrated_logits_of(self.head, outputs), close_up
 
     def _read_close_up(self) -> float | None:
-        """Returns the dequantized level, or None where the file does not tell; one number needs no array."""
+        """Returns the dequantized probability of a close-up, or None if the file has no such output."""
         if self._close_up is None or self.manifest is None:
             return None
         scale, zero_point = self._close_up["quantization"]
@@ -346,7 +351,7 @@ def common_labels(classifiers: Sequence[Classifier]) -> tuple[str, ...]:
     for other in others:
         if other.labels != first.labels:
             raise OptionError(
-                f"'{other.path}' knows other classes ({_some(other.labels)}) than '{first.path}' "
+                f"the classes of '{other.path}' ({_some(other.labels)}) differ from those of '{first.path}' "
                 f"({_some(first.labels)}): they cannot be scored on the same photos"
             )
     return first.labels

@@ -1,28 +1,27 @@
-"""From quantized outputs to calibrated probabilities, and from these to an answer.
+"""Turns outputs into calibrated probabilities, and probabilities into an answer.
 
 The thresholds of a decision are those of a manifest, fitted on the validation split by `convert`; each may
 be absent:
 
-- ``none``: the photo is declined, which is the answer "none of these", where p(none of these) >= it. Else
-  the answer is the most probable of the other classes. Without it the most probable class of all is.
-- ``uncertain``: an answer that is not declined is uncertain where its probability among the classes other
-  than "none of these", p / sum of theirs, is below it (Chow, "On Optimum Recognition Error and Reject
-  Tradeoff", 1970).
-- ``alert``: {"label", "threshold"}: on where p(label) >= threshold, whatever the answer is.
-- ``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with
-  p >= its threshold. It may be empty, and may hold several. Photos of each class that come as those of
-  validation came have their class in the set with the probability ``coverage`` at least: least ambiguous
-  set-valued classifiers (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded
-  Error Levels", 2019), class by class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
+- ``none``: the photo is declined (answered "none of these") if p(none of these) >= this threshold. Otherwise the
+answer is the most probable of the other classes. Without this threshold, the answer is the most probable of all
+classes. - ``uncertain``: an answer that is not declined is uncertain if its share among the classes other than "none
+of these", p / (sum of their p), is below this threshold (Chow, "On Optimum Recognition Error and Reject Tradeoff",
+1970). - ``alert``: {"label", "threshold"}: the alert is on if p(label) >= threshold, whatever the answer is. -
+``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with p >= its
+threshold. It may be empty, and may hold several. For photos of each class that are sampled like those of validation,
+the set holds the true class with a probability of at least ``coverage``: least ambiguous set-valued classifiers
+(Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), class by class
+(Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
 The text of an answer is its `Headline`, the same in every view. It names a single class only if that class is
 the most probable of all and its probability suffices, so that it agrees with the bars beside it.
 
 All probabilities are calibrated: softmax(logits / temperature).
 
-Plain Python floats, because the classes are few: right after an inference the caches hold the network, and
-a handful of NumPy calls then takes longer than the whole of this (see benchmarks/). The phone app repeats
-it; tests/edge/decision_vectors.json holds the two equal.
+The code uses plain Python floats, because the classes are few. Right after an inference the caches are full of the
+network, and a few NumPy calls then take longer than all of this code. The phone app repeats these rules;
+tests/edge/decision_vectors.json holds both equal.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ UNCERTAIN = "uncertain"
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
-    """exp(z / T) / sum(exp(z / T)).
+    """Returns exp(z / T) / sum(exp(z / T)).
 
     Temperature scaling as in Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """
@@ -64,7 +63,8 @@ class Decision:
     Attributes:
         index: index of the answered class.
         declined: whether the answer is "none of these".
-        uncertain: whether the answer is too weak among the classes other than "none of these".
+        uncertain: whether the share of the answer among the classes other than "none of these" is below the
+            threshold.
         alert: whether the class of the alert reached its threshold, independent of the answer.
     """
 
@@ -80,12 +80,12 @@ def decide(
     none_label: str | None,
     thresholds: Mapping[str, Any],
 ) -> Decision:
-    """Returns the answer, by the law at the head of this module.
+    """Returns the answer by the rules that the module's docstring states.
 
     Args:
         probabilities: calibrated, one a class, sum 1.
         labels: labels of the classes.
-        none_label: the one of them that stands for "none of these", or None.
+        none_label: the label that stands for "none of these", or None.
         thresholds: thresholds of a manifest; an empty dict decides for the most probable class.
     """
     none_index = labels.index(none_label) if none_label in labels else None
@@ -112,8 +112,8 @@ class Headline:
     """The text of an answer.
 
     Attributes:
-        title: the answered class, or, in words, that no class is clear.
-        nearest: the most probable class that may be named, if `title` names none; else None.
+        title: the answered class, or a text that says that no class is clear.
+        nearest: the most probable class other than "none of these", if `title` does not name a class; else None.
     """
 
     title: str
@@ -121,7 +121,7 @@ class Headline:
 
     @property
     def text(self) -> str:
-        """All of it in one line: ``nevus``, or ``uncertain; nearest: nevus``."""
+        """The headline in one line: ``nevus``, or ``uncertain; nearest: nevus``."""
         return self.title if self.nearest is None else f"{self.title}; nearest: {self.nearest}"
 
 
@@ -143,7 +143,8 @@ def headline(
     """
     label, probability = labels[decision.index], probabilities[decision.index]
     if probability < max(probabilities):
-        # "none of these" is more probable than an answer that was not declined, or less than one that was
+        # The most probable class is not the answer: "none of these" is more probable than an answer that was not
+        # declined, or less probable than another class although the photo was declined.
         nearest = labels[probabilities.index(max(probabilities))] if decision.declined else label
         classes = len(labels) - has_none
         if classes == 1:
@@ -155,7 +156,7 @@ def headline(
 def prediction_set(
     probabilities: Sequence[float], labels: Sequence[str], thresholds: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """Indices of the classes that the probabilities do not rule out, by ``conformal`` of the thresholds.
+    """Returns the indices of the classes that the probabilities do not rule out, by ``conformal`` of the thresholds.
 
     Raises:
         KeyError: there are no thresholds for prediction sets.

@@ -14,20 +14,20 @@ from dermedge.edge.errors import MissingExtra, ModelError
 __all__ = ["MACS", "Graph", "Operator", "TensorInfo", "float_ops", "read_graph", "tflite_schema"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The first tensor that an operator reads or writes determines its precision.
+# The precision of an operator is the type of the first tensor that it reads or writes.
 _COMPUTED_IN = ("float32", "float16", "bfloat16", "float64", "int16", "int8", "uint8", "int4")
 _FLOATS = _COMPUTED_IN[:4]
-# Shapes, axes, indices and biases, which say nothing of how weights are stored.
+# Types of shapes, axes, indices and biases. They do not tell how weights are stored.
 _NOT_WEIGHTS = ("int32", "int64", "bool")
-# Operators that only lead from one type to another.
+# Operators that only convert one type into another.
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 _CONVERSION = "conversion"
 
 _Shape = tuple[int, ...]
 
-# Operator -> its multiply-accumulates, of the shapes of its inputs and of its output. Howard et al.,
-# "MobileNets", 2017, section 3.1: every output value takes as many as its kernel has weights. The layouts
-# are those of TensorFlow's schema.fbs and of the operators' shape functions.
+# Operator -> a function that counts its multiply-accumulates from the shapes of its inputs and of its output. Howard
+# et al., "MobileNets", 2017, section 3.1: every output value takes as many multiply-accumulates as its kernel has
+# weights. The layouts are those of TensorFlow's schema.fbs and of the operators' shape functions.
 MACS: dict[str, Callable[[Sequence[_Shape], _Shape], int]] = {
     # the filter is [c_out, h, w, c_in / groups]
     "CONV_2D": lambda inputs, output: prod(output) * prod(inputs[1][1:]),
@@ -50,7 +50,7 @@ class TensorInfo:
 
     Attributes:
         name: given by the converter.
-        shape: shape, with 1 where a dimension is open.
+        shape: shape, with 1 for a dimension of unknown size.
         dtype: type of the values, as NumPy calls it.
         scales: scales of the quantization: none, one, or one a channel.
         zero_points: zero points, one for each scale.
@@ -74,8 +74,9 @@ class Operator:
         output: the name of its first output tensor.
         precision: precision of its arithmetic, such as ``int8``, ``float32``, ``float32 with int8 weights`` (dynamic
             range) or ``float32 with float16 weights``; ``conversion`` for one that only changes the type.
-        macs: multiply-accumulates of convolutions and matrix products; 0 for everything else, as the
-            literature counts, and for recurrent and custom operators, whose shapes do not tell them.
+        macs: multiply-accumulates of convolutions and matrix products; 0 for all other operators, as the literature
+            counts. It is also 0 for recurrent and custom operators, whose multiply-accumulates do not follow from
+            their shapes.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Operator:
 
     @property
     def is_float(self) -> bool:
-        """Whether it computes in floats, however its weights are stored."""
+        """Whether the operator computes in floats, however its weights are stored."""
         return self.precision.startswith(_FLOATS)
 
 
@@ -118,7 +119,7 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
         raise ModelError(f"'{source}' is no .tflite model, or its beginning is damaged")
     try:
         root = schema.Model.GetRootAs(model)
-        # large files, and those of some tools, keep the values behind the flatbuffer: offset and size say where
+        # large files, and files of some tools, store the values behind the flatbuffer; offset and size tell where
         constant = [
             bool(root.Buffers(index).DataLength() and root.Buffers(index).DataAsNumpy().size)
             or root.Buffers(index).Offset() > 1
@@ -138,14 +139,14 @@ def read_graph(model: bytes, source: Path | str) -> Graph:
             metadata=tuple(_text(root.Metadata(index).Name()) for index in range(root.MetadataLength())),
         )
     except (struct.error, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        # the generated code does not check offsets: a damaged one raises one of these
+        # the generated code does not check offsets; a damaged offset raises one of these exceptions
         raise ModelError(f"'{source}' is damaged: its flatbuffer cannot be read ({error})") from error
 
 
 def float_ops(model: bytes) -> tuple[Operator, ...]:
-    """Returns the operators of a .tflite that compute in floats: none in one that is integer throughout.
+    """Returns the operators of a .tflite that compute in floats; none for a file that only computes in integers.
 
-    A conversion at the inputs and outputs, as a float input has, is not one of them.
+    Conversions at the inputs and outputs, such as that of a float input, are not counted.
     """
     return tuple(one for one in read_graph(model, "the model").operators if one.is_float)
 
@@ -159,7 +160,10 @@ def tflite_schema() -> Any:
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
-        note = "which brings the schema of .tflite files (where it has no wheel, run this on another machine)"
+        note = (
+            "which contains the schema of .tflite files (if there is no wheel for this machine, run the command "
+            "on another one)"
+        )
         raise MissingExtra("ai-edge-litert", note=note) from error
     return schema_py_generated
 
@@ -177,7 +181,7 @@ def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorIn
                 dtype=dtypes.get(tensor.Type(), f"type {tensor.Type()}"),
                 scales=_vector(quantization, "Scale") if quantization else (),
                 zero_points=_vector(quantization, "ZeroPoint") if quantization else (),
-                # a file without buffers has none for its tensors, which refer to the first
+                # a file may have no buffers, although its tensors refer to the first one
                 is_constant=tensor.Buffer() < len(constant) and constant[tensor.Buffer()],
             )
         )
@@ -186,16 +190,16 @@ def _tensors(graph: Any, constant: Sequence[bool], schema: Any) -> list[TensorIn
 
 def _operators(root: Any, graph: Any, tensors: Sequence[TensorInfo], schema: Any) -> list[Operator]:
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    # tensor -> how its values are stored; weights that a DEQUANTIZE unpacks are constant as well
+    # tensor -> the type in which its values are stored; weights that a DEQUANTIZE unpacks also count as constants
     stored = {index: one.dtype for index, one in enumerate(tensors) if one.is_constant}
     found = []
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         code = root.OperatorCodes(operator.OpcodeIndex())
-        # numbers below 127 are in the older field, of one byte
+        # codes below 127 are in the older field, which has one byte
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _text(code.CustomCode()) if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin)
-        # -1 stands for an input that is left out
+        # -1 stands for an optional input that is absent
         inputs = [index for index in _vector(operator, "Inputs") if index >= 0]
         outputs = _vector(operator, "Outputs")
         if name == "DEQUANTIZE" and inputs[0] in stored:
@@ -225,7 +229,7 @@ def _macs(name: str | None, inputs: Sequence[_Shape], output: _Shape) -> int:
     try:
         return MACS[name](inputs, output) if name in MACS else 0
     except (IndexError, ZeroDivisionError):
-        return 0  # a shape that is known only when the model runs
+        return 0  # the shape is known only when the model runs
 
 
 def _vector(table: Any, field: str) -> tuple[Any, ...]:

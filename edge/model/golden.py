@@ -1,4 +1,4 @@
-"""The golden test: generated images and a model's answers to them, which any machine can compare with its own.
+"""The golden test: any machine can compare its answers to generated images with those that the model file holds.
 
 The images are computed with integers only: they are the same everywhere, and need not be stored. The
 answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes int8 models to the same bits on
@@ -38,11 +38,12 @@ IMAGE_COUNT = 12
 # The version of the images, which the manifest holds: outputs are compared only for the same version.
 DRAWING = 1
 _HEIGHT, _WIDTH = 240, 320
-# Allowed error of a float output, as a share of the greatest expected value. Between x86-64 and arm64, networks of
-# floats were 6e-7 apart, and one of dynamic range, which rounds its activations as it runs, 9e-4.
+# Allowed error of a float output, as a share of the greatest expected value. Between x86-64 and arm64, the outputs of
+# float networks differed by 6e-7, and those of a dynamic-range network, which rounds its activations at run time, by
+# 9e-4.
 _FLOAT_TOLERANCE = 1e-2
 
-# Blue first. Skin from pale to dark, and what lies on it.
+# Colours, blue first: skin from pale to dark, and spots on it.
 _SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
 _SPOTS = ((58, 78, 128), (30, 38, 60), (84, 92, 196), (128, 112, 108), (196, 206, 236), (40, 120, 60))
 
@@ -80,10 +81,10 @@ class GoldenResult:
 
     Attributes:
         same_pixels: whether the preprocessing gives the same network inputs as at the conversion.
-        moved: the outputs that differ; empty if all is well.
-        other_class: the number of images whose most probable class is another one.
-        is_xnnpack: False if an output differs and the runtime gives bit-identical outputs without XNNPACK, so that
-            its own kernels are the reason.
+        moved: the outputs that differ; empty if none does.
+        other_class: the number of images for which another class is the most probable one.
+        is_xnnpack: False if an output differs, and the runtime gives the same bits with XNNPACK turned off. Then the
+            runtime used its own kernels, and these are the reason.
     """
 
     same_pixels: bool
@@ -97,7 +98,8 @@ class GoldenResult:
 
 
 def record(model: Path) -> dict[str, Any]:
-    """Returns the entry ``golden`` for the manifest of a model: its answers by LiteRT with XNNPACK on one thread.
+    """Returns the entry ``golden`` for the manifest of a model: its answers, computed by LiteRT with XNNPACK on one
+    thread.
 
     The keys are ``drawing``, the version of the images; ``pixels``, the SHA-256 of the network's inputs; and
     ``outputs``, which maps each output to the base64 of its raw little-endian values for all images.
@@ -117,7 +119,7 @@ def record(model: Path) -> dict[str, Any]:
 def replay(
     model: Path, runtime: str = "auto", open_model: Callable[..., Classifier] = Classifier
 ) -> GoldenResult | None:
-    """Runs the golden test with the runtime of this machine; None if the manifest has no answers.
+    """Runs the golden test with a runtime of this machine; returns None if the manifest has no answers.
 
     Args:
         model: a .tflite.
@@ -125,7 +127,7 @@ def replay(
         open_model: makes the `Classifier`.
 
     Raises:
-        ModelError: the model cannot be run, or its answers are damaged or of another drawing.
+        ModelError: the model cannot be run, or its answers are damaged or belong to another version of the images.
     """
     with open_model(model, runtime=runtime) as classifier:
         golden = classifier.manifest.golden if classifier.manifest else {}
@@ -173,7 +175,7 @@ def compare(
 @cache
 def golden_image(number: int) -> NDArray[np.uint8]:
     """Returns the image ``number``: a spot on skin; uint8 [240, 320, 3], blue first, read-only."""
-    # of 64 bits also where whole numbers have 32
+    # 64 bits also on systems whose default integers have 32
     y, x = np.indices((_HEIGHT, _WIDTH), np.int64)
     skin, spot = _SKINS[number % len(_SKINS)], _SPOTS[number % len(_SPOTS)]
     centre_x, centre_y = _pick(number, 1, 120, 200), _pick(number, 2, 90, 150)
@@ -194,7 +196,7 @@ def golden_image(number: int) -> NDArray[np.uint8]:
 
 
 def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
-    """Noise from 0 to 255: random at the corners of square cells, bilinear between them."""
+    """Returns noise from 0 to 255: random at the corners of square cells, bilinear between them."""
     left, right = cell - x % cell, x % cell
     upper, lower = cell - y % cell, y % cell
     corners = [[_hash(x // cell + i, y // cell + j, salt) % 256 for i in (0, 1)] for j in (0, 1)]
@@ -205,13 +207,13 @@ def _smooth(x: _Whole, y: _Whole, cell: int, salt: int) -> _Whole:
 
 
 def _pick(number: int, salt: int, low: int, high: int) -> int:
-    """Returns a whole number from ``low`` to ``high``, another one for each image and purpose."""
+    """Returns a whole number from ``low`` to ``high``, which depends on the image and the purpose."""
     bits = _hash(np.full((1, 1), number, np.int64), np.full((1, 1), salt, np.int64), 0)
     return low + int(bits[0, 0]) % (high - low + 1)
 
 
 def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
-    """Numbers of 32 bits that look random: the finalizer of MurmurHash3 (Appleby, public domain)."""
+    """Returns 32-bit numbers that look random: the finalizer of MurmurHash3 (Appleby, public domain)."""
     bits = (x * 73856093 ^ y * 19349663 ^ salt * 83492791).astype(np.uint32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         bits = (bits ^ bits >> np.uint32(shift)) * np.uint32(factor)
@@ -219,7 +221,7 @@ def _hash(x: _Whole, y: _Whole, salt: int) -> _Whole:
 
 
 def _digest(size: int) -> str:
-    """SHA-256 of the inputs of a network of this size for all images."""
+    """Returns the SHA-256 of the inputs that a network of this size gets for all images."""
     digest = hashlib.sha256()
     for number in range(IMAGE_COUNT):
         digest.update(to_input(golden_image(number), size).tobytes())
@@ -237,8 +239,8 @@ def _expected(
     """Returns the recorded outputs, in the types and shapes that the model has."""
     if golden.get("drawing") != DRAWING:
         raise ModelError(
-            f"the golden test of '{model}' is of drawing {golden.get('drawing')!r}, and this dermedge draws "
-            f"{DRAWING}; install the dermedge that made it"
+            f"the golden test of '{model}' has version {golden.get('drawing')!r} of the images, and this dermedge "
+            f"has version {DRAWING}; install the dermedge that made it"
         )
     try:
         return {

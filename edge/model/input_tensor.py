@@ -1,4 +1,4 @@
-"""How a network takes its image: layout, channels, batch, normalization and quantization."""
+"""Writes an image into a network's input: layout, channels, batch, normalization and quantization."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def of_shape(cls, shape: Sequence[int]) -> Self | None:
-        """Returns the layout of a shape; None if the shape is not that of a batch of gray or colour images."""
+        """Returns the layout of a shape; None if it is not the shape of a batch of gray or colour images."""
         if len(shape) != 4 or min(shape) < 1:
             return None
         if shape[3] in _CHANNELS:
@@ -52,8 +52,8 @@ class InputTensor:
     Args:
         details: details of the tensor, as the interpreter returns them.
         layout: layout of its shape.
-        normalization: what the network's training made of pixels; None where the tensor takes the pixels themselves:
-            uint8 and float as they are, int8 less 128.
+        normalization: the normalization of the pixels that the network was trained with; None if the tensor takes
+            pixel values: uint8 and float unchanged, int8 less 128.
     """
 
     def __init__(self, details: dict[str, Any], layout: Layout, normalization: Normalization | None) -> None:
@@ -64,7 +64,7 @@ class InputTensor:
         self._table = None if normalization is None else self._normalized_levels(normalization)
 
     def write(self, tensor: NDArray[Any], image_rgb: NDArray[np.uint8]) -> None:
-        """Writes an image into each place of the batch.
+        """Writes the image into each entry of the batch.
 
         Args:
             tensor: the memory of the input, [N, H, W, C] or [N, C, H, W].
@@ -82,7 +82,7 @@ class InputTensor:
         tensor[...] = image.transpose(2, 0, 1) if self.layout.channels_first else image
 
     def _normalized_levels(self, normalization: Normalization) -> NDArray[Any]:
-        """Returns the network's input value for each pixel value of each channel, red first: [1, 256, C]."""
+        """Returns the network's input value for each pixel value and channel, red first: [1, 256, C]."""
         mean, std = (
             np.array(one[: self.layout.channels], np.float32)
             for one in (normalization.mean, normalization.std)

@@ -34,10 +34,10 @@ CLOSE_UP = "close-up"
 _MANIFEST_NAME = "dermedge.json"
 LABELS_NAME = "labels.txt"
 MANIFEST_VERSION = 1
-# The most that is unpacked of one file in the zip; golden answers of 1,000 classes take about 1 MB.
+# The largest file in the zip that is unpacked, in bytes; golden answers of 1,000 classes take about 1 MB.
 _MAX_UNPACKED_BYTES = 8 << 20
 _MAX_DEPTH = 32
-# Read in pieces, so that a model is never in memory twice.
+# Size of the pieces that are read, so that a model is never in memory twice.
 _PIECE_BYTES = 1 << 20
 _TYPES: dict[str, Any] = {
     "labels": list | tuple,
@@ -56,9 +56,9 @@ _TYPES: dict[str, Any] = {
     "inputs": list,
     "outputs": list,
 }
-# A fixed stamp, so that two equal conversions give equal bytes.
+# A fixed time stamp, so that two equal conversions give equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# The header of the manifest in the zip that `attach` wrote; it is still there if the end of the zip is cut off.
+# The header of the manifest in the zip that `attach` writes. It is still found if the end of the zip is cut off.
 _BEGUN_ZIP = re.compile(rb"PK\x03\x04.{26}(labels\.txt|dermedge\.json)", re.DOTALL)
 _BEGUN_MANIFEST = re.compile(rb"PK\x03\x04.{26}dermedge\.json", re.DOTALL)
 
@@ -75,22 +75,23 @@ class Manifest:
         architecture: the network's name.
         none_label: the class that stands for "none of these", or None where there is none.
         temperature: divides the logits before the softmax; set on validation.
-        thresholds: thresholds of the decision: see `dermedge.edge.model.decision`. Empty: the most probable class wins.
+        thresholds: thresholds of the decision: see `dermedge.edge.model.decision`. If empty, the answer is the most
+            probable class.
         views: for a file that tells close-ups from dermoscopic photos: ``{"close-up": {"temperature": T,
             "thresholds": {...}}}``, the values for close-ups. ``temperature`` and ``thresholds`` above are then those
-            of dermoscopic photos. Empty: they are those of all photos.
-        metrics: figures by name, each measured by the device runtime on the split that its key names, or in
-            Keras where the key says float; ``logit_adjustment``: how strongly rare classes were adjusted;
-            ``validated_by``: the run that these figures, temperature and thresholds are of, where the network
-            has learned the validation photos itself.
+            of dermoscopic photos. If empty, they are those of all photos.
+        metrics: figures by name. Each was measured with the device runtime on the split that its key names, or in
+            Keras if its key says float. ``logit_adjustment``: how strongly rare classes were adjusted;
+            ``validated_by``: the run whose figures, temperature and thresholds these are, if this network has learned
+                from the validation photos.
         parity: how the file compares with the Keras model that it was made from, on the same images.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.
         licence: licence of the weights.
         tools: versions of the packages that made it.
         golden: its answers to the images of `dermedge.edge.model.golden`, or empty.
-        network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in files of
-            before it did.
+        network_sha256: SHA-256 of the file before the zip, in hexadecimal, which `attach` fills in; None in older
+            files.
         inputs: inputs of the network, as `dermedge.edge.model.tensors` describes them, which `attach` fills in.
         outputs: the same for the outputs.
     """
@@ -117,7 +118,7 @@ class Manifest:
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> str:
-        """Returns the manifest as indented JSON with sorted keys, so that equal manifests are equal bytes.
+        """Returns the manifest as indented JSON with sorted keys, so that equal manifests give equal bytes.
 
         Empty views are left out, so that a file without them has the bytes that earlier versions wrote.
         """
@@ -154,7 +155,7 @@ class Manifest:
 
 
 def _check_depth(values: Any) -> None:
-    """Raises ValueError where objects and lists lie deeper in one another than any manifest needs."""
+    """Raises ValueError if objects and lists are nested deeper than any manifest needs."""
     layer = [values]
     for _ in range(_MAX_DEPTH):
         layer = [
@@ -168,7 +169,7 @@ def _check_depth(values: Any) -> None:
 
 
 def _check_types(manifest: Manifest) -> None:
-    """Raises ValueError where a value is of another type than the field says."""
+    """Raises ValueError if a value does not have the type of its field."""
     for name, types in _TYPES.items():
         value = getattr(manifest, name)
         if isinstance(value, bool) or not isinstance(value, types):
@@ -183,12 +184,12 @@ def _check_temperature(temperature: Any) -> None:
 
 
 def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str | None) -> None:
-    """Raises ValueError where `dermedge.edge.model.decision` could not decide by these thresholds."""
+    """Raises ValueError if `dermedge.edge.model.decision` could not use these thresholds."""
     _part(thresholds, "thresholds")
     if "none" in thresholds:
         _check_probability(thresholds["none"], "none")
         if none_label not in labels:
-            raise ValueError(f"it has a threshold for none of these, and no such class: {none_label!r}")
+            raise ValueError(f"it has a threshold for none of these, but no such class: {none_label!r}")
     if "uncertain" in thresholds:
         _check_probability(thresholds["uncertain"], "uncertain")
     if "alert" in thresholds:
@@ -205,7 +206,7 @@ def _check_thresholds(thresholds: Any, labels: tuple[str, ...], none_label: str 
 
 
 def _check_views(views: Any, labels: tuple[str, ...], none_label: str | None) -> None:
-    """Raises ValueError where a view lacks a temperature or thresholds, or has wrong ones."""
+    """Raises ValueError if a view lacks a temperature or thresholds, or has wrong ones."""
     for name, values in _part(views, "views").items():
         part = _part(values, f"the view '{name}'")
         _check_temperature(part.get("temperature"))
@@ -238,7 +239,7 @@ def _network_bytes(archive: zipfile.ZipFile, file_bytes: int) -> int:
 
 
 def attach(model: bytes, manifest: Manifest) -> bytes:
-    """Returns the model with the manifest and its labels appended; one that was there is replaced.
+    """Returns the model with the manifest and its labels appended; a manifest that it already had is replaced.
 
     The manifest gets the SHA-256 of the network, and its inputs and outputs.
     """
@@ -257,7 +258,7 @@ def attach(model: bytes, manifest: Manifest) -> bytes:
 
 
 def read_manifest(path: Path | str) -> Manifest | None:
-    """Returns the manifest of a .tflite, or None where it has none of ours.
+    """Returns the manifest of a .tflite, or None if dermedge did not make the file.
 
     Raises:
         ModelError: the file is missing, or its manifest is damaged.
@@ -268,7 +269,7 @@ def read_manifest(path: Path | str) -> Manifest | None:
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {error.strerror}") from error
     except (KeyError, *ZIP_ERRORS) as error:
-        # without its manifest, a file would answer without thresholds, with numbers in place of labels
+        # a file that lost its manifest would answer without thresholds, and with numbers in place of labels
         begun = _BEGUN_MANIFEST if isinstance(error, KeyError) else _BEGUN_ZIP
         if begun.search(Path(path).read_bytes()):
             raise ModelError(f"'{path}' is cut off or damaged in its manifest; copy it again") from error
@@ -277,7 +278,7 @@ def read_manifest(path: Path | str) -> Manifest | None:
 
 
 def check_network(path: Path) -> None:
-    """Checks the network of a file against the digest in its manifest; a file without either passes.
+    """Checks the network of a file against the digest in its manifest. A file without a manifest or a digest passes.
 
     Raises:
         ModelError: the network's bytes are not those that the manifest was written for, or the manifest is damaged.
@@ -293,7 +294,7 @@ def check_network(path: Path) -> None:
 
 
 def _network_digest(path: Path) -> str:
-    """SHA-256 of a file before its zip."""
+    """Returns the SHA-256 of the bytes before the zip."""
     with zipfile.ZipFile(path) as archive:
         left = _network_bytes(archive, path.stat().st_size)
     made = hashlib.sha256()
@@ -322,6 +323,6 @@ def read_associated_labels(path: Path | str) -> tuple[str, ...] | None:
 
 
 def digest(path: Path | str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

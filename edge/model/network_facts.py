@@ -1,4 +1,4 @@
-"""Facts that a .tflite of any maker states: the kind of its outputs, its normalization, its custom operators."""
+"""Reads facts that a .tflite of any maker states: the kind of its outputs, its normalization, its custom operators."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONS_TYPE, _OPTIONS, _NORMALIZATION_OPTIONS = 0, 1, 1
 
 # Numbers of schema.fbs's BuiltinOperator.
 _CUSTOM, _SOFTMAX, _LOGISTIC, _DIV, _SUM = 32, 25, 14, 42, 74
-# Operators that keep the meaning of their input: reshaping, conversions, and means over cells.
+# Operators whose output has the same meaning as their input: reshaping, conversions, and means over cells.
 _KEEPING = frozenset({1, 6, 22, 39, 40, 43, 45, 53, 65, 70, 114})
 # Operators that combine values: ADD, CONCATENATION, MUL, SUB, PACK, SPLIT and the like.
 _COMBINING = frozenset({0, 2, 18, 41, 83})
@@ -42,10 +42,10 @@ class NetworkFacts:
     """The facts that a file states about itself.
 
     Attributes:
-        heads: what each output holds, in the file's order.
+        heads: the kind of each output, in the file's order.
         custom_operators: the names of operators that are not TFLite's own, each once.
-        mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as TFLite
-            Metadata states it; empty where it does not.
+        mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as
+            TFLite Metadata states it; empty if it does not.
         std: standard deviation, as many numbers as ``mean``.
     """
 
@@ -90,7 +90,7 @@ def _facts(content: bytes) -> NetworkFacts:
 
 
 def _heads(graph: Table, numbers: Sequence[int]) -> tuple[Head, ...]:
-    """Follows the operators in the order in which they run, and notes what each tensor holds."""
+    """Follows the operators in the order in which they run, and notes the kind of each tensor."""
     held = dict.fromkeys(map(int, graph.numbers(_INPUTS)), Head.LOGITS)
     made_by: dict[int, int] = {}
     for operator in graph.tables(_OPERATORS):
@@ -120,7 +120,7 @@ def _head_of(number: int, inputs: Sequence[Head]) -> Head:
 
 
 def _by_quantization(head: Head, tensor: Table) -> Head:
-    """Returns an output of exactly 0 to 255/256 holds probabilities, from whatever operator."""
+    """Returns the kind of an output by its quantization: a range of exactly 0 to 255/256 means probabilities."""
     quantization = tensor.table(_QUANTIZATION)
     if head is not Head.LOGITS or quantization is None:
         return head
@@ -131,11 +131,11 @@ def _by_quantization(head: Head, tensor: Table) -> Head:
 
 
 def _normalization(root: Table, content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of the first input in TFLite Metadata; both empty where it states none."""
+    """Returns mean and std of the first input in TFLite Metadata; both are empty if it states none."""
     for entry in root.tables(_METADATA):
         if entry.text(0) == METADATA_NAME:
             buffer = root.tables(_BUFFERS)[entry.number(1, "<I")]
-            # files above 2 GB, and those of some tools, keep the data behind the flatbuffer
+            # files above 2 GB, and files of some tools, store the data behind the flatbuffer
             start = buffer.number(_DATA_OFFSET, "<Q")
             behind = content[start : start + buffer.number(_DATA_BYTES, "<Q")] if start > 1 else b""
             return _normalization_options(Table.root(buffer.data(_DATA) or behind))

@@ -33,16 +33,18 @@ class Normalization:
 
     @property
     def is_affine(self) -> bool:
-        """Whether one scale and one zero point express it, so that a quantized input needs no arithmetic."""
+        """Whether the normalization is one scale and one offset for all channels, so that a quantized input can hold
+        it without arithmetic.
+        """
         return len(set(self.mean)) == len(set(self.std)) == 1 and not self.blue_first
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The normalized values of the pixels 0 and 255, if it `is_affine`."""
+        """The normalized values of the pixels 0 and 255; only for a normalization that `is_affine`."""
         return (0 - self.mean[0]) / self.std[0], (_HIGHEST_PIXEL - self.mean[0]) / self.std[0]
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns float32 [..., 3], in the network's colour order, of uint8 [..., 3] RGB."""
+        """Normalizes uint8 [..., 3] RGB into float32 [..., 3] in the network's colour order."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         made: NDArray[np.float32] = (images.astype(np.float32) - mean) / std
         return np.ascontiguousarray(made[..., ::-1]) if self.blue_first else made
@@ -50,7 +52,7 @@ class Normalization:
     def on_tensor(self, images: Any) -> Any:
         """Normalizes a float32 tensor within a graph."""
         if self.is_affine:
-            # One product, as the device computes it.
+            # a single multiplication, as on the device
             made = (images - self.mean[0]) * (1 / self.std[0])
         else:
             made = (images - np.array(self.mean, np.float32)) * (1 / np.array(self.std, np.float32))
@@ -73,5 +75,6 @@ NORMALIZATIONS = {
         Normalization("caffe", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0), blue_first=True),
     )
 }
-# The names that a foreign network may expect; "dermedge" is "symmetric" within half a level.
+# The names that a user may give for a foreign network. "dermedge" is missing: it differs from "symmetric" by less
+# than half a level.
 FOREIGN = tuple(name for name in NORMALIZATIONS if name != "dermedge")

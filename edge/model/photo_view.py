@@ -1,7 +1,7 @@
-"""The view of a photo: dermoscopic, or a close-up without a dermatoscope, of which a network is less sure.
+"""The view of a photo: dermoscopic, or a close-up without a dermatoscope.
 
-A model may tell it by an output of its own, `close_up`, the probability 0 to 1 that the photo is a close-up. Its
-manifest then has a temperature and thresholds for each view. The phone app repeats these laws;
+Networks are less sure of close-ups. A model may have an output `close_up`, the probability 0 to 1 that the photo is a
+close-up. Its manifest then has a temperature and thresholds for each view. The phone app repeats these rules;
 tests/edge/calibration_vectors.json holds the two equal.
 """
 
@@ -16,7 +16,7 @@ from dermedge.edge.model.manifest import CLOSE_UP, Manifest
 __all__ = ["DERMOSCOPIC", "ViewCalibration", "calibration_of", "view_of"]
 
 DERMOSCOPIC = "dermoscopic"
-# The least probability of a close-up.
+# A photo counts as a close-up from this probability on.
 _LEAST_CLOSE_UP = 0.5
 
 
@@ -34,14 +34,15 @@ class ViewCalibration:
 
 
 def view_of(close_up: float | None) -> str | None:
-    """`CLOSE_UP` from a probability of 0.5, else `DERMOSCOPIC`; None where the model does not tell it."""
+    """Returns `CLOSE_UP` from a probability of 0.5 on, else `DERMOSCOPIC`; None if the model does not tell the view."""
     if close_up is None:
         return None
     return CLOSE_UP if close_up >= _LEAST_CLOSE_UP else DERMOSCOPIC
 
 
 def calibration_of(manifest: Manifest | None, view: str | None) -> ViewCalibration:
-    """Temperature and thresholds for a view: those of the manifest's ``views``, or else its own.
+    """Returns the temperature and thresholds for a view: those in the manifest's ``views``, or else those of the
+    manifest.
 
     Without a manifest, the temperature is 1 and there are no thresholds.
     """

@@ -16,12 +16,12 @@ __all__ = ["Crop", "Outputs", "Prediction", "Tensor", "Timing"]
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the steps of one prediction took, in milliseconds.
+    """The durations of the steps of one prediction, in milliseconds.
 
     Attributes:
         preprocess_ms: milliseconds from the frame to the input tensor.
-        invoke_ms: the network; with test-time augmentation, the sum of its four inferences.
-        postprocess_ms: milliseconds from the output tensors to the decision.
+        invoke_ms: milliseconds of the inference; with test-time augmentation, of its four inferences together.
+        postprocess_ms: milliseconds from reading the output tensors to the decision.
     """
 
     preprocess_ms: float
@@ -48,7 +48,7 @@ class Tensor:
     zero_point: int
 
     def dequantize(self) -> NDArray[np.float32]:
-        """(q - zero point) * scale in float32; floats pass through."""
+        """Returns (q - zero point) * scale in float32; floats are returned unchanged."""
         values = self.values.astype(np.float32)
         return (values - np.float32(self.zero_point)) * np.float32(self.scale) if self.scale else values
 
@@ -84,12 +84,12 @@ class Outputs:
     """The outputs of the network for one crop.
 
     Attributes:
-        probabilities: one for each class, calibrated with the manifest's temperature; those of a file without a
-            manifest as it computes them. Their sum is 1, or any number for independent labels.
+        probabilities: one for each class, calibrated with the manifest's temperature. A file without a manifest gives
+            the probabilities that its network computes. The sum is 1, or any number for independent labels.
         logits: one for each class, before the temperature.
         evidence_levels: the evidence as the network left it, or None if the model has none.
         timing: times from the frame to these outputs; ``postprocess_ms`` ends with the probabilities.
-        close_up: the probability, 0 to 1, that the photo is a close-up; None where the file does not tell.
+        close_up: the probability, 0 to 1, that the photo is a close-up; None if the file has no such output.
         view: the view whose temperature the probabilities are calibrated with, as `Prediction.view`.
     """
 
@@ -107,14 +107,15 @@ class Prediction:
 
     Attributes:
         label: the answered class.
-        decision: how the answer was chosen.
-        alert: the class whose alert is on, independent of the label; or None.
-        probabilities: one for each class; the ones that were decided on, so smoothed over time where frames
-            follow each other.
+        decision: the answered class, and whether it was declined or uncertain.
+        alert: the class whose alert is on, whatever the label is; or None.
+        probabilities: one for each class: those that the decision was based on. In a live view they are smoothed over
+            time.
         logits: one for each class, of this frame alone, before the temperature.
         timing: timing of this prediction.
         evidence_levels: the evidence as the network left it, or None if the model has none.
-        view: ``dermoscopic`` or ``close-up``, whose thresholds decided; None where the file does not tell.
+        view: ``dermoscopic`` or ``close-up``: the view whose thresholds were used; None if the file does not tell the
+            view.
     """
 
     label: str
@@ -138,7 +139,7 @@ class Prediction:
 
     @property
     def is_most_probable(self) -> bool:
-        """Whether no class is more probable than the answered one, which thresholds can choose all the same."""
+        """Whether the answered class is also the most probable one. Thresholds can choose another class."""
         return self.probability >= max(self.probabilities)
 
     @property

@@ -1,4 +1,4 @@
-"""Why a runtime refused a .tflite: the kind of the file, and the program that would run it."""
+"""Explains why a runtime refused a .tflite: names the kind of the file, and the program that would run it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dermedge.edge.model.tables import READ_ERRORS, Table
 
 __all__ = ["explain_refusal", "repair_dimensions"]
 
-# Custom operator -> what made it, and what runs it.
+# Custom operator -> the compiler that writes it, and the program that runs it.
 _COMPILED = {
     "edgetpu-custom-op": (
         "is compiled for Google's Edge TPU, and runs on a Coral device with libedgetpu alone",
-        "here runs the .tflite that it was compiled from",
+        "this machine can run the .tflite that it was compiled from",
     ),
     "ethos-u": (
         "is compiled by Vela for Arm's Ethos-U, and runs only on a microcontroller with this NPU",
-        "here runs the .tflite that it was compiled from",
+        "this machine can run the .tflite that it was compiled from",
     ),
 }
 _FLEX = "Flex"
@@ -51,10 +51,11 @@ def explain_refusal(path: Path, reason: str) -> ModelError:
 
 
 def repair_dimensions(model: bytes) -> bytes | None:
-    """Returns the model with no quantized dimension outside its tensor's shape; None where all are inside.
+    """Returns the model with each quantized dimension that lies outside its tensor's shape corrected; None if there
+    is none.
 
-    Converters of 2020 gave a bias the quantized dimension of its filter. Such a bias has one dimension, so that nothing
-    is ambiguous, and runtimes used to ignore it; LiteRT 2 refuses the file.
+    Converters of 2020 gave a bias the quantized dimension of its filter. A bias has only one dimension, so the
+    correction is not ambiguous. Older runtimes ignored the mistake; LiteRT 2 refuses the file.
     """
     repaired = bytearray(model)
     try:

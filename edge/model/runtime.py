@@ -1,4 +1,4 @@
-"""The TFLite interpreters: LiteRT, and its predecessor tflite-runtime where LiteRT has no wheel."""
+"""Opens TFLite interpreters: LiteRT, or its predecessor tflite-runtime where LiteRT has no wheel."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Interpreter(Protocol):
     def get_input_details(self) -> list[dict[str, Any]]: ...
     def get_output_details(self) -> list[dict[str, Any]]: ...
     def tensor(self, tensor_index: int) -> Callable[[], Any]:
-        """Returns a function that returns a view of the tensor's memory; keep no view during ``invoke``."""
+        """Returns a function that returns a view of the tensor's memory. Do not keep such a view during ``invoke``."""
 
 
 @dataclass(frozen=True)
 class RuntimePackage:
-    """Where a runtime comes from.
+    """The package and the module of a runtime.
 
     Attributes:
         package: its name on the package index.
@@ -87,20 +87,20 @@ def choose_runtime(name: str = "auto") -> str:
         raise MissingExtra("tflite-runtime", "tflite-runtime")
     if sys.maxsize > 2**32:
         raise MissingExtra("ai-edge-litert")
-    raise MissingExtra("tflite-runtime", "tflite-runtime", "the only runtime for 32 bits")
+    raise MissingExtra("tflite-runtime", "tflite-runtime", "which is the only runtime for 32 bits")
 
 
 def open_interpreter(
     model: Path | str, num_threads: int = 1, runtime: str = "auto", xnnpack: bool = True
 ) -> Interpreter:
-    """Returns an interpreter with its tensors allocated, with or without the default CPU delegate, XNNPACK.
+    """Returns an interpreter with its tensors allocated. XNNPACK, the default CPU delegate, can be left out.
 
     Raises:
         ModelError: the file is missing, truncated, no .tflite, refused by the runtime, or not the network that its
             manifest was written for.
         OptionError: an unknown runtime, or fewer than one thread.
     """
-    # needs numpy and OpenCV, without which `dermedge doctor` lists the runtimes
+    # imports NumPy and OpenCV; `dermedge doctor` must be able to list the runtimes without them
     from dermedge.edge.model.manifest import check_network, read_manifest
 
     if num_threads < 1:
@@ -132,7 +132,7 @@ def open_interpreter(
 
 
 def invoke(interpreter: Interpreter, path: Path) -> None:
-    """Runs the network on what its input holds; ``path`` names the file in errors.
+    """Runs the network on the current content of its input; ``path`` names the file in errors.
 
     Raises:
         ModelError: the runtime refuses.
@@ -159,11 +159,11 @@ def _allocated(make: Callable[..., Interpreter], **options: Any) -> Interpreter:
 def without_native_log() -> Iterator[None]:
     """Drops lines that C++ code writes to standard error, such as "Created TensorFlow Lite XNNPACK delegate for CPU".
 
-    Neither runtime has a setting for it. What matters of a failure is also the text of the exception.
+    Neither runtime has a setting to turn them off. The text of a failure is also in the exception.
     """
     try:
         kept = os.dup(_STDERR)
-    except OSError:  # standard error is closed
+    except OSError:  # standard error has no file descriptor, so there is nothing to hide
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -177,7 +177,7 @@ def without_native_log() -> Iterator[None]:
 
 
 _TRIAL_S = 60
-# Exits with 1 where Python sees the error, and by a signal where the runtime dies of it.
+# The exit status is 1 if Python sees the error. If the runtime crashes, a signal ends the process.
 _TRIAL = """
 import sys
 from importlib import import_module
@@ -189,11 +189,12 @@ interpreter.invoke()
 
 
 def _try_in_child(path: Path, module: str) -> None:
-    """Runs a file once in a child process: tflite-runtime does not verify files, and dies of damaged ones.
+    """Runs a file once in a child process, because tflite-runtime does not verify files and crashes on damaged ones.
 
-    A file that ends with its manifest is whole, and needs no trial.
+    A file with a manifest has been checked by its digest, and is not tried.
     """
-    read_facts(path)  # refuses a file whose tables are damaged, on which the runtime may run for minutes
+    # raises for a file whose tables are damaged; on such a file, the runtime may run for minutes
+    read_facts(path)
     content = path.read_bytes()
     try:
         trial = subprocess.run(

@@ -1,4 +1,4 @@
-"""The models that ship with dermedge, found beside this package."""
+"""Finds the files of the models that ship with dermedge."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["DEFAULT_MODEL", "FAST_MODEL", "NINE_CLASSES_MODEL", "SHIPPED", "mode
 
 _MODELS = Path(__file__).resolve().parents[2] / "models"
 DEFAULT_MODEL = _MODELS / "dermedge-192.tflite"
-# Half the latency of the default one or less.
+# Its latency is at most half that of the default model.
 FAST_MODEL = _MODELS / "dermedge-128.tflite"
-# Names the common lesions that the others only decline, and knows close-ups.
+# It names four common kinds of lesions that the other models only decline, and recognizes close-ups.
 NINE_CLASSES_MODEL = _MODELS / "dermedge-nine-192.tflite"
 SHIPPED = {path.stem: path for path in (DEFAULT_MODEL, FAST_MODEL, NINE_CLASSES_MODEL)}
 
@@ -21,5 +21,5 @@ def model_path(text: str) -> Path:
 
 
 def model_argument(path: Path) -> str:
-    """Returns the name of a model file that is valid on any machine: its name if it ships, else the given path."""
+    """Returns how to name a model so that the name works on any machine: its name if it ships, else the given path."""
     return path.stem if path in SHIPPED.values() else str(path)

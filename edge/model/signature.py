@@ -42,9 +42,7 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
         names = ", ".join(str(one["name"]) for one in inputs)
-        raise _not_a_classifier(
-            path, f"it has {len(inputs)} inputs ({names}), and an image classifier has one"
-        )
+        raise _not_a_classifier(path, f"it has {len(inputs)} inputs ({names}); an image classifier has one")
     [pixels] = inputs
     shape, dtype = [int(n) for n in pixels["shape"]], np.dtype(pixels["dtype"])
     if -1 in [int(n) for n in pixels["shape_signature"]][1:]:
@@ -54,7 +52,7 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
         )
     layout = Layout.of_shape(shape)
     if layout is None or dtype not in _INPUT_DTYPES:
-        kind = " (numbers of words, as a text network takes)" if dtype in (np.int32, np.int64) else ""
+        kind = " (word indices, as the input of a text network)" if dtype in (np.int32, np.int64) else ""
         raise _not_a_classifier(
             path, f"its input is {dtype.name} {shape}{kind}, not an image of 1 or 3 channels"
         )
@@ -77,17 +75,17 @@ class OutputDetails:
 
 
 def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
-    """Returns the outputs by their shape, as `output_places` finds them.
+    """Returns the outputs, which `output_places` recognizes by their shapes.
 
     Raises:
-        ModelError: there are others.
+        ModelError: they are not the outputs of a classifier.
     """
     outputs = interpreter.get_output_details()
     shapes = [one["shape"].tolist() for one in outputs]
     places = output_places(shapes)
     if places is None:
         told = f"{', '.join(map(str, shapes)) or 'none'}{_kind_of(shapes)}"
-        raise _not_a_classifier(path, f"its outputs are {told}, and a classifier has one of [1, K]")
+        raise _not_a_classifier(path, f"its outputs are {told}; a classifier has one of [1, K]")
     found = OutputDetails(**{name: outputs[place] for name, place in places.items()})
     if found.evidence and found.evidence["shape"][-1] != found.probabilities["shape"][-1]:
         evidence, flat = (one["shape"].tolist() for one in (found.evidence, found.probabilities))
@@ -97,10 +95,10 @@ def find_outputs(interpreter: Interpreter, path: Path) -> OutputDetails:
 
 
 def output_places(shapes: Sequence[Sequence[int]]) -> dict[str, int] | None:
-    """Returns the place of each output of a classifier by its name, or None where these are not those of a classifier.
+    """Returns the index of each output by its name, or None if these are not the outputs of a classifier.
 
-    [N, K] is ``probabilities``, and a single output may also be [N, 1, 1, K]. [N, h, w, K] is ``evidence``. [N, 1]
-    beside probabilities of more classes is ``close_up``. edge/phone/page/network.js repeats it.
+    [N, K] is ``probabilities``; if it is the only output, it may also be [N, 1, 1, K]. [N, h, w, K] is ``evidence``.
+    [N, 1], beside probabilities of several classes, is ``close_up``. edge/phone/page/network.js repeats these rules.
     """
     if len(shapes) == 1 and len(shapes[0]) == 4 and list(shapes[0][1:3]) == [1, 1]:
         return {"probabilities": 0}
@@ -119,8 +117,8 @@ def find_normalization(
 ) -> Normalization | None:
     """Returns the normalization of a foreign file: the given one, or that of its metadata.
 
-    None where its input takes pixels: where it is uint8, as TFLite's own task libraries hold it; or int8 without
-    metadata, which holds the pixel less 128.
+    It is None if the input takes pixel values. That is so for uint8, as in TFLite's own task libraries, and for int8
+    without metadata, which holds the pixel less 128.
 
     Args:
         path: path of the model.
@@ -130,7 +128,7 @@ def find_normalization(
 
     Raises:
         OptionError: the name is unknown, does not fit a gray input, or is missing and the file does not state it.
-        ModelError: the file's metadata states one that cannot be.
+        ModelError: the normalization in the file's metadata is impossible.
     """
     known = ", ".join(FOREIGN)
     if given is not None and given not in NORMALIZATIONS:
@@ -162,22 +160,22 @@ def _fitting(path: Path, normalization: Normalization, layout: Layout) -> Normal
 
 
 def _stated(path: Path, mean: Sequence[float], std: Sequence[float]) -> Normalization:
-    """Returns the normalization that a file's metadata states, one number for all channels or one for each."""
+    """Returns the normalization that a file's metadata states: one number for all channels or one for each."""
     means, stds = (tuple(one) * 3 if len(one) == 1 else tuple(one) for one in (mean, std))
     if len(means) != 3 or len(stds) != 3 or not np.isfinite((*means, *stds)).all() or 0 in stds:
         raise ModelError(
-            f"the metadata of '{path}' states a normalization that cannot be: mean {list(mean)}, std {list(std)}; "
-            "give --normalization"
+            f"the metadata of '{path}' states an impossible normalization: mean {list(mean)}, std {list(std)}; give "
+            f"--normalization"
         )
     return Normalization("metadata", means, stds)
 
 
 def _not_a_classifier(path: Path, what: str) -> ModelError:
-    return ModelError(f"'{path}' is not an image classifier: {what}. dermedge runs image classifiers alone")
+    return ModelError(f"'{path}' is not an image classifier: {what}. dermedge only runs image classifiers")
 
 
 def _kind_of(shapes: Sequence[Sequence[int]]) -> str:
-    """Returns the usual kind of network with such outputs, in parentheses; empty if that is not clear."""
+    """Returns which kind of network usually has such outputs, in parentheses; empty if that is not clear."""
     if len(shapes) == 4 or (len(shapes) <= 2 and all(len(one) == 3 for one in shapes)):
         return " (as an object detector has)"
     if len(shapes) == 1 and len(shapes[0]) == 4:
@@ -193,8 +191,8 @@ def check_manifest(manifest: Manifest, path: Path, classes: int) -> None:
         )
     if manifest.preprocessing != PREPROCESSING:
         raise ModelError(
-            f"'{path}' wants the preprocessing '{manifest.preprocessing}', "
-            f"and this dermedge does '{PREPROCESSING}'; install the dermedge that made it"
+            f"'{path}' needs the preprocessing '{manifest.preprocessing}', and this dermedge has '{PREPROCESSING}'; "
+            f"install the dermedge that made it"
         )
 
 
@@ -203,8 +201,8 @@ def find_labels(
 ) -> tuple[str, ...]:
     """Returns the given labels, or else the manifest's, those of the label file in the model, or numbers.
 
-    One output of a foreign file stands for two classes: "negative" and "positive" where nothing names them. A
-    label file with one name names the second of them.
+    A foreign file with a single output value has two classes, "negative" and "positive" if nothing names them. A
+    label file with one name names the second class.
 
     Raises:
         OptionError: their number is not that of the classes.
@@ -224,7 +222,7 @@ def find_labels(
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the labels, with a number behind one that came before: two of ImageNet's classes are called "crane"."""
+    """Returns the labels, with a number added to a repeated one: two of ImageNet's classes are called "crane"."""
     counts: Counter[str] = Counter()
     told = []
     for label in labels:

@@ -1,8 +1,9 @@
-"""Read the tables of a flatbuffer field by field, without its schema's generated code.
+"""Reads the tables of a flatbuffer field by field, without the generated code of its schema.
 
 The layout is that of FlatBuffers' "Internals" page: a table begins with the distance to its vtable, which lists where
-each field lies; a field that is left out has its default value. The generated code of TensorFlow's schema comes with
-ai-edge-litert alone; this reader also serves tflite-runtime, and TFLite Metadata, whose schema neither contains.
+each field lies; a field that is left out has its default value. Only ai-edge-litert contains the generated code of
+TensorFlow's schema. This reader also works with tflite-runtime. It reads TFLite Metadata too, whose schema neither
+package contains.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Table:
         return cls(content, _unpack("<I", content, 0))
 
     def offset(self, slot: int) -> int:
-        """Where a field lies in the flatbuffer; 0 where it is left out."""
+        """Returns the position of a field in the flatbuffer; 0 if the field is absent."""
         entry = 4 + 2 * slot
         distance = self._read("<H", self._vtable + entry) if entry < self._vtable_bytes else 0
         return self._position + distance if distance else 0
@@ -71,7 +72,7 @@ class Table:
         return self.data(slot).decode(errors="replace")
 
     def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
-        """Returns the first byte of a vector's items, and how many there are."""
+        """Returns the position of a vector's first item, and the number of items."""
         at = self.offset(slot)
         if not at:
             return 0, 0

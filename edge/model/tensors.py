@@ -1,4 +1,4 @@
-"""The inputs and outputs of a .tflite, with what a program needs to feed and read them."""
+"""Describes the inputs and outputs of a .tflite as a program needs them: shape, type and quantization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def describe_inputs_and_outputs(model: bytes) -> tuple[list[dict[str, Any]], lis
     """Returns the inputs and the outputs of a .tflite, in its order; both empty where the file cannot be read.
 
     Each has the keys ``index`` (its place among the inputs or outputs), ``name``, ``shape``, ``dtype`` as NumPy calls
-    it, and ``scale`` and ``zero_point``, which are None where it is not quantized: value = (q - zero_point) * scale.
+    it, and ``scale`` and ``zero_point``, which are None if the tensor is not quantized: value = (q - zero_point) *
+    scale.
     """
     try:
         graph = Table.root(model).tables(_SUBGRAPHS)[0]

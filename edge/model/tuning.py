@@ -1,4 +1,4 @@
-"""Which runtime and how many threads a model is fastest with here: measured once, and remembered."""
+"""Measures once with which runtime and how many threads a model is fastest here, and remembers it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WARMUP_RUNS = 2
 _MAX_RUNS = 20
 _MAX_S = 0.25
 _NS_PER_MS, _NS_PER_S = 1e6, 1e9
-# More threads must be so much faster, because they heat the board.
+# More threads must be faster by this factor, because they heat the board.
 _GAIN = 0.9
 
 
@@ -35,7 +35,7 @@ class Choice:
     """The runtime and the number of threads for a model.
 
     Attributes:
-        invoke_ms: the median that was measured for it.
+        invoke_ms: the median latency that was measured for this choice.
     """
 
     runtime: str
@@ -65,10 +65,10 @@ def tuned(model: Path, runtime: str = "auto") -> Choice:
     key = " ".join([digest(model), platform.machine(), str(os.cpu_count()), *map(_version, runtimes)])
     path = cache_folder() / FILE
     remembered = _read(path)
-    with suppress(KeyError, TypeError):  # TypeError: written by another version
+    with suppress(KeyError, TypeError):  # TypeError: another version wrote the file
         return Choice(**remembered[key])
     measured = measure(model, runtimes)
-    # a device whose disk cannot be written measures at each start
+    # a device whose disk cannot be written measures again at each start
     with suppress(StorageError):
         write_text(path, json.dumps({**remembered, key: asdict(measured)}, indent=1) + "\n")
     return measured

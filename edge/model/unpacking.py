@@ -1,4 +1,4 @@
-"""Unpack files of the zip at the end of a .tflite, without trusting the sizes that it claims."""
+"""Unpacks files of the zip at the end of a .tflite, without trusting the sizes that the zip claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["ZIP_ERRORS", "unpack"]
 
-# The exceptions of zipfile for a damaged zip, for unknown packing or encryption, and for wrong text.
+# The exceptions that zipfile raises for a damaged zip, an unknown compression or encryption, and wrongly encoded
+# text.
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
@@ -22,7 +23,8 @@ ZIP_ERRORS = (
     zlib.error,
     lzma.LZMAError,
 )
-# Methods that zipfile unpacks piece by piece. The others unpack all at once, and a kilobyte may become a gigabyte.
+# Compression methods that zipfile unpacks piece by piece. It unpacks all others at once, where a kilobyte may become
+# a gigabyte.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -37,12 +39,14 @@ def unpack(archive: zipfile.ZipFile, name: str, path: Path | str, most_bytes: in
     info = archive.getinfo(name)
     if info.compress_type not in _METHODS:
         raise ModelError(
-            f"'{name}' in '{path}' is packed by a method that is not read; pack it again, stored or with deflate"
+            f"'{name}' in '{path}' is compressed by a method that dermedge does not read; pack it again, stored or "
+            f"with deflate"
         )
     if info.file_size > most_bytes:
         raise ModelError(
             f"'{name}' in '{path}' would unpack to {info.file_size:,} bytes; more than {most_bytes:,} are not read"
         )
     with archive.open(info) as packed:
-        # A size is given, since `read` without one unpacks all before it looks at the size that the zip states.
+        # `read` gets a size, because without one it unpacks everything before it compares the size with the one that
+        # the zip states.
         return packed.read(info.file_size + 1)

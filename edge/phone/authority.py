@@ -1,4 +1,4 @@
-"""A certificate authority for one host, so that a phone can trust what this machine serves there, and nothing else."""
+"""Makes a certificate authority for one host, so that a phone can trust this machine's server, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "authority_folder", "make_context", "open_authority"]
 
 _VALID_DAYS = 365
-# Clocks of phones may be behind by this much.
+# A certificate is valid this long before now, because clocks of phones may be behind.
 _CLOCK_SLACK = timedelta(hours=1)
-# One that ends sooner is replaced.
+# A certificate that ends sooner is replaced.
 _LEAST_LEFT = timedelta(days=1)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
@@ -35,7 +35,8 @@ _HOST_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority that can vouch for one host, for a year, and not through another authority.
+    """A certificate authority that can sign certificates for one host only, is valid for a year, and cannot create
+    further authorities.
 
     Attributes:
         certificate: certificate in PEM.
@@ -47,23 +48,23 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the certificate, as phones show it."""
+        """The SHA-256 of the certificate, in the form that phones show."""
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.decode())).hexdigest().upper()
         return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
 def authority_folder() -> Path:
-    """Where the certificate authorities of this machine are kept."""
+    """Returns the folder that holds the certificate authorities of this machine."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "dermedge" / "phone"
 
 
 def open_authority(folder: Path, host: str) -> Authority:
-    """Returns the certificate authority of a folder for ``host``; one is made where there is none or it ends within a
-    day.
+    """Returns the certificate authority for ``host`` in a folder; makes a new one if there is none, or if it ends
+    within a day.
 
-    Its key is readable by its owner alone. An authority that an earlier version made, which was valid for any web site,
-    is deleted.
+    Only its owner can read its key. Earlier versions made an authority that was valid for any web site; such a one is
+    deleted.
 
     Raises:
         OptionError: ``host`` can have no certificate.
@@ -94,7 +95,9 @@ def open_authority(folder: Path, host: str) -> Authority:
 
 
 def make_context(authority: Authority, host: str) -> ssl.SSLContext:
-    """What a server needs to be trusted by the name or address ``host``: a certificate as old as the authority.
+    """Returns the TLS context of a server with the name or address ``host``.
+
+    Its certificate has the same dates as the authority.
 
     Raises:
         OptionError: ``host`` can have no certificate.
@@ -129,10 +132,10 @@ def _need_cryptography() -> None:
 
 
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
-    """For a host: its name in a certificate, and the names that an authority may and may not vouch for.
+    """Returns the name of a host in a certificate, and the names that its authority may and may not sign.
 
-    A constraint speaks of its own kind of name alone (RFC 5280, 4.2.1.10): without the third part, an authority for an
-    address could vouch for any domain.
+    A name constraint only restricts names of its own kind (RFC 5280, 4.2.1.10). Without the third part, an authority
+    for an address could sign certificates for any domain.
 
     Raises:
         OptionError: it is neither an address nor a name.
@@ -217,7 +220,7 @@ def _signed(builder: x509.CertificateBuilder, issuer_key: EllipticCurvePrivateKe
 
 
 def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
-    """Certificate and key; raises StorageError."""
+    """Returns certificate and key; raises StorageError."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -233,7 +236,7 @@ def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivat
 
 
 def _context(certificate: bytes, key: EllipticCurvePrivateKey) -> ssl.SSLContext:
-    """Returns a server's context with this certificate; `ssl` reads it from a file alone, which is removed at once."""
+    """Returns a server's context with this certificate. `ssl` reads it from a file, which is removed at once."""
     from cryptography.hazmat.primitives import serialization
 
     private = key.private_bytes(

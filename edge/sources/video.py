@@ -114,7 +114,7 @@ class VideoFile(FrameSource):
         return replace(frame, at_s=self._at_s, repeated=self._repeated)
 
     def _image(self) -> NDArray[np.uint8] | None:
-        """Returns the next image; a read that fails is repeated, because OpenCV goes on after some damaged stretches."""
+        """Returns the next image. A failed read is repeated, because OpenCV can go on after some damaged stretches."""
         for attempt in range(_MOST_ATTEMPTS):
             delivered, image = self._capture.read()
             if delivered:

@@ -197,7 +197,7 @@ def test_an_environment_that_does_not_see_the_systems_picamera2_is_told_how_to(
     assert finding.status == WARNING
     assert finding.cure == "set include-system-site-packages = true in /home/pi/env/pyvenv.cfg"
     other = check_picamera2(raspberry, loads(), environment, tmp_path, (3, 13))
-    assert "another Python than 3.13" in other.text
+    assert "not built for Python 3.13" in other.text
     assert "/usr/bin/python3 -m venv --clear --system-site-packages /home/pi/env" in other.cure
 
 
@@ -273,7 +273,7 @@ def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp
         (0, None, {OK}, "12 golden images answered as at its conversion"),
         # tflite-runtime's own kernels are the reason there; XNNPACK's would be at fault
         (2, None, {FAULT, WARNING}, "evidence differs for 12 of 12 images, by 2 levels at most"),
-        (0, "0" * 64, {FAULT}, "the preprocessing gives other network inputs here"),
+        (0, "0" * 64, {FAULT}, "the preprocessing computes other network inputs on this machine"),
     ],
 )
 def test_the_golden_test_is_told(

@@ -108,7 +108,7 @@ def test_where_a_package_has_no_wheel_the_hint_names_the_versions_of_python_that
     monkeypatch.setitem(installation.PYTHONS, "tensorflow", ((2, 6), (2, 7)))
     hint = install_hint("tensorflow", "train")
     assert f"no wheel for Python {here[0]}.{here[1]}" in hint
-    assert "[train] for Python 2.6 or 2.7" in hint
+    assert "[train] on Python 2.6 or 2.7" in hint
 
 
 def test_a_missing_package_that_dermedge_always_needs_is_installed_by_its_own_name() -> None:

@@ -157,7 +157,7 @@ def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
 @pytest.mark.parametrize(
     ("options", "asked", "said"),
     [
-        ({}, [], "not stated; give --normalization to run it: pixels, unit"),
+        ({}, [], "not stated; to run the file, give --normalization (pixels, unit"),
         ({}, ["--normalization", "unit"], "unit, as asked for: mean 0, std 255"),
         ({"normalization": ((127.5,), (127.5,))}, [], "its metadata states mean 127.5, std 127.5"),
         ({"normalization": ((1, 2, 3), (4, 5, 6))}, [], "its metadata states mean 1, 2, 3, std 4, 5, 6"),

@@ -238,7 +238,7 @@ def test_explain_refuses_pictures_that_would_overwrite_each_other(
 ) -> None:
     cv2.imwrite(str(pictures / "deeper" / "b.png"), cv2.imread(str(pictures / "b.png")))
     assert predict(model_path, pictures, "--explain", tmp_path / "explained") == 2
-    assert "2 photos are called 'b.png'" in capsys.readouterr().err
+    assert "2 photos are named 'b.png'" in capsys.readouterr().err
     assert not (tmp_path / "explained").exists()
 
 

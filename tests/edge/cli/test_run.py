@@ -438,7 +438,7 @@ def test_what_a_camera_really_delivers_is_said_and_recorded(
     assert run(model_path, "--source", "0", *asked, "--record", tmp_path) == 0
     said = capsys.readouterr().err
     assert (
-        "'0' delivers 640x480, 30 frames a second, YUYV; not as asked: --width 1920, --pixel-format MJPG\n"
+        "'0' delivers 640x480, 30 frames a second, YUYV; the camera did not accept: --width 1920, --pixel-format MJPG\n"
         in said
     )
     [session] = tmp_path.glob("*/session.json")

@@ -70,7 +70,7 @@ def test_a_float_network_that_says_nothing_is_refused_with_the_choices(
 def test_metadata_that_cannot_be_is_refused(
     open_network: Callable[..., Classifier], stated: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> None:
-    with pytest.raises(ModelError, match="cannot be"):
+    with pytest.raises(ModelError, match="impossible normalization"):
         open_network(normalization=stated)
 
 

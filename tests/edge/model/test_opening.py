@@ -47,5 +47,5 @@ def test_a_model_of_another_preprocessing_is_refused(model_path: Path, tmp_path:
     )
     path = tmp_path / "other.tflite"
     path.write_bytes(attach(model_path.read_bytes(), replace(manifest, preprocessing="letterbox-2")))
-    with pytest.raises(ModelError, match="wants the preprocessing 'letterbox-2', and this dermedge does"):
+    with pytest.raises(ModelError, match="needs the preprocessing 'letterbox-2', and this dermedge has"):
         Classifier(path)

@@ -55,7 +55,7 @@ def test_a_file_that_is_larger_than_it_claims_is_damaged_and_is_not_unpacked() -
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_all_at_once_is_refused(method: int) -> None:
     with pytest.raises(
-        ModelError, match=r"'notes\.txt' in 'm\.tflite' is packed by a method that is not read"
+        ModelError, match=r"'notes\.txt' in 'm\.tflite' is compressed by a method that dermedge does not read"
     ):
         unpacked(packed(bytes(1_000_000), method, claimed_bytes=100))
 
