@@ -8,7 +8,7 @@ shared test vectors hold both equal.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -72,7 +72,8 @@ class Preprocessor:
     """Turns frames into network inputs of one size. It keeps its buffers, because fresh ones cost page faults.
 
     While the crop is at least twice as large as the input, 2x2 blocks are averaged (an odd last row and column are
-    left out); the last step is bilinear. OpenCV's own area resize is slow at a factor that is not whole.
+    left out); the last step is bilinear. OpenCV's own area resize is slow at a factor that is not whole, and its exact
+    bilinear one is slow with three channels, so that step has a fourth one.
 
     Not for use from several threads at once.
 
@@ -83,12 +84,17 @@ class Preprocessor:
 
     def __init__(self, size: int, width: int | None = None) -> None:
         self._rows, self._columns = size, width or size
-        self._buffers: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        # the region and the buffers for frames of the size of the last one
+        self._frame_size = (0, 0)
+        self._region = Region(0, 0, 0, 0)
+        self._halves: list[NDArray[np.uint8]] = []
+        self._rgba: NDArray[np.uint8] | None = None
+        self._resized_rgba = np.empty((self._rows, self._columns, 4), np.uint8)
 
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Returns the network's input for a frame.
+        """The network's input for a frame.
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
@@ -98,25 +104,39 @@ class Preprocessor:
             uint8 [size, size, 3], or [size, width, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
         """
         rows, columns = self._rows, self._columns
-        top, left, high, wide = crop_region(frame_bgr.shape[0], frame_bgr.shape[1], rows, columns)
-        region = frame_bgr[top : top + high, left : left + wide]
+        top, left, high, wide = self.region(frame_bgr.shape[0], frame_bgr.shape[1])
+        # OpenCV's type hints do not state the type of an image
+        image: Any = frame_bgr[top : top + high, left : left + wide]
+        for half in self._halves:
+            high, wide = half.shape[:2]
+            image = cv2.resize(
+                image[: 2 * high, : 2 * wide], (wide, high), dst=half, interpolation=cv2.INTER_AREA
+            )
         out = np.empty((rows, columns, 3), np.uint8) if out is None else out
-        while high >= 2 * rows and wide >= 2 * columns:
-            high, wide = high // 2, wide // 2
-            half = self._buffer(high, wide)
-            region = cv2.resize(  # type: ignore[assignment]
-                region[: 2 * high, : 2 * wide], (wide, high), dst=half, interpolation=cv2.INTER_AREA
-            )
-        if (high, wide) != (rows, columns):
-            region = cv2.resize(  # type: ignore[assignment]
-                region, (columns, rows), dst=out, interpolation=cv2.INTER_LINEAR_EXACT
-            )
-        return cv2.cvtColor(region, cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
+        if self._rgba is None:
+            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=out)  # type: ignore[return-value]
+        rgba = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA, dst=self._rgba)
+        resized = cv2.resize(
+            rgba, (columns, rows), dst=self._resized_rgba, interpolation=cv2.INTER_LINEAR_EXACT
+        )
+        return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
-    def _buffer(self, height: int, width: int) -> NDArray[np.uint8]:
-        if (height, width) not in self._buffers:
-            self._buffers[height, width] = np.empty((height, width, 3), np.uint8)
-        return self._buffers[height, width]
+    def region(self, height: int, width: int) -> Region:
+        """The region of a frame of this size, in pixels, that the network sees: see `crop_region`."""
+        if (height, width) != self._frame_size:
+            self._region = crop_region(height, width, self._rows, self._columns)
+            self._make_buffers(self._region.height, self._region.width)
+            self._frame_size = (height, width)
+        return self._region
+
+    def _make_buffers(self, high: int, wide: int) -> None:
+        """Makes the buffers for a crop: one for each halving, and one for the bilinear step if there is one."""
+        self._halves = []
+        while high >= 2 * self._rows and wide >= 2 * self._columns:
+            high, wide = high // 2, wide // 2
+            self._halves.append(np.empty((high, wide, 3), np.uint8))
+        is_done = (high, wide) == (self._rows, self._columns)
+        self._rgba = None if is_done else np.empty((high, wide, 4), np.uint8)
 
 
 def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_kept_buffers_do_not_leak_into_the_next_frame() -> None:
     first = preprocess(noise(130, 170)).copy()
     preprocess(255 - noise(130, 170))
     assert np.array_equal(preprocess(noise(130, 170)), first)
+
+
+def test_buffers_for_earlier_sizes_of_photos_are_freed() -> None:
+    preprocess = Preprocessor(32)
+    tracemalloc.start()
+    try:
+        for side in range(800, 840):  # the half of each takes 0.5 MB
+            preprocess(noise(side, side))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
 
 
 @settings(max_examples=200)
