@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,11 +62,10 @@ class Recording:
     shared: Mapping[str, float]
     data: coverage.CoverageData
 
-    def that_execute(self, path: Path, lines: range | None) -> set[str]:
-        """The tests that execute one of these lines of a file, or any, themselves or in a fixture that they share."""
+    def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
+        """The tests that execute one of these lines of a file, themselves or in a fixture that they share."""
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
-        chosen = by_line if lines is None else by_line.keys() & set(lines)
-        contexts = {_test_of(context) for line in chosen for context in by_line[line]}
+        contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {
             name
             for name, test in self.tests.items()

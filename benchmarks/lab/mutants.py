@@ -25,7 +25,7 @@ from dermedge.benchmarks.child import ROOT, run_program
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.executed import Recording, TestRunner
 from dermedge.benchmarks.lab.forked_tests import STOPPED as STOPPED_STATUS
-from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of
+from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of, users_of
 from dermedge.edge.cli.arguments import positive_int, positive_number
 from dermedge.edge.errors import OptionError
 from dermedge.edge.text_table import TextTable
@@ -251,8 +251,9 @@ def try_mutants(
         limits: how long tests may take.
     """
     imports = _imports(runner.tree)
+    sources = {path: (runner.tree / path).read_text() for path in imports if path.parts[0] != "tests"}
     for path, mutant in mutants:
-        known = choose_tests(recording, path, mutant, find_tests(path, imports))
+        known = choose_tests(recording, path, mutant, find_tests(path, imports), sources)
         tests = _at_most(recording, known, limits.tests_s)
         limit_s = max(limits.mutant_s, _SLOWER * recording.secs(tests))
         file = runner.tree / path
@@ -267,24 +268,28 @@ def try_mutants(
         yield Trial(path, mutant, verdict, tests, len(known) - len(tests), perf_counter() - started)
 
 
-def choose_tests(recording: Recording, path: Path, mutant: Mutant, files: Collection[Path]) -> list[str]:
-    """The tests of these files that execute the statement of a mutant, the quickest first.
+def choose_tests(
+    recording: Recording, path: Path, mutant: Mutant, files: Collection[Path], sources: Mapping[Path, str]
+) -> list[str]:
+    """The tests of these files that execute the statement of a mutant, or else all tests that do, the quickest first.
 
-    All tests of the files are chosen where the statement runs when the module is imported, and where no test executes
-    it; those that execute another line of the module come first.
+    A statement that runs when the module is imported stands for the statements that use the names which it defines.
+    All tests of the files are chosen where no test executes the statement.
 
     Args:
         recording: what the tests execute.
         path: path of the mutated file, below the root of the tree.
         mutant: the mutant.
         files: the test files of the file.
+        sources: file of the tree, but for the tests -> its text.
     """
-    belonging = [test for test in recording.tests if Path(test.partition("::")[0]) in files]
-    chosen = recording.that_execute(path, mutant.statement).intersection(belonging)
-    if chosen and not mutant.at_import:
-        return sorted(chosen, key=lambda test: recording.secs([test]))
-    users = recording.that_execute(path, None)
-    return sorted(belonging, key=lambda test: (test not in users, recording.secs([test])))
+    belonging = {test for test in recording.tests if Path(test.partition("::")[0]) in files}
+    lines: Mapping[Path, Collection[int]] = {path: mutant.statement}
+    if mutant.defines is not None:
+        lines = users_of(mutant.defines, sources)
+    executing = {test for user, used in lines.items() for test in recording.that_execute(user, used)}
+    chosen = executing & belonging or executing or belonging
+    return sorted(chosen, key=lambda test: (recording.secs([test]), test))
 
 
 def _at_most(recording: Recording, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:

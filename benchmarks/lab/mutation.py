@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-__all__ = ["Mutant", "mutable_lines", "mutants_of"]
+__all__ = ["Mutant", "mutable_lines", "mutants_of", "users_of"]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, ...]] = {
     ast.Lt: ("<=", ">"),
@@ -74,7 +77,7 @@ class Mutant:
     Attributes:
         line: where it is, from 1.
         statement: the lines of its statement, without those of a block in it.
-        at_import: whether the statement runs when the module is imported.
+        defines: the names that the statement defines, where it runs when the module is imported; None elsewhere.
         what: the kind of mistake.
         before: the source text that was replaced.
         after: the source text that replaced it.
@@ -83,7 +86,7 @@ class Mutant:
 
     line: int
     statement: range
-    at_import: bool
+    defines: frozenset[str] | None
     what: str
     before: str
     after: str
@@ -112,7 +115,7 @@ def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
     Raises:
         SyntaxError: the source is not Python.
     """
-    module = _Module(source)
+    module = _module(source)
     made = (module.mutant(change) for change in module.changes if line in (None, change.node.lineno))
     return sorted(
         {one.source: one for one in made if _compiles(one.source)}.values(), key=lambda one: one.line
@@ -121,7 +124,7 @@ def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
 
 def mutable_lines(source: str) -> set[int]:
     """The lines of a module that may have mutants, found without making these."""
-    return {change.node.lineno for change in _Module(source).changes}
+    return {change.node.lineno for change in _module(source).changes}
 
 
 class _Module:
@@ -135,15 +138,36 @@ class _Module:
         self._starts = [0]
         for line in self._content.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
+        self.lines = source.splitlines()
         nodes = list(ast.walk(tree))
         self._statements = [
-            _own_lines(node) for node in nodes if isinstance(node, ast.stmt | ast.ExceptHandler)
+            (_own_lines(node), node) for node in nodes if isinstance(node, ast.stmt | ast.ExceptHandler)
         ]
-        self._functions = [
-            range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
-            for node in nodes
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        self._functions = [_body_lines(node) for node in functions]
+        self._classes = [(_body_lines(node), node.name) for node in nodes if isinstance(node, ast.ClassDef)]
+
+    def statement_at(self, line: int) -> range:
+        """The lines of the statement at a line, without those of a block in it."""
+        return next((lines for lines, _ in self._statements if line in lines), range(line, line + 1))
+
+    def in_function(self, line: int) -> bool:
+        """Tells whether a line runs when a function is called, and not when the module is imported."""
+        return any(line in lines for lines in self._functions)
+
+    def names_at(self, line: int) -> frozenset[str]:
+        """The names that the statement at a line defines, and the classes that it is in."""
+        node = next((node for lines, node in self._statements if line in lines), None)
+        names = {name for lines, name in self._classes if line in lines}
+        return frozenset(names | (_defined(node) if node else set()))
+
+    def uses(self, words: re.Pattern[str]) -> Iterator[int]:
+        """The lines that hold one of these words, and those of a class of that name."""
+        for number, text in enumerate(self.lines, 1):
+            if words.search(text) or any(
+                number in lines and words.fullmatch(name) for lines, name in self._classes
+            ):
+                yield number
 
     def mutant(self, change: _Change) -> Mutant:
         node, line = change.node, change.node.lineno
@@ -153,8 +177,8 @@ class _Module:
         after = f"({change.after})" if isinstance(node, ast.expr) else change.after
         return Mutant(
             line=line,
-            statement=next((one for one in self._statements if line in one), range(line, line + 1)),
-            at_import=not any(line in one for one in self._functions),
+            statement=self.statement_at(line),
+            defines=None if self.in_function(line) else self.names_at(line),
             what=change.what,
             before=self._content[start:end].decode(),
             after=change.after,
@@ -167,6 +191,51 @@ def _own_lines(node: ast.stmt | ast.ExceptHandler) -> range:
     blocks = getattr(node, "body", None) or [case.pattern for case in getattr(node, "cases", ())]
     end = max(blocks[0].lineno - 1, node.lineno) if blocks else node.end_lineno or node.lineno
     return range(node.lineno, end + 1)
+
+
+def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> range:
+    return range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _defined(node: ast.AST) -> set[str]:
+    """The names that a statement outside of functions defines."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name for alias in aliases}
+    stored = {
+        one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
+    return stored - {"__all__"}
+
+
+def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
+    """File -> the lines in its functions that use names, or names that are defined by means of these.
+
+    Args:
+        names: names that statements outside of functions define.
+        sources: file -> its text.
+    """
+    modules = {path: _module(source) for path, source in sources.items()}
+    found: dict[Path, set[int]] = defaultdict(set)
+    new, known = set(names), set(names)
+    while new:
+        words = re.compile(rf"\b(?:{'|'.join(sorted(new))})\b")
+        new = set()
+        for path, module in modules.items():
+            for line in module.uses(words):
+                if module.in_function(line):
+                    found[path].update(module.statement_at(line))
+                else:
+                    new |= module.names_at(line) - known
+        known |= new
+    return dict(found)
+
+
+@cache
+def _module(source: str) -> _Module:
+    return _Module(source)
 
 
 def _compiles(source: str) -> bool:

@@ -26,7 +26,7 @@ from dermedge.benchmarks.lab.mutants import (
     sample_mutants,
     try_mutants,
 )
-from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of
+from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of, users_of
 from dermedge.edge.errors import OptionError
 
 LAW = '''"""A law."""
@@ -103,13 +103,26 @@ def test_a_mutant_knows_the_lines_of_its_statement_and_when_they_run() -> None:
         "LIMIT = 3\n\n\ndef law(a, b=2):\n    if (\n        a < 4\n    ):\n        return a\n"
         "    return max(\n        a, 5\n    )\n"
     )
-    found = {one.before: (one.line, one.statement, one.at_import) for one in mutants_of(source)}
-    assert found["3"] == (1, range(1, 2), True)
-    assert found["2"] == (4, range(4, 5), True)
-    assert found["4"] == found["a < 4"] == (6, range(5, 8), False)
-    assert found["5"] == (10, range(9, 12), False)
+    found = {one.before: (one.line, one.statement, one.defines) for one in mutants_of(source)}
+    assert found["3"] == (1, range(1, 2), {"LIMIT"})
+    assert found["2"] == (4, range(4, 5), {"law"})
+    assert found["4"] == found["a < 4"] == (6, range(5, 8), None)
+    assert found["5"] == (10, range(9, 12), None)
     assert mutable_lines(source) == {1, 4, 6, 9, 10}
     assert {one.before for one in mutants_of(source, 10)} == {"5"}
+
+
+def test_the_users_of_a_name_are_found_by_way_of_other_names_and_modules() -> None:
+    law = (
+        "LIMIT = 3\n_TABLE = {'a': LIMIT}\n\n\ndef law(a):\n    return _TABLE[a]\n\n\n"
+        "class Rule:\n    least: int = LIMIT\n\n    def holds(self, a):\n        return a > self.least\n"
+    )
+    user = "from dermedge.law import LIMIT as most\n\n\ndef use(a):\n    LIMITED = 1\n    return a < most\n"
+    files = {Path("law.py"): law, Path("user.py"): user}
+    assert users_of(frozenset({"LIMIT"}), files) == {Path("law.py"): {6, 13}, Path("user.py"): {6}}
+    assert users_of(frozenset({"_TABLE"}), files) == {Path("law.py"): {6}}
+    [field] = mutants_of("class Rule:\n    least: int = 3\n")
+    assert field.defines == {"Rule", "least"}
 
 
 def test_a_mutant_is_the_source_but_for_the_mistake() -> None:
@@ -216,8 +229,8 @@ def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(record
     of_whole, of_part = (lines.index("        return 1.0") + 1, lines.index("    return part / whole") + 1)
     assert recording.that_execute(LAW_FILE, range(of_part, of_part + 1)) == {HALF}
     assert recording.that_execute(LAW_FILE, range(of_whole, of_whole + 1)) == {ALL}
-    assert recording.that_execute(LAW_FILE, None) == {HALF, ALL}
-    assert recording.that_execute(Path("train/nothing.py"), None) == set()
+    assert recording.that_execute(LAW_FILE, {of_part, of_whole}) == {HALF, ALL}
+    assert recording.that_execute(Path("train/nothing.py"), {1}) == set()
     assert recording.failed == (FAILS,)
     assert set(recording.tests) == {HALF, ALL, NOTHING}
     assert set(recording.shared) >= {"half"}
@@ -229,12 +242,17 @@ def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(record
 def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recording: Recording) -> None:
     mutant = mutant_of_the_law("part / whole", "(part) * (whole)")
     files = [Path("tests/test_law.py")]
-    assert choose_tests(recording, LAW_FILE, mutant, files) == [HALF]
-    assert choose_tests(recording, LAW_FILE, mutant, []) == []
-    for other in (replace(mutant, at_import=True), replace(mutant, statement=range(99, 100))):
-        chosen = choose_tests(recording, LAW_FILE, other, files)
-        assert set(chosen[:2]) == {HALF, ALL}
-        assert chosen[2:] == [NOTHING]
+
+    def chosen(mutant: Mutant, files: list[Path]) -> list[str]:
+        return choose_tests(recording, LAW_FILE, mutant, files, {LAW_FILE: LAW})
+
+    assert chosen(mutant, files) == [HALF]
+    # a test of another file, too, if it alone executes the line
+    assert chosen(mutant, []) == [HALF]
+    assert set(chosen(replace(mutant, statement=range(99, 100)), files)) == {HALF, ALL, NOTHING}
+    assert chosen(replace(mutant, statement=range(99, 100)), []) == []
+    for names, tests in (("part", {HALF, ALL}), ("nobody", {HALF, ALL, NOTHING})):
+        assert set(chosen(replace(mutant, defines=frozenset({names})), files)) == tests
 
 
 def test_in_a_copy_a_mistake_that_no_test_holds_survives(
@@ -278,7 +296,7 @@ def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, reco
     names = {f"tests/test_law.py::test_a_half_is_a_half[{name}]": recording.tests[HALF] for name in "ab"}
     renamed = replace(recording, tests=names)
     mutants = [(LAW_FILE, mutant_of_the_law("part / whole", after)) for after in ("(part) * (whole)",)] + [
-        (LAW_FILE, replace(mutant_of_the_law("1.0", "1.1"), at_import=True))
+        (LAW_FILE, mutant_of_the_law("1.0", "1.1"))
     ]
     assert [one.verdict for one in try_mutants(runner, renamed, mutants, Limits())] == [NOTICED, SURVIVED]
 
