@@ -37,6 +37,7 @@ def account_lines(
         *_folder_lines(files),
         *_spelling_lines(spellings),
         *map(_table_line, tables),
+        *_column_lines(tables),
         *_override_lines(files, contradicted),
         *_group_lines(files, tables, group_folders_count),
         *_part_lines(files),
@@ -89,6 +90,19 @@ def _table_line(account: TableAccount) -> str:
     return f"read: {name} ({account.format}) names {plural(account.photos, 'photo')}{missing}"
 
 
+def _column_lines(tables: Sequence[TableAccount]) -> list[str]:
+    """Returns a line for each table with columns or cells that are not read."""
+    lines = []
+    for account in tables:
+        if account.unused:
+            shown = ", ".join(f"'{column}'" for column in account.unused[:_SHOWN_NAMES])
+            more = ", …" if len(account.unused) > _SHOWN_NAMES else ""
+            lines.append(f"columns of '{account.path.name}' that are not read: {shown}{more}")
+        if account.unclear:
+            lines.append(f"not understood in '{account.path.name}': {_counted(Counter(account.unclear))}")
+    return lines
+
+
 def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[str]:
     over = Counter(
         file.folder
@@ -111,12 +125,7 @@ def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[st
 def _group_lines(
     files: Sequence[LabelledFile], tables: Sequence[TableAccount], group_folders_count: bool
 ) -> list[str]:
-    groups = [
-        f"{column} of '{account.path.name}'"
-        for account in tables
-        for column in account.facts
-        if column.endswith("_id") or column in ("group", "lesion", "patient", "subject", "person", "case")
-    ]
+    groups = [f"{column} of '{account.path.name}'" for account in tables for column in account.groups]
     folders = sorted({file.group_folder for file in files if file.group_folder})
     if folders:
         without = "" if group_folders_count else "not from the "

@@ -42,6 +42,7 @@ __all__ = ["build_catalogue"]
 
 _NO_LABEL = "no table and no folder names it"
 _TABLE_SILENT = "its table does not tell its diagnosis"
+_TABLE_UNDECIDED = "its table states several diagnoses"
 _UNREADABLE = "cannot be decoded"
 _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
@@ -169,7 +170,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
     """Returns the photos that have a diagnosis; counts the others; raises DataError where none has one."""
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
-        _TABLE_SILENT if file.in_table else _NO_LABEL for file in files if not file.photo.diagnosis
+        _TABLE_UNDECIDED if file.undecided else _TABLE_SILENT if file.in_table else _NO_LABEL
+        for file in files
+        if not file.photo.diagnosis
     )
     left_out.update(without)
     if not labelled:
@@ -207,7 +210,7 @@ def _with_classes(
 def _grouped(
     draft: _Draft, cache: Path | None, progress: Callable[[int, int], None], left_out: Counter[str]
 ) -> _Draft:
-    """Returns the photos with their groups, without those that cannot be read or whose labels contradict one another."""
+    """Returns the photos with their groups, without those that cannot be read or whose labels contradict."""
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)

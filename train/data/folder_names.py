@@ -105,7 +105,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Tells whether words do not describe the photos: at least one of `_PLAIN`; the others are numbers or publishers."""
+    """Tells whether words do not describe the photos: one or more of `_PLAIN`; the rest are numbers or publishers."""
     plain = [re.sub(r"\d+$", "", word) in _PLAIN for word in words]
     others = [word for word, is_plain in zip(words, plain, strict=True) if not is_plain]
     return any(plain) and all(word.isdigit() or _PUBLISHERS.fullmatch(word) for word in others)

@@ -25,6 +25,7 @@ class LabelledFile:
         group_folder: the folder whose photos belong together.
         reference: the diagnosis that a table states.
         in_table: whether a table with diagnoses has a row for it.
+        undecided: whether tables state diagnoses with equal right that exclude one another.
         origin: where the label of ``photo`` is from.
     """
 
@@ -36,4 +37,5 @@ class LabelledFile:
     group_folder: str
     reference: str
     in_table: bool
+    undecided: bool
     origin: str

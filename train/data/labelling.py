@@ -83,7 +83,7 @@ def label_files(
         )
         for index, photo in enumerate(found.photos)
     )
-    contradicted = sum(facts.contradicted for facts in tables.facts.values())
+    contradicted = sum(facts.contradicted and not facts.undecided for facts in tables.facts.values())
     account = account_lines(files, tables.accounts, contradicted, spellings, groups_from == FOLDERS_TOO)
     understood = tuple(account.path for account in tables.accounts if account.format)
     return LabelledFiles(files, found.skipped, account, understood)
@@ -147,8 +147,9 @@ def _file(
         part=facts.part or placement.part,
         folder=folder,
         group_folder=placement.group,
-        reference=facts.diagnosis or "",
+        reference="" if facts.undecided else facts.diagnosis or "",
         in_table=facts.table is not None,
+        undecided=facts.undecided and labels_from not in (FOLDER, PARENT),
         origin=origin,
     )
 
@@ -160,7 +161,11 @@ def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str
     """
     of_folder = diagnosis_of(folder) or folder
     from_folder = (folder, of_folder, ON_FOLDER) if folder and labels_from != TABLE else ("", "", NOWHERE)
-    if labels_from in (FOLDER, PARENT) or facts.diagnosis is None:
+    if labels_from in (FOLDER, PARENT):
+        return from_folder
+    if facts.undecided:
+        return "", "", NOWHERE
+    if facts.diagnosis is None:
         return from_folder
     if labels_from == AUTO and folder and _tells_more(of_folder, facts.diagnosis):
         return from_folder

@@ -36,9 +36,14 @@ class TableText:
     delimiter: str
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns in lower case, in their order."""
+        return tuple(map(_normal, self.header))
+
+    @property
     def columns(self) -> frozenset[str]:
         """The names of the columns in lower case."""
-        return frozenset(map(_normal, self.header))
+        return frozenset(self.names)
 
     @property
     def has_header(self) -> bool:
@@ -50,7 +55,7 @@ class TableText:
         Raises:
             ValueError: a row cannot be read; the message names its line.
         """
-        names = [_normal(name) for name in self.header]
+        names = self.names
         reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter)
         while True:
             try:

@@ -42,6 +42,8 @@ class TableFormat:
         patient: columns with the id of the person.
         same_photo: a column with the id of another file of the same photo.
         people: fact of `Photo` -> its columns.
+        groups: further columns that name a lesion, a person or another group.
+        unused: columns that are not read.
         view: view of all its photos, if the table has no column for it.
         image_of_view: for tables that name several photos in a row: column with a photo -> its view.
         rank: rank of its labels; where tables disagree, the label of the lowest rank counts.
@@ -60,6 +62,8 @@ class TableFormat:
     patient: tuple[str, ...] = ()
     same_photo: str = ""
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     view: str = ""
     image_of_view: Mapping[str, str] = field(default_factory=dict)
     rank: int = 50
@@ -228,6 +232,7 @@ FORMATS = (
     TableFormat(
         "ISIC challenge",
         _columns("benign_malignant"),
+        absent=_columns("label labels class class_name category diagnostic dx"),
         image=_ONE_ISIC_IMAGE,
         labels=("diagnosis", "benign_malignant"),
         lesion=("lesion_id",),
@@ -256,7 +261,9 @@ FORMATS = (
     TableFormat(
         "ISIC metadata",
         _columns("age_approx"),
-        absent=_columns("label class target diagnosis dx"),
+        absent=_columns(
+            "label labels class class_name category diagnosis diagnostic dx target benign_malignant"
+        ),
         image=_ONE_ISIC_IMAGE,
         lesion=("lesion_id",),
         patient=("patient_id",),
@@ -281,24 +288,30 @@ HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), la
 # filename and one column a class; the columns are read from the table itself.
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
-# A person's own table: fact -> the usual names of its column.
+# A person's own table: fact -> the usual names of its column, of which only letters and digits are compared. Columns of
+# groups have more names than these: see `dermedge.train.data.own_columns`.
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
-        "photo img image_id img_id photo_id isic_id picture md5hash"
+        "photo img image_id img_id photo_id isic_id picture md5hash image_file photo_file img_name photo_name "
+        "picture_name relative_path id id_code"
     ),
-    "label": "label labels class class_name classname class_label category diagnosis dx diagnostic target",
+    "label": (
+        "label labels class class_name classname class_label category diagnosis dx diagnostic histology pathology "
+        "disease target benign_malignant"
+    ),
     "group": "group group_id lesion lesion_id patient patient_id subject subject_id person case case_id",
     "split": "split set part partition subset phase",
     "source": "source dataset origin collection",
-    "age": "age age_approx age_years",
-    "sex": "sex gender",
+    "age": "age age_approx age_years patient_age",
+    "sex": "sex gender patient_sex",
     "site": "site body_site localization location anatom_site_general region",
     "skin_tone": "skin_tone skin_tone_class",
     "fitzpatrick": "fitzpatrick fitspatrick fitzpatrick_skin_type fitzpatrick_scale skin_type",
     "view": "view image_type modality",
 }
 _OWN = {fact: tuple(names.split()) for fact, names in OWN_COLUMNS.items()}
+# What all such tables have in common; `dermedge.train.data.own_columns` finds the columns of one.
 OWN = TableFormat(
     "your own table",
     frozenset(),
@@ -310,13 +323,9 @@ OWN = TableFormat(
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:
-    """Returns the format of a table with these columns, in lower case; None where no format fits.
-
-    A table of no known publisher is a user's own if it has a column for the photo and one for another fact.
-    """
+    """Returns the publisher's format of a table with these columns, in lower case; None where no format fits."""
     for known in FORMATS:
         has_image = not known.image or not columns.isdisjoint(known.image)
         if columns >= known.required and has_image and columns.isdisjoint(known.absent):
             return known
-    facts = {fact for fact, names in _OWN.items() if not columns.isdisjoint(names)}
-    return OWN if "image" in facts and len(facts) > 1 else None
+    return None

@@ -15,11 +15,19 @@ from pathlib import Path
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data import people
-from dermedge.train.data.diagnoses import LESION_DIAGNOSES, compatible, diagnosis_of, possible_diagnoses
+from dermedge.train.data.diagnoses import (
+    LESION_DIAGNOSES,
+    compatible,
+    diagnosis_of,
+    is_known,
+    possible_diagnoses,
+)
 from dermedge.train.data.folder_names import part_of
 from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.own_columns import PROBABILITIES, group_columns, holds_probabilities, own_format
+from dermedge.train.data.photo_index import PhotoIndex
 from dermedge.train.data.photo_names import bare_id, published_id
-from dermedge.train.data.table_files import TableText, read_table_text, spreadsheet_text
+from dermedge.train.data.table_files import TableText, read_table_text
 from dermedge.train.data.table_formats import (
     FORMATS,
     HEADERLESS,
@@ -32,12 +40,9 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# A table that is not understood is about these photos if this share of the photos, or of its first rows, is
-# named in it.
-_NAMING_SHARE = 0.1
-_ROWS_LOOKED_AT = 500
 # Ids that publishers give to lesions and persons, and which mean the same in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
+_TRUTH = {"true": 1.0, "false": 0.0}
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
     "sex": people.sex_of,
@@ -58,6 +63,7 @@ class PhotoFacts:
         diagnosis: the name that all sets share; None if the table does not state it.
         table: the file that the diagnosis is from; None where no table has a row for it.
         contradicted: whether another table states an incompatible diagnosis.
+        undecided: whether incompatible diagnoses are stated with equal right, as by two rows of one table.
         groups: names of lesions, persons and groups, each of which no split may cut.
         lesion_id: the first of the lesion's names.
         patient_id: the person's.
@@ -69,6 +75,7 @@ class PhotoFacts:
     diagnosis: str | None = None
     table: Path | None = None
     contradicted: bool = False
+    undecided: bool = False
     groups: dict[str, None] = field(default_factory=dict)
     lesion_id: str = ""
     patient_id: str = ""
@@ -85,7 +92,9 @@ class TableAccount:
         format: its name, or empty where it is not understood.
         photos: how many photos it names.
         labelled: how many photos have their diagnosis from it.
-        facts: further facts about the photo.
+        groups: columns by which photos are grouped.
+        unused: columns that are not read.
+        unclear: cells about age, sex, site and the like that are not understood, with their column -> their number.
         strangers: how many of its rows name none of the photos.
         note: why it is not read, or empty.
     """
@@ -94,7 +103,9 @@ class TableAccount:
     format: str
     photos: int = 0
     labelled: int = 0
-    facts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    unclear: Mapping[str, int] = field(default_factory=dict)
     strangers: int = 0
     note: str = ""
 
@@ -135,14 +146,16 @@ def read_tables(
     unread: list[tuple[Path, str, frozenset[int]]] = []
     for path in paths:
         text, problem = _open(path)
-        known = _format(text) if text else None
+        known = None
+        if text:
+            known, problem = _understand(text, joined.names)
         if text and known:
             understood.append((text, known))
             continue
         if path in named:
-            raise OptionError(f"'{path}' {problem or _not_understood(text)}")
+            raise OptionError(f"'{path}' {problem}")
         named_photos = joined.names.named_in(text) if text else joined.names.named_in_spreadsheet(path)
-        unread.append((path, problem or _not_understood(text), named_photos))
+        unread.append((path, problem, named_photos))
     # tables of lesions last: the tables of photos state which lesion a photo shows
     for text, known in sorted(understood, key=lambda pair: not pair[1].image):
         joined.take(text, known)
@@ -150,8 +163,7 @@ def read_tables(
         unlabelled = [index for index in named_photos if not joined.has_label(index)]
         if unlabelled and not unread_allowed:
             raise DataError(
-                f"'{path}' names {len(named_photos)} of the photos, but {why}. Rename its columns (path,label), "
-                "save it as CSV, or ignore it with --labels-from folder"
+                f"'{path}' names {len(named_photos)} of the photos, but {why}, or ignore it with --labels-from folder"
             )
         note = f"names {len(named_photos)} photos, but {why}" if named_photos else why
         joined.accounts.append(TableAccount(path, "", len(named_photos), note=note))
@@ -170,24 +182,29 @@ def _open(path: Path) -> tuple[TableText | None, str]:
         return None, f"cannot be read: {error}"
 
 
-def _format(text: TableText) -> TableFormat | None:
+def _understand(text: TableText, names: PhotoIndex) -> tuple[TableFormat | None, str]:
+    """Returns how a table is read, or None and why it is not understood, with a cure."""
+    try:
+        known = _format(text, names)
+    except ValueError as error:
+        return None, f"is not understood: {error}"
+    return known, "" if known else _not_understood(text)
+
+
+def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     if not text.has_header:
         return HEADERLESS
+    repeated = next((name for name, count in Counter(text.names).items() if name and count > 1), None)
+    if repeated:
+        raise ValueError(f"it has two columns '{repeated}'; rename or delete one")
     if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
-        names = text.header[1:]
-        return TableFormat(
-            ONE_HOT.name,
-            ONE_HOT.required,
-            image=ONE_HOT.image,
-            one_hot=dict(zip(_columns_of(text)[1:], names, strict=True)),
-            rank=ONE_HOT.rank,
-        )
-    return format_of(text.columns)
-
-
-def _columns_of(text: TableText) -> list[str]:
-    first = next(iter(text.rows()), (0, {}))[1]
-    return list(first)
+        return replace(ONE_HOT, one_hot=dict(zip(text.names[1:], text.header[1:], strict=True)))
+    known = format_of(text.columns)
+    if known is None:
+        return own_format(text, lambda cell: bool(names.find(cell, text.path)))
+    if holds_probabilities(text, tuple(known.one_hot)):
+        raise ValueError(PROBABILITIES)
+    return replace(known, groups=group_columns(text.names, known))
 
 
 def _all_zero_or_one(text: TableText) -> bool:
@@ -202,80 +219,29 @@ def _all_zero_or_one(text: TableText) -> bool:
         return False
 
 
-def _not_understood(text: TableText | None) -> str:
-    header = ", ".join(text.header[:8]) if text else ""
+def _not_understood(text: TableText) -> str:
+    header = ", ".join(text.header[:8])
     expected = "a column for the photo ({}, …) and one for its class ({}, …)".format(
         ", ".join(OWN_COLUMNS["image"].split()[:3]), ", ".join(OWN_COLUMNS["label"].split()[:3])
     )
     publishers = ", ".join(dict.fromkeys(known.name.split(" ")[0] for known in FORMATS))
-    return f"its columns are not understood: '{header}'. Expected: {expected}, or a table of {publishers} or Roboflow"
+    return (
+        f"its columns are not understood: '{header}'. Expected: {expected}, or a table of {publishers} or Roboflow. "
+        "Rename its columns (path,label)"
+    )
 
 
-class _PhotoIndex:
-    """Finds the photos that a cell of a table names."""
+@dataclass
+class _Told:
+    """What the rows of one table told besides diagnoses.
 
-    def __init__(self, photos: Sequence[FoundPhoto]) -> None:
-        self._photos = photos
-        self._by_id: dict[str, list[int]] = defaultdict(list)
-        self._by_file: dict[str, list[int]] = defaultdict(list)
-        self._by_stem: dict[str, list[int]] = defaultdict(list)
-        for index, photo in enumerate(photos):
-            if found := published_id(photo.path.stem):
-                self._by_id[found].append(index)
-            self._by_file[photo.path.name.lower()].append(index)
-            self._by_stem[bare_id(photo.path.name).lower()].append(index)
+    Attributes:
+        groups: columns by which photos are grouped.
+        unclear: as in `TableAccount`.
+    """
 
-    def find(self, cell: str, table: Path) -> list[int]:
-        """Returns the photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
-        if found := published_id(bare_id(cell)):
-            return self._by_id.get(found, [])
-        parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
-        if not parts:
-            return []
-        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower(), [])
-        agreeing = {index: self._folders_in_common(index, parts[:-1]) for index in found_files}
-        best = [index for index, count in agreeing.items() if count == max(agreeing.values())]
-        beside = [index for index in best if table.parent in self._photos[index].path.parents]
-        return beside or best
-
-    def named_in(self, text: TableText) -> frozenset[int]:
-        """Returns the photos that any cell of the first rows names, if this is a large share of the photos or of the
-        rows.
-        """
-        named: set[int] = set()
-        rows = 0
-        try:
-            for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False):
-                rows += 1
-                for cell in row.values():
-                    named.update(self.find(cell, text.path) if cell and not _is_number(cell) else ())
-        except ValueError:
-            pass
-        enough = len(named) >= _NAMING_SHARE * min(rows, len(self._photos))
-        return frozenset(named) if enough else frozenset()
-
-    def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
-        """Returns the photos that an .xlsx file names, if they are a large share."""
-        words = (
-            set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
-            if path.suffix == ".xlsx"
-            else set()
-        )
-        named = {
-            index
-            for index, photo in enumerate(self._photos)
-            if photo.path.name.lower() in words
-            or (photo.path.stem.lower() in words and not photo.path.stem.isdigit())
-        }
-        return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
-
-    def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
-        """Returns how many folders, counted from the file upwards, a cell and a photo have in common."""
-        own = [part.lower() for part in self._photos[index].path.parts[:-1]]
-        pairs = zip(reversed(own), reversed(folders), strict=False)
-        return next(
-            (count for count, (one, other) in enumerate(pairs) if one != other), min(len(own), len(folders))
-        )
+    groups: dict[str, None] = field(default_factory=dict)
+    unclear: Counter[str] = field(default_factory=Counter)
 
 
 class _Joined:
@@ -283,7 +249,7 @@ class _Joined:
 
     def __init__(self, photos: Sequence[FoundPhoto]) -> None:
         self.photos = photos
-        self.names = _PhotoIndex(photos)
+        self.names = PhotoIndex(photos)
         self.facts: dict[int, PhotoFacts] = defaultdict(PhotoFacts)
         self.accounts: list[TableAccount] = []
         self._ranks: dict[int, tuple[bool, int]] = {}
@@ -294,7 +260,7 @@ class _Joined:
     def take(self, text: TableText, known: TableFormat) -> None:
         """Joins one table; raises DataError."""
         named: set[int] = set()
-        told: Counter[str] = Counter()
+        told = _Told()
         lesions = self._photos_by_lesion() if not known.image else {}
         strangers = 0
         try:
@@ -307,8 +273,17 @@ class _Joined:
                 strangers += not found
         except ValueError as error:
             raise DataError(f"cannot read the table '{text.path}': {error}") from error
-        account = TableAccount(text.path, known.name, len(named), 0, tuple(told), strangers)
-        self.accounts.append(account)
+        self.accounts.append(
+            TableAccount(
+                text.path,
+                known.name,
+                len(named),
+                groups=tuple(told.groups),
+                unused=tuple(text.header[text.names.index(column)] for column in known.unused),
+                unclear=told.unclear,
+                strangers=strangers,
+            )
+        )
 
     def _take_photos(
         self,
@@ -316,7 +291,7 @@ class _Joined:
         row: Mapping[str, str],
         known: TableFormat,
         lesions: Mapping[str, list[int]],
-        told: Counter[str],
+        told: _Told,
     ) -> list[int]:
         """Joins a row to every photo that it names, and returns these."""
         all_found = []
@@ -352,12 +327,11 @@ class _Joined:
         path: Path,
         row: Mapping[str, str],
         known: TableFormat,
-        told: Counter[str],
+        told: _Told,
     ) -> None:
         facts = self.facts[index]
-        label = _label_of(row, known)
         if _has_label_columns(known):
-            self._take_label(index, path, label, known)
+            self._take_labels(index, path, _labels_of(row, known), known)
         for name, columns in (("lesion", known.lesion), ("patient", known.patient)):
             if value := _first(row, columns):
                 within_patient = name == "lesion" and known.lesion_of_patient
@@ -365,7 +339,7 @@ class _Joined:
                 if within_patient:
                     shared = f"{_first(row, known.patient)} lesion {value}"
                 facts.groups.setdefault(shared)
-                told[_present(row, columns)] += 1
+                told.groups.setdefault(_present(row, columns))
                 if name == "lesion":
                     facts.lesion_id = facts.lesion_id or shared
                 else:
@@ -374,8 +348,16 @@ class _Joined:
             self._join_photo(index, other, path)
         self._take_people(facts, row, known, told)
         facts.part = facts.part or part_of(path.stem) or ""
-        if known is OWN:
-            _take_own_groups(facts, path, row, told)
+        _take_further_groups(facts, path, row, known, told)
+
+    def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
+        """Joins the labels of a row: that of the first column counts, unless columns exclude one another."""
+        if _exclude_one_another(labels, known):
+            facts = self.facts[index]
+            facts.table = facts.table or path
+            facts.undecided |= facts.diagnosis is None or self._ranks[index][1] == known.rank
+            return
+        self._take_label(index, path, next(iter(labels), ""), known)
 
     def _take_label(self, index: int, path: Path, label: str, known: TableFormat) -> None:
         diagnosis = diagnosis_of(label) if label else None
@@ -389,10 +371,12 @@ class _Joined:
             return
         if facts.diagnosis is not None and not compatible(facts.diagnosis, diagnosis):
             facts.contradicted = True
+            facts.undecided |= self._ranks[index][1] == known.rank
         rank = (len(possible_diagnoses(diagnosis)) > 1, known.rank)
         if index not in self._ranks or rank < self._ranks[index]:
             self._ranks[index] = rank
             facts.original_label, facts.diagnosis, facts.table = label, diagnosis, path
+            facts.undecided = False
 
     def _join_photo(self, index: int, other: str, path: Path) -> None:
         name = f"photo {bare_id(other)}"
@@ -401,37 +385,38 @@ class _Joined:
             self.facts[found].groups.setdefault(name)
 
     def _take_people(
-        self, facts: PhotoFacts, row: Mapping[str, str], known: TableFormat, told: Counter[str]
+        self, facts: PhotoFacts, row: Mapping[str, str], known: TableFormat, told: _Told
     ) -> None:
         for fact, columns in known.people.items():
             if fact == "split":
                 facts.part = facts.part or _part(row, columns)
                 continue
-            for column in columns:
-                value = _PEOPLE[fact](row.get(column, ""))
-                if value:
-                    facts.people.setdefault(fact, value)
-                    told[column] += 1
-                    break
+            values = [value for column in columns if (value := _PEOPLE[fact](row.get(column, "")))]
+            if values:
+                facts.people.setdefault(fact, values[0])
+            elif diagnosis_of(cell := _first(row, columns)) is not None:
+                told.unclear[f"{_present(row, columns)} '{cell}'"] += 1
         if known.view:
             facts.people.setdefault("view", known.view)
 
 
-def _take_own_groups(facts: PhotoFacts, path: Path, row: Mapping[str, str], told: Counter[str]) -> None:
-    """The groups of a person's own table.
+def _take_further_groups(
+    facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, told: _Told
+) -> None:
+    """Takes the groups that the columns of a person's own table state, or further columns of a publisher's.
 
     Their names mean the same in all tables of a folder, and those of publishers everywhere.
     """
-    for column in OWN_COLUMNS["group"].split():
-        value = row.get(column, "")
-        if not value:
+    for column in known.groups:
+        value = row[column]
+        if diagnosis_of(value) is None:  # unknown, n/a
             continue
         name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
         facts.groups.setdefault(name)
-        told[column] += 1
+        told.groups.setdefault(column)
         if column.startswith("lesion"):
             facts.lesion_id = facts.lesion_id or name
-        elif column.startswith(("patient", "subject", "person")):
+        elif column.startswith(("patient", "pat", "subject", "person", "mrn")):
             facts.patient_id = facts.patient_id or name
 
 
@@ -446,23 +431,40 @@ def _has_label_columns(known: TableFormat) -> bool:
     return bool(known.labels or known.one_hot)
 
 
-def _label_of(row: Mapping[str, str], known: TableFormat) -> str:
+def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
     """Returns the diagnosis of a row in the words of its table; empty if it has none, or several. Raises ValueError."""
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
-        return hot[0] if len(hot) == 1 else known.otherwise if not hot else ""
+        return hot or [known.otherwise] * bool(known.otherwise)
     told = [row[column] for column in known.labels if row.get(column)]
-    return next((label for label in told if diagnosis_of(label) is not None), "")
+    return [label for label in told if diagnosis_of(label) is not None]
+
+
+def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
+    """Returns whether the labels of a row cannot be of one lesion.
+
+    Publishers' further columns are only coarser names of the first.
+    """
+    if known.one_hot:
+        return len(labels) > 1
+    if known.name != OWN.name:
+        return False
+    diagnoses = [diagnosis for label in labels if is_known(label) and (diagnosis := diagnosis_of(label))]
+    return any(not compatible(diagnoses[0], other) for other in diagnoses[1:])
 
 
 def _is_hot(row: Mapping[str, str], column: str) -> bool:
+    """Returns whether a cell holds 1 or true; raises ValueError where it holds neither that nor 0 or false."""
     cell = row[column]
     if not cell:
         raise ValueError(f"the column '{column}' is empty")
     try:
-        return float(cell.replace(",", ".")) >= 0.5
+        number = float(cell.replace(",", ".")) if cell.lower() not in _TRUTH else _TRUTH[cell.lower()]
     except ValueError as error:
         raise ValueError(f"'{cell}' in the column '{column}' is not a number") from error
+    if number not in (0, 1):
+        raise ValueError(f"'{cell}' in the column '{column}' is neither 0 nor 1")
+    return number == 1
 
 
 def _first(row: Mapping[str, str], columns: Sequence[str]) -> str:
@@ -477,11 +479,3 @@ def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
     """Returns the split that a row states, as train, val or test, or as it is written."""
     cell = _first(row, columns)
     return part_of(cell) or cell
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,212 @@
+"""Tables that no publisher made: which column is the photo, the class, the person, whatever it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.labelling import LabelledFiles, label_files
+from dermedge.train.data.tables import PhotoFacts, TableAccount, read_tables
+
+NAMES = [f"mole {number}" for number in range(1, 9)]
+
+
+def read(
+    folder: Path, header: str, *rows: str, names: list[str] = NAMES
+) -> tuple[list[PhotoFacts], TableAccount]:
+    """The facts about each photo, and how the table was understood; ``{}`` in a row is the name of a photo."""
+    folder.mkdir(exist_ok=True)
+    lines = [header, *(rows[number % len(rows)].format(name) for number, name in enumerate(names))]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    photos = [FoundPhoto(folder / f"{name}.jpg", folder, ()) for name in names]
+    found = read_tables([folder / "table.csv"], photos)
+    return [found.facts.get(number, PhotoFacts()) for number in range(len(names))], found.accounts[0]
+
+
+def diagnoses(facts: list[PhotoFacts]) -> list[str | None]:
+    return [one.diagnosis for one in facts]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(
+            "PatientID",
+            "patient id",
+            "Patient-ID",
+            "Patient No.",
+            "patients_nr",
+            "anon_patient_id",
+            "MRN",
+            "Subject",
+        ),
+        *(
+            "lesionId",
+            "Lesion #",
+            "ID lesion",
+            "mole number",
+            "Case No",
+            "biopsy id",
+            "Participant",
+            "pat_id",
+            "GROUP",
+        ),
+    ],
+)
+def test_persons_and_lesions_are_groups_whatever_their_column_is_called(tmp_path: Path, column: str) -> None:
+    facts, account = read(tmp_path, f"image,label,{column}", "{},nevus,A", "{},melanoma,B")
+    assert [
+        set(one.groups) == set(facts[number % 2].groups) != set() for number, one in enumerate(facts)
+    ] == [True] * 8
+    assert set(facts[0].groups).isdisjoint(facts[1].groups)
+    assert len(account.groups) == 1
+
+
+@pytest.mark.parametrize(
+    "column", ["pathologist", "groupsize", "camera", "lesion_diameter", "patient_age", "casein"]
+)
+def test_other_columns_are_no_groups(tmp_path: Path, column: str) -> None:
+    facts, _ = read(tmp_path, f"image,label,{column}", "{},nevus,7")
+    assert not any(one.groups for one in facts)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "n/a", "unknown", "None"])
+def test_an_unknown_person_is_no_group(tmp_path: Path, cell: str) -> None:
+    facts, _ = read(tmp_path, "image,label,patient_id", f"{{}},nevus,{cell}")
+    assert not any(one.groups for one in facts)
+
+
+def test_a_person_beside_a_publishers_columns_is_a_group(tmp_path: Path) -> None:
+    names = [f"ISIC_000000{number}" for number in range(4)]
+    facts, account = read(tmp_path, "lesion_id,image_id,dx,Patient ID", "L,{},nv,7", names=names)
+    assert account.format == "HAM10000"
+    assert set(facts[0].groups) == {"L", f"{tmp_path.name} patient_id 7"}
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("image,label,dx", "{},1,mel"),
+        ("image,target,diagnosis", "{},1,melanoma"),
+        ("image,class,category", "{},high risk,Melanoma"),
+        ("image,dx,benign_malignant", "{},melanoma,malignant"),
+        ("image,age_approx,category", "{},50,melanoma"),
+        ("image,lesion", "{},melanoma"),
+        ("Bild,Befund", "{},melanoma"),
+        ("id,label", "{},melanoma"),
+        ("number,photo name,label", "1,{},melanoma"),
+    ],
+)
+def test_the_column_of_diagnoses_is_the_class(tmp_path: Path, header: str, row: str) -> None:
+    facts, _ = read(tmp_path, header, row)
+    assert diagnoses(facts) == ["melanoma"] * 8
+    assert not any(one.groups for one in facts)
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    _, account = read(tmp_path, "image,Target,diagnosis,fold,empty", "{},1,melanoma,3,")
+    assert account.unused == ("Target", "fold")
+
+
+def test_two_columns_of_diagnoses_without_a_usual_name_stop(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"several columns of diagnoses: 'befund', 'histo'\. Rename the right one"
+    ):
+        read(tmp_path, "Bild,Befund,Histo", "{},melanoma,nevus")
+
+
+def test_two_columns_of_one_name_stop(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two columns 'label'; rename or delete one"):
+        read(tmp_path, "image,label,Label", "{},melanoma,nevus")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("{},1,0,44", "{},0,1,44"),
+        ("{},1.0,0.0,44", "{},0.0,1.0,44"),
+        ("{},True,False,44", "{},false,true,44"),
+    ],
+)
+def test_a_column_for_each_class(tmp_path: Path, rows: tuple[str, ...]) -> None:
+    facts, _ = read(tmp_path, "image,Melanoma,ring,age", *rows)
+    assert diagnoses(facts) == ["melanoma", "ring"] * 4
+    assert facts[0].people["age"] == "44"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["filename,melanoma,nevus,bcc,akiec,bkl,df,vasc", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"],
+)
+def test_the_answers_of_a_network_are_no_labels(tmp_path: Path, header: str) -> None:
+    with pytest.raises(DataError, match="it holds probabilities, not labels; write one label for each photo"):
+        read(tmp_path, header, "{},0.7,0.1,0.05,0.05,0.05,0.03,0.02")
+    with pytest.raises(OptionError, match="it holds probabilities"):
+        read_tables(
+            [tmp_path / "table.csv"], [FoundPhoto(tmp_path / "a.jpg", tmp_path, ())], [tmp_path / "table.csv"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("image,label", ("{0},melanoma\n{0},nevus",)),
+        ("image,label", ("{0},ring\n{0},scar\n{0},ring",)),
+        ("image,label,dx", ("{},melanoma,nevus",)),
+        ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC", ("{},1,1,0,0,0,0,0",)),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_not_believed(
+    tmp_path: Path, header: str, rows: tuple[str, ...]
+) -> None:
+    facts, _ = read(tmp_path, header, *rows)
+    assert all(one.undecided for one in facts)
+
+
+def test_a_finer_name_for_the_same_photo_contradicts_nothing(tmp_path: Path) -> None:
+    facts, _ = read(tmp_path, "image,dx,benign_malignant", "{0},nevus,benign\n{0},,benign")
+    assert diagnoses(facts) == ["nevus"] * 8
+    assert not any(one.undecided or one.contradicted for one in facts)
+
+
+def photos_and_table(folder: Path, table: str) -> LabelledFiles:
+    for name in ("nevus/a.jpg", "nevus/b.jpg", "melanoma/c.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "table.csv").write_text(table)
+    return label_files([folder])
+
+
+def test_a_photo_of_two_labels_has_none_even_where_its_folder_has_one(tmp_path: Path) -> None:
+    found = photos_and_table(tmp_path / "set", "image,label\na,nevus\na,melanoma\nc,melanoma\n")
+    assert {one.name: (one.photo.diagnosis, one.undecided) for one in found.files} == {
+        "set/nevus/a.jpg": ("", True),
+        "set/nevus/b.jpg": ("nevus", False),
+        "set/melanoma/c.jpg": ("melanoma", False),
+    }
+
+
+def test_what_is_not_understood_is_told(tmp_path: Path) -> None:
+    found = photos_and_table(
+        tmp_path / "set",
+        "image,label,age,site,fold\na,nevus,old,back,1\nb,nevus,44,Ruecken,2\nc,melanoma,NA,back,1\n",
+    )
+    assert "columns of 'table.csv' that are not read: 'fold'" in found.account
+    assert "not understood in 'table.csv': age 'old' 1, site 'Ruecken' 1" in found.account
+
+
+@pytest.mark.parametrize("cell", ["1200", "1,200", "1.200", "1 200", "1200.0", "01200"])
+def test_a_number_means_the_photo_of_that_number(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "table.csv").write_text(f"image;label\n{cell};nevus\n")
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in ("001200", "1", "120")]
+    facts = read_tables([tmp_path / "table.csv"], photos).facts
+    assert {index: one.diagnosis for index, one in facts.items()} == {0: "nevus"}
+
+
+def test_a_file_of_that_very_name_goes_before_one_of_that_number(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image,label\n012,nevus\n")
+    photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in ("12", "012")]
+    assert list(read_tables([tmp_path / "table.csv"], photos).facts) == [1]

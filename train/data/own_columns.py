@@ -1,0 +1,174 @@
+"""Finds the columns of a table that no publisher made: by their names, and where no name is known, by their cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from dermedge.train.data.diagnoses import diagnosis_of, is_known
+from dermedge.train.data.table_files import TableText
+from dermedge.train.data.table_formats import OWN, OWN_COLUMNS, TableFormat
+
+__all__ = ["PROBABILITIES", "group_columns", "holds_probabilities", "own_format"]
+
+# Why a table of a network's answers is not read as labels, with a cure.
+PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
+
+_ROWS_LOOKED_AT = 500
+# A column whose name is not known holds photos or diagnoses if this share of its cells does.
+_NEARLY_ALL = 0.9
+# Of several columns of classes, those count of which this share of the cells are diagnoses.
+_HALF = 0.5
+_ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
+# Columns that name a lesion, a person or another group: PatientID, Lesion #, anon_patient_no, MRN.
+_GROUP = re.compile(
+    r"(anon|anonymized|anonymised|hashed|unique)?"
+    r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group)s?"
+    r"(id|no|nr|num|number|code|key|uid|identifier|name|hash)?|"
+    r"id(lesion|patient|subject|person|case)|mrn|medicalrecord(no|number)|accession(no|number)?"
+)
+
+_Rows = Sequence[Mapping[str, str]]
+
+
+def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableFormat | None:
+    """Returns how a person's own table is read; None where it has no column of photos, or nothing about them.
+
+    Args:
+        text: the table.
+        names_photo: tells whether a cell names one of the photos.
+
+    Raises:
+        ValueError: the table is about photos, but can be read in several ways.
+    """
+    rows = [row for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False)]
+    columns = [column for column in text.names if column]
+    image = _image_column(columns, rows, names_photo)
+    if not image:
+        return None
+    rest = [column for column in columns if column not in image]
+    labels = _label_columns(rest, rows)
+    known = _with_facts(
+        replace(OWN, image=image, labels=()), [column for column in rest if column not in labels]
+    )
+    free = [column for column in rest if column not in (*labels, *_columns_used(known))]
+    if not labels:
+        labels = _columns_of_diagnoses(free, rows)
+    one_hot = {} if labels else _one_hot(free, rows, text)
+    if not (labels or one_hot or known.groups or known.people):
+        return None
+    used = {*labels, *one_hot}
+    unused = tuple(column for column in free if column not in used and any(row[column] for row in rows))
+    return replace(known, labels=labels, one_hot=one_hot, unused=unused)
+
+
+def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:
+    """Returns the columns that name a lesion, a person or another group, and that the format does not use itself."""
+    used = _columns_used(known)
+    return tuple(column for column in columns if _GROUP.fullmatch(_compact(column)) and column not in used)
+
+
+def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
+    """Returns whether columns that should hold 0 or 1 hold numbers between them, as the answers of a network do."""
+    rows = zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False)
+    cells = [row.get(column, "") for (_, row), _ in rows for column in columns]
+    return any(0 < number < 1 for number in map(_number, cells))
+
+
+def _compact(name: str) -> str:
+    """Returns a column's name as it is compared: only its letters and digits, in lower case."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns that have a usual name of a fact, the most usual one first."""
+    names = [_compact(name) for name in OWN_COLUMNS[fact].split()]
+    found = [column for column in columns if _compact(column) in names]
+    return tuple(sorted(found, key=lambda column: names.index(_compact(column))))
+
+
+def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[str], bool]) -> tuple[str, ...]:
+    """Returns the column that names the photos, in a tuple; an empty tuple where none does."""
+    usual = _usual("image", columns)
+    named = {column: sum(names_photo(row[column]) for row in rows if row[column]) for column in columns}
+    best = max(usual, key=named.__getitem__, default="")
+    if not best or not named[best]:
+        enough = max(1.0, _NEARLY_ALL * len(rows))
+        others = [column for column in columns if named[column] >= enough and _are_different(column, rows)]
+        best = max(others, key=named.__getitem__, default=best)
+    return (best,) if best else ()
+
+
+def _are_different(column: str, rows: _Rows) -> bool:
+    """Returns whether nearly every row has a cell of its own, so that numbers are not ages or classes."""
+    return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
+
+
+def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
+    """Returns the columns of the class: those of diagnoses, else those of other words, else those of numbers."""
+    filled = [column for column in columns if any(row[column] for row in rows)]
+    kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
+    # "lesion" and "case" may name a diagnosis as well as a group
+    groups = [column for column in filled if _GROUP.fullmatch(_compact(column)) and column not in kinds]
+    kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
+    return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
+
+
+def _kind_of_label(column: str, rows: _Rows) -> int:
+    """Returns 0 for a column of diagnoses, 1 for one of other words, 2 for one of numbers."""
+    if _share_of_diagnoses(column, rows) >= _HALF:
+        return 0
+    return 2 if all(_number(row[column]) >= 0 for row in rows if row[column]) else 1
+
+
+def _share_of_diagnoses(column: str, rows: _Rows) -> float:
+    cells = [row[column] for row in rows if diagnosis_of(row[column]) is not None]
+    return sum(map(is_known, cells)) / len(cells) if cells else 0.0
+
+
+def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
+    """Returns the column whose cells are diagnoses, in a tuple; raises ValueError where there are several."""
+    found = tuple(column for column in columns if _share_of_diagnoses(column, rows) >= _NEARLY_ALL)
+    if len(found) > 1:
+        shown = ", ".join(f"'{column}'" for column in found)
+        raise ValueError(f"it has several columns of diagnoses: {shown}. Rename the right one to 'label'")
+    return found
+
+
+def _with_facts(known: TableFormat, columns: Sequence[str]) -> TableFormat:
+    """Returns the format with its columns of groups, and of age, sex, site and the like."""
+    people = {fact: _usual(fact, columns) for fact in OWN.people}
+    found = {fact: names for fact, names in people.items() if names}
+    return replace(known, people=found, groups=group_columns(columns, replace(known, people=found)))
+
+
+def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, str]:
+    """Returns the columns of classes of which one is 1 in nearly every row -> the class as it is written."""
+    written = dict(zip(text.names, text.header, strict=True))
+    found = [
+        column for column in columns if rows and all(row[column].lower() in _ZERO_OR_ONE for row in rows)
+    ]
+    hot = [sum(_number(row[column]) == 1 for column in found) for row in rows]
+    if len(found) > 1 and hot.count(1) >= _NEARLY_ALL * len(rows):
+        return {column: written[column] for column in found}
+    diagnoses = [column for column in columns if is_known(written[column])]
+    if len(diagnoses) > 1 and holds_probabilities(text, diagnoses):
+        raise ValueError(PROBABILITIES)
+    return {}
+
+
+def _columns_used(known: TableFormat) -> frozenset[str]:
+    facts = (column for names in known.people.values() for column in names)
+    views = known.image_of_view
+    columns = (*known.image, *known.labels, *known.one_hot, *known.lesion, *known.patient, *known.groups)
+    return frozenset((*columns, *facts, *views, known.same_photo))
+
+
+def _number(cell: str) -> float:
+    """Returns the number that a cell holds, 1 for true and 0 for false; -1 where it holds none."""
+    truth = {"true": 1.0, "false": 0.0}
+    try:
+        return truth[cell.lower()] if cell.lower() in truth else float(cell.replace(",", "."))
+    except ValueError:
+        return -1.0

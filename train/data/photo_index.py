@@ -1,0 +1,108 @@
+"""Finds the photos that a cell of a table names: by a published id, a path, a file name or a number."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from dermedge.train.data.folders import FoundPhoto
+from dermedge.train.data.photo_names import bare_id, published_id
+from dermedge.train.data.table_files import TableText, spreadsheet_text
+
+__all__ = ["PhotoIndex"]
+
+# A table that is not understood is about these photos if this share of the photos, or of its first rows, is
+# named in it.
+_NAMING_SHARE = 0.1
+_ROWS_LOOKED_AT = 500
+_NOT_A_NUMBER = -1
+# A whole number as spreadsheets write it, with separators between thousands or with empty decimals.
+_WHOLE = re.compile(r"(\d+|\d{1,3}([,.' ]\d{3})+)([.,]0{1,2})?")
+
+
+class PhotoIndex:
+    """Finds the photos that a cell of a table names."""
+
+    def __init__(self, photos: Sequence[FoundPhoto]) -> None:
+        self._photos = photos
+        self._by_id: dict[str, list[int]] = defaultdict(list)
+        self._by_file: dict[str, list[int]] = defaultdict(list)
+        self._by_stem: dict[str, list[int]] = defaultdict(list)
+        self._by_number: dict[int, list[int]] = defaultdict(list)
+        for index, photo in enumerate(photos):
+            if found := published_id(photo.path.stem):
+                self._by_id[found].append(index)
+            self._by_file[photo.path.name.lower()].append(index)
+            self._by_stem[bare_id(photo.path.name).lower()].append(index)
+            if photo.path.stem.isdecimal():
+                self._by_number[int(photo.path.stem)].append(index)
+
+    def find(self, cell: str, table: Path) -> list[int]:
+        """Returns the photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
+        if found := published_id(bare_id(cell)):
+            return self._by_id.get(found, [])
+        parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
+        if not parts:
+            return []
+        found_files = self._by_file.get(parts[-1]) or self._by_stem.get(bare_id(parts[-1]).lower())
+        if found_files is None:
+            found_files = self._by_number.get(_whole_number(parts[-1]), [])
+        agreeing = {index: self._folders_in_common(index, parts[:-1]) for index in found_files}
+        best = [index for index, count in agreeing.items() if count == max(agreeing.values())]
+        beside = [index for index in best if table.parent in self._photos[index].path.parents]
+        return beside or best
+
+    def named_in(self, text: TableText) -> frozenset[int]:
+        """Returns the photos that any cell of the first rows names, if this is a large share of the photos or of the
+        rows.
+        """
+        named: set[int] = set()
+        rows = 0
+        try:
+            for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False):
+                rows += 1
+                for cell in row.values():
+                    named.update(self.find(cell, text.path) if cell and not _is_number(cell) else ())
+        except ValueError:
+            pass
+        enough = len(named) >= _NAMING_SHARE * min(rows, len(self._photos))
+        return frozenset(named) if enough else frozenset()
+
+    def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
+        """Returns the photos that an .xlsx file names, if they are a large share."""
+        words = (
+            set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
+            if path.suffix == ".xlsx"
+            else set()
+        )
+        named = {
+            index
+            for index, photo in enumerate(self._photos)
+            if photo.path.name.lower() in words
+            or (photo.path.stem.lower() in words and not photo.path.stem.isdigit())
+        }
+        return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
+
+    def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
+        """Returns how many folders, counted from the file upwards, a cell and a photo have in common."""
+        own = [part.lower() for part in self._photos[index].path.parts[:-1]]
+        pairs = zip(reversed(own), reversed(folders), strict=False)
+        return next(
+            (count for count, (one, other) in enumerate(pairs) if one != other), min(len(own), len(folders))
+        )
+
+
+def _whole_number(cell: str) -> int:
+    """The number that a cell holds; -1 where it holds none."""
+    found = _WHOLE.fullmatch(cell)
+    return int(re.sub(r"\D", "", found[1])) if found else _NOT_A_NUMBER
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
