@@ -1,26 +1,27 @@
 """The quality gate: light, glare, a lesion in the reticle, focus and motion, each with a hint for the user.
 
 The gate judges the crop that the network sees, within the reticle, which is the circle inside it. So it measures the
-image that would be classified, and needs no second resized one. The grey levels of the crop are reduced to `GRID`
+image that would be classified, and needs no second resized image. The grey levels of the crop are reduced to `GRID`
 pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
 
 - too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
 - too bright: the share of pixels that are nearly white;
 - glare: the share of pixels that are white, which skin is not;
 - the lesion is the connected part below Otsu's threshold ("A Threshold Selection Method from Gray-Level
-  Histograms", 1979) that weighs most, a pixel in the middle more than one at the rim; there is none where the
-  two sides of the threshold differ too little, or where it is a shade that comes in over a part of the rim;
+  Histograms", 1979) with the greatest weight, where a pixel in the middle weighs more than one at the rim; there is
+  no lesion if the two sides of the threshold differ too little, or if the part is a shadow that enters over a part of
+  the rim;
 - out of focus: the root mean square of the Laplacian (Pech-Pacheco et al., "Diatom Autofocusing in
-  Brightfield Microscopy", 2000, take its variance), or the mean of it, which a few hairs do not raise;
-- moving: the mean absolute change since the frame before by the mean absolute gradient, which is the shift in
-  pixels where it is small, by the time between them.
+  Brightfield Microscopy", 2000, take its variance), or its mean absolute value, which a few hairs do not raise;
+- moving: the mean absolute change since the previous frame, divided by the mean absolute gradient (which gives the
+  shift in pixels, if it is small) and by the time between the frames.
 
-Right after an inference, the caches hold the network, and each first call of a function costs more than its
-arithmetic. Therefore the gate makes few calls, takes one histogram of the grey levels, and loops over its bins in
-plain Python. The phone app repeats it.
+Right after an inference, the processor's caches are full of the network, and the first call of a function costs more
+than its arithmetic. Therefore the gate makes few calls, computes one histogram of the grey levels, and loops over its
+bins in plain Python. The phone app repeats these measures.
 
-The thresholds are fitted on real photos and on the same degraded on purpose: `dermedge.benchmarks.lab.quality`
-prints how often each errs; benchmarks/results/quality-gate has the last figures.
+The thresholds are fitted on real photos, unchanged and degraded on purpose. `dermedge.benchmarks.lab.quality` prints
+how often each threshold errs; benchmarks/results/quality-gate has the last figures.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import hypot, sqrt
+from operator import mul
 
 import cv2
 import numpy as np
@@ -58,24 +60,24 @@ __all__ = [
     "judge",
 ]
 
-# Sides of the two small images in pixels. They are made of the crop, whose side must be GRID or more.
+# Sides in pixels of the two reduced images that are made from the crop. The side of the crop must be GRID or more.
 GRID, _COARSE = 96, 48
 # The number of bins of the histogram, and the grey levels in each.
 _BINS, _LEVELS = 64, 4
 # The share of pixels that may be lighter than `Measures.light`.
 _LIGHTER = 0.05
-# Grey levels from which a pixel is nearly white, and white: firsts of a bin.
+# From these grey levels on, a pixel counts as nearly white, and as white. Each is the first level of a bin.
 _CLIPPED, _WHITE = 240, 252
 # The rim of the reticle begins at this share of its radius.
 _RIM = 0.84
-# The least weight of a pixel of a lesion, far from the middle.
+# The weight of a pixel falls with its distance from the middle, but not below this.
 _LEAST_WEIGHT = 0.02
-# Motion is not measured between frames that are further apart than this.
+# Motion is not measured between frames that are further apart in time than this.
 _MOTION_GAP_S = 0.5
 
 
 class Defect(StrEnum):
-    """Why a frame is not classified."""
+    """The reason why a frame is not classified."""
 
     BLACK = "black"
     DARK = "too dark"
@@ -108,16 +110,16 @@ class Measures:
     """The measures of one crop, all within the reticle.
 
     Attributes:
-        light: the bin of the 95th percentile of the grey levels by its first level, 0 to 252.
-        clipped: the share of pixels of the grey level `_CLIPPED` or more, 0 to 1.
-        glare: the share of pixels of the grey level `_WHITE` or more.
+        light: the 95th percentile of the grey levels, rounded down to the first level of its bin, 0 to 252.
+        clipped: the share of pixels with a grey level of at least `_CLIPPED`, 0 to 1.
+        glare: the share of pixels with a grey level of at least `_WHITE`.
         contrast: mean grey level of the lighter side of Otsu's threshold less that of the darker one.
-        area: the share of the reticle that the lesion takes.
-        offset: distance from the middle of the reticle to that of the lesion, in radii.
-        cut: the share of the rim that the lesion takes.
+        area: the share of the reticle that the lesion covers.
+        offset: distance between the centres of the reticle and of the lesion, in radii of the reticle.
+        cut: the share of the rim that the lesion covers.
         sharpness: the root mean square of the Laplacian, in grey levels.
         texture: its mean absolute value.
-        speed: sides of the crop a second, or None without a frame just before.
+        speed: motion in sides of the crop per second; None if there was no frame just before.
     """
 
     light: float
@@ -132,19 +134,21 @@ class Measures:
     speed: float | None
 
 
-# A crop is rejected below a MIN_ or above a MAX_; fitted by `dermedge.benchmarks.lab.quality`.
+# A crop is rejected if a measure is below its MIN_ or above its MAX_ threshold. `dermedge.benchmarks.lab.quality`
+# fits them.
 MIN_BLACK_LIGHT = 16.0
 MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
 MAX_GLARE = 0.003
 MIN_CONTRAST = 12.0
-# Below this contrast, a dark part that takes more than MAX_SHADE of the rim is a shadow.
+# Below this contrast, a dark part that covers more than MAX_SHADE of the rim counts as a shadow.
 MIN_SHADE_CONTRAST = 16.0
 MAX_SHADE = 0.3
 MAX_AREA = 0.9
 MIN_AREA = 0.015
 MAX_OFFSET = 0.65
-# A cut lesion takes at least this share of the rim, and its middle is at least this far from the reticle's.
+# A lesion counts as cut off if it covers at least this share of the rim, and its centre is at least this far from the
+# reticle's.
 MAX_CUT, MAX_CUT_OFFSET = 0.2, 0.55
 MIN_SHARPNESS = 5.0
 MIN_TEXTURE = 3.2
@@ -180,12 +184,13 @@ class QualityGate:
         self._before: tuple[float, NDArray[np.uint8]] | None = None
         self._reticle = (_squared_radii(GRID) <= 1).astype(np.uint8)
         self._pixels = int(self._reticle.sum())
+        self._reticle_bits = -self._reticle.astype(np.int16)
         squared = _squared_radii(_COARSE)
         self._coarse_reticle = (squared <= 1).astype(np.uint8)
         self._coarse_pixels = int(self._coarse_reticle.sum())
         self._rim = ((squared > _RIM * _RIM) & (squared <= 1)).astype(np.float64).ravel()
         self._rim_pixels = float(self._rim.sum())
-        # a lesion in the middle outweighs the dark corners of a lens
+        # weights by which a lesion in the middle outweighs the dark corners of a lens
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
@@ -197,14 +202,15 @@ class QualityGate:
 
         Args:
             picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
-            at_s: its time in seconds, or None for a photo, which follows no other frame.
+            at_s: the time of the crop in seconds, or None for a photo, which follows no other frame.
         """
         # OpenCV's type hints are too general here
         grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)
-        laplacian = cv2.Laplacian(grid, cv2.CV_16S)
+        # a norm without a mask is several times faster than one with it
+        laplacian = cv2.bitwise_and(cv2.Laplacian(grid, cv2.CV_16S), self._reticle_bits)
         area, offset, cut = self._lesion(coarse, threshold)
         return Measures(
             light=_light(counts, _LIGHTER * self._pixels),
@@ -214,13 +220,15 @@ class QualityGate:
             area=area,
             offset=offset,
             cut=cut,
-            sharpness=cv2.norm(laplacian, cv2.NORM_L2, self._reticle) / sqrt(self._pixels),
-            texture=cv2.norm(laplacian, cv2.NORM_L1, self._reticle) / self._pixels,
+            sharpness=cv2.norm(laplacian, cv2.NORM_L2) / sqrt(self._pixels),
+            texture=cv2.norm(laplacian, cv2.NORM_L1) / self._pixels,
             speed=self._speed(coarse, at_s),
         )
 
     def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
-        """Area, offset and share of the rim of the lesion, which is the heaviest dark connected part."""
+        """Returns area, offset and share of the rim of the lesion, which is the dark connected part with the greatest
+        weight.
+        """
         dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
         dark = cv2.bitwise_and(dark, self._coarse_reticle)
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)
@@ -245,8 +253,8 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Returns a square image at a smaller side, resized as `dermedge.edge.preprocess` does; itself if it has that
-    side.
+    """Returns a square image reduced to ``side`` as `dermedge.edge.preprocess` does it; the image itself if it has
+    that side.
     """
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
@@ -274,9 +282,11 @@ def _light(counts: Sequence[float], lighter: float) -> float:
 
 
 def _otsu(counts: Sequence[float]) -> tuple[int, float]:
-    """Otsu's threshold, the last grey level of its bin, and the difference of the means of its two sides."""
+    """Returns Otsu's threshold (the last grey level of its bin) and the difference between the means of its two
+    sides.
+    """
     total = sum(counts)
-    whole = sum(level * count for level, count in enumerate(counts))
+    whole = sum(map(mul, range(len(counts)), counts))
     below = part = best = 0.0
     threshold, contrast = 0, 0.0
     for level, count in enumerate(counts):
