@@ -35,6 +35,10 @@ def two_classes(margins: Logits) -> Logits:
     return np.stack([margins, np.zeros_like(margins)], axis=1)
 
 
+def logits_for(answers: np.ndarray, lead: float = 3.0) -> np.ndarray:
+    return lead * np.eye(2)[answers]
+
+
 @pytest.mark.parametrize(
     ("value", "low", "status"),
     [
@@ -205,3 +209,86 @@ def test_what_a_check_can_show_follows_from_the_photos_of_its_class() -> None:
     # 1.96 and 0.84 standard errors: of 20 photos, a loss d with d = 2.8 sqrt(d (1 - d) / 20)
     loss = check_of(acceptance, "recall of b").detectable
     assert loss == pytest.approx(2.8016 * math.sqrt(loss * (1 - loss) / 20), rel=1e-3)
+
+
+def test_a_loss_that_other_photos_might_not_have_shown_is_let_pass() -> None:
+    truth = np.repeat([0, 1], 100)
+    reference, device = truth.copy(), truth.copy()
+    reference[[3, 5, 110, 120]] ^= 1
+    device[[7, 9, 11, 130, 140, 150]] ^= 1
+    # the float network is sure of no photo
+    acceptance = accept(proof_of(logits_for(reference, 0.4), truth), logits_for(device, 0.4), ONE_POINT)
+    recall = next(check for check in acceptance.checks if check.name == "recall of a")
+    assert recall.drop.value == pytest.approx(0.01)
+    assert acceptance.flips == {"a": (3, 2), "b": (3, 2)}
+    assert acceptance.passed
+    assert acceptance.verdict == "passed"
+
+
+def test_a_loss_above_the_limit_that_may_be_chance_is_neither_passed_nor_refused() -> None:
+    truth = np.repeat([0, 1], 100)
+    lost = truth.copy()
+    lost[:2] = 1
+    acceptance = accept(proof_of(logits_for(truth, 0.4), truth), logits_for(lost, 0.4), ONE_POINT)
+    recall = next(check for check in acceptance.checks if check.name == "recall of a")
+    assert (recall.status, acceptance.verdict) == ("cannot tell", "cannot tell")
+    assert recall.line == (
+        "recall of a: 1.000 -> 0.980, lost 2.0 points [0.0, 5.1], which may be chance; allowed 1.0, "
+        f"detectable {100 * recall.detectable:.1f}"
+    )
+    assert acceptance.passed
+    assert (
+        "the recall of a lost 2.0 points, which is more than the allowed 1.0 and may be chance"
+        in acceptance.doubts
+    )
+
+
+@pytest.mark.parametrize(("photos", "verdict"), [(30, "cannot tell"), (40, "passed")])
+def test_few_photos_cannot_tell_even_if_nothing_is_lost(photos: int, verdict: str) -> None:
+    truth = np.repeat([0, 1], photos)
+    logits = logits_for(truth, 0.4)
+    acceptance = accept(proof_of(logits, truth), logits, ONE_POINT)
+    assert acceptance.verdict == verdict
+    accuracy = acceptance.checks[0].detectable
+    assert (accuracy > 0.10) == (verdict == "cannot tell")
+    doubt = f"{2 * photos} photos show a loss of balanced accuracy only from {100 * accuracy:.1f} points on"
+    assert acceptance.doubts == ((doubt,) if verdict == "cannot tell" else ())
+
+
+def test_a_loss_beyond_chance_is_refused_with_its_name() -> None:
+    truth = np.repeat([0, 1], 100)
+    lost = truth.copy()
+    lost[100:110] = 0
+    acceptance = accept(proof_of(logits_for(truth, 0.4), truth), logits_for(lost, 0.4), ONE_POINT)
+    assert "recall of b" in [check.name for check in acceptance.failed]
+    assert "recall of a" not in [check.name for check in acceptance.failed]
+    assert acceptance.flips == {"a": (0, 0), "b": (10, 0)}
+
+
+def test_a_photo_that_turns_over_is_caught_even_if_it_is_the_only_one() -> None:
+    truth = np.repeat([0, 1], 100)
+    turned = truth.copy()
+    turned[0] = 1
+    acceptance = accept(proof_of(logits_for(truth), truth), logits_for(turned), ONE_POINT)
+    assert [check.name for check in acceptance.failed] == ["largest change of a probability"]
+
+
+def test_lost_calibration_is_caught() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 400)
+    margins = rng.normal(1.5, 1.5, 800)
+    reference = np.stack([np.where(truth == 0, margins, 0), np.where(truth == 1, margins, 0)], axis=1)
+    # the order of the photos of each answer is kept, but their margins change
+    flat = np.sign(reference) * np.where(np.abs(reference) > 2.4, 6.0, 0.3)
+    acceptance = accept(proof_of(reference, truth), flat, ONE_POINT)
+    assert "calibration error" in [check.name for check in acceptance.failed]
+
+
+def test_what_the_photos_do_not_tell_is_said_and_not_held_against_the_file() -> None:
+    truth = np.repeat([0, 1], 20)
+    acceptance = accept(proof_of(logits_for(truth, 0.2), truth), logits_for(truth, 0.2), ONE_POINT)
+    sure = next(check for check in acceptance.checks if check.name == "sure answers that stay the same")
+    assert not sure.drop.measured
+    assert sure.line == "sure answers that stay the same: not measured on these photos"
+    assert sure.status == "not measured"
+    assert acceptance.passed
