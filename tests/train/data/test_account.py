@@ -1,0 +1,136 @@
+"""The lines that say how folders and tables were understood, from photos made up without files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dermedge.train.data.account import account_lines, some_of
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
+from dermedge.train.data.tables import TableAccount
+
+PHOTO = Photo("a.jpg", "a", "", "a", "nevus", "", "set", original_label="nevus")
+FILE = LabelledFile(
+    photo=PHOTO,
+    name="set/nevus/a.jpg",
+    links=(),
+    part="",
+    folder="nevus",
+    group_folder="",
+    reference="",
+    in_table=False,
+    undecided=False,
+    origin=ON_FOLDER,
+)
+
+
+def file(label: str = "nevus", source: str = "set", photo: dict[str, str] | None = None, **facts: Any) -> Any:
+    of_photo = replace(PHOTO, source=source, original_label=label, diagnosis=label, **(photo or {}))
+    return replace(FILE, photo=of_photo, **facts)
+
+
+def lines(*files: LabelledFile, **facts: Any) -> list[str]:
+    given: dict[str, Any] = {
+        "tables": (),
+        "contradicted": 0,
+        "spellings": {},
+        "group_folders_count": True,
+        **facts,
+    }
+    return list(account_lines(files, **given))
+
+
+def test_of_many_classes_the_twelve_largest_are_named() -> None:
+    names = [f"class {number:02}" for number in range(14)]
+    files = [file(name) for number, name in enumerate(names) for _ in range(20 - number)]
+    [line] = lines(*files)
+    shown = ", ".join(f"{name} {20 - number}" for number, name in enumerate(names[:12]))
+    assert line == f"classes from folder names of 'set': {shown}, and 2 more"
+    [line] = lines(*(one for one in files if one.photo.original_label in names[:12]))
+    assert line.endswith("class 11 9")
+
+
+def test_sets_are_counted_where_there_are_several() -> None:
+    assert lines(file(), file(), file(source="other"))[0] == "sets: set 2, other 1"
+    assert lines(file(origin=ON_TABLE)) == []
+    # classes of equal size come by name
+    assert lines(file("b"), file("a")) == ["classes from folder names of 'set': a 1, b 1"]
+
+
+def test_spellings_of_one_class_are_told() -> None:
+    told = lines(spellings={"Nevus": "nevus", "nevi": "nevus", "cat": "cat"})
+    assert told == ["one class, 'nevus': the folders 'Nevus', 'nevi'"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"format": "", "note": "no column of labels"}, "not read: 'a.csv': no column of labels"),
+        ({"photos": 0}, "not used: 'a.csv' (a format) names none of the photos"),
+        (
+            {"photos": 3, "labelled": 2, "strangers": 1234},
+            "labels from 'a.csv' (a format): 2 photos; rows that name none of the photos: 1,234",
+        ),
+        ({"photos": 3, "labelled": 1}, "labels from 'a.csv' (a format): 1 photo"),
+        ({"photos": 3}, "read: 'a.csv' (a format) names 3 photos"),
+    ],
+)
+def test_a_table_is_told_by_what_is_read_of_it(facts: dict[str, Any], line: str) -> None:
+    table = TableAccount(Path("folder/a.csv"), **{"format": "a format", **facts})
+    assert line in lines(tables=(table,))
+
+
+def test_columns_and_cells_that_are_not_read_are_named() -> None:
+    columns = tuple(f"column {number:02}" for number in range(13))
+    path = Path("folder/a.csv")
+    unread = TableAccount(path, "a format", 1, unused=columns, unclear={"age": 3, "sex": 1000})
+    shown = ", ".join(f"'{column}'" for column in columns[:12])
+    assert lines(tables=(unread,))[1:] == [
+        f"columns of 'a.csv' that are not read: {shown}, …",
+        "not understood in 'a.csv': sex 1,000, age 3",
+    ]
+    assert lines(tables=(replace(unread, unused=columns[:12]),))[1].endswith("'column 11'")
+    assert lines(tables=(TableAccount(path, "a format", 1, groups=("person", "lesion")),))[1:] == [
+        "groups from: person of 'a.csv', lesion of 'a.csv'"
+    ]
+
+
+def test_a_table_that_overrides_folders_is_told_with_the_way_out() -> None:
+    over = file("melanoma", folder="nevus", origin=ON_TABLE)
+    agreeing = file("nevus", folder="nevus", origin=ON_TABLE)
+    assert lines(over, over, agreeing) == [
+        "a table overrides the folders of 2 photos (nevus 2); --labels-from folder goes by the folders"
+    ]
+    assert lines(agreeing, contradicted=1) == [
+        "the tables contradict one another on 1 photo; the finest diagnosis counts"
+    ]
+
+
+def test_folders_of_groups_are_counted_and_three_are_named() -> None:
+    files = [file(origin=ON_TABLE, group_folder=name) for name in ("d", "a", "b", "c", "")]
+    [line] = lines(*files)
+    assert line.startswith("groups from: 4 folders ")
+    assert line.endswith(" (a, b, c, …)")
+    [line] = lines(*files[1:], group_folders_count=False)
+    assert line.startswith("groups from: not from the 3 folders ")
+    assert line.endswith(" (a, b, c)")
+
+
+def test_parts_and_facts_about_people_are_counted() -> None:
+    person = {"age": "50", "skin_tone": "3"}
+    told = lines(
+        file(origin=ON_TABLE, part="train", photo=person), file(origin=ON_TABLE, photo={"age": "40"})
+    )
+    assert told == [
+        "parts: train 1; they are split anew by group unless --keep-parts keeps them",
+        "known of 2 photos: age of 2, skin tone of 1",
+    ]
+
+
+def test_three_names_are_shown() -> None:
+    assert some_of(["a", "b", "c"]) == "a, b, c"
+    assert some_of(["a", "b", "c", "d"]) == "a, b, c, …"
