@@ -28,9 +28,9 @@ __all__ = [
 WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
-# The types in the header of an iPhone's photo, an ISO media file, after its first four bytes.
+# The brands in the header of a HEIC photo, which is an ISO media file; they follow its first four bytes.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
-# Folders of systems and editors whose names do not begin with a dot.
+# Folders that systems and editors make, and whose names do not begin with a dot.
 _SYSTEM_FOLDERS = frozenset(
     {
         "@eadir",
@@ -48,12 +48,12 @@ _SYSTEM_FOLDERS = frozenset(
 
 
 def is_picture(path: Path) -> bool:
-    """Tells whether a file's name says that it is a photo that `read_picture` reads."""
+    """Tells whether a file has the suffix of a photo that `read_picture` reads."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def is_system_folder(name: str) -> bool:
-    """Tells whether a folder of this name is hidden or belongs to a system, such as one with thumbnails."""
+    """Tells whether a folder of this name is hidden or belongs to a system, such as a folder of thumbnails."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
@@ -100,12 +100,13 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
 def decode_picture(
     content: NDArray[np.uint8], path: Path | str, flags: int = cv2.IMREAD_COLOR
 ) -> NDArray[np.uint8]:
-    """Returns the content of a photo as `read_picture` gives it.
+    """Decodes the content of a photo file, as `read_picture` does.
 
     Args:
         content: uint8 [n], the bytes of the file.
         path: names the file in errors.
-        flags: flags of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always in colour and whole.
+        flags: flags of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always decoded in colour and at
+            full size.
 
     Raises:
         PictureError: as `read_picture`.
@@ -136,7 +137,7 @@ def _too_large(path: Path | str) -> PictureError:
 
 
 def _decode_heif(content: NDArray[np.uint8], path: Path | str) -> NDArray[np.uint8]:
-    """Returns a photo of an iPhone, by pi-heif, which turns it upright."""
+    """Decodes a HEIC photo with pi-heif, which applies its orientation."""
     try:
         import pi_heif
     except ModuleNotFoundError as error:

@@ -29,32 +29,30 @@ _RATE_WINDOW = 31
 
 
 class Pipeline:
-    """Iterates over the results of a source: of each frame, or of the newest ones if the source is live.
+    """Iterates over the results of a source: one for each frame, or for the newest frames if the source is live.
 
     Use it in a ``with`` statement:
 
-        with Pipeline("demo") as results:
-            for result in results:
-                print(result.state)
+    with Pipeline("demo") as results: for result in results: print(result.state)
 
-    It closes what it opened: a source given by its name and a model given by its name, when the block ends. A
-    source or classifier that you opened stays yours to close. From entry to exit, a thread reads a live
-    source. One iteration takes as long as the network, or `dermedge.edge.sources.latest.SILENT_S` if no frame
-    comes, or, from a slow source, up to 10 s.
+    When the block ends, it closes the source and the model if they were given by name. If you passed an open source
+    or classifier, you close it yourself. From entry to exit, a thread reads a live source. One iteration takes as
+    long as the network, or `dermedge.edge.sources.latest.SILENT_S` if no frame comes, or, from a slow source, up to
+    10 s.
 
     Args:
         source: a name or path, as `dermedge.open_source` takes it, or an open source.
-        classifier: a name or path, as `dermedge.Classifier` takes it, or an open classifier; None is the
-            default model.
+        classifier: a name or path, as `dermedge.Classifier` takes it, or an open classifier; None is the default
+            model.
         confidence: the probability, 0 to 1, below which the label of a classification is ``uncertain``.
-        max_fps: the most frames a second to look at, so that the device stays cool; None is no limit.
+        max_fps: classify at most this many frames a second, so that the device stays cool; None sets no limit.
         gated: whether the quality gate (`dermedge.edge.quality`) rejects frames that are not worth an answer.
-        sets: whether each classification has its prediction set.
+        sets: whether each classification has a prediction set.
 
     Raises:
         OptionError: sets are asked for, and the model has no thresholds for them.
-        SourceError: the source cannot be opened; or, from an iteration, it stopped.
-        PictureError: from an iteration: a photo cannot be decoded.
+        SourceError: the source cannot be opened; during the iteration: it stopped delivering frames.
+        PictureError: during the iteration: a photo cannot be decoded.
         ModelError: the model cannot be run.
     """
 
@@ -82,7 +80,7 @@ class Pipeline:
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
-        # the gate needs squares of GRID pixels or more
+        # the quality gate needs a side of at least GRID pixels
         is_square = classifier.layout.height == classifier.layout.width
         fits_gate = is_square and classifier.input_size >= GRID
         self._larger = None if fits_gate else Preprocessor(max(GRID, classifier.input_size))
@@ -120,7 +118,7 @@ class Pipeline:
         crop, defect = self._crop_and_gate(arrival)
         newer = self._latest.newer() if defect is None else None
         if newer is not None:
-            # at the start of its inference, the older frame would be a whole interval old
+            # classifies the newest frame: the older one would be a whole frame interval old by now
             arrival = newer
             crop, defect = self._crop_and_gate(newer)
         at_s = arrival.frame.at_s
@@ -142,7 +140,7 @@ class Pipeline:
         """Returns the network's input for a frame, and its defect; None without a defect."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
-            self._machine = StateMachine()  # another photo of a folder
+            self._machine = StateMachine()  # a later photo of a folder
         crop = self._classifier.crop(frame.image_bgr)
         self._frame, self._region = frame, crop.region
         self._dropped, self._repeated = arrival.dropped, frame.repeated
@@ -216,8 +214,8 @@ def classify_frames(
 ) -> Generator[Classification, None, None]:
     """Classifies each frame of an open source without the quality gate.
 
-    Close the generator (`contextlib.closing`) before the source, because its thread reads on until then.
-    Arguments and errors are those of `Pipeline`.
+    Close the generator (with `contextlib.closing`) before you close the source, because its thread reads the source
+    until then. Arguments and errors are those of `Pipeline`.
     """
     with Pipeline(source, classifier, confidence, gated=False, sets=sets) as results:
         for result in results:
@@ -226,7 +224,9 @@ def classify_frames(
 
 
 def rate(stamps: Sequence[float]) -> float | None:
-    """Events a second from their times in seconds; n times have n - 1 intervals; None for fewer than two."""
+    """Returns events per second from their times in seconds, or None for fewer than two. n times have n - 1
+    intervals.
+    """
     if len(stamps) < 2 or stamps[-1] <= stamps[0]:
         return None
     return (len(stamps) - 1) / (stamps[-1] - stamps[0])

@@ -9,7 +9,8 @@ __all__ = ["printable", "printable_json", "printable_lines"]
 
 
 def printable(text: str) -> str:
-    """Returns the text with its control and format characters written out, as in ``\\x1b``; the rest stays as it is.
+    """Returns the text with control and format characters as escapes such as ``\\x1b``; all other characters are
+    unchanged.
 
     A label or a file name may hold escape codes, which move a terminal's cursor, clear it, or make it type.
     """
@@ -17,12 +18,12 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Text of several lines with its control codes written out; the line ends stay."""
+    """Returns a text of several lines with its control characters as escapes; line ends are unchanged."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_json(value: Any) -> str:
-    """JSON in one line, whose control and format characters are written out as JSON does it, as in ``\\u009b``."""
+    """Returns JSON in one line, with control and format characters as JSON escapes such as ``\\u009b``."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped_in_json, text))
 
@@ -32,5 +33,8 @@ def _escaped(character: str) -> str:
 
 
 def _escaped_in_json(character: str) -> str:
-    """Such characters occur only within strings, where JSON may write any character by its number."""
+    """Returns JSON with these characters as escapes.
+
+    They only occur within strings, where JSON allows an escape for any character.
+    """
     return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -1,4 +1,4 @@
-"""The results that the loop hands to the views, one for each frame."""
+"""The results that the device loop passes to the views, one for each frame."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Classification:
         frame: the classified frame.
         prediction: prediction for the frame; its probabilities, label, decision and alert are smoothed over time.
         labels: the model's classes, in the order of the prediction's probabilities.
-        label: the answered class, or `UNCERTAIN` below the confidence asked for.
-        headline: what every view says of the answer.
+        label: the answered class, or `UNCERTAIN` if its probability is below the requested confidence.
+        headline: the text that every view shows for the answer.
         prediction_set: the classes that are not ruled out; None if the set was not asked for.
         crop: the region of the frame that the network sees.
-        dropped: how many frames of a live source nobody saw so far.
-        capture_ms: how long the source took for the frame: waiting, transfer, decoding.
+        dropped: how many frames of a live source were replaced by newer ones so far.
+        capture_ms: milliseconds that the source took for the frame: waiting, transfer, decoding.
         frame_age_ms: milliseconds from the frame's arrival to the decision, including the wait for the classifier.
-        fps: frames a second over the last frames, or None at the first.
+        fps: frames a second over the last frames; None for the first one.
     """
 
     frame: Frame
@@ -51,9 +51,10 @@ class Classification:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the answered class cannot stand alone.
+        """Whether the answer is too weak to be shown without a reserve.
 
-        Its probability is below the model's threshold or the asked confidence, or "none of these" is more probable.
+        That is so if its probability is below the model's threshold or the requested confidence, or if "none of
+        these" is more probable.
         """
         decision = self.prediction.decision
         is_weak = decision.uncertain or self.label == UNCERTAIN
@@ -61,7 +62,7 @@ class Classification:
 
     @property
     def end_to_end_ms(self) -> float:
-        """From the start of the read that brought the frame to the decision."""
+        """Milliseconds from the start of the read that delivered the frame to the decision."""
         return self.capture_ms + self.frame_age_ms
 
     @property
@@ -81,12 +82,12 @@ class Classification:
 
     @property
     def meaning(self) -> str:
-        """The words that views show for this answer: the headline, the alert if it is on, the view's note."""
+        """The words that views show for this answer: the headline, the alert if it is on, the note on a close-up."""
         return "; ".join(filter(None, (self.headline.text, self.prediction.alert, self.view_note)))
 
     @property
     def view_note(self) -> str:
-        """The note on an answer to a close-up; empty for other photos, and where the model tells no view."""
+        """The note that is shown with an answer for a close-up; empty for other photos, and without a view."""
         return _CLOSE_UP_NOTE if self.prediction.view == CLOSE_UP else ""
 
 
@@ -98,7 +99,7 @@ class FrameCounts:
         classified: frames that the network classified.
         rejected: defect -> frames that the quality gate rejected for it.
         dropped: frames of a live source that a newer frame replaced.
-        repeated: frames left out because they equalled the one before.
+        repeated: frames that were skipped because they equalled the previous one.
         outages: how often a live source was lost.
     """
 
@@ -117,15 +118,15 @@ class FrameResult:
         state: state of the state machine.
         hint: what the user can do, or why the camera is lost; empty if there is nothing to do.
         frame: the newest frame, even while the camera is lost; None before the first.
-        crop: the region of it that the network sees; None without a frame.
+        crop: the region of the frame that the network sees; None without a frame.
         classification: classification of this frame; None if the quality gate rejected it, or the camera is lost.
-        answer: the answer that stands, in the states of `ANSWERED`: of this frame, or of one just before it where this
-            one was rejected or would change the answer too soon. None in the other states.
+        answer: in the states of `ANSWERED`, the answer that is shown: that of this frame, or of a frame just before
+            it, if this frame was rejected or would change the answer too soon. None in the other states.
         defect: why the quality gate rejected the frame, or None.
-        counts: what became of the frames so far.
-        fps: frames a second over the last frames, or None at the first.
+        counts: numbers of frames that were classified, rejected, dropped and repeated so far.
+        fps: frames a second over the last frames; None for the first one.
         temperature_c: temperature of the processor, in °C, or None if it cannot be read.
-        drift: what became of the frames in the first hour and in the latest one.
+        drift: shares of rejected frames and of answers, in the first hour and in the latest one.
     """
 
     state: State
@@ -142,10 +143,12 @@ class FrameResult:
 
     @property
     def is_of_photo(self) -> bool:
-        """Whether the frame is a photo of its own, as the files of a folder are."""
+        """Whether the frame is a single photo, such as a file of a folder, and not part of a stream."""
         return self.frame is not None and self.frame.is_photo
 
     @property
     def shown(self) -> Classification | None:
-        """The classification whose figures are shown: the answer that stands, or this frame's before there is one."""
+        """The classification whose figures are shown: the settled answer, or that of this frame before one has
+        settled.
+        """
         return self.answer or self.classification

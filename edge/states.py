@@ -23,7 +23,7 @@ flicker at the border.
 A rejected frame ends an answer only if no frame was good for GRACE_S, so that a blink does not end it; its hint is
 shown at once. After that, and after an outage, smoothing starts again. In the same way, a frame that would be answered
 otherwise changes an answer only if no frame has agreed with it for GRACE_S, so that an answer at the border between two
-does not flicker. While an answer stands, all that is shown of it is that of the last frame that agreed with it.
+does not flicker. While an answer stays, its figures are those of the last frame that agreed with it.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ TIME_CONSTANT_S = 0.3
 SETTLE_S = 0.6
 GRACE_S = 0.4
 READING_HINT = "hold still"
-# Smoothed probabilities of a close-up that change the view.
+# The smoothed probabilities of a close-up at which the view changes.
 _TO_CLOSE_UP, _TO_DERMOSCOPIC = 0.6, 0.4
 
 
 class State(StrEnum):
-    """The states that the head of this module describes."""
+    """The states, which the module's docstring describes."""
 
     SEARCHING = "searching"
     HOLD_STILL = "hold still"
@@ -82,7 +82,7 @@ class StateUpdate:
 
     Attributes:
         hint: what the user can do, in plain words; empty if there is nothing to do.
-        agrees: whether the answer that stands is that of this frame; False without an answer.
+        agrees: whether this frame has the same answer as the one that is shown; False without an answer.
     """
 
     state: State
@@ -91,7 +91,7 @@ class StateUpdate:
 
 
 class Smoother:
-    """Smooths the probabilities of the frames since it was last cleared, by the formula above."""
+    """Smooths the probabilities of all frames since it was last cleared, by the formula in the module's docstring."""
 
     def __init__(self) -> None:
         self.clear()
@@ -103,12 +103,12 @@ class Smoother:
         self._last_s = 0.0
 
     def add(self, probabilities: Sequence[float], at_s: float | None) -> tuple[float, ...]:
-        """Returns the smoothed probabilities, with those of one more frame.
+        """Adds the probabilities of one more frame; returns the smoothed probabilities.
 
         Args:
             probabilities: probabilities of the frame, one for each class.
-            at_s: its time in seconds; None for a photo, whose probabilities stay as they are. If time stands
-                still or runs backwards, the frame adds nothing.
+            at_s: time of the frame in seconds; None for a photo, whose probabilities are not smoothed. If time does
+                not advance, the frame changes nothing.
         """
         if at_s is None:
             return tuple(probabilities)
@@ -124,12 +124,12 @@ class Smoother:
 
     @property
     def has_settled(self) -> bool:
-        """Whether the frames cover SETTLE_S."""
+        """Whether the frames so far cover at least SETTLE_S."""
         return self._last_s - self._first_s >= SETTLE_S
 
 
 class ViewTracker:
-    """Tells the view of the frames since it was last cleared, by the law at the head of this module."""
+    """Tells the view of all frames since it was last cleared, by the rule in the module's docstring."""
 
     def __init__(self) -> None:
         self._smoother = Smoother()
@@ -141,12 +141,12 @@ class ViewTracker:
         self._view = None
 
     def add(self, close_up: float | None, at_s: float | None) -> str | None:
-        """Returns the view, with one more frame.
+        """Adds one more frame; returns the view.
 
         Args:
-            close_up: the probability that the frame is a close-up; None where the model does not tell it, and the
-                view is None too.
-            at_s: its time in seconds; None for a photo, whose probability alone decides.
+            close_up: the probability that the frame is a close-up. None if the model does not tell it; then the view
+                is None too.
+            at_s: time of the frame in seconds; None for a photo, whose view depends on its own probability only.
         """
         if close_up is None or at_s is None:
             return view_of(close_up)
@@ -161,7 +161,7 @@ class ViewTracker:
 
 
 class StateMachine:
-    """The state machine that the head of this module describes. Each method reports one event to it.
+    """The state machine that the module's docstring describes. Each method reports one event to it.
 
     Attributes:
         smoother: smooths the probabilities; the machine clears it when an answer is lost.
@@ -173,29 +173,29 @@ class StateMachine:
         self.view_tracker = ViewTracker()
         self._state = State.SEARCHING
         self._good_s: float | None = None
-        # the answer that stands, and when a frame last agreed with it
+        # the answer that is shown, and the time when a frame last agreed with it
         self._answer: tuple[State, str] | None = None
         self._agreed_s = 0.0
 
     def lost(self, reason: str) -> StateUpdate:
-        """No frame arrives; ``reason`` becomes the hint."""
+        """Reports that no frame arrives; ``reason`` becomes the hint."""
         self._forget()
         self._state = State.CAMERA_LOST
         return StateUpdate(self._state, reason)
 
     def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
-        """Returns the quality gate rejected a frame; ``at_s`` is its time in seconds, None for a photo."""
+        """Reports that the quality gate rejected a frame. ``at_s`` is its time in seconds, or None for a photo."""
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
         return StateUpdate(self._state, HINTS[defect])
 
     def good(self, answer: State, at_s: float | None, meaning: str = "") -> StateUpdate:
-        """Returns a frame was classified.
+        """Reports that a frame was classified.
 
         Args:
-            answer: the state of `ANSWERED` that its smoothed probabilities lead to.
-            at_s: its time in seconds; None for a photo.
+            answer: the state of `ANSWERED` that follows from its smoothed probabilities.
+            at_s: time of the frame in seconds; None for a photo.
             meaning: the words that are shown for the answer; they tell answers of one state apart.
         """
         self._good_s = at_s
@@ -209,7 +209,7 @@ class StateMachine:
         return StateUpdate(self._state)
 
     def _stands(self, at_s: float | None) -> bool:
-        """Tells whether an answer stands although a frame has another answer."""
+        """Tells whether the shown answer stays although a frame has another answer."""
         return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Tables as text for a terminal, as Markdown and as CSV."""
+"""Writes tables as text for a terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ _GAP = "  "
 
 @dataclass(frozen=True)
 class TextTable:
-    """Cells as text under a title; the first column is aligned to the left, the others to the right."""
+    """A table with a title. The first column is aligned to the left, the others to the right."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def to_text(self) -> str:
-        """Aligned lines. Where they would exceed TABLE_WIDTH, the first column is shortened in its middle."""
+        """Returns aligned lines.
+
+        If they would exceed TABLE_WIDTH, the cells of the first column are shortened in their middle.
+        """
         lines = aligned_lines([self.head, *self.rows], TABLE_WIDTH)
         return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
 
@@ -49,11 +52,12 @@ class TextTable:
 
 
 def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -> list[str]:
-    """Rows of equally many cells as printable lines; the first column is aligned to the left, the others to the right.
+    """Returns rows with the same number of cells as aligned printable lines: the first column to the left, the others
+    to the right.
 
     Args:
         rows: at least one.
-        max_width: characters that a line may have; the first column is shortened in its middle to fit.
+        max_width: the most characters of a line; cells of the first column are shortened in their middle to fit.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -64,7 +68,7 @@ def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -
 
 
 def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with a head, which pandas reads; None is an empty cell."""
+    """Returns CSV with a header line, which pandas reads; None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -84,7 +88,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """Returns the text with its middle left out where it is longer than ``width``; names differ at their ends."""
+    """Returns the text, cut in its middle if it is longer than ``width``, because names often differ at their ends."""
     if len(text) <= width:
         return text
     tail = (width - 1) * 2 // 3

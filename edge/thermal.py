@@ -1,4 +1,4 @@
-"""The temperature of the processor, on Linux."""
+"""Reads the temperature of the processor on Linux."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MILLI = 1000.0
 
 
 class Thermometer:
-    """Reads the processor's temperature about once a second, and remembers it between."""
+    """Reads the processor's temperature at most once a second, and remembers it in between."""
 
     def __init__(self) -> None:
         self._due_s = 0.0
         self._celsius: float | None = None
 
     def read(self) -> float | None:
-        """In °C, or None where there is no such sensor."""
+        """Returns the temperature in °C, or None if there is no sensor."""
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + _INTERVAL_S

@@ -1,7 +1,7 @@
-"""Labelled photos to a trained classifier: find, split, fit, fine-tune for int8, evaluate."""
+"""Turns labelled photos into a trained classifier: finds and splits photos, fits, fine-tunes for int8, evaluates."""
 
 import os
 
-# tensorflow-model-optimization knows Keras 2 only; this must be set before TensorFlow is imported.
+# tensorflow-model-optimization only supports Keras 2. This must be set before TensorFlow is imported.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -26,18 +26,18 @@ __all__ = ["PAGE", "Build", "build_app"]
 
 _HERE = Path(__file__).resolve().parent
 PAGE = _HERE / "page"
-# The npm package of LiteRT.js -> what is shipped of it, and its name there.
+# Files of the npm package of LiteRT.js that are shipped -> their names in the app.
 _LITERT = {
     "core/dist/index.js": "index.js",
     "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
     "core/wasm/litert_wasm_compat_internal.wasm": "litert_wasm_compat_internal.wasm",
     "wasm-utils/dist/index.js": "wasm-utils.js",
 }
-# Workers know no import maps, so that the one bare name becomes a path.
+# Workers do not support import maps, so the only import by a bare name is rewritten as a path.
 _BARE_IMPORT, _PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
 _MODEL, _WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
-# The icon's name -> its side in pixels, and the radius of its drawing as a share of it. Android may cut all
-# but the middle 80 % off a maskable one.
+# Name of each icon -> its side in pixels, and the radius of its circle as a share of the side. Of a maskable icon,
+# Android may show only the middle 80 %.
 _ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
 # Colours of the icon, blue first: skin, and the lesion on it.
 _SKIN, _SPOT, _RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
@@ -50,8 +50,8 @@ class Build:
     """The app that was written.
 
     Attributes:
-        folder: holds all of it.
-        files: its files, relative to it.
+        folder: the folder of the app.
+        files: the files of the app, as paths relative to this folder.
         model_sha256: SHA-256 digest of the model in it, in hexadecimal.
     """
 
@@ -68,7 +68,7 @@ def build_app(model: Path, folder: Path) -> Build:
     """Writes the app for a model into a new folder, whole or not at all.
 
     Raises:
-        ModelError: the model is none that `dermedge convert` made for a device, with a uint8 input.
+        ModelError: the model was not made by `dermedge convert` with a uint8 input.
         ToolError: npm is missing, or could not get LiteRT.js.
         StorageError: the folder exists, or cannot be written.
     """
@@ -103,16 +103,16 @@ def _describe(model: Path) -> dict[str, Any]:
         layout = classifier.layout
         if layout.channels != 3 or layout.channels_first or layout.height != layout.width:
             raise ModelError(
-                f"'{model}' takes {layout.height} x {layout.width} images of {layout.channels} channels, and the page "
-                "cuts out square colour ones; classify with `dermedge run`"
+                f"'{model}' takes {layout.height} x {layout.width} images of {layout.channels} channels, and "
+                f"the phone app can only cut out square colour images; use `dermedge run` for this model"
             )
         head, outputs = classifier.head, classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()
         ):
             raise ModelError(
-                f"'{model}' is {manifest.quantization}, and the page takes uint8 pixels and levels; "
-                "convert it with --int8"
+                f"'{model}' is {manifest.quantization}, and the phone app needs uint8 inputs and outputs; "
+                f"convert it with --int8"
             )
     quantization = {
         name: {"scale": one.scale, "zero_point": one.zero_point, "shape": list(one.values.shape)}
@@ -122,14 +122,15 @@ def _describe(model: Path) -> dict[str, Any]:
 
 
 def _fetch_litert(folder: Path) -> None:
-    """Gets LiteRT.js of the version and digest in package-lock.json by npm, and puts what is shipped there.
+    """Gets the version of LiteRT.js in package-lock.json by npm, which checks its digest, and copies the shipped
+    files into a folder.
 
     Raises:
         ToolError: npm is missing, or failed.
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not here; {_NODE_CURE}")
+        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not installed; {_NODE_CURE}")
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("package.json", "package-lock.json"):
@@ -146,13 +147,16 @@ def _fetch_litert(folder: Path) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ToolError(f"npm had not got LiteRT.js after {_NPM_TIMEOUT_S} s; run it again") from error
+            raise ToolError(
+                f"npm had not finished getting LiteRT.js after {_NPM_TIMEOUT_S} s; run the command again"
+            ) from error
         if done.returncode:
             said = next(
                 (line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}"
             )
             raise ToolError(
-                f"npm could not get LiteRT.js ({said.strip()}); it needs a registry of npm packages once"
+                f"npm could not get LiteRT.js ({said.strip()}); the first build needs a connection to the npm "
+                f"registry"
             )
         for source, name in _LITERT.items():
             content = (Path(scratch) / "node_modules" / "@litertjs" / source).read_bytes()
@@ -160,7 +164,9 @@ def _fetch_litert(folder: Path) -> None:
 
 
 def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
-    """Returns a lesion in a reticle, whose radius is that share of the side; uint8 [size, size, 3], blue first."""
+    """Returns an icon that shows a lesion in a circle, whose radius is ``radius`` times the side: uint8 [size, size,
+    3], blue first.
+    """
     icon = np.full((size, size, 3), _SKIN, np.uint8)
     middle = (size // 2, size // 2)
     cv2.circle(icon, middle, round(size * radius / 2), _SPOT, -1, cv2.LINE_AA)
@@ -169,12 +175,12 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Returns the manifest without the golden answers, which are large and of no use to the page."""
+    """Returns the manifest without the golden answers, which are large and which the page does not use."""
     return {name: value for name, value in asdict(manifest).items() if name != "golden"}
 
 
 def _digest_of(folder: Path, names: list[str]) -> str:
-    """Returns one of all files and their names, short enough to read out."""
+    """Returns a digest over all files and their names, short enough to read aloud."""
     seen = hashlib.sha256()
     for name in names:
         seen.update(f"{name} {digest(folder / name)}\n".encode())

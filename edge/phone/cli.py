@@ -16,7 +16,7 @@ from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_f
 __all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
-# The next one must exist too.
+# The largest port for --port; the port after it must be valid too.
 _LAST_PORT = 65534
 
 
@@ -35,16 +35,20 @@ def _build(options: argparse.Namespace) -> None:
         f"wrote {built.folder}: {len(built.files)} files, {built.bytes / _BYTES_PER_MB:.1f} MB, "
         f"model {built.model_sha256[:16]}"
     )
-    print(f"put it on any web server that has HTTPS, or: dermedge phone serve {built.folder}")
+    print(f"copy it to any web server with HTTPS, or run: dermedge phone serve {built.folder}")
 
 
 def _serve(options: argparse.Namespace) -> None:
-    """Serves the app on this machine, or on its network with a page beside it that tells how to trust it."""
+    """Serves the app on this machine.
+
+    With --host, serves it on the network, and a page that explains how to trust this machine.
+    """
     files = load_files(options.folder)
     if options.host is None:
         with make_server(files, LOOPBACK, options.port) as server:
             print(
-                f"http://localhost:{server.server_port}/   (Ctrl-C ends it; --host shows it to a phone)",
+                f"http://localhost:{server.server_port}/ (Ctrl-C ends the server; with --host, a phone can "
+                f"open the app)",
                 flush=True,
             )
             server.serve_forever()
@@ -62,8 +66,8 @@ def _serve(options: argparse.Namespace) -> None:
             print(f"2. then:         {url}")
             print(f"SHA-256 of the certificate authority: {authority.fingerprint}")
             print(
-                f"It vouches for {options.host} alone, for a year; its key lies in {authority_folder()}. "
-                "Ctrl-C ends it.",
+                f"It is valid for {options.host} only, and for a year. Its key is in {authority_folder()}. "
+                f"Ctrl-C ends the server.",
                 flush=True,
             )
             threading.Thread(target=trust.serve_forever, daemon=True).start()
@@ -102,7 +106,7 @@ def parser() -> Parser:
     serving.add_argument(
         "--host",
         metavar="ADDRESS",
-        help="Serve to a phone over HTTPS, under this address or name of this machine; needs dermedge[phone].",
+        help="Serve to a phone over HTTPS, at this address or name of this machine; needs dermedge[phone].",
     )
     serving.add_argument(
         "--port",

@@ -43,7 +43,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
-    # of the page; a worker has those of its own answer
+    # this policy is that of the page; a worker has the policy of its own response
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
@@ -55,14 +55,14 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READ_TIMEOUT_S = 30
-# Why an address that is this machine's cannot be listened on.
+# Advice for an address of this machine at which the server cannot listen.
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 AUTHORITY_PATH = "/dermedge-ca.crt"
 
 
 @dataclass(frozen=True)
 class ServedFile:
-    """One answer.
+    """One file that the server can send.
 
     Attributes:
         content: the bytes of the file.
@@ -76,7 +76,7 @@ class ServedFile:
 
 
 def load_files(folder: Path) -> dict[str, ServedFile]:
-    """Path in the address -> what is answered there.
+    """Returns URL path -> the file that is served there.
 
     Raises:
         OptionError: the folder holds no built app.
@@ -92,7 +92,7 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
 
 
 def make_file(content: bytes, suffix: str) -> ServedFile:
-    """Returns a ServedFile of this content; ``suffix`` tells its type."""
+    """Returns a ServedFile with this content; ``suffix`` determines its media type."""
     gzipped = gzip.compress(content, 6)
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
@@ -105,7 +105,7 @@ class FileHandler(BaseHTTPRequestHandler):
     timeout = _READ_TIMEOUT_S
 
     def __init__(self, files: Mapping[str, ServedFile], *connection: Any) -> None:
-        # before the base, which answers within its own __init__
+        # set before the base class, whose __init__ already answers the request
         self._files = files
         super().__init__(*connection)
 
@@ -141,7 +141,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # a phone that goes away, or does not trust the certificate yet, is no fault of ours
+        # a phone that disconnects, or does not trust the certificate yet, is not an error of the server
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -153,7 +153,7 @@ def make_server(
     context: ssl.SSLContext | None = None,
     handler: type[FileHandler] = FileHandler,
 ) -> ThreadingHTTPServer:
-    """Returns a server that is bound and not yet running; the port 0 is any that is free.
+    """Returns a server that is bound but not yet running; port 0 takes any free port.
 
     Raises:
         OptionError: the address cannot be bound.
@@ -165,7 +165,7 @@ def make_server(
         cure = "choose another --port" if is_port else "give an address of this machine as --host"
         raise OptionError(f"cannot listen on {host}, port {port}: {error}; {cure}") from error
     if context is not None:
-        # the handshake is that of the connection's own thread, so that a silent peer holds up nobody
+        # the TLS handshake happens in the connection's own thread, so that a silent client does not block others
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 

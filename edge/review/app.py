@@ -54,7 +54,7 @@ def make_review_app(review: Review, guard: Guard) -> Starlette:
 
 
 async def _photo(review: Review, request: Request) -> Response:
-    """Returns a photo of the recording, and no other file."""
+    """Returns a photo of the recording; other files are refused."""
     path = review.file_of(request.path_params["path"])
     if path is None or not path.is_file():
         raise HTTPException(404, "there is no such photo")
@@ -78,21 +78,21 @@ def _check_origin(request: Request) -> None:
 
 
 async def _values(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    """Returns the texts of a JSON object of these names; raises HTTPException."""
+    """Returns the strings with these names in a JSON object; raises HTTPException."""
     try:
         values = json.loads(await read_body(request, _MOST_BYTES))
         texts = {name: values[name] for name in names}
     except (ValueError, KeyError, TypeError) as error:
         raise HTTPException(
-            400, f"the body is not a JSON object with the texts {', '.join(names)}"
+            400, f"the body is not a JSON object with the strings {', '.join(names)}"
         ) from error
     if not all(isinstance(text, str) for text in texts.values()):
-        raise HTTPException(400, f"{', '.join(names)} must be texts")
+        raise HTTPException(400, f"{', '.join(names)} must be strings")
     return texts
 
 
 async def _changed(review: Review, change: Callable[[], ReviewStatus]) -> Response:
-    """Returns the status after a change; raises HTTPException where it was not made."""
+    """Returns the status after a change; raises HTTPException if the change was refused."""
     try:
         return JSONResponse(_to_json(review, await asyncio.to_thread(change)))
     except OptionError as error:

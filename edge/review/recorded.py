@@ -1,4 +1,4 @@
-"""Reads what `dermedge run --record` kept: the photos, what the model answered, and which belong together."""
+"""Reads a recording of `dermedge run --record`: the photos, the model's answers, and which photos belong together."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from dermedge.edge.views.record import LINES_NAME, SESSION_NAME
 
 __all__ = ["RecordedPhoto", "Recording", "read_recording"]
 
-# Between two photos with such a line between them, the camera may have moved to another lesion.
+# States during which the camera may have moved to another lesion. A line with such a state separates two visits.
 _AWAY = frozenset({State.SEARCHING, State.CAMERA_LOST})
 
 
 @dataclass(frozen=True)
 class RecordedPhoto:
-    """A photo and what the model answered.
+    """A recorded photo and the model's answer.
 
     Attributes:
-        path: below the folder of the recording, with ``/`` on every system.
+        path: path of the photo below the recording's folder, with ``/`` on every system.
         session: the name of its session's folder.
-        visit: name of a part of the session without a break. Its photos show one lesion.
-        headline: headline that the views showed; empty if the line holds none.
-        label: the answered class; empty where the photo has no line.
+        visit: name of an uninterrupted part of the session, whose photos show one lesion.
+        headline: headline that the views showed; empty if the recorded line has none.
+        label: the answered class; empty if no line was recorded for the photo.
         probability: probability of that class, or None.
-        certainty: the highest probability of all classes; 0 where the photo has no line.
+        certainty: the highest probability of all classes; 0 if no line was recorded for the photo.
         probabilities: class -> probability.
         alert: the class whose alert was on, or empty.
         model_sha256: the digest of the model file; empty if the session does not state it.
-        captured_at: ISO 8601 in UTC; empty where it is not known.
+        captured_at: time of the frame, ISO 8601 in UTC; empty if it is not known.
     """
 
     path: str
@@ -57,8 +57,8 @@ class Recording:
     """All sessions of a folder.
 
     Attributes:
-        photos: photos in the order of their sessions, and in each session of time.
-        labels: the classes of the models, those of the first session first.
+        photos: photos in the order of their sessions, and by time within a session.
+        labels: the classes of the models, beginning with those of the first session.
         notes: one sentence for each thing that could not be read.
     """
 
@@ -70,7 +70,7 @@ class Recording:
 def read_recording(folder: Path) -> Recording:
     """Reads the sessions in a folder of `dermedge run --record`; changes nothing.
 
-    A photo without a line, which a power cut may leave, comes without an answer.
+    A power cut may leave a photo without a line; it is returned without an answer.
 
     Raises:
         SourceError: the folder cannot be read, or holds no recorded photo.
@@ -109,7 +109,7 @@ def _read_session(session: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> list[RecordedPhoto]:
-    """Returns the photos of a session, those without a line last."""
+    """Returns the photos of a session; those without a line come last."""
     found: dict[str, RecordedPhoto] = {}
     gone = 0
     for name, visit, line in _lines_with_photos(session, notes):
@@ -129,7 +129,7 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
 
 
 def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields (name of the photo, name of the visit, line) of the lines that name one."""
+    """Yields (name of the photo, name of the visit, line) for each line that names a photo."""
     visit, source = 0, None
     for line in _lines(session / LINES_NAME, notes):
         if str(line.get("state")) in _AWAY or (line.get("source") or source) != source:
@@ -141,7 +141,7 @@ def _lines_with_photos(session: Path, notes: list[str]) -> Iterator[tuple[str, s
 
 
 def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """The lines that can be read; the last may be half written, while a recording goes on."""
+    """Yields the lines that can be read. The last one may be half written while a recording goes on."""
     for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             line = json.loads(text)
@@ -156,7 +156,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
     probabilities = _probabilities(line.get("probabilities"))
     likeliest = max(probabilities, key=probabilities.__getitem__, default="")
     label = line.get("label")
-    # a label that is not a class stands for answers below --conf
+    # a label that is not a class means an answer below --conf
     label = printable(label) if isinstance(label, str) and printable(label) in probabilities else likeliest
     return RecordedPhoto(
         path=f"{session}/{name}",
@@ -174,7 +174,7 @@ def _photo(session: str, name: str, visit: str, line: Mapping[str, Any], digest:
 
 
 def _probabilities(values: Any) -> dict[str, float]:
-    """Class -> probability, checked, because any program may have written the line."""
+    """Returns class -> probability. The values are checked, because any program may have written the line."""
     pairs = values.items() if isinstance(values, dict) else ()
     return {
         printable(str(label)): float(value)

@@ -1,4 +1,4 @@
-"""The review of a recording: which photo comes next, and what was decided on the others."""
+"""The review of a recording: chooses the next photo, and keeps the decisions on the others."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _MOST_LETTERS = 100
 
 @dataclass(frozen=True)
 class ReviewStatus:
-    """How far a review is.
+    """The progress of a review.
 
     Attributes:
-        photo: what comes next, or None at the end.
-        following: what comes after it, so that a page can load it.
-        last: the last decision, which can be taken back.
-        lesion_name: what the lesion of ``photo`` was called before, or empty.
-        total: photos of the recording.
-        decided: photos of it with a decision.
+        photo: the photo to review next, or None at the end.
+        following: the photo after it, so that a page can load it in advance.
+        last: the last decision, which can be undone.
+        lesion_name: the name that the lesion of ``photo`` has from earlier photos, or empty.
+        total: number of photos in the recording.
+        decided: number of photos with a decision.
         decisions: decision -> number of photos.
-        groups: how many groups the photos with a label make.
+        groups: number of groups among the photos with a label.
     """
 
     photo: RecordedPhoto | None
@@ -53,7 +53,7 @@ class Review:
     Attributes:
         table_path: path of the table.
         labels: the classes of the models.
-        notes: what could not be read of the recording, in sentences.
+        notes: one sentence for each thing in the recording that could not be read.
 
     Raises:
         SourceError: there is no recorded photo.
@@ -72,12 +72,12 @@ class Review:
         self._lock = threading.Lock()
 
     def status(self) -> ReviewStatus:
-        """How far the review is."""
+        """Returns the progress of the review."""
         with self._lock:
             return self._status()
 
     def file_of(self, path: str) -> Path | None:
-        """Returns the file of a photo of this recording; None of any other path."""
+        """Returns the file of a photo of this recording; None for any other path."""
         known = any(photo.path == path for photo in self._photos)
         return self._folder / path if known else None
 
@@ -85,9 +85,9 @@ class Review:
         """Keeps a decision on the photo that is shown.
 
         Args:
-            path: path of that photo, so that a decision never falls on another one.
+            path: path of that photo, so that the decision is never applied to another one.
             label: the class; empty to discard the photo.
-            lesion_name: what the lesion is called, or empty. It holds for all photos of the visit.
+            lesion_name: name of the lesion, or empty. It applies to all photos of the visit.
 
         Raises:
             OptionError: another photo is shown, or a text is too long or cannot be printed.
@@ -103,7 +103,7 @@ class Review:
             return self._status()
 
     def undo(self) -> ReviewStatus:
-        """Takes the last decision back, even one of an earlier start, and shows its photo again.
+        """Undoes the last decision, even one of an earlier start of the program, and shows its photo again.
 
         Raises:
             OptionError: there is no decision.
@@ -152,7 +152,7 @@ def _row(photo: RecordedPhoto, label: str, lesion_name: str) -> ReviewRow:
 
 
 def _checked(text: str) -> str:
-    """Returns a name as it goes into the table, without spaces around it; raises OptionError."""
+    """Returns a name without spaces around it, as the table stores it; raises OptionError."""
     text = " ".join(text.split())
     if len(text) > _MOST_LETTERS or not text.isprintable():
         raise OptionError(f"a name has at most {_MOST_LETTERS} letters, and none that cannot be printed")

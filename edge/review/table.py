@@ -1,12 +1,12 @@
 """The table of a review, ``review.csv``: one row for each photo that was decided on, in the order of the decisions.
 
-`dermedge train --data` reads its columns ``path``, ``label``, ``group`` and ``lesion``. A discarded photo has a row
-without a label, so that it is not trained on. The table is written beside and renamed after each decision, so that it
-is whole at any moment, and it is never written over a change that another program made.
+`dermedge train --data` reads its columns ``path``, ``label``, ``group`` and ``lesion``. The row of a discarded photo
+has no label, so that no model is trained on it. After each decision, the table is written to a temporary file that
+then replaces it, so that it is complete at any moment. A change that another program made is never overwritten.
 
-No split may cut a group. A session is one group, since its photos may show one lesion several times. Photos of lesions
-that the reviewer called alike are one group too, in whatever sessions they were taken. Where each photo of a session
-has such a name, its lesions alone are the groups.
+No split may cut a group. A session is one group, since its photos may show one lesion several times. Photos whose
+lesions have the same name are one group too, even from different sessions. If each photo of a session has a lesion
+name, the lesions are the groups, and not the session.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ __all__ = ["CONFIRMED", "CORRECTED", "DISCARDED", "TABLE_NAME", "ReviewRow", "Re
 
 TABLE_NAME = "review.csv"
 CONFIRMED, CORRECTED, DISCARDED = _DECISIONS = ("confirmed", "corrected", "discarded")
-# Computed from the rows.
+# Columns that are computed from the rows.
 _GROUP, _LESION = "group", "lesion"
 
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One decision. What is not known is an empty string.
+    """One decision; an unknown value is an empty string.
 
     Attributes:
         path: path of the photo, below the table's folder.
         label: the class; empty for a photo that was discarded.
         decision: confirmed, corrected or discarded.
-        lesion_told: name of the lesion, if the reviewer gave one with this photo; it holds for the whole visit.
+        lesion_told: name of the lesion, if the reviewer entered one with this photo; it applies to the whole visit.
         session: session of the recording.
         visit: visit, as in `RecordedPhoto`.
         model_label: the class that the model answered.
@@ -65,10 +65,10 @@ _HEADER = [*_COLUMNS[:2], _GROUP, _LESION, *_COLUMNS[2:]]
 
 
 class ReviewTable:
-    """The rows of a table on the disk. Use it from one thread at a time.
+    """A table on the disk, and its rows. Use it from one thread at a time.
 
     Args:
-        path: path of the table; it need not be there.
+        path: path of the table, which need not exist yet.
 
     Raises:
         DataError: there is a table that this class did not write, or it cannot be read.
@@ -86,7 +86,7 @@ class ReviewTable:
         return tuple(self._rows)
 
     def add(self, row: ReviewRow) -> None:
-        """Adds a decision; it is on the disk when this returns.
+        """Adds a decision, and writes it to the disk before it returns.
 
         Raises:
             StorageError: the table cannot be written, or another program has changed it; nothing is added.
@@ -94,7 +94,7 @@ class ReviewTable:
         self._write([*self._rows, row])
 
     def take_back(self) -> ReviewRow | None:
-        """Removes and returns the last decision; None if there is none. Raises StorageError, as `add` does."""
+        """Removes and returns the last decision; returns None if there is none. Raises StorageError, as `add` does."""
         if not self._rows:
             return None
         last = self._rows[-1]
@@ -102,7 +102,7 @@ class ReviewTable:
         return last
 
     def lesions(self) -> dict[str, str]:
-        """Visit -> what its lesion was called last."""
+        """Returns visit -> the latest name of its lesion."""
         return _lesions(self._rows)
 
     def count_groups(self) -> int:
@@ -132,7 +132,7 @@ class ReviewTable:
 
 
 def _remove_half_written(path: Path) -> None:
-    """Removes what killed reviews wrote beside a table and did not rename."""
+    """Removes temporary files that a killed review left beside a table."""
     for part in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
         if not is_running(part):
             part.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def _lesions(rows: Iterable[ReviewRow]) -> dict[str, str]:
 
 
 def _groups(rows: Sequence[ReviewRow]) -> list[tuple[str, str]]:
-    """For each row, its group: the session, or empty; and the name of its lesion, or empty."""
+    """Returns two names for each row: its session, if that is its group, and its lesion; either may be empty."""
     lesions = _lesions(rows)
     whole = {row.session for row in rows if row.label and row.visit not in lesions}
     return [(row.session if row.session in whole else "", lesions.get(row.visit, "")) for row in rows]
@@ -165,7 +165,7 @@ def _parsed(path: Path, content: bytes) -> list[ReviewRow]:
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         if sorted(reader.fieldnames or ()) != sorted(_HEADER):
-            # a column of somebody else would be lost with the next decision
+            # with the next decision, a column that another program added would be lost
             raise _foreign(path)
         rows = [{key: row[key] for key in _COLUMNS} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:

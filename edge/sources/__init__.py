@@ -1,1 +1,1 @@
-"""Where frames come from: cameras, streams, videos, photos, folders and the demo, opened by one grammar."""
+"""Sources of frames: cameras, streams, videos, photos, folders and the demo."""

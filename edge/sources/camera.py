@@ -29,24 +29,24 @@ __all__ = [
     "open_stream",
 ]
 
-# After this long, automatic exposure and white balance have found their values and can be locked.
+# After this time, automatic exposure and white balance have settled and can be locked.
 SETTLE_S = 1.0
 _V4L2_EXPOSURE_MANUAL = 1
 
-# A stream that repeats its first frame for this long counts as one that cannot be decoded.
+# A stream that repeats its first frame for this long is reported as one that cannot be decoded.
 _PROOF_S = 1.5
 
 # A stream counts as lost after this many parts in a row that cannot be decoded, or after this time.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
-# What the user should check when a source does not open.
+# Advice for the user when a source does not open.
 _CHECK_CAMERA = "is it connected, and free of other programs?"
 _CHECK_STREAM = "is the address right, and its server running?"
 
 
 @dataclass(frozen=True)
 class CameraMode:
-    """The settings a camera is asked for; None and False leave the choice to the camera.
+    """The settings that a camera is asked for; None and False leave the choice to the camera.
 
     Attributes:
         width: width in pixels; the camera may deliver the nearest size it has.
@@ -55,9 +55,9 @@ class CameraMode:
         focus: ``auto``, or a fixed lens position: dioptres for picamera2 (0 is infinity, 10 is 10 cm), the
             driver's steps for V4L2.
         lock_exposure: whether exposure and gain stay fixed from `SETTLE_S` after the start.
-        lock_white_balance: whether the white balance does.
-        pixel_format: the FOURCC of the format that frames are coded in on their way from a V4L2 camera, such as
-            ``MJPG``, in which most USB cameras deliver large frames several times as fast.
+        lock_white_balance: the same for the white balance.
+        pixel_format: the FOURCC of the format in which a V4L2 camera sends frames. With ``MJPG``, most USB cameras
+            deliver large frames several times as fast.
     """
 
     width: int | None = None
@@ -111,7 +111,7 @@ class CameraCapture(LiveCapture):
     """A camera that OpenCV reads.
 
     Args:
-        mode: the settings to ask for; the others are those of `LiveCapture`.
+        mode: the settings to ask for. The other arguments are those of `LiveCapture`.
 
     Raises:
         SourceError: it cannot be opened, or refuses the mode.
@@ -124,7 +124,7 @@ class CameraCapture(LiveCapture):
         except SourceError:
             self.close()
             raise
-        # asked now, because later another thread is in `read`
+        # read now, because later another thread may be in `read`
         self._delivery = self._read_back()
 
     def delivery(self) -> Delivery | None:
@@ -141,7 +141,7 @@ class CameraCapture(LiveCapture):
 
     def _apply(self, mode: CameraMode) -> None:
         if mode.pixel_format is not None:
-            # first, because sizes and rates depend on it
+            # the format is set first, because sizes and rates depend on it
             code = cv2.VideoWriter.fourcc(*mode.pixel_format.ljust(4))
             self._set(cv2.CAP_PROP_FOURCC, code, f"--pixel-format {mode.pixel_format}")
         for key, value, option in (
@@ -159,7 +159,7 @@ class CameraCapture(LiveCapture):
         if mode.lock_exposure or mode.lock_white_balance:
             self._settle()
         if mode.lock_exposure:
-            # some drivers would fall back to the last value that was set by hand
+            # some drivers would return to the last value that was set manually
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
             self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
             self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
@@ -171,8 +171,8 @@ class CameraCapture(LiveCapture):
     def _set(self, key: int, value: float, option: str) -> None:
         if not self._capture.set(key, value):
             raise SourceError(
-                f"'{self._name}' refuses {option}: its driver has no such control; "
-                "`v4l2-ctl --list-ctrls` lists what it has"
+                f"'{self._name}' refuses {option}: its driver has no such control; `v4l2-ctl --list-ctrls` "
+                f"lists the controls that it has"
             )
 
     def _settle(self) -> None:
@@ -186,8 +186,8 @@ class CameraCapture(LiveCapture):
 class StreamCapture(LiveCapture):
     """A network stream that OpenCV reads with FFmpeg.
 
-    Its first frame is the first one that differs from the one before: of interlaced video OpenCV returns the same
-    memory again and again, which is black or shows what was there before. A part that cannot be decoded is passed over.
+    Frames are delivered from the first one on that differs from the one before. For interlaced video, OpenCV returns
+    the same memory again and again, which is black or holds an old image. A part that cannot be decoded is skipped.
     """
 
     def read(self) -> Frame | None:
@@ -200,15 +200,15 @@ class StreamCapture(LiveCapture):
             if not is_second:
                 raise
             raise SourceError(
-                f"'{self._name}' sent one frame and stopped. Is it the address of a photo? Give that of the camera's "
-                "video"
+                f"'{self._name}' sent one frame and stopped. Is it the address of a photo? Give the address of "
+                f"the camera's video stream"
             ) from error
 
     def _first(self) -> Frame | None:
-        """Returns the first frame that differs from the one before; of a stream with a single frame, that one.
+        """Returns the first frame that differs from the one before, or the only frame of a stream.
 
         Raises:
-            SourceError: there is none, or all are the same for `_PROOF_S`.
+            SourceError: no frame arrived, or all frames were the same for `_PROOF_S`.
         """
         first = super().read()
         if first is None:
@@ -218,7 +218,7 @@ class StreamCapture(LiveCapture):
                 frame = super().read()
             except SourceError:
                 if self._number == 1:
-                    return first  # the address is that of a photo
+                    return first  # the stream is a single photo
                 raise
             if frame is None or not equals_last(frame.image_bgr, first.image_bgr):
                 return frame
@@ -260,10 +260,10 @@ class CameraOpener:
         self._others: frozenset[str] = frozenset()
 
     def __call__(self) -> FrameSource:
-        """Returns the open camera; raises SourceError."""
+        """Opens the camera; raises SourceError."""
         node = self._find()
         number = re.fullmatch(r"video(\d+)", node.name)
-        # CAP_ANY would try every back-end in turn and hold the last one's message
+        # CAP_ANY would try every back-end in turn, and report only the message of the last one
         backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
         capture = open_capture(int(number[1]) if number else str(node), backend)
         camera = CameraCapture(self._spec, capture, f"{_CHECK_CAMERA} {_cameras()}", self._mode)
@@ -271,13 +271,13 @@ class CameraOpener:
         return camera
 
     def _find(self) -> Path:
-        """Where the camera is now; raises SourceError where it is known and has gone."""
+        """Returns the path of the camera now; raises SourceError if it was known and is gone."""
         named = device_path(self._spec)
         if self._identity is None or Path(self._spec).is_symlink():
             return named
         node = find_again(self._identity, self._others)
         if node is None:
-            raise SourceError(f"cannot open '{self._spec}': the camera has gone; plug it in again")
+            raise SourceError(f"cannot open '{self._spec}': the camera is gone; plug it in again")
         return node
 
     def _remember(self, node: Path) -> None:
@@ -287,12 +287,12 @@ class CameraOpener:
 
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
-    """Returns a stream by its address; raises SourceError."""
+    """Opens the stream at an address; raises SourceError."""
     settings = (
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
     )
-    # FFmpeg knows its schemes only in lower case
+    # FFmpeg accepts schemes such as rtsp only in lower case
     scheme, mark, rest = spec.partition("://")
     address = f"{scheme.lower()}{mark}{rest}"
     return StreamCapture(
@@ -301,13 +301,13 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
 
 
 def _text_of_fourcc(code: int) -> str:
-    """Returns the four letters of a FOURCC; empty where it is none."""
+    """Returns the four letters of a FOURCC; empty if the number is not one."""
     letters = max(code, 0).to_bytes(8, "little")[:4]
     return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""
 
 
 def _cameras() -> str:
-    """Which cameras there are, for the message about one that does not open."""
+    """Returns which cameras exist, for the message about a camera that does not open."""
     found = sorted(str(path) for path in Path("/dev").glob("video*"))
     there = (
         f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"

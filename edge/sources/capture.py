@@ -1,4 +1,4 @@
-"""OpenCV's VideoCapture, opened without messages of its own, with time limits."""
+"""Opens OpenCV's VideoCapture with time limits, and without messages from its libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "open_capture"]
 OPEN_TIMEOUT_S = 5
 READ_TIMEOUT_S = 3
 
-# OpenCV reads these variables once, when it opens its first video or camera.
+# OpenCV reads these environment variables once, when it opens its first video or camera.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
 
@@ -27,7 +27,7 @@ def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) 
         backend: one of OpenCV's ``CAP_*`` constants.
         settings: alternating property numbers and values.
     """
-    # OpenCV 5 moved the function
+    # OpenCV 5 has the function in another place
     set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
     set_level(0)
     return cv2.VideoCapture(target, backend, list(settings))

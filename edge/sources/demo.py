@@ -1,4 +1,6 @@
-"""The embedded demo: a camera drifting over skin, painted by this module. No file, no network, no patient.
+"""The built-in demo: a camera that moves over skin, painted by this module.
+
+It needs no file and no network, and shows no patient.
 
 GENERATED IMAGES. Nothing here is a photo of skin, and a classifier's answers mean nothing: the demo shows that
 capture, classifier and views work together. It is deterministic: frame n is always the same.
@@ -23,7 +25,7 @@ __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 _NAME = "demo (generated images)"
 _NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
-# The strip: stations side by side, each so large that the window never leaves it above or below.
+# The strip consists of stations side by side. Each station is so high that the window never leaves it above or below.
 _PITCH = 720
 DWELL_S, TRAVEL_S = 2.6, 1.4
 
@@ -55,11 +57,11 @@ class Demo(FrameSource):
         return Frame(generate(self._number - 1), self._number - 1, time.monotonic(), _NAME)
 
     def close(self) -> None:
-        """Nothing to release: the strip is kept for the next demo of this process."""
+        """Does nothing: the strip is kept for the next demo of this process."""
 
 
 def generate(number: int) -> NDArray[np.uint8]:
-    """Frame ``number`` of the demo: uint8 [480, 640, 3], blue first."""
+    """Returns frame ``number`` of the demo: uint8 [480, 640, 3], blue first."""
     seconds = number / FPS
     x = _camera_x(seconds)
     zoom = 1.0 + 0.10 * np.sin(0.9 * seconds)
@@ -79,7 +81,10 @@ def generate(number: int) -> NDArray[np.uint8]:
 
 
 def _camera_x(seconds: float) -> float:
-    """Returns the window's centre on the strip: it rests, swaying, at a station and glides on to the next."""
+    """Returns the window's centre on the strip.
+
+    The window sways at a station for a while, and then glides to the next one.
+    """
     station, phase = divmod(seconds, DWELL_S + TRAVEL_S)
     glide = np.clip((phase - DWELL_S) / TRAVEL_S, 0, 1)
     place = station % len(STATIONS) + glide * glide * (3 - 2 * glide)
@@ -88,7 +93,10 @@ def _camera_x(seconds: float) -> float:
 
 @cache
 def _strip() -> NDArray[np.uint8]:
-    """Returns all stations side by side, the last repeated before and the first after, for the window to wrap."""
+    """Returns all stations side by side.
+
+    The last one is repeated before the first, and the first after the last, so that the window can go round.
+    """
     random = np.random.default_rng(2026)
     width = len(STATIONS) * _PITCH
     strip = np.empty((_PITCH, width, 3), np.uint8)
@@ -107,7 +115,7 @@ def _strip() -> NDArray[np.uint8]:
 
 @cache
 def _vignette() -> NDArray[np.uint8]:
-    """Returns the light of a dermatoscope: even in the middle, falling off towards the corners; 255 is full."""
+    """Returns the light of a dermatoscope: even in the middle, weaker towards the corners; 255 is full light."""
     y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH].astype(np.float32)
     radius = np.hypot((x - _WIDTH / 2) / (0.60 * _WIDTH), (y - _HEIGHT / 2) / (0.66 * _HEIGHT))
     light = 1 - 0.85 * _step(radius, 0.62, 1.18)
@@ -128,7 +136,10 @@ def _notice() -> NDArray[np.uint8]:
 
 
 def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
-    """Smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels; left and right edge fit."""
+    """Returns smooth noise of mean 0, about -1 to 1, with features of ``cell`` pixels.
+
+    The left edge continues the right one.
+    """
     rows, columns = int(np.ceil(height / cell)) + 3, max(round(width / cell), 2)
     grid = random.uniform(-1, 1, (rows, columns)).astype(np.float32)
     grid = np.concatenate([grid[:, -2:], grid, grid[:, :2]], axis=1)
@@ -140,7 +151,7 @@ def _noise(random: _Random, height: int, width: int, cell: float) -> _Field:
 
 
 def _fractal(random: _Random, cell: float, octaves: int = 4) -> _Field:
-    """Noise of one station with detail at ``octaves`` scales, about -1 to 1."""
+    """Returns noise for one station with detail at ``octaves`` scales, about -1 to 1."""
     field = np.zeros((_PITCH, _PITCH), np.float32)
     for octave in range(octaves):
         field += _noise(random, _PITCH, _PITCH, cell / 2**octave) / 2**octave
@@ -158,20 +169,20 @@ def _furrows(random: _Random, height: int, width: int) -> _Field:
 
 
 def _step(field: _Field, low: float, high: float) -> _Field:
-    """0 below ``low``, 1 above ``high``, smooth between; falling where ``low`` > ``high``."""
+    """Returns 0 below ``low``, 1 above ``high``, and a smooth step between; the step falls if ``low`` > ``high``."""
     t = np.clip((field - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 @cache
 def _polar() -> tuple[_Field, _Field]:
-    """Distance in pixels from a station's centre, and angle."""
+    """Returns the distance in pixels from a station's centre, and the angle."""
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32) - _PITCH / 2
     return np.hypot(x, y), np.arctan2(y, x)
 
 
 def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Field:
-    """How far out a pixel lies in a blob: 0 in its middle, 1 on its border.
+    """Returns how far out each pixel lies in a blob: 0 in its middle, 1 on its border.
 
     Args:
         lobes: how far the outline is from an ellipse, 0 to about 0.3.
@@ -185,7 +196,7 @@ def _outline(random: _Random, radius: float, lobes: float, ragged: float) -> _Fi
 
 
 def _network(random: _Random, cell: float) -> _Field:
-    """Returns a pigment network: up to 1 on the lines of a warped honeycomb, paler in places; 0 in its holes."""
+    """Returns a pigment network: up to 1 on the lines of a warped honeycomb, weaker in places; 0 in its holes."""
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     x = x + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
     y = y + 1.3 * cell * _fractal(random, 6 * cell, 3) + 0.35 * cell * _fractal(random, 1.6 * cell, 2)
@@ -201,7 +212,7 @@ def _network(random: _Random, cell: float) -> _Field:
 
 
 def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
-    """Bare skin, of the same shape as its three fields."""
+    """Returns bare skin, of the same shape as the three fields."""
     image = np.empty((*tone.shape, 3), np.float32)
     image[...] = _SKIN
     image += 9 * tone[..., None] + 11 * relief[..., None]
@@ -210,7 +221,7 @@ def _skin(tone: _Field, blush: _Field, relief: _Field) -> _Image:
 
 
 def _bgr(blue: float, green: float, red: float) -> _Image:
-    """Returns one colour, to calculate with."""
+    """Returns one colour as an array."""
     return np.array([blue, green, red], np.float32)
 
 
@@ -220,18 +231,18 @@ def _mix(image: _Image, colour: _Bgr | _Image, amount: _Field) -> None:
 
 
 def _stain(image: _Image, colour: _Bgr, amount: _Field) -> None:
-    """Tints the image as pigment under the skin does: its texture still shows."""
+    """Tints the image as pigment under the skin does, so that the texture stays visible."""
     image *= 1 + (_bgr(*colour) / _bgr(*_SKIN) - 1) * np.clip(amount, 0, 1)[..., None]
 
 
 def _mottle(image: _Image, random: _Random, inside: _Field) -> None:
-    """Uneven light and grain, as a lesion's surface has."""
+    """Returns uneven light and grain, as on a lesion's surface."""
     uneven = 0.09 * _fractal(random, 48, 3) + 0.06 * _fractal(random, 7, 2)
     image *= 1 + (uneven * inside)[..., None]
 
 
 def _dots(random: _Random, inside: _Field, count: int, radii: tuple[float, float]) -> _Field:
-    """Soft round dots at random places where ``inside`` is above one half."""
+    """Returns soft round dots at random places where ``inside`` is above one half."""
     field = np.zeros((_PITCH, _PITCH), np.float32)
     places = np.argwhere(inside > 0.5)
     for y, x in places[random.integers(0, len(places), count)]:
@@ -246,13 +257,13 @@ def _dots(random: _Random, inside: _Field, count: int, radii: tuple[float, float
 
 
 def _bare(image: _Image, random: _Random) -> None:
-    """Skin without a lesion, but with a few freckles."""
+    """Returns skin without a lesion, but with a few freckles."""
     freckles = cv2.GaussianBlur(_dots(random, np.ones((_PITCH, _PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
     _stain(image, (96, 128, 184), 0.7 * freckles)
 
 
 def _nevus(image: _Image, random: _Random) -> None:
-    """An even brown mole: round, symmetric, with a regular network that fades at its edge."""
+    """Paints an even brown mole: round, symmetric, with a regular network that fades at its edge."""
     out = _outline(random, 150, 0.05, 0.06)
     inside = _step(out, 1.12, 0.72)
     _stain(image, (84, 122, 186), inside)
@@ -263,7 +274,7 @@ def _nevus(image: _Image, random: _Random) -> None:
 
 
 def _dark_nevus(image: _Image, random: _Random) -> None:
-    """A small dark mole of globules."""
+    """Paints a small dark mole of globules."""
     out = _outline(random, 104, 0.09, 0.08)
     inside = _step(out, 1.06, 0.84)
     _stain(image, (66, 88, 140), inside)
@@ -273,7 +284,7 @@ def _dark_nevus(image: _Image, random: _Random) -> None:
 
 
 def _melanoma(image: _Image, random: _Random) -> None:
-    """Asymmetric, frayed, and of many colours: browns, black, red, and a blue-white veil."""
+    """Paints an asymmetric, frayed lesion of many colours: browns, black, red, and a blue-white veil."""
     out = _outline(random, 178, 0.22, 0.17)
     inside = _step(out, 1.05, 0.90)
     _stain(image, (74, 108, 176), inside)
@@ -287,7 +298,7 @@ def _melanoma(image: _Image, random: _Random) -> None:
 
 
 def _dermatofibroma(image: _Image, random: _Random) -> None:
-    """A pale scar in the middle of a faint brown ring."""
+    """Paints a pale scar in the middle of a faint brown ring."""
     out = _outline(random, 140, 0.06, 0.07)
     ring = _step(out, 1.15, 0.75)
     _stain(image, (110, 138, 198), ring)
@@ -299,7 +310,7 @@ def _dermatofibroma(image: _Image, random: _Random) -> None:
 
 
 def _carcinoma(image: _Image, random: _Random) -> None:
-    """Pink and raised, with yellow scale, white rings and points of blood."""
+    """Paints a pink, raised lesion with yellow scale, white rings and points of blood."""
     out = _outline(random, 165, 0.13, 0.10)
     inside = _step(out, 1.10, 0.84)
     _stain(image, (118, 112, 206), inside)
@@ -315,7 +326,7 @@ def _carcinoma(image: _Image, random: _Random) -> None:
 
 
 def _paint_hairs(image: _Image, random: _Random, count: int) -> None:
-    """Fine hairs in about one direction, each with its shadow, none of which crosses the station's edge."""
+    """Paints fine hairs in about one direction, each with its shadow. None crosses the station's edge."""
     t = np.linspace(0, 1, 24)
     hairs = np.zeros((_PITCH, _PITCH), np.float32)
     for _ in range(count):
@@ -331,12 +342,12 @@ def _paint_hairs(image: _Image, random: _Random, count: int) -> None:
 
 
 def _shadow(image: _Image, distance: _Field, radius: float, softness: float) -> None:
-    """The shadow of a round thing that lies on the image."""
+    """Paints the shadow of a round object that lies on the skin."""
     image *= 1 - 0.5 * _step(distance, radius + softness, radius - softness)[..., None]
 
 
 def _coin(image: _Image, random: _Random) -> None:
-    """A coin, which is no lesion."""
+    """Paints a coin, which is not a lesion."""
     distance, angle = _polar()
     _shadow(image, np.roll(distance, (10, 8), (0, 1)), 158, 18)
     face = _step(distance, 151, 149)
@@ -360,7 +371,7 @@ def _coin(image: _Image, random: _Random) -> None:
 
 
 def _cup(image: _Image, random: _Random) -> None:
-    """A cup of coffee on a wooden table, seen from above, which is no lesion either."""
+    """Paints a cup of coffee on a wooden table, seen from above, which is not a lesion either."""
     distance, angle = _polar()
     y, x = np.mgrid[0:_PITCH, 0:_PITCH].astype(np.float32)
     grain = np.sin((y + 26 * _fractal(random, 220)) / 5.5) + 1.3 * _fractal(random, 26)

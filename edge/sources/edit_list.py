@@ -1,4 +1,6 @@
-"""How long an MP4 or QuickTime video plays by its edit list, which hides what was trimmed (ISO/IEC 14496-12, 8.6.6)."""
+"""Reads how long an MP4 or QuickTime video plays by its edit list, which hides trimmed parts (ISO/IEC 14496-12,
+8.6.6).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import BinaryIO
 
 __all__ = ["presented_s"]
 
-# The index of a video is never larger. A damaged file that claims more must not fill the memory.
+# The index of a video is never larger than this many bytes. A damaged file that claims more must not fill the memory.
 _MOST_INDEX_BYTES = 64 * 2**20
 
 
@@ -19,7 +21,7 @@ def presented_s(path: Path) -> float | None:
     try:
         with path.open("rb") as handle:
             index = _index(handle)
-    except OSError:  # it was removed meanwhile
+    except OSError:  # the file was removed meanwhile
         return None
     timescale = _timescale(index)
     durations = _edited_durations(index)
@@ -32,7 +34,7 @@ def _index(handle: BinaryIO) -> bytes:
     while len(head := handle.read(16)) >= 8:
         size, kind = struct.unpack(">I4s", head[:8])
         start = 8
-        if size == 1 and len(head) == 16:  # the size follows, in 64 bits
+        if size == 1 and len(head) == 16:  # the size follows as a 64-bit number
             size, start = struct.unpack(">Q", head[8:])[0], 16
         if kind == b"moov":
             handle.seek(position + start)

@@ -1,4 +1,4 @@
-"""A frame, and the protocol of all that delivers frames."""
+"""A frame, and the protocol of all sources of frames."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Frame:
         number: counts the frames of its source from 0; dropped frames are counted too.
         captured_at: `time.monotonic` seconds at which the frame arrived.
         name: the file's path, or the source as the user named it.
-        at_s: seconds on the clock of its source: `captured_at` for a live source, the position in a video, and
-            None for a photo, which follows no other frame.
-        repeated: how many frames of its source were left out so far because they equalled the one before.
-        is_photo: whether it is a photo of its own, as the files of a folder are.
+        at_s: seconds on the clock of its source: `captured_at` for a live source, the position in a video, and None
+            for a photo, which follows no other frame.
+        repeated: how many frames of the source were skipped so far because they equalled the previous one.
+        is_photo: whether it is a single photo, such as a file of a folder.
     """
 
     image_bgr: NDArray[np.uint8]
@@ -39,13 +39,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The size, rate and format that a camera reports; they may differ from those asked for.
+    """The size, rate and format that a camera reports, which may differ from the requested ones.
 
     Attributes:
         width: width of its frames, in pixels.
         height: height of its frames, in pixels.
         fps: frames a second; None if it is not reported.
-        pixel_format: how frames are coded on their way from the camera, such as ``MJPG`` (a FOURCC), or the format of
+        pixel_format: the format in which the camera sends frames, such as ``MJPG`` (a FOURCC), or the format of
             picamera2; empty if it is not reported.
     """
 

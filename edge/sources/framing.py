@@ -1,4 +1,4 @@
-"""Flips frames and cuts their middle out, for cameras that hang the wrong way round or far away."""
+"""Flips frames and cuts out their middle, for cameras that are mounted upside down or far away."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FLIPS: dict[str, int] = {"horizontal": 1, "vertical": 0, "both": -1}
 
 @dataclass(frozen=True)
 class Framing:
-    """How each frame is flipped and cut before anything else sees it.
+    """The flip and the crop that are applied to each frame before anything else.
 
     Attributes:
         flip: ``horizontal`` mirrors left and right, ``both`` rotates by 180 degrees.
-        zoom: 1 or more: the middle 1/zoom of height and width is kept, with its own pixels.
+        zoom: 1 or more; the middle 1/zoom of height and width is kept, without resizing.
     """
 
     flip: Flip | None = None
@@ -43,7 +43,7 @@ def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.ui
 
 
 class FramedSource(FrameSource):
-    """A source whose frames are flipped and cut."""
+    """A source that flips and crops the frames of another source."""
 
     def __init__(self, source: FrameSource, framing: Framing) -> None:
         self.is_live = source.is_live

@@ -1,4 +1,4 @@
-"""GStreamer pipelines, where OpenCV was built with GStreamer, as Debian's is."""
+"""Reads GStreamer pipelines with an OpenCV that was built with GStreamer, as Debian's is."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _CHECK_PIPELINE = (
 
 
 class AbandonableCapture:
-    """A capture that may hang while it opens or reads. A thread does both, and is left behind if it hangs.
+    """A capture that may hang while it opens or reads.
 
-    If the thread returns later, it releases the capture, so that its camera is free again.
+    A thread does both, and is abandoned if it hangs. If the thread returns later, it releases the capture, so that
+    the camera is free again.
 
     Raises:
         SourceError: `_MOST_ABANDONED` threads hang.
@@ -55,7 +56,7 @@ class AbandonableCapture:
     def release(self) -> None:
         self._asked.put(False)
         if not self._hangs:
-            # A thread that returns from OpenCV after Python has ended aborts the process.
+            # If a thread returned from OpenCV after Python has ended, the process would abort.
             self._thread.join(READ_TIMEOUT_S)
 
     def _answer(self, timeout_s: float) -> tuple[bool, Any]:
@@ -77,12 +78,12 @@ class AbandonableCapture:
 
 
 def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
-    """Returns a GStreamer pipeline that ends in an appsink; raises SourceError."""
+    """Opens a GStreamer pipeline that ends in an appsink; raises SourceError."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise SourceError(
-            "this OpenCV runs no GStreamer pipelines; Debian's does: apt install python3-opencv, and a "
+            "this OpenCV runs no GStreamer pipelines, but Debian's does: apt install python3-opencv, and use a "
             "virtual environment made with --system-site-packages, without opencv-python-headless"
         )
-    # OpenCV 4.6, which Debian 12 has, cannot open a pipeline with a time limit
+    # no time limit is set: OpenCV 4.6, which Debian 12 has, cannot open a pipeline with one
     capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
     return LiveCapture(without_secrets(spec), capture, _CHECK_PIPELINE)

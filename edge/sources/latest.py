@@ -14,14 +14,14 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["MS_PER_S", "SILENT_S", "Arrival", "LatestFrame", "Outage"]
 
 MS_PER_S = 1000.0
-# A live source that delivers nothing for this long is lost, even if it reports no error. A slow source is lost after
-# `_SILENT_INTERVALS` of its intervals, and after `_LONGEST_SILENT_S` at the latest.
+# A live source that delivers nothing for this long counts as lost, even if it reports no error. A slow source counts
+# as lost after `_SILENT_INTERVALS` of its frame intervals, and after `_LONGEST_SILENT_S` at the latest.
 SILENT_S = 2.0
 _SILENT_INTERVALS, _LONGEST_SILENT_S = 3, 10.0
-# The interval of a source is the shortest of its last ones, so that a pause does not make it slow.
+# The frame interval of a source is its shortest recent one, so that a pause does not make the source seem slow.
 _INTERVALS = 4
-# A source that delivers nothing for this long, and for `_STALL_INTERVALS` of its frames, has stalled. What was captured
-# meanwhile may have waited somewhere on its way; then it comes in less than `_HASTE` of the usual interval.
+# A source that delivers nothing for this long, and for `_STALL_INTERVALS` frame intervals, has stalled. Frames that
+# were captured meanwhile may have waited in a buffer. They then arrive in less than `_HASTE` of the usual interval.
 _STALL_S, _STALL_INTERVALS = 0.3, 3
 _HASTE = 0.75
 
@@ -31,8 +31,8 @@ class Arrival:
     """A frame on its way to the consumer.
 
     Attributes:
-        capture_ms: how long the source took for it: waiting for the camera, transfer, decoding.
-        dropped: how many frames of the source no consumer saw so far.
+        capture_ms: milliseconds that the source took for it: waiting for the camera, transfer, decoding.
+        dropped: how many frames of the source were dropped so far.
     """
 
     frame: Frame
@@ -45,14 +45,14 @@ class Outage:
     """A live source delivers nothing at the moment.
 
     Attributes:
-        reason: why the camera is lost, and what is done about it, in one line.
+        reason: one line that tells why the camera is lost, and what is done about it.
     """
 
     reason: str
 
 
 def _capture(source: FrameSource) -> Arrival | None:
-    """Reads one frame and times it; None after the last."""
+    """Reads one frame and measures how long that took; returns None after the last."""
     started = time.monotonic()
     frame = source.read()
     if frame is None:
@@ -67,8 +67,8 @@ class LatestFrame:
     ones. The frames in between are counted as dropped. At most one frame is kept. The caller closes the source, after
     the exit.
 
-    After a stall, frames that waited in a buffer of the source come at once, the oldest first. They are dropped too: a
-    frame is delivered if no other comes within `_HASTE` of the usual interval.
+    After a stall, frames that waited in a buffer of the source come at once, the oldest first. They are dropped too:
+    a frame is delivered only if no other one arrives within `_HASTE` of the usual interval.
     """
 
     def __init__(self, source: FrameSource) -> None:
@@ -96,16 +96,16 @@ class LatestFrame:
     ) -> None:
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join()  # a source's read comes back within seconds
+            self._thread.join()  # a read of a source returns within seconds
 
     def read(self) -> Arrival | Outage | None:
-        """Returns the newest frame that was not read before, waiting for one if need be; None after the last.
+        """Returns the newest frame that was not read before; waits for one if necessary.
 
-        An outage is returned before the frames after it, and every `SILENT_S` while nothing comes, or less often if the
-        source is slow.
+        Returns None after the last frame. An outage is returned before the frames that follow it. While nothing
+        arrives, it is returned again every `SILENT_S`, or less often if the source is slow.
 
         Raises:
-            SourceError, PictureError: from the source; a frame that came before is delivered first.
+            SourceError, PictureError: the source raised it. A frame that arrived before the error is delivered first.
         """
         if not self._source.is_live:
             return _capture(self._source)
@@ -122,7 +122,10 @@ class LatestFrame:
         return arrival
 
     def newer(self) -> Arrival | None:
-        """Returns a frame that came since the last one was read, which then counts as dropped; None if none did."""
+        """Returns a frame that arrived since the last one was read, or None.
+
+        The one that was read then counts as dropped.
+        """
         with self._changed:
             if self._slot is None or not self._is_ready():
                 return None
@@ -131,12 +134,14 @@ class LatestFrame:
         return arrival
 
     def _silent_s(self) -> float:
-        """Seconds without a frame after which the source counts as lost, from the interval of earlier frames."""
+        """Returns the seconds without a frame after which the source counts as lost, from the interval of earlier
+        frames.
+        """
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
     def _wait_for_news(self, silent_s: float) -> bool:
-        """Waits this long for something to deliver; returns whether it came."""
+        """Waits at most this long for something to deliver; returns whether there is something."""
         until_s = time.monotonic() + silent_s
         while not (self._outage or self._ended or (self._slot and self._is_ready())):
             now = time.monotonic()
@@ -146,7 +151,7 @@ class LatestFrame:
         return True
 
     def _is_ready(self) -> bool:
-        """Tells whether the frame that waits may be delivered."""
+        """Tells whether the waiting frame may be delivered."""
         return time.monotonic() >= self._ready_s
 
     def _read_on(self) -> None:
@@ -160,7 +165,7 @@ class LatestFrame:
                 if arrival is None:
                     break
                 self._deliver(arrival)
-        except Exception as error:  # every error: the consumer raises it
+        except Exception as error:  # any error is passed on to the consumer, which raises it
             self._error = error
         with self._changed:
             self._ended = True
@@ -176,7 +181,9 @@ class LatestFrame:
             self._changed.notify()
 
     def _hold_back_s(self, now: float) -> float:
-        """Seconds that a frame waits for a newer one: 0, or after a stall until frames no longer come in haste."""
+        """Returns the seconds that a frame waits for a newer one: 0 normally; more after a stall, until frames arrive
+        at their usual interval again.
+        """
         if self._arrived_s is None:
             return 0.0
         interval_s, usual_s = now - self._arrived_s, min(self._intervals, default=0.0)
@@ -194,7 +201,7 @@ class LatestFrame:
             self._changed.notify()
 
     def _drop(self) -> None:
-        """Counts the frame that waits, which something newer replaces."""
+        """Counts the waiting frame as dropped, because something newer replaces it."""
         if self._slot is not None:
             self._dropped += 1
             self._slot = None

@@ -1,4 +1,4 @@
-"""One grammar for all sources: cameras, streams, videos, photos, folders and the demo."""
+"""Opens a source by its name: a camera, stream, video, photo, folder or the demo."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Kind:
 
     Attributes:
         matches: whether a spec names a source of this kind.
-        opener: makes a function that opens it, now and again after an outage; `_open_demo` and the like import their
-            module only then.
-        takes_mode: whether it is a camera, whose `CameraMode` can be asked for.
+        opener: makes a function that opens the source, and opens it again after an outage. `_open_demo` and the like
+            import their module only then.
+        takes_mode: whether it is a camera, which takes a `CameraMode`.
     """
 
     matches: Callable[[str], bool]
@@ -69,9 +69,9 @@ def open_source(
         fps: frames a second to ask a camera for.
         focus: ``auto`` or a lens position of a camera, as `CameraMode` describes it.
         lock_exposure: whether a camera's exposure stays fixed from one second after the start.
-        lock_white_balance: whether a camera's white balance does.
+        lock_white_balance: the same for the white balance.
         pixel_format: the FOURCC to ask a camera for, such as ``MJPG``.
-        realtime: whether a video plays at its own speed and not as fast as it can be read.
+        realtime: whether a video plays at its own speed; otherwise it is read as fast as possible.
         flip: ``horizontal``, ``vertical`` or ``both``, for any source.
         zoom: 1 or more, for any source; 2 keeps the middle half of each side.
 
@@ -100,7 +100,7 @@ def open_source(
 def _kind_of(spec: str) -> _Kind:
     """Returns the first kind that matches; raises SourceError."""
     if not spec:
-        # an empty path would be the folder that the command runs in
+        # an empty path would mean the current folder
         raise SourceError(f"the source is empty. Known: {KNOWN}.")
     for kind in _KINDS:
         if kind.matches(spec):
@@ -113,18 +113,20 @@ def _kind_of(spec: str) -> _Kind:
 def _paced(source: FrameSource, spec: str) -> FrameSource:
     if not isinstance(source, VideoFile):
         source.close()
-        raise OptionError(f"--realtime is for videos, and '{without_secrets(spec)}' is none")
+        raise OptionError(f"--realtime is for videos, and '{without_secrets(spec)}' is not a video")
     return PacedVideo(source)
 
 
 def _open_demo(spec: str, mode: CameraMode) -> FrameSource:
-    from dermedge.edge.sources.demo import Demo  # rendering it takes a moment, and only the demo needs it
+    # imported here, because only the demo needs it, and painting takes a moment
+    from dermedge.edge.sources.demo import Demo
 
     return Demo()
 
 
 def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
-    from dermedge.edge.sources.picamera import PiCamera  # its package exists only on a Raspberry Pi
+    # imported here, because its package exists only on a Raspberry Pi
+    from dermedge.edge.sources.picamera import PiCamera
 
     return PiCamera(mode)
 
@@ -132,7 +134,7 @@ def _open_picamera2(spec: str, mode: CameraMode) -> FrameSource:
 def _anew(
     open_one: Callable[[str, CameraMode], FrameSource],
 ) -> Callable[[str, CameraMode], Callable[[], FrameSource]]:
-    """Returns the opener of a kind that keeps nothing from one opening to the next."""
+    """Returns the opener of a kind of source that is opened in the same way each time."""
     return partial(partial, open_one)
 
 
@@ -143,7 +145,7 @@ _KINDS = (
     _Kind(lambda spec: " ! " in spec, _anew(open_gstreamer)),
     _Kind(lambda spec: spec.lower().startswith(_STREAMS), _anew(open_stream)),
     _Kind(is_device, CameraOpener, takes_mode=True),
-    # not by Path, which raises an error if the name is too long for a file
+    # os.path is used, because Path raises an error if the name is too long for a file
     _Kind(os.path.isdir, _anew(lambda spec, mode: open_folder(Path(spec)))),
     _Kind(
         lambda spec: is_picture(Path(spec)) and os.path.isfile(spec),

@@ -1,4 +1,4 @@
-"""Photo files and folders of them."""
+"""Reads photo files, and folders of photos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PhotoFiles", "open_folder"]
 
 
 class PhotoFiles(FrameSource):
-    """Photo files, one after the other."""
+    """A source that delivers photo files one after the other."""
 
     is_live = False
 

@@ -1,4 +1,4 @@
-"""The Raspberry Pi's own camera, by the picamera2 package (held to 0.3.38 by tests)."""
+"""Reads the Raspberry Pi's own camera with the picamera2 package (tests check the calls against version 0.3.38)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SIZE = (640, 480)
 # libcamera's AfModeEnum
 _AF_MANUAL, _AF_CONTINUOUS = 0, 2
 
-# The format of a picamera2 stream in memory -> the conversion to BGR. The names tell the order of a
-# little-endian word, so that "RGB888" lies in memory as blue, green, red. The rows of YUV420 are as long as
-# the stride, which is cut off after; the others come without it.
+# Format of a picamera2 stream -> its conversion to BGR. The names give the order in a little-endian word, so "RGB888"
+# is stored as blue, green, red. Rows of YUV420 are padded to the stride, and the padding is cut off afterwards; the
+# other formats have no padding.
 FORMATS: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
     "RGB888": lambda array: array,
     "BGR888": lambda array: cv2.cvtColor(array, cv2.COLOR_RGB2BGR),
@@ -83,7 +83,7 @@ class PiCamera(FrameSource):
     def _start(self, mode: CameraMode) -> None:
         if mode.pixel_format is not None:
             raise SourceError(
-                f"'{_NAME}' refuses --pixel-format: it is for cameras by V4L2, such as /dev/video0"
+                f"'{_NAME}' refuses --pixel-format, which is for V4L2 cameras such as /dev/video0"
             )
         size = (mode.width or _SIZE[0], mode.height or _SIZE[1])
         controls = self._controls(mode)
@@ -92,7 +92,7 @@ class PiCamera(FrameSource):
                 main={"size": size, "format": "RGB888"}, controls=controls
             )
         )
-        # picamera2 may have chosen another format or size without a word
+        # picamera2 may have chosen another format or size without reporting it
         chosen = self._camera.camera_configuration()["main"]
         self._format, (self._width, height) = chosen["format"], chosen["size"]
         self._delivery = Delivery(self._width, height, mode.fps, self._format)
@@ -139,7 +139,6 @@ def _import_picamera2() -> Any:
 
 def _cure() -> str:
     return (
-        "on Raspberry Pi OS: sudo apt install python3-picamera2, and make the virtual environment with "
-        "--system-site-packages; only where you built libcamera yourself: "
-        f"{this_installation().command_for('pi')}"
+        f"on Raspberry Pi OS: sudo apt install python3-picamera2, and make the virtual environment with "
+        f"--system-site-packages; only if you built libcamera yourself: {this_installation().command_for('pi')}"
     )

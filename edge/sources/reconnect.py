@@ -1,9 +1,9 @@
 """A live source that reconnects: it opens a lost source again, and treats a frozen one as lost.
 
-A frame that equals the one before, byte for byte, is left out and counted: it is the old frame again, because a
-sensor's noise makes every new frame different. If nothing else arrives for `FROZEN_S`, the source is frozen, and the
-camera lost. A frame of a single grey level is passed on, because a clipped sensor, dark behind its cap or white in
-glare, does repeat itself.
+A frame that equals the previous one, byte for byte, is skipped and counted. It must be the old frame, because a
+sensor's noise makes every new frame different. If only such frames arrive for `FROZEN_S`, the source counts as frozen
+and is opened again. A frame of a single grey level is delivered, because a sensor that is covered or in glare does
+deliver equal frames.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dermedge.edge.sources.repeats import equals_last, is_flat
 
 __all__ = ["FIRST_WAIT_S", "FROZEN_S", "LONGEST_WAIT_S", "TICK_S", "Reconnecting"]
 
-# Some streams repeat each frame of a slow camera, for example 30 times a second for a camera of one frame a second.
-# For cameras that are slower still, the time is that of `_FROZEN_REPEATS` of its frames.
+# Some streams repeat each frame of a slow camera: 30 times, for example, if the camera has one frame a second. For an
+# even slower camera, the limit is `_FROZEN_REPEATS` of its frame intervals.
 FROZEN_S = 1.5
 _FROZEN_REPEATS = 3
-# The wait between attempts to open a lost source; it doubles each time.
+# The wait between two attempts to open a lost source. It doubles each time.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
-# A read of a lost source returns after this long, so that the loop goes on.
+# A read of a lost source returns after this time, so that the loop goes on.
 TICK_S = 0.25
 
 
 class Reconnecting(FrameSource):
-    """A live source that `read` opens again after it was lost. The numbers of its frames continue.
+    """A live source that `read` opens again after it was lost. The numbers of the frames continue after an outage.
 
     While it is lost, `read` raises SourceLost; call it again.
 
@@ -80,10 +80,10 @@ class Reconnecting(FrameSource):
             self._source.close()
 
     def _fresh_frame(self, source: FrameSource) -> Frame | None:
-        """Returns the next frame that does not equal the one before.
+        """Returns the next frame that differs from the previous one.
 
         Raises:
-            SourceError: the source's own, or the source is frozen.
+            SourceError: the source raised it, or the source is frozen.
         """
         while (frame := source.read()) is not None:
             self._number += 1
@@ -120,7 +120,7 @@ class Reconnecting(FrameSource):
         return self._source
 
     def _lost(self) -> SourceLost:
-        """Returns the error of a failed attempt; the next one waits longer."""
+        """Returns the error for a failed attempt, and makes the next attempt wait longer."""
         wait_s = min(FIRST_WAIT_S * 2**self._attempts, LONGEST_WAIT_S)
         self._due_s = time.monotonic() + wait_s
         self._attempts += 1

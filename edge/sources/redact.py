@@ -8,13 +8,13 @@ __all__ = ["HIDDEN", "without_secrets"]
 
 HIDDEN = "***"
 _PIPELINE = " ! "
-# Parts of the names of secrets, as cameras, servers and GStreamer's elements name them.
+# Parts of the names that cameras, servers and GStreamer elements use for secrets.
 _SECRET = (
     r"(?:pass|pwd|pw|pas|token|key|secret|auth|sig|session|credential|cookie|headers|user|usr|login|"
     r"account|proxy-id|jwt|hash|nonce|code|pin)"
 )
 _NAME = rf"(?<![\w.-])((?:[\w.-]*[_.-]?)?{_SECRET}[\w.-]*)"
-# In an address a value ends at the next &; in a pipeline at its closing quote or the next space.
+# In an address, a value ends at the next &; in a pipeline, at its closing quote or the next space.
 _IN_ADDRESS = re.compile(rf"{_NAME}=[^&]*", re.IGNORECASE)
 _IN_PIPELINE = re.compile(
     rf"""{_NAME}\s*=\s*(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^\s"])*)""", re.IGNORECASE
@@ -27,7 +27,8 @@ def without_secrets(spec: str) -> str:
 
     Of an address, the user and password before the host are removed, and the values of parameters with names such as
     ``password``, ``pwd``, ``token`` and ``key`` are replaced by `HIDDEN`; of a GStreamer pipeline, those of properties
-    such as ``user-pw`` too. In doubt, too much is removed: a password may hold any character.
+    such as ``user-pw`` too. If it is unclear where a password ends, too much is removed, because a password may
+    contain any character.
     """
     if _PIPELINE in spec:
         shown = re.sub(r"(:/+)(\S+)", _without_user, spec)
@@ -35,7 +36,7 @@ def without_secrets(spec: str) -> str:
     if re.match(r"[a-z][a-z0-9+.-]*:/", spec, re.IGNORECASE):
         shown = re.sub(r"(:/+)(.+)", _without_user, spec, count=1, flags=re.DOTALL)
         return _IN_ADDRESS.sub(rf"\1={HIDDEN}", shown)
-    # an address whose scheme was forgotten
+    # an address without its scheme
     return re.sub(r"^[^/]*:.*@", "", spec, flags=re.DOTALL)
 
 

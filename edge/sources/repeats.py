@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["equals_last", "is_flat"]
 
-# Most frames already differ in every 16th pixel of every 16th row, and need no full comparison.
+# Every 16th pixel of every 16th row is compared first. Most frames already differ there, and need no full comparison.
 _SAMPLING = 16
 
 
@@ -21,6 +21,6 @@ def equals_last(image: NDArray[np.uint8], last: NDArray[np.uint8]) -> bool:
 
 
 def is_flat(image: NDArray[np.uint8]) -> bool:
-    """Tells whether an image seems to have a single grey level, as that of a clipped sensor does."""
+    """Tells whether an image seems to have a single grey level, as that of a covered or saturated sensor has."""
     sample = image[::_SAMPLING, ::_SAMPLING]
     return bool(sample.min() == sample.max())

@@ -1,4 +1,4 @@
-"""Video files, as fast as they can be read or at their own speed."""
+"""Reads video files, as fast as possible or at their own speed."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ __all__ = ["PacedVideo", "VideoFile"]
 
 # The frame rate of a video that does not state its own.
 _UNKNOWN_FPS = 25.0
-# OpenCV reports a damaged stretch as the end. That many reads are tried to get past it.
+# OpenCV reports a damaged stretch as the end of the video. This many reads are tried to get past it.
 _MOST_ATTEMPTS = 50
 # A video counts as truncated if more of its end is missing than this share and this time. Some
 # containers only estimate their number of frames, and their sound may be longer than their images.
 _MISSING_SHARE, _MISSING_S = 0.1, 1.0
-# A gap that holds this share of the missing frames is a damaged stretch.
+# A gap that explains at least this share of the missing frames counts as a damaged stretch.
 _GAP_SHARE = 0.8
-# Reading stops after this many first frames that are all the same.
+# Reading stops if this many frames at the beginning are all the same.
 _MOST_SAME_AT_START = 500
 
 
 class VideoFile(FrameSource):
     """The frames of a video file, in order.
 
-    A frame that equals the one before, byte for byte, is left out and counted: of interlaced video OpenCV returns
-    the same memory again and again, and calls that a success. The first frame is delivered once the second one
-    differs from it.
+    A frame that equals the previous one, byte for byte, is skipped and counted. For interlaced video, OpenCV returns
+    the same memory again and again, and reports success. The first frame is delivered once the second one differs
+    from it.
 
     Raises:
         SourceError: it cannot be decoded. From `read`: no frame, or nearly none, differs from the one before; or,
@@ -56,8 +56,8 @@ class VideoFile(FrameSource):
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0
-        self._longest_s = 0.0  # between two frames
-        # frames decoded, those of them that were left out, those of them at the end, and reads that failed
+        # counts: frames that were decoded, frames that were skipped, skipped frames at the end, and reads that failed
+        self._longest_s = 0.0
         self._number = self._repeated = self._same = self._gaps = 0
         self._waiting: Frame | None = None
 
@@ -86,7 +86,7 @@ class VideoFile(FrameSource):
         return self._capture.get(cv2.CAP_PROP_FRAME_COUNT) != 1
 
     def _next(self) -> Frame | None:
-        """Returns the next frame that does not equal the one before; None after the last."""
+        """Returns the next frame that differs from the previous one; None after the last."""
         while (frame := self._decode()) is not None:
             if self._same == 0:
                 return frame
@@ -123,7 +123,9 @@ class VideoFile(FrameSource):
         return None
 
     def _advance(self) -> None:
-        """Sets the time of the newest frame: the stream's, or by the frame rate if the stream's stands still."""
+        """Sets the time of the newest frame: the stream's own time, or a time from the frame rate if the stream's
+        does not advance.
+        """
         position_s, before_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, self._at_s
         if self._number == 1:
             self._at_s = position_s
@@ -143,7 +145,7 @@ class VideoFile(FrameSource):
 
     def _lacks_end(self, expected: int) -> bool:
         """Tells whether the last frame comes too early for a video of this many frames."""
-        # of a trimmed video, the container states all frames
+        # for a trimmed video, the container also counts the hidden frames
         whole_s = min(expected / self._fps, presented_s(self._path) or math.inf)
         tolerance_s = max(min(_MISSING_SHARE * whole_s, _MISSING_S), 1.5 / self._fps)
         return whole_s - self._at_s - 1 / self._fps > tolerance_s
@@ -159,14 +161,14 @@ class VideoFile(FrameSource):
         kind = "black" if self._last is not None and not self._last.any() else "the same"
         target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-progressive.mp4")))
         return SourceError(
-            f"'{self._name}': {which} {self._number} frames are {kind}. It is interlaced, which OpenCV "
-            f"{cv2.__version__} cannot read, or a still image. Convert it with: "
-            f"ffmpeg -i {shlex.quote(self._name)} -vf yadif {target}"
+            f"'{self._name}': {which} {self._number} frames are {kind}. It is either interlaced, which OpenCV "
+            f"{cv2.__version__} cannot read, or a still image. Convert it with: ffmpeg -i "
+            f"{shlex.quote(self._name)} -vf yadif {target}"
         )
 
 
 class PacedVideo(FrameSource):
-    """A video at its own speed, as a camera would show it: a frame that is not read in time is lost."""
+    """A video at its own speed, as a camera would deliver it: a frame that is not read in time is lost."""
 
     is_live = True
 

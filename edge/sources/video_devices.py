@@ -1,4 +1,4 @@
-"""Which camera stands behind a number or path, by Linux's sysfs, so that it is found again under another number."""
+"""Identifies the camera behind a number or path with Linux's sysfs, so that it is found again under another number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 __all__ = ["CameraIdentity", "device_path", "find_again", "identified", "identify", "is_device"]
 
-# Where Linux keeps device nodes, and the facts about video devices (tests use trees of their own).
+# The folders of device nodes and of facts about video devices on Linux (tests use other folders).
 _DEV = Path("/dev")
 _SYSFS = Path("/sys/class/video4linux")
 _NUMBER = r"[0-9]{1,4}"
 _NODE = rf"video{_NUMBER}"
-# The node of a USB camera belongs to an interface; numbers that tell cameras apart belong to the device above it.
+# The node of a USB camera belongs to an interface. The numbers that identify the camera belong to the device above
+# it.
 _USB_LEVELS = 3
 
 
@@ -27,7 +28,7 @@ class CameraIdentity:
         bus: where it is plugged in: the path of its device in sysfs.
         model: vendor and product of a USB camera, or the name that its driver gives it.
         serial: the serial number of a USB camera; empty if it has none.
-        index: number of the node of the device it is; webcams have a second one for metadata.
+        index: number of this node among those of its device; webcams have a second node for metadata.
     """
 
     bus: str
@@ -37,8 +38,9 @@ class CameraIdentity:
 
 
 def is_device(spec: str) -> bool:
-    """Tells whether a source's name stands for a camera: a number, a device's path, or a link to one, plugged in or
-    not.
+    """Tells whether a source's name means a camera: a number, the path of a device, or a link to one.
+
+    The camera need not be plugged in.
     """
     if re.fullmatch(_NUMBER, spec):
         return True
@@ -49,7 +51,7 @@ def is_device(spec: str) -> bool:
 
 
 def device_path(spec: str) -> Path:
-    """Returns the path of the device that a number, a path or a link stands for at the moment."""
+    """Returns the path of the device to which a number, a path or a link leads now."""
     return _DEV / f"video{int(spec)}" if re.fullmatch(_NUMBER, spec) else Path(os.path.realpath(spec))
 
 
@@ -68,11 +70,14 @@ def identify(node: Path) -> CameraIdentity | None:
 
 
 def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> Path | None:
-    """Where a camera is now: by its serial number or place, or as the only one of its model; None if it is gone.
+    """Returns where a camera is now, or None if it is gone.
+
+    It is recognized by its serial number or place, or as the only one of its model.
 
     Args:
         wanted: the camera.
-        others: `CameraIdentity.bus` of cameras that were there beside it, and so are not it.
+        others: `CameraIdentity.bus` of other cameras that were connected at the same time, and so cannot be the
+            wanted one.
     """
     alike = [
         (node, one)
@@ -86,7 +91,7 @@ def find_again(wanted: CameraIdentity, others: frozenset[str] = frozenset()) -> 
 
 
 def identified() -> Iterator[tuple[Path, CameraIdentity]]:
-    """The devices for video that are there, with their identities, by their numbers."""
+    """Yields the video devices that exist, with their identities, in the order of their numbers."""
     names = [one.name for one in _SYSFS.glob("video*") if re.fullmatch(_NODE, one.name)]
     for name in sorted(names, key=lambda name: int(name.removeprefix("video"))):
         identity = identify(_DEV / name)
@@ -95,7 +100,7 @@ def identified() -> Iterator[tuple[Path, CameraIdentity]]:
 
 
 def _text(path: Path) -> str:
-    """Returns the line in a file of sysfs; empty where there is none."""
+    """Returns the content of a file in sysfs, which is one line; empty if the file does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

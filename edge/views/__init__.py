@@ -1,1 +1,1 @@
-"""How frame results are shown: terminal, window, JSON lines, web page, recording, systemd."""
+"""Views that show frame results: terminal, window, JSON lines, web page, recording, systemd."""

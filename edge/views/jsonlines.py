@@ -1,4 +1,4 @@
-"""Results for programs: one JSON object a line on standard output."""
+"""Prints results for programs: one JSON object per line on standard output."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# Some 20 lines.
+# Room for about 20 lines.
 _PIPE_BYTES = 16384
 
 
 class JsonLinesView:
     """Prints each result as one JSON object, flushed at once so that a pipe is live too.
 
-    A lost camera is one line at first, and one each time that there is something new to say of it.
+    When the camera is lost, one line is printed at once, and another one each time that the reason changes.
 
     Args:
-        may_drop: whether a result is left out while the reader of a pipe has not read those before, so that the loop
-            does not wait and the reader gets new results; a pipe then holds some 16 kB.
+        may_drop: whether a result is skipped while the reader of a pipe is behind. The loop then never waits, and the
+            reader gets new results; the pipe is shortened to about 16 kB.
     """
 
     def __init__(self, may_drop: bool = False) -> None:
@@ -58,8 +58,9 @@ class JsonLinesView:
 
 
 def _shorten_pipe() -> None:
-    """Lets a pipe at standard output hold little; where that is not one, nothing happens."""
-    with suppress(ImportError, AttributeError, OSError):  # the first two: a system other than Linux
+    """Makes the buffer of a pipe at standard output small; does nothing if standard output is not a pipe."""
+    # the first two are raised on systems other than Linux
+    with suppress(ImportError, AttributeError, OSError):
         import fcntl
 
         fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -69,7 +70,7 @@ def _can_take_a_line() -> bool:
     """Tells whether standard output takes a line without waiting for its reader."""
     try:
         return bool(select.select([], [sys.stdout.fileno()], [], 0)[1])
-    except (OSError, ValueError):  # not a file of the system
+    except (OSError, ValueError):  # standard output has no file descriptor
         return True
 
 
@@ -77,12 +78,13 @@ def to_json(result: FrameResult) -> dict[str, Any]:
     """Returns a result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
 
     In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities``,
-    ``alert`` and ``view`` are the answer that stands: that of this frame, smoothed over time, or, where this frame was
-    rejected or would change the answer too soon, that of a frame less than 0.4 s before. In the state reading they are
-    not an answer yet, and in the other states they are null. ``nearest`` is the class that the headline names where it
-    names no class alone. ``view`` is ``dermoscopic`` or ``close-up``, and null where the model does not tell the view.
-    ``set`` is the prediction set of these probabilities, and null where none was asked for. ``frame_age_ms`` and
-    ``latency_ms`` are of this frame, and null where it was not classified.
+    ``alert`` and ``view`` are those of the shown answer. It is the answer of this frame, smoothed over time. If this
+    frame was rejected or would change the answer too soon, it is that of a frame less than 0.4 s before. In the state
+    reading, the values are those of this frame, and no answer yet; in the other states they are null. ``nearest`` is
+    the class that the headline adds if its title does not name a class. ``view`` is ``dermoscopic`` or ``close-up``,
+    and null if the model does not tell the view. ``set`` is the prediction set of these probabilities, and null if
+    none was asked for. ``frame_age_ms`` and ``latency_ms`` belong to this frame, and are null if it was not
+    classified.
     """
     frame = result.frame
     return {

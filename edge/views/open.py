@@ -1,4 +1,4 @@
-"""The views by name; each is imported only when it is opened."""
+"""Opens views by their names. A view is imported only when it is opened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def open_window() -> View:
     """Returns a window.
 
     Raises:
-        OptionError: this OpenCV or this machine has no screen.
+        OptionError: this OpenCV has no windows, or this machine has no screen.
     """
     from dermedge.edge.views.window import WindowView
 
@@ -21,7 +21,10 @@ def open_window() -> View:
 
 
 def open_terminal() -> View:
-    """Returns the terminal, or one plain line a second if standard output is not one, or should be plain."""
+    """Returns the view for the terminal.
+
+    It prints one plain line a second if standard output is no terminal, or if plain text is asked for.
+    """
     from dermedge.edge.views.terminal import TerminalView
 
     return TerminalView()
@@ -35,10 +38,10 @@ def open_best() -> View:
 
 
 def open_jsonlines(is_live: bool = False) -> View:
-    """JSON lines: one JSON object a result.
+    """Returns the view that prints one JSON object for each result.
 
     Args:
-        is_live: whether a reader that is too slow misses results, as a slow viewer misses frames.
+        is_live: whether results are skipped if the reader is too slow.
     """
     from dermedge.edge.views.jsonlines import JsonLinesView
 

@@ -36,7 +36,7 @@ _GREY: Colour = (205, 205, 205)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # The layout is made for frames of this size, and scaled for others.
 _LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
-_LEAST_SCALE = 0.85  # smaller letters cannot be read
+_LEAST_SCALE = 0.85  # letters are not made smaller, because they could not be read
 _PANEL_OPACITY = 0.62
 _UNSEEN_LIGHT = 0.75
 _LOST_LIGHT = 0.35
@@ -81,7 +81,7 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
 
 
 def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
-    """Returns the newest frame with the reticle and without any words, for a view that has them beside it.
+    """Returns the newest frame with the reticle but without text, for a view that shows the text beside the frame.
 
     Arguments and result are those of `paint_result`.
     """
@@ -114,7 +114,7 @@ def _paint_panel(image: NDArray[np.uint8], classification: Classification, scale
 
 
 def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: bool) -> None:
-    """Darkens all outside the crop, and paints the heat map, where one is wanted and the model has it."""
+    """Darkens the frame outside the crop, and paints the heat map if it is wanted and the model has one."""
     crop = _part(image, classification.frame, classification.crop)
     _dim_outside(image, crop)
     heat_cells = heat_map(classification.prediction) if heat else None
@@ -123,7 +123,10 @@ def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: 
 
 
 def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
-    """Darkens all outside the crop; and the whole frame if it is old, so that nobody takes it for a live one."""
+    """Darkens the frame outside the crop.
+
+    An old frame is darkened everywhere, so that nobody takes it for a live one.
+    """
     if result.state is State.CAMERA_LOST:
         image[...] = cv2.convertScaleAbs(image, alpha=_LOST_LIGHT)
     elif result.crop is not None and result.frame is not None:
@@ -154,14 +157,14 @@ def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, slice]:
-    """Rows and columns of the crop in the painted image, which may be larger than the frame."""
+    """Returns the rows and columns of the crop in the painted image, which may be larger than the frame."""
     factor = image.shape[0] / frame.image_bgr.shape[0]
     top, left, height, width = (round(factor * one) for one in crop)
     return slice(top, top + height), slice(left, left + width)
 
 
 def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
-    """Blends the heat over the crop, the hotter the stronger, so that cold skin stays as it is."""
+    """Blends the heat map over the crop. Hot places are tinted strongly, and cold ones stay unchanged."""
     height, width = crop.shape[:2]
     heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -234,7 +237,7 @@ def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
 
 
 def _paint_bars(image: NDArray[np.uint8], classification: Classification, scale: float, bottom: int) -> None:
-    """Paints one bar a class, in a panel in the lower left corner that ends at ``bottom``."""
+    """Paints one bar for each class, in a panel in the lower left corner that ends at ``bottom``."""
     row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))

@@ -1,4 +1,4 @@
-"""The answer for one photo as JSON values, the same from `dermedge predict` and from the web server."""
+"""Returns the answer for one photo as JSON values, the same for `dermedge predict` and the web server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "photo_to_json"]
 
-# The keys of an answer besides the path; for a photo that the quality gate rejects, they are left out.
+# The keys of an answer besides the path. They are absent for a photo that the quality gate rejects.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 
 def photo_to_json(classification: Classification) -> dict[str, Any]:
-    """``path`` and the values of `PHOTO_KEYS`; ``set`` too, where prediction sets were asked for."""
+    """Returns ``path`` and the values of `PHOTO_KEYS`, and ``set`` if prediction sets were asked for."""
     prediction = classification.prediction
     values: dict[str, Any] = {
         "path": classification.frame.name,

@@ -1,4 +1,4 @@
-"""Records a run in a folder: JSON lines, the frames of the answers, and what made them.
+"""Records a run in a folder: JSON lines, the frames of the answers, and the model and settings.
 
     DIR/20261124T211530Z/session.json    model, digest, settings; at the end, what has changed over the run
     DIR/20261124T211530Z/frames.jsonl    pandas.read_json(path, lines=True)
@@ -43,10 +43,10 @@ class RecordView:
     """Records the results that it is shown, from entry to exit, into a new folder below ``folder``.
 
     It stops, and says so, when ``folder`` has reached its limit, or when a line or photo cannot be written, as on a
-    full disk. The views beside it go on. What was kept before is never deleted, and no half line stays.
+    full disk. The other views go on. Earlier recordings are never deleted, and no incomplete line remains.
 
     Args:
-        session: what goes into session.json.
+        session: the content of session.json.
         limit_mb: the size that all sessions below ``folder`` may reach.
 
     Raises:
@@ -111,7 +111,7 @@ class RecordView:
             raise storage_error(self._folder, error) from error
 
     def _stop(self, error: StorageError) -> None:
-        """Records nothing more, and says why."""
+        """Stops recording, and prints why."""
         self._room = 0
         print(f"dermedge: recording has stopped, classification goes on: {error}", file=sys.stderr)
 
@@ -133,7 +133,7 @@ class RecordView:
         self._report_if_full()
 
     def _write_first(self) -> None:
-        """Writes session.json; where the disk is full, no empty folder stays."""
+        """Writes session.json; if the disk is full, the empty folder is removed."""
         try:
             self._write_session({})
         except StorageError:
@@ -141,7 +141,7 @@ class RecordView:
             raise
 
     def _write_last(self) -> None:
-        """Adds to session.json what has changed over the run; where the disk is full, that is left out."""
+        """Adds the changes over the run to session.json, unless the disk is full."""
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})
 
@@ -154,7 +154,7 @@ class RecordView:
             print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
 
     def _keep_photo(self, result: FrameResult) -> str | None:
-        """Writes the frame as the camera saw it; its file's name."""
+        """Writes the unchanged frame of the camera; returns the name of its file."""
         if result.frame is None:
             return None
         path = self.path / f"{result.frame.number:06d}.jpg"
@@ -172,7 +172,7 @@ def _is_full(error: StorageError) -> bool:
 
 
 def mend(folder: Path) -> None:
-    """Removes what a power cut or a kill left in the sessions below a folder: half lines, and half photos."""
+    """Removes incomplete lines and photos that a power cut or a kill left in the sessions below a folder."""
     for part in folder.glob("*/.*.part*"):
         if not is_running(part):
             part.unlink(missing_ok=True)
@@ -184,13 +184,15 @@ def mend(folder: Path) -> None:
 
 
 def is_running(part: Path) -> bool:
-    """Tells whether the process runs that writes this file, by the number in its name."""
+    """Tells whether the process that writes this file is still running; its number is in the file's name."""
     numbers = [one for one in part.name.split(".") if one.isdecimal()]
     return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()
 
 
 def _new_folder(folder: Path) -> Path:
-    """Returns a folder of the time of day; boards without a clock may have had that time before."""
+    """Makes a folder named by the time, with a number if it exists: a board without a clock may have the same time
+    again.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):
         path = folder / (stamp if number == 1 else f"{stamp}-{number}")
@@ -203,7 +205,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings the names in a folder onto the disk; where folders cannot be opened, they are there already."""
+    """Flushes the names in a folder to the disk. Systems on which folders cannot be opened do not need this."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -14,7 +14,7 @@ __all__ = ["ServiceView", "is_service"]
 _SOCKET_VARIABLE = "NOTIFY_SOCKET"
 _WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 _US_PER_S = 1e6
-# Without a watchdog, the status is told so often.
+# Seconds between two status messages if there is no watchdog.
 _STATUS_INTERVAL_S = 5.0
 
 
@@ -24,11 +24,11 @@ def is_service() -> bool:
 
 
 class ServiceView:
-    """Tells results to systemd; the loop itself feeds the watchdog, so that it bites when the loop hangs."""
+    """Reports results to systemd. The loop itself notifies the watchdog, so that systemd restarts a loop that hangs."""
 
     def __init__(self) -> None:
         address = os.environ[_SOCKET_VARIABLE]
-        # an @ stands for the zero byte of an abstract socket
+        # a leading @ means the zero byte of an abstract socket
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog_s = int(os.environ.get(_WATCHDOG_VARIABLE, 0)) / _US_PER_S
         self._interval_s = watchdog_s / 3 if watchdog_s else _STATUS_INTERVAL_S

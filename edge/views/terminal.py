@@ -1,4 +1,4 @@
-"""Results in a terminal: the frame in half-block characters, and the figures beside or below it."""
+"""Shows results in a terminal: the frame in half-block characters, and the figures beside or below it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dermedge.edge.views.text import (
 
 __all__ = ["TerminalView", "half_blocks", "plain_line", "render"]
 
-# A terminal takes some 40 kB a frame, which a slow line or a Pi should not carry 30 times a second.
+# Frames a second in a terminal. Each takes about 40 kB, too much for a slow connection or a Pi at 30 a second.
 _DRAW_INTERVAL_S = 1 / 15
 _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
@@ -44,20 +44,22 @@ _FALLBACK_SIZE = (80, 24)
 # The text before the first frame.
 _BLANK = np.zeros((3, 4, 3), np.uint8)
 
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # other screen, no cursor, no wrapping, empty
+# alternate screen, hidden cursor, no line wrapping, cleared screen
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
-_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # one update, drawn at once by terminals that know it
+# synchronized update: terminals that support it draw the update at once
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _RESET, _BOLD, _DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
 _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 
 class TerminalView:
-    """Draws on the terminal's other screen, which gives way to the first one at the exit.
+    """Draws on the terminal's alternate screen, and restores the normal one at the exit.
 
-    If standard output is not such a terminal, it prints a plain line about once a second; to the journal of a service,
-    only when the state or the answer has changed. Each photo of a folder is a plain line anywhere.
+    If standard output is not an interactive terminal, it prints a plain line about once a second. In the journal of a
+    service, it prints one only when the state or the answer changes. Each photo of a folder is always one plain line.
     """
 
     def __init__(self) -> None:
@@ -91,7 +93,7 @@ class TerminalView:
         return True
 
     def _draw(self, result: FrameResult) -> None:
-        """Draws on the other screen, which the first result opens."""
+        """Draws on the alternate screen, which the first result opens."""
         if not self._draws:
             self._draws = True
             _write(_ENTER)
@@ -126,7 +128,7 @@ def plain_line(result: FrameResult) -> str:
 def render(result: FrameResult, columns: int, rows: int) -> str:
     """Returns a result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
-    columns -= 1  # erasing the rest of a full line would take its last character
+    columns -= 1  # erasing to the end of a full line would erase its last character
     if columns < _PANEL_COLUMNS + _MIN_PICTURE_COLUMNS:
         panel = _compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
@@ -144,7 +146,7 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
     """Returns an image as lines of upper half blocks, two pixels a cell, as large as fits.
 
-    A colour is written only where it changes, and its lowest two bits are left out, so that it seldom does.
+    A colour is written only where it changes. Its lowest two bits are cleared, so that it changes less often.
     """
     if rows < 1:
         return []
@@ -170,14 +172,14 @@ def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
 
 
 def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, int]:
-    """Columns and rows of cells, two pixels high, that the image takes of those that there are."""
+    """Returns how many columns and rows of cells the image fills; a cell is two pixels high."""
     height, width = image_bgr.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
 def _panel_lines(result: FrameResult, columns: int) -> list[str]:
-    """State, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
+    """Returns state, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
     figures: list[tuple[str, str] | None] = [
         ("frames a second", "-" if result.fps is None else f"{result.fps:.1f}"),
         ("dropped", str(result.counts.dropped)),
@@ -239,7 +241,7 @@ def _head(result: FrameResult, columns: int) -> list[str]:
 
 
 def _bars(classification: Classification, columns: int) -> list[str]:
-    """Returns one line a class: name, bar with eighths of a cell, percentage."""
+    """Returns one line for each class: name, bar with steps of an eighth of a cell, percentage."""
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, _MAX_BARS)
     names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
@@ -261,18 +263,20 @@ def _foreground(red: int, green: int, blue: int) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
-    """Text of at most ``columns`` cells; a longer one loses its beginning, for paths differ at the end."""
+    """Returns a text of at most ``columns`` cells. A longer one loses its beginning: paths differ at the end."""
     return text if len(text) <= columns else "…" + text[len(text) - columns + 1 :]
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Columns and rows of the terminal that standard output is; a resize takes effect at the next update."""
+    """Returns the current columns and rows of the terminal, so that a resize takes effect at the next update."""
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 
 
 def _is_interactive() -> bool:
-    """Tells whether standard output is a terminal with a moving cursor, wanted colours, and Unicode."""
+    """Tells whether standard output is a terminal that can move the cursor, should show colours, and supports
+    Unicode.
+    """
     asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
     return sys.stdout.isatty() and is_unicode and not asked_plain

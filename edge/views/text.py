@@ -36,21 +36,19 @@ def answer_line(classification: Classification) -> str:
 
 
 def answer_title(classification: Classification) -> str:
-    """Returns the same in a line of its own, without what `nearest_line` tells: "nevus  84%", "uncertain"."""
+    """Returns the same without the nearest class, which `nearest_line` returns: "nevus 84%", "uncertain"."""
     title = printable(classification.headline.title)
     return title if classification.headline.nearest else f"{title}  {classification.named_probability:.0%}"
 
 
 def nearest_line(classification: Classification) -> str:
-    """Returns the nearest class with its probability, for the line below the title; empty where the title names a
-    class.
-    """
+    """Returns the nearest class with its probability, for the line below the title; empty if that names a class."""
     nearest = classification.headline.nearest
     return f"nearest: {printable(nearest)}  {classification.named_probability:.0%}" if nearest else ""
 
 
 def title_of(result: FrameResult) -> str:
-    """Returns the title of the answer that stands, or the state of a device that has none."""
+    """Returns the title of the answer, or the name of the state if there is none."""
     return answer_title(result.answer) if result.answer else result.state
 
 
@@ -58,7 +56,7 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
     """Returns the frame rate, and the processor's temperature if it is known."""
     parts = ["" if fps is None else f"{fps:.1f} fps"]
     if temperature_c is not None:
-        parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's letters have no degree sign
+        parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's fonts have no degree sign
     return "  ".join(parts).strip()
 
 
@@ -80,7 +78,7 @@ def set_line(chosen: Sequence[str]) -> str:
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """Returns the text, followed by what the mark of the prediction set means if sets were asked for."""
+    """Returns the text, and the meaning of the prediction set's mark if sets were asked for."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None
@@ -97,7 +95,7 @@ def name_line(classification: Classification, index: int) -> str:
 
 
 def latency_line(classification: Classification, with_capture: bool = True) -> str:
-    """Returns how long the steps took, in milliseconds, in one line."""
+    """Returns one line with the milliseconds of each step."""
     timing = classification.prediction.timing
     capture = f"capture {classification.capture_ms:.1f}  " if with_capture else ""
     return (
@@ -107,5 +105,5 @@ def latency_line(classification: Classification, with_capture: bool = True) -> s
 
 
 def rows_that_fit(probabilities: Sequence[float], count: int) -> list[int]:
-    """Indices of the ``count`` most probable classes, in the model's order, so that bars do not jump."""
+    """Returns the indices of the ``count`` most probable classes, in the model's order, so that bars do not jump."""
     return sorted(sorted(range(len(probabilities)), key=lambda index: -probabilities[index])[:count])

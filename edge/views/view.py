@@ -1,4 +1,4 @@
-"""The protocol of all that shows results, and several of them at once."""
+"""The protocol of all views, and a view that shows results in several others."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class View(Protocol):
     ) -> None: ...
 
     def show(self, result: FrameResult) -> bool:
-        """Shows a result; False if the user asked to stop."""
+        """Shows a result; returns False if the user asked to stop."""
 
     def finish(self) -> None:
-        """Called when the source has ended by itself: a window stays until it is closed."""
+        """Is called when the source has ended: a window then stays until the user closes it."""
 
 
 class Several:

@@ -1,7 +1,7 @@
-"""Results in a window, if this OpenCV has windows: q quits, s saves, h shows heat, space freezes.
+"""Shows results in a window, if this OpenCV has windows: q quits, s saves, h shows the heat map, space freezes.
 
-The OpenCV that dermedge installs has none, because windows need libGL, which a bare machine lacks. To get
-one: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
+The OpenCV that dermedge installs has no windows, because they need libGL, which a machine without a desktop lacks. To
+get windows: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUIT_KEYS = (ord("q"), 27)
 
 
 def why_no_window() -> str | None:
-    """Tells why no window can be opened here, and the cure; None where one can."""
+    """Returns why no window can be opened here, and what to do; None if one can be opened."""
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
     if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
         return (
@@ -60,7 +60,7 @@ class WindowView:
         self._frozen = False
 
     def __enter__(self) -> WindowView:
-        # Qt would complain of fonts that the wheel lacks and that we do not use
+        # silences Qt's warning about fonts that the wheel lacks, and that we do not use
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         print(f"{_TITLE}: {_KEYS}")
@@ -90,7 +90,7 @@ class WindowView:
         cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
-        """Waits for a key and does what it says; False for quit or a closed window."""
+        """Waits for a key and acts on it; returns False for quit or a closed window."""
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen

@@ -1,4 +1,4 @@
-"""The options by which `dermedge data` and `dermedge train` read labelled photos, and the table of what was found."""
+"""The options by which `dermedge data` and `dermedge train` read labelled photos, and the summary of the photos."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ __all__ = [
 ]
 
 CLASSES_HELP = (
-    "Learn these classes: names with commas between, a name with a comma in double quotes. Photos of all others become "
-    "'none of these'. With 'all', every label is a class."
+    "Learn these classes: names separated by commas; a name with a comma stands in double quotes. All other "
+    "photos become 'none of these'. With 'all', every label is a class."
 )
 
 
 def add_catalogue_options(parser: Parser) -> None:
-    """Adds the options that decide on classes, groups and splits."""
+    """Adds the options for classes, groups and splits."""
     parser.add_argument("--classes", metavar="NAMES", help=CLASSES_HELP)
     add_labels_option(parser)
     parser.add_argument(
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Keep photos together that share a lesion, a person or a folder below their class's folder (auto), or "
-        "let splits cut these folders (table). Default: auto.",
+        help="Keep photos together that share a lesion, a person, or a folder below the folder of their class "
+        "(auto), or let splits cut these folders (table). Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",
         action="store_true",
-        help="Keep the train, val and test parts that folders or a split column state. A part that is missing is "
-        "cut from train, and photos of train whose lesion is in another part are left out.",
+        help="Keep the train, val and test parts that folders or a split column state. A missing part is taken "
+        "from train. Photos of train whose lesion is also in another part are left out.",
     )
 
 
@@ -52,8 +52,9 @@ def add_labels_option(parser: OptionGroup) -> None:
         "--labels-from",
         choices=LABEL_SOURCES,
         default="auto",
-        help="Take labels from tables and, where they tell none, from folders (auto); from tables alone (table); from "
-        "the first folder below the set (folder); or from the folder that holds the photo (parent). Default: auto.",
+        help="Take labels from tables, and from folders for photos that no table labels (auto); from tables "
+        "only (table); from the first folder below the set (folder); or from the folder that holds the photo "
+        "(parent). Default: auto.",
     )
 
 

@@ -40,7 +40,7 @@ def parser() -> Parser:
         nargs="+",
         default=[],
         metavar="TABLE",
-        help="Hold the labels against these tables too.",
+        help="Compare the labels with these tables too.",
     )
     add_labels_option(audit)
     audit.add_argument("--json", type=Path, metavar="FILE", help="Write all findings to this file.")
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def audit(options: argparse.Namespace, command: str) -> int:
-    """Prints the findings, and writes them where asked."""
+    """Prints the findings, and writes the files that were asked for."""
     from dermedge.train.data.audit.report import to_html, to_json, to_text
     from dermedge.train.data.audit.run import run_audit
 

@@ -1,6 +1,6 @@
-// The rear camera, or another where there is none, with its torch, zoom and focus where it has them.
+// Opens the rear camera, or another one if there is none. Controls its torch, zoom and focus if it has them.
 
-// The size that the network needs, as on the Pi. More pixels would take half as long to resize as the network takes.
+// The frame size, as on the Raspberry Pi. Resizing larger frames would take half as long as the network itself.
 const WANTED = {
   audio: false,
   video: { facingMode: { ideal: "environment" }, width: { ideal: 640 }, height: { ideal: 480 } },
@@ -8,7 +8,7 @@ const WANTED = {
 const REASONS = {
   NotAllowedError: "the camera is not allowed: allow it for this page in the browser's settings",
   NotFoundError: "there is no camera: choose a photo",
-  // what WebKit says of none
+  // WebKit's error if there is no camera
   OverconstrainedError: "there is no camera: choose a photo",
   NotReadableError: "another program has the camera: close it, and start again",
 };
@@ -25,7 +25,7 @@ export class Camera {
     return this.#track !== null;
   }
 
-  // Calls back when the camera is gone. Throws an Error whose text is for a person.
+  // Calls `onLost` when the camera is gone. Throws an Error whose text is shown to the user.
   async open(onLost) {
     if (!navigator.mediaDevices) throw new Error("the browser gives a camera only to pages with HTTPS: choose a photo");
     try {
@@ -56,7 +56,7 @@ export class Camera {
   }
 
   async set(constraint) {
-    // a phone that refuses one of them goes on as it was
+    // if a phone refuses a setting, the former setting stays
     await this.#track?.applyConstraints({ advanced: [constraint] }).catch(() => {});
   }
 

@@ -1,10 +1,10 @@
-// From quantized outputs to calibrated probabilities, and from these to an answer: edge/model/decision.py again.
+// Turns quantized outputs into calibrated probabilities, and these into an answer, as edge/model/decision.py does.
 
 // As in edge/model/head.py.
 const HALF_STEP = 0.5 / 256;
 const MOST_OF_ZEROS = 0.1;
 const sum = (values) => values.reduce((total, one) => total + one, 0);
-// The first of equals, as in Python.
+// Of equal values, the first one wins, as in Python.
 const indexOfMax = (values) => values.indexOf(Math.max(...values));
 
 export function softmax(logits, temperature = 1) {
@@ -31,7 +31,7 @@ export function viewOf(closeUp) {
   return closeUp >= 0.5 ? CLOSE_UP : DERMOSCOPIC;
 }
 
-// { temperature, thresholds } of a manifest for a view: those of its `views`, or else its own.
+// The { temperature, thresholds } for a view: those in `views` of the manifest, or else those of the manifest itself.
 export function calibrationOf({ temperature, thresholds, views }, view) {
   return views?.[view] ?? { temperature, thresholds };
 }

@@ -1,4 +1,4 @@
-// What a person has kept: in this browser's IndexedDB, and nowhere else.
+// Stores the photos that the user has kept in this browser's IndexedDB, and nowhere else.
 
 const STORE = "answers";
 
@@ -23,7 +23,7 @@ export async function keep(entry) {
   await done((await store("readwrite")).add(entry));
 }
 
-// The newest first.
+// Returns all entries, the newest first.
 export async function all() {
   return (await done((await store("readonly")).getAll())).reverse();
 }

@@ -1,8 +1,8 @@
-// How long answers of the camera take on this phone, as a results file that `dermedge benchmark compare` reads.
+// Measures how long answers take on this phone, and writes a results file that `dermedge benchmark compare` reads.
 
 const SCHEMA = "dermedge-benchmark/2";
 const DISCLAIMER = "For research and education only: not a medical device, and no medical advice.";
-// The first answers warm the browser up.
+// The first answers warm up the browser and are not measured.
 const WARMUP = 32;
 export const LEAST_ANSWERS = 100;
 const MOST_ANSWERS = 10_000;
@@ -15,7 +15,7 @@ const Z = 1.96;
 
 const sorted = (values) => [...values].sort((one, other) => one - other);
 
-// Between neighbours, as NumPy does it; `values` are sorted.
+// Interpolates between neighbours, as NumPy does; `values` must be sorted.
 function quantile(values, share) {
   const at = share * (values.length - 1);
   const [low, high] = [values[Math.floor(at)], values[Math.ceil(at)]];
@@ -55,7 +55,7 @@ export class Latencies {
   #invoke = [];
   #left = WARMUP;
 
-  // Of one answer: milliseconds from the frame to the answer, and of the network in it.
+  // Adds one answer: milliseconds from the frame to the answer, and milliseconds of the network.
   add(totalMs, invokeMs) {
     if (this.#left-- > 0) return;
     this.#total.push(totalMs);

@@ -1,6 +1,6 @@
-// The .tflite on LiteRT.js, and what it was built with: both are run only where their digests are right.
+// Runs the .tflite on LiteRT.js. Both files are used only if their digests are those in app.json.
 
-// A model and a runtime that are not those of app.json; the text is for a person.
+// Thrown if the model or the runtime is not that of app.json; the text is shown to the user.
 export class Refused extends Error {}
 
 export async function checked(name, bytes, sha256) {
@@ -12,7 +12,7 @@ export async function checked(name, bytes, sha256) {
   return bytes;
 }
 
-// LiteRT tells of its start on the channel for errors.
+// LiteRT reports its start through console.error.
 function log(line) {
   (/^(INFO|WARNING): /.test(line) ? console.debug : console.error)(line);
 }

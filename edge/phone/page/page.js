@@ -6,7 +6,7 @@ import { Latencies } from "./latencies.js";
 import { CLOSE_UP } from "./decision.js";
 import { ANSWERED } from "./states.js";
 
-// Okabe and Ito's colours, as on the Pi: the colour-blind can tell them apart, and none says "danger".
+// Okabe and Ito's colours, as on the Raspberry Pi. Colour-blind people can tell them apart, and no colour means danger.
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 // Inferno, from cold to hot.
 const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
@@ -25,7 +25,7 @@ function make(tag, text = "", className = "") {
   return made;
 }
 
-// "off", "live", "frozen" or "photo"; results of an earlier mode come too late.
+// "off", "live", "frozen" or "photo". A result that was requested in an earlier mode is ignored.
 let mode = "off";
 let generation = 0;
 let isBusy = false;
@@ -90,7 +90,7 @@ function fail(reason) {
 function say(title, hint) {
   element("title").textContent = title;
   element("hint").textContent = hint;
-  // without the percentages, which would be read out many times a second
+  // without the percentages, which a screen reader would read out many times a second
   const text = [title.replace(/ \d+ %$/, ""), hint].filter(Boolean).join(", ");
   if (text !== spoken) element("spoken").textContent = spoken = text;
 }
@@ -101,7 +101,7 @@ function titleOf({ headline: { title, nearest }, label }, probabilityOf) {
   return `${words} ${percent(probabilityOf(nearest ?? label))}`;
 }
 
-// What stands beside the headline.
+// The notes beside the headline.
 const notesOf = ({ alert, view }) => [alert && `${alert} alert`, view === CLOSE_UP && "close-up: less certain"];
 
 const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities[app.manifest.labels.indexOf(name)]);
@@ -109,7 +109,7 @@ const titleOfAnswer = (answer) => titleOf(answer, (name) => answer.probabilities
 function show(result, bitmap) {
   const { state, hint, agrees, classification, crop } = result;
   const isAnswered = ANSWERED.includes(state);
-  // the answer that stood before stays, with its own frame
+  // the earlier answer stays on the screen, with its own frame
   const isHeld = isAnswered && !agrees;
   const answer = isHeld ? shown : isAnswered && classification;
   const notes = answer ? notesOf(answer) : [];
@@ -223,7 +223,7 @@ setInterval(() => {
   lost("the camera sends no frames: start it again");
 }, SILENT_MS / 4);
 
-// A camera that nobody sees is only a drain, and a light that worries. A frozen frame stays.
+// Stops the camera when the page is hidden: it would drain the battery, and its light would worry people. A frozen frame stays.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return;
   camera.close();
@@ -239,7 +239,7 @@ element("run").addEventListener("click", () => {
   }
   if (!picture) return;
   video.pause();
-  // the video is some frames ahead of the one that was answered
+  // the video is some frames ahead of the frame that was answered
   drawSquare(element("still"), picture);
   setMode("frozen");
 });
@@ -255,7 +255,7 @@ element("file").addEventListener("change", async ({ target }) => {
   camera.close();
   const number = generation;
   try {
-    // as stored, without a colour profile, as Python reads it
+    // decodes pixels as they are stored, without applying a colour profile, as Python does
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
     if (number !== generation) return;
     drawSquare(element("still"), bitmap);
@@ -308,7 +308,7 @@ element("keep").addEventListener("click", async () => {
       model: app.sha256["model.tflite"],
       probabilities: Object.fromEntries(app.manifest.labels.map((name, index) => [name, probabilities[index]])),
     });
-    // so that a browser that needs room asks before it erases
+    // so that a browser that runs out of space asks before it erases the photos
     navigator.storage?.persist?.();
     element("spoken").textContent = "kept on this device";
     element("keep").textContent = "Kept";
@@ -329,7 +329,7 @@ async function showHistory() {
     drawSquare(canvas, bitmap);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the kept photo");
-    // entries of before have no headline
+    // entries of earlier versions have no headline
     const headline = entry.headline ?? { title: entry.label, nearest: null };
     const title = titleOf({ ...entry, headline }, (name) => entry.probabilities[name]);
     const text = make("div", [title, ...notesOf(entry)].filter(Boolean).join(", "));
@@ -361,7 +361,7 @@ element("export-latencies").addEventListener("click", () => {
 });
 
 element("erase").addEventListener("click", async () => {
-  if (!confirm("Erase all that is kept on this device? It cannot be brought back.")) return;
+  if (!confirm("Erase all photos and answers that are kept on this device? This cannot be undone.")) return;
   await history.erase();
   await showHistory();
 });

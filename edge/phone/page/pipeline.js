@@ -1,4 +1,4 @@
-// From images to results, as edge/pipeline.py and edge/model/classifier.py do it.
+// Turns images into results, as edge/pipeline.py and edge/model/classifier.py do.
 
 import { CLOSE_UP, calibratedLogitsOf, calibrationOf, decide, headline, heatMap, meanOverCells, softmax, viewOf }
   from "./decision.js";
@@ -7,7 +7,7 @@ import { LEAST_SIZE, QualityGate } from "./quality.js";
 import { HINTS, StateMachine } from "./states.js";
 
 export class Pipeline {
-  // `app` is app.json, `run` what openNetwork gives.
+  // `app` is the content of app.json, `run` the function that openNetwork returns.
   constructor(app, run) {
     this.app = app;
     this.run = run;
@@ -58,7 +58,7 @@ export class Pipeline {
     return { input, preprocess: performance.now() - started };
   }
 
-  // The gate judges what the network sees, unless that is too small.
+  // The quality gate judges the network's input, unless that is too small.
   #defect(gate, image, { input }, atS) {
     const size = this.app.manifest.input_size;
     if (size >= LEAST_SIZE) return gate.check(input, size, atS);
@@ -81,7 +81,7 @@ export class Pipeline {
     };
   }
 
-  // Of this frame alone, by the temperature of a view.
+  // The probabilities of this frame alone, with the temperature of a view.
   #probabilities({ logits }, view) {
     return softmax(logits, calibrationOf(this.app.manifest, view).temperature);
   }
@@ -110,7 +110,7 @@ export function stateOf({ index, uncertain, declined, probabilities }) {
   return declined ? "none of these" : "answer";
 }
 
-// What tells answers of one state apart: all that is said of them but figures.
+// The words that are shown for an answer, without figures. They tell answers of one state apart.
 function meaningOf({ headline: { title, nearest }, alert, view }) {
   return JSON.stringify([title, nearest, alert, view === CLOSE_UP]);
 }

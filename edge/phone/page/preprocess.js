@@ -2,7 +2,7 @@
 
 export const PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8";
 const MAX_TRIM = 1 / 15;
-// OpenCV's exact bilinear has 8 bits behind the point in each direction.
+// OpenCV's exact bilinear resize uses 8 fractional bits in each direction.
 const ONE = 256;
 const RED_BLUE = 0xff00ff;
 const GREEN = 0xff00;
@@ -16,12 +16,12 @@ export function cropSquare(height, width, size) {
   return { top: Math.floor((height - side) / 2), left: Math.floor((width - side) / 2), side };
 }
 
-// Uint8Array [size, size, 3] of an ImageData, or of what has its data, width and height.
+// Returns Uint8Array [size, size, 3] for an ImageData, or an object with the same data, width and height.
 export function toInput({ data, width, height }, size) {
   const { top, left, side } = cropSquare(height, width, size);
   const start = data.byteOffset + (top * width + left) * 4;
   if (side < 2 * size || start % 4) {
-    // one type of array throughout, or the loops below are compiled for two
+    // all arrays have the same type; with two types, the loops below would be compiled for both, and be slower
     const square = { data: new Uint8Array(data.buffer, start), row: width * 4, step: 4 };
     return side === size ? withoutAlpha(square, size) : reduced(square, side, size, 3);
   }
@@ -40,7 +40,7 @@ export function reduced(square, from, size, channels) {
   return side === size ? square.data : bilinear(square, side, size, channels);
 }
 
-// As `halve` does it, with two channels of four in each addition: pixels as words of 32 bits, red in the lowest byte.
+// Does the same as `halve`, but adds two of four channels at once: pixels are 32-bit words with red in the lowest byte.
 function halveWords(words, width, side) {
   const means = new Uint8Array(side * side * 3);
   for (let y = 0, at = 0; y < side; y++) {
@@ -61,7 +61,7 @@ function halveWords(words, width, side) {
   return means;
 }
 
-// Here and below the channels of a row come one after another: innermost, they take half as long again.
+// Here and below, the outer loop goes over the channels of a row. As the innermost loop, it would take 1.5 times as long.
 function halve({ data, row, step }, side, channels) {
   const means = new Uint8Array(side * side * channels);
   for (let y = 0; y < side; y++) {
@@ -77,7 +77,7 @@ function halve({ data, row, step }, side, channels) {
   return means;
 }
 
-// For each pixel of a side its two neighbours, `step` bytes apart in the image, and the weight of the second.
+// Returns, for each output pixel of a side, its two neighbours (pixels are `step` bytes apart) and the weight of the second.
 function taps(from, to, step) {
   const firsts = new Int32Array(to);
   const seconds = new Int32Array(to);
@@ -106,7 +106,7 @@ function bilinear({ data, row, step }, from, to, channels) {
   const length = to * channels;
   const resized = new Uint8Array(to * length);
   const across = channels === 3 ? resizeColours : resizeGrey;
-  // rows of the image that are resized across: each is used at once or by the next row
+  // image rows that are already resized horizontally; each is used for this output row or for the next one
   let upper = new Uint16Array(length);
   let lower = new Uint16Array(length);
   let upperY = -1;
@@ -124,7 +124,7 @@ function bilinear({ data, row, step }, from, to, channels) {
   return resized;
 }
 
-// Loops in functions of their own, the channels by hand: several times as fast as one loop over all.
+// These loops are functions of their own, and the channels are written out. That is several times as fast as one loop.
 function resizeColours(data, row, firsts, seconds, weights, line) {
   for (let x = 0, at = 0; x < firsts.length; x++, at += 3) {
     const weight = weights[x];

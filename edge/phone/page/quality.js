@@ -30,10 +30,10 @@ const pixels = count(reticle);
 const coarsePixels = count(coarseReticle);
 const rimPixels = count(rim);
 
-// The least side of an image that can be judged.
+// An image must have at least this side, in pixels, to be judged.
 export const LEAST_SIZE = GRID;
 
-// The first thing to mend, or null where the image is good enough for an answer.
+// The first defect for the user to mend, or null if the image is good enough for an answer.
 export function judge(measures) {
   const isShade = measures.contrast < 16 && measures.cut > 0.3;
   const failing = [
@@ -54,7 +54,7 @@ export function judge(measures) {
 export class QualityGate {
   #before = null;
 
-  // What is wrong with what the network sees, [size, size, 3]; atS is null for a picture that follows no other.
+  // Returns the defect of a network input [size, size, 3], or null. `atS` is null for a photo, which follows no other frame.
   check(rgb, size, atS) {
     return judge(this.measure(rgb, size, atS));
   }
@@ -102,7 +102,7 @@ function greyOf(rgb, size) {
   return grey;
 }
 
-// The first grey level of the lightest bin above which there are at most so many pixels.
+// The first grey level of the lightest bin above which there are at most `lighter` pixels.
 function light(counts) {
   let level = BINS - 1;
   let above = counts[level];
@@ -130,7 +130,7 @@ function otsu(counts) {
   return { threshold, contrast };
 }
 
-// A row or column beyond the edge is the one as far within, as OpenCV's default border has it.
+// A row or column beyond the edge is mirrored at the edge, as OpenCV's default border does.
 const within = (index) => (index < 0 ? -index : index >= GRID ? 2 * GRID - 2 - index : index);
 const before = Int32Array.from({ length: GRID }, (_, index) => within(index - 1));
 const after = Int32Array.from({ length: GRID }, (_, index) => within(index + 1));
@@ -151,7 +151,7 @@ function focus(grid) {
   return { sharpness: Math.sqrt(squares / pixels), texture: total / pixels };
 }
 
-// Area, offset and share of the rim of the connected part of at most the threshold that weighs most.
+// Returns area, offset and share of the rim of the lesion: of the connected parts that are not lighter than the threshold, the one with the greatest weight.
 function lesion(coarse, threshold) {
   const dark = coarse.map((level, at) => coarseReticle[at] && level <= threshold);
   let heaviest = null;
@@ -170,7 +170,7 @@ function lesion(coarse, threshold) {
   };
 }
 
-// Takes the part that is connected with a pixel out of the dark ones.
+// Removes the part that is connected with a pixel from the dark pixels, and measures it.
 function takePart(dark, start) {
   const found = [start];
   const part = { area: 0, x: 0, y: 0, onRim: 0, weight: 0 };

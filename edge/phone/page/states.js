@@ -1,4 +1,4 @@
-// The state machine: smoothing and states of edge/states.py.
+// The state machine: the same smoothing and states as in edge/states.py.
 
 import { CLOSE_UP, DERMOSCOPIC, viewOf } from "./decision.js";
 
@@ -35,7 +35,7 @@ class Smoother {
     this.lastS = 0;
   }
 
-  // A photo that follows no other has no time (null) and keeps its own probabilities.
+  // A photo, which follows no other frame, has no time (null), and its probabilities are not smoothed.
   add(probabilities, atS) {
     if (atS === null) return probabilities;
     if (!this.values) {
@@ -110,7 +110,7 @@ export class StateMachine {
     return this.#say(answer, "", true);
   }
 
-  // Whether an answer stays although the newest frame is answered otherwise.
+  // Whether the shown answer stays although the newest frame has another answer.
   #stands(atS) {
     return this.answer !== null && atS !== null && atS >= this.agreedS && atS - this.agreedS < GRACE_S;
   }

@@ -1,11 +1,11 @@
-// Keeps the whole app on the phone at the first visit, and serves it from there alone.
+// Stores the whole app on the phone at the first visit. After that, the app is only served from there.
 
 importScripts("files.js"); // defines BUILD and FILES
 
 const CACHE = `dermedge-${BUILD}`;
 
 self.addEventListener("install", (event) => {
-  // past the HTTP cache, which may hold files of an older build
+  // bypasses the HTTP cache, which may hold files of an older build
   const requests = FILES.map((name) => new Request(name, { cache: "reload" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });

@@ -28,7 +28,7 @@ function pixelsOf(bitmap) {
   const side = Math.min(bitmap.width, bitmap.height);
   const isEven = (bitmap.width - side) % 2 === 0 && (bitmap.height - side) % 2 === 0;
   const [width, height] = isEven ? [side, side] : [bitmap.width, bitmap.height];
-  // a canvas is made anew by each change of its size
+  // changing the size of a canvas makes a new one
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   context.globalCompositeOperation = "copy";
   context.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
@@ -39,7 +39,7 @@ const opened = open();
 opened.then(({ app }) => postMessage({ kind: "ready", app }),
   (error) => postMessage({ kind: "failed", reason: error.message }));
 
-// One after the other: the network has one input.
+// Requests are handled one after the other, because the network has one input.
 let last = opened;
 self.onmessage = ({ data }) => {
   last = last.then(() => answer(data)).catch((error) => postMessage({ kind: "failed", reason: error.message }));
@@ -55,7 +55,7 @@ async function answer({ kind, number, bitmap, atS, reason }) {
   if (kind === "still") result = await pipeline.still(pixelsOf(bitmap));
   const totalMs = performance.now() - started;
   if (kind === "still") bitmap.close();
-  // a live one goes back with the result that is of it
+  // a live frame is returned together with its result
   const back = kind === "live" ? [bitmap] : [];
   if (result) postMessage({ kind: "result", number, result, bitmap: back[0] ?? null, totalMs }, back);
 }

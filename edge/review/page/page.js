@@ -13,7 +13,7 @@ const KEYS = {
   l: () => element("lesion").focus(),
 };
 let shown = null;
-// While a decision is on its way and until the next photo is seen, keys do nothing: they would be meant for this one.
+// While a decision is being sent, and until the next photo is visible, keys are ignored: they were meant for this photo.
 let isBusy = true;
 
 function make(tag, text, className) {
@@ -165,7 +165,7 @@ function onKeyInField(event) {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
   if (FIELDS.includes(event.target.id)) return onKeyInField(event);
-  // a button that has the focus is pressed by Enter as everywhere
+  // Enter presses the button that has the focus, as everywhere
   const isPress = event.key === "Enter" && event.target.tagName === "BUTTON";
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (isPress ? event.repeat : event.repeat && (action || /^[1-9]$/.test(event.key))) return event.preventDefault();

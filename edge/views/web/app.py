@@ -20,7 +20,7 @@ from dermedge.edge.views.web.photos import PhotoService
 
 __all__ = ["MOST_VIEWERS", "make_app"]
 
-# Most viewers of the live video at a time.
+# At most this many viewers can watch the live video at a time.
 MOST_VIEWERS = 16
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -71,7 +71,7 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
 
 async def _save(board: Board, request: Request) -> Response:
-    """Saves the newest result on the device, for the page's own script alone."""
+    """Saves the newest result on the device; only the page's own script may ask for it."""
     require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))
@@ -81,7 +81,7 @@ async def _save(board: Board, request: Request) -> Response:
 
 
 async def _saved(board: Board, request: Request) -> Response:
-    """Returns an image that was saved, or a small one of it: ``?thumbnail=1``."""
+    """Returns a saved image, or with ``?thumbnail=1`` a small version of it."""
     name = request.path_params["name"]
     path = board.saves.path(name)
     if request.query_params.get("thumbnail") == "1":
@@ -97,14 +97,14 @@ def _no_image() -> Response:
 
 
 def _wants_heat(request: Request) -> bool:
-    """Tells whether this viewer wants to see where the evidence lies: ``?heat=1``."""
+    """Tells whether this viewer wants the heat map: ``?heat=1``."""
     return request.query_params.get("heat") == "1"
 
 
 async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
-    """Parts of a motion JPEG: the newest frame, each time that the viewer has taken the one before.
+    """Yields parts of a motion JPEG: the newest frame, each time that the viewer has received the previous one.
 
-    A slow viewer misses frames. It holds up no other viewer.
+    A slow viewer misses frames, and does not delay other viewers.
     """
     shown = 0
     with _counting_viewer(board):
@@ -126,7 +126,7 @@ def _part(picture: EncodedFrame) -> bytes:
 
 @contextmanager
 def _counting_viewer(board: Board) -> Iterator[None]:
-    """Counts a viewer as long as it is there."""
+    """Counts a viewer while it is connected."""
     board.count_viewer(1)
     try:
         yield

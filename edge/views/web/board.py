@@ -1,4 +1,4 @@
-"""The content of the web page: the newest result, encoded once for all viewers, and the last answers."""
+"""Holds the content of the web page: the newest result, encoded once for all viewers, and the last answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["HISTORY", "INTERVAL_S", "Board", "EncodedFrame"]
 HISTORY = 50
 _JPEG_QUALITY = 80
 _STAND_S = 1.0
-# Seconds between two frames, whatever the camera's rate and however many viewers there are.
+# Seconds between two frames of the live video, independent of the camera's rate and the number of viewers.
 INTERVAL_S = 0.1
 
 
@@ -34,7 +34,7 @@ class EncodedFrame:
     """An encoded result.
 
     Attributes:
-        number: counts the results; a later result has a greater number.
+        number: number of the result; later results have greater numbers.
     """
 
     number: int
@@ -42,7 +42,7 @@ class EncodedFrame:
 
 
 class _Encoder:
-    """The last JPEG with the heat map, or without it, and when the next one may be made."""
+    """The last JPEG, either with or without the heat map, and the time when the next one may be made."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,11 +56,11 @@ class Board:
     Args:
         facts: labels of the metrics, such as the model's name and digest, and the source.
         folder: where images are saved.
-        has_heat_map: whether the model tells where its evidence lies.
+        has_heat_map: whether the model has an evidence output for the heat map.
 
     Attributes:
         saves: the images that were saved.
-        is_closed: whether the loop has ended, so that no viewer shall wait for a newer result.
+        is_closed: whether the loop has ended, so that no viewer waits for a newer result.
     """
 
     def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
@@ -79,14 +79,14 @@ class Board:
         self.is_closed = False
 
     def put(self, result: FrameResult) -> None:
-        """Takes the newest result; nothing is drawn or encoded here."""
+        """Stores the newest result; nothing is drawn or encoded here."""
         with self._lock:
             self._number += 1
             self._result = result
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `picture` has or makes another than the one of this number."""
+        """Tells whether `picture` would return another frame than the one with this number."""
         encoder = self._encoder(heat)
         if encoder.picture is not None and encoder.picture.number != shown:
             return True
@@ -104,13 +104,13 @@ class Board:
         }
 
     def picture(self, heat: bool) -> EncodedFrame | None:
-        """Returns a frame with its reticle as a JPEG, None before the first: the newest, where the last is
-        `INTERVAL_S` old.
+        """Returns a frame with the reticle as a JPEG, or None before the first frame.
 
-        The page says in words what is answered. Whoever asks first encodes it, and the others wait for that.
+        It is the newest frame, unless the last one is younger than `INTERVAL_S`. The frame has no text, because the
+        page shows the answer. The first caller encodes the frame, and the others wait for it.
 
         Args:
-            heat: whether it shows where the evidence lies, where the model tells.
+            heat: whether to paint the heat map, if the model has one.
         """
         encoder = self._encoder(heat)
         with encoder.lock:
@@ -126,7 +126,7 @@ class Board:
             return encoder.picture
 
     def save(self, heat: bool) -> str | None:
-        """Writes the newest result as an image on this device; its file name, or None before the first frame.
+        """Writes the newest result as an image on this device; returns its file name, or None before the first frame.
 
         Args:
             heat: as in `picture`.
@@ -140,7 +140,7 @@ class Board:
         return self.saves.add(encode_image(paint_result(result, heat and self._has_heat_map), ".png"))
 
     def metrics(self) -> Iterator[str]:
-        """Lines in the text format of Prometheus."""
+        """Returns the metrics in the text format of Prometheus."""
         result = self._result
         yield from _metric("info", "gauge", [(self.facts, 1)])
         yield from _metric("viewers", "gauge", [({}, self._viewers)])
@@ -167,11 +167,11 @@ class Board:
 
     @property
     def viewers(self) -> int:
-        """How many watch the live video."""
+        """The number of viewers of the live video."""
         return self._viewers
 
     def count_viewer(self, more: int) -> None:
-        """One more viewer of the live video, or one less."""
+        """Adds a viewer of the live video, or removes one."""
         with self._lock:
             self._viewers += more
 
@@ -179,7 +179,7 @@ class Board:
         return self._hot if heat and self._has_heat_map else self._plain
 
     def _remember(self, result: FrameResult) -> None:
-        """Puts an answer into the history; one that stood for less than `_STAND_S` gives way to the next."""
+        """Adds an answer to the history. If the last one was shown for less than `_STAND_S`, it is replaced."""
         answer = result.answer
         if answer is None:
             self._is_answering = False
@@ -204,7 +204,7 @@ class Board:
 
 
 def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
-    """Shares of the first hour and of the latest one, 0 to 1."""
+    """Yields the shares of the first hour and of the latest one, 0 to 1."""
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one
     ]

@@ -1,9 +1,9 @@
-"""Who may ask the web server: everyone on this machine, or those who have the token.
+"""Decides who may use the web server: everyone on this machine, or those who have the token.
 
-On the loopback everyone on this machine may, as long as the address in the browser is one of the loopback: a
-foreign name that resolves to it is refused, or any web site could read the pages through it. Elsewhere a token
-is needed, once as ``?token=…``, which becomes a cookie, or as ``Authorization: Bearer …``. No page of another
-origin is let in, and ours load nothing from elsewhere.
+On the loopback address, everyone on this machine may use it. The host in the browser's address must be a loopback one
+too: a foreign name that resolves to it is refused, because any web site could read the pages through such a name. On
+other addresses a token is needed, either once as ``?token=…``, which becomes a cookie, or as ``Authorization: Bearer
+…``. Pages of other origins are refused, and our pages load nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ _HEADERS = {
 
 
 class Guard:
-    """Lets requests in, or refuses them.
+    """Accepts or refuses requests.
 
     Args:
-        token: what a viewer has to know; None for the loopback, where the name of the host must be its.
-        places: where a connection keeps its place when a request of it is let in.
+        token: the token that a viewer needs. None for the loopback address, where the host of a request must be a
+            loopback name.
+        places: gives a connection a lasting place when one of its requests is accepted.
     """
 
     def __init__(self, token: str | None, places: Places) -> None:
@@ -52,7 +53,7 @@ class Guard:
         self._places = places
 
     def page(self, answer: Answer) -> Answer:
-        """Returns the answer to requests that are let in; others get one line of text."""
+        """Wraps a handler for people: a refused request gets one line of text."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -65,7 +66,7 @@ class Guard:
         return respond
 
     def service(self, answer: Answer) -> Answer:
-        """Returns the same for programs: errors are JSON, ``{"error": …}``, and nothing is redirected."""
+        """Wraps a handler for programs: errors are JSON, ``{"error": …}``, and nothing is redirected."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -83,7 +84,9 @@ class Guard:
         return await answer(request)
 
     def _redirection(self, request: Request) -> Response | None:
-        """Where a token in the address is right: the same address without it, and a cookie."""
+        """Returns a redirection to the same address without the token, and a cookie, if the token in the address is
+        right.
+        """
         given = request.query_params.get("token")
         if given is None or request.method not in _READS or not self._is_token(given):
             return None
@@ -92,7 +95,7 @@ class Guard:
         return response
 
     def _check(self, request: Request) -> None:
-        """Raises HTTPException where a request is not let in."""
+        """Raises HTTPException if a request must be refused."""
         if self._token is None:
             host = request.headers.get("host", "").lower()
             name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
@@ -113,16 +116,16 @@ class Guard:
 
 
 def require_own_script(request: Request) -> None:
-    """Raises HTTPException where a request that changes something does not come from a page's own script."""
+    """Raises HTTPException if a request that changes something does not come from the page's own script."""
     if _OWN_HEADER not in request.headers:
         raise HTTPException(403, f"the header {_OWN_HEADER} is missing")
 
 
 def without_foreign_pages(request: Request) -> None:
-    """Raises HTTPException where a page of another web site sends the request. Programs send no origin."""
+    """Raises HTTPException if a page of another web site sent the request. Programs send no origin."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, f"a page of '{origin}' may not ask this server")
+        raise HTTPException(403, f"a page of '{origin}' may not use this server")
 
 
 async def read_body(request: Request, most_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
-"""`POST /predict`: one photo in, the answer of `dermedge predict` as JSON out.
+"""`POST /predict`: receives one photo, and returns the answer of `dermedge predict` as JSON.
 
-Photos are classified by a classifier of their own, on one thread and one photo at a time, so that the loop never waits
-for them. It is opened with the first photo, and goes through the quality gate as each frame of the loop does.
+Photos have a classifier of their own, which handles one photo at a time on one thread, so that the live loop never
+waits for it. The first photo opens it. Photos pass the quality gate as the frames of the loop do.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ __all__ = ["MOST_BYTES", "MOST_PHOTOS", "MOST_PIXELS", "PhotoClassifier", "Photo
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000
-# Photos that are received or classified at once; more are refused, so that they do not fill the memory.
+# At most this many photos are received or classified at once. More are refused, so that they do not fill the memory.
 MOST_PHOTOS = 4
-# A form has one photo, and may have a few fields beside it, which are ignored.
+# A form has one photo, and may have a few other fields, which are ignored.
 _MOST_FIELDS = 16
 _FORM = "multipart/form-data"
 # The allowed media types of the body; the format is read from the photo itself.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
-# (offset, bytes) of the formats that are read: JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, and HEIC and AVIF.
+# (offset, bytes) by which the formats are recognized: JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, and HEIC and AVIF.
 _SIGNATURES = (
     (0, b"\xff\xd8\xff"),
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -60,10 +60,10 @@ _SIGNATURES = (
 
 
 class PhotoClassifier:
-    """Classifies photos with a classifier of its own; threads take turns.
+    """Classifies photos with a classifier of its own, for one thread at a time.
 
     Args:
-        open_classifier: opens it; called with the first photo.
+        open_classifier: opens the classifier; it is called with the first photo.
         confidence: as in `Pipeline`.
         sets: as in `Pipeline`.
     """
@@ -85,8 +85,8 @@ class PhotoClassifier:
             name: becomes ``path`` in the answer.
 
         Returns:
-            The values of `photo_to_json`, and ``defect`` and ``hint``: why the quality gate rejects the photo, and what
-            helps. A rejected photo has no label and no probabilities: these are None.
+            The values of `photo_to_json`, and ``defect`` and ``hint``: why the quality gate rejected the photo, and
+                what the user can do. For a rejected photo, label and probabilities are None.
 
         Raises:
             PictureError: it cannot be decoded.
@@ -111,7 +111,7 @@ class PhotoClassifier:
 
 
 class PhotoService:
-    """Answers `POST /predict`: checks a request, reads its photo, and has it classified in a thread."""
+    """Answers `POST /predict`: checks a request, reads its photo, and classifies it in a thread."""
 
     def __init__(self, classifier: PhotoClassifier) -> None:
         self._classifier = classifier
@@ -152,13 +152,13 @@ class _OnePhoto(FrameSource):
 
 
 class _FormInMemory(MultiPartParser):
-    """Starlette's parser of forms, without files on the disk."""
+    """Starlette's form parser, which here writes no files to the disk."""
 
     spool_max_size = MOST_BYTES + 1
 
 
 async def _photo_of(request: Request) -> tuple[str, bytes]:
-    """Name and content of the photo in a request; raises HTTPException."""
+    """Returns the name and content of the photo in a request; raises HTTPException."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     is_photo = kind in _PLAIN_TYPES or kind.startswith("image/")
     content = await read_body(request, MOST_BYTES)
@@ -173,7 +173,7 @@ async def _photo_of(request: Request) -> tuple[str, bytes]:
 
 
 async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
-    """Name and content of the one file in a form; raises HTTPException."""
+    """Returns the name and content of the only file in a form; raises HTTPException."""
 
     async def stream() -> AsyncIterator[bytes]:
         yield content
@@ -186,7 +186,7 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise HTTPException(400, f"the form has {len(files) or 'no'} files; send one photo a request")
+            raise HTTPException(400, f"the form has {len(files) or 'no'} files; send one photo per request")
         name = (files[0].filename or "").replace("\\", "/").rsplit("/", 1)[-1]
         return name or _NAMELESS, await files[0].read()
     finally:
@@ -194,7 +194,7 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
 
 
 def _check_header(content: bytes) -> None:
-    """Raises HTTPException where the first bytes of a photo tell that it shall not be decoded."""
+    """Raises HTTPException if the header of a photo shows that it is too large, or not a photo."""
     if not content:
         raise HTTPException(400, "the body is empty; send the bytes of a photo")
     if not any(content.startswith(mark, offset) for offset, mark in _SIGNATURES):
@@ -210,7 +210,7 @@ def _check_header(content: bytes) -> None:
 
 
 def _size_of(content: bytes) -> tuple[int, int]:
-    """Width and height in pixels as the header states them; raises HTTPException where it states none."""
+    """Returns the width and height in pixels that the header states; raises HTTPException if it states none."""
     try:
         width, height = imagesize.get(io.BytesIO(content))
     except (ValueError, IndexError, OverflowError, struct.error) as error:

@@ -1,9 +1,8 @@
-"""Places for the connections of the web server, so that nobody can keep its owner out.
+"""Limits the connections of the web server, so that nobody can lock its owner out.
 
-Who has a place is proved by a request that is answered: with the token where one is needed. A connection has
-`HEAD_TIMEOUT_S` for each request. One that has its place has `BODY_TIMEOUT_S`, since it may send a photo. Of
-connections that have proved nothing there are only so many, of one client and in all; another one takes the place of
-the oldest.
+A connection is proved once one of its requests was accepted (with the token, if one is needed). A connection must
+send each request within `HEAD_TIMEOUT_S`; a proved one within `BODY_TIMEOUT_S`, because it may send a photo. The
+number of unproved connections is limited, for each client and in all: a new one closes the oldest.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ _Client = tuple[str, int]
 
 
 class Places:
-    """The connections that have proved nothing yet. Used by the server's event loop alone."""
+    """The connections that are not proved yet. Only the server's event loop uses it."""
 
     def __init__(self) -> None:
         self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest first
 
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
-        """Takes a new connection, and closes the oldest of its client, or of all, where there are too many."""
+        """Adds a new connection. If there are too many, closes the oldest one of the same client, or of all."""
         of_client = [other for other in self._unproved if other[0] == client[0]]
         if len(of_client) >= MOST_OF_A_CLIENT:
             self._unproved.pop(of_client[0]).abort()
@@ -48,12 +47,12 @@ class Places:
         self._unproved[client] = transport
 
     def prove(self, client: _Client | None) -> None:
-        """Notes that a request of this connection was let in; the connection keeps its place until it ends."""
+        """Notes that a request of this connection was accepted; the connection then stays until it ends."""
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
 
     def has_proved(self, client: _Client) -> bool:
-        """Tells whether a request of this connection was let in."""
+        """Tells whether a request of this connection was accepted."""
         return client not in self._unproved
 
     def leave(self, client: _Client) -> None:
@@ -93,7 +92,7 @@ class PlacedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _expire(self) -> None:
-        """Ends the connection, or lets one that has its place go on sending."""
+        """Closes the connection, unless it is proved and still sending."""
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):
             self._deadline = self.loop.call_later(BODY_TIMEOUT_S - HEAD_TIMEOUT_S, self.transport.abort)

@@ -1,4 +1,4 @@
-"""Images that the viewer of the web page saves on this device: none replaces another, and there is a limit."""
+"""Saves images for viewers of the web page on this device, without overwriting any, up to a limit."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dermedge.edge.photos import encode_image, read_picture
 
 __all__ = ["LIMIT_MB", "THUMBNAIL_WIDTH", "Saves"]
 
-# In pixels.
+# Width of a thumbnail in pixels.
 THUMBNAIL_WIDTH = 240
-# All saved images of a folder together.
+# The limit for all saved images of a folder together, in MB.
 LIMIT_MB = 500.0
 _BYTES_PER_MB = 1e6
-# Between two images, so that a held key or a script does not fill the disk.
+# Seconds between two images, so that a key that is held down, or a script, does not fill the disk.
 _LEAST_INTERVAL_S = 0.5
-# That many names are remembered.
+# The number of names that are remembered.
 _MOST_NAMES = 50
 _PATTERN = "dermedge-*.png"
 
 
 class Saves:
-    """Writes images into a folder, with the time of day in their names."""
+    """Writes images into a folder, with the time in their names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,11 +46,11 @@ class Saves:
         return list(self._names)[::-1]
 
     def path(self, name: str) -> Path | None:
-        """Returns the file of an image that was saved here, None of any other name."""
+        """Returns the file of an image that was saved here; None for any other name."""
         return self._folder / name if name in self._names else None
 
     def thumbnail(self, name: str) -> bytes | None:
-        """Returns a JPEG of an image that was saved here, `THUMBNAIL_WIDTH` pixels wide; None where there is none."""
+        """Returns a saved image as a JPEG of `THUMBNAIL_WIDTH` pixels; None if there is no such image."""
         path = self.path(name)
         try:
             image = read_picture(path) if path else None
@@ -63,11 +63,11 @@ class Saves:
         return encode_image(np.asarray(small, np.uint8), ".jpg")
 
     def add(self, content: bytes) -> str:
-        """Writes a PNG image; the name of its file.
+        """Writes a PNG image; returns the name of its file.
 
         Raises:
-            StorageError: the image before was saved less than half a second ago, the folder has reached `LIMIT_MB`, or
-                it cannot be written; nothing is left behind.
+            StorageError: the last image was saved less than half a second ago, the folder has reached `LIMIT_MB`, or
+                the image cannot be written; nothing is left behind.
         """
         with self._lock:
             now = time.monotonic()
@@ -87,7 +87,7 @@ class Saves:
             )
 
     def _write(self, content: bytes) -> str:
-        """Writes a file that was not there before; its name."""
+        """Writes a file under a new name; returns that name."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         for number in range(1, 1000):
             path = self._folder / f"dermedge-{stamp}Z{'' if number == 1 else f'-{number}'}.png"
@@ -102,7 +102,7 @@ class Saves:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all; raises FileExistsError where one has its name."""
+    """Writes a file whole or not at all; raises FileExistsError if the name is taken."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with open(descriptor, "wb") as handle:

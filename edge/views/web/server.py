@@ -30,13 +30,14 @@ from dermedge.edge.views.web.places import PlacedProtocol, Places
 __all__ = ["WebServer", "WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
-# systemd's LoadCredential= puts files into the folder of this variable.
+# The environment variable that names the folder into which systemd's LoadCredential= puts files.
 _CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
 _LEAST_TOKEN_LENGTH = 16
-# Nothing is sent there: it tells by which of its addresses this machine would be reached (RFC 5737 and RFC 3849).
+# Addresses of documentation (RFC 5737 and RFC 3849). Nothing is sent to them; they tell which address of this machine
+# would be used.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-# More connections at once are refused. Those that have not proved anything have fewer places, and never fill these.
+# More connections at once are refused. Unproved connections have a lower limit, so that they never use up this one.
 _MAX_CONNECTIONS = 128
 _STOP_S = 2
 
@@ -48,14 +49,14 @@ class WebServer:
     that of the environment variable DERMEDGE_TOKEN, or a new one at each start.
 
     Attributes:
-        port: where it listens.
-        token: what a viewer has to know, or None.
-        url: what to open in a browser, with the token. Of a server at all addresses, it has the one of this machine in
-            its network, if it has one.
+        port: the port at which it listens.
+        token: the token that a viewer needs, or None.
+        url: the address to open in a browser, with the token. If the server listens at all addresses, this is the
+            machine's address in its network, if it has one.
 
     Args:
-        address: ``HOST:PORT``; the port 0 is any that is free.
-        make_app: makes the application of the guard that its routes go through.
+        address: ``HOST:PORT``; port 0 takes any free port.
+        make_app: makes the application from the guard that checks its requests.
 
     Raises:
         OptionError: the address cannot be bound, or the token is too short or cannot stand in an address.
@@ -99,7 +100,7 @@ class WebServer:
 
 
 class WebView:
-    """Serves the results that it is shown, and classifies the photos that are sent to it, from entry to exit.
+    """A view that serves results as a web page, and classifies photos that are sent to it, from entry to exit.
 
     Attributes:
         port: as in `WebServer`.
@@ -144,19 +145,19 @@ class WebView:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, ``HOST`` or ``:PORT``.
+    """Returns host and port of ``HOST:PORT``, ``HOST`` or ``:PORT``.
 
     Raises:
         OptionError: the address has another form.
     """
     default_host, default_port = DEFAULT_ADDRESS.split(":")
     if _is_address(text):
-        return text, int(default_port)  # the colons of ::1 do not come before a port
+        return text, int(default_port)  # the last colon of ::1 does not precede a port
     host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         host, port = host or port, default_port
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise OptionError(f"--serve is '{text}', and not HOST:PORT such as {DEFAULT_ADDRESS}")
+        raise OptionError(f"--serve is '{text}', which is not HOST:PORT such as {DEFAULT_ADDRESS}")
     return host.strip("[]") or default_host, int(port)
 
 
@@ -171,14 +172,14 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    """Why, without the address, which `socket.create_server` adds."""
+    """Returns the reason of an error without the address, which `socket.create_server` adds."""
     if error.errno is None or isinstance(error, socket.gaierror):
         return str(error.strerror)
     return os.strerror(error.errno)
 
 
 def _reachable(host: str, family: int) -> str:
-    """Returns the host as it stands in an address that another machine can open."""
+    """Returns the host to use in an address that another machine can open."""
     if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
         with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
             probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
@@ -203,18 +204,18 @@ def _token() -> str:
     if token is None:
         return secrets.token_urlsafe(_TOKEN_BYTES)
     if quote(token, safe="") != token:
-        # it stands in an address and in a cookie
-        raise OptionError(f"{origin} may have letters of ASCII, digits and - . _ ~ alone; choose another")
+        # the token is used in an address and in a cookie
+        raise OptionError(f"{origin} may only contain ASCII letters, digits and - . _ ~; choose another one")
     if len(token) < _LEAST_TOKEN_LENGTH:
         raise OptionError(
-            f"{origin} has {len(token)} characters, which can be guessed; choose {_LEAST_TOKEN_LENGTH} or more, or "
-            "leave it out: then each start makes one"
+            f"{origin} has {len(token)} characters, which can be guessed; choose {_LEAST_TOKEN_LENGTH} or "
+            f"more, or leave it out: each start then makes a new token"
         )
     return token
 
 
 def _given_token() -> tuple[str | None, str]:
-    """Returns the token that the user chose, or None, and where it stands; raises OptionError."""
+    """Returns the token that the user chose, or None, and where it was set; raises OptionError."""
     folder = os.environ.get(_CREDENTIALS_VARIABLE)
     path = Path(folder or ".") / _CREDENTIAL_NAME
     if folder and path.is_file():

@@ -165,7 +165,7 @@ def test_another_camera_under_the_old_number_is_never_taken_for_it(
     machine.unplug(node)
     machine.unplug(twin)
     machine.plug(0, port="1-2")
-    with pytest.raises(SourceError, match="the camera has gone; plug it in again"):
+    with pytest.raises(SourceError, match="the camera is gone; plug it in again"):
         open_again()
     assert opened == [0]
 

@@ -1,4 +1,4 @@
-// Shows the state twice a second, and asks for the live picture again when it was lost.
+// Shows the state twice a second, and reloads the live image after it was lost.
 "use strict";
 
 const POLL_MS = 500;
@@ -10,11 +10,11 @@ let shownLinks = "";
 let spoken = "";
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-// What stands beside the headline.
+// The notes beside the headline.
 const notesOf = ({ alert, view }) =>
   [alert && `${alert} alert`, view === "close-up" && "close-up: less certain"].filter(Boolean);
 
-// For screen readers, once each time that it changes; percentages would be read out twice a second.
+// The text for screen readers, read out when it changes. It has no percentages, which would be read out twice a second.
 function speak(...parts) {
   const text = parts.join(", ");
   if (text !== spoken) element("spoken").textContent = spoken = text;
@@ -133,7 +133,7 @@ element("save").addEventListener("click", async () => {
   }
 });
 
-// Each viewer has the heat map on or off in the address, so that a reload keeps it; no element has that id.
+// The address of the page holds whether the heat map is on, so that a reload keeps it. No element has that id.
 const isHot = () => location.hash === "#hot";
 const withHeat = (path) => `${path}?heat=${Number(isHot())}`;
 
