@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,10 @@ pytest.importorskip("jinja2")
 from dermedge.edge.errors import PictureError
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.evaluation.evaluate import Evaluation, Scored
+from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
 from dermedge.train.evaluation.figures import FIGURES, GROUPS, SLICE_FIGURES, applicable
-from dermedge.train.evaluation.report import cautions, to_html, to_text, verdict
+from dermedge.train.evaluation.metrics import Score
+from dermedge.train.evaluation.report import cautions, to_html, to_json, to_text, verdict
 from dermedge.train.evaluation.scorecard import Answers, Truth, compare, make_card, needs_met
 
 LABELS = ("cat", "dog")
@@ -179,3 +183,204 @@ def test_a_worse_model_is_reported_as_worse() -> None:
     better = compare(("other", "pets"), base.truth, other, base.models[0].answers)
     assert "balanced accuracy +0.200 [+0." in to_text(evaluation((10, 10), comparisons=(better,)))
     assert better.flips["cat"] == (10, 4, 0, 4)
+
+
+THRESHOLDS = {
+    "none": 0.4,
+    "uncertain": 0.6,
+    "alert": {"label": "melanoma", "threshold": 0.2},
+    "conformal": {"coverage": 0.9, "thresholds": {"melanoma": 0.1, "nevus": 0.1, "none of these": 0.1}},
+}
+LESIONS = ("melanoma", "nevus", "none of these")
+
+
+@pytest.fixture(scope="module")
+def lesions() -> Evaluation:
+    """Two models on 30 photos: the first is right on all, the other takes 2 of 10 melanomas for nevi."""
+    labels = [number // 10 for number in range(30)]
+    diagnoses = ("melanoma", "nevus", "neurofibroma")
+    photos = tuple(
+        LabelledPhoto(
+            Path(f"{number}.jpg"),
+            label,
+            Photo(
+                "",
+                f"id {number}",
+                "",
+                f"g{number}",
+                "clothing" if number > 24 else diagnoses[label],
+                LESIONS[label],
+                "ab"[number % 2],
+            ),
+        )
+        for number, label in enumerate(labels)
+    )
+    truth = Truth.of(photos, LESIONS, LESIONS[-1], "melanoma")
+    probabilities = np.where(np.eye(3)[labels], 0.9, 0.05)
+    changed = probabilities.copy()
+    changed[:2] = [0.25, 0.7, 0.05]
+    mistake = Mistake("wrong", "id 0", "a", "melanoma", "nevus", 0.7, 0.25, b"jpeg", None)
+    models = []
+    for name, values, thresholds, temperature in (
+        ("right", probabilities, {}, 1.0),
+        ("a model of a very long name", changed, THRESHOLDS, 1.25),
+    ):
+        answers = Answers(np.log(values) * temperature, LESIONS, LESIONS[-1], temperature, thresholds)
+        card = make_card(truth, answers)
+        models.append(Scored(name, {"size": "1 MB"}, None, answers, card, [mistake] if thresholds else []))
+    worse = compare(("right", "other"), truth, models[0].answers, models[1].answers)
+    strains: Any = tuple(
+        SimpleNamespace(
+            model=model.name,
+            perturbation="blur",
+            severity="weak",
+            gain=Score(-0.1, -0.2, 0.0),
+            flips=Score(0.25, 0.1, 0.3),
+        )
+        for model in models
+    )
+    return Evaluation("photos", photos, (), truth, tuple(models), (worse,), strains, 12)
+
+
+def test_the_text_names_what_each_model_reaches(lesions: Evaluation) -> None:
+    lines = to_text(lesions).splitlines()
+    assert lines[0] == "photos: 30 photos of 30 lesions; [95 % intervals]"
+    heads = next(line for line in lines if "right" in line and "…" in line)
+    # cut to 20 characters at its beginning
+    assert heads.endswith("  …of a very long name")
+    [recall] = [line for line in lines if line.startswith("melanoma (10)")]
+    assert re.findall(r"\d\.\d+ \[", recall) == ["1.000 [", "0.800 ["]
+    at = lines.index(next(line for line in lines if line.startswith("a model of a very long name  melanoma")))
+    assert [line.split() for line in lines[at + 1 : at + 4]] == [
+        ["melanoma", "8", "2", "0"],
+        ["nevus", "0", "10", "0"],
+        ["none", "of", "these", "0", "0", "10"],
+    ]
+    assert any(line.startswith("source a (15)") for line in lines)
+    at = lines.index("stress on 12 photos: change of balanced accuracy, share of flips")
+    cell = "-0.100 [-0.200, +0.000]  25.0%"
+    assert re.sub(" +", " ", lines[at + 1]) == re.sub(" +", " ", f"blur, weak {cell} {cell}")
+    assert lines[-1].startswith("For research and education only")
+
+
+def test_at_most_three_models_stand_side_by_side(lesions: Evaluation) -> None:
+    four = replace(lesions, models=tuple(replace(lesions.models[0], name=name) for name in "abcd"))
+    heads = [line.split() for line in to_text(four).splitlines() if line.startswith("recall")]
+    assert heads == [["recall", "a", "b", "c"], ["recall", "d"]]
+
+
+def test_a_matrix_of_more_than_twenty_classes_is_left_out() -> None:
+    for classes, shown in ((20, True), (21, False)):
+        labels = [f"class{number:02}" for number in range(classes)]
+        photos = [
+            LabelledPhoto(Path(f"{n}.jpg"), n, Photo("", "", "", f"g{n}", labels[n], labels[n], "s"))
+            for n in range(classes)
+        ]
+        truth = Truth.of(photos, labels, None)
+        answers = Answers(np.eye(classes), tuple(labels), None, 1.0, {})
+        model = Scored("pets", {}, None, answers, make_card(truth, answers), [])
+        made = Evaluation("photos", tuple(photos), (), truth, (model,), (), (), 0)
+        assert bool(re.search(r"^pets +class00 +class01 ", to_text(made), re.MULTILINE)) is shown
+        assert ("onfusion" in to_html(made, "")) is shown
+
+
+def test_the_json_names_everything(lesions: Evaluation) -> None:
+    told = json.loads(to_json(lesions, "command"))
+    assert told["schema"] == "dermedge-evaluation/3"
+    assert {
+        name: told[name] for name in ("data", "photos", "lesions", "labels", "none_label", "critical")
+    } == {
+        "data": "photos",
+        "photos": 30,
+        "lesions": 30,
+        "labels": list(LESIONS),
+        "none_label": "none of these",
+        "critical": "melanoma",
+    }
+    assert told["diagnoses"] == [
+        {"diagnosis": "melanoma", "kind": "melanoma", "photos": 10},
+        {"diagnosis": "nevus", "kind": "nevus", "photos": 10},
+        {"diagnosis": "clothing", "kind": "no lesion", "photos": 5},
+        {"diagnosis": "neurofibroma", "kind": "other lesion", "photos": 5},
+    ]
+    right, other = told["models"]
+    assert (other["name"], other["temperature"], other["facts"]) == (
+        "a model of a very long name",
+        1.25,
+        {"size": "1 MB"},
+    )
+    assert other["thresholds"] == THRESHOLDS
+    assert other["confusion_matrix"] == [[8, 2, 0], [0, 10, 0], [0, 0, 10]]
+    assert other["classes"]["melanoma"]["recall"]["value"] == 0.8
+    assert other["classes"]["melanoma"]["photos"] == 10
+    assert set(other["classes"]["melanoma"]) == {
+        "photos",
+        "lesions",
+        "precision",
+        "recall",
+        "f1",
+        "auroc",
+        "coverage",
+        "set_size",
+    }
+    assert other["mistakes"] == [
+        {
+            "kind": "wrong",
+            "image_id": "id 0",
+            "source": "a",
+            "truth": "melanoma",
+            "answer": "nevus",
+            "probability": 0.7,
+            "critical": 0.25,
+        }
+    ]
+    assert right["mistakes"] == []
+    assert other["slices"]["source"]["a"]["photos"] == 15
+    for when, probability in (("after", 0.7), ("before", 0.74)):
+        found = [one for one in other["reliability"][when] if one["photos"] == 2]
+        assert [(one["confidence"], one["accuracy"]) for one in found] == [
+            (pytest.approx(probability, abs=0.04), 0.0)
+        ]
+    [comparison] = told["comparisons"]
+    assert (comparison["first"], comparison["other"]) == ("right", "other")
+    assert comparison["mcnemar"] == {
+        "first_only_right": 2,
+        "other_only_right": 0,
+        "p_value": pytest.approx(0.5),
+    }
+    assert comparison["flips"]["melanoma"] == {"photos": 10, "changed": 2, "lost": 2, "won": 0}
+    assert comparison["agreement"]["value"] == pytest.approx(28 / 30, abs=1e-4)
+    assert comparison["balanced_accuracy_change"]["value"] == pytest.approx(-0.2 / 3, abs=1e-4)
+    assert told["stress"]["photos"] == 12
+    assert told["stress"]["results"][1] == {
+        "model": "a model of a very long name",
+        "perturbation": "blur",
+        "severity": "weak",
+        "balanced_accuracy_change": {"value": -0.1, "low": -0.2, "high": 0.0},
+        "flips": {"value": 0.25, "low": 0.1, "high": 0.3},
+    }
+
+
+def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluation) -> None:
+    text = verdict(lesions)
+    assert text.startswith("right has the highest balanced accuracy of 1.000 (95 % ")
+    assert text.endswith("guessing reaches 0.33.")
+    alone = replace(lesions, models=lesions.models[1:])
+    # 10 of 10 melanomas are at 0.25 or more; of the others, none is
+    assert verdict(alone).startswith("a model of a very long name has a balanced accuracy of 0.933 (95 % ")
+    assert verdict(alone).endswith(
+        " Its alert is on for 100% of the photos of its class and 0% of the others."
+    )
+
+
+def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evaluation) -> None:
+    page = to_html(lesions, "command")
+    assert (
+        "declined at p(none of these) 0.400; uncertain below 0.600 among the lesion classes; "
+        "alert at p(melanoma) 0.200; prediction sets for a coverage of 90%"
+    ) in page
+    assert "none, the most probable class is answered" in page
+    assert "temperature 1.25" in page
+    assert "temperature 1<" in page
+    assert "data:image/jpeg;base64,anBlZw==" in page
+    assert "p = 0.5000" in page
