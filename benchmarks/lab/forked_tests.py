@@ -39,7 +39,8 @@ _LIBRARIES = (
     "tf_keras",
     "tensorflow_model_optimization",
 )
-_PYTEST = ("-q", "-m", "not slow", "-p", "no:cacheprovider")
+# The limit of a request holds, and not that of pytest-timeout, which would end the process.
+_PYTEST = ("-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "timeout=0")
 _POLL_S = 0.01
 _FAILED = 1
 

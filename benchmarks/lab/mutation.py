@@ -105,8 +105,8 @@ class _Change:
 def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
     """All mutants of a module, or those of a line, in the order of their lines.
 
-    Docstrings, annotations, decorators, imports, ``__all__``, texts for people and blocks for type checkers are
-    left alone.
+    Docstrings, annotations, decorators, imports, ``__all__``, texts for people, blocks for type checkers, errors and
+    ``strict=True`` are left alone.
 
     Args:
         source: the text of the module.
@@ -273,9 +273,16 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.Assign(targets=[ast.Name(id="__all__")]):
             return True
+        case ast.keyword():
+            return _is_assertion(node)
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
     return False
+
+
+def _is_assertion(keyword: ast.keyword) -> bool:
+    """Tells whether an argument is ``strict=True``, which like an assertion changes nothing that is right."""
+    return keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 
 def _of_statement(node: ast.stmt) -> Iterator[_Change]:
@@ -338,7 +345,7 @@ def _of_constant(node: ast.Constant, value: object) -> Iterator[_Change]:
 
 def _of_call(node: ast.Call) -> Iterator[_Change]:
     for index, keyword in enumerate(node.keywords):
-        if keyword.arg:
+        if keyword.arg and not _is_assertion(keyword):
             others = [*node.keywords[:index], *node.keywords[index + 1 :]]
             yield _Change(node, "argument left out", ast.unparse(ast.Call(node.func, node.args, others)))
     is_plain = not (isinstance(node.func, ast.Name) and node.func.id in _NOT_SWAPPED)

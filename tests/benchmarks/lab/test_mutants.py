@@ -90,6 +90,8 @@ def changes(source: str) -> set[tuple[str, str]]:
         ("f(a, b)", "f(a, b)", {"f(b, a)", "pass"}),
         ("f = a.clip(b)", "a.clip(b)", {"a"}),
         ("f = isinstance(a, b)", "isinstance(a, b)", set()),
+        ("f = zip(a, strict=True)", "zip(a, strict=True)", set()),
+        ("f = zip(a, strict=True)", "True", set()),
         ("f = np.sqrt(a)", "np.sqrt(a)", {"a"}),
         ("with lock:\n    f = a", "with lock:\n    f = a", {"if True:\n    f = a"}),
     ],

@@ -1,0 +1,175 @@
+"""How photos are scored, by models that read their answers from the colour of the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("sklearn")
+
+from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.model.classifier import Classifier
+from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.scoring import LabelledPhoto
+from dermedge.train.evaluation.evaluate import EvaluatedModel, evaluate, models_of_files
+from dermedge.train.evaluation.scorecard import ModelOutputs
+
+LABELS = ("melanoma", "nevus")
+# Red and green of a photo are 100 times the probability of each class.
+Frame = NDArray[np.uint8]
+
+
+def read_answers(frames: Sequence[Frame]) -> ModelOutputs:
+    assert 0 < len(frames) <= 32
+    shares = np.array([frame[0, 0, [2, 1]] for frame in frames]) / 100
+    return ModelOutputs(np.log(shares))
+
+
+def model(name: str = "model", heat: NDArray[np.float32] | None = None) -> EvaluatedModel:
+    return EvaluatedModel(name, LABELS, None, 1.0, {}, {"a": "fact"}, None, read_answers, lambda frame: heat)
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]]:
+    """A function (label, per cent of melanoma of each photo) that writes photos of 30 by 20 pixels."""
+
+    def draw(photos: Sequence[tuple[int, int]]) -> list[LabelledPhoto]:
+        made = []
+        for number, (label, percent) in enumerate(photos):
+            path = tmp_path / f"ISIC_{number:07}.png"
+            assert cv2.imwrite(str(path), np.full((20, 30, 3), (0, 100 - percent, percent), np.uint8))
+            entry = Photo(str(path), path.stem, "", f"g{number}", LABELS[label], LABELS[label], "a source")
+            made.append(LabelledPhoto(path, label, entry))
+        return made
+
+    return draw
+
+
+def test_the_worst_mistakes_are_shown_first_and_eight_of_each_kind(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    # nine melanomas are missed, nine nevi taken for melanoma; two answers are right
+    missed = [(0, 10 + number) for number in range(9)]
+    wrong = [(1, 80 + number) for number in range(9)]
+    made = evaluate([model()], draw([*missed, *wrong, (0, 90), (1, 10)]), "data")
+    [scored] = made.models
+    assert made.truth.critical == "melanoma"
+    confident, critical = scored.mistakes[:8], scored.mistakes[8:]
+    assert {one.kind for one in confident} == {"most confident mistakes"}
+    assert {one.kind for one in critical} == {"missed photos of the critical class"}
+    assert [round(100 * one.probability) for one in confident] == [90, 89, 88, 88, 87, 87, 86, 86]
+    assert [round(100 * (one.critical or 0)) for one in critical] == list(range(10, 18))
+    first = confident[0]
+    assert (first.image_id, first.source, first.truth, first.answer) == (
+        "ISIC_0000000",
+        "a source",
+        "melanoma",
+        "nevus",
+    )
+    assert first.critical == pytest.approx(0.10)
+    assert first.heat is None
+    thumbnail = cv2.imdecode(np.frombuffer(first.thumbnail, np.uint8), cv2.IMREAD_COLOR)
+    assert thumbnail.shape == (168, 168, 3)
+    assert np.abs(thumbnail.astype(int) - (0, 90, 10)).max() <= 3
+    assert scored.learned is None
+    assert scored.facts == {"a": "fact"}
+
+
+def test_without_a_critical_class_no_photo_is_missed(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    plain = replace(model(), labels=("cat", "nevus"))
+    [scored] = evaluate([plain], draw([(0, 10), (1, 10)]), "data").models
+    assert [(one.kind, one.critical) for one in scored.mistakes] == [("most confident mistakes", None)]
+
+
+def test_more_evidence_is_hotter(draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]]) -> None:
+    heat = np.zeros((4, 4), np.float32)
+    heat[0, 0] = 1
+    [scored] = evaluate([model(heat=heat)], draw([(0, 30), (1, 10)]), "data").models
+    [mistake] = [one for one in scored.mistakes if one.kind == "most confident mistakes"]
+    assert mistake.heat is not None
+    shown = cv2.imdecode(np.frombuffer(mistake.heat, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    # where there is no evidence, the photo; where there is most, six tenths of the brightest colour, a pale yellow
+    assert np.abs(shown[-10, -10] - (0, 70, 30)).max() <= 6
+    brightest = cv2.applyColorMap(np.full((1, 1), 255, np.uint8), cv2.COLORMAP_INFERNO)[0, 0]
+    assert np.abs(shown[5, 5] - (0.6 * brightest + 0.4 * np.array((0, 70, 30)))).max() <= 12
+
+
+def test_photos_are_decoded_a_few_at_a_time_and_broken_ones_left_out(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    photos = draw([(number % 2, 10 + number) for number in range(66)])
+    photos[40].path.write_bytes(b"no photo")
+    shown: list[tuple[str, int, int]] = []
+
+    def progress(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: shown.append((what, done, total))
+
+    made = evaluate([model("a"), model("b")], photos, "data", progress=progress)
+    assert shown == [("scoring", 32, 66), ("scoring", 64, 66), ("scoring", 66, 66)]
+    assert len(made.photos) == 65
+    assert [str(photos[40].path) in str(error) for error in made.unreadable] == [True]
+    logits = made.models[1].answers.logits
+    assert np.exp(logits[:, 0]) * 100 == pytest.approx([10 + n for n in range(66) if n != 40])
+    assert [(one.first, one.other, one.agreement.value) for one in made.comparisons] == [("a", "b", 1.0)]
+    assert (made.strains, made.strained_photos) == ((), 0)
+    for photo in photos:
+        photo.path.write_bytes(b"no photo")
+    with pytest.raises(DataError, match=r"none of the 66 photos can be decoded; the first: .*ISIC_0000000"):
+        evaluate([model()], photos, "data")
+
+
+def test_stress_changes_each_photo_and_counts_flips(
+    draw: Callable[[Sequence[tuple[int, int]]], list[LabelledPhoto]],
+) -> None:
+    shown: list[tuple[int, int]] = []
+
+    def brightness(frames: Sequence[Frame]) -> ModelOutputs:
+        """Takes photos whose green is 140 and more for nevi."""
+        green = np.array([frame[..., 1].mean() for frame in frames])
+        return ModelOutputs(np.stack([140 - green, green - 140], axis=1) / 10)
+
+    photos = draw([(0, 0), (0, 1), (1, 2), (1, 3)])
+    tested = replace(model(), outputs=brightness)
+    made = evaluate(
+        [tested], photos, "data", stress_photos=3, progress=lambda what: lambda *at: shown.append(at)
+    )
+    assert made.strained_photos == 3
+    assert shown[-1] == (21, 21)
+    found = {(one.perturbation, one.severity): one for one in made.strains}
+    assert len(found) == len(made.strains) == 21
+    assert {one.model for one in made.strains} == {"model"}
+    # all are taken for melanoma; at 1.6 times the light, all for nevi: one class is right before, the other after
+    assert found["brighter", "1.3 times"].flips.value == 0
+    assert found["brighter", "1.6 times"].flips.value == 1
+    assert found["brighter", "1.6 times"].gain.value == 0
+    assert {severity for name, severity in found if name == "rotation"} == {"15°", "45°", "90°"}
+
+
+def test_models_of_one_report_have_the_same_classes_and_different_files(
+    model_path: Path, tmp_path: Path, make_network: Callable[..., bytes]
+) -> None:
+    ours = Classifier(model_path)
+    (tmp_path / "other.tflite").write_bytes(make_network())
+    other = Classifier(tmp_path / "other.tflite", labels=["a", "b", "c"], normalization="pixels")
+    with pytest.raises(OptionError, match=r"the classes of '.*other\.tflite' .* differ from those of"):
+        models_of_files([ours, other])
+    with pytest.raises(OptionError, match="is given twice"):
+        models_of_files([ours, Classifier(model_path)])
+    # two files of one name are told apart by their paths
+    (tmp_path / "folder").mkdir()
+    again = tmp_path / "folder" / model_path.name
+    again.write_bytes(model_path.read_bytes())
+    first, second = models_of_files([ours, Classifier(again)])
+    assert (first.name, second.name) == (str(model_path), str(again))
+    [alone] = models_of_files([ours])
+    assert alone.name == model_path.stem
+    assert alone.facts["size"] == f"{model_path.stat().st_size / 1e6:.2f} MB"
+    assert alone.facts["input"] == "192 x 192 pixels"
