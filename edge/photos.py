@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.installation import install_hint
+from dermedge.edge.opencv_log import silence_opencv
 
 __all__ = [
     "SUFFIXES",
@@ -77,7 +79,7 @@ def _pictures_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     except OSError as error:
         raise SourceError(f"cannot read the folder '{folder}': {error.strerror}") from error
     for path in entries:
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises an error if the path may not be looked at
             if not is_system_folder(path.name):
                 yield from _pictures_below(path, (*above, real))
         elif is_picture(path):
@@ -91,6 +93,9 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
         PictureError: the file is missing, empty, not a photo, or larger than 120 million pixels.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # a named pipe would be waited for without end
+            raise PictureError(f"cannot read the photo '{path}': it is not a regular file")
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
@@ -113,6 +118,7 @@ def decode_picture(
     """
     if content[4:12].tobytes() in _HEIF_BRANDS:
         return _decode_heif(content, path)
+    silence_opencv()
     try:
         image = cv2.imdecode(content, flags) if content.size else None
     except cv2.error as error:

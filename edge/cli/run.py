@@ -28,7 +28,7 @@ from dermedge.edge.cli.arguments import (
     read_labels,
 )
 from dermedge.edge.cli.session import Session, frames_of, summary
-from dermedge.edge.errors import SourceError
+from dermedge.edge.errors import PictureError, SourceError
 from dermedge.edge.files import write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs until the source ends, a limit is reached, or a signal arrives.
 
     The exit status is 0 after SIGTERM or SIGHUP; Ctrl-C raises KeyboardInterrupt. The status is 1 if the source
-    failed after some frames were classified.
+    failed after some frames were classified, or if some photos of a folder cannot be read; it is 2 if none can.
     """
     options = parser().parse_args(argv)
     # Frames are small: starting OpenCV's threads costs more time than they save, and the interpreter needs the cores.
@@ -102,13 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
         session = Session(model.manifest.none_label if model.manifest else None)
         failure = ""
+        unreadable: list[PictureError] = []
         try:
             with (
                 _signals_end(),
                 Pipeline(source, model, options.conf, options.max_fps, sets=options.sets) as results,
                 _open_views(open_view, options, model, source.delivery()) as view,
             ):
-                _watch(results, view, session, options.max_frames, options.max_secs)
+                _watch(_readable(results, unreadable), view, session, options.max_frames, options.max_secs)
         except SourceError as error:
             if not frames_of(session.counts):
                 raise
@@ -118,8 +119,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             session.delivery = source.delivery()
             _conclude(session, options.save, sys.stderr if options.json else sys.stdout)
     if failure:
-        print(f"dermedge: error: {printable(str(failure))}", file=sys.stderr)
-    return 1 if failure else 0
+        _print_error(failure)
+    if unreadable and not frames_of(session.counts):
+        return 2
+    return 1 if failure or unreadable else 0
+
+
+def _readable(results: Iterator[FrameResult], unreadable: list[PictureError]) -> Iterator[FrameResult]:
+    """Yields the results of the photos that can be read. Prints and collects the error of each other photo."""
+    while True:
+        try:
+            yield next(results)
+        except StopIteration:
+            return
+        except PictureError as error:
+            _print_error(str(error))
+            unreadable.append(error)
+
+
+def _print_error(text: str) -> None:
+    print(f"dermedge: error: {printable(text)}", file=sys.stderr)
 
 
 def _classifier(options: argparse.Namespace, num_threads: int, runtime: str) -> Classifier:

@@ -8,6 +8,8 @@ from typing import Any
 
 import cv2
 
+from dermedge.edge.opencv_log import silence_opencv
+
 __all__ = ["OPEN_TIMEOUT_S", "READ_TIMEOUT_S", "as_bgr", "open_capture"]
 
 # A camera or server that stays silent for this long counts as lost.
@@ -27,9 +29,7 @@ def open_capture(target: int | str, backend: int, settings: Sequence[int] = ()) 
         backend: one of OpenCV's ``CAP_*`` constants.
         settings: alternating property numbers and values.
     """
-    # OpenCV 5 has the function in another place
-    set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
-    set_level(0)
+    silence_opencv()
     return cv2.VideoCapture(target, backend, list(settings))
 
 

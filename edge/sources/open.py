@@ -105,6 +105,11 @@ def _kind_of(spec: str) -> _Kind:
     for kind in _KINDS:
         if kind.matches(spec):
             return kind
+    if os.path.lexists(spec):
+        raise SourceError(
+            f"'{without_secrets(spec)}' is neither a file nor a folder: a named pipe, a socket and a broken link "
+            "cannot be read; give the path of a file or folder"
+        )
     if "://" not in spec and (Path(spec).suffix or "/" in spec):
         raise SourceError(f"there is no file or folder '{without_secrets(spec)}'")
     raise SourceError(f"Unknown source '{without_secrets(spec)}'. Known: {KNOWN}.")

@@ -143,3 +143,20 @@ def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
     with pytest.raises(SourceError, match=r"cannot read the folder '.*closed'"):
         find_pictures(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_an_error_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photo.jpg")
+    with pytest.raises(PictureError, match="not a regular file"):
+        read_picture(tmp_path / "photo.jpg")
+
+
+def test_opencv_prints_nothing_about_a_damaged_photo(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoded = encode_image(np.full((64, 64, 3), 90, np.uint8), ".tif")
+    (tmp_path / "photo.tif").write_bytes(encoded[: len(encoded) // 2])
+    with pytest.raises(PictureError):
+        read_picture(tmp_path / "photo.tif")
+    assert capfd.readouterr().err == ""

@@ -19,12 +19,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import dermedge
 from dermedge import cli
 from dermedge.edge.cli.run import _signals_end
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
+from dermedge.edge.photos import encode_image
 
 ROOT = Path(dermedge.__file__).resolve().parents[1]
 
@@ -49,6 +51,37 @@ def test_a_video_is_classified_and_summed_up(
     output = capsys.readouterr().out
     assert re.search(r"^5 frames of 640x480 classified(, [\d.]+ a second)?, 0 dropped$", output, re.MULTILINE)
     assert "median ms: capture" in output
+
+
+def test_a_folder_is_read_to_its_end_although_some_photos_cannot_be_decoded(
+    model_path: Path,
+    make_lesion: Callable[..., NDArray[np.uint8]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = encode_image(make_lesion(), ".jpg")
+    for name, end in (("a.jpg", None), ("b.jpg", len(content) // 2), ("d.jpg", None)):
+        (tmp_path / name).write_bytes(content[:end])
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "gone.jpg")  # as if deleted after the folder was listed
+    assert run(model_path, "--source", tmp_path, "--json") == 1
+    captured = capsys.readouterr()
+    names = [Path(json.loads(line)["source"]).stem for line in captured.out.splitlines()]
+    assert names == ["a", "d"]
+    errors = [line for line in captured.err.splitlines() if line.startswith("dermedge: error: ")]
+    assert len(errors) == 2
+    assert f"'{tmp_path / 'b.jpg'}'" in errors[0]
+    assert f"'{tmp_path / 'c.jpg'}'" in errors[1]
+
+
+def test_a_folder_without_a_photo_that_can_be_decoded_ends_with_2(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).write_text("<html>log in</html>")
+    assert run(model_path, "--source", tmp_path) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line[:16] for line in captured.err.splitlines()] == ["dermedge: error:"] * 2
 
 
 def test_json_prints_one_object_a_frame_and_nothing_else_on_standard_output(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -289,3 +290,11 @@ def test_the_clock_of_a_video_is_its_own_and_a_picture_has_none(video: Path, pic
         [0, 0.1, 0.2, 0.3, 0.4]
     )
     assert {frame.at_s for frame in read_all(open_source(str(pictures)))} == {None}
+
+
+def test_a_broken_link_and_a_named_pipe_exist_but_are_no_source(tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("link.mp4", "pipe.mp4"):
+        with pytest.raises(SourceError, match="neither a file nor a folder"):
+            open_source(str(tmp_path / name))
