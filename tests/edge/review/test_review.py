@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +218,26 @@ def test_a_class_that_cannot_be_printed_is_refused(text: str, make_recording: Ca
     review = Review(make_recording(1))
     with pytest.raises(OptionError, match="at most 100 letters"):
         decide(review, text)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda review: review.status(),
+        lambda review: review.decide(review._status().photo.path, "nevus"),
+        lambda review: review.undo(),
+    ],
+    ids=["status", "decide", "undo"],
+)
+def test_of_two_reviewers_one_decides_at_a_time(
+    act: Callable[[Review], object], make_recording: Callable[..., Path]
+) -> None:
+    review = Review(make_recording(3))
+    decide(review, "nevus")
+    thread = threading.Thread(target=act, args=(review,), daemon=True)
+    with review._lock:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive(), "it waits while another thread decides"
+    thread.join(10)
+    assert not thread.is_alive()
