@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,7 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
     model_path: Path, tmp_path: Path, make_network: Callable[..., bytes]
 ) -> None:
     ours = Classifier(model_path)
+    assert ours.manifest is not None
     (tmp_path / "other.tflite").write_bytes(make_network())
     other = Classifier(tmp_path / "other.tflite", labels=["a", "b", "c"], normalization="pixels")
     with pytest.raises(OptionError, match=r"the classes of '.*other\.tflite' .* differ from those of"):
@@ -171,5 +173,14 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
     assert (first.name, second.name) == (str(model_path), str(again))
     [alone] = models_of_files([ours])
     assert alone.name == model_path.stem
-    assert alone.facts["size"] == f"{model_path.stat().st_size / 1e6:.2f} MB"
-    assert alone.facts["input"] == "192 x 192 pixels"
+    assert alone.facts | {"SHA-256": ""} == {
+        "file": "dermedge-192",
+        "size": f"{model_path.stat().st_size / 1e6:.2f} MB",
+        "input": "192 x 192 pixels",
+        "SHA-256": "",
+        "runtime": ours.runtime,
+        "quantization": ours.manifest.quantization,
+        "network": ours.manifest.architecture,
+        "temperature": f"{ours.manifest.temperature:g}",
+    }
+    assert alone.facts["SHA-256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
