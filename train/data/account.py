@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,6 +15,10 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines", "some_of"]
 
 _SHOWN_NAMES = 12
+# The name of one of several photos of a lesion: what they share, and a number. IMG_0012 is not one: nothing but a
+# camera's word stands before its number.
+_SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
+_MIN_SERIES = 5
 
 
 def account_lines(
@@ -40,6 +45,7 @@ def account_lines(
         *_column_lines(tables),
         *_override_lines(files, contradicted),
         *_group_lines(files, tables, group_folders_count),
+        *_name_lines(files),
         *_part_lines(files),
         *_people_lines(files),
     )
@@ -129,8 +135,27 @@ def _group_lines(
     folders = sorted({file.group_folder for file in files if file.group_folder})
     if folders:
         without = "" if group_folders_count else "not from the "
-        groups.append(f"{without}{len(folders):,} folders below the classes ({some_of(folders)})")
+        groups.append(f"{without}{plural(len(folders), 'folder')} of lesions or persons ({some_of(folders)})")
     return [f"groups from: {', '.join(groups)}"] if groups else []
+
+
+def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
+    """Returns a line where names of files suggest several photos of each lesion, and nothing groups them."""
+    stems: dict[tuple[str, str], list[str]] = defaultdict(list)
+    alone = [file for file in files if not file.links]
+    for file in alone:
+        folder, _, name = file.name.rpartition("/")
+        if series := _SERIES.fullmatch(name.partition(".")[0]):
+            stems[folder, series[1]].append(name)
+    several = [sorted(names) for names in stems.values() if len(names) > 1]
+    count = sum(map(len, several))
+    if len(several) < _MIN_SERIES or 2 * count < len(alone):
+        return []
+    first, second = several[0][:2]
+    return [
+        f"names of {plural(count, 'photo')} differ only in the number at their end, as '{first}' and '{second}': if "
+        "these show one lesion, give a table with a column lesion_id, or each lesion a folder below its class"
+    ]
 
 
 def _part_lines(files: Sequence[LabelledFile]) -> list[str]:

@@ -111,8 +111,11 @@ def build_catalogue(
     draft = _grouped(draft, cache, progress, left_out)
     _check_sizes(draft.photos, order, draft.links, left_out)
     photos = _split(draft, seed, earlier, keep_parts, left_out)
+    lopsided = _lopsided_lines(photos, order)
+    for line in lopsided:
+        say(line)
     reasons = {why: count for why, count in left_out.items() if count}
-    return Catalogue(photos, order, reasons, seed, account)
+    return Catalogue(photos, order, reasons, seed, (*account, *lopsided))
 
 
 def _understood(
@@ -130,7 +133,7 @@ def _understood(
     left_out.update(found.skipped)
     for line in found.account:
         say(line)
-    draft, order = _with_classes(_labelled(found.files, left_out), classes, left_out)
+    draft, order = _with_classes(_labelled(found.files, left_out, found.skipped), classes, left_out)
     mapping = mapping_lines(draft.photos, order)
     for line in mapping:
         say(line)
@@ -147,6 +150,21 @@ def _split(
         return photos
     names = {photo.path: links for photo, links in zip(draft.photos, draft.links, strict=True)}
     return split_by_group(draft.photos, seed, earlier, names)
+
+
+def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns a line for each class that has fewer photos in training than in a part that is held out."""
+    lines = []
+    for name in classes:
+        counts = Counter(photo.split for photo in photos if photo.label == name)
+        largest = max(Counter(photo.group for photo in photos if photo.label == name).values(), default=0)
+        part = max(("val", "test"), key=counts.__getitem__)
+        if counts["train"] < counts[part]:
+            lines.append(
+                f"'{name}' has only {plural(counts['train'], 'photo')} in training, but {counts[part]:,} in {part}: "
+                f"its largest group holds {largest:,} of {counts.total():,}. Another --seed may split it better"
+            )
+    return tuple(lines)
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
@@ -166,7 +184,7 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
     return Catalogue(tuple(sorted(photos, key=lambda photo: photo.path)), order, dict(left_out), seed)
 
 
-def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
+def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Mapping[str, int]) -> _Draft:
     """Returns the photos that have a diagnosis; counts the others; raises DataError where none has one."""
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
@@ -181,7 +199,7 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str]) -> _Draft:
         raise DataError(
             f"none of {plural(len(files), 'photo')} has a label: {reasons}. The folders {folders} name no class; "
             "give the table that does (path,label or a publisher's), or say which folder does with "
-            "--labels-from folder or parent"
+            f"--labels-from folder or parent{_left_out_text(skipped)}"
         )
     return _Draft(
         [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]

@@ -10,9 +10,16 @@ from functools import lru_cache
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
 from dermedge.train.data.counts import plural
-from dermedge.train.data.diagnoses import class_of, is_open, normal_name, own_name, possible_diagnoses
+from dermedge.train.data.diagnoses import (
+    class_of,
+    is_open,
+    likely_meant,
+    normal_name,
+    own_name,
+    possible_diagnoses,
+)
 
-__all__ = ["ALL", "ClassesChosen", "choose_classes", "label_under", "mapping_lines"]
+__all__ = ["ALL", "ClassesChosen", "check_spelling", "choose_classes", "label_under", "mapping_lines"]
 
 # The value of --classes that keeps every label as a class.
 ALL = "all"
@@ -42,10 +49,15 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
     Raises:
         OptionError: no photo shows a class that was asked for.
-        DataError: fewer than two classes.
+        DataError: fewer than two classes, or the name of one is a misspelling.
     """
     names = _names(photos, requested)
     labels = [label_under(photo, names) for photo in photos]
+    if requested is None:
+        check_spelling(photos, "; or keep it with --classes all")
+    elif list(requested) != [ALL]:
+        others = [photo for photo, label in zip(photos, labels, strict=True) if label == NONE_OF_THESE]
+        check_spelling(others, "; or keep it by naming it in --classes")
     present = set(labels)
     for name in names:
         if name not in present and name != NONE_OF_THESE:
@@ -58,6 +70,25 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
         found = ", ".join(names) or "none"
         raise DataError(f"a classifier needs two classes or more; found: {found}")
     return ClassesChosen(tuple(labels), names)
+
+
+def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
+    """Makes sure that no photo is taken for another lesion only because its diagnosis is misspelled.
+
+    Args:
+        photos: photos that would be of a class of their own, or of none.
+        keep: how to keep a name that is meant as it is, in words.
+
+    Raises:
+        DataError: a label is unknown, and nearly a known name.
+    """
+    counts = Counter(photo.original_label for photo in photos)
+    for name, count in counts.items():
+        if meant := likely_meant(name):
+            raise DataError(
+                f"'{name}', the label of {plural(count, 'photo')}, is not a known diagnosis; if it means '{meant}', "
+                f"rename the folder or correct the table{keep}"
+            )
 
 
 def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:

@@ -9,6 +9,9 @@ diagnosis, so that it can be scored apart. Some names leave open which diagnosis
 from __future__ import annotations
 
 import re
+import unicodedata
+from difflib import get_close_matches
+from functools import lru_cache
 
 __all__ = [
     "LESION_DIAGNOSES",
@@ -18,6 +21,7 @@ __all__ = [
     "diagnosis_of",
     "is_known",
     "is_open",
+    "likely_meant",
     "normal_name",
     "own_name",
     "possible_diagnoses",
@@ -39,6 +43,10 @@ _NAMES = {
         "lentigo maligna melanoma",
         "lentigo maligna",
         "malignant melanocytic proliferations (melanoma)",
+        "melanom",
+        "melanome",
+        "malignes melanom",
+        "melanoma maligno",
     ),
     _NEVUS: (
         "nv",
@@ -64,8 +72,18 @@ _NAMES = {
         "junctional nevus",
         "recurrent nevus",
         "reed or spitz nevus",
+        "naevi",
+        "melanocytic naevi",
+        "navus",
+        "navi",
+        "nevo",
+        "nevos",
+        "nevo melanocitico",
+        "nevus melanocitico",
+        "muttermal",
+        "lunar",
     ),
-    _FIBROMA: ("df", "dermatofibromas"),
+    _FIBROMA: ("df", "dermatofibromas", "dermatofibrom", "dermatofibrome", "dermatofibromen"),
     _SQUAMOUS: (
         "scc",
         "squamous cell carcinoma, invasive",
@@ -76,10 +94,49 @@ _NAMES = {
         "bowen's disease",
         "bowens disease",
         "bowen disease",
+        "bowen",
+        "morbus bowen",
+        "squamous cell carcinomas",
+        "in situ squamous cell carcinoma",
+        "invasive squamous cell carcinoma",
+        "cutaneous squamous cell carcinoma",
+        "scc in situ",
+        "plattenepithelkarzinom",
+        "spinaliom",
+        "carcinome epidermoide",
+        "carcinoma epidermoide",
+        "carcinoma espinocelular",
+        "carcinoma de celulas escamosas",
+        "carcinoma spinocellulare",
     ),
     _ACANTHOMA: ("squamous cell carcinoma, keratoacanthoma",),
-    _BASAL: ("bcc", "basal cell carcinoma, nos"),
-    _ACTINIC: ("ak", "ack", "solar or actinic keratosis", "solar keratosis", "actinic keratoses"),
+    _BASAL: (
+        "bcc",
+        "basal cell carcinoma, nos",
+        "basal cell carcinomas",
+        "basalioma",
+        "nodular basal cell carcinoma",
+        "superficial basal cell carcinoma",
+        "pigmented basal cell carcinoma",
+        "basaliom",
+        "basalzellkarzinom",
+        "carcinome basocellulaire",
+        "carcinoma basocelular",
+        "carcinoma basocellulare",
+    ),
+    _ACTINIC: (
+        "ak",
+        "ack",
+        "solar or actinic keratosis",
+        "solar keratosis",
+        "actinic keratoses",
+        "aktinische keratose",
+        "keratose actinique",
+        "queratosis actinica",
+        "queratose actinica",
+        "ceratose actinica",
+        "cheratosi attinica",
+    ),
     _KERATOSIS: (
         "bkl",
         "sek",
@@ -90,6 +147,12 @@ _NAMES = {
         "seborrheic keratosis",
         "seborrhoeic keratosis",
         "seborrheic keratoses",
+        "seborrhoische keratose",
+        "keratose seborrheique",
+        "queratosis seborreica",
+        "queratose seborreica",
+        "ceratose seborreica",
+        "cheratosi seborroica",
         "lichen planus like keratosis",
         "lichenoid keratosis",
         "solar lentigo",
@@ -104,6 +167,11 @@ _NAMES = {
         "angioma",
         "angiokeratoma",
         "pyogenic granuloma",
+        "angiom",
+        "angiome",
+        "hamangiom",
+        "haemangiom",
+        "hemangiome",
         "benign soft tissue proliferations - vascular",
     ),
 }
@@ -170,17 +238,36 @@ _CODES = {
 
 
 def _key(name: str) -> str:
-    """Returns a name for look-ups: the normal name without hyphens."""
-    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
+    """Returns a name for look-ups: the normal name without hyphens and accents."""
+    plain = unicodedata.normalize("NFKD", name.lower().replace("æ", "ae").replace("œ", "oe"))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
 
 _DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
 # Names by which a table says that it does not know.
-_UNKNOWN = frozenset({"", "unk", "unknown", "n/a", "na", "nan", "none"})
+_UNKNOWN = frozenset(
+    {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
+)
 # Melanoma in situ; Nevus, Reed; but not "melanoma negative".
 _FINER = re.compile(
-    r"(melanoma|nevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus| images?)"
+    r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
 )
+# Nodular melanoma, dysplastic naevus; but not "sebaceous nevus", which is no mole, or "non melanoma".
+_FINER_MELANOMA = re.compile(
+    r"((superficial spreading|nodular|acral|lentiginous|amelanotic|desmoplastic|spitzoid|metastatic|invasive|in situ|"
+    r"early|primary|cutaneous) )+melanomas?"
+)
+_FINER_NEVUS = re.compile(
+    r"((acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
+    r"intradermal|junctional|melanocytic|pigmented|recurrent|reed|spitz) )+na?ev(us|i)"
+)
+# The number before a folder's name, and the word or count behind it: "1. Melanoma", "nevus images", "nevus (120)".
+_NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
+_WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
+# A name this much like a known one is a misspelling of it, if it is hardly longer or shorter.
+_LIKENESS = 0.85
+_LETTERS_TOO_MANY = 2
 
 # The results of `diagnosis_of` that are lesions of the skin; other words may be a shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
@@ -202,10 +289,35 @@ def diagnosis_of(name: str | None) -> str | None:
     normal = normal_name(name or "")
     if name is None or normal in _UNKNOWN:
         return None
-    known = _DIAGNOSES.get(_key(normal)) or _AS_LISTED.get(_key(normal))
-    if known is None and (finer := _FINER.fullmatch(normal)):
-        known = finer[1]
-    return known or name.strip()
+    return _known_diagnosis(normal) or name.strip()
+
+
+@lru_cache(maxsize=65536)
+def _known_diagnosis(normal: str) -> str | None:
+    """Returns the diagnosis of a normal name; None where it is not known."""
+    core = re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
+    for name in dict.fromkeys((normal, core)):
+        known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
+        if known:
+            return known
+    return None
+
+
+def _of_finer_name(name: str) -> str | None:
+    if finer := _FINER.fullmatch(name):
+        return _DIAGNOSES[_key(finer[1])]
+    if _FINER_MELANOMA.fullmatch(_key(name)):
+        return _MELANOMA
+    return _NEVUS if _FINER_NEVUS.fullmatch(_key(name)) else None
+
+
+def likely_meant(name: str) -> str | None:
+    """Returns the known name that an unknown one is a misspelling of; None where it is like no other."""
+    key = _key(name)
+    if is_known(name) or len(key) <= len(_NEVUS):
+        return None
+    close = get_close_matches(key, _DIAGNOSES, 1, _LIKENESS)
+    return close[0] if close and abs(len(close[0]) - len(key)) <= _LETTERS_TOO_MANY else None
 
 
 def own_name(original: str) -> str:

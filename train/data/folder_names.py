@@ -18,8 +18,12 @@ _PARTS = {
     "valid": "val",
     "validation": "val",
     "eval": "val",
+    "dev": "val",
+    "development": "val",
     "test": "test",
     "testing": "test",
+    "holdout": "test",
+    "heldout": "test",
 }
 # Words of names that do not describe the photos.
 _PLAIN = frozenset(
@@ -85,7 +89,8 @@ def folder_kind(name: str) -> FolderKind:
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
     """Train, val or test, where a folder's name says that it holds that part of a set and nothing else."""
-    words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(name)]
+    text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
+    words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
     parts = {_PARTS[word] for word in words if word in _PARTS}
     others = [word for word in words if word not in _PARTS]
     return (

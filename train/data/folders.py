@@ -6,6 +6,7 @@ Links are followed, once each. Hidden folders and files, and those that systems 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ __all__ = ["FilesFound", "FoundPhoto", "find_files"]
 
 _HIDDEN = "in a hidden or system folder, or hidden itself"
 _MASK = "a segmentation mask of another photo"
+_THUMBNAIL = "a thumbnail of another photo"
 _NOT_UTF8 = "its name is not UTF-8, which a table cannot hold: rename it"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 # Files that operating systems leave behind; the account does not mention them.
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _MASK_ENDINGS = ("_segmentation", "_superpixels", "_mask", "_seg", "_lesion")
+# A file of the ISIC archive with such a name is a mask, wherever its photo lies.
+_MASK_OF_ISIC = re.compile(r"ISIC_\d{7}_(segmentation|superpixels|attribute_[a-z_]+)", re.IGNORECASE)
+_THUMBNAIL_FOLDERS = frozenset({"thumbs", "thumb", "thumbnails", "thumbnail"})
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
     for given in paths:
         root = Path(os.path.abspath(given))
         if root.is_file():
+            _refuse_what_is_no_table(root)
             tables[root] = None
             continue
         for path in _walk(root, skipped, ()):
@@ -88,10 +95,17 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
                 skipped[_NOT_UTF8] += 1
             else:
                 photos.setdefault(path, FoundPhoto(path, root, folders))
-    kept = _without_masks(list(photos.values()), skipped)
+    kept = _without_thumbnails(_without_masks(list(photos.values()), skipped), skipped)
     if not kept:
         raise DataError(f"no photos in {', '.join(map(str, paths))}{_seen_instead(skipped)}")
     return FilesFound(tuple(kept), tuple(tables), skipped)
+
+
+def _refuse_what_is_no_table(path: Path) -> None:
+    if path.suffix.lower() in _ARCHIVES:
+        raise DataError(f"'{path}' is an archive; unpack it, and give the folder")
+    if is_picture(path):
+        raise DataError(f"'{path}' is one photo; give the folder that holds the photos")
 
 
 def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterator[Path]:
@@ -103,13 +117,13 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         for entry in entries:
             path = folder / entry.name
+            if entry.is_symlink() and not os.path.exists(path):
+                raise DataError(f"the link '{path}' leads to nothing; mend or delete it")
             if entry.is_dir():
                 if is_system_folder(entry.name):
                     skipped[_HIDDEN] += sum(map(is_picture, path.rglob("*")))
                 else:
                     yield from _walk(path, skipped, (*above, real))
-            elif entry.is_symlink() and not path.exists():
-                raise DataError(f"the link '{path}' leads to nothing; mend or delete it")
             elif not entry.name.startswith("."):
                 if entry.name.lower() not in _SYSTEM_FILES:
                     yield path
@@ -123,10 +137,27 @@ def _without_masks(photos: list[FoundPhoto], skipped: Counter[str]) -> list[Foun
     """Returns the photos without segmentation masks, which are known by the names of files and folders."""
     candidates = {photo.path for photo in photos if _mask_of(photo) is not None}
     others = {photo.path.stem for photo in photos if photo.path not in candidates}
-    masks = {photo.path for photo in photos if photo.path in candidates and _mask_of(photo) in others}
+    masks = {
+        photo.path
+        for photo in photos
+        if _MASK_OF_ISIC.fullmatch(photo.path.stem)
+        or (photo.path in candidates and _mask_of(photo) in others)
+    }
     if masks:
         skipped[_MASK] += len(masks)
     return [photo for photo in photos if photo.path not in masks]
+
+
+def _without_thumbnails(photos: list[FoundPhoto], skipped: Counter[str]) -> list[FoundPhoto]:
+    """Returns the photos without those in folders of thumbnails, if their photo is there under the same name."""
+    small = {
+        photo.path for photo in photos if not _THUMBNAIL_FOLDERS.isdisjoint(map(str.lower, photo.folders))
+    }
+    names = {photo.path.stem for photo in photos if photo.path not in small}
+    small = {path for path in small if path.stem in names}
+    if small:
+        skipped[_THUMBNAIL] += len(small)
+    return [photo for photo in photos if photo.path not in small]
 
 
 def _mask_of(photo: FoundPhoto) -> str | None:
@@ -151,4 +182,6 @@ def _seen_instead(skipped: Counter[str]) -> str:
     """Returns the skipped files in words, for the message about a set without photos."""
     if not skipped:
         return "; give a folder with a folder per class"
-    return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items())
+    packed = any(f"'{suffix}'" in why for why in skipped for suffix in _ARCHIVES)
+    cure = "; unpack the archive" if packed else ""
+    return "; skipped: " + ", ".join(f"{count} ({why})" for why, count in skipped.items()) + cure

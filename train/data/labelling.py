@@ -209,7 +209,11 @@ def _links(
         (photo.root, name, base_stem(photo.path.stem))
         for photo, name in zip(photos, folder_names, strict=True)
     ]
-    changed = {key for photo, key in zip(photos, made_from, strict=True) if key[2] != photo.path.stem}
+    changed = {
+        key
+        for photo, key in zip(photos, made_from, strict=True)
+        if key[2] != photo.path.stem and normal_name(key[2]) != normal_name(key[1])
+    }
     links = []
     for index, photo in enumerate(photos):
         names = list(tables.facts[index].groups) if index in tables.facts else []
@@ -230,4 +234,4 @@ def _one_spelling(names: Iterable[str]) -> dict[str, str]:
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         spellings[normal_name(name)].append(name)
-    return {name: alike[0].strip() for alike in spellings.values() for name in alike}
+    return {name: " ".join(alike[0].split()) for alike in spellings.values() for name in alike}

@@ -6,16 +6,18 @@
 3. The set's root is the folder that was given. It is a folder below it where that folder alone holds everything,
    or holds parts (``kaggle9/Train/nevus``), or holds photos that a table labels (``ham10000/images``): then the
    given folder is a collection of sets.
-4. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
+4. Many folders above the classes with few photos each are persons or lesions, which no split may cut.
+5. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
    ``nevus/clinic`` has groups below classes. Where they do not, the reading stops and names both.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from dermedge.edge.errors import DataError
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
@@ -27,6 +29,9 @@ __all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "r
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
 _CLASS_KINDS = (FolderKind.DIAGNOSIS, FolderKind.NAME)
 _SHOWN_NAMES = 6
+# This many folders above the classes are persons or lesions, and not sets, if half of them hold this few photos.
+_MIN_PERSONS = 8
+_FEW_PHOTOS = 12
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,9 @@ def read_layout(
         chains = [_chain(root, photos[index].folders) for index in members]
         labelled = [in_table[index] for index in members]
         depths = _class_depths(root, chains, labelled, labels_from)
+        persons = _persons_above(chains, depths) if labels_from == AUTO else frozenset()
         for index, chain, depth in zip(members, chains, depths, strict=True):
-            placements[index] = _placement(root, photos[index].folders, chain, depth, labels_from)
+            placements[index] = _placement(root, photos[index].folders, chain, depth, labels_from, persons)
     return [placements[index] for index in range(len(photos))]
 
 
@@ -99,7 +105,7 @@ def _class_depths(
     """For each photo, the number of folder names above the one that is its class."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
-    common = int(_have_one_first_name(chains))
+    common = _common_depth(chains)
     below = [_Chain(chain.names[common:], chain.part, max(0, chain.before_part - common)) for chain in chains]
     if labels_from == FOLDER:
         return [common] * len(chains)
@@ -110,9 +116,31 @@ def _class_depths(
     return [common + int(second and len(chain.names) > 1) for chain in below]
 
 
-def _have_one_first_name(chains: Sequence[_Chain]) -> bool:
-    """Tells whether a single folder holds all photos, with class folders below it."""
-    return len({chain.names[:1] for chain in chains}) == 1 and all(len(chain.names) > 1 for chain in chains)
+def _common_depth(chains: Sequence[_Chain]) -> int:
+    """Returns how many folders, one in the other, hold all photos and are no class themselves."""
+    depth = 0
+    while all(len(chain.names) > depth + 1 for chain in chains):
+        firsts = {chain.names[depth] for chain in chains}
+        seconds = {chain.names[depth + 1] for chain in chains}
+        if len(firsts) > 1 or (_are_diagnoses(firsts) and not _are_diagnoses(seconds)):
+            break
+        depth += 1
+    return depth
+
+
+def _are_diagnoses(names: set[str]) -> bool:
+    return all(folder_kind(name) is FolderKind.DIAGNOSIS for name in names)
+
+
+def _persons_above(chains: Sequence[_Chain], depths: Sequence[int]) -> frozenset[str]:
+    """Returns the folders above the classes if they are so many and so small that they are persons or lesions."""
+    above = Counter(
+        chain.names[depth - 1]
+        for chain, depth in zip(chains, depths, strict=True)
+        if 0 < depth < len(chain.names)
+    )
+    are_persons = len(above) >= _MIN_PERSONS and median(above.values()) <= _FEW_PHOTOS
+    return frozenset(above) if are_persons else frozenset()
 
 
 def _sets_of_a_collection(chains: Sequence[_Chain], in_table: Sequence[bool]) -> frozenset[str]:
@@ -174,7 +202,14 @@ def _some(names: set[str]) -> str:
     return f"{shown}, …" if len(names) > _SHOWN_NAMES else shown
 
 
-def _placement(root: Path, folders: Sequence[str], chain: _Chain, depth: int, labels_from: str) -> Placement:
+def _placement(
+    root: Path,
+    folders: Sequence[str],
+    chain: _Chain,
+    depth: int,
+    labels_from: str,
+    persons: frozenset[str],
+) -> Placement:
     names = chain.names
     class_name = names[depth] if depth < len(names) else ""
     if labels_from in (FOLDER, PARENT) and not class_name:
@@ -185,6 +220,8 @@ def _placement(root: Path, folders: Sequence[str], chain: _Chain, depth: int, la
     source = names[depth - 1] if 0 < depth <= len(names) and class_name else _set_name(root)
     if not class_name and len(names) == 1:
         source = names[0]
+    if source in persons and class_name:
+        return Placement(_set_name(root), chain.part, class_name, f"{root.name}/{source}")
     return Placement(source, chain.part, class_name, _group(root, folders, class_name))
 
 

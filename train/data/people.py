@@ -6,6 +6,8 @@ that dermedge uses, or an empty string if the cell is not understood.
 
 from __future__ import annotations
 
+import re
+
 from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.model.photo_view import DERMOSCOPIC
 from dermedge.train.data.diagnoses import normal_name
@@ -23,14 +25,26 @@ _HEAD, _TRUNK, _UPPER, _LOWER, _ACRAL, _GENITAL = SITES = (
 )
 _SITES = {
     _HEAD: "head/neck, head neck face, head and neck, head, face, scalp, neck, ear, nose, lip, forehead, eyelid",
-    _TRUNK: "trunk, torso, back, chest, abdomen, anterior torso, posterior torso, lateral torso",
-    _UPPER: "upper extremity, upper extremities, arm, left arm, right arm, forearm",
-    _LOWER: "lower extremity, lower extremities, leg, left leg, right leg, thigh",
-    _ACRAL: "hand, foot, palms/soles, palms and soles, acral, acral nos, acral palms or soles",
+    _TRUNK: "trunk, torso, back, upper back, lower back, chest, breast, abdomen, belly, flank, buttock, buttocks, "
+    "anterior torso, posterior torso, lateral torso",
+    _UPPER: "upper extremity, upper extremities, arm, left arm, right arm, upper arm, forearm, elbow, shoulder, wrist",
+    _LOWER: "lower extremity, lower extremities, leg, left leg, right leg, lower leg, thigh, calf, shin, knee, ankle",
+    _ACRAL: "hand, foot, hands, feet, palm, sole, finger, toe, nail, palms/soles, "
+    "palms and soles, acral, acral nos, acral palms or soles",
     _GENITAL: "genital, genitals, oral/genital, oral or genital, oral and genital, mouth",
 }
+# Left upper back, thigh (right): the side does not change the part of the body.
+_SIDE = re.compile(r"^(left|right) | \(?(left|right)\)?$")
 _SITE_OF = {name: site for site, names in _SITES.items() for name in names.split(", ")}
-_SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
+_SEXES = {
+    **dict.fromkeys(
+        ("f", "female", "w", "woman", "weiblich", "femme", "mujer", "femenino", "feminino"), "female"
+    ),
+    **dict.fromkeys(("m", "male", "man", "männlich", "maennlich", "homme", "hombre", "masculino"), "male"),
+}
+# The widest range of years that an age may be given as.
+_WIDEST_RANGE = 10
+_RANGE = re.compile(r"(\d{1,3}) ?(?:-|\u2013|to) ?(\d{1,3})")
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 _VIEWS = {
     "dermoscopic": DERMOSCOPIC,
@@ -48,7 +62,10 @@ _OLDEST = 120
 
 
 def age_of(cell: str) -> str:
-    """Whole years, from ``45``, ``45.0`` or ``85+``."""
+    """Returns whole years, from ``45``, ``45.0`` or ``85+``, and the middle of a range such as ``55-60``."""
+    if ends := _RANGE.fullmatch(cell.strip()):
+        youngest, oldest = map(int, ends.groups())
+        cell = str((youngest + oldest) // 2) if 0 <= oldest - youngest <= _WIDEST_RANGE else ""
     number = _whole(cell.strip().removesuffix("+"))
     return number if number and int(number) <= _OLDEST else ""
 
@@ -60,7 +77,8 @@ def sex_of(cell: str) -> str:
 
 def site_of(cell: str) -> str:
     """Returns one of `SITES`."""
-    return _SITE_OF.get(normal_name(cell), "")
+    name = normal_name(cell)
+    return _SITE_OF.get(name) or _SITE_OF.get(_SIDE.sub("", name), "")
 
 
 def skin_tone_of(cell: str) -> str:

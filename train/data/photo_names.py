@@ -11,13 +11,13 @@ __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_i
 # Ids of the ISIC archive and of PAD-UFES-20, which name one photo wherever it lies.
 PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
-# What export and augmentation tools append to the name of the photo they change. Roboflow: NAME_jpg.rf.HASH;
-# Augmentor: CLASS_original_NAME.jpg_UUID.
+# What export and augmentation tools append to the name of the photo they change, or to that of a video for a frame.
+# Roboflow: NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID.
 _ROBOFLOW = re.compile(r"^(.+?)(_(?:jpe?g|png|bmp|webp))?\.rf\.[0-9A-Za-z]+$", re.IGNORECASE)
 _AUGMENTOR = re.compile(r"^.*_original_(.+?)\.(?:jpe?g|png|bmp)_[0-9a-f-]{36}$", re.IGNORECASE)
 _CHANGED = re.compile(
     r"^(.+?)[ _.-](?:aug(?:mented|mentation)?|rot(?:ated|ate)?|[hv]?flip(?:ped)?|mirror(?:ed)?|bright(?:er|ened)?|"
-    r"crop(?:ped)?|blur(?:red)?|noise|zoom(?:ed)?|shift(?:ed)?)[ _.-]?\d*(?:[ _.-]\d+)*$",
+    r"crop(?:ped)?|blur(?:red)?|noise|zoom(?:ed)?|shift(?:ed)?|frame|frm|thumb(?:nail)?)[ _.-]?\d*(?:[ _.-]\d+)*$",
     re.IGNORECASE,
 )
 

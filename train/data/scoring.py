@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import NONE_OF_THESE, SPLITS, Catalogue, Photo, read_catalogue
-from dermedge.train.data.classes import label_under
+from dermedge.train.data.classes import check_spelling, label_under, mapping_lines
+from dermedge.train.data.counts import plural
 from dermedge.train.data.labelling import label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import with_validation_learned
@@ -76,7 +77,7 @@ def labelled_photos(
         moved_to: folders where the photos of a catalogue lie now, as `read_catalogue` takes them.
 
     Raises:
-        DataError: nothing to score, or photos of classes that the classifier does not know.
+        DataError: nothing to score, or photos of classes that the classifier does not know, or a misspelled one.
         OptionError: an unknown split, or a split of a folder.
     """
     if data.is_file():
@@ -89,7 +90,7 @@ def labelled_photos(
         found = label_files([data], labels_from)
         for line in found.account:
             say(line)
-        photos = _under_labels([file.photo for file in found.files], labels)
+        photos = _under_labels([file.photo for file in found.files], labels, say)
     index = {label: position for position, label in enumerate(labels)}
     if NONE_OF_THESE in index:
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
@@ -102,9 +103,25 @@ def labelled_photos(
     return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
 
 
-def _under_labels(photos: Sequence[Photo], labels: Sequence[str]) -> list[Photo]:
+def _under_labels(
+    photos: Sequence[Photo], labels: Sequence[str], say: Callable[[str], object]
+) -> list[Photo]:
     """Returns the photos with a diagnosis, labelled by the model's classes, without those that may be of several
     classes.
     """
     under = [(photo, label_under(photo, labels)) for photo in photos if photo.diagnosis]
-    return [replace(photo, label=label) for photo, label in under if label is not None]
+    kept = [replace(photo, label=label) for photo, label in under if label is not None]
+    check_spelling([photo for photo in kept if photo.label == NONE_OF_THESE])
+    there = {photo.label for photo in kept}
+    if there <= set(labels) and any(photo.label != photo.original_label for photo in kept):
+        for line in mapping_lines(kept, [name for name in labels if name in there]):
+            say(line)
+    if unlabelled := len(photos) - len(under):
+        say(f"not scored: {plural(unlabelled, 'photo')} without a label")
+    open_names = sorted({photo.original_label for photo, label in under if label is None})
+    if open_names:
+        say(
+            f"not scored: {plural(len(under) - len(kept), 'photo')} whose label leaves open which class it is: "
+            f"{', '.join(open_names)}"
+        )
+    return kept

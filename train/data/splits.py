@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dermedge.edge.errors import DataError, OptionError
@@ -53,7 +53,34 @@ def split_by_group(
         for group in _shuffled(groups - kept.keys(), seed):
             split_of[group] = max(SPLITS, key=lacking.__getitem__)
             lacking[split_of[group]] -= 1
+    _fill_empty_splits(split_of, strata, kept.keys(), seed)
     return tuple(replace(photo, split=split_of[photo.group]) for photo in photos)
+
+
+def _fill_empty_splits(
+    split_of: dict[str, str], strata: Mapping[tuple[str, str], set[str]], kept: Collection[str], seed: int
+) -> None:
+    """Gives a class its share of a split that it is missing from, as when it comes from many sources of few groups.
+
+    Args:
+        split_of: group -> its split, which is changed.
+        strata: (class, source) -> its groups.
+        kept: groups whose split must not change.
+        seed: seed of the random order.
+    """
+    classes: dict[str, set[str]] = defaultdict(set)
+    for (label, _), groups in strata.items():
+        classes[label] |= groups
+    for groups in classes.values():
+        shares = _shares(len(groups))
+        counts = Counter(split_of[group] for group in groups)
+        for name in SPLITS:
+            if counts[name]:
+                continue
+            for group in _shuffled(groups - set(kept), seed):
+                if counts[name] < shares[name] and counts[split_of[group]] > max(1, shares[split_of[group]]):
+                    counts.update({name: 1, split_of[group]: -1})
+                    split_of[group] = name
 
 
 def _kept_splits(

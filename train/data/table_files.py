@@ -13,6 +13,9 @@ from dermedge.train.data.photo_names import is_photo_name
 
 __all__ = ["TableText", "read_table_text", "spreadsheet_text"]
 
+# The bytes and the share of zeros by which UTF-16 without a mark is known.
+_LOOKED_AT = 1024
+_NEARLY_ALL = 0.9
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -78,7 +81,7 @@ def read_table_text(path: Path) -> TableText:
         ValueError: it is empty, or not text.
     """
     content = path.read_bytes()
-    if b"\0" in content[:1024] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in content[:_LOOKED_AT] and not _is_utf_16(content):
         raise ValueError("it is not text")
     text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
     skipped = 0
@@ -111,10 +114,24 @@ def spreadsheet_text(path: Path) -> str:
         return ""
 
 
+def _is_utf_16(content: bytes) -> bool:
+    """Tells whether bytes are UTF-16: by their mark, or because every second byte of a line in English is 0."""
+    start = content[:_LOOKED_AT]
+    return start.startswith((b"\xff\xfe", b"\xfe\xff")) or any(_zeros_at(start, place) for place in (0, 1))
+
+
+def _zeros_at(content: bytes, place: int) -> bool:
+    """Tells whether nearly all bytes at even or odd places are 0, and none of the others."""
+    zeros, others = content[place::2], content[1 - place :: 2]
+    return 0 not in others and zeros.count(0) >= _NEARLY_ALL * len(zeros)
+
+
 def _decode(content: bytes) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
+    if b"\0" in content[:_LOOKED_AT]:
+        return content.decode("utf-16-le" if _zeros_at(content[:_LOOKED_AT], 1) else "utf-16-be", "replace")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

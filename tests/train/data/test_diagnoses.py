@@ -12,6 +12,7 @@ from dermedge.train.data.diagnoses import (
     diagnosis_of,
     is_known,
     is_open,
+    likely_meant,
     own_name,
 )
 
@@ -199,3 +200,82 @@ def test_diagnoses_that_contradict() -> None:
 )
 def test_own_names_are_kept_and_codes_written_out(original: str, own: str) -> None:
     assert own_name(original) == own
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (
+            "melanoma",
+            [
+                "Superficial spreading melanoma",
+                "nodular_melanoma",
+                "in situ melanoma",
+                "Mélanome",
+                "1. Melanoma",
+            ],
+        ),
+        (
+            "melanoma",
+            [
+                "Acral lentiginous melanoma",
+                "metastatic melanoma",
+                "Melanom",
+                "melanoma images",
+                "02_melanoma",
+            ],
+        ),
+        (
+            "nevus",
+            ["dysplastic naevus", "halo nevus", "Intradermal Nevi", "Nävus", "nævus", "lunar", "nevus (120)"],
+        ),
+        ("nevus", ["congenital melanocytic naevus", "benign nevus", "naevus, spitz"]),
+        (
+            "squamous cell carcinoma",
+            ["Bowen", "Morbus Bowen", "carcinome épidermoïde", "Plattenepithelkarzinom"],
+        ),
+        ("basal cell carcinoma", ["Basaliom", "basal cell carcinomas", "nodular basal cell carcinoma"]),
+        ("actinic keratosis", ["Queratosis actínica", "aktinische Keratose"]),
+        (
+            "benign keratosis",
+            ["Seborrhoische Keratose", "Queratosis seborreica", "seborrheic keratosis photos"],
+        ),
+        ("vascular lesion", ["Hämangiom", "hémangiome"]),
+        ("dermatofibroma", ["3) Dermatofibrom", "Dermatofibrome"]),
+    ],
+)
+def test_names_as_clinics_and_other_languages_write_them(wanted: str, names: list[str]) -> None:
+    assert {diagnosis_of(name) for name in names} == {wanted}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "non-melanoma",
+        "no melanoma",
+        "sebaceous nevus",
+        "epidermal nevus",
+        "nevus sebaceous",
+        "1",
+        "12 monkeys",
+    ],
+)
+def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
+    assert not is_known(name)
+    assert likely_meant(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("melonoma", "melanoma"),
+        ("Basal cell carcinma", "basal cell carcinoma"),
+        ("dermatofibroms", "dermatofibroma"),
+        ("melanoma", None),
+        ("clothing", None),
+        ("nevi2", None),
+    ],
+)
+def test_misspelled_names(name: str, meant: str | None) -> None:
+    found = likely_meant(name)
+    assert (found and diagnosis_of(found)) == meant

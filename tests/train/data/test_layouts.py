@@ -147,7 +147,7 @@ def test_persons_below_classes_are_groups(tmp_path: Path) -> None:
     assert seen.labels == {"benign": 12, "malignant": 14}
     # patient_05 has both, and is one person
     assert len(set(seen.groups.values())) == 12
-    assert seen.says("groups from", "12 folders below the classes")
+    assert seen.says("groups from", "12 folders of lesions or persons")
 
 
 def test_classes_below_persons(tmp_path: Path) -> None:
@@ -929,3 +929,172 @@ def test_a_table_alone_labels_the_photos_of_its_own_folder_and_no_folder_is_a_cl
     assert Counter(photo.label for photo in read.photos) == {"a": 6, "b": 5}
     assert read.left_out["its table does not tell its diagnosis"] == 1
     assert read.left_out["no table and no folder names it"] == 2
+
+
+# What people do that no publisher does
+
+
+def test_many_small_folders_above_the_classes_are_persons(tmp_path: Path) -> None:
+    names = (
+        "Smith",
+        "Jones",
+        "Brown",
+        "Adams",
+        "Clark",
+        "Davis",
+        "Evans",
+        "Frank",
+        "Ghosh",
+        "Hills",
+        "Irwin",
+        "Jacob",
+    )
+    root = put_photos(
+        tmp_path / "set", {f"{name}/{'melanoma' if n % 2 else 'nevus'}": 3 for n, name in enumerate(names)}
+    )
+    seen = Understood(root)
+    assert seen.sources == {"set": 36}
+    assert len(set(seen.groups.values())) == 12
+    assert seen.says("groups from: 12 folders of lesions or persons")
+    clinics = put_photos(
+        tmp_path / "clinics", {f"{name}/{label}": 8 for name in names[:8] for label in ("melanoma", "nevus")}
+    )
+    assert len(Understood(clinics).sources) == 8
+
+
+def test_folders_that_hold_all_are_passed_over_at_any_depth(tmp_path: Path) -> None:
+    assert Understood(
+        put_photos(tmp_path / "set", {f"a/b/c/d/{c}": 8 for c in ("melanoma", "nevus")})
+    ).labels == {
+        "melanoma": 8,
+        "nevus": 8,
+    }
+    one = put_photos(tmp_path / "one", {f"nevus/clinic {c}": 8 for c in "ab"})
+    assert "a classifier needs two classes or more; found: nevus" in stopped(one)
+
+
+def test_development_and_holdout_are_parts(tmp_path: Path) -> None:
+    parts = {"training": "train", "dev": "val", "hold-out": "test"}
+    root = put_photos(tmp_path / "set", {f"{part}/{c}": 6 for part in parts for c in ("melanoma", "nevus")})
+    photos = Understood(root, keep_parts=True).catalogue.photos
+    assert {(Path(photo.path).parts[-3], photo.split) for photo in photos} == set(parts.items())
+
+
+def test_frames_of_a_video_are_one_group(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for video in range(10):
+        for frame in range(3):
+            put_photo(root / ("melanoma", "nevus")[video % 2] / f"clip{video}_frame{frame:04}.png")
+    put_photo(root / "nevus" / "nevus_frame_1.png")
+    put_photo(root / "nevus" / "nevus_frame_2.png")
+    assert len(set(Understood(root).groups.values())) == 12
+
+
+def test_names_that_suggest_several_photos_of_a_lesion_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for lesion in range(10):
+        for number in range(3):
+            put_photo(root / ("melanoma", "nevus")[lesion % 2] / f"case{lesion}-{number:02}.png")
+    seen = Understood(root)
+    assert seen.says(
+        "names of 30 photos differ only in the number at their end", "'case0-00.png' and 'case0-01.png'"
+    )
+    rows = [f"{path.name},{path.name[:5]}" for path in root.rglob("*.png")]
+    put_table(root / "lesions.csv", "image,lesion_id", rows)
+    cured = Understood(root)
+    assert not cured.says("differ only in the number")
+    assert len(set(cured.groups.values())) == 10
+
+
+def test_thumbnails_and_masks_without_their_photo_are_no_data(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    for path in list(root.rglob("*.jpg")):
+        put_photo(path.parent / "Thumbs" / path.name)
+    for number in range(4):
+        put_photo(root / "Task1" / f"ISIC_000000{number}_segmentation.png")
+    seen = Understood(root)
+    assert seen.labels == TWO
+    assert seen.catalogue.left_out == {
+        "a segmentation mask of another photo": 4,
+        "a thumbnail of another photo": 16,
+    }
+    only = put_photos(tmp_path / "only", {f"thumbs/{name}": count for name, count in TWO.items()})
+    assert Understood(only).catalogue.left_out == {}
+
+
+def test_archives_and_single_photos_are_refused_with_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    packed = tmp_path / "set" / "photos.zip"
+    packed.write_bytes(b"PK")
+    assert stopped(packed).endswith("photos.zip' is an archive; unpack it, and give the folder")
+    assert stopped(tmp_path / "set").endswith("unpack the archive")
+    photo = put_photo(tmp_path / "a.jpg")
+    assert stopped(photo).endswith("a.jpg' is one photo; give the folder that holds the photos")
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", TWO)
+    (root / "benign" / "loop").symlink_to("loop")
+    assert "benign/loop' leads to nothing; mend or delete it" in stopped(root)
+
+
+def test_a_line_break_in_the_name_of_a_folder_is_a_space(tmp_path: Path) -> None:
+    assert Understood(put_photos(tmp_path / "set", {"ring": 8, "scar\n2": 8})).labels == {
+        "ring": 8,
+        "scar 2": 8,
+    }
+
+
+@pytest.mark.parametrize("classes", [None, ["melanoma", "nevus"]])
+def test_a_misspelled_diagnosis_stops_and_both_cures_work(tmp_path: Path, classes: list[str] | None) -> None:
+    root = put_photos(tmp_path / "set", {"melanoma": 8, "melonoma": 8, "nevus": 8})
+    assert "'melonoma', the label of 8 photos, is not a known diagnosis; if it means 'melanoma'" in stopped(
+        root, classes=classes
+    )
+    assert (
+        "melonoma" in Understood(root, classes=["all"] if classes is None else [*classes, "melonoma"]).labels
+    )
+    (root / "melonoma").rename(root / "melanoma 2")
+    (root / "melanoma 2").rename(root / "2. Melanoma")
+    assert Understood(root, classes=classes).labels == {"melanoma": 16, "nevus": 8}
+
+
+def test_scoring_tells_what_became_of_each_label(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {"Melanom": 3, "Hand": 2, "akiec": 4, "images": 1})
+    told: list[str] = []
+    photos = labelled_photos(root, ["melanoma", "squamous cell carcinoma", "none of these"], say=told.append)
+    assert len(photos) == 5
+    assert told[-4:] == [
+        "class 'melanoma', 3 photos: Melanom 3",
+        "class 'none of these', 2 photos: Hand 2",
+        "not scored: 1 photo without a label",
+        "not scored: 4 photos whose label leaves open which class it is: akiec",
+    ]
+    (root / "Hand").rename(root / "Melonoma")
+    with pytest.raises(DataError, match="'Melonoma', the label of 2 photos, is not a known diagnosis"):
+        labelled_photos(root, ["melanoma", "none of these"])
+
+
+def test_a_class_of_many_small_sources_is_in_every_part(tmp_path: Path) -> None:
+    table = ["image,label,source,patient_id"]
+    for number in range(40):
+        put_photo(tmp_path / "set" / f"p{number:02}.png")
+        table.append(f"p{number:02},{('ring', 'scar')[number % 2]},clinic {number // 2},{number}")
+    put_table(tmp_path / "set" / "labels.csv", table[0], table[1:])
+    counts = Counter((photo.label, photo.split) for photo in Understood(tmp_path / "set").catalogue.photos)
+    assert counts["ring", "val"] == counts["scar", "val"] == 3
+    assert counts["ring", "train"] >= 13
+
+
+def test_a_class_with_more_photos_held_out_than_in_training_is_told(tmp_path: Path) -> None:
+    rows = []
+    for number in range(60):
+        put_photo(tmp_path / "set" / f"p{number:02}.png")
+        rows.append(f"p{number:02},{('ring', 'scar')[number % 2]},{'one' if number < 40 else number}")
+    put_table(tmp_path / "set" / "labels.csv", "image,label,patient_id", rows)
+    told = {seed: Understood(tmp_path / "set", seed=seed) for seed in range(6)}
+    for seen in told.values():
+        counts = Counter(photo.split for photo in seen.catalogue.photos if photo.label == "ring")
+        is_lopsided = counts["train"] < max(counts["val"], counts["test"])
+        assert seen.says("'ring' has only", "in training", "its largest group holds 20 of 30") == is_lopsided
+    assert len({seen.says("'ring' has only") for seen in told.values()}) == 2

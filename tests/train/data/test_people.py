@@ -54,3 +54,30 @@ from dermedge.train.data.people import age_of, fitzpatrick_of, sex_of, site_of, 
 )
 def test_what_a_cell_means(read: Callable[[str], str], cells: dict[str, str]) -> None:
     assert {cell: read(cell) for cell in cells} == cells
+
+
+@pytest.mark.parametrize(
+    ("cell", "age"),
+    [("55-60", "57"), ("50 to 59", "54"), ("55 - 60", "57"), ("20-80", ""), ("60-55", ""), ("55-", "")],
+)
+def test_the_age_of_a_range_is_its_middle(cell: str, age: str) -> None:
+    assert age_of(cell) == age
+
+
+@pytest.mark.parametrize(
+    ("cell", "site"),
+    [
+        ("Left upper back", "trunk"),
+        ("thigh (right)", "lower extremity"),
+        ("sole", "hand or foot"),
+        ("left", ""),
+        ("back of hand", ""),
+    ],
+)
+def test_the_side_does_not_change_the_site(cell: str, site: str) -> None:
+    assert site_of(cell) == site
+
+
+def test_sexes_in_other_languages() -> None:
+    assert {sex_of(cell) for cell in ("weiblich", "Mujer", "femme")} == {"female"}
+    assert {sex_of(cell) for cell in ("Männlich", "hombre", "masculino")} == {"male"}

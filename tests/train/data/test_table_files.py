@@ -84,3 +84,11 @@ def test_the_text_of_a_spreadsheet_is_that_of_its_first_sheet_and_its_strings(tm
         package.writestr("xl/worksheets/sheet2.xml", "other.jpg")
         package.writestr("xl/theme.xml", "theme")
     assert spreadsheet_text(tmp_path / "labels.xlsx").split() == ["shared.jpg", "inline.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes("image;label\na;Nävus\n".encode(encoding))
+    assert [row for _, row in read_table_text(tmp_path / "t.csv").rows()] == [
+        {"image": "a", "label": "Nävus"}
+    ]
