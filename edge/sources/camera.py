@@ -13,7 +13,13 @@ from typing import Any
 import cv2
 
 from dermedge.edge.errors import SourceError
-from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, as_bgr, open_capture
+from dermedge.edge.sources.capture import (
+    OPEN_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    as_bgr,
+    open_capture,
+    text_of_fourcc,
+)
 from dermedge.edge.sources.frame import Delivery, Frame, FrameSource, live_frame
 from dermedge.edge.sources.redact import without_secrets
 from dermedge.edge.sources.repeats import equals_last
@@ -136,7 +142,7 @@ class CameraCapture(LiveCapture):
             width=int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
             height=int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             fps=fps if math.isfinite(fps) and fps > 0 else None,
-            pixel_format=_text_of_fourcc(int(self._capture.get(cv2.CAP_PROP_FOURCC))),
+            pixel_format=text_of_fourcc(int(self._capture.get(cv2.CAP_PROP_FOURCC))),
         )
 
     def _apply(self, mode: CameraMode) -> None:
@@ -298,12 +304,6 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
     return StreamCapture(
         without_secrets(spec), open_capture(address, cv2.CAP_FFMPEG, settings), _CHECK_STREAM
     )
-
-
-def _text_of_fourcc(code: int) -> str:
-    """Returns the four letters of a FOURCC; empty if the number is not one."""
-    letters = max(code, 0).to_bytes(8, "little")[:4]
-    return letters.decode("ascii").strip() if letters.isascii() and b"\0" not in letters else ""
 
 
 def _cameras() -> str:

@@ -11,7 +11,7 @@ import cv2
 
 from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.camera import CameraMode, LiveCapture
-from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, open_capture
+from dermedge.edge.sources.capture import OPEN_TIMEOUT_S, READ_TIMEOUT_S, check_encoding, open_capture
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.redact import without_secrets
 
@@ -84,6 +84,7 @@ def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
             "this OpenCV runs no GStreamer pipelines, but Debian's does: apt install python3-opencv, and use a "
             "virtual environment made with --system-site-packages, without opencv-python-headless"
         )
+    check_encoding(spec)
     # no time limit is set: OpenCV 4.6, which Debian 12 has, cannot open a pipeline with one
     capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
     return LiveCapture(without_secrets(spec), capture, _CHECK_PIPELINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError
-from dermedge.edge.sources.capture import open_capture
+from dermedge.edge.sources.capture import open_capture, text_of_fourcc
 from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 from dermedge.edge.sources.repeats import equals_last
@@ -50,7 +51,8 @@ class VideoFile(FrameSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._name = str(path)
-        self._capture = open_capture(self._name, cv2.CAP_FFMPEG)
+        # in a relative path, FFmpeg takes what is before a colon for a protocol
+        self._capture = open_capture(os.path.abspath(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise SourceError(f"'{path}' is not a video that can be decoded ({path.stat().st_size} bytes)")
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
@@ -74,7 +76,7 @@ class VideoFile(FrameSource):
         """Returns the first frame if the second differs from it, else the first one that differs."""
         first = self._decode()
         if first is None:
-            raise SourceError(f"'{self._name}' holds no frame that can be decoded")
+            raise self._not_decoded()
         second = self._next() if self._has_more() else None
         if second is None or self._repeated:
             return second or first
@@ -155,6 +157,15 @@ class VideoFile(FrameSource):
         missing = expected - self._number
         in_gap = self._longest_s * self._fps - 1
         return missing > max(_MISSING_SHARE * expected, 2) and in_gap >= _GAP_SHARE * missing
+
+    def _not_decoded(self) -> SourceError:
+        """Returns the error for a video without a frame that can be decoded."""
+        codec = text_of_fourcc(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
+        target = shlex.quote(str(self._path.with_name(f"{self._path.stem}-h264.mp4")))
+        return SourceError(
+            f"'{self._name}' holds no frame that can be decoded{codec and f' (its codec is {codec})'}. If another "
+            f"program plays it, convert it with: ffmpeg -i {shlex.quote(self._name)} -c:v libx264 {target}"
+        )
 
     def _frozen(self, which: str) -> SourceError:
         """Returns the error for a video whose frames so far are all the same."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.preprocess import Region
+from dermedge.edge.printable import printable
 from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.sources.frame import Frame
 from dermedge.edge.states import State
@@ -274,7 +275,10 @@ def _text(
     colour: Colour,
     bold: bool = False,
 ) -> None:
-    cv2.putText(image, text, origin, _FONT, size, colour, 2 if bold and size > 0.5 else 1, cv2.LINE_AA)
+    # OpenCV crashes on text that is not valid UTF-8
+    cv2.putText(
+        image, printable(text), origin, _FONT, size, colour, 2 if bold and size > 0.5 else 1, cv2.LINE_AA
+    )
 
 
 def _text_right(image: NDArray[np.uint8], text: str, base: int, size: float, colour: Colour) -> None:
@@ -284,5 +288,5 @@ def _text_right(image: NDArray[np.uint8], text: str, base: int, size: float, col
 
 
 def _text_width(text: str, size: float) -> int:
-    (width, _), _ = cv2.getTextSize(text, _FONT, size, 1)
+    (width, _), _ = cv2.getTextSize(printable(text), _FONT, size, 1)
     return width

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +32,8 @@ VARIABLE = HERE / "variable_rate.mp4"
 HOLE = HERE / "hole.ts"
 # 40 frames, of which an edit list hides the first 15.
 TRIMMED = HERE / "trimmed.mp4"
+# 3 frames in AV1, which OpenCV's own wheels do not decode.
+AV1 = HERE / "av1.mp4"
 
 
 def decodes(path: Path) -> bool:
@@ -105,6 +109,34 @@ def test_a_name_with_spaces_can_be_copied_from_the_command(
     path = write([grainy(1)] * 4, "my mole's.avi")
     _, error = frames_until_error(path)
     assert shlex.split(error.split("Convert it with: ")[1])[2] == str(path)
+
+
+@pytest.mark.parametrize("name", ["12:30:05.avi", "concat:x.avi", "-y.avi", "%03d.avi"])
+def test_a_name_is_never_taken_for_an_address_or_a_pattern(
+    name: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write([grainy(number) for number in range(3)], name).parent)
+    assert numbers(Path(name)) == [0, 1, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any name")
+def test_a_name_that_is_not_utf_8_is_an_error_because_opencv_would_crash(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write([grainy(1)] * 3).rename(tmp_path / os.fsdecode(b"\xff.avi"))
+    with pytest.raises(SourceError, match="not valid UTF-8; rename it"):
+        open_source(str(path))
+    with pytest.raises(SourceError, match="not valid UTF-8; rename it"):
+        open_source(os.fsdecode(b"http://127.0.0.1/\xff"))
+
+
+def test_a_codec_that_cannot_be_decoded_is_named_with_a_command_that_converts_it() -> None:
+    if cv2.VideoCapture(str(AV1), cv2.CAP_FFMPEG).read()[0]:
+        pytest.skip("this OpenCV decodes AV1")
+    frames, error = frames_until_error(AV1)
+    assert frames == []
+    assert "(its codec is av01)" in error.lower()
+    assert shlex.split(error.split("convert it with: ")[1])[:3] == ["ffmpeg", "-i", str(AV1)]
 
 
 def test_a_frame_that_equals_the_one_before_is_left_out_and_counted(write: Callable[..., Path]) -> None:

@@ -15,6 +15,14 @@ from dermedge.edge.states import State
 from dermedge.edge.views.paint import LEGIBLE_SIZE, paint_classification, paint_frame, paint_result
 
 
+def test_a_label_that_is_not_valid_utf_8_is_painted_because_opencv_would_crash(
+    make_classification: Callable[..., Classification],
+) -> None:
+    classification = make_classification()
+    odd = replace(classification, labels=("\ud83d", *classification.labels[1:]))
+    assert paint_classification(odd).shape == paint_classification(classification).shape
+
+
 @pytest.mark.parametrize("size", [(480, 640), (320, 480), (720, 1280)])
 def test_a_legible_frame_keeps_its_size(
     size: tuple[int, int], make_classification: Callable[..., Classification]
