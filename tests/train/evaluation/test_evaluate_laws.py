@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.train.data.catalogue import Photo
 from dermedge.train.data.scoring import LabelledPhoto
-from dermedge.train.evaluation.evaluate import EvaluatedModel, evaluate, models_of_files
+from dermedge.train.evaluation.evaluate import EvaluatedModel, evaluate, model_of_run, models_of_files
 from dermedge.train.evaluation.scorecard import ModelOutputs
 
 LABELS = ("melanoma", "nevus")
@@ -184,3 +186,37 @@ def test_models_of_one_report_have_the_same_classes_and_different_files(
         "temperature": f"{ours.manifest.temperature:g}",
     }
     assert alone.facts["SHA-256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
+
+
+def test_a_run_is_scored_by_the_network_of_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorflow")
+    from dermedge.train.fit import batches, parents, run_networks
+
+    run: Any = SimpleNamespace(
+        path=Path("runs/mine"),
+        config=lambda: SimpleNamespace(size=16, classes=("nevus", "none of these"), architecture="cnn"),
+    )
+    calls: list[tuple[Any, ...]] = []
+
+    def logits(network: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        calls.append((network, pixels.shape, pixels[0, 0, 0].tolist()))
+        return np.zeros((len(pixels), 2), np.float32)
+
+    monkeypatch.setattr(run_networks, "trained_network", lambda *given: calls.append(given) or "network")
+    monkeypatch.setattr(batches, "predict_logits", logits)
+    monkeypatch.setattr(parents, "learned_by", lambda *given: calls.append(given) or b"learned")
+    made = model_of_run(run, "qat", [Path("moved")])
+    # a red frame in BGR is red in RGB, at the size of the run
+    found = made.outputs([np.full((40, 30, 3), (0, 0, 200), np.uint8)] * 3)
+    assert calls == [(run, "qat"), (run, [Path("moved")]), ("network", (3, 16, 16, 3), [200, 0, 0])]
+    assert (found.logits.dtype, found.close_up) == (np.float64, None)
+    assert (made.name, made.labels, made.none_label) == (
+        "mine (qat)",
+        ("nevus", "none of these"),
+        "none of these",
+    )
+    assert (made.temperature, made.thresholds, made.learned) == (1.0, {}, b"learned")
+    assert made.facts == {"run": "runs/mine", "stage": "qat", "network": "cnn", "runtime": "Keras"}
+    assert made.heat(np.zeros((4, 4, 3), np.uint8)) is None
+    with pytest.raises(OptionError, match="unknown stage 'last'"):
+        model_of_run(run, "last")
