@@ -22,7 +22,7 @@ from dermedge.convert.load.normalization_choice import choose_normalization
 from dermedge.convert.request import ConversionRequest
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.input_tensor import Layout
-from dermedge.train.data.catalogue import read_catalogue
+from dermedge.train.data.catalogue import is_catalogue
 from dermedge.train.data.diagnoses import diagnosis_of, own_name
 from dermedge.train.data.folders import find_files
 from dermedge.train.data.labelling import class_folders
@@ -68,7 +68,7 @@ def load_foreign(
     if file.note:
         log(file.note)
     labels, folders = _labels(file, request.data, request.labels, log)
-    calibrating, proving = _two_parts(request.data, labels, folders)
+    calibrating, proving = _two_parts(request.data, labels, folders, log)
     calibration = _decoded(sample_evenly(calibrating, request.calibration_photos), file.layout)
     proof = _decoded(proving, file.layout)
     normalization = choose_normalization(
@@ -147,13 +147,12 @@ def _names_of(folders: Sequence[str]) -> tuple[str, ...]:
 
 
 def _two_parts(
-    data: Path, labels: tuple[str, ...], folders: Sequence[str]
+    data: Path, labels: tuple[str, ...], folders: Sequence[str], log: Callable[[str], None]
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
     """Return the photos that calibrate and those that prove; no lesion is in both."""
-    if data.is_file():
-        read_catalogue(data)
+    if is_catalogue(data):
         return labelled_photos(data, labels, "train"), labelled_photos(data, labels, "val")
-    photos = _photos_in(data, folders) if folders else labelled_photos(data, labels)
+    photos = _photos_in(data, folders) if folders else labelled_photos(data, labels, say=log)
     groups = sorted({photo.entry.group for photo in photos}, key=_shuffle_key)
     proving = set(groups[::2])
     parts = (

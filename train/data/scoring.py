@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.data.catalogue import NONE_OF_THESE, SPLITS, Catalogue, Photo, read_catalogue
+from dermedge.train.data.catalogue import (
+    NONE_OF_THESE,
+    SPLITS,
+    Catalogue,
+    Photo,
+    is_catalogue,
+    read_catalogue,
+)
 from dermedge.train.data.classes import check_spelling, label_under, mapping_lines
 from dermedge.train.data.counts import plural
 from dermedge.train.data.labelling import label_files
@@ -69,7 +76,7 @@ def labelled_photos(
     """Returns the photos to score a classifier on.
 
     Args:
-        data: a ``catalogue.csv`` of a run, or a folder with a folder per class.
+        data: a ``catalogue.csv`` of a run; or photos as `label_files` reads them: a folder, or a table.
         labels: the classifier's classes; folders with other names count as "none of these" where it has it.
         split: train, val or test, for a catalogue only.
         labels_from: a value of `LABEL_SOURCES`, for a folder only.
@@ -80,13 +87,13 @@ def labelled_photos(
         DataError: nothing to score, or photos of classes that the classifier does not know, or a misspelled one.
         OptionError: an unknown split, or a split of a folder.
     """
-    if data.is_file():
+    if is_catalogue(data):
         if split not in SPLITS:
             raise OptionError(f"--split is '{split}' for the catalogue '{data}'. Known: {', '.join(SPLITS)}")
         photos = [photo for photo in read_catalogue(data, moved_to) if photo.split == split]
     else:
         if split is not None:
-            raise OptionError("--split goes with a run's catalogue.csv, and not with a folder of photos")
+            raise OptionError("--split goes with a run's catalogue.csv, and not with other photos or tables")
         found = label_files([data], labels_from)
         for line in found.account:
             say(line)

@@ -1098,3 +1098,14 @@ def test_a_class_with_more_photos_held_out_than_in_training_is_told(tmp_path: Pa
         is_lopsided = counts["train"] < max(counts["val"], counts["test"])
         assert seen.says("'ring' has only", "in training", "its largest group holds 20 of 30") == is_lopsided
     assert len({seen.says("'ring' has only") for seen in told.values()}) == 2
+
+
+def test_a_table_alone_labels_the_photos_to_score(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {"images": 6})
+    table = put_table(
+        root / "labels.csv", "image,dx", [f"photo{n:03},{('mel', 'nv')[n % 2]}" for n in range(6)]
+    )
+    photos = labelled_photos(table, ["melanoma", "nevus"])
+    assert Counter(photo.label_index for photo in photos) == {0: 3, 1: 3}
+    with pytest.raises(OptionError, match="--split goes with a run's catalogue"):
+        labelled_photos(table, ["melanoma", "nevus"], "val")
