@@ -1,0 +1,318 @@
+"""What a conversion says of its file, its checks and its layers: each line by its figures, on made-up results."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+
+from dermedge.convert.accept.acceptance import Acceptance, AcceptanceCheck
+from dermedge.convert.accept.layer_errors import LayerError, worst_layers
+from dermedge.convert.accept.network_checks import NetworkCheck
+from dermedge.convert.accept.parity import Parity
+from dermedge.convert.conversion import Conversion
+from dermedge.convert.report.layer_advice import Cures, advice, short_name
+from dermedge.convert.report.layer_plot import layers_svg
+from dermedge.convert.report.summary import decision_lines, refusal, summary
+from dermedge.convert.report.verdict import verdict_sentence
+from dermedge.convert.search import ConversionAttempt, SearchResult
+from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+from dermedge.edge.model.manifest import Manifest
+from dermedge.train.evaluation.metrics import Score
+
+LAYER = LayerError(
+    name="model/conv/Conv2D;model/conv/BiasAdd",
+    kind="CONV_2D",
+    inputs=("image",),
+    sqnr_db=30.4,
+    introduced=0.001,
+    contribution=1.0,
+    low=-4.0,
+    high=4.0,
+    rms=1.0,
+    scale=0.1,
+    zero_point=0,
+    channels=100,
+    dead_channels=0,
+    lost_channels=0,
+    saturated=0.0,
+    in_float=False,
+    collapsed=False,
+    delegated=True,
+)
+RANGES = "calibrate on photos like those that the network will see, with --ranges percentile or mse"
+MIN_MAX = "calibrate with --ranges min-max, or on more photos"
+FLOAT = "leave it in float with --method ptq --float-layers"
+QAT = "fine-tune quantization-aware with dermedge train --qat-epochs"
+START = "conv (CONV_2D) causes 100% of the error at the output; after it the signal is 30 dB above the noise"
+
+
+def named(name: str, **facts: Any) -> LayerError:
+    return replace(LAYER, name=f"model/{name}/Conv2D", **facts)
+
+
+def test_a_layer_is_named_without_model_and_operator() -> None:
+    assert short_name("model/conv/Conv2D;model/conv/BiasAdd") == "conv"
+    assert short_name("model/block/conv/Conv2D") == "block/conv"
+    assert short_name("conv/Conv2D") == "conv/Conv2D"
+    assert short_name("head") == "head"
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        ({}, f"{QAT}, or {FLOAT}"),
+        ({"collapsed": True}, f"its scale does not fit its values; {RANGES}"),
+        ({"saturated": 0.0101}, f"1.0% of its values lie beyond its range; {MIN_MAX}"),
+        ({"saturated": 0.01}, f"{QAT}, or {FLOAT}"),
+        (
+            {"high": 25.1},
+            f"its largest value is 25 times the usual one, which makes the steps coarse; {RANGES}",
+        ),
+        (
+            {"low": -50.2, "rms": 2.0},
+            f"its largest value is 25 times the usual one, which makes the steps coarse; {RANGES}",
+        ),
+        ({"high": 25.0, "low": -25.0}, f"{QAT}, or {FLOAT}"),
+        (
+            {"lost_channels": 6},
+            f"6 of its 100 channels became constant, too small for the common scale; {QAT}",
+        ),
+        ({"lost_channels": 5}, f"{QAT}, or {FLOAT}"),
+    ],
+)
+def test_a_layer_is_told_with_its_most_conspicuous_fault_and_the_cure(
+    facts: dict[str, Any], end: str
+) -> None:
+    assert advice([replace(LAYER, **facts)])[0] == f"{START}: {end}"
+
+
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "MUL", "LOGISTIC"])
+def test_operators_that_are_hard_on_int8_stay_in_float(kind: str) -> None:
+    [line] = advice([replace(LAYER, kind=kind)])
+    assert line.endswith(f": hard-swish and squeeze-and-excite lose much in int8; {FLOAT}")
+
+
+def test_of_the_layers_the_five_worst_are_told_with_their_shares() -> None:
+    layers = [named(f"layer{number}", contribution=float(number)) for number in range(7)]
+    told = advice(layers, Cures(ranges=False, float_layers=False, qat=False))
+    assert [line.split(" of the error")[0] for line in told] == [
+        "layer6 (CONV_2D) causes 29%",
+        "layer5 (CONV_2D) causes 24%",
+        "layer4 (CONV_2D) causes 19%",
+        "layer3 (CONV_2D) causes 14%",
+        "layer2 (CONV_2D) causes 10%",
+    ]
+    # a layer that adds nothing is not among them
+    assert len(advice(layers[:2], Cures(qat=False))) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        (
+            {"collapsed": True},
+            f"1 of 2 operators have a collapsed scale, which rounds most of their values away (conv): {RANGES}",
+        ),
+        ({"saturated": 0.02}, f"1 of 2 operators have values beyond their range (conv): {MIN_MAX}"),
+        ({"lost_channels": 6}, f"1 of 2 operators have channels that int8 made constant (conv): {QAT}"),
+        (
+            {"dead_channels": 6},
+            "1 of 2 operators have channels that are already constant in float (conv): "
+            "a smaller network would do; such channels cost time and no accuracy",
+        ),
+        (
+            {"in_float": True},
+            "1 of 2 operators stay in float (conv): they run slower on a device and make the file larger",
+        ),
+        (
+            {"delegated": False},
+            "1 of 2 operators do not run in XNNPACK (conv): "
+            "they use the slow kernels; if these are all operators, XNNPACK refuses the file",
+        ),
+    ],
+)
+def test_a_fault_is_told_with_the_layers_that_have_it(facts: dict[str, Any], line: str) -> None:
+    assert advice([replace(LAYER, **facts), named("other", contribution=0.5)])[-1] == line
+
+
+def test_borders_of_faults_and_more_than_five_layers() -> None:
+    assert len(advice([replace(LAYER, saturated=0.01, lost_channels=5, dead_channels=5)])) == 1
+    assert len(advice([replace(LAYER, kind="SOFTMAX", delegated=False)])) == 1
+    six = [named(f"l{number}", collapsed=True) for number in range(6)]
+    assert "6 of 6 operators have a collapsed scale" in advice(six)[5]
+    assert "(l0, l1, l2, l3, l4 and 1 more)" in advice(six)[5]
+    assert "(l0, l1, l2, l3, l4)" in advice(six[:5])[5]
+
+
+def test_the_worst_layers_are_followed_by_those_that_read_them() -> None:
+    a = named("a", contribution=0.2)
+    b = named("b", contribution=0.7, inputs=(a.name,))
+    c = named("c", contribution=0.1, inputs=(b.name,))
+    floating = named("d", contribution=9.0, in_float=True, inputs=(c.name,))
+    assert worst_layers([a, b, c, floating], 9) == [b.name, c.name, a.name, floating.name]
+    assert worst_layers([a, b, c, floating], 1) == [b.name]
+    assert worst_layers([replace(a, contribution=0.0)], 3) == []
+
+
+def test_the_plot_names_five_layers_and_cuts_what_has_no_noise() -> None:
+    layers = [named(f"layer{number}", contribution=float(number), sqnr_db=math.inf) for number in range(7)]
+    drawing = layers_svg(layers)
+    for number in range(7):
+        assert (f"CONV_2D  layer{number}" in drawing) is (number >= 2), number
+    assert "left in float" in drawing
+
+
+CHECK = AcceptanceCheck("balanced accuracy", 0.9, 0.9, Score(0.0, 0.0, 0.0), 0.01, 0.05)
+LOST = AcceptanceCheck("recall of nevus", 0.9, 0.8, Score(0.1, 0.05, 0.15), 0.01, 0.05)
+ORDER = NetworkCheck("order of the classes", False, "the order is wrong", "give --labels in another order")
+METRICS = {
+    "val_balanced_accuracy": 0.812,
+    "val_balanced_accuracy_argmax": 0.8,
+    "val_ece": 0.0214,
+    "val_ece_unscaled": 0.0911,
+    "val_set_coverage": 0.9012,
+    "val_set_size": 1.234,
+    "val_declined": 0.0456,
+    "val_none_declined": 0.789,
+    "val_alert_sensitivity": 0.951,
+    "val_alert_specificity": 0.602,
+    "val_uncertain": 0.123,
+    "val_risk": 0.2004,
+    "val_risk_certain": 0.1506,
+}
+MANIFEST = Manifest(
+    ("melanoma", "nevus", "none of these"),
+    192,
+    INT8_PTQ,
+    none_label="none of these",
+    temperature=1.256,
+    thresholds={
+        "none": 0.43219,
+        "alert": {"label": "melanoma", "threshold": 0.12346},
+        "uncertain": 0.5,
+        "conformal": {"coverage": 0.9, "thresholds": {}},
+    },
+    metrics=METRICS,
+)
+
+
+def result_of(
+    *checks: AcceptanceCheck, network: tuple[NetworkCheck, ...] = (), photos: int = 40, **facts: Any
+) -> SearchResult:
+    acceptance = Acceptance(photos, network, checks, {})
+    parity = Parity(40, 0.975, 0.1234, 0.0456)
+    made = Conversion(
+        Form(INT8_PTQ), b"x" * 2_345_678, MANIFEST, parity, acceptance, 3.456, facts.pop("warnings", ())
+    )
+    return SearchResult((ConversionAttempt(made.form, made),), made, (), **facts)
+
+
+def test_the_verdict_in_one_sentence() -> None:
+    passed = "Passed, delivered: on 40 photos, no figure of int8-ptq loses more than allowed."
+    assert verdict_sentence(result_of(CHECK)) == passed
+    assert verdict_sentence(result_of(CHECK, LOST)) == (
+        "Refused, nothing is delivered: int8-ptq fails the check 'recall of nevus'."
+    )
+    unsure = replace(CHECK, detectable=0.11)
+    doubt = "40 photos show a loss of balanced accuracy only from 11.0 points on"
+    assert verdict_sentence(result_of(unsure)) == f"Cannot tell, delivered: {doubt}."
+    chance = replace(LOST, drop=Score(0.1, -0.1, 0.15))
+    assert verdict_sentence(result_of(unsure, chance, delivers_untold=False)) == (
+        f"Cannot tell, nothing is delivered: {doubt} (and 1 more)."
+    )
+
+
+def test_a_refusal_names_the_loss_the_layers_and_the_cure() -> None:
+    layers = tuple(named(f"l{number}", contribution=1.0 + number) for number in range(4))
+    lost = replace(result_of(CHECK, LOST), layers=layers)
+    figures = "0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0"
+    line = f"dermedge: refused: recall of nevus: {figures}"
+    worst = "; worst layers: model/l3/Conv2D, model/l2/Conv2D, model/l1/Conv2D"
+    assert refusal(lost, has_searched=False) == (
+        f"{line}{worst}; nothing is delivered: try --search, or allow more with --max-drop"
+    )
+    assert refusal(replace(lost, layers=()), has_searched=True) == (
+        f"{line}; nothing is delivered: allow more with --max-drop, or train longer"
+    )
+    assert refusal(result_of(CHECK, network=(ORDER,)), has_searched=False) == (
+        "dermedge: refused: the order is wrong; nothing is delivered: give --labels in another order"
+    )
+    assert refusal(result_of(replace(CHECK, detectable=0.11)), has_searched=False) == (
+        "dermedge: refused: 40 photos show a loss of balanced accuracy only from 11.0 points on; nothing is "
+        "delivered: prove the file on more photos, or accept it with --cannot-tell deliver"
+    )
+
+
+def test_the_decisions_are_told_with_what_they_achieve() -> None:
+    assert decision_lines(MANIFEST) == [
+        "validation balanced accuracy 0.812 by the decision, 0.800 by the most probable class",
+        "temperature 1.26: calibration error 0.021, 0.091 without it",
+        "declined from p(none of these) >= 0.4322: 4.6% of the named classes, 78.9% of other photos",
+        "alert from p(melanoma) >= 0.1235: sensitivity 95.1%, specificity 60.2%",
+        "uncertain below 0.5000: 12.3% of the answered photos; balanced error 0.200, of the certain ones 0.151",
+        "prediction sets for 90%: 90.1% hold the true class, with 1.23 classes on average",
+    ]
+    metrics = {name: value for name, value in METRICS.items() if name != "val_none_declined"} | {
+        "validated_by": "runs/a",
+        "logit_adjustment": 0.5,
+        "val_float_balanced_accuracy": 0.81,
+        "val_float_balanced_accuracy_unadjusted": 0.79,
+    }
+    conformal = {"conformal": MANIFEST.thresholds["conformal"]}
+    fewer = replace(MANIFEST, metrics=metrics, thresholds=conformal)
+    assert decision_lines(fewer)[:2] == [
+        "the network was trained on the validation photos too: temperature, thresholds and their figures "
+        "come from 'runs/a', the same recipe trained without them",
+        "logit adjustment 0.50: balanced accuracy in float 0.810, 0.790 without it",
+    ]
+    assert len(decision_lines(fewer)) == 5
+    with_none = replace(fewer, thresholds={**conformal, "none": 0.4})
+    assert "declined from p(none of these) >= 0.4000: 4.6% of the named classes" in decision_lines(with_none)
+
+
+def test_the_summary_tells_size_parity_and_each_check() -> None:
+    whole = NetworkCheck("better than chance", True, "a line", "a cure")
+    metrics = METRICS | {"val_balanced_accuracy_argmax_of": {"network": 0.801, "file": 0.7996}}
+    made = result_of(CHECK, LOST, network=(whole,), warnings=("look here",))
+    made = replace(made, best=replace(made.best, manifest=replace(MANIFEST, metrics=metrics)))
+    lines = summary(made).splitlines()
+    assert lines[:5] == [
+        "Refused, nothing is delivered: int8-ptq fails the check 'recall of nevus'.",
+        "warning: look here",
+        "balanced accuracy on the proof set by the most probable class: network 0.801, file 0.800",
+        "int8-ptq: 2.35 MB",
+        "compared with the network that it was made from on 40 photos, by the device runtime: same class 97.5%, "
+        "logits differ by 0.046 on average and 0.123 at most",
+    ]
+    assert lines[-4:] == [
+        "  passed       a line",
+        "compared with the float network (detectable: the smallest loss that such photos show with a power of 80%):",
+        "  passed       balanced accuracy: 0.900 -> 0.900, lost 0.0 points [0.0, 0.0]; allowed 1.0, detectable 5.0",
+        "  refused      recall of nevus: 0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0",
+    ]
+
+
+def test_an_attempt_in_one_line() -> None:
+    [made] = result_of(CHECK).attempts
+    assert (made.accepted, made.line) == (True, "int8-ptq: passed, 3.46 ms")
+    [failed] = result_of(CHECK, LOST, network=(ORDER,)).attempts
+    assert (failed.accepted, failed.line[:35]) == (False, "int8-ptq: refused, recall of nevus:")
+    assert failed.line.endswith(", and 1 more")
+    refused = ConversionAttempt(Form(INT8_PTQ), None, "no such operator")
+    assert (refused.accepted, refused.line) == (False, "int8-ptq: cannot be made: no such operator")
+
+
+def test_files_for_onnx_are_delivered_each_if_it_passed() -> None:
+    passed, lost = result_of(CHECK).best, result_of(CHECK, LOST).best
+    attempts = tuple(ConversionAttempt(one.form, one) for one in (lost, passed))
+    assert SearchResult(attempts, passed, ()).deliveries == (passed,)
+    onnx = [replace(one, form=Form("onnx-int8")) for one in (lost, passed, passed)]
+    attempts = tuple(ConversionAttempt(one.form, one) for one in onnx)
+    assert SearchResult(attempts, onnx[0], ()).deliveries == (onnx[1], onnx[2])
+    assert (onnx[0].runtime, passed.runtime) == ("ONNX Runtime", "the device runtime")
