@@ -117,7 +117,7 @@ class TestRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
+        self._process.terminate()
         self._process.communicate()
 
     def run(self, tests: Sequence[str], limit_s: float) -> int:

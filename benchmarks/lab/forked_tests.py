@@ -47,6 +47,8 @@ _FAILED = 1
 
 def main() -> int:
     """Answers requests until standard input ends."""
+    # the end of this process ends the tests too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.path[0] = os.getcwd()
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):
@@ -73,6 +75,7 @@ def _answer(tests: list[str], limit_s: float, record: str | None) -> int:
         return _status(process, limit_s)
     status = _FAILED
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         _be_silent()
         status = int(_record(tests, Path(record)) if record else pytest.main([*_PYTEST, "-x", *tests]))
@@ -95,13 +98,13 @@ def _status(process: int, limit_s: float) -> int:
             if ended:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(_POLL_S)
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
         return STOPPED
     finally:
         # what the tests have started may still wait or sleep
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process, 0)
 
 
 def _record(tests: list[str], folder: Path) -> int:

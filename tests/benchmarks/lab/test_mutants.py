@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +31,7 @@ from dermedge.benchmarks.lab.mutants import (
     try_mutants,
 )
 from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of, users_of
-from dermedge.edge.errors import OptionError
+from dermedge.edge.errors import OptionError, ToolError
 
 LAW = '''"""A law."""
 
@@ -292,6 +296,42 @@ def test_a_mutant_that_never_ends_is_stopped(
     [trial] = try_mutants(runner, recording, [(LAW_FILE, endless)], Limits(mutant_s=0.5))
     assert trial.verdict == STOPPED
     assert folder_table([trial]).to_text().splitlines()[-1].split() == ["all", "1", "0", "1", "0%"]
+
+
+def test_tests_that_run_end_with_the_experiment(runner: TestRunner, tmp_path: Path) -> None:
+    """As after Ctrl-C in the middle of a mutant."""
+    endless = tmp_path / "test_endless.py"
+    endless.write_text(
+        "import os, pathlib, time\n\ndef test_endless():\n"
+        "    pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    with TestRunner(runner.tree) as other:
+        thread = threading.Thread(target=lambda: suppressed(other.run, [str(endless)], 60.0), daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        pid = int((tmp_path / "pid").read_text())
+        assert is_running(pid)
+        other._process.terminate()
+        thread.join(60)
+    while is_running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def suppressed(act: Callable[..., object], *arguments: object) -> None:
+    with suppress(ToolError):
+        act(*arguments)
 
 
 def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, recording: Recording) -> None:
