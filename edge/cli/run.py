@@ -29,7 +29,7 @@ from dermedge.edge.cli.arguments import (
 )
 from dermedge.edge.cli.session import Session, frames_of, summary
 from dermedge.edge.errors import PictureError, SourceError
-from dermedge.edge.files import write_bytes
+from dermedge.edge.files import check_file, write_bytes
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.model.tuning import tuned
@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed after some frames were classified, or if some photos of a folder cannot be read; it is 2 if none can.
     """
     options = parser().parse_args(argv)
+    if options.save:
+        check_file(options.save)
     # Frames are small: starting OpenCV's threads costs more time than they save, and the interpreter needs the cores.
     cv2.setNumThreads(1)
     num_threads, runtime = options.num_threads, options.runtime

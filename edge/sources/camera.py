@@ -301,9 +301,16 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
     # FFmpeg accepts schemes such as rtsp only in lower case
     scheme, mark, rest = spec.partition("://")
     address = f"{scheme.lower()}{mark}{rest}"
-    return StreamCapture(
-        without_secrets(spec), open_capture(address, cv2.CAP_FFMPEG, settings), _CHECK_STREAM
-    )
+    began_s = time.monotonic()
+    capture = open_capture(address, cv2.CAP_FFMPEG, settings)
+    check = _CHECK_STREAM
+    is_silent = time.monotonic() - began_s >= OPEN_TIMEOUT_S
+    if not capture.isOpened() and not is_silent and address.startswith("http"):
+        # imported here, because the import takes a moment, and only an address that does not open needs it
+        from dermedge.edge.sources.http_answer import http_advice
+
+        check = http_advice(address) or check
+    return StreamCapture(without_secrets(spec), capture, check)
 
 
 def _cameras() -> str:

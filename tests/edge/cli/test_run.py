@@ -84,6 +84,14 @@ def test_a_folder_without_a_photo_that_can_be_decoded_ends_with_2(
     assert [line[:16] for line in captured.err.splitlines()] == ["dermedge: error:"] * 2
 
 
+def test_a_place_where_the_frame_cannot_be_saved_is_named_before_the_run(
+    model_path: Path, lesion_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(model_path, "--source", lesion_video, "--save", tmp_path / "file" / "best.png") == 2
+    assert "cannot write" in only_error(capsys)
+
+
 def test_json_prints_one_object_a_frame_and_nothing_else_on_standard_output(
     model_path: Path, lesion_video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

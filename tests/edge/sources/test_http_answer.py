@@ -1,0 +1,89 @@
+"""What a web server that delivers no video tells about the reason."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources.http_answer import http_advice
+from dermedge.edge.sources.open import open_source
+
+PAIR = base64.b64encode(b"me:p@ss").decode()
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers /CODE/TYPE with this status code and content type; /secret and /digest ask for a password."""
+
+    def log_message(self, format: str, *arguments: object) -> None: ...
+
+    def do_GET(self) -> None:
+        code, _, kind = self.path.strip("/").partition("/")
+        if code == "secret":
+            code = "200" if self.headers["Authorization"] == f"Basic {PAIR}" else "401"
+        way = "Digest realm=x" if code == "digest" else "Basic realm=x"
+        self.send_response(int(code.replace("digest", "401")))
+        self.send_header("WWW-Authenticate", way)
+        self.send_header("Content-Type", kind or "image/jpeg")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"no")
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """The address of a server, without its scheme."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("404", "its server answers 404 Not Found; is the address right?"),
+        ("599", "its server answers 599; is the address right?"),
+        (
+            "200/text/html",
+            "its server sends a page (text/html); give the address of the camera's video stream",
+        ),
+        ("200/image/jpeg", None),
+        ("secret", "its server asks for a name and a password; write them as http://NAME:PASSWORD@…"),
+    ],
+)
+def test_the_servers_answer_becomes_advice(host: str, path: str, advice: str | None) -> None:
+    assert http_advice(f"http://{host}/{path}") == advice
+
+
+@pytest.mark.parametrize(
+    ("path", "pair", "advice"),
+    [
+        ("secret", "me:p%40ss", None),
+        ("secret", "me:wrong", "its server refuses the name or the password"),
+        (
+            "digest",
+            "me:p%40ss",
+            None,
+        ),  # the password may be right: FFmpeg can show it in this way, and we cannot
+    ],
+)
+def test_the_password_of_an_address_is_tried(host: str, path: str, pair: str, advice: str | None) -> None:
+    assert http_advice(f"http://{pair}@{host}/{path}") == advice
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a b/"]
+)
+def test_an_address_without_a_server_gives_no_advice(address: str) -> None:
+    assert http_advice(address) is None
+
+
+def test_a_stream_that_does_not_open_says_what_its_server_answers_and_no_password(host: str) -> None:
+    with pytest.raises(SourceError, match="its server refuses the name or the password") as raised:
+        open_source(f"http://me:wrong@{host}/secret")
+    assert "wrong" not in str(raised.value)
