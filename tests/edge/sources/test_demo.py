@@ -1,8 +1,15 @@
-"""The generated demo."""
+"""The generated demo.
+
+After a change of it that is meant, pin its frames anew: python tests/edge/sources/test_demo.py
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import QualityGate
@@ -68,3 +75,25 @@ def test_the_frames_say_that_they_are_generated() -> None:
     assert frame is not None
     assert "generated" in frame.name
     assert (demo.generate(0)[:, -30:-6] == 225).any(), "the notice is written along the right edge"
+
+
+PINNED = Path(__file__).with_name("demo_frames.npz")
+# Levels by which the mean of a block may differ: with the same OpenCV on another processor, and with another OpenCV.
+ROUNDING, OTHER_OPENCV = 0.05, 1.0
+
+
+def block_means() -> NDArray[np.float64]:
+    """Means [16, 12, 16, 3] of blocks of 40 x 40 pixels: of a frame at each station, and of one on the way on."""
+    numbers = [first + after for first in stations() for after in (40, 100)]
+    frames = np.stack([demo.generate(number) for number in numbers]).astype(np.float64)
+    return frames.reshape(len(numbers), 12, 40, 16, 40, 3).mean(axis=(2, 4))
+
+
+def test_every_station_looks_as_it_did() -> None:
+    pinned = np.load(PINNED)
+    limit = ROUNDING if str(pinned["opencv"]) == cv2.__version__ else OTHER_OPENCV
+    assert np.abs(block_means() - pinned["means"] / 256).max() <= limit
+
+
+if __name__ == "__main__":
+    np.savez_compressed(PINNED, means=np.round(256 * block_means()).astype(np.uint16), opencv=cv2.__version__)
