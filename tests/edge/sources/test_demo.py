@@ -78,8 +78,9 @@ def test_the_frames_say_that_they_are_generated() -> None:
 
 
 PINNED = Path(__file__).with_name("demo_frames.npz")
-# Levels by which the mean of a block may differ: with the same OpenCV on another processor, and with another OpenCV.
-ROUNDING, OTHER_OPENCV = 0.05, 1.0
+# Levels by which the mean of a block may differ on another processor. Another OpenCV has other fonts: there, most blocks
+# differ by less than a level.
+ROUNDING, A_LEVEL, MOST = 0.05, 1.0, 0.9
 
 
 def block_means() -> NDArray[np.float64]:
@@ -91,8 +92,10 @@ def block_means() -> NDArray[np.float64]:
 
 def test_every_station_looks_as_it_did() -> None:
     pinned = np.load(PINNED)
-    limit = ROUNDING if str(pinned["opencv"]) == cv2.__version__ else OTHER_OPENCV
-    assert np.abs(block_means() - pinned["means"] / 256).max() <= limit
+    differences = np.abs(block_means() - pinned["means"] / 256)
+    assert (differences <= A_LEVEL).mean() >= MOST
+    if str(pinned["opencv"]) == cv2.__version__:
+        assert differences.max() <= ROUNDING
 
 
 if __name__ == "__main__":
