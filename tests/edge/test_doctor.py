@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from dermedge.edge import doctor
 from dermedge.edge.doctor import (
     FAULT,
     OK,
     WARNING,
+    Finding,
+    ask_firmware,
     check_cameras,
     check_model,
     check_numpy,
@@ -23,6 +26,7 @@ from dermedge.edge.doctor import (
     check_runtime,
     check_temperature,
     check_throttling,
+    examine,
 )
 from dermedge.edge.installation import pip_command
 from dermedge.edge.model.manifest import attach, read_manifest
@@ -284,3 +288,74 @@ def test_the_golden_test_is_told(
     assert said in finding.text
     assert ("without XNNPACK" in finding.text) == (finding.status == WARNING)
     assert bool(finding.cure) == (finding.status != OK)
+
+
+def test_every_check_is_told_under_its_name(model_path: Path) -> None:
+    found = examine(model_path)
+    assert [one.check for one in found] == [
+        "python",
+        "numpy",
+        "opencv",
+        "runtime",
+        "cameras",
+        "picamera2",
+        "temperature",
+        "throttling",
+        f"model {model_path.stem}",
+    ]
+    assert found[-1].status in (OK, WARNING)
+
+
+@pytest.mark.parametrize("broken", ["check_python", "check_numpy", "check_opencv", "check_runtime"])
+def test_a_model_is_not_run_where_what_it_needs_is_broken(
+    broken: str, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, broken, lambda: Finding("broken", FAULT, "a text", "a cure"))
+    found = examine(model_path)
+    assert found[-1] == Finding("model", WARNING, "not run", "mend the faults above, and run this again")
+    assert Finding("broken", FAULT, "a text", "a cure") in found
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        (check_python((3, 12), False, "armv7l"), ("python", FAULT)),
+        (check_python((3, 11), False, "armv7l"), ("python", WARNING)),
+        (check_python((3, 9), True, "x86_64"), ("python", FAULT)),
+        (check_numpy(loads()), ("numpy", FAULT)),
+        (check_opencv(loads(), {}.get), ("opencv", FAULT)),
+        (check_runtime([], loads()), ("runtime", FAULT)),
+        (check_runtime(["litert"], loads(ai_edge_litert=ImportError("no"))), ("runtime", FAULT)),
+        (check_runtime(["tflite-runtime"], loads(numpy=numpy_of("2.0"))), ("runtime", FAULT)),
+        (check_cameras(Path("/nowhere"), Path("/nowhere")), ("cameras", WARNING)),
+        (check_temperature(Path("/nowhere"), lambda what: "temp=80.0'C"), ("temperature", WARNING)),
+        (check_temperature(Path("/nowhere"), lambda what: "temp=79.9'C"), ("temperature", OK)),
+        (check_temperature(Path("/nowhere"), lambda what: None), ("temperature", OK)),
+        (check_throttling(Path("/nowhere"), lambda what: "throttled=0x1"), ("throttling", WARNING)),
+        (check_throttling(Path("/nowhere"), lambda what: None), ("throttling", OK)),
+    ],
+)
+def test_each_result_bears_the_name_of_its_check(finding: Finding, expected: tuple[str, str]) -> None:
+    assert (finding.check, finding.status) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "answer"),
+    [("echo ' temp=48.3 '", "temp=48.3"), ("echo temp=1; exit 1", None), ("exec sleep 30", None)],
+)
+def test_the_firmware_is_asked_in_a_limited_time(
+    script: str, answer: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "vcgencmd"
+    program.write_text(f'#!/bin/sh\ntest "$1" = measure_temp && {script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(doctor, "_COMMAND_TIMEOUT_S", 1.0)
+    assert ask_firmware("measure_temp") == answer
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert ask_firmware("measure_temp") is None
+
+
+def test_a_cold_processor_is_below_zero(tmp_path: Path) -> None:
+    (tmp_path / "temp").write_text("-5200\n")
+    assert check_temperature(tmp_path / "temp", lambda what: None) == Finding("temperature", OK, "-5 °C")

@@ -78,8 +78,8 @@ def test_the_frames_say_that_they_are_generated() -> None:
 
 
 PINNED = Path(__file__).with_name("demo_frames.npz")
-# Levels by which the mean of a block may differ on another processor. Another OpenCV has other fonts: there, most blocks
-# differ by less than a level.
+# Levels by which the mean of a block may differ on another processor. Another OpenCV has other fonts: there, most
+# blocks differ by less than a level.
 ROUNDING, A_LEVEL, MOST = 0.05, 1.0, 0.9
 
 
