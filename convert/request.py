@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dermedge.convert.to_tflite.form import MIN_MAX, ONNX_INT8
-from dermedge.edge.errors import MissingExtra, OptionError, StorageError
+from dermedge.edge.errors import DataError, MissingExtra, OptionError, StorageError
 from dermedge.edge.files import check_writable
 from dermedge.train.fit.run_folder import RunFolder
 
@@ -126,6 +126,8 @@ def check_request(request: ConversionRequest) -> None:
 
 
 def _check_model_options(request: ConversionRequest) -> None:
+    if request.is_run and not (request.model / "config.json").is_file():
+        raise DataError(f"'{request.model}' holds neither a run of dermedge train nor a SavedModel")
     if request.is_run:
         _refuse_options(
             {

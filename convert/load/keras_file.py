@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import h5py
+import numpy as np
 import tensorflow as tf
 
 from dermedge.convert.load.keras_code import check_no_code, is_keras_zip
@@ -25,8 +26,20 @@ from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
 __all__ = ["KerasFile", "open_keras"]
 
 _FORMS = ".keras, .h5 or a SavedModel folder"
-# A network with one of these layers takes pixel values.
-_PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
+# What convert reads besides, and the package that brings a file of another framework into a form that it reads.
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+_OTHER_FRAMEWORKS = {
+    ".onnx": "convert it to a .tflite in float32 first, for example with onnx2tf",
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt", ".safetensors"),
+        "export the network to a .tflite in float32 first, for example with litert-torch",
+    ),
+    ".pb": "give the SavedModel folder that holds saved_model.pb and the folder variables",
+}
+# A layer Rescaling by at most this, or a layer Normalization with a larger mean than this, is made for pixel values of
+# 0 to 255; others may be made for values that were scaled before.
+_LARGEST_SCALE_OF_PIXELS = 1 / 64
+_LEAST_MEAN_OF_PIXELS = 2.0
 _CHANNELS = (1, 3)
 _REASON_CHARACTERS = 200
 
@@ -41,7 +54,8 @@ class KerasFile:
         outputs: number of its outputs.
         classes: number of its classes: one output stands for two.
         known_labels: None: a Keras file does not name its classes.
-        known_normalization: ``pixels`` if one of its layers normalizes; None if none does, or that cannot be seen.
+        known_normalization: ``pixels`` if its first layer that normalizes is made for pixel values; None if it is
+            not, or there is none, or that cannot be seen.
         note: what its user should know of its outputs, in one line, or empty.
         compute: as `TensorFlowNetwork.compute`.
         weights: as `TensorFlowNetwork.weights`.
@@ -78,6 +92,7 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
     """
     if not path.exists():
         raise ModelError(f"there is no model '{path}'; give a run folder, {_FORMS}")
+    _check_form(path)
     try:
         if not trust:
             check_no_code(path)
@@ -88,10 +103,24 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
     except DermedgeError:
         raise
     except Exception as error:  # Keras, and the layers of a file, raise classes of all kinds
+        cure = "export it again" if path.is_dir() else "if it has custom layers, export it as a SavedModel"
+        raise ModelError(f"cannot read the Keras model '{path}': {_reason(error)}; {cure}") from error
+
+
+def _check_form(path: Path) -> None:
+    """Check by its name and its first bytes that a path is of a form that Keras reads; raise ModelError."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ModelError(f"'{path}' holds neither a run of dermedge train nor a SavedModel")
+    elif suffix not in _SUFFIXES:
+        cure = _OTHER_FRAMEWORKS.get(suffix, f"give {_FORMS}, or a .tflite")
+        raise ModelError(f"'{path}' is not a Keras model; {cure}")
+    elif not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):
         raise ModelError(
-            f"cannot read the Keras model '{path}': {_reason(error)}; "
-            "if it has custom layers, export it as a SavedModel"
-        ) from error
+            f"cannot read the Keras model '{path}': it is damaged, or was not saved by Keras "
+            f"({path.stat().st_size:,} bytes); copy it or save it again"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -116,10 +145,20 @@ def _keras_for(path: Path) -> ModuleType:
 def _from_model(path: Path, model: Any, size: int | None) -> KerasFile:
     layout = _layout(path, [tuple(one.shape) for one in model.inputs], size)
     layers = list(_layers(model))
-    takes_pixels = any(type(layer).__name__ in _PREPROCESSING_LAYERS for layer in layers)
+    takes_pixels = next((one for one in map(_takes_pixels, layers) if one is not None), False)
     head = find_head(path, lambda images: model(images, training=False), layout, layers[-1])
     weights = {getattr(variable, "path", variable.name): variable for variable in model.weights}
     return _keras_file(path, layout, head, weights, NORMALIZATIONS["pixels"] if takes_pixels else None)
+
+
+def _takes_pixels(layer: Any) -> bool | None:
+    """Return whether a layer that normalizes is made for pixel values of 0 to 255; None for any other layer."""
+    kind = type(layer).__name__
+    if kind == "Rescaling":
+        return bool(np.abs(np.asarray(layer.scale)).max() <= _LARGEST_SCALE_OF_PIXELS)
+    if kind == "Normalization" and getattr(layer, "mean", None) is not None:
+        return bool(np.abs(np.asarray(layer.mean)).max() > _LEAST_MEAN_OF_PIXELS)
+    return None
 
 
 def _from_saved_model(path: Path, size: int | None) -> KerasFile:
@@ -152,7 +191,9 @@ def _layout(path: Path, shapes: Sequence[tuple[int | None, ...]], size: int | No
     shape = shapes[0] if shapes else ()
     if len(shapes) != 1 or len(shape) != 4 or shape[3] not in _CHANNELS:
         found = ", ".join(str(list(one)) for one in shapes) or "nothing"
-        raise ModelError(f"'{path}' takes {found}, not gray or colour images, [n, H, W, 1 or 3]")
+        is_turned = len(shapes) == 1 and len(shape) == 4 and shape[1] in _CHANNELS
+        cure = "; export it with the channels last" if is_turned else ""
+        raise ModelError(f"'{path}' takes {found}, not gray or colour images, [n, H, W, 1 or 3]{cure}")
     sides = shape[1:3]
     if None in sides and size is None:
         raise OptionError(f"'{path}' takes images of any size; choose one with --imgsz")

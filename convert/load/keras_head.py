@@ -65,9 +65,11 @@ def find_head(
     output = answer(images)
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 2:
-        found = f"{len(output)} outputs" if isinstance(output, list | dict) else f"an output of {list(shape)}"
+        several = isinstance(output, list | tuple | dict)
+        found = f"{len(output)} outputs" if several else f"an output of {list(shape)}"
+        cure = "; export a model that has the output of the classes alone" if several else ""
         raise ModelError(
-            f"'{path}' is not a classifier: it has {found} in place of one number per class, [n, K]"
+            f"'{path}' is not a classifier: it has {found} in place of one number per class, [n, K]{cure}"
         )
     removed = _remove_activation(last_layer, np.asarray(output), lambda: answer(images))
     units, held = int(shape[1]), removed or _held(np.asarray(output))

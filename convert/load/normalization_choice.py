@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dermedge.convert.accept.network_checks import chance_check, order_check
 from dermedge.convert.load.conversion_input import ForeignClassifier
 from dermedge.edge.cli.arguments import AUTO_NORMALIZATION
-from dermedge.edge.errors import DataError, OptionError
+from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.normalization import FOREIGN, NORMALIZATIONS, Normalization
 from dermedge.train.evaluation.metrics import balanced_accuracy, confusion_matrix, lesion_draws
 
@@ -36,14 +36,17 @@ def choose_normalization(
 
     Raises:
         OptionError: the name is unknown, or is one for colour and the network is gray.
+        ModelError: its answers are not finite.
         DataError: by `chance_check`, the network is no better than chance; any file would pass on such photos.
     """
     labels = tuple(map(str, range(file.classes)))
     tried = {one.name: one for one in _candidates(file, asked)}
-    answers = {
-        name: file.network(labels, normalization).logits(pixels).argmax(axis=1)
-        for name, normalization in tried.items()
-    }
+    logits = {name: file.network(labels, one).logits(pixels) for name, one in tried.items()}
+    answers = {name: rows.argmax(axis=1) for name, rows in logits.items() if np.isfinite(rows).all()}
+    if not answers:
+        raise ModelError(
+            f"'{file.path}' answers photos with numbers that are not finite; its weights are damaged: train it again"
+        )
     figures = {
         name: balanced_accuracy(confusion_matrix(truth, of_name, file.classes))
         for name, of_name in answers.items()

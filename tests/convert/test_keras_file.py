@@ -469,7 +469,7 @@ def test_one_sigmoid_gray_and_not_square_networks_are_converted(
         images = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])[..., np.newaxis]
     if form == "--int8":
         with pytest.raises(
-            ModelError, match="32 x 48 images of 1 channels, and the page cuts out square colour"
+            ModelError, match="32 x 48 images of 1 channels, and the phone app can only cut out square colour"
         ):
             build_app(target, tmp_path / "app")
     raw = np.asarray(model(images.astype(np.float32)))
@@ -491,7 +491,108 @@ def test_gray_and_two_classes_are_told_where_an_option_does_not_fit(
         OptionError, match=r"imagenet is for colour, .* is gray.* Known for gray: auto, dermedge"
     ):
         load_foreign(file, replace(request, normalization="imagenet"))
-    with pytest.raises(OptionError, match=r"1 output, which stands for 2 classes, and .* has 3 classes"):
+    with pytest.raises(OptionError, match=r"1 output, which means 2 classes, and .* has 3 classes"):
         load_foreign(file, replace(request, data=labelled_set))
     with pytest.raises(OptionError, match=r"--imgsz is 32, but .* takes 32 x 48 pixels"):
         open_keras(path, 32)
+
+
+@pytest.mark.parametrize(
+    ("layers", "takes_pixels"),
+    [
+        ([("Rescaling", (1 / 255,))], True),
+        ([("Rescaling", (1 / 127.5, -1.0))], True),
+        ([("Normalization", (-1, [123.0, 116.0, 103.0], [3000.0] * 3))], True),
+        # of EfficientNet: pixels are first scaled to 0 to 1
+        ([("Rescaling", (1 / 255,)), ("Normalization", (-1, [0.5] * 3, [0.05] * 3))], True),
+        ([("Rescaling", (2.0, -1.0))], False),
+        ([("Normalization", (-1, [0.5] * 3, [0.05] * 3))], False),
+        ([], False),
+    ],
+)
+def test_layers_that_are_made_for_pixels_are_told_from_those_for_scaled_values(
+    tmp_path: Path, layers: list[tuple[str, tuple[Any, ...]]], takes_pixels: bool
+) -> None:
+    before = [getattr(keras3.layers, name)(*arguments) for name, arguments in layers]
+    file = open_keras(saved(build(keras3, *before), tmp_path / "model.keras"))
+    assert file.known_normalization == (NORMALIZATIONS["pixels"] if takes_pixels else None)
+
+
+def test_a_layer_for_scaled_values_gets_them(
+    trained: Callable[..., Any], blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    model = trained(keras3, keras3.layers.Rescaling(2.0, -1.0), normalization="unit")
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    assert choose_normalization(file, "auto", *blobs, lesions(blobs)).name == "unit"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.onnx", b"\x08\x07", "is not a Keras model; convert it to a .tflite in float32 first"),
+        ("model.pth", b"PK\3\4", "is not a Keras model; export the network to a .tflite in float32 first"),
+        ("saved_model.pb", b"\n", "give the SavedModel folder that holds saved_model.pb"),
+        (
+            "model.mlmodel",
+            b"x",
+            "is not a Keras model; give .keras, .h5 or a SavedModel folder, or a .tflite",
+        ),
+        ("empty.keras", b"", "it is damaged, or was not saved by Keras (0 bytes); copy it or save it again"),
+        ("cut.keras", b"PK\3\4half", "it is damaged"),
+        ("text.h5", b"hello", "it is damaged"),
+    ],
+)
+def test_files_of_other_frameworks_and_damaged_ones_have_a_cure(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError) as raised:
+        open_keras(tmp_path / name)
+    assert message in str(raised.value)
+
+
+def test_a_folder_that_holds_no_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["convert", str(tmp_path / "empty"), "--int8", "--data", str(tmp_path)]) == 2
+    assert "empty' holds neither a run of dermedge train nor a SavedModel" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "cure"), [((3, 32, 32), 1, "channels last"), ((32, 32, 3), 2, "alone")]
+)
+def test_channels_first_and_several_outputs_have_a_cure(
+    tmp_path: Path, shape: tuple[int, int, int], outputs: int, cure: str
+) -> None:
+    pixels = keras3.Input(shape)
+    answers = [keras3.layers.Dense(3)(keras3.layers.Flatten()(pixels)) for _ in range(outputs)]
+    with pytest.raises(ModelError, match=cure):
+        open_keras(saved(keras3.Model(pixels, answers), tmp_path / "model.keras"))
+
+
+def test_weights_that_are_not_finite_are_called_so(
+    blobs: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    model = build(keras3, keras3.layers.Rescaling(1 / 255))
+    model.layers[-1].set_weights([np.full((16, 3), np.nan), np.zeros(3)])
+    file = open_keras(saved(model, tmp_path / "model.keras"))
+    with pytest.raises(ModelError, match="numbers that are not finite; its weights are damaged"):
+        choose_normalization(file, "auto", *blobs, lesions(blobs))
+
+
+def test_a_table_alone_calibrates_and_proves_and_is_told(
+    nine_classes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, photos = nine_classes
+    shutil.copytree(photos, tmp_path / "photos")
+    paths = sorted((tmp_path / "photos").rglob("*.png"))
+    for path in paths:
+        path.rename(tmp_path / path.name)
+    rows = [f"{path.name},{path.parent.name}" for path in paths]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,dx", *rows]) + "\n")
+    request = ConversionRequest(model, "int8", data=tmp_path / "labels.csv")
+    with pytest.raises(OptionError, match="give --labels"):
+        load_foreign(open_keras(model), request, print)
+    lines: list[str] = []
+    source = load_foreign(open_keras(model), replace(request, labels=NINE), lines.append)
+    assert f"labels from 'labels.csv' (your own table): {len(paths)} photos" in lines
+    assert (source.proof.reference.argmax(axis=1) == source.proof.truth).all()
