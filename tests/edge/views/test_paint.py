@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dermedge.edge.model.heat_map import heat_map
 from dermedge.edge.preprocess import Region
@@ -158,3 +162,64 @@ def test_a_frame_without_words_has_the_reticle_and_the_light_of_one_with_words(
     assert (with_words[middle] == without[middle]).all()
     assert np.ptp(without[middle].astype(int)) > 20, "the reticle"
     assert without[:40, :70].max() <= 120 < with_words[:40, :70].max(), "the title"
+
+
+PINNED = Path(__file__).with_name("painted.npz")
+# Levels by which the mean of a block may differ on another processor.
+ROUNDING = 0.1
+BLOCK = 20
+
+
+@pytest.fixture
+def painted(
+    make_classification: Callable[..., Classification],
+    make_result: Callable[..., FrameResult],
+    noted_classification: Classification,
+) -> dict[str, NDArray[np.uint8]]:
+    """Name -> an image of each kind and size."""
+    many = replace(
+        make_classification(),
+        labels=tuple(f"class {index}" for index in range(40)),
+        prediction=replace(make_classification().prediction, probabilities=tuple(np.arange(40) / 780)),
+    )
+    lost = make_result(classification=None, state=State.CAMERA_LOST, hint="'0' stopped")
+    hint = "turn the light until nothing shines"
+    searching = make_result(classification=None, state=State.SEARCHING, hint=hint)
+    return {
+        "answer": paint_classification(make_classification()),
+        "hot answer": paint_classification(make_classification(), heat=True),
+        "small answer": paint_classification(make_classification(240, 320)),
+        "tall answer": paint_classification(make_classification(960, 640)),
+        "large answer": paint_classification(make_classification(720, 1280)),
+        "notes": paint_classification(noted_classification),
+        "many classes": paint_classification(many),
+        "result": paint_result(make_result(temperature_c=61.5)),
+        "hot result": paint_result(make_result(), heat=True),
+        "reading": paint_result(make_result(state=State.READING)),
+        "searching": paint_result(searching),
+        "lost": paint_result(lost),
+        "before the first frame": paint_result(replace(lost, frame=None, crop=None)),
+        "frame": paint_frame(make_result(), heat=True),
+        "frame that is not read": paint_frame(searching),
+    }
+
+
+def block_means(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    rows, columns = (side // BLOCK for side in image.shape[:2])
+    blocks = image[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK, 3)
+    return blocks.astype(np.float64).mean(axis=(1, 3))
+
+
+def test_every_painting_looks_as_it_did(painted: dict[str, NDArray[np.uint8]]) -> None:
+    """After a change that is meant, pin the paintings anew: PIN_PAINTINGS=1 pytest tests/edge/views/test_paint.py"""
+    means = {name: block_means(image) for name, image in painted.items()}
+    if os.environ.get("PIN_PAINTINGS"):
+        rounded = {name: np.round(256 * mean).astype(np.uint16) for name, mean in means.items()}
+        np.savez_compressed(PINNED, opencv=np.array(cv2.__version__), **rounded)  # type: ignore[arg-type]
+    pinned = np.load(PINNED)
+    assert set(pinned) == {"opencv", *means}
+    for name, mean in means.items():
+        assert pinned[name].shape == mean.shape
+        # another OpenCV has other fonts
+        if str(pinned["opencv"]) == cv2.__version__:
+            assert np.abs(mean - pinned[name] / 256).max() <= ROUNDING, name
