@@ -29,6 +29,7 @@ from dermedge.edge.views.photo_json import photo_to_json
 __all__ = ["main", "parser"]
 
 _EXPLAINED_SUFFIX = ".explained.png"
+_CSV_LINE_END = "\r\n"
 # Commands that the end of the help shows.
 _EXAMPLES = (
     "dermedge predict photo.jpg",
@@ -164,9 +165,11 @@ def _comma_separated(
 
 
 def _csv_line(values: Sequence[str]) -> str:
+    """Returns a row without its line end."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
+    # a value is quoted if it holds a character of the line end
+    csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
+    return buffer.getvalue().removesuffix(_CSV_LINE_END)
 
 
 def _print_or_write(

@@ -45,6 +45,17 @@ def test_all_adds_each_class_to_the_table(
     assert "csv holds all probabilities anyway" in capsys.readouterr().err
 
 
+def test_a_csv_row_stays_one_row_whatever_the_name_of_the_photo_holds(
+    model_path: Path, pictures: Path, tmp_path: Path
+) -> None:
+    photo = (pictures / "b.png").rename(pictures / 'a "b",\n\rc.png')
+    output = tmp_path / "answers.csv"
+    assert predict(model_path, photo, "--format", "csv", "--output", output) == 0
+    with output.open(newline="") as handle:
+        [row] = csv.DictReader(handle)
+    assert row["path"] == str(photo)
+
+
 def test_csv_and_jsonl_tell_the_same(
     model_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
