@@ -10,8 +10,110 @@ from pathlib import Path
 
 import pytest
 
-from dermedge.benchmarks.report import SCHEMA, BenchmarkReport, save, to_csv, to_json, to_markdown, to_text
+from dermedge.benchmarks.profile import OpTime, Profile
+from dermedge.benchmarks.report import (
+    SCHEMA,
+    BenchmarkReport,
+    row_name,
+    save,
+    to_csv,
+    to_json,
+    to_markdown,
+    to_text,
+)
 from dermedge.edge.errors import StorageError
+
+CSV_OF_ALPHA = {
+    "model": "alpha",
+    "path": "models/alpha.tflite",
+    "quantization": "int8-qat",
+    "input_px": "160",
+    "num_threads": "1",
+    "size_bytes": "2700000",
+    "load_ms": "7",
+    "first_ms": "4",
+    "peak_mb": "73.5",
+    "steady_mb": "70.25",
+    "model_mb": "13.25",
+    "total_median_ms": "4.5",
+    "total_low_ms": "2.5",
+    "total_high_ms": "6.5",
+    "total_p90_ms": "6.1",
+    "total_p99_ms": "6.46",
+    "total_p999_ms": "",
+    "preprocess_median_ms": "0.4",
+    "preprocess_low_ms": "0.4",
+    "preprocess_high_ms": "0.4",
+    "preprocess_p90_ms": "0.4",
+    "preprocess_p99_ms": "0.4",
+    "preprocess_p999_ms": "",
+    "invoke_median_ms": "4.0",
+    "invoke_low_ms": "2.0",
+    "invoke_high_ms": "6.0",
+    "invoke_p90_ms": "5.6",
+    "invoke_p99_ms": "5.96",
+    "invoke_p999_ms": "",
+    "postprocess_median_ms": "0.1",
+    "postprocess_low_ms": "0.1",
+    "postprocess_high_ms": "0.1",
+    "postprocess_p90_ms": "0.1",
+    "postprocess_p99_ms": "0.1",
+    "postprocess_p999_ms": "",
+    "loop_capture_ms": "3.0",
+    "loop_preprocess_ms": "0.5",
+    "loop_invoke_ms": "3.0",
+    "loop_postprocess_ms": "0.5",
+    "loop_rest_ms": "1.0",
+    "loop_end_to_end_ms": "8.0",
+    "loop_fps": "50.0",
+    "loop_rejected": "0.0",
+    "runs": "5",
+    "invoke_ratio": "1.0",
+    "overhead": "0.125",
+    "drift": "1.0",
+    "cpu_ms": "4.5",
+    "energy_mj": "12.5",
+    "energy_mj_low": "12.1",
+    "energy_mj_high": "12.9",
+    "mark": "noisy",
+    "accuracy": "0.8",
+    "accuracy_low": "0.7",
+    "accuracy_high": "0.9",
+    "balanced_accuracy": "0.75",
+    "balanced_accuracy_low": "0.6",
+    "balanced_accuracy_high": "0.85",
+    "melanoma_sensitivity": "0.65",
+    "melanoma_sensitivity_low": "0.5",
+    "melanoma_sensitivity_high": "0.8",
+    "photos": "40",
+    "lesions": "30",
+    "recall_melanoma": "0.9",
+    "recall_nevus": "0.6",
+    "recall_dermatofibroma": "",
+}
+ROWS_OF_ALPHA = (
+    "| model | threads | median | 95 % interval | p90 | p99 | p99.9 | ratio | run |",
+    "| alpha | 1 | 4.50 | [2.50, 6.50] | 6.10 | 6.46 | not measured | 1.00 | noisy |",
+    "| model | threads | pre | invoke | post | outside | cpu ms | energy mJ | input px | weights |",
+    "| alpha | 1 | 0.40 | 4.00 | 0.100 | 12.5% | 4.50 | 12.5 [12.1, 12.9] | 160 | int8-qat |",
+    "| model | threads | frames/s | end to end | p99 | capture | pre | invoke | post | rest | rejected |",
+    "| alpha | 1 | 50 | 8.00 | 8.00 | 3.00 | 0.50 | 3.00 | 0.50 | 1.00 | 0% |",
+    "| model | threads | load ms | first ms | file MB | model MB | peak MB | steady MB |",
+    "| alpha | 1 | 7.0 | 4.0 | 2.70 | 13.2 | 73.5 | 70.2 |",
+    "| model | accuracy | balanced accuracy | melanoma |",
+    "| alpha | 0.800 [0.700, 0.900] | 0.750 [0.600, 0.850] | 0.650 [0.500, 0.800] |",
+    "| class | 1 | 2 |",
+    "| melanoma | 0.900 | 0.900 |",
+    "| nevus | 0.600 | 0.600 |",
+)
+# The beginnings of the titles.
+TITLES = (
+    "Warm latency end to end on a 640x480 frame, ms, n = 5, models in turn.",
+    "Where it goes. pre, invoke, post: medians, ms. outside: (pre + post) /",
+    "The whole loop of dermedge run, medians in ms. The models run one afte",
+    "Start, size and memory, median of 3 processes. peak and steady MB: of",
+    "Accuracy with its 95 % interval (bootstrap over lesions): 40 photos of",
+)
 
 
 def test_the_table_fits_a_terminal_and_shortened_names_keep_their_ends(report: BenchmarkReport) -> None:
@@ -120,3 +222,70 @@ def test_a_folder_that_cannot_be_made_is_one_line(report: BenchmarkReport, tmp_p
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         save(report, tmp_path / "file" / "results")
+
+
+def test_every_column_of_the_csv_has_its_value(report: BenchmarkReport) -> None:
+    alpha = next(csv.DictReader(io.StringIO(to_csv(report))))
+    assert alpha.pop("runtime") == report.machine.runtime
+    assert alpha == CSV_OF_ALPHA
+    assert list(alpha) == list(CSV_OF_ALPHA)
+
+
+def test_every_table_has_its_title_head_and_cells(report: BenchmarkReport) -> None:
+    lines = to_markdown(report).splitlines()
+    assert lines[0] == "# Benchmark, 2026-11-23"
+    assert [line for line in lines if line in ROWS_OF_ALPHA] == list(ROWS_OF_ALPHA)
+    assert [line[:70].rstrip() for line in lines if line.startswith(TITLES)] == list(TITLES)
+    assert (
+        "- protocol: 64 warm-up runs, then 5 in 10.5 s; the measuring itself took 0.4% of their time" in lines
+    )
+
+
+def test_recall_is_shown_for_at_most_twenty_classes(report: BenchmarkReport) -> None:
+    for classes in (20, 21):
+        recall = {f"class {number}": 0.5 for number in range(classes)}
+        scored = replace(report.rows[0], accuracy=replace(report.rows[0].accuracy, recall=recall))  # type: ignore[type-var]
+        text = to_markdown(replace(report, rows=(scored,)))
+        assert ("Recall of each class. 1 = alpha." in text) is (classes == 20)
+        assert text.count("| class ") == (21 if classes == 20 else 0)
+
+
+def test_accuracy_is_told_once_a_model_and_threads_are_counted(report: BenchmarkReport) -> None:
+    first = report.rows[0]
+    both = replace(report, rows=(first, replace(first, num_threads=2)))
+    text = to_markdown(both)
+    assert text.count("| alpha | 2 |") == 4
+    assert text.count("| alpha | 0.800 [0.700, 0.900]") == 1
+    assert row_name(both.rows[0]) == "alpha, 1 thread"
+    assert row_name(both.rows[1]) == "alpha, 2 threads"
+
+
+def test_a_profile_sums_kinds_and_names_the_ten_slowest_ops(report: BenchmarkReport) -> None:
+    ops = tuple(
+        OpTime(number, "CONV_2D", (1, 8, 8, 4), 2_000_000, 0.1 * (number + 1)) for number in range(11)
+    )
+    others = (OpTime(11, "ADD", (1, 4), 0, 0.4), OpTime(12, "CUSTOM", (1, 4), 0, None))
+    profiled = replace(report.rows[0], profile=Profile((*ops, *others), 10.0, 7))
+    lines = to_markdown(replace(report, rows=(profiled,))).splitlines()
+    # 6.6 ms of convolutions and 0.4 ms of an addition
+    assert (
+        "Ops of alpha, 1 thread, each alone: together 7.00 ms, 70% of the whole network's 10.00 ms in turn with "
+        "them, medians of 7; 1 of 13 not measured."
+    ) in lines
+    at = lines.index("| op | ms | share | MMAC | GMAC/s |")
+    assert lines[at + 2 : at + 5] == [
+        "| CONV_2D x 11 | 6.600 | 94.3% | 22.00 | 3.3 |",
+        "| ADD x 1 | 0.400 | 5.7% | 0.00 | - |",
+        "| CUSTOM x 1 | 0.000 | 0.0% | 0.00 | - |",
+    ]
+    at = lines.index("The slowest ops of alpha, 1 thread: place, kind and output.")
+    slowest = [line for line in lines[at + 4 :] if line.startswith("| ")]
+    assert len(slowest) == 10
+    assert slowest[0] == "| 10 CONV_2D [1, 8, 8, 4] | 1.100 | 15.7% | 2.00 | 1.8 |"
+    assert slowest[-1].startswith("| 2 CONV_2D [1, 8, 8, 4] | 0.300 ")
+
+
+def test_photos_that_cannot_be_decoded_are_counted(report: BenchmarkReport) -> None:
+    text = to_markdown(replace(report, unreadable=("a", "b")))
+    assert "- photos that could not be decoded and are not scored: 2\n" in text
+    assert "could not be decoded" not in to_markdown(report)
