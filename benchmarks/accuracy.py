@@ -32,11 +32,11 @@ class Accuracy:
     Attributes:
         accuracy: part of the photos whose predicted class is right.
         balanced_accuracy: mean recall of the classes that have photos.
-        melanoma_sensitivity: at 90 % specificity against all other photos, the threshold chosen on these very
-            photos; None without melanomas.
+        melanoma_sensitivity: sensitivity at 90 % specificity against all other photos, with the threshold chosen on
+            the same photos; None without melanomas.
         recall: class -> part of its photos that are predicted as this class; None without photos.
         photos: number of photos that were scored.
-        lesions: number of their groups; the bootstrap samples photos of one lesion together.
+        lesions: number of lesions, which the bootstrap samples as a whole.
     """
 
     accuracy: Score
@@ -52,9 +52,9 @@ class ScoredPhotos:
     """The scores of some models on the photos that could be decoded.
 
     Attributes:
-        models: one for each model.
+        models: the scores of each model.
         readable: the photos that were scored.
-        unreadable: why the others could not be decoded.
+        unreadable: error messages of photos that could not be decoded.
     """
 
     models: tuple[Accuracy, ...]
@@ -71,7 +71,8 @@ def find_photos(
         data: a folder with a folder per class, or a run's catalogue.csv.
         labels: the classes of the models.
         split: val or test, for a catalogue.
-        max_photos: at most this many, sampled as evenly over the classes as possible, the same ones each time.
+        max_photos: at most this many photos, sampled as evenly over the classes as possible, and the same ones each
+            time.
 
     Raises:
         DataError: there is nothing to score, or a photo is of a class that the models do not have.
@@ -87,7 +88,9 @@ def find_photos(
 def score(
     classifiers: Sequence[Classifier], photos: Sequence[LabelledPhoto], progress: ShowStatus | None = None
 ) -> ScoredPhotos:
-    """Returns the scores of classifiers with the same labels; every photo is decoded once and given to all.
+    """Returns the scores of classifiers with the same labels.
+
+    Every photo is decoded once and shown to all classifiers.
 
     Raises:
         DataError: no photo can be decoded.

@@ -34,7 +34,7 @@ def thread_counts(text: str) -> tuple[int, ...]:
 
 
 def check_different(models: Sequence[Path]) -> None:
-    """Checks that no file is given twice, under whatever name; files that do not exist are passed over.
+    """Checks that no file is given twice, even under different paths. Files that do not exist are ignored.
 
     Raises:
         OptionError: two of the paths lead to the same file.

@@ -34,7 +34,7 @@ __all__ = [
 
 # Written by `python -m dermedge.benchmarks.lab estimate`: the anchors, and the counts of the shipped models.
 ESTIMATES = Path(__file__).with_name("estimates.json")
-# A board whose median error by leave-one-out is above this is not estimated.
+# No estimates are made for a board whose median leave-one-out error is above this.
 MAX_MEDIAN_ERROR = 0.25
 
 
@@ -82,7 +82,7 @@ class Factors:
     per_byte: float
 
     def ms(self, cost: Cost) -> float:
-        """Returns the latency of a network."""
+        """Returns the estimated latency of a network in milliseconds."""
         return self.per_instruction * cost.instructions + self.per_byte * cost.bytes
 
 
@@ -91,10 +91,10 @@ class CalibratedBoard:
     """A board whose latencies can be estimated.
 
     Attributes:
-        key: what ``--estimate`` calls it.
+        key: name of the board for ``--estimate``.
         name: name for people.
         cpu: processor as QEMU names it.
-        threads: number of threads of all anchors, and so of the estimates.
+        threads: number of threads of the anchors, and so of the estimates.
         anchors: published latencies.
     """
 
@@ -118,17 +118,17 @@ class CalibratedBoard:
 
 
 def fit(anchors: Sequence[Anchor]) -> Factors:
-    """Returns the factors with the least sum of squared relative errors, among those that are not negative.
+    """Returns the factors, not negative, that minimize the sum of squared relative errors.
 
     Args:
         anchors: two or more.
     """
-    # one row per anchor, divided by its latency: the product with the factors should be 1
+    # each row is an anchor's cost divided by its latency, so that its product with the factors should be 1
     rows = np.array([(one.cost.instructions / one.ms, one.cost.bytes / one.ms) for one in anchors])
     both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
     if (both >= 0).all():
         return Factors(*both.tolist())
-    # the least sum lies on the border: with one factor, it is at sum(x) / sum(x²)
+    # a factor would be negative, so only one factor is used; its optimum is sum(x) / sum(x²)
     alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
     choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
     best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))
@@ -148,7 +148,7 @@ def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
 def read_boards(
     keys: Sequence[str] = (), content: Mapping[str, Any] | None = None
 ) -> tuple[CalibratedBoard, ...]:
-    """Returns the boards of these keys; all without any.
+    """Returns the boards with these keys, or all boards if no key is given.
 
     Args:
         content: content of `ESTIMATES`; without it, the file is read.
@@ -164,7 +164,7 @@ def read_boards(
 
 
 def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None = None) -> int | None:
-    """Returns the instructions of a shipped model, if this is one.
+    """Returns the stored instruction count of a shipped model; None for any other model.
 
     Args:
         digest: SHA-256 of the file in hexadecimal.

@@ -36,12 +36,12 @@ def run_program(
         command: the program and its arguments.
         name: name of the program, for errors.
         environment: variables that differ from those of this process.
-        content: the text for its standard input; None for none.
-        timeout_s: seconds after which it is killed; None waits as long as it takes.
+        content: the text for its standard input, if any.
+        timeout_s: seconds after which it is killed; None sets no limit.
 
     Raises:
-        ToolError: it is missing, fails, or does not end in time. The message ends with the last line that
-            it wrote to standard error.
+        ToolError: the program is missing, fails, or does not end in time. The message ends with the last line that it
+            wrote to standard error.
     """
     try:
         done = subprocess.run(
@@ -84,14 +84,14 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
         result, error = pickle.loads(answer.read_bytes())
     if error is not None:
         kind, text = error
-        # not by its constructor, whose arguments may differ
+        # the exception is made without its constructor, whose arguments may differ
         raise kind.__new__(kind, text)
     returned: _Result = result
     return returned
 
 
 def with_our_packages() -> dict[str, str]:
-    """Returns the environment variable by which another Python finds `dermedge` where this one does."""
+    """Returns the environment variable that makes another Python import the same `dermedge` as this one."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 

@@ -52,7 +52,7 @@ _EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints and writes the results; returns the exit status, 2 where a photo could not be decoded."""
+    """Measures, prints and writes the results; returns the exit status, which is 2 if a photo could not be decoded."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = benchmark(_settings(arguments, command), show_status)
     try:
         _write(report, arguments.output, arguments.plot)
-    finally:  # results that took minutes are printed even if they cannot be written
+    finally:  # prints the results, which took minutes, even if they cannot be written
         print(to_json(report) if arguments.json else to_text(report))
     for error in report.unreadable:
         print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
@@ -94,7 +94,7 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
         if len(models) > 1 or len(arguments.num_threads) > 1:
             raise OptionError("--soak measures one model with one number of threads; give one of each")
         if arguments.data or arguments.profile or arguments.tta:
-            raise OptionError("--soak reads --source; leave out --data, --profile and --tta")
+            raise OptionError("--soak needs --source; leave out --data, --profile and --tta")
     of_photos = ("split", "max_photos") if arguments.soak else ("split", "max_photos", "plot")
     for option in of_photos:
         if getattr(arguments, option) is not None and arguments.data is None:
@@ -155,7 +155,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
 
 
 def parser() -> Parser:
-    """Returns the options of `dermedge benchmark`; those of its command `compare` stand in `compare.py`."""
+    """Returns the options of `dermedge benchmark`; `compare.py` has those of its command `compare`."""
     made = make_parser(
         "benchmark",
         "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "
@@ -168,7 +168,8 @@ def parser() -> Parser:
         type=model_path,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f"measure these .tflite files, or shipped models ({', '.join(SHIPPED)}); without any, the first of these",
+        help=f"measure these .tflite files, or models that ship ({', '.join(SHIPPED)}); without MODEL, the "
+        f"first of these",
     )
     _add_input(made.add_argument_group("photos and models"))
     _add_run_length(made.add_argument_group("length"))
@@ -177,7 +178,7 @@ def parser() -> Parser:
 
 
 def _add_input(parser: OptionGroup) -> None:
-    """Adds the options that say what is measured, and on what."""
+    """Adds the options for the models and the photos or frames."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -213,8 +214,8 @@ def _add_input(parser: OptionGroup) -> None:
 
 
 def _add_results(parser: OptionGroup) -> None:
-    """Adds the options that say what else is measured, and where the results go."""
-    parser.add_argument("--profile", action="store_true", help="also time each op of the network")
+    """Adds the options for further measurements and for the results."""
+    parser.add_argument("--profile", action="store_true", help="also time each operator of the network")
     parser.add_argument(
         "--tta",
         action="store_true",
@@ -231,8 +232,8 @@ def _add_results(parser: OptionGroup) -> None:
         "--estimate",
         type=names_with_commas,
         metavar="BOARDS",
-        help="estimate the latency on boards that are not at hand, from published latencies of other networks, and "
-        "measure nothing; known are pi4, pi5 and pixel4, separated by commas. Without MODEL, all shipped models",
+        help="estimate the latency on these boards (pi4, pi5, pixel4, separated by commas) from published "
+        "latencies of other networks, and measure nothing. Without MODEL, estimate it for all models that ship",
     )
     parser.add_argument(
         "--output",
@@ -250,14 +251,14 @@ def _add_results(parser: OptionGroup) -> None:
 
 
 def _add_run_length(parser: OptionGroup) -> None:
-    """Adds the options that say how long to measure."""
+    """Adds the options for the duration of the measurement."""
     run_length = DEFAULT_RUN_LENGTH
     parser.add_argument(
         "--warmup-runs",
         type=whole,
         default=run_length.warmup_runs,
         metavar="N",
-        help="warm up for at least N rounds, and on until the latencies are steady",
+        help="warm up for at least N rounds, and until the latencies are steady",
     )
     parser.add_argument(
         "--num-runs",

@@ -33,9 +33,9 @@ class ModelChange:
         ratio: after_ms / before_ms.
         low: the lowest ratio that the 95 % intervals of both medians allow.
         high: the highest.
-        verdict: FASTER or SLOWER where 1 is outside the interval, SAME if it is inside, and what the runs are
-            marked as where one is not good.
-        accuracy: balanced accuracies with their verdict, in words.
+        verdict: FASTER or SLOWER if 1 is outside the interval, SAME if it is inside; the mark of the run if one is
+            not good.
+        accuracy: both balanced accuracies, and whether they differ, in words.
     """
 
     model: str
@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
     changes = compare(before, after)
     if not changes:
         raise DataError(
-            f"'{arguments.before}' and '{arguments.after}' have no model at one number of threads in common"
+            f"'{arguments.before}' and '{arguments.after}' have no model with the same number of threads in "
+            f"common"
         )
     if arguments.json:
         print(json.dumps([asdict(change) for change in changes], indent=1))
@@ -102,7 +103,7 @@ def read_results(path: Path) -> dict[str, Any]:
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
     """Returns the changes of the models that are in both results, in the order of the first.
 
-    A model is known by its name, or else by its digest: a phone does not know the name of the file.
+    A model is recognized by its name, or else by its digest, because a phone does not know the name of the file.
     """
     pairs = ((row, _counterpart(row, after["rows"])) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]

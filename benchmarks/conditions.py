@@ -39,7 +39,7 @@ class Conditions:
         clock_mhz: clock rate in MHz of the first core.
         governor: governor of the first core's frequency.
         throttling: limits of the clock that a Raspberry Pi's firmware reports now; empty if there are none.
-        throttle_events: how often the first core was throttled for heat since boot, on Intel.
+        throttle_events: how often the first core was throttled because of heat since boot, on Intel processors.
     """
 
     temperature_c: float | None
@@ -54,7 +54,7 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
     Args:
         root: where /proc and /sys are.
-        ask: asks a Raspberry Pi's firmware, whose flags may be in no file.
+        ask: asks a Raspberry Pi's firmware, whose flags may not be in any file.
     """
     cpu0 = root / "sys/devices/system/cpu/cpu0"
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
@@ -68,7 +68,7 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 
 
 def busy_s(root: Path = Path("/")) -> float | None:
-    """Busy seconds of all cores together since boot, or None if the system does not report them.
+    """Returns the busy seconds of all cores together since boot, or None if the system does not report them.
 
     Time that another guest of the same host took (steal) counts as work of others.
     """
@@ -79,7 +79,7 @@ def busy_s(root: Path = Path("/")) -> float | None:
 
 
 class OtherProcesses:
-    """Counts how many cores other processes keep busy, from its creation on.
+    """Measures how many cores other processes keep busy, from its creation on.
 
     Children of this process count as its own once they have ended.
     """
@@ -98,7 +98,7 @@ class OtherProcesses:
 
 
 def _own_s() -> float:
-    """Processor seconds of this process and of its children that have ended."""
+    """Returns the processor seconds of this process and of its children that have ended."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 

@@ -80,7 +80,7 @@ def _variance(y: NDArray[np.float64]) -> float:
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
     """Returns the factor of that variance for autocorrelation: (1 + r) / (1 - r), 1 or more.
 
-    r is the lag-1 autocorrelation, corrected for the bias of a short detrended series.
+    r is the lag-1 autocorrelation, corrected for its bias in a short detrended series.
     """
     n = len(residuals)
     centred = residuals - residuals.mean()

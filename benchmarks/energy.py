@@ -1,4 +1,4 @@
-"""The energy of a prediction, on machines that have a meter.
+"""Measures the energy of a prediction, on machines that have a meter.
 
 Two meters are supported: the RAPL counters of x86 processors, and the power chip (PMIC) of a Raspberry Pi 5.
 Both measure the whole processor or board, so the models run one at a time, in alternating blocks, and nothing
@@ -25,7 +25,7 @@ from dermedge.edge.doctor import ask_firmware
 __all__ = ["Energy", "Meter", "Pmic", "Rapl", "find_meter", "frame_energies", "rails_watts"]
 
 _BLOCKS, _BLOCK_S = 8, 1.0
-# The 97.5 % quantile of Student's t with one degree of freedom less than there are blocks.
+# The 97.5 % quantile of Student's t distribution; its degrees of freedom are the number of blocks minus 1.
 _T_OF_BLOCKS = 2.3646
 _SAMPLE_EVERY_S = 0.05
 _MICRO, _MILLI = 1e-6, 1e-3
@@ -70,14 +70,14 @@ class Rapl:
         used_uj = 0.0
         for domain, start in zip(self.domains, before, strict=True):
             taken = (read_number(domain / "energy_uj") or 0) - (start or 0)
-            # the counter starts again at 0
+            # the counter has wrapped around to 0
             used_uj += taken if taken >= 0 else taken + (read_number(domain / "max_energy_range_uj") or 0)
         return used_uj * _MICRO
 
 
 @dataclass(frozen=True)
 class Pmic:
-    """The power of all rails of a Raspberry Pi 5, sampled, times the seconds; USB devices are not included."""
+    """The sampled power of all rails of a Raspberry Pi 5 times the seconds, without that of USB devices."""
 
     ask: Ask
     name: str = field(default="Raspberry Pi 5 power chip, all rails", init=False)
@@ -107,7 +107,8 @@ class Pmic:
 def rails_watts(answer: str) -> float:
     """Returns the power of all rails together, from the answer of `vcgencmd pmic_read_adc`.
 
-    It has a line ``NAME_A current(7)=1.5A`` and a line ``NAME_V volt(15)=0.8V`` for each rail, and others.
+    The answer has lines such as ``NAME_A current(7)=1.5A`` and ``NAME_V volt(15)=0.8V`` for each rail, and other
+    lines.
     """
     amperes = dict(re.findall(r"(\w+)_A current\(\d+\)=([\d.]+)A", answer))
     volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=([\d.]+)V", answer))
@@ -155,7 +156,7 @@ def _block(
     place: int,
     counts: NDArray[np.int_],
 ) -> Callable[[], None]:
-    """Work that predicts for ``block_s`` seconds and adds the frames to ``counts[place]``."""
+    """Returns work that predicts for ``block_s`` seconds and adds the number of frames to ``counts[place]``."""
 
     def work() -> None:
         ends = perf_counter() + block_s

@@ -31,10 +31,10 @@ __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_te
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
-# A network may have this many times fewer or more instructions than all networks of published latency.
+# Estimates are only made for networks whose instructions differ by at most this factor from those of the anchors.
 MAX_BEYOND = 2.0
 _MILLION = 1e6
-# The instructions of a model on a processor, named as QEMU names it.
+# Counts the instructions of a model on a processor, which has the name that QEMU gives it.
 InstructionCounter = Callable[[Path, str], int]
 
 
@@ -71,7 +71,7 @@ def estimate(
     Args:
         models: .tflite files.
         keys: keys of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
-        count: counts what is not stored; `count_here` without it.
+        count: counts the instructions of models without a stored count; by default `count_here`.
 
     Raises:
         OptionError: an unknown board.
@@ -83,7 +83,7 @@ def estimate(
 
 
 def to_text(estimates: Sequence[Estimate]) -> str:
-    """Returns a table, and what it rests on."""
+    """Returns a table of the estimates, and notes on how they were made."""
     head = ("model", "board", "threads", "estimate", "largest error")
     rows = tuple(_cells(one) for one in estimates)
     title = (
@@ -101,7 +101,7 @@ def to_text(estimates: Sequence[Estimate]) -> str:
 
 
 def to_json(estimates: Sequence[Estimate]) -> str:
-    """Returns all values under a schema of their own, so that no program takes them for measurements."""
+    """Returns all values as JSON with its own schema, so that no program takes them for measurements."""
     content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
     return json.dumps(content, indent=1, allow_nan=False)
 

@@ -1,4 +1,4 @@
-"""The frames that models are shown while they are timed."""
+"""Prepares the frames that models are shown while they are timed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 # The size that a Raspberry Pi camera or webcam is usually asked for.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# Enough that a frame has left the first caches when it is shown again, like a new frame of a camera.
+# So many frames that a frame has left the fastest caches before it is shown again, like a new frame of a camera.
 FRAMES = 16
 GENERATED = "demo"
 
@@ -36,13 +36,13 @@ Frames = list[NDArray[np.uint8]]
 
 
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
-    """Returns at most FRAMES frames of a source, and their origin in words.
+    """Returns at most FRAMES frames of a source, and a text that describes their origin.
 
     A folder gives photos spread evenly over it; any other source gives its first frames.
 
     Args:
-        spec: a source for `open_source`. None is an error: no photo ships, and generated frames are used only
-            where they are asked for by name.
+        spec: a source for `open_source`. None is an error, because no photo ships with dermedge, and generated frames
+            are used only if they are asked for by name.
 
     Raises:
         OptionError: there is no source.
@@ -65,7 +65,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
 
 
 def frames_of_photos(paths: Sequence[Path]) -> Frames:
-    """Returns at most FRAMES frames, of photos spread evenly over ``paths``.
+    """Returns at most FRAMES frames from photos that are spread evenly over ``paths``.
 
     Photos that cannot be decoded are left out.
 
@@ -86,10 +86,10 @@ def frames_of_photos(paths: Sequence[Path]) -> Frames:
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns an image as a camera of 640x480 pixels would deliver it.
+    """Returns an image as a camera with 640x480 pixels would deliver it.
 
-    The largest centred part of 4:3 is cut out and resized to the frame; no border is added. Only times are
-    measured on it, never accuracy.
+    The largest centred part with an aspect ratio of 4:3 is cut out and resized. The result is used to measure times,
+    never accuracy.
 
     Args:
         image_bgr: uint8 [h, w, 3] of any size.

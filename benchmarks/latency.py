@@ -1,7 +1,7 @@
 """Measures the latency of predictions, its parts, and its spread.
 
-All models are loaded at once and take turns, frame by frame. Disturbances of the machine (another process, a
-clock that falls with the heat) then affect all of them alike, and the ratio of two models stays right.
+All models are loaded at once and take turns, frame by frame. Disturbances of the machine (another process, a clock
+that falls because of heat) then affect all models alike, and the ratio of two models stays correct.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REPORT_EVERY_ROUNDS = 10
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
 _MAX_WARMUP_S = 30.0
-# How often the machine's conditions are read; the round after it is not counted.
+# Seconds between two readings of the machine's conditions. The round after a reading is not counted.
 LOOK_EVERY_S = 2.0
 # Successive times are correlated, so the bootstrap samples blocks of them.
 _BLOCK_ROUNDS = 32
@@ -54,10 +54,10 @@ _SAMPLES = 1000
 _SAMPLED_AT_ONCE = 1 << 20
 _INTERVAL = (2.5, 97.5)
 _Z_95 = 1.96
-# Numbers of windows that a run is cut into to see slow changes, and the least length of a window.
+# To see slow changes, a run is cut into this many windows, each of at least this many rounds.
 _WINDOWS = (2, 4, 8, 16)
 _LEAST_WINDOW = 8
-# For fewer times, the 99.9th percentile would be about the maximum.
+# With fewer times, the 99.9th percentile would be about the maximum.
 _LEAST_FOR_P999 = 1000
 _MS_PER_S = 1e3
 NS_PER_MS = 1e6
@@ -66,7 +66,7 @@ _Look = Callable[[], Conditions]
 
 
 class Predictor(Protocol):
-    """Anything that can be timed; `dermedge.edge.model.classifier.Classifier` is one."""
+    """An object that can be timed, such as `dermedge.edge.model.classifier.Classifier`."""
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
         """Classifies one uint8 [h, w, 3] BGR frame, and times its parts."""
@@ -74,13 +74,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class RunLength:
-    """How long to measure; names and meanings as in LiteRT's benchmark tool.
+    """The duration of a measurement, with the names and meanings of LiteRT's benchmark tool.
 
     Attributes:
         warmup_runs: least number of warm-up rounds; the warm-up goes on until the models are steady.
         num_runs: least number of measured rounds, 1 or more.
         min_secs: least duration of the measurement.
-        max_secs: no round but the first begins after this, in the warm-up and in the measurement.
+        max_secs: after this time, no further round begins, both in the warm-up and in the measurement.
     """
 
     warmup_runs: int = 50
@@ -91,7 +91,7 @@ class RunLength:
 
 @dataclass(frozen=True)
 class Spread:
-    """Percentiles of repeated times, in milliseconds.
+    """Percentiles of repeated measurements, in milliseconds.
 
     Attributes:
         low: lower end of the 95 % interval of the median.
@@ -113,10 +113,10 @@ class Latency:
     """Warm times of one model.
 
     Attributes:
-        preprocess: frame to input tensor.
+        preprocess: from the frame to the input tensor.
         invoke: the interpreter.
-        postprocess: output tensors to calibrated probabilities.
-        total: the three of one frame together; its median is not the sum of their medians.
+        postprocess: from the output tensors to calibrated probabilities.
+        total: the sum of the three for each frame; its median is not the sum of their medians.
         cpu_ms: mean processor time of one frame over all threads.
         drift: median total of the second half divided by that of the first, minus 1.
     """
@@ -130,23 +130,23 @@ class Latency:
 
     @property
     def overhead(self) -> float:
-        """Time outside the interpreter divided by the time inside it, by the medians."""
+        """The ratio of the time outside the interpreter to the time inside it, from the medians."""
         return (self.preprocess.median + self.postprocess.median) / self.invoke.median
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The result of models that took turns.
+    """The latencies of models that took turns.
 
     Attributes:
         latencies: one per model.
         warmup_runs: rounds before the measured ones.
         is_steady: whether the models had become steady when the warm-up ended.
         secs: seconds from the first measured round to the last.
-        harness: time that measuring took between the predictions, as a part of theirs; median over the
-            rounds. None of the latencies includes it.
+        harness: time of the measuring itself, as a part of the predictions' time; median over the rounds. No latency
+            includes it.
         others_cores: mean number of cores that other processes kept busy; None if not reported.
-        conditions: before the warm-up, during the measurement and after it.
+        conditions: conditions of the machine before the warm-up, during the measurement and after it.
     """
 
     latencies: tuple[Latency, ...]
@@ -180,7 +180,7 @@ class MeasuredRounds:
 
 
 def spread(times_ms: Sequence[float]) -> Spread:
-    """Percentiles of one or more times, interpolated linearly, and the interval of the median."""
+    """Returns linearly interpolated percentiles of one or more times, and the interval of the median."""
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
     low, high = median_interval(times_ms)
     return Spread(
@@ -192,10 +192,10 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
     """Returns the 95 % interval of the median, meant to hold for the next run too.
 
     Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular
-    block-resampling procedure for stationary data", 1992). Slow changes of the machine do not average out: a
-    run of twice the length drifts as far. The interval is therefore widened by 1.96 standard deviations of the
-    medians of windows, after their random part is subtracted. Changes slower than a run cannot be seen in it;
-    `python -m dermedge.benchmarks.lab repeat` measures those.
+    block-resampling procedure for stationary data", 1992). Slow changes of the machine do not average out, because a
+    run of twice the length drifts just as far. The interval is therefore widened by 1.96 standard deviations of the
+    medians of windows, after their random part is subtracted. Changes that are slower than a run cannot be seen in
+    it; `python -m dermedge.benchmarks.lab repeat` measures these.
 
     Args:
         times_ms: milliseconds, in the order in which they were measured.
@@ -235,8 +235,8 @@ def measure(
 
     Args:
         predictors: predictors, all of them loaded.
-        frames: uint8 BGR, shown in turn. In each round every predictor gets another one, so that none finds its
-            frame in a cache because another has just read it.
+        frames: uint8 BGR, shown in turn. In each round every predictor gets a different frame, so that no predictor
+            finds its frame in a cache because another one has just read it.
         run_length: how long to measure.
         progress: shows the status.
         look: reads the machine's conditions.
@@ -268,7 +268,7 @@ def take_rounds(
     """Measures the rounds without a warm-up; arguments as in `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
-    # no NumPy between the rounds: it would push the models out of the caches
+    # NumPy is not used between the rounds, because it would push the models out of the caches
     stamps_ns: list[list[int]] = []
     walls_s: list[float] = []
     company, began = OtherProcesses(), perf_counter()
@@ -280,7 +280,7 @@ def take_rounds(
         walls_s.append((now := perf_counter()) - started)
         if now - looked > LOOK_EVERY_S:
             conditions.append(look())
-            _round(predictors, frames, len(rounds))  # fills the caches again
+            _round(predictors, frames, len(rounds))  # this round fills the caches again
             looked = perf_counter()
         if len(rounds) % _REPORT_EVERY_ROUNDS == 0:
             progress(f"latency: run {len(rounds)} of {run_length.num_runs} or more")
@@ -318,7 +318,7 @@ def warm_up(
 def one_opencv_thread() -> Iterator[None]:
     """Limits OpenCV to one thread.
 
-    OpenCV's thread pool would use all cores for the preprocessing, and sleep and wake in between.
+    OpenCV's thread pool would use all cores for the preprocessing, and its threads would sleep and wake in between.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -332,7 +332,7 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
     block = min(_BLOCK_ROUNDS, max(1, len(times) // 4))
     blocks = -(-len(times) // block)
     random = np.random.default_rng(0)
-    # at once as many samples as fit into some megabytes
+    # computes as many samples at once as fit into a few megabytes
     samples = max(1, min(_SAMPLES, _SAMPLED_AT_ONCE // (blocks * block)))
     medians = np.concatenate(
         [
@@ -354,7 +354,7 @@ def _medians_of_blocks(
 
 
 def _parts(total: int, size: int) -> list[int]:
-    """Returns the sizes of parts of ``size`` that add up to the total; the last may be smaller."""
+    """Returns sizes of ``size`` each that add up to the total; the last one may be smaller."""
     return [min(size, total - begun) for begun in range(0, total, size)]
 
 

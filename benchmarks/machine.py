@@ -44,7 +44,7 @@ class Machine:
         model: model of the board or computer, as its firmware names it.
         cpu: the processor's name.
         cores: number of cores that this process may use.
-        features: those of FEATURES that the processor has.
+        features: the instruction sets in FEATURES that the processor has.
         memory_mb: RAM in 10^6 bytes.
         governor: governor of the first core's frequency.
         clock_mhz: clock rate in MHz of the first core, when it was read.
@@ -113,7 +113,7 @@ def _board(root: Path) -> str | None:
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:
-    """Returns the numbers of implementer and part, which ARM kernels report instead of a name."""
+    """Returns the numbers of implementer and part, which Linux reports on ARM instead of a name."""
     implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else None
 

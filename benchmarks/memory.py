@@ -1,6 +1,7 @@
 """Measures the cold start of a model in new processes: memory, loading, first frame.
 
-In one process the second model would find libraries, code pages and freed memory of the first.
+New processes are needed, because a second model in one process would find libraries, code pages and freed memory of
+the first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _STARTS = 3
-# Memory still grows a little after the first prediction, and no longer after this many.
+# Memory still grows a little after the first prediction. After this many predictions it no longer does.
 _PREDICTIONS = 5
 _BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6
@@ -42,11 +43,11 @@ class ColdStart:
     """Medians over some starts, each in a new process with its files already in the page cache.
 
     Attributes:
-        load_ms: time to read the model and allocate its tensors, after the runtime was imported.
+        load_ms: time to read the model and allocate its tensors; the import of the runtime is not included.
         first_ms: time of the first invoke, which also fills caches and finishes deferred work.
         peak_mb: highest resident memory of the process in 10^6 bytes; None if the system does not report it.
         steady_mb: resident memory after warming up.
-        model_mb: part of the peak beyond Python with NumPy, OpenCV and the runtime imported.
+        model_mb: part of the peak beyond that of Python with NumPy, OpenCV and the runtime.
         starts: number of starts.
     """
 
@@ -89,8 +90,8 @@ def cold_start(
 def start_here(
     model: Path | str, num_threads: int, runtime: str = "auto", normalization: str | None = None
 ) -> ColdStart:
-    """Measures one start in this process, which should have done nothing else."""
-    # plain gray: computing a frame would raise the peak
+    """Measures one start in this process, which should not have done anything else before."""
+    # the frame is plain gray, because computing a frame would raise the peak
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
     import_module(RUNTIMES[choose_runtime(runtime)].module)
     before = resident_peak_bytes()
@@ -112,7 +113,7 @@ def start_here(
 def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
     """Returns the highest resident memory of this process so far, or None if it cannot be read.
 
-    Linux's VmHWM is preferred: getrusage reports the parent's peak where that was higher.
+    Linux's VmHWM is preferred, because getrusage reports the parent's peak if that was higher.
     """
     found = _status_bytes(status, "VmHWM")
     return _rusage_peak_bytes() if found is None else found
@@ -134,7 +135,7 @@ def _status_bytes(status: Path, field: str) -> int | None:
 def _rusage_peak_bytes() -> int | None:
     try:
         import resource
-    except ModuleNotFoundError:  # Windows
+    except ModuleNotFoundError:  # the module does not exist on Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * _BYTES_PER_KIB

@@ -1,4 +1,4 @@
-"""The report as one HTML page without external files."""
+"""Writes the report as one HTML page without external files."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def to_html(report: BenchmarkReport) -> str:
 
 
 def answer(report: BenchmarkReport) -> str:
-    """Returns one sentence: the fastest model with its latency, and the most accurate one where photos were scored."""
+    """Returns a sentence on the fastest model and its latency, and on the most accurate one if photos were scored."""
     fastest = min(report.rows, key=lambda row: row.latency.total.median)
     if len(report.rows) == 1:
         first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision"
@@ -126,7 +126,7 @@ def answer(report: BenchmarkReport) -> str:
 
 
 def _best(report: BenchmarkReport, fastest: ModelResult) -> str:
-    """Returns the end of the sentence, on accuracy; empty where no photos were scored."""
+    """Returns the part of the sentence on accuracy; empty if no photos were scored."""
     scored = scored_rows(report)
     if not scored:
         return ""

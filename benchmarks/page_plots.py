@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_plot", "bar_widths", "latency_bars", "scored_rows"]
 
-# Per cent of the width that the longest bar takes; its label stands behind it.
+# The longest bar takes this per cent of the width, which leaves room for its label.
 _LONGEST_BAR = 72.0
 _WIDTH, _HEIGHT = 360, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 14, 30, 44
 _RADIUS = 9
-# Free room above and below the intervals, as a part of their range, and to the right of the slowest model.
+# Margins above and below the intervals, as a part of their range, and to the right of the slowest model.
 _MARGIN, _FREE = 0.08, 0.08
 _TICKS = 4
 _NICE_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
-    """Per cent of the width for the median and the 99th percentile of each row, all on one scale from 0."""
+    """Returns the widths in per cent for the median and the 99th percentile of each row, all on one scale from 0."""
     longest = max(row.latency.total.p99 for row in rows)
     return [
         (row.latency.total.median / longest * _LONGEST_BAR, row.latency.total.p99 / longest * _LONGEST_BAR)
@@ -36,7 +36,7 @@ def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
 
 
 def latency_bars(rows: Sequence[ModelResult]) -> str:
-    """Two bars for each row, as long as the figures at their ends: the median and the 99th percentile."""
+    """Returns two bars for each row, for the median and the 99th percentile, with the figures at their ends."""
     blocks = []
     for row, (to_median, to_p99) in zip(rows, bar_widths(rows), strict=True):
         total = row.latency.total
@@ -55,7 +55,7 @@ def scored_rows(report: BenchmarkReport) -> list[tuple[ModelResult, Score]]:
 
 
 def accuracy_plot(report: BenchmarkReport) -> str:
-    """Balanced accuracy with its 95 % interval against the median latency; empty without accuracy.
+    """Plots balanced accuracy with its 95 % interval against the median latency; empty without accuracy.
 
     Points have the numbers of the rows in the list below the plot. A filled point is on the Pareto front.
     """
@@ -84,17 +84,17 @@ def accuracy_plot(report: BenchmarkReport) -> str:
 
 
 class _Scale:
-    """Maps values to places along an axis of the plot."""
+    """Maps values to positions along an axis of the plot."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self._low, self._high, self._start, self._end = low, high, start, end
 
     def at(self, value: float) -> float:
-        """Returns the place of a value."""
+        """Returns the position of a value."""
         return self._start + (value - self._low) / (self._high - self._low) * (self._end - self._start)
 
     def ticks(self) -> list[float]:
-        """Round values within the axis, about `_TICKS` of them."""
+        """Returns about `_TICKS` round values within the axis."""
         rough = (self._high - self._low) / _TICKS
         power = 10 ** math.floor(math.log10(rough))
         step = next(power * one for one in _NICE_STEPS if power * one >= rough * 0.999)

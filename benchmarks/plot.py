@@ -27,14 +27,14 @@ _AREA_PER_MB = 60
 # The latency axis is logarithmic if the slowest model takes at least this many times as long as the fastest.
 _LOGARITHMIC_FROM = 8
 _MIN_AREA = 25
-# Between two names, as a share of the height of the axes.
+# The distance between two names, as a share of the height of the axes.
 _NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def check_plot(path: Path) -> None:
-    """Finds what would prevent the plot, before a long run.
+    """Checks before a long run that the plot can be written.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -49,8 +49,8 @@ def check_plot(path: Path) -> None:
 def save_plot(report: BenchmarkReport, path: Path) -> None:
     """Plots scores against median end-to-end latency, with the Pareto front.
 
-    One panel shows the balanced accuracy, the next the sensitivity for melanoma, with 95 % intervals. A filled
-    marker is on the front: no other model is as fast and as good. The area of a marker is the file size.
+    One panel shows the balanced accuracy, the other the sensitivity for melanoma, with 95 % intervals. A filled
+    marker is on the front: no other model is at least as fast and better. The area of a marker is the file size.
 
     Raises:
         StorageError: the file cannot be written.
@@ -76,9 +76,9 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (cost, score) points on the Pareto front, by rising cost.
+    """Returns the indices of the (cost, score) points on the Pareto front, by rising cost.
 
-    A point is on it if no other point has at most its cost and a higher score. All equal points are on it.
+    A point is on the front if no other point has at most its cost and a higher score. All equal points are on it.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
@@ -142,9 +142,9 @@ def plain_axes(axes: Any, which: str = "major") -> None:
 
 
 def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tuple[float, Score]]) -> None:
-    """Writes the models' names in a column right of the axes, each joined to its point by a thin line.
+    """Writes the models' names in a column to the right of the axes, each with a thin line to its point.
 
-    Names beside the points would overlap, since good models lie close together.
+    Names beside the points would overlap, because good models lie close together.
     """
     bottom, top = axes.get_ylim()
     order = sorted(points, key=lambda index: points[index][1].value)
@@ -173,7 +173,7 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
 
 
 def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
-    """Rising heights moved apart to at least ``spacing``, and down if the highest would exceed 1."""
+    """Returns rising heights, moved apart to at least ``spacing``, and moved down if the highest would exceed 1."""
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + spacing) if moved else height)

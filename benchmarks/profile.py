@@ -1,9 +1,9 @@
-"""Times each op of a .tflite file on this device.
+"""Times each operator ("op") of a .tflite file on this device.
 
-The runtime gives Python no profile. Every op is therefore cut out into a model of its own, together with the ops
-that unpack its weights, and these models and the whole one take turns. The time of an op alone differs from its
-part of the whole: each model adds the cost of a call, and ops that would be fused are separate. The result
-states how far the sum of the ops is from the whole.
+The runtime offers no profile to Python. Therefore every op is cut out into a model of its own, with the ops that
+unpack its weights, and these models and the whole model take turns. The time of a separate op differs from its part
+of the whole time: each model adds the cost of a call, and ops that would be fused are separate. The result states how
+far the sum of the ops is from the whole time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONSTANT_BUFFER = 0
 
 @dataclass(frozen=True)
 class OpTime:
-    """One op.
+    """The time of one op.
 
     Attributes:
         number: index in the order of execution, from 0.
@@ -112,7 +112,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
     Args:
         root: a `ModelT`; it is not changed.
         number: number of the op in the first subgraph.
-        unpacking: as `_unpacking` gives it; those of these ops whose output the op reads are included.
+        unpacking: the result of `_unpacking`; the ops whose output this op reads are included.
     """
     from dermedge.convert.to_tflite.share_buffers import pack
 
@@ -124,7 +124,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
         int(at)
         for one in operators
         for at in (*one.inputs, *one.outputs)
-        if at >= 0  # -1: left out
+        if at >= 0  # -1 means an absent input
     )
     place = {at: new for new, at in enumerate(indices)}
     tensors, buffers = [], [copy(root.buffers[_CONSTANT_BUFFER])]
@@ -148,7 +148,7 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Tensor -> the op that computes it from constants only, such as DEQUANTIZE of float16 weights."""
+    """Returns tensor -> the op that computes it from constants only, such as DEQUANTIZE of float16 weights."""
     return {
         int(operator.outputs[0]): number
         for number, operator in enumerate(root.subgraphs[0].operators)
@@ -180,7 +180,7 @@ def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
 
 
 def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> list[list[float]]:
-    """Milliseconds [rounds][interpreters], of one or more rounds; 0 for None."""
+    """Returns milliseconds [rounds][interpreters] of one or more rounds; 0 if the interpreter is None."""
     rounds: list[list[float]] = []
     ends = perf_counter() + max_secs
     while not rounds or (len(rounds) < _WARMUP_ROUNDS + MAX_ROUNDS and perf_counter() < ends):

@@ -1,4 +1,4 @@
-"""The results of a benchmark, and how they are written: as text, CSV, JSON and Markdown."""
+"""The results of a benchmark. They can be written as text, CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ModelResult:
         num_threads: number of threads of the interpreter.
         start: the cold start.
         latency: the warm times.
-        loop: the times of the whole loop on the source; None if its quality gate passed no frame.
+        loop: the times of the whole loop on the source; None if the quality gate rejected all frames.
         energy: energy of one frame; None if the machine has no meter.
         profile: the times of the ops; None if not requested.
         accuracy: the scores; None if not measured.
@@ -103,9 +103,9 @@ class BenchmarkReport:
         others_cores: mean number of cores that other processes kept busy; None if not reported.
         meter: meter of the energy; None without one.
         conditions: conditions of the machine before, during and after.
-        faults: reasons why the run is noisy or throttled; those of single models follow from their rows.
+        faults: reasons why the run is noisy or throttled; those for a single model follow from its row.
         rows: models in the order they were given, each with its numbers of threads.
-        unreadable: why photos could not be decoded, which are not scored.
+        unreadable: error messages of photos that could not be decoded, and so are not scored.
     """
 
     created: str
@@ -125,11 +125,11 @@ class BenchmarkReport:
     unreadable: tuple[str, ...] = ()
 
     def invoke_ratio(self, row: ModelResult) -> float:
-        """Returns the median invoke time of a row divided by that of the first; both were measured in turn."""
+        """Returns the ratio of the median invoke time of a row to that of the first row; both took turns."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
-        """``good``, ``noisy`` or ``throttled``."""
+        """The mark of the run: ``good``, ``noisy`` or ``throttled``."""
         return mark([*self.faults, *faults_of_model(row.latency)])
 
 
@@ -160,7 +160,9 @@ def to_markdown(report: BenchmarkReport) -> str:
 
 
 def to_json(report: BenchmarkReport) -> str:
-    """Returns all values under a versioned schema, with three that follow from them; null is "not measured"."""
+    """Returns all values as JSON with a versioned schema, and three values that follow from them; null means "not
+    measured".
+    """
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
         values |= {
@@ -172,7 +174,7 @@ def to_json(report: BenchmarkReport) -> str:
 
 
 def to_csv(report: BenchmarkReport) -> str:
-    """Returns one line per row, with units in the column names; an empty cell is "not measured"."""
+    """Returns one line per row, with units in the column names; an empty cell means "not measured"."""
     lines = [_flat(report, row) for row in report.rows]
     return csv_of(list(lines[0]), lines)
 
@@ -193,7 +195,7 @@ def save(report: BenchmarkReport, folder: Path) -> list[Path]:
 
 
 def notes(report: BenchmarkReport) -> list[str]:
-    """Notes on the run, one line each."""
+    """Returns notes on the run, one line each."""
     return [
         hardware(report.machine),
         *_state(report),
@@ -203,7 +205,7 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"photos: {report.data or NOT_MEASURED}",
         *_unreadable(report),
         f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
-        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} beside them",
+        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} of their time",
         f"energy: {report.meter or NOT_MEASURED}; MB are 10^6 bytes",
         *(f"do not rely on it: {fault}" for fault in _faults(report)),
         DISCLAIMER,
@@ -248,7 +250,7 @@ def _state(report: BenchmarkReport) -> list[str]:
 
 
 def _course(values: Sequence[float | None], unit: str) -> str | None:
-    """Returns the first value, the range, and the last value."""
+    """Returns a text with the first value, the range, and the last value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -336,8 +338,8 @@ def _loop_table(report: BenchmarkReport) -> TextTable:
         "rejected",
     )
     title = (
-        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source itself. "
-        "capture: wait and decoding. rest: quality gate, smoothing, handing over."
+        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source "
+        "itself. capture: waiting and decoding. rest: quality gate, smoothing, passing on results."
     )
     return TextTable(title, head, tuple(_loop_cells(row) for row in report.rows))
 
@@ -370,8 +372,8 @@ def _start_table(report: BenchmarkReport) -> TextTable:
         "steady MB",
     )
     title = (
-        f"Start, size and memory, median of {report.rows[0].start.starts} processes. "
-        "peak and steady MB: of the whole process; model MB: the peak's share on top of the libraries."
+        f"Start, size and memory, median of {report.rows[0].start.starts} processes. peak and steady MB: of "
+        f"the whole process; model MB: the part of the peak beyond the libraries."
     )
     return TextTable(title, head, tuple(_start_cells(row) for row in report.rows))
 
@@ -465,7 +467,7 @@ def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> 
 
 
 def _first_rows(report: BenchmarkReport) -> list[ModelResult]:
-    """Returns the first row of each model: accuracy does not depend on the threads."""
+    """Returns the first row of each model, because accuracy does not depend on the number of threads."""
     return list({row.model: row for row in reversed(report.rows)}.values())[::-1]
 
 

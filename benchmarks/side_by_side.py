@@ -1,4 +1,4 @@
-"""All measurements of some models: loaded together, timed in turn, scored on the same photos."""
+"""Measures models side by side: loads all of them, times them in turn, and scores them on the same photos."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class BenchmarkSettings:
         data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
-        source: source of the frames for the latency, as `open_source` takes it; None takes the photos of ``data``.
+        source: source of the frames for the latency, as for `open_source`; None takes the photos of ``data``.
         run_length: how long to measure.
-        profile: whether to time each op too.
+        profile: whether to time each operator too.
         tta: whether to measure each model a second time with test-time augmentation.
         command: the command line, to be written into the report.
     """
@@ -78,10 +78,10 @@ class _Input:
 
     Attributes:
         frames: frames to measure the latency on.
-        frames_origin: where the frames come from, in words.
+        frames_origin: a text that describes where the frames come from.
         open_again: opens the source of the whole loop.
-        scores: scores of the classifiers that were scored; None without labelled photos.
-        data: the labelled photos in words; None without them.
+        scores: scores of the classifiers; None without labelled photos.
+        data: description of the labelled photos; None without them.
     """
 
     frames: Frames
@@ -105,10 +105,10 @@ class _Figures:
 
 
 def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: None) -> BenchmarkReport:
-    """Scores all models, times them in turn, and starts each in processes of its own.
+    """Scores all models, times them in turn, and measures the cold start of each in new processes.
 
     Raises:
-        DermedgeError: a file, option or photo cannot be used; most is found before anything is measured.
+        DermedgeError: a file, option or photo cannot be used. Most such errors are found before anything is measured.
     """
     check_different(settings.models)
     runtime = choose_runtime(settings.runtime)
@@ -139,7 +139,7 @@ def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: N
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """Returns the files' names without .tflite, with their folders where names would be equal otherwise."""
+    """Returns the files' names without .tflite; equal names get their folders too."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]
@@ -154,7 +154,7 @@ def named_source(source: str | None) -> str:
 
 
 def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
-    """Every model, with and without augmentation where asked for, each at all its numbers of threads."""
+    """Opens every model with all numbers of threads, and if asked for also with test-time augmentation."""
     return [
         stack.enter_context(
             Classifier(model, settings.labels, threads, runtime, tta, normalization=settings.normalization)
@@ -166,7 +166,7 @@ def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> li
 
 
 def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progress: ShowStatus) -> _Input:
-    """Gathers the frames, and scores these classifiers where there are labelled photos."""
+    """Collects the frames, and scores the classifiers if there are labelled photos."""
     if settings.data is None:
         frames, origin = frames_of_source(settings.source)
         return _Input(frames, origin, source_opener(settings.source, []), None, None)
@@ -205,7 +205,7 @@ def _measure_all(
     meter, energies = _energies(classifiers, shown.frames)
     loop_s = min(LOOP_S, settings.run_length.min_secs)
     loops = [measure_loop(shown.open_again, one, loop_s, progress) for one in classifiers]
-    # neither the start nor an op depends on test-time augmentation
+    # neither the cold start nor the operators depend on test-time augmentation
     pairs = [(model, threads) for model in settings.models for threads in settings.num_threads]
     starts = {pair: _cold_start(*pair, runtime, settings.normalization, progress) for pair in pairs}
     profiles = {pair: _profile(*pair, runtime, progress) for pair in pairs if settings.profile}
@@ -224,7 +224,7 @@ def _measure_all(
 
 
 def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[Energy | None]]:
-    """Returns the name of the machine's meter, and the energy of a frame of each; None without a meter."""
+    """Returns the name of the machine's meter, and the energy of a frame for each model; None without a meter."""
     meter = find_meter()
     if meter is None:
         return None, [None] * len(classifiers)

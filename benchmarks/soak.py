@@ -48,7 +48,7 @@ MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
 _S_PER_MINUTE = 60.0
 # A significance level of 5 %, divided by the four series that are tested.
 _ALPHA = 0.05 / 4
-# field of SoakWindow -> (title, unit)
+# field of SoakWindow that is tested for drift -> (title, unit)
 SERIES = {
     "latency_ms": ("end to end, median", "ms"),
     "fps": ("frame rate", "frames/s"),
@@ -62,7 +62,7 @@ _COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 
 @dataclass(frozen=True)
 class SoakWindow:
-    """One window of a long run; None for what was not reported, or needs a frame that passed the gate.
+    """One window of a long run. A value is None if it was not reported, or if no frame passed the quality gate.
 
     Attributes:
         at_s: middle of the window, seconds from the start.
@@ -178,12 +178,12 @@ def soak(
 def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
 ) -> Generator[tuple[SoakWindow, float], None, None]:
-    """The windows of a run, each with its end in seconds after the start."""
+    """Yields the windows of a run, each with its end in seconds after the start."""
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # keeps only times, since a frame result holds images
+        # keeps only times, because frame results hold images
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
@@ -197,7 +197,9 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """Returns the window of one or more frames, by their end-to-end milliseconds; None for a rejected frame."""
+    """Returns the window for one or more frames, given their end-to-end milliseconds, which are None for a rejected
+    frame.
+    """
     times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
     return SoakWindow(
@@ -220,7 +222,7 @@ def to_text(found: SoakRun) -> str:
 
 
 def to_json(found: SoakRun) -> str:
-    """Returns all windows and drifts; null is "not measured"."""
+    """Returns all windows and drifts as JSON; null means "not measured"."""
     drifts = {name: drift and asdict(drift) for name, drift in found.drifts().items()}
     content: dict[str, Any] = {
         "schema": _SCHEMA,
@@ -233,7 +235,7 @@ def to_json(found: SoakRun) -> str:
 
 
 def _to_csv(found: SoakRun) -> str:
-    """Returns one line per window; an empty cell is "not measured"."""
+    """Returns one line per window; an empty cell means "not measured"."""
     return csv_of(list(SoakWindow.__dataclass_fields__), map(asdict, found.windows))
 
 
@@ -276,7 +278,7 @@ def save_plot(found: SoakRun, path: Path) -> None:
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Limits of an axis that span at least a tenth of the level, so that rounding errors look small."""
+    """Returns limits of an axis that span at least a tenth of the level, so that rounding errors look small."""
     least, most = min(values), max(values)
     margin = max(0.1 * (most - least), 0.05 * abs(most) - (most - least) / 2, 1e-9)
     return least - margin, most + margin

@@ -1,4 +1,4 @@
-"""A line on the terminal that shows what is being measured."""
+"""Shows on one line of the terminal what is being measured."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _WIDTH = 78
 
 
 def show_status(text: str) -> None:
-    """Writes one line on standard error over the line before; silent where this is not a terminal."""
+    """Overwrites the last line on standard error with this text; does nothing if it is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r{text:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
 
 
 def clear_status() -> None:
-    """Empties the line of `show_status`."""
+    """Clears the line of `show_status`."""
     if sys.stderr.isatty():
         print("\r" + " " * _WIDTH, end="\r", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def status_cleared() -> Iterator[None]:
-    """Empties the line of `show_status` when the block ends, also by an error."""
+    """Clears the line of `show_status` when the block ends, even by an error."""
     try:
         yield
     finally:

@@ -28,13 +28,13 @@ def bytes_moved(path: Path) -> int:
         MissingExtra: the schema of .tflite files is not installed.
     """
     content = path.read_bytes()
-    read_graph(content, path)  # says what is wrong with a damaged file
+    read_graph(content, path)  # raises an error that explains what is wrong with a damaged file
     schema = tflite_schema()
     graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
     names = {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
     sizes = [_size(tensor, names.get(tensor.type, ""), path) for tensor in graph.tensors]
     used = (index for op in graph.operators for index in (*op.inputs, *op.outputs))
-    return sum(sizes[int(index)] for index in used if index >= 0)  # -1: left out
+    return sum(sizes[int(index)] for index in used if index >= 0)  # -1 means an absent input
 
 
 def _size(tensor: Any, dtype: str, path: Path) -> int:

@@ -11,8 +11,8 @@ __all__ = ["GOOD", "MAX_OTHERS_CORES", "NOISY", "faults_of_model", "faults_of_ru
 
 # A run is noisy if other processes use more cores than this, or if the warm-up never became steady.
 MAX_OTHERS_CORES = 0.1
-# A model's figures are noisy above one of these, as parts of its median: half the width of the median's
-# interval, the drift from the first half to the second, and the distance of the 90th percentile.
+# A model's figures are noisy above one of these, as parts of its median: half the width of the median's interval, the
+# drift from the first half to the second, and the distance from the median to the 90th percentile.
 _MAX_HALF_INTERVAL = 0.02
 _MAX_DRIFT = 0.05
 _MAX_TAIL = 0.25
@@ -23,7 +23,7 @@ GOOD, NOISY, _THROTTLED = "good", "noisy", "throttled"
 
 
 def faults_of_run(run: Measurement) -> list[str]:
-    """Reasons against all figures of a run; each begins with ``noisy`` or ``throttled``."""
+    """Returns reasons not to trust any figure of a run; each begins with ``noisy`` or ``throttled``."""
     found = [f"{_THROTTLED}: {reason}" for reason in _throttled(run.conditions)]
     if run.others_cores is not None and run.others_cores > MAX_OTHERS_CORES:
         found.append(f"{NOISY}: other processes kept {run.others_cores:.2f} cores busy")
@@ -36,7 +36,7 @@ def faults_of_run(run: Measurement) -> list[str]:
 
 
 def faults_of_model(latency: Latency) -> list[str]:
-    """Reasons against the figures of one model; each begins with ``noisy``."""
+    """Returns reasons not to trust the figures of one model; each begins with ``noisy``."""
     total = latency.total
     half_interval = (total.high - total.low) / 2 / total.median
     tail = total.p90 / total.median - 1
@@ -51,14 +51,14 @@ def faults_of_model(latency: Latency) -> list[str]:
 
 
 def mark(faults: Sequence[str]) -> str:
-    """``good``, ``noisy`` or ``throttled``, from the faults of a model and of its run."""
+    """Returns ``good``, ``noisy`` or ``throttled``, from the faults of a model and of its run."""
     if any(fault.startswith(_THROTTLED) for fault in faults):
         return _THROTTLED
     return NOISY if faults else GOOD
 
 
 def _throttled(conditions: Sequence[Conditions]) -> list[str]:
-    """Reasons, from the conditions before, during and after the measurement."""
+    """Returns reasons why a run is throttled, from the conditions before, during and after the measurement."""
     held = sorted({name for one in conditions for name in one.throttling or ()})
     found = [f"the firmware reports {name}" for name in held]
     events = [one.throttle_events for one in conditions if one.throttle_events is not None]

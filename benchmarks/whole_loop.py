@@ -1,7 +1,7 @@
 """Measures the whole loop of `dermedge run`: capture, quality gate, network, decision, and the frame rate.
 
-`dermedge.benchmarks.latency` times predictions on frames in memory. Here the device's pipeline reads a source, so
-the times include the camera or the decoding, and all that happens between the parts.
+`dermedge.benchmarks.latency` times predictions on frames in memory. Here the device's pipeline reads a source, so the
+times include the camera or the decoding, and everything between the steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "summarize",
 ]
 
-# How long the loop of each model is measured.
+# Seconds for which the loop of each model is measured.
 LOOP_S = 3.0
 WARMUP_RESULTS = 8
 
@@ -47,9 +47,9 @@ class LoopTimes:
 
     Attributes:
         capture: waiting for the source, transfer and decoding.
-        preprocess: frame to input tensor.
+        preprocess: from the frame to the input tensor.
         invoke: the interpreter.
-        postprocess: output tensors to a decision.
+        postprocess: from the output tensors to the decision.
         rest: quality gate, smoothing, and a live frame's wait for the classifier.
         end_to_end: milliseconds of one frame from capture to output.
         fps: frames per second, including rejected ones.
@@ -71,7 +71,7 @@ class LoopTimes:
 
 
 class EndlessSource(FrameSource):
-    """A source that starts again at its end, so that a few photos last for the whole measurement.
+    """A source that starts again at its end, so that a few photos suffice for the whole measurement.
 
     Raises:
         SourceError: from `read`, if the source delivers nothing at all.
@@ -91,7 +91,7 @@ class EndlessSource(FrameSource):
         return frame
 
     def _next_readable(self) -> Frame | None:
-        """Returns the next frame; photos that cannot be decoded are left out."""
+        """Returns the next frame; photos that cannot be decoded are skipped."""
         while True:
             try:
                 return self._source.read()
@@ -110,7 +110,7 @@ def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
 def results(
     open_again: OpenSource, classifier: Classifier
 ) -> Generator[tuple[FrameResult, float], None, None]:
-    """Yields the results of the loop without end, each with its `perf_counter` seconds. Close the generator.
+    """Yields the results of the endless loop, each with its `perf_counter` seconds. Close the generator.
 
     Raises:
         SourceError: the source delivers nothing, or was lost.
@@ -124,7 +124,7 @@ def results(
 def measure_loop(
     open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowStatus = lambda text: None
 ) -> LoopTimes | None:
-    """Runs the loop for this time, and at least two frames; returns the result of `summarize`.
+    """Runs the loop for this time, and for at least two frames; returns the result of `summarize`.
 
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
@@ -145,7 +145,7 @@ def measure_loop(
 
 
 def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
-    """Returns the loop of at least two results and the seconds at which they came.
+    """Returns the times of the loop, from at least two results and the seconds at which they came.
 
     None if the quality gate rejected all of them.
     """

@@ -1,1 +1,1 @@
-"""A trained network to one .tflite that describes itself, run and compared before it is delivered."""
+"""Converts a trained network to one .tflite that describes itself, and compares both before the file is delivered."""

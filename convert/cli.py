@@ -39,8 +39,8 @@ def parser() -> Parser:
     """Return the options of the verb."""
     made = make_parser(
         "convert",
-        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it only "
-        "if it loses little beside its float network.",
+        "Convert a run, a Keras classifier or a float .tflite to one .tflite that describes itself; deliver it "
+        "only if it loses little compared with its float network.",
         _EXAMPLES,
     )
     made.add_argument(
@@ -77,8 +77,8 @@ def _add_form_options(made: OptionGroup) -> None:
     aim.add_argument(
         "--onnx",
         action="store_true",
-        help="convert to ONNX for other runtimes: float32 and, where it is accepted, int8 (QDQ), each proven by ONNX "
-        "Runtime and with its manifest beside it as JSON",
+        help="convert to ONNX for other runtimes: float32 and, if it is accepted, int8 (QDQ). Each file is "
+        "proven with ONNX Runtime, and its manifest is written beside it as JSON",
     )
     made.add_argument(
         "--method",
@@ -91,7 +91,7 @@ def _add_form_options(made: OptionGroup) -> None:
         "--ranges",
         choices=("min-max", "percentile", "entropy", "mse"),
         default="min-max",
-        help="choose how ptq takes the ranges of activations from the calibration photos",
+        help="choose how ptq finds the ranges of activations on the calibration photos",
     )
     made.add_argument(
         "--float-layers",
@@ -120,7 +120,7 @@ def _add_proof_options(made: OptionGroup) -> None:
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="name the class whose misses weigh most. Default: melanoma, if it is a class.",
+        help="name the class that must not be missed. Default: melanoma, if it is a class.",
     )
     made.add_argument(
         "--calibration-photos",
@@ -142,8 +142,8 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read the labels of a Keras classifier or a .tflite, one per line in the order of its outputs; of one "
-        "sigmoid, first the class of 0",
+        help="read the labels of a Keras classifier or a .tflite from this file, one per line in the order of "
+        "its outputs; for a single sigmoid, the class of 0 comes first",
     )
     made.add_argument(
         "--imgsz",
@@ -155,8 +155,8 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION),
         default=AUTO_NORMALIZATION,
-        help="set the normalization that a Keras classifier or a .tflite expects; auto takes what the file states, or "
-        "else tries each on the calibration photos",
+        help="set the normalization that a Keras classifier or a .tflite expects; auto takes the one that the "
+        "file states, or else tries each on the calibration photos",
     )
     made.add_argument(
         "--trust",
@@ -173,13 +173,13 @@ def _add_file_options(made: OptionGroup) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the .tflite or .onnx here; beside MODEL, with the form in its name, if not given",
+        help="write the .tflite or .onnx here. Default: beside MODEL, with the form in its name",
     )
     made.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="write the report to this folder; beside the .tflite if not given",
+        help="write the report to this folder. Default: beside the .tflite",
     )
 
 
@@ -192,10 +192,10 @@ def _points(text: str) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Convert, write report and file, and print what was lost; 3 if no file was accepted."""
+    """Convert, write report and file, and print what was lost; return 3 if no file was accepted."""
     options = parser().parse_args(argv)
     request = _request(options, shlex.join(["dermedge", "convert", *argv]))
-    # Before TensorFlow is imported, which takes seconds.
+    # Checks the request before TensorFlow is imported, which takes seconds.
     check_request(request)
 
     from dermedge.convert.pipeline import convert_model

@@ -1,4 +1,4 @@
-"""Convert a classifier to one form: stages 2 to 4, to_tflite or to_onnx, calibrate and accept."""
+"""Convert a classifier to one form by the stages 2 to 4: to_tflite or to_onnx, calibrate, and accept."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Conversion:
         form: the form that was asked for.
         model: the bytes of the .tflite with its manifest, or of the ONNX file.
         manifest: the manifest of the file.
-        parity: the file compared with the network that it was converted from, on the proof set.
-        acceptance: the file compared with the float network.
+        parity: comparison of the file with the network that it was converted from, on the proof set.
+        acceptance: comparison of the file with the float network.
         invoke_ms: median milliseconds of an inference on this machine, measured on the proof set.
-        warnings: one line for each part of the decision that was left out or tells nothing, and for a critical
-            class that is never recognized.
+        warnings: one line for each part of the decision that was left out or is useless, and for a critical class
+            that is never recognized.
     """
 
     form: Form
@@ -58,7 +58,7 @@ class Conversion:
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the file is for ONNX Runtime, and its manifest stands beside it."""
+        """Whether the file is for ONNX Runtime, with its manifest in a file beside it."""
         return self.form.kind in ONNX_KINDS
 
     @property
@@ -110,7 +110,7 @@ def convert_to_form(
         source: the classifier and its photos.
         form: the form of the file.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: for a task's name, a callback (done, total).
+        show_progress: task's name -> callback (done, total).
 
     Raises:
         ModelError: the converter or the device runtime refuses the network.
@@ -155,7 +155,7 @@ def _convert_alone(
 
 
 class _Made(NamedTuple):
-    """A file, what is known of it, and its answers on the proof set."""
+    """A file with its manifest entries and its answers on the proof set."""
 
     model: bytes
     manifest: Manifest
@@ -190,7 +190,7 @@ def _make_onnx(
     tools = manifest.tools | tool_versions(("onnx", "onnxruntime", "tf2onnx"))
     manifest = replace(manifest, network_sha256=digest, inputs=inputs, outputs=outputs, tools=tools)
     answers = onnx_logits(model, source.proof.pixels, show)
-    # Golden answers are those of LiteRT.
+    # There are no golden answers, because these are always computed by LiteRT.
     run = DeviceRun(answers.logits, answers.close_up, answers.invoke_ms, golden={})
     return _Made(model, manifest, run)
 
@@ -204,7 +204,8 @@ def _network_for(source: ConversionInput, form: Form) -> Network:
 def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> Conversion:
     """Return a file with the temperature, thresholds and metrics of the file that validated its recipe.
 
-    Its acceptance is that file's; its own one, on photos that its network was trained on, can only refuse it.
+    The acceptance is that of the other file. The acceptance on photos that the network was trained on can only refuse
+    the file.
     """
     accepted_there = validated_by.acceptance.passed and not made.acceptance.passed
     acceptance = made.acceptance if accepted_there else validated_by.acceptance
@@ -219,10 +220,10 @@ def _decided_by(validated_by: Conversion, made: Conversion, draft: Manifest) -> 
 
 
 def better(conversions: Sequence[Conversion]) -> Conversion:
-    """Among files that are equally fast, an accepted one, and among these the most accurate.
+    """Return one of several files that are equally fast: an accepted one, and among these the most accurate.
 
-    Accuracy is balanced accuracy by the most probable class on the proof set. The manifest of the chosen file
-    holds that figure of all: ``val_balanced_accuracy_argmax_of``, name of the form -> figure.
+    Accuracy means balanced accuracy of the most probable class on the proof set. The manifest of the chosen file
+    holds this figure for all files: ``val_balanced_accuracy_argmax_of``, name of the form -> figure.
     """
     best = max(conversions, key=lambda one: (one.acceptance.passed, one.manifest.metrics[_ARGMAX_SCORE]))
     if len(conversions) == 1:

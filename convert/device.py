@@ -95,7 +95,7 @@ def _answers(
     """Return the answers of a classifier without its golden answers; arguments as in `device_logits`."""
     found = []
     for done, image in enumerate(images, 1):
-        # The classifier takes BGR, as a camera gives it.
+        # The classifier takes BGR, as a camera delivers it.
         found.append(classifier.infer(classifier.crop(np.ascontiguousarray(image[..., ::-1]))))
         show(done, len(images))
     close_up = [one.close_up for one in found if one.close_up is not None]
@@ -116,7 +116,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
         input_ends: the real values that the pixels 0 and 255 must have at a quantized input.
 
     Raises:
-        ModelError: it does not; a camera's frame would look brighter, darker or larger than it is.
+        ModelError: it does not, so that a camera's frame would look brighter, darker or larger to the network.
     """
     found = classifier.layout.height, classifier.layout.width
     if found != size:
@@ -126,7 +126,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
     scale, zero_point = classifier.input_quantization
     if not scale:
         return
-    # An int8 input holds the pixel minus 128.
+    # an int8 input takes the pixel minus 128
     black = -128 if classifier.input_dtype == np.int8 else 0
     low, high = ((black + pixel - zero_point) * scale for pixel in (0, _HIGHEST_PIXEL))
     # A zero point is a whole number, so it is off by at most half a step.
@@ -139,7 +139,7 @@ def check_input(classifier: Classifier, size: tuple[int, int], input_ends: tuple
 
 @contextmanager
 def _written(model: bytes) -> Iterator[Path]:
-    """A temporary file of these bytes."""
+    """Yield the path of a temporary file with these bytes."""
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
         path = Path(folder) / "converted.tflite"
         write_bytes(path, model)

@@ -1,4 +1,4 @@
-"""A conversion from a trained classifier to a delivered .tflite, in five stages.
+"""Convert a trained classifier to a delivered .tflite, in five stages.
 
 1. load: read the network, its calibration photos and its proof set (`dermedge.convert.load`).
 2. to_tflite: convert the network to a form (`dermedge.convert.to_tflite`); for other runtimes, to ONNX
@@ -55,9 +55,10 @@ def convert_model(
     """Convert a model, write its report, and write the file if it was accepted.
 
     Args:
-        request: what to convert, and to what.
+        request: the model and the forms to convert it to.
         show_progress: task's name -> callback (done, total).
-        log: called with one line per output that gets its label from a folder, and per form if several are tried.
+        log: called with one line for each output that gets its label from a folder, and for each form if several are
+            tried.
 
     Raises:
         OptionError, StorageError: as in `check_request`.
@@ -79,7 +80,7 @@ def convert_model(
 def _load(
     request: ConversionRequest, show_progress: ShowProgress, log: Callable[[str], None]
 ) -> ConversionInput:
-    """Stage 1. TensorFlow is imported only for what needs it."""
+    """Run stage 1. TensorFlow is imported only if the model needs it."""
     if request.is_tflite:
         from dermedge.convert.load.tflite_file import open_tflite
 
@@ -107,7 +108,7 @@ def _convert(
     show_progress: ShowProgress,
     log: Callable[[str], None],
 ) -> SearchResult:
-    """Stages 2 to 4, for one form or several."""
+    """Run the stages 2 to 4 for one form or several."""
     if request.aim == SEARCH:
         return search_forms(source, request.io, request.max_drop, show_progress, log)
     return try_forms(source, _forms(source, request), request.max_drop, show_progress, log)

@@ -15,7 +15,7 @@ from dermedge.edge.errors import ModelError, OptionError
 
 __all__ = ["ConversionAttempt", "SearchResult", "int8_forms", "mixed_form", "search_forms", "try_forms"]
 
-# Numbers of layers in float, tried in turn; with more of them, float16 is as fast and more accurate.
+# Numbers of layers in float, tried in this order. With more layers in float, float16 is as fast and more accurate.
 _FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)
 _LAYERS_NAMED = 5
 
@@ -131,9 +131,9 @@ def search_forms(
 ) -> SearchResult:
     """Try int8 first, then slower or larger forms, and choose the fastest accepted one.
 
-    First int8 by QAT and by PTQ, then PTQ with other ranges. If none of these is accepted: int8 with its worst
-    layers in float, more and more of them, until one is accepted; then 16-bit activations and float16. Of
-    these, the form with the fastest inference on this machine is chosen.
+    The order is: int8 by QAT and by PTQ, then PTQ with other ranges. If none of these is accepted: int8 with more and
+    more of its worst layers in float, until one is accepted; then 16-bit activations and float16. The form with the
+    fastest inference on this machine is chosen among these.
 
     Args:
         source: the classifier and its photos.
@@ -156,7 +156,7 @@ def search_forms(
         int8_forms(source, io),
         [Form(INT8_PTQ, io, method) for method in METHODS if method != MIN_MAX],
     ):
-        # All of them are tried: they are equally fast, and the better one is delivered.
+        # all of these are tried, because they are equally fast; the better one is delivered
         accepted = [try_form(form) for form in forms]
         if any(accepted):
             return _result(source, attempts)
@@ -171,7 +171,7 @@ def search_forms(
 def _forms_with_float_layers(
     source: ConversionInput, attempts: Sequence[ConversionAttempt], io: str
 ) -> Iterator[Form]:
-    """Forms with more and more of the worst layers of the plain int8 file in float."""
+    """Yield forms with more and more of the plain int8 file's worst layers in float."""
     plain = Form(INT8_PTQ, io)
     made = next((one.conversion for one in attempts if one.form == plain), None)
     worst = worst_layers(explain(source, made), max(_FLOAT_LAYERS)) if made else []
@@ -235,6 +235,8 @@ def _result(source: ConversionInput, attempts: list[ConversionAttempt]) -> Searc
 
 
 def _fastest(accepted: list[Conversion]) -> Conversion:
-    """Wholly int8 files are equally fast, so the better one; else the file with the fastest inference."""
+    """Return the better one of wholly int8 files, which are equally fast, or else the file with the fastest
+    inference.
+    """
     whole = [one for one in accepted if one.form.kind in (INT8_QAT, INT8_PTQ)]
     return better(whole) if whole else min(accepted, key=lambda one: one.invoke_ms)

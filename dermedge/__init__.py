@@ -18,8 +18,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# OpenCV reads this once, when it is imported: a file whose header claims more pixels is refused before memory is
-# taken for them. 120 million pixels are a photo of the largest common phone camera, and 360 MB decoded.
+# OpenCV reads this once, when it is imported. It then refuses a file whose header claims more pixels, before it
+# allocates memory for them. 120 million pixels are a photo of the largest common phone camera, and take 360 MB
+# decoded.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ __version__ = "0.1.0"
 
 DISCLAIMER = "For research and education only: not a medical device, and no medical advice."
 
-# Name -> the module that defines it. Each is imported when its name is asked for, so that `dermedge doctor` runs
-# where OpenCV does not.
+# Name -> the module that defines it. A module is imported only when its name is used, so that `dermedge doctor` runs
+# even if OpenCV does not.
 _MODULES = {
     "Classifier": "dermedge.edge.model.classifier",
     "Pipeline": "dermedge.edge.pipeline",

@@ -14,14 +14,15 @@ from dermedge import DISCLAIMER, __version__
 __all__ = ["json_head", "now", "render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Control characters, which a page must not contain. They are written out, so that they show in labels and file names.
+# Control characters, which a page must not contain. They are replaced by escapes, so that they are visible in labels
+# and file names.
 _CONTROL_CODES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
 }
 
 
 def now() -> str:
-    """Returns the time of a report: ISO 8601, UTC, in seconds."""
+    """Returns the current time in UTC for a report, in ISO 8601 with seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -42,7 +43,7 @@ def render(
     templates: Path = _TEMPLATES,
     **values: Any,
 ) -> str:
-    """Returns a page of ``templates`` without control codes, which is also given ``version``, ``created`` and
+    """Renders a page of ``templates`` without control characters; adds the values ``version``, ``created`` and
     ``disclaimer``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Progress of long work on a terminal."""
+"""Shows the progress of long work on a terminal."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from time import monotonic
 
 __all__ = ["progress_line"]
 
-# The most times that a line of progress is rewritten.
+# A line of progress is rewritten at most this many times.
 _UPDATES = 50
 _MIN_SECONDS_TO_TELL = 5.0
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:
-    """Returns a callback (done, total) that rewrites one line of a terminal, with the time left; silent elsewhere."""
+    """Returns a callback (done, total) that rewrites one line of a terminal, with the time left.
+
+    It prints nothing elsewhere.
+    """
     started = monotonic()
 
     def show(done: int, total: int) -> None:

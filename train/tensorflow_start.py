@@ -1,4 +1,4 @@
-"""Imports TensorFlow without the lines that it writes although nothing has failed."""
+"""Imports TensorFlow without the lines that it prints although nothing has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["load_tensorflow"]
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for GPUs, which writes about oneDNN, CUDA and the processor otherwise.
+    """Imports TensorFlow and looks for GPUs, without printing lines about oneDNN, CUDA and the processor.
 
     Raises:
         ImportError: TensorFlow is not installed, or cannot be loaded.
@@ -18,7 +18,7 @@ def load_tensorflow() -> None:
         import tensorflow as tf
         import tf_keras  # noqa: F401 - it writes the same lines again
 
-        # this does not initialize the devices; a strategy of several workers must do that itself
+        # this does not initialize the devices, because a strategy with several workers must do that itself
         tf.config.list_physical_devices()
-    # its converter warns of deprecated functions that it uses itself
+    # silences the converter's warnings about deprecated functions that it uses itself
     absl.logging.set_verbosity(absl.logging.ERROR)

@@ -1,4 +1,4 @@
-"""``python -m dermedge.benchmarks.lab``: the front door of the laboratory."""
+"""``python -m dermedge.benchmarks.lab``: the command line of the experiments."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Counts the instructions of networks of published latency, for `dermedge benchmark --estimate`.
+"""Counts the instructions of networks whose latency was published, for `dermedge benchmark --estimate`.
 
     python -m dermedge.benchmarks.lab anchors                  # all of benchmarks/estimates.json, in about an hour
     python -m dermedge.benchmarks.lab anchors --shipped        # only the models that ship, in some minutes
@@ -73,7 +73,7 @@ class PublishedLatency:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A published latency that no board is fitted to, and why."""
+    """A published latency that is not used to fit a board, and the reason."""
 
     board: str
     network: str
@@ -95,7 +95,8 @@ def _lite(number: int, ms: float) -> PublishedLatency:
     return PublishedLatency("pixel4", network, _INT8, ms, "TensorFlow Lite", "2020-03", _LITE)
 
 
-# All with four threads. Arm's pages do not name the number; their float32 figures are above what one core can do.
+# All latencies are for four threads. Arm's pages do not state the number of threads, but their float32 figures are
+# too fast for one core.
 BOARDS: dict[str, dict[str, Any]] = {
     "pi4": {"name": "Raspberry Pi 4", "cpu": "cortex-a72", "threads": 4},
     "pi5": {"name": "Raspberry Pi 5", "cpu": "cortex-a76", "threads": 4},
@@ -159,7 +160,8 @@ LEFT_OUT = (
         "EfficientDet-Lite0 int8",
         122.06,
         "https://github.com/NobuoTsukamoto/benchmarks/blob/main/tensorflow/lite/efficentdet/efficientdet.md",
-        "TensorFlow Lite 2.5 did not give int8 to XNNPACK, and the figure includes the boxes' postprocessing",
+        "TensorFlow Lite 2.5 did not run int8 in XNNPACK, and the figure includes the postprocessing of "
+        "bounding boxes",
     ),
     LeftOut(
         "pi4",
@@ -172,7 +174,7 @@ LEFT_OUT = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Counts, and writes or prints the counts; returns the exit status."""
+    """Counts instructions, and writes or prints the counts; returns the exit status."""
     options = _parse(argv)
     make_board()
     with TemporaryDirectory(prefix="dermedge-") as made:

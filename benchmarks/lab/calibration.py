@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
-Calibration photos are sampled evenly over the classes, or as they come in the training split. The device runtime
-runs every file on all validation photos, beside the float network.
+Calibration photos are sampled evenly over the classes, or as they are distributed in the training split. The device
+runtime runs every file on all validation photos, and the results are compared with the float network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CalibrationResult:
 
     Attributes:
         photos: number of calibration photos.
-        sampling: evenly over the classes, or as they come in the training split.
+        sampling: evenly over the classes, or as photos are distributed in the training split.
         ranges: method, as in `dermedge.convert.to_tflite.form.Form`.
         agreement: part of the photos whose class is that of the float network.
         logits_apart: mean absolute difference of the logits from the float network's.
@@ -74,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Every method with the middle count, every count, and photos as they come.
+    """Yields the results of every method with the middle count, of every count, and of photos sampled as they are
+    distributed.
 
     Raises:
         DataError: the folder is not a run, or its photos are missing.

@@ -72,7 +72,7 @@ _NINE_FIGURES = {
     "declined_no_lesion": "declined: photos of no lesion",
     "declined_other": "declined: lesions of no class",
     "uncertain": "called uncertain",
-    "risk_answered": "wrong where it answers without reserve",
+    "risk_answered": "wrong among the certain answers",
     **_SET_FIGURES,
 }
 _GROUP_FIGURES = {
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _nine_tables() -> list[TextTable]:
-    """Returns the model of nine classes beside the others, and then on its own test split."""
+    """Returns the tables of the model of nine classes: beside the other models, and on its own test split."""
     common, key, whole = map(read_evaluation, (COMMON_LESIONS, KEY_CLASSES, _ALL_CLASSES))
     [nine], [nine_by_all] = key["models"], whole["models"]
     people = [name for name in nine["slices"] if name not in _PLACES]
@@ -125,7 +125,9 @@ def _nine_tables() -> list[TextTable]:
 
 
 def _five_tables() -> list[TextTable]:
-    """Returns the models of five classes on their own test split, and on lesions of clinics that they never saw."""
+    """Returns the tables of the models of five classes: on their own test split, and on lesions of clinics that they
+    never saw.
+    """
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
     shipped = [model for model in split["models"] if model["name"] in SHIPPED]
     title = (

@@ -14,16 +14,16 @@ from dermedge.edge.cli.arguments import Parser, make_parser
 __all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"]
 
 COMMAND = "python -m dermedge.benchmarks.lab"
-# name -> what it is for. Each is a module of this folder with `main(argv) -> int`.
+# name -> its purpose. Each experiment is a module of this folder with `main(argv) -> int`.
 EXPERIMENTS = {
-    "anchors": "count the instructions of networks of published latency, for `dermedge benchmark --estimate`",
+    "anchors": "count the instructions of networks whose latency was published, for `dermedge benchmark --estimate`",
     "calibration": "compare choices of calibration photos and ranges for int8 conversion",
     "card": "write the tables of the model card from the evaluation on the test split",
     "converting": "time int8 conversion beside a bare TFLiteConverter script",
-    "figures": "measure all that README.md and docs/ quote of one machine, and rewrite the tables",
+    "figures": "measure all figures of one machine that README.md and docs/ quote, and rewrite the tables",
     "growth": "measure how latency, size, training, audit and accuracy grow",
     "instructions": "count the arm64 instructions of an inference under emulation",
-    "loop": "measure what the live loop costs beside the network, against its bars",
+    "loop": "measure the costs of the live loop besides the network, against their limits",
     "mutants": "measure how many small mistakes in the code the tests notice",
     "official": "check the benchmark's latencies against LiteRT's own benchmark tool",
     "other-clinics": "score models on lesions of sources that they did not learn from",
@@ -34,9 +34,9 @@ EXPERIMENTS = {
     "recipe": "train with one part of the recipe changed at a time, and compare",
     "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
-    "screenshots": "photograph the pages at three sizes, light and dark, to look at them",
-    "training-speed": "measure the photos a second of training beside the bare step of the same network",
-    "unknown": "compare scores of how unknown a photo is, on a run's validation photos",
+    "screenshots": "take screenshots of all pages at three sizes, light and dark",
+    "training-speed": "compare the photos a second of training with those of the bare step of the same network",
+    "unknown": "compare scores that should detect unknown photos, on a run's validation photos",
 }
 
 
@@ -76,7 +76,7 @@ def _module_main(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
-    """Runs the command, then empties the line of progress, so that an error starts at the margin."""
+    """Runs the command, and clears the progress line, so that an error message begins on an empty line."""
 
     def run() -> int:
         with status_cleared():

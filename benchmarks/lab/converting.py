@@ -1,9 +1,9 @@
-"""Times int8 conversion beside a bare TFLiteConverter script: seconds and memory, without the acceptance.
+"""Compares int8 conversion with a bare TFLiteConverter script: seconds and memory, without the acceptance.
 
     python -m dermedge.benchmarks.lab converting [--runs 3] [--calibration-photos 200] [--imgsz 224]
 
 Both quantize MobileNetV2 1.0 with random weights on the same random images, in turn, each time in a new process.
-Weights and images do not change what is timed.
+Weights and images have no influence on these costs.
 """
 
 from __future__ import annotations

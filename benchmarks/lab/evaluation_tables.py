@@ -18,7 +18,7 @@ _Model = dict[str, Any]
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Returns the content of an ``evaluation.json``, of older versions too, by the names of today.
+    """Returns the content of an ``evaluation.json``; names of older versions are replaced by those of today.
 
     Older versions named the figures of the critical class after melanoma, and had no other slices than the sources.
     """
@@ -41,7 +41,7 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
 
     Args:
         title: of the table.
-        models: of an evaluation.
+        models: models of an evaluation.
         names: name in `dermedge.train.evaluation.figures.FIGURES` -> title of the row.
     """
     rows = tuple(

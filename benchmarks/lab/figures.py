@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_documents() -> None:
-    """Finds before half an hour of measuring what would keep the tables from being written; raises DermedgeError."""
+    """Checks, before half an hour of measuring, that the tables can be written; raises DermedgeError."""
     models_table()
     how_good(HOW_GOOD.read_text(encoding="utf-8"))
 
@@ -97,7 +97,7 @@ def _count_instructions() -> None:
 
 
 def check_good(path: Path) -> None:
-    """Checks that nothing disturbed a run.
+    """Checks that a run was not disturbed.
 
     Raises:
         ToolError: a row of this results.json is not marked good.

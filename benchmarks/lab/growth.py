@@ -93,7 +93,7 @@ _SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "melanoma_sensitivity": "melanoma sensitivity at 90 % specificity",
 }
-# What varies, the name of x, and for each x the network and its number of threads.
+# The quantity that varies, the name of x, and for each x the network and its number of threads.
 _Varied = tuple[str, str, list[tuple[float, NetworkShape, int]]]
 
 
@@ -186,7 +186,7 @@ def _series_of(
 
 
 def training(options: argparse.Namespace) -> GrowthResult:
-    """Times one epoch of training on more and more photos, without TensorFlow's start and the first step."""
+    """Times an epoch of training on increasing numbers of photos, without TensorFlow's start and the first step."""
     import tf_keras as keras
 
     import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
@@ -208,7 +208,7 @@ def training(options: argparse.Namespace) -> GrowthResult:
     strategy = tf.distribute.get_strategy()
     compiled = False
     points = []
-    for count in (BATCH, *counts):  # the first traces the graph, and is not counted
+    for count in (BATCH, *counts):  # the first step traces the graph, and is not counted
         batches = TrainingBatches(
             pixels[:count],
             sampled[:count],
@@ -244,7 +244,7 @@ def _decode(paths: Sequence[Path]) -> NDArray[np.uint8]:
 
 
 def audit(options: argparse.Namespace) -> GrowthResult:
-    """Times the audit of more and more photos, sampled from all."""
+    """Times the audit of increasing numbers of photos, sampled from all photos."""
     from dermedge.train.data.audit.run import run_audit
 
     paths = find_pictures(options.photos) if options.photos.is_dir() else []
@@ -291,7 +291,8 @@ def photos(options: argparse.Namespace) -> GrowthResult:
         size_kb = sum(path.stat().st_size for path in paths) / len(paths) / _BYTES_PER_KB
     notes = (
         f"JPEG photos of {WIDTH}x{HEIGHT}, {size_kb:.0f} kB each, made of {len(originals)} real ones by "
-        "`synthetic_photos`, each its own lesion; the smaller set is the beginning of the larger",
+        f"`synthetic_photos`, each with a lesion of its own; the smaller set is the beginning of the larger "
+        f"one",
         f"{ARCHITECTURE} at {TRAINING_SIZE} pixels from no weights, batches of {BATCH}; two epochs of "
         f"{options.photos_per_epoch} photos, the second timed; a process for each start; its memory includes "
         "TensorFlow and mapped files",
@@ -379,7 +380,7 @@ def _counts(asked: Sequence[int], there: int, where: str) -> list[int]:
 
 
 def _numbers(kind: Any) -> Any:
-    """An argparse type: a list with commas."""
+    """An argparse type: numbers separated by commas."""
 
     def read(text: str) -> tuple[Any, ...]:
         try:
@@ -453,7 +454,7 @@ def _add_counts(parser: argparse.ArgumentParser, default: tuple[int, ...] | None
     )
 
 
-# name -> what it is for, and what adds its options
+# name -> its purpose, and the function that adds its options
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "latency": ("measure latency and file size against input size, width and threads", _add_latency),
     "training": ("time an epoch of training against the number of photos", _add_training),

@@ -19,14 +19,14 @@ __all__ = ["GrowthPoint", "GrowthResult", "machine_line", "save", "table"]
 
 _PANEL_INCHES = 4.4
 _DPI = 130
-# The factor by which the axes go beyond the points.
+# The factor by which the axes extend beyond the points.
 _MARGIN = 1.15
 _COLOUR, _FIT_COLOUR = "#0072b2", "#444444"
 
 
 @dataclass(frozen=True)
 class GrowthPoint:
-    """One measurement.
+    """One measured cost.
 
     Attributes:
         series: what was measured and what was varied, such as ``inference by input size``.
@@ -53,10 +53,10 @@ class GrowthResult:
         name: name of the command and of its files.
         title: title of the page.
         points: points of all series, each by rising x.
-        x_names: series -> what x is.
+        x_names: series -> name of x.
         notes: notes on the figures, one line each.
         fitted: whether power laws are fitted.
-        from_zero: whether the cost axes begin at 0, so that a cost that does not grow looks flat.
+        from_zero: whether the cost axes begin at 0, so that a constant cost looks flat.
     """
 
     name: str
@@ -78,7 +78,7 @@ class GrowthResult:
 
 
 def machine_line() -> str:
-    """This machine, its runtime and the date, in words."""
+    """Returns a line on this machine, its runtime and the date."""
     machine = describe_machine("litert")
     return f"{machine.cpu}, {machine.cores} cores, {machine.runtime}, {datetime.now(UTC):%Y-%m-%d}"
 
@@ -108,7 +108,7 @@ def save(found: GrowthResult, folder: Path) -> None:
 
 
 def _figure(cost: float) -> str:
-    """Three significant digits, or all digits before the point."""
+    """Returns a number with three significant digits, or with all digits before the decimal point."""
     return f"{cost:.3g}" if cost < 1000 else f"{cost:.0f}"
 
 
@@ -165,7 +165,7 @@ def _scale_axes(axes: Any, found: GrowthResult, points: list[GrowthPoint]) -> No
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:.3g}"))
-        # set from the points and not by matplotlib, so that a cost that hardly varies looks flat
+        # limits follow from the points; with matplotlib's own, a cost that hardly varies would not look flat
         axes.set_ylim(min(one.low for one in points) / _MARGIN, highest)
     elif found.from_zero:
         axes.set_ylim(0, highest)

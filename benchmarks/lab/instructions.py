@@ -3,7 +3,7 @@
     python -m dermedge.benchmarks.lab instructions [MODEL…] [--output benchmarks/results/arm64-instructions]
 
 QEMU's user mode runs the device's packages like a Raspberry Pi 4 (cortex-a72) and 5 (cortex-a76), and a plugin
-counts the executed instructions. A count is not a time: instructions differ in duration, and wait for memory.
+counts the executed instructions. A count is not a time, because instructions differ in duration, and wait for memory.
 Without models, the shipped ones are counted, and float32 networks of the same architecture and size with random
 weights, which need the extra ``train``. The experiment needs make, a C compiler, and what `make test-arm64` needs.
 """
@@ -50,7 +50,7 @@ __all__ = [
 BOARD = ROOT / ".venv-arm64"
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-# Runs in a process, and processes per model.
+# The number of runs in a process, and of processes for each model.
 _RUNS = 2
 _PROCESSES = 2
 _TIMEOUT_S = 900
@@ -161,7 +161,7 @@ def _shipped(folder: Path) -> list[CountedModel]:
 
 
 def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
-    """Returns the shape of the network in a file of dermedge, in another form.
+    """Returns the shape of the network in a file of dermedge, for another form of it.
 
     Raises:
         ModelError: it has no manifest.
@@ -199,7 +199,9 @@ def count(
 
 
 def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Instructions of preprocessing, invoke and whole prediction of each run, from `children.counted_inference`."""
+    """Returns the instructions of preprocessing, invoke and whole prediction of each run, from the marks of
+    `children.counted_inference`.
+    """
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
     return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
@@ -233,7 +235,7 @@ def to_csv(counts: Sequence[InstructionCount]) -> str:
 
 
 def _circumstances(counts: Sequence[InstructionCount]) -> list[str]:
-    """Notes on the counts, one line each."""
+    """Returns notes on the counts, one line each."""
     version = run_program(["qemu-aarch64", "--version"], "qemu-aarch64").stdout.partition("\n")[0]
     runtime = re.search(r"^ai-edge-litert==(\S+)", (ROOT / "locks/device.txt").read_text(), re.MULTILINE)
     lines = [

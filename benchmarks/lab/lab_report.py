@@ -38,7 +38,7 @@ class Circumstances:
         model: name of the file.
         sha256: SHA-256 digest of the file.
         num_threads: number of threads of the interpreter.
-        frames: what was shown, in words.
+        frames: description of the frames.
     """
 
     created: str
@@ -135,5 +135,5 @@ def deliver(report: LabReport, arguments: argparse.Namespace) -> None:
         if arguments.output:
             write_text(arguments.output / f"{report.name}.json", report.to_json())
             write_text(arguments.output / f"{report.name}.md", report.to_markdown())
-    finally:  # results that took minutes are printed even if they cannot be written
+    finally:  # prints the results, which took minutes, even if they cannot be written
         print(report.to_json() if arguments.json else report.to_text())

@@ -25,7 +25,7 @@ class LineProcess:
     """
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-        # a file, since a pipe that nobody reads would fill and block the program
+        # errors go to a file, because a pipe that nobody reads would fill up and block the program
         self._errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by `close`
         self.process = subprocess.Popen(
             command,
@@ -50,7 +50,8 @@ class LineProcess:
             self._input.flush()
 
     def read_line(self, timeout_s: float, prefix: str = "") -> str:
-        """Returns the next line of its output that starts with ``prefix``; "" where it ends or is silent for too long.
+        """Returns the next line of its output that starts with ``prefix``, or "" if it ends or is silent for too
+        long.
 
         A program that is silent for ``timeout_s`` seconds is killed.
         """

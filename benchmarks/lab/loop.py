@@ -1,4 +1,4 @@
-"""Measures what the live loop costs beside the network: overhead, age of frames, web viewers, memory, start.
+"""Measures the costs of the live loop besides the network: overhead, age of frames, web viewers, memory, start.
 
     python -m dermedge.benchmarks.lab loop --source photos/ [--model dermedge-128] [--parts overhead,age] [--app app/]
 
@@ -82,7 +82,7 @@ _MAX_START_S = 1.0
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long each part is measured.
+    """The settings and durations of the measurements.
 
     Attributes:
         model: a .tflite file.
@@ -160,7 +160,7 @@ class _WatchedClassifier(Classifier):
 
 
 def _frames_worth_an_answer(source: str | None, classifier: Classifier) -> list[NDArray[np.uint8]]:
-    """`FRAMES` noisy copies of the first frame of a source that passes the quality gate.
+    """Returns `FRAMES` noisy copies of the first frame of a source that passes the quality gate.
 
     Raises:
         OptionError: no frame passes.
@@ -298,7 +298,7 @@ PARTS: dict[str, _Part] = {
 
 @contextmanager
 def _served(model: Path, frames: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Pipeline, WebView]]:
-    """A loop as fast as it can, and its web page on any free port."""
+    """Runs the loop as fast as possible, with its web page on any free port."""
     from dermedge.edge.views.web.server import WebView
 
     with ExitStack() as stack:
@@ -323,7 +323,7 @@ def watching(port: int, count: int) -> Iterator[None]:
 
 
 def _rate(results: Pipeline, web: WebView, secs: float) -> float:
-    """Frames a second."""
+    """Returns frames a second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < secs:
         web.show(next(results))
@@ -332,7 +332,7 @@ def _rate(results: Pipeline, web: WebView, secs: float) -> float:
 
 
 def _start_s(model: Path, picture: Path) -> float:
-    """Seconds from the start of a process to its first answer."""
+    """Returns the seconds from the start of a process to its first answer."""
     command = [sys.executable, "-m", "dermedge", "run", "--source", str(picture), "--model", str(model)]
     began = time.monotonic()
     with LineProcess([*command, "--json", "--num-threads", "1"], with_our_packages()) as process:
@@ -358,14 +358,15 @@ def _report(settings: LoopSettings, source: str | None, parts: Sequence[str]) ->
         with one_opencv_thread():
             yield from PARTS[name](settings, frames)
         others = company.busy_cores()
-        if name in ("viewers", "page") or others is None:  # viewers and browsers count as other processes too
+        # viewers and browsers count as other processes too, so these parts are not checked
+        if name in ("viewers", "page") or others is None:
             continue
         if others > MAX_OTHERS_CORES:
             yield f"  {NOISY}: other processes kept {others:.2f} cores busy"
 
 
 def _parts_of(text: str) -> list[str]:
-    """An argparse type: names of `PARTS` with commas between them."""
+    """An argparse type: names of `PARTS`, separated by commas."""
     names = text.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         raise argparse.ArgumentTypeError(f"unknown part '{unknown[0]}'. Known: {', '.join(PARTS)}")
@@ -397,7 +398,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser(
-        "loop", "Measure what the live loop costs beside the network, against its bars."
+        "loop", "Measure the costs of the live loop besides the network, against their limits."
     )
     parser.add_argument("--source", help="show this source: a folder of photos, a photo, a video or a camera")
     parser.add_argument("--model", type=model_path, default=DEFAULT_MODEL, help="run this .tflite file")

@@ -4,7 +4,8 @@ python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
 Everything happens in a copy of the tree. The test files of a file are those that import it, and those of its folder
 that import a user of it. They run once without a mutant, which tells what each test executes; then a mutant is tried on
-the tests that execute its line. Survivors are mistakes that these tests let pass, or mutants that change nothing.
+the tests that execute its line. Survivors are mistakes that these tests do not notice, or mutants that change
+nothing.
 """
 
 from __future__ import annotations
@@ -352,7 +353,7 @@ def _module(path: Path) -> str:
 
 
 def _imports(tree: Path) -> dict[Path, set[str]]:
-    """File -> the modules of this project that it imports or names, of all Python files of the tree."""
+    """Returns file -> the modules of this project that it imports or names, for all Python files of the tree."""
     found = {}
     for path in sorted(tree.rglob("*.py")):
         if not any(part.is_symlink() for part in (path, *path.parents)):
@@ -369,7 +370,7 @@ def _named_modules(tree: ast.Module) -> set[str]:
             case ast.ImportFrom(module=str(module), names=aliases):
                 names |= {module, *(f"{module}.{alias.name}" for alias in aliases)}
             case ast.Constant(value=str(text)) if text.startswith(f"{_PACKAGE}."):
-                # the target of a monkeypatch: the module and names in it
+                # the target of a monkeypatch: a module, and names in it
                 parts = text.split(".")
                 names |= {".".join(parts[:length]) for length in range(2, len(parts) + 1)}
     return {name for name in names if name.startswith(f"{_PACKAGE}.")}

@@ -63,9 +63,9 @@ _OTHER_NAMES = {
 }
 # Calls that are replaced by their argument.
 _LEFT_OUT = {"abs", "clip", "int", "list", "maximum", "minimum", "round", "set", "sorted", "sqrt", "tuple"}
-# Calls in which another order of the arguments changes nothing, or fails at once.
+# Calls for which another order of the arguments changes nothing, or fails at once.
 _NOT_SWAPPED = {"getattr", "isinstance", "max", "min", "next"}
-# A string that a program compares or looks up, and not one that a person reads.
+# Matches a string that a program compares or looks up, and not a text for people.
 _KEY = re.compile(r"[A-Za-z0-9_.%/-]+")
 _GREATER = 1.1
 
@@ -173,7 +173,7 @@ class _Module:
         node, line = change.node, change.node.lineno
         start = self._starts[line - 1] + node.col_offset
         end = self._starts[(node.end_lineno or line) - 1] + (node.end_col_offset or 0)
-        # in parentheses, an expression keeps its place among its neighbours
+        # parentheses keep the precedence of the expression
         after = f"({change.after})" if isinstance(node, ast.expr) else change.after
         return Mutant(
             line=line,
@@ -255,7 +255,7 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
 
 
 def _mutable(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes below ``node`` that decide what the program does."""
+    """Yields the nodes below ``node`` that influence the behaviour of the program."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "type_params", "decorator_list"):
             continue

@@ -1,10 +1,10 @@
-"""Checks the benchmark's latencies against LiteRT's own tool, and what measuring adds to a bare loop.
+"""Checks the benchmark's latencies against LiteRT's own tool, and measures what the measuring adds to a bare loop.
 
     python -m dermedge.benchmarks.lab official [MODEL] --source photos/ [--pairs 24] [--output DIR]
 
 The tool is `litert-benchmark` of the ai-edge-litert package. It and the measurement of `dermedge benchmark` run in
 turn, each time in a new process; each pair gives a ratio of median inferences. Before that, in one process, blocks
-of frames run in a bare loop and in the measuring loop, in turn; the ratio of their times includes all of the
+of frames run in a bare loop and in the measuring loop, in turn; the ratio of their times shows the cost of the
 measuring.
 """
 
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _take_pair(model: Path, frames: Frames, num_threads: int, ours_first: bool) -> ToolPair:
-    """Returns one run of the tool and one of ours.
+    """Returns a pair of measurements: one of the tool and one of dermedge.
 
     Raises:
         DermedgeError: one of the programs fails.

@@ -4,8 +4,8 @@
     python -m dermedge.benchmarks.lab other-clinics --data catalogue.csv --sources milk10k milk10k_close_up \\
         --output benchmarks/results/other-clinics
 
-A lesion counts only if all its photos are of the named sources: many lesions of MILK10k are in HAM10000 too. Without
---split, all photos are scored, whatever split the catalogue gives them.
+A lesion counts only if all its photos are from the named sources, because many lesions of MILK10k are also in
+HAM10000. Without --split, all photos are scored, whatever split the catalogue gives them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Converts a .tflite to the formats of peers that cannot open it, with programs of other environments."""
+"""Converts a .tflite to the formats of peers that cannot open it, with programs from other environments."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dermedge.benchmarks.child import ROOT, run_program
 
 __all__ = ["TO_NCNN", "TO_ONNX", "PeerConversion"]
 
-# The newest opset that tf2onnx writes well; it has scales per channel.
+# The newest opset that tf2onnx writes correctly; it supports scales per channel.
 _ONNX_OPSET = "17"
 _CUT = "dermedge.benchmarks.lab.children.cut_onnx"
 
 
 @dataclass(frozen=True)
 class PeerConversion:
-    """How a .tflite becomes the file of a peer.
+    """The conversion of a .tflite to the file of a peer.
 
     Attributes:
         locks: locks of the environments whose programs convert.
-        run: takes the .tflite, a folder for new files, and the Pythons of the environments by lock; gives the file
-            to open. It raises ToolError, with the message of the program that failed.
+        run: takes the .tflite, a folder for new files, and the Python programs of the environments by lock; returns
+            the file to open. It raises ToolError, with the message of the program that failed.
     """
 
     locks: tuple[str, ...]
@@ -30,7 +30,7 @@ class PeerConversion:
 
 
 def _to_onnx(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
-    """int8 weights and activations, between Q and DQ nodes."""
+    """Returns an ONNX file with int8 weights and activations between Q and DQ nodes."""
     return _tf2onnx(model, folder / f"{model.stem}.onnx", pythons)
 
 
@@ -42,7 +42,7 @@ def _to_ncnn(model: Path, folder: Path, pythons: Mapping[str, Path]) -> Path:
     cut = folder / "cut.onnx"
     environment = {"PYTHONPATH": str(ROOT)}
     run_program([pythons["tf2onnx"], "-m", _CUT, float_onnx, cut], "cut_onnx", environment=environment)
-    # its Python package needs PyTorch; the program in it does not
+    # its Python package needs PyTorch, but the program in the package does not
     [pnnx] = pythons["pnnx"].parents[1].glob("lib/python*/site-packages/pnnx/pnnx")
     run_program([pnnx, cut, "fp16=0"], "pnnx")
     return cut.with_suffix(".ncnn.param")

@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab peers [MODEL] --source photos/ [--num-threads 1] [--num-runs 1024]
 
-Each environment is made from its lock once, in the cache folder. Each peer runs in a process of its own; they take
-turns of FRAMES frames. From frame to decision a peer does what careful examples of it do: centre square, resizing
+Each environment is made from its lock once, in the cache folder. Each peer runs in a process of its own, and they
+take turns of FRAMES frames. From frame to decision, a peer does what its careful examples do: centre square, resizing
 with averaging, and the most probable class. `litert-bilinear` resizes without averaging, and `litert-invoke`, the
 limit, is timed without all of this. ONNX Runtime and NCNN cannot open a .tflite: ONNX Runtime runs what tf2onnx
 converts, in int8, and NCNN what pnnx makes of it, in float32 with the weights of the .tflite. OpenVINO opens the
@@ -73,7 +73,7 @@ _TFLITE = "the .tflite"
 
 @dataclass(frozen=True)
 class PeerSetup:
-    """How a peer runs a model.
+    """The way in which a peer runs a model.
 
     Attributes:
         lock: name of the lock of its environment.
@@ -106,11 +106,11 @@ PEERS = {
     "mediapipe": PeerSetup("mediapipe", takes_threads=False),
     "opencv-dnn": PeerSetup("device"),
 }
-# A peer that answers as dermedge does on fewer of the frames does not run the same network.
+# A peer that gives the same answer as dermedge on less than this share of the frames does not run the same network.
 LEAST_AGREEMENT = 0.8
 _NUM_RUNS = 1024
 WARMUP_TURNS = 4
-# A peer that has not answered after this time hangs.
+# A peer that has not answered after this time counts as hanging.
 TURN_TIMEOUT_S = 120.0
 
 
@@ -163,7 +163,7 @@ class PeerProcess(LineProcess):
     """The process of one peer.
 
     Attributes:
-        first_turn: its answers to the frames, as `turn` gives them.
+        first_turn: its answers to the frames, as `turn` returns them.
 
     Raises:
         ToolError: the peer cannot run the model; the message is its own.
@@ -182,7 +182,9 @@ class PeerProcess(LineProcess):
             raise
 
     def turn(self) -> dict[str, Any]:
-        """Shows it all frames once: ``ns`` and ``probabilities`` of each, ``arithmetic``, ``cores``, ``peak_bytes``."""
+        """Runs the peer once on all frames; returns ``ns`` and ``probabilities`` of each, ``arithmetic``, ``cores``
+        and ``peak_bytes``.
+        """
         self.write_line()
         # libraries write to standard output too
         answer = self.read_line(TURN_TIMEOUT_S, prefix="{")
@@ -217,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_environments(progress: ShowStatus) -> tuple[dict[str, Path], dict[str, str]]:
-    """Lock -> Python program of its environment, and lock -> why it is missing."""
+    """Returns lock -> Python program of its environment, and lock -> why the environment is missing."""
     pythons, missing = dict[str, Path](), dict[str, str]()
     for lock in dict.fromkeys(lock for way in PEERS.values() for lock in way.locks()):
         progress(f"environment of {lock}")
@@ -242,8 +244,8 @@ def measure_peers(
     A peer that fails is left out, with the reason. After Ctrl-C, what was measured is kept.
 
     Args:
-        pythons: of the environments, by lock.
-        missing: why others are missing, by lock.
+        pythons: lock -> Python program of its environment.
+        missing: lock -> why its environment is missing.
     """
     found = PeerAnswers()
     with ExitStack() as stack:
@@ -275,7 +277,7 @@ def measure_peers(
 
 
 def _check_agreement(started: PeerProcess, ours: PeerProcess | None) -> None:
-    """Checks that a peer answers as dermedge does, so that both run the same network.
+    """Checks that a peer gives the same answers as dermedge, so that both run the same network.
 
     Raises:
         ToolError: its most probable class is ours on less than LEAST_AGREEMENT of the frames.
@@ -299,7 +301,8 @@ def make_environment(lock: str) -> Path:
     made = folder / "lock.txt"
     if made.is_file() and made.read_bytes() == packages.read_bytes():
         return python
-    # a lock names all packages that are needed, and pnnx's leaves out PyTorch, which its program does not need
+    # packages are installed without dependencies: a lock names all that are needed, and pnnx's lock leaves out
+    # PyTorch
     install = [
         "-m",
         "pip",
@@ -345,7 +348,7 @@ def to_report(peers: Sequence[PeerResult], origin: Circumstances, others_cores: 
 
 
 def _take_turn(workers: dict[str, PeerProcess], found: PeerAnswers) -> None:
-    """One turn of each peer; one that fails is left out from then on."""
+    """Gives each peer a turn; one that fails is left out from then on."""
     for name, worker in list(workers.items()):
         try:
             found.answers.setdefault(name, []).append(worker.turn())
@@ -405,12 +408,12 @@ def _furthest(turns: Sequence[dict[str, Any]], litert: Sequence[dict[str, Any]] 
 
 
 def _probabilities(turns: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """Probabilities [frames, classes], which are the same in each turn."""
+    """Returns the probabilities [frames, classes], which are the same in each turn."""
     return np.array(turns[-1]["probabilities"])
 
 
 def _remarks(peers: Sequence[PeerResult]) -> list[str]:
-    """Notes on failures, other files than the .tflite, types of numbers, and peers with threads of their own."""
+    """Returns notes on failures, converted files, number types, and peers with threads of their own."""
     failed = [
         f"{peer.name} {'ended early' if peer.latency else 'does not run it'}: {peer.failure}"
         for peer in peers
@@ -427,14 +430,14 @@ def _remarks(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _doubts(others_cores: float | None, num_threads: int) -> list[str]:
-    # the peers are others too, but only one works at a time
+    # the peers count as other processes too, but only one works at a time
     if others_cores is None or others_cores <= num_threads + MAX_OTHERS_CORES:
         return []
     return [f"{NOISY}: the peers and other processes kept {others_cores:.2f} cores busy; ratios hold"]
 
 
 def _standing(peers: Sequence[PeerResult]) -> list[str]:
-    """Notes on the peers that dermedge is ahead of or behind, where the interval leaves no doubt."""
+    """Returns notes on the peers that dermedge is ahead of or behind, if the interval leaves no doubt."""
     rivals = [peer for peer in peers if peer.name not in (OURS, LIMIT) and peer.ratio is not None]
     ahead = [peer for peer in rivals if peer.ratio_low is not None and peer.ratio_low > 1]
     behind = [peer for peer in rivals if peer.ratio_high is not None and peer.ratio_high < 1]
@@ -452,7 +455,7 @@ def _standing(peers: Sequence[PeerResult]) -> list[str]:
 
 
 def _outside_inference(peers: Mapping[str, PeerResult]) -> list[str]:
-    """Returns a note on what peers with the same inference add to it."""
+    """Returns a note on the time that peers with the same inference spend outside it."""
     limit = peers[LIMIT].ratio if LIMIT in peers else None
     if limit is None:
         return []

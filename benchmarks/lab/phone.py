@@ -1,13 +1,13 @@
-"""Times the phone app from frame to answer in a browser, beside the network's run alone.
+"""Times the phone app from frame to answer in a browser, and compares that with the network alone.
 
     dermedge phone build app/
     python -m dermedge.benchmarks.lab phone app/ --source photos/ [--browser chromium]
 
-Frames of 640 x 480 go the way of the camera's: through gate, preprocessing, network, smoothing and decision, in
-the app's own worker. Three times are measured for each answer: on the page, from the frame to the answer,
-including the copy of the frame and the messages to and from the worker; in the worker, from the arrival of the
-frame to the answer; and `model.run()` with its input and outputs. The report has medians, and medians of the
-ratios within one answer with their 95 % intervals, each beside its bar.
+Frames of 640 x 480 are handled like those of the camera, by the app's own worker: quality gate, preprocessing,
+network, smoothing and decision. Three times are measured for each answer: on the page, from the frame to the answer,
+including the copy of the frame and the messages to and from the worker; in the worker, from the arrival of the frame
+to the answer; and `model.run()` with its input and outputs. The report has medians, and medians of the ratios within
+one answer with their 95 % intervals, each beside its bar.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = ["BROWSER", "ROUNDS", "main", "measure_page"]
 BROWSER, ROUNDS = "chromium", 8
 
 _PAGE = Path(__file__).resolve().parent / "phone_page"
-# The largest ratio to `model.run()` that an answer should have, by the place where it is measured.
+# The limits for the ratio of an answer's time to that of `model.run()`, by the place where it is measured.
 _BARS = {"in the worker": 1.15, "on the page": 1.2}
 _TIMEOUT_S = 300
 _END_TIMEOUT_S = 10
-# The first answers warm the browser up and are not counted.
+# The first answers warm up the browser and are not counted.
 _WARMUP = 32
 # Arguments for a headless browser with a fresh profile, by the family of its name.
 _ARGUMENTS = {

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["PowerLaw", "fit"]
 
-# Two points always lie on a line, and say nothing about the error.
+# At least three points are needed, because two always lie on a line and tell nothing about the error.
 _LEAST_POINTS = 3
 
 

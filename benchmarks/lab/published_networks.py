@@ -1,7 +1,8 @@
 """Builds the networks whose latency on known boards was published, with random weights.
 
 The layers are those of the papers and of torchvision, tf_keras and EfficientNet-Lite. Explicit symmetric padding is
-written as TensorFlow's "same" padding, which computes as many outputs. The weights change no time.
+written as TensorFlow's "same" padding, which computes the same number of outputs. The weights have no influence on
+the time.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def build_published(name: str) -> keras.Model:
     keras.utils.set_random_seed(0)
     images = keras.Input((published.size, published.size, 3))
     x = published.build(images)
-    if name.startswith("squeezenet"):  # its last convolution gives the logits of the classes
+    # the last convolution of this network already gives the logits of the classes
+    if name.startswith("squeezenet"):
         logits = keras.layers.GlobalAveragePooling2D(name=LOGITS)(x)
     else:
         logits = keras.layers.Dense(_CLASSES, name=LOGITS)(keras.layers.GlobalAveragePooling2D()(x))
@@ -80,7 +82,7 @@ def _conv(x: _Tensor, filters: int, kernel: int, stride: int = 1, relu: bool = T
 
 
 def _resnet(blocks: Sequence[int], bottleneck: bool) -> Callable[[_Tensor], _Tensor]:
-    """He et al., 2015; in a bottleneck the 3x3 convolution has the stride, as in torchvision and microsoft/resnet."""
+    """Builds a ResNet (He et al., 2015). In a bottleneck, the 3x3 convolution has the stride, as in torchvision."""
 
     def build(x: _Tensor) -> _Tensor:
         x = keras.layers.MaxPooling2D(3, 2, padding="same")(_conv(x, 64, 7, 2))
@@ -110,7 +112,7 @@ def _added(x: _Tensor, inner: _Tensor, filters: int, stride: int) -> _Tensor:
 
 
 def _squeezenet_1_0(x: _Tensor) -> _Tensor:
-    """Iandola et al., 2016."""
+    """Builds SqueezeNet 1.0 (Iandola et al., 2016)."""
     x = _pool(keras.layers.Conv2D(96, 7, 2, activation="relu")(x))
     for filters in (16, 16, 32):
         x = _fire(x, filters)
@@ -122,7 +124,7 @@ def _squeezenet_1_0(x: _Tensor) -> _Tensor:
 
 
 def _squeezenet_1_1(x: _Tensor) -> _Tensor:
-    """Returns the authors' later version, which needs 2.4 times fewer multiply-accumulates."""
+    """Builds SqueezeNet 1.1, the authors' later version, which needs 2.4 times fewer multiply-accumulates."""
     x = keras.layers.Conv2D(64, 3, 2, activation="relu")(x)
     for filters in (16, 32):
         x = _fire(_fire(_pool(x), filters), filters)
@@ -148,7 +150,7 @@ def _fire(x: _Tensor, filters: int) -> _Tensor:
 
 
 def _shufflenet_v2(x: _Tensor) -> _Tensor:
-    """Ma et al., 2018, width 1.0."""
+    """Builds ShuffleNetV2 with width 1.0 (Ma et al., 2018)."""
     x = keras.layers.MaxPooling2D(3, 2, padding="same")(_conv(x, 24, 3, 2))
     for filters, count in ((116, 4), (232, 8), (464, 4)):
         x = _shuffled(_shuffle_down(x, filters // 2), filters)

@@ -2,9 +2,9 @@
 
     python -m dermedge.benchmarks.lab quality --data runs/mine/catalogue.csv [--imgsz 192] [--per-source 200]
 
-Equally many photos of each source are sampled. Photos of the training split give the quantiles that the gate's
-thresholds are rounded from; photos of the validation split give the table of errors. An unchanged photo that is
-rejected counts as a false reject, even if it is bad; a degraded one that passes is a miss.
+Equally many photos of each source are sampled. The gate's thresholds are rounded from quantiles of photos of the
+training split. The table of errors is computed on photos of the validation split. An unchanged photo that is rejected
+counts as a false reject, even if the photo is bad; a degraded photo that passes counts as a miss.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ __all__ = ["DEGRADED", "SIDE", "GateErrors", "errors", "main", "measure", "movin
 _Image = NDArray[np.uint8]
 _Degrade = Callable[[_Image, np.random.Generator], _Image]
 
-# Side of the square that a camera of 640 x 480 would show of a photo.
+# Side in pixels of the square in a frame of a 640 x 480 camera.
 SIDE = 448
 _NOISE_LEVELS = 3.0
 _CAMERA_FPS = 30
-# Motion of a steady and of an unsteady hand between two frames, as parts of the side.
+# Motion of a steady and of an unsteady hand between two frames, as shares of the side.
 _TREMOR, _SWEEP = 0.002, 0.03
-# Part of the unchanged photos that a single measure may reject.
+# The share of the unchanged photos that a single measure may reject.
 _REJECTED = 0.005
 _NO_LESION = ("not_a_lesion",)
 
 
 @dataclass(frozen=True)
 class GateErrors:
-    """How the gate judged a set of images.
+    """The judgements of the quality gate on a set of images.
 
     Attributes:
         count: number of images.
@@ -82,7 +82,7 @@ def _add_noise(image: _Image, rng: np.random.Generator) -> _Image:
 def _through(
     degrade: Callable[..., _Image], severity: float, image: _Image, rng: np.random.Generator
 ) -> _Image:
-    """Degrades an image as `evaluate --stress` does, and adds the noise of a sensor."""
+    """Returns a function that degrades an image as `evaluate --stress` does, and adds the noise of a sensor."""
     return _add_noise(degrade(image, severity, rng), rng)
 
 
@@ -96,7 +96,7 @@ def _add_glare(spots: int, image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _place(scale: float, right: float, down: float, image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the photo at a scale, moved by parts of the side, on skin of the colour of its border."""
+    """Returns the photo at a scale, shifted by shares of the side, on skin with the colour of its border."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     shade = cv2.resize(rng.normal(0, 4, (8, 8, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     skin = np.asarray(shade) + np.median(border, axis=0)
@@ -110,7 +110,7 @@ def _place(scale: float, right: float, down: float, image: _Image, rng: np.rando
 
 
 def _skin_alone(image: _Image, rng: np.random.Generator) -> _Image:
-    """Returns the corner of the photo, a fifth of its side, that varies least, enlarged."""
+    """Returns the corner of the photo that varies least, a fifth of its side, enlarged."""
     side = SIDE // 5
     corners = [image[rows, columns] for rows in _ends(side) for columns in _ends(side)]
     plain = min(corners, key=lambda corner: float(corner.std()))
@@ -136,7 +136,7 @@ DEGRADED: dict[str, _Degrade] = {
 
 
 def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) -> Measures:
-    """Measures of the second of two frames between which the camera moved by a part of the side."""
+    """Returns the measures of the second of two frames, between which the camera moved by a share of the side."""
     gate, preprocess = QualityGate(), Preprocessor(imgsz)
     side = round(SIDE * (1 - _SWEEP))
     angle = rng.uniform(0, np.pi / 2)
@@ -149,9 +149,9 @@ def moving(shift: float, imgsz: int, image: _Image, rng: np.random.Generator) ->
 
 
 def measure(images: Sequence[_Image], imgsz: int, degrade: _Degrade | None = None) -> list[Measures]:
-    """Measures of single images at the input size of a network.
+    """Returns the measures of single images at the input size of a network.
 
-    They are degraded first if ``degrade`` is given, identically in each call.
+    With ``degrade``, the images are degraded first, in the same way in each call.
     """
     gate, preprocess, rng = QualityGate(), Preprocessor(imgsz), np.random.default_rng(0)
     return [gate.measure(preprocess(degrade(image, rng) if degrade else image), None) for image in images]
@@ -163,7 +163,7 @@ def errors(measures: Sequence[Measures]) -> GateErrors:
 
 
 def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, list[_Image]]:
-    """Centre squares of photos of a split, equally many of each source, the same ones each time.
+    """Returns the centre squares of photos of a split, the same number from each source, and the same ones each time.
 
     Raises:
         DataError: the file is not a catalogue.
@@ -184,7 +184,7 @@ def sample_photos(catalogue: Path, split: str, per_source: int) -> dict[str, lis
 
 
 def _fitted(measures: Sequence[Measures]) -> dict[str, tuple[float, float]]:
-    """Name of a threshold -> its value in the code, and the quantile of unchanged photos."""
+    """Returns name of a threshold -> its value in the code, and the quantile of unchanged photos."""
 
     def quantile(name: str, share: float) -> float:
         return float(np.quantile([getattr(one, name) for one in measures], share))
@@ -243,7 +243,7 @@ def _ends(side: int) -> tuple[slice, slice]:
 
 
 def _minified(image: _Image, scale: float) -> _Image:
-    """Blurs an image before it is shrunk, so that the warp does not alias."""
+    """Returns a blurred image for shrinking, so that the warp does not cause aliasing."""
     if scale > 0.8:
         return image
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale)  # type: ignore[return-value]

@@ -1,4 +1,6 @@
-"""What docs/how-good.md quotes of `peers`, `official`, `repeat` and the estimates: only of networks that ship."""
+"""Writes the results of `peers`, `official`, `repeat` and the estimates into docs/how-good.md, for networks that ship
+only.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from dermedge.edge.text_table import NOT_MEASURED, TextTable, measured
 __all__ = ["RESULTS", "estimates_table", "is_shipped", "manifest_of", "runtimes_section"]
 
 RESULTS = ROOT / "benchmarks" / "results"
-# SHA-256 of a file that was measured before its manifest told the digest of its network -> that digest.
+# SHA-256 of a file that was measured before its manifest contained the digest of its network -> that digest.
 _MEASURED_BEFORE = {
     "98a3361d7a9c80266587f1a3b02e95b46d8a1252e5d629a0ee8c92445cad026e": (
         "1e7ad787172376446e9cb8f8e61197734f63e80ccc2ce7beb2b322ac1596f537"

@@ -40,7 +40,7 @@ class NetworkShape:
 
     @property
     def name(self) -> str:
-        """Unique among shapes."""
+        """A name that is unique among shapes."""
         return f"{self.architecture}-{self.size}px-x{self.width:g}-{self.kind}"
 
 

@@ -1,4 +1,4 @@
-"""The ratio of two times that were measured in turn, with its interval and its bar."""
+"""The ratio of two times that were measured in turn, with its interval and its limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RatioInterval:
     n: int
 
     def verdict(self, least: float, most: float) -> str:
-        """Tells whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
+        """Returns whether the interval lies between two bounds (met), outside them (missed), or crosses one."""
         if least <= self.low and self.high <= most:
             return "met"
         return "missed" if self.high < least or self.low > most else "undecided: the interval crosses it"

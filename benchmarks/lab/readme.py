@@ -32,7 +32,7 @@ README = ROOT / "README.md"
 HOW_GOOD = ROOT / "docs" / "how-good.md"
 COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
-_GOOD = "good"  # the mark of a run that nothing disturbed
+_GOOD = "good"  # the mark of an undisturbed run
 _BYTES_PER_MB = 1e6
 # Title -> name in `dermedge.train.evaluation.scorecard.FIGURES`.
 _FIGURES = {
@@ -128,7 +128,7 @@ def how_good(document: str) -> str:
 
 
 def _newest_latencies(folder: Path) -> tuple[dict[str, float], str]:
-    """Median milliseconds by model on the machine of the newest undisturbed result, and the machine's name."""
+    """Returns the median milliseconds of each model from the newest undisturbed result, and the name of its machine."""
     found = [
         (results["created"], results["machine"], dict(_undisturbed(results["rows"])))
         for results in map(read_results, sorted(folder.glob("*.json")))

@@ -1,4 +1,4 @@
-"""Measures what each part of the training recipe is worth, by runs that differ from the recipe in one thing.
+"""Measures the benefit of each part of the training recipe, by runs that differ from the recipe in one setting.
 
     python -m dermedge.benchmarks.lab recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
 
@@ -47,13 +47,13 @@ _HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC
 
 @dataclass(frozen=True)
 class RecipeVariant:
-    """One row: a change of the recipe.
+    """One row of the table: a change of the recipe.
 
     Attributes:
         what: the change in words.
         config: fields of `dermedge.train.fit.run_folder.Config` that differ.
         recipe: recipe of the run.
-        teachers: other rows, whose networks it learns from besides the labels.
+        teachers: other rows whose networks teach this one, besides the labels.
     """
 
     what: str

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def sampled(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-    """Returns the results that an animation of `_RECORDED_FPS` frames a second shows."""
+    """Returns those results that an animation with `_RECORDED_FPS` frames a second shows."""
     return islice(results, 0, None, FPS // _RECORDED_FPS)
 
 

@@ -3,7 +3,7 @@
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
 Each run is a process of its own. Two runs agree if their intervals overlap, as for `dermedge benchmark compare`. The
-bar is 19 of 20 pairs of good runs; a run marked noisy or throttled promises nothing.
+limit is 19 of 20 pairs of good runs; runs that are marked noisy or throttled do not count.
 """
 
 from __future__ import annotations

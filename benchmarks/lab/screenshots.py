@@ -1,10 +1,10 @@
-"""Photographs the pages of dermedge at three sizes, light and dark, so that a person can look at them.
+"""Takes screenshots of the pages of dermedge at three sizes, light and dark, so that a person can look at them.
 
     python -m dermedge.benchmarks.lab screenshots SHOTS --data photos/ [--more conversion.html build/docs/index.html]
 
-The live view, the review, and the reports of evaluate, benchmark and data audit are made for this, with a shipped
-model. The photos must lie in a folder per class of that model. The report of a conversion, the phone app and the
-documentation take longer to make: make them first, and name their files or addresses with --more.
+This command itself makes the live view, the review, and the reports of evaluate, benchmark and data audit, with a
+shipped model. The photos must lie in a folder per class of that model. The report of a conversion, the phone app and
+the documentation take longer to make: make them first, and name their files or addresses with --more.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 
 # Name -> width and height in pixels of a desktop, a tablet and a phone.
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
-# Theme -> the number by which Chromium's engine prefers it.
+# Theme -> the value of Chromium's setting for the preferred colour scheme.
 THEMES = {"light": 1, "dark": 0}
-# The live video never ends: Chromium stops waiting for it after this time.
+# Milliseconds after which Chromium stops waiting for the page, because the live video never ends.
 _PATIENCE_MS = 8000
-# Virtual time that the scripts of a page have.
+# Milliseconds of virtual time for the scripts of a page.
 _SCRIPTS_MS = 4000
 _LIMIT_S = 300
 _START_S = 60
@@ -79,7 +79,7 @@ def pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[
     """Yields name and address of each page while it can be opened.
 
     Args:
-        work: an empty folder for what is made.
+        work: an empty folder for the files of the pages.
         data: photos for the reports, a folder per class; None for no reports.
         more: further files and addresses.
     """
@@ -144,14 +144,18 @@ def _existing(path: str) -> Path:
 
 def _parser() -> Parser:
     parser = experiment_parser(
-        "screenshots", "Photograph the pages of dermedge at three sizes, light and dark."
+        "screenshots", "Take screenshots of the pages of dermedge at three sizes, light and dark."
     )
     parser.add_argument("output", type=Path, metavar="SHOTS", help="write the images into this folder")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="make the reports on these photos, a folder per class"
     )
     parser.add_argument(
-        "--more", nargs="+", default=[], metavar="PAGE", help="photograph these HTML files and addresses too"
+        "--more",
+        nargs="+",
+        default=[],
+        metavar="PAGE",
+        help="take screenshots of these HTML files and addresses too",
     )
     parser.add_argument("--browser", default="chromium", help="run this Chromium")
     return parser

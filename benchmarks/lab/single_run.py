@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, as each `dermedge benchmark` is one."""
+"""Measures in a new process, as each `dermedge benchmark` does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Makes any number of photos of a camera's size from fewer real ones.
 
-Each shows a part of a real photo, rotated, mirrored and enlarged, with sensor noise: a file of usual size and
-decoding time, and not a duplicate of another. Nothing can be learned from such photos.
+Each photo shows a part of a real one, rotated, mirrored and enlarged, with sensor noise. Its file has the usual size
+and decoding time, and is not a duplicate of another one. Nothing can be learned from such photos.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["HEIGHT", "WIDTH", "check_room", "make_photos"]
 
 WIDTH, HEIGHT = 600, 450
-# Part of a photo's largest centred 4:3 area that is shown.
+# Range of the share of a photo's largest centred 4:3 area that is shown.
 _PART = (0.5, 0.9)
 # Standard deviation of the noise, in grey levels.
 _GRAIN = 3.0
@@ -44,7 +44,7 @@ def make_photos(
 ) -> list[Path]:
     """Writes ``count`` JPEG files of 600x450 below ``folder``, as SOURCE/DIAGNOSIS/NUMBER.jpg.
 
-    The same originals give the same files; a smaller count gives the first ones of a larger.
+    The same originals give the same files; a smaller count gives the first files of a larger one.
 
     Raises:
         PictureError: an original cannot be decoded.

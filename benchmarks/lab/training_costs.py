@@ -1,7 +1,7 @@
 """Measures the costs of a training on a folder of photos: preparation, network, and everything else.
 
-Each function is called in a process of its own, where a second set of photos does not find the freed memory and
-the warm TensorFlow of the first.
+Each function must run in a new process, so that a second set of photos does not benefit from the freed memory and the
+warm TensorFlow of the first one.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[Trainin
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # reading is the first half of the progress; known photos are not read
+        # the first half of the progress is the reading; photos that are already known are not read
         if 2 * done == total:
             halves.append(perf_counter())
 

@@ -1,4 +1,6 @@
-"""The run folder of a training that is measured: the shipped architecture, the float stage alone, no weights."""
+"""Makes the run folder of a training to measure: the shipped architecture, only the float stage, no pretrained
+weights.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ def create_run(
 
     Args:
         folder: a run folder that does not exist yet.
-        catalogue: of the photos.
-        photos: their folder.
+        catalogue: the catalogue of the photos.
+        photos: the folder of the photos.
         command: the command line of the experiment.
         epochs: epochs of the float stage.
         photos_per_epoch: photos that an epoch samples.

@@ -1,11 +1,11 @@
-"""Measures the photos a second of `dermedge train` beside the bare training step of the same network.
+"""Compares the photos a second of `dermedge train` with those of the bare training step of the same network.
 
     python -m dermedge.benchmarks.lab training-speed [--imgsz 128] [--batch 32] [--rounds 5]
 
 Both take turns in one process: after each epoch of a real training, as many steps are run by `train_on_batch` on one
-batch that stays in memory. What lies between the two is sampling, augmentation, blending, the average of the
-weights and the loop. Generated photos are trained on: the pixels are decoded before the first epoch, and what they
-show changes no time. The first round warms up and is not counted.
+batch that stays in memory. The difference is the cost of sampling, augmentation, blending, the average of the weights
+and the loop. The photos are generated: they are decoded before the first epoch, and their content has no influence on
+the time. The first round warms up and is not counted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpeedRound:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints and writes the results; returns the exit status, 1 where the training is too slow."""
+    """Prints and writes the results; returns the exit status, which is 1 if the training is too slow."""
     options = _parse(argv)
     if options.output:
         check_writable(options.output.parent)
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def summary(rounds: Sequence[SpeedRound]) -> list[str]:
-    """Medians with their 95 % intervals, one line each, and whether the bar is met."""
+    """Returns the medians with their 95 % intervals, one line each, and whether the limit is met."""
     share = median(one.share for one in rounds)
     verdict = "met" if share >= LEAST_SHARE else "not met"
     return [
@@ -107,7 +107,7 @@ def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[Speed
         bare, rates = _BareStep(folder.config(), steps), list[float]()
 
         def after_epoch(line: str) -> None:
-            # the trainer says one line before the first epoch
+            # the trainer reports one line before the first epoch
             if len(folder.history()) > len(rates):
                 rates.append(bare.photos_per_second())
 
@@ -187,7 +187,8 @@ def _circumstances(options: argparse.Namespace) -> list[str]:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
-        "training-speed", "Measure the photos a second of training beside the bare step of the same network."
+        "training-speed",
+        "Compare the photos a second of training with those of the bare step of the same network.",
     )
     parser.add_argument("--imgsz", type=positive_int, default=SIZE, help="train at this side in pixels")
     parser.add_argument("--batch", type=positive_int, default=BATCH, help="train on this many photos a step")

@@ -1,10 +1,10 @@
-"""Compares scores of how unknown a photo is, on the validation photos of a run.
+"""Compares scores that should detect unknown photos, on the validation photos of a run.
 
     python -m dermedge.benchmarks.lab unknown runs/mine --output benchmarks/results/unknown
 
 Two kinds of photos should be told apart from lesions of the named classes: photos without a lesion, and lesions of no
-class. The run needs the class "none of these" with both. The score of each photo comes from the float network, and the
-features of at most 6,000 training photos are what it is compared with.
+class. The run needs the class "none of these" with both. The score of each photo is computed from the float network
+and from the features of at most 6,000 training photos.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NO_LESION, NO_CLASS = "photos without a lesion", "lesions of no class"
 def main(argv: Sequence[str]) -> int:
     """Prints and writes the areas below the ROC curves; returns the exit status."""
     parser = experiment_parser(
-        "unknown", "Compare scores of how unknown a photo is, on a run's validation photos."
+        "unknown", "Compare scores that should detect unknown photos, on a run's validation photos."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="take the float network and photos of this run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write results.json and README.md here")
@@ -66,7 +66,7 @@ def compare_scores(
 
     Args:
         photos: held out, with their labels.
-        answered: what the network computes for them.
+        answered: the network's outputs for these photos.
         known: training photos of the named classes.
     """
     kinds = np.array([_kind(photo) for photo in photos])
@@ -82,14 +82,14 @@ def compare_scores(
 
 
 def _kind(photo: Photo) -> str:
-    """What an unknown photo shows; empty for one of the named classes."""
+    """Returns the kind of an unknown photo; empty for a photo of a named class."""
     if photo.label != NONE_OF_THESE:
         return ""
     return NO_CLASS if photo.diagnosis in LESION_DIAGNOSES else NO_LESION
 
 
 def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
-    """Returns the validation photos, what the network computes for them, and training photos of the named classes."""
+    """Returns the validation photos, the network's outputs for them, and training photos of the named classes."""
     photos, config = run.photos(), run.config()
     held_out = [photo for photo in photos if photo.split == "val"]
     named = [photo for photo in photos if photo.split == "train" and photo.label != NONE_OF_THESE]
@@ -105,7 +105,7 @@ def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
 def _features_and_logits(
     run: RunFolder, photos: Sequence[Photo]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns float64 [n, F] and [n, K] of photos, by the float network of a run."""
+    """Returns the features float64 [n, F] and the logits [n, K] of photos, by the float network of a run."""
     import tf_keras as keras
 
     from dermedge.edge.preprocess import normalize

@@ -1,4 +1,4 @@
-"""Scores of how unknown a photo is to a classifier, from its features and its logits; the higher, the less known."""
+"""Scores that should detect photos of unknown content, from features and logits. A higher score means less known."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["SCORES", "Answered", "Reference"]
 
 _Floats = NDArray[np.float64]
 _NEIGHBOURS = 10
-# Part of the mean variance that is added to each variance, so that the covariance can be inverted.
+# This share of the mean variance is added to each variance, so that the covariance can be inverted.
 _RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What a network computes for n photos.
+    """The outputs of a network for n photos.
 
     Attributes:
         features: float64 [n, F], the input of the last layer, averaged over the cells.
@@ -37,13 +37,13 @@ class Answered:
 
     @property
     def named_logits(self) -> _Floats:
-        """float64 [n, K - 1]: those of all classes but "none of these"."""
+        """float64 [n, K - 1]: the logits of all classes except "none of these"."""
         return np.delete(self.logits, self.none_index, axis=1)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The features of training photos of the named classes, by which features are judged.
+    """The features of training photos of the named classes, with which other features are compared.
 
     Attributes:
         features: float64 [m, F].
@@ -66,17 +66,19 @@ def _log_sum(logits: _Floats) -> _Floats:
 
 
 def none_probability(photos: Answered, known: Reference) -> _Floats:
-    """p(none of these): what a device uses."""
+    """Returns p(none of these), which the device uses."""
     return np.asarray(photos.probabilities[:, photos.none_index])
 
 
 def named_doubt(photos: Answered, known: Reference) -> _Floats:
-    """1 - the probability of the most probable named class (Hendrycks and Gimpel, 2017)."""
+    """Returns 1 - the probability of the most probable named class (Hendrycks and Gimpel, 2017)."""
     return np.asarray(1 - np.delete(photos.probabilities, photos.none_index, axis=1).max(axis=1))
 
 
 def energy(photos: Answered, known: Reference) -> _Floats:
-    """-log(sum(exp(z))) over the named classes (Liu et al., "Energy-based Out-of-distribution Detection", 2020)."""
+    """Returns -log(sum(exp(z))) over the named classes (Liu et al., "Energy-based Out-of-distribution Detection",
+    2020).
+    """
     return -_log_sum(photos.named_logits)
 
 
@@ -90,19 +92,21 @@ def mahalanobis(photos: Answered, known: Reference) -> _Floats:
 
 
 def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
-    """`mahalanobis` less the squared distance to the mean of all photos, by their covariance (Ren et al., 2021)."""
+    """Returns `mahalanobis` minus the squared distance to the mean of all photos, by their covariance (Ren et al.,
+    2021).
+    """
     centre = known.features.mean(axis=0)
     precision = _precision(known.features - centre)
     return mahalanobis(photos, known) - _distances(photos.features - centre, precision)
 
 
 def prototype(photos: Answered, known: Reference) -> _Floats:
-    """Minus the cosine of the angle to the nearest class mean."""
+    """Returns minus the cosine of the angle to the nearest class mean."""
     return -(_unit(photos.features) @ _unit(known.means).T).max(axis=1)
 
 
 def neighbours(photos: Answered, known: Reference) -> _Floats:
-    """Minus the mean cosine of the angles to the ten nearest training photos (after Sun et al., 2022)."""
+    """Returns minus the mean cosine of the angles to the ten nearest training photos (after Sun et al., 2022)."""
     cosines = _unit(photos.features) @ _unit(known.features).T
     nearest = np.partition(cosines, -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS:]
     return np.asarray(-nearest.mean(axis=1))

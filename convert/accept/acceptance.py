@@ -1,7 +1,7 @@
 """Decide whether a converted file may be delivered.
 
-It must classify at all (`dermedge.convert.accept.network_checks`), and lose little beside its float network on the
-same photos.
+The file must classify better than chance (`dermedge.convert.accept.network_checks`), and lose little compared with
+its float network on the same photos.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
 # Rounding error of the difference of two shares in float64.
 _ROUNDING = 1e-9
-# Photos that do not show a loss of balanced accuracy of this size cannot tell whether a file is sound.
+# Photos on which a loss of balanced accuracy of this size would not be found cannot tell whether a file is sound.
 _LOSS_TO_SHOW = 0.10
 _BALANCED_ACCURACY = "balanced accuracy"
 
 
 @dataclass(frozen=True)
 class AcceptanceCheck:
-    """One figure of the float network and of the file, with its loss.
+    """The comparison of one figure between the float network and the file.
 
     Attributes:
         name: name of the figure.
-        reference: the float network's figure, 0 to 1; None for a figure that only the pair has.
+        reference: the float network's figure, 0 to 1; None for a figure that only exists for both together.
         device: the file's figure, by the device runtime; NaN if these photos cannot measure it.
         drop: the loss as a share, with its 95 % interval by a paired bootstrap over lesions.
         limit: the largest loss that is accepted.
-        detectable: the smallest loss that photos like these show with a power of 80 %, by `detectable_loss`.
+        detectable: the smallest loss that is found on such photos with a power of 80 %, by `detectable_loss`.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Acceptance:
 
     @property
     def passed(self) -> bool:
-        """Whether no check refuses the file."""
+        """Whether the file passes all checks."""
         return not self.failed
 
     @property
@@ -163,13 +163,13 @@ class Acceptance:
 
 
 def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
-    """Check a file, and compare it with its float network; both answer with the most probable class.
+    """Check a file, and compare it with its float network. The answer of both is the most probable class.
 
     The file must pass `check_network`. Each of these may lose ``max_drop``, unless the bootstrap over lesions shows
     that the loss may be chance: balanced accuracy; the recall of each class; the sensitivity for the critical class
-    at a specificity of 90 %; the calibration error, each at its own temperature; and the share of the photos on
-    which the float network is sure (a lead of `SURE_LEAD`) and which the file answers otherwise. No probability of
-    any photo may change by more than 0.5.
+    at a specificity of 90 %; the calibration error, each at its own temperature; and the share of the photos on which
+    the float network is sure (a lead of `SURE_LEAD`) but the file has another answer. No probability of any photo may
+    change by more than 0.5.
 
     Args:
         proof: the photos with the float network's logits.
@@ -188,7 +188,7 @@ def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
 def _accuracy_checks(
     proof: ProofSet, device: Floats, draws: Floats, limit: float
 ) -> Iterator[AcceptanceCheck]:
-    """Balanced accuracy and the recall of each class."""
+    """Return the checks of the balanced accuracy and of the recall of each class."""
     classes, truth = len(proof.labels), proof.truth
     before, after = (
         count(truth, logits.argmax(axis=1), classes, draws) for logits in (proof.reference, device)
@@ -204,7 +204,9 @@ def _accuracy_checks(
 def _probability_checks(
     proof: ProofSet, device: Floats, draws: Floats, limit: float
 ) -> Iterator[AcceptanceCheck]:
-    """Sensitivity for the critical class, and calibration error; each side has its own temperature."""
+    """Return the checks of the sensitivity for the critical class and of the calibration error; each side has its own
+    temperature.
+    """
     truth = proof.truth
     scaled = [calibrated(logits, fit_temperature(logits, truth)) for logits in (proof.reference, device)]
     is_critical = np.array([proof.labels[index] == proof.critical for index in truth])
@@ -220,8 +222,10 @@ def _probability_checks(
 
 
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
-    """Sure answers that change, and the largest change of any probability; both at one temperature."""
-    # On photos without a wrong answer, a calibration could make the network arbitrarily sure.
+    """Return the checks of sure answers that change, and of the largest change of any probability; both at one
+    temperature.
+    """
+    # On photos without a wrong answer, a fitted temperature could make the network arbitrarily sure.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
     before, after = (calibrated(logits, temperature) for logits in (proof.reference, device))
     best = np.sort(before, axis=1)
@@ -240,14 +244,14 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
 def _loss(
     name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a figure where more is better; float [1 + B] each, as the metrics give them."""
+    """Return the check of a figure for which more is better; reference and device are float [1 + B]."""
     return _check(name, reference, device, reference - device, sizes, limit)
 
 
 def _check(
     name: str, reference: Floats, device: Floats, lost: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a figure with its loss, float [1 + B]; sizes as in `detectable_loss`."""
+    """Return the check of a figure from its loss, float [1 + B]; ``sizes`` as in `detectable_loss`."""
     drop = score_of(lost)
     detectable = detectable_loss(drop, sizes, limit) if drop.measured else np.nan
     return AcceptanceCheck(name, float(reference[0]), float(device[0]), drop, limit, float(detectable))

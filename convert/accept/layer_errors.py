@@ -19,11 +19,12 @@ from dermedge.edge.errors import DataError
 
 __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
-# The noise of these adds up in absolute terms; that of all other operators, relative to the signal.
+# For these operators, absolute noise adds up; for all others, noise relative to the signal.
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
-# Operators that only give an output of the network its dtype and its name.
+# Operators that only change the dtype or the name of an output.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
-# A scale is collapsed if it leaves fewer steps to the values, or less of their span within the range.
+# A scale counts as collapsed if it leaves fewer steps than this for the values, or if less than this share of their
+# span is within the range.
 _FEWEST_STEPS = 4
 _LEAST_REACH = 1 / 16
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -108,7 +109,7 @@ class Quantized:
         return (info.min - self.zero_point) * self.scale, (info.max - self.zero_point) * self.scale
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """(q - zero point) * scale in float64; floats are only widened."""
+        """Return (q - zero point) * scale in float64; floats are only converted to float64."""
         wide = values.astype(np.float64)
         return (wide - self.zero_point) * self.scale if self.scale else wide
 
@@ -133,7 +134,7 @@ class _Power:
 
 
 class _Sums(_Power):
-    """Sums over the images for one operator's result; symbols as in `LayerError`."""
+    """The sums over all images for one operator's result; symbols as in `LayerError`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +199,8 @@ def _run_side_by_side(
     matched: dict[int, Quantized],
     images: Sequence[NDArray[np.float32]],
 ) -> tuple[dict[int, _Sums], dict[int, _Power]]:
-    """Sums for each operator's result and for each activation that is read, by their index in the float file.
+    """Return the sums for each operator's result and for each activation that is read, by their index in the float
+    file.
 
     Args:
         float_model: as in `compare_layers`.
@@ -252,7 +254,7 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
 def delegated_results(model: bytes) -> set[int]:
     """Return the indices of the tensors that XNNPACK computes; empty if it refuses the file.
 
-    The interpreter reports only what a delegate reads and writes; the tensors between are found by the graph.
+    The interpreter only reports what a delegate reads and writes. The graph tells which tensors lie between.
     """
     by_output = {output: op for op in ops_of(read_model(model)) for output in op.outputs}
     try:
@@ -316,7 +318,7 @@ def _is_collapsed(low: float, high: float, tensor: Quantized) -> bool:
 def _influence(
     ops: Sequence[Op], sums: dict[int, _Sums], arriving: dict[int, _Power], outputs: Sequence[int]
 ) -> dict[int, float]:
-    """Index of a tensor -> the part of its relative noise that reaches the outputs, summed over them."""
+    """Return index of a tensor -> the part of its relative noise that reaches the outputs, summed over the outputs."""
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
     for op in reversed(ops):
@@ -371,7 +373,7 @@ def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantize
 
 
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
-    """Name and shape, which identify a tensor in another file; a name alone may be reused."""
+    """Return name and shape, which identify a tensor in another file. The name alone may be used twice."""
     return name_of(tensor), tuple(int(size) for size in tensor.shape)
 
 
@@ -397,5 +399,5 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise); infinite without noise."""
+    """Return 10 log10(signal / noise); infinite without noise."""
     return 10 * log10(signal / noise) if signal and noise else (-inf if noise else inf)

@@ -1,4 +1,4 @@
-"""Check that a file classifies at all: a float network at chance level has nothing to lose."""
+"""Check that a file classifies better than chance, because a float network at chance level cannot lose accuracy."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from dermedge.convert.load.conversion_input import ProofSet
+from dermedge.train.evaluation.class_order import find_better_order
 from dermedge.train.evaluation.intervals import mean_score, share_score
-from dermedge.train.evaluation.metrics import Floats, Integers, Score, confusion_matrix, count, score_of
+from dermedge.train.evaluation.metrics import Floats, Integers, Score
 
 __all__ = ["NetworkCheck", "chance_check", "check_network", "missed_class", "order_check"]
-
-# Decides between orders of the classes that explain the photos equally well, for the order at hand.
-_TIE = 1e-9
-_SWAPS_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class NetworkCheck:
-    """One condition that a file meets or not.
+    """One condition on a file.
 
     Attributes:
         name: name of the condition.
         passed: whether the file meets it.
         line: the condition with its figures, in one line for people.
-        cure: what helps if the file does not meet it.
+        cure: advice for a file that does not meet it.
     """
 
     name: str
@@ -58,48 +54,12 @@ def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) 
 
 
 def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws: Floats) -> NetworkCheck:
-    """Check that no other order of the classes explains the photos clearly better than the one at hand.
-
-    The order with the highest balanced accuracy is found on the confusion matrix (Kuhn, "The Hungarian Method for
-    the Assignment Problem", 1955). It is clearly better if the interval of the difference, by the paired bootstrap
-    over lesions, lies above 0.
-
-    Args:
-        truth: int [n], the true class of each photo.
-        answers: int [n], the most probable class, an index into ``labels``.
-        labels: the K classes.
-        draws: float [1 + B, n], the resamples of `lesion_draws`.
-    """
-    class_of_output = _best_order(truth, answers, len(labels))
-    here, other = (
-        count(truth, named, len(labels), draws).balanced_accuracy
-        for named in (answers, class_of_output[answers])
-    )
-    gain = score_of(other - here)
-    if not gain.low > 0:
-        return NetworkCheck(
-            "order of the classes", True, "order of the classes: no other fits clearly better", ""
-        )
-    swaps = [
-        f"'{labels[output]}' is '{labels[index]}'"
-        for output, index in enumerate(class_of_output)
-        if index != output and (answers == output).any()
-    ]
-    more = ", …" if len(swaps) > _SWAPS_SHOWN else ""
-    line = (
-        f"order of the classes: another one fits clearly better, with a balanced accuracy of {other[0]:.3f} in place "
-        f"of {here[0]:.3f}: {', '.join(swaps[:_SWAPS_SHOWN])}{more}"
-    )
+    """Check that no other order of the classes explains the photos clearly better; arguments of `find_better_order`."""
+    found, name = find_better_order(truth, answers, labels, draws), "order of the classes"
+    if found is None:
+        return NetworkCheck(name, True, f"{name}: no other fits clearly better", "")
     cure = "give the labels in the order of the outputs, or correct the labels of the photos"
-    return NetworkCheck("order of the classes", False, line, cure)
-
-
-def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:
-    """Return int64 [K]: for each output, the class that it should stand for to make the balanced accuracy highest."""
-    matrix = confusion_matrix(truth, answers, classes)
-    recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    true, outputs = linear_sum_assignment(recalls + _TIE * np.eye(classes), maximize=True)
-    return true[np.argsort(outputs)]
+    return NetworkCheck(name, False, f"{name}: {found.describe()}", cure)
 
 
 def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> NetworkCheck:
@@ -128,7 +88,7 @@ def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> N
 
 
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
-    """Return a warning if the file recognizes no photo of the critical class; None if it recognizes one, or has none."""
+    """Warn if the file recognizes no photo of the critical class; None if it recognizes one, or there is none."""
     if proof.critical is None:
         return None
     index = proof.labels.index(proof.critical)

@@ -16,7 +16,7 @@ class Parity:
 
     Attributes:
         photos: number of photos.
-        agreement: share of the photos for which both name the same class.
+        agreement: share of the photos with the same answer of both.
         max_logit_difference: largest absolute difference over photos and classes.
         mean_logit_difference: mean of the absolute differences.
     """
@@ -37,7 +37,7 @@ class Parity:
 
 
 def compare(reference: NDArray[np.floating], device: NDArray[np.floating]) -> Parity:
-    """Return the parity of two float [n, K] arrays of logits; a constant on a whole row makes no difference."""
+    """Return the parity of two float [n, K] arrays of logits. A constant that is added to a whole row has no effect."""
     difference = np.abs(_centred(reference) - _centred(device))
     same = reference.argmax(axis=1) == device.argmax(axis=1)
     return Parity(len(same), float(same.mean()), float(difference.max()), float(difference.mean()))

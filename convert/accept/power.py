@@ -1,4 +1,4 @@
-"""Estimate the smallest loss that a proof set shows: with few photos, almost nothing can be refused."""
+"""Estimate the smallest loss that a proof set can reveal. With few photos, only very large losses can be refused."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
     A loss d is refused if it is above the limit and its interval lies above 0. With a standard error s and a normal
     distribution, that happens in 80 % of all samples if d = max(limit, 1.96 s) + 0.84 s (Cohen, "Statistical Power
-    Analysis for the Behavioral Sciences", 1988). s is the larger one of two: that of the bootstrap, and that of a
-    file which loses d in each share and wins nothing, sqrt(d (1 - d) / n), since a file that changes no answer here
-    has a bootstrap interval without width.
+    Analysis for the Behavioral Sciences", 1988). s is the larger one of two: that of the bootstrap, and sqrt(d (1 -
+    d) / n), that of a file which loses d in each share and wins nothing. The second one is needed because the
+    bootstrap interval of a file that changes no answer has no width.
 
     Args:
         drop: the loss with its interval.
-        sizes: the effective numbers of photos of the shares whose mean the figure is.
+        sizes: the effective numbers of photos of the shares that are averaged in the figure.
         limit: the loss that is accepted, as a share.
     """
     seen = (drop.high - drop.low) / (2 * Z)
@@ -43,6 +43,6 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
 
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
-    """Return the standard error of the mean of shares, each of ``size`` independent photos and with this loss."""
+    """Return the standard error of the mean of shares, each with this loss, on ``sizes`` independent photos."""
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

@@ -1,1 +1,1 @@
-"""Stage 3: fit temperature and thresholds to the answers of the converted file, and logit adjustment."""
+"""Stage 3: fit temperature, thresholds and logit adjustment on validation photos."""

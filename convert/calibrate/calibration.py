@@ -1,7 +1,7 @@
 """Fit the temperature and the thresholds of a file to its own answers on the proof set.
 
-A file that tells the view of a photo gets both for each view, fitted on the photos that it says are of that view, as
-it will treat them on the device.
+A file that tells the view of a photo gets both values for each view. They are fitted on the photos that the file
+assigns to that view, because it does the same on the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dermedge.edge.model.photo_view import DERMOSCOPIC, view_of
 
 __all__ = ["Calibration", "calibrate"]
 
-# With fewer photos of a view, its temperature and thresholds would be those of chance.
+# With fewer photos of a view, its temperature and thresholds would depend on chance.
 _LEAST_PHOTOS_OF_A_VIEW = 20
 # Below this accuracy of the view, too many photos that the file takes for close-ups are dermoscopic.
 _LEAST_VIEW_ACCURACY = 0.9
@@ -40,7 +40,7 @@ class Calibration:
             the file tells the view, they are those of all photos, each with the values of its view, and there are two
             more: ``val_view_accuracy``, the share of the photos whose view is told right, and ``val_views``, which
             maps each view to the metrics of its photos.
-        warnings: one line for each part that was left out because it does harm, or that tells nothing.
+        warnings: one line for each part that was left out because it does harm, or that is useless.
         views: as `Manifest.views`.
     """
 
@@ -52,7 +52,7 @@ class Calibration:
 
 
 def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None) -> Calibration:
-    """Fit the temperature, then the thresholds; leave out what does harm on these photos.
+    """Fit the temperature, then the thresholds. Leave out a value that does harm on these photos.
 
     Args:
         proof: the photos.
@@ -84,14 +84,14 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
 def _fit(
     proof: ProofSet, logits: _Floats, truth: NDArray[np.integer], uncertain_of_all: float | None = None
 ) -> Calibration:
-    """Return the values for some of the photos by themselves.
+    """Return the values that are fitted on some of the photos.
 
     Args:
         proof: the classes.
         logits: float [m, K], of these photos.
         truth: int [m].
-        uncertain_of_all: the threshold ``uncertain`` of all photos, which is taken where that of these does harm: few
-            photos may not show its use, and without one a weak answer would pass for a certain one.
+        uncertain_of_all: the threshold ``uncertain`` of all photos. It is used if the one of these photos does harm:
+            few photos may not show its benefit, and without a threshold a weak answer would look certain.
     """
     temperature, of_temperature = useful_temperature(logits, truth)
     probabilities = calibrated(logits, temperature)
@@ -125,14 +125,14 @@ def _scores_of_all(proof: ProofSet, logits: _Floats, fitted: list[Calibration]) 
 
 
 def _view_accuracy(proof: ProofSet, told: NDArray[np.str_]) -> dict[str, float]:
-    """``val_view_accuracy`` among the photos whose view is known."""
+    """Return ``val_view_accuracy`` for the photos whose view is known."""
     views = np.array(proof.views)
     known = views != ""
     return {"val_view_accuracy": round(float((told == views)[known].mean()), 4)}
 
 
 def _without_views(one: Calibration, accuracy: dict[str, float], photos: int, view: str) -> Calibration:
-    """Return the values of all photos, for a file that says of too few photos that they are of a view."""
+    """Return the values of all photos, for a file that assigns too few photos to one of the views."""
     warning = (
         f"both views have the same temperature and thresholds: the file takes only {photos} validation photos for "
         f"{view}, and {_LEAST_PHOTOS_OF_A_VIEW} are needed to fit them"

@@ -1,9 +1,9 @@
 """Logit adjustment: correct the class imbalance that training has left in the logits.
 
-Training adds the logarithm of each class's share once (`dermedge.train.fit.training`), so that the logits speak
-as if all classes were equally frequent. But the few photos of a rare class are seen most often and are
-overfitted, so that the network predicts the class too rarely on held-out photos. A part of the logarithm is
-therefore subtracted once more: Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
+Training adds the logarithm of each class's share once (`dermedge.train.fit.training`), so that the logits are those
+of equally frequent classes. But the few photos of a rare class are repeated most often and are overfitted, so that
+the network predicts the class too rarely on held-out photos. Therefore a part of the logarithm is subtracted again:
+Menon et al., "Long-Tail Learning via Logit Adjustment", 2021, equation 9.
 """
 
 from __future__ import annotations

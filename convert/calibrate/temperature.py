@@ -1,4 +1,4 @@
-"""Temperature scaling: make the probabilities of a file as large as its accuracy.
+"""Temperature scaling: make the probabilities of a file match its accuracy.
 
 Guo et al., "On Calibration of Modern Neural Networks", 2017. It changes no decision by the most probable class.
 """
@@ -48,7 +48,7 @@ def cross_entropy(
 
 
 def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return float64 [n, K] probabilities of float [n, K] logits, by the function that computes them on the device."""
+    """Return float64 [n, K] probabilities for float [n, K] logits, by the same function as on the device."""
     return np.array([softmax(row, temperature) for row in logits.tolist()])
 
 
@@ -66,6 +66,7 @@ def calibration_scores(
 
 def expected_error(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
     """Return the expected calibration error of float64 [n, K] probabilities, 0 to 1, to four decimals."""
-    each_photo_once = np.ones((2, len(truth)))  # the score, and the one resample that it must have
+    # one row for the score, and one resample, which the function requires
+    each_photo_once = np.ones((2, len(truth)))
     right = probabilities.argmax(axis=1) == truth
     return round(calibration_error(probabilities.max(axis=1), right, each_photo_once).value, 4)

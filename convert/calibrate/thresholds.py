@@ -1,10 +1,10 @@
-"""Fit the thresholds of the decision on validation photos, and score what they do there.
+"""Fit the thresholds of the decision on validation photos, and score their effect there.
 
 `dermedge.edge.model.decision` defines what each threshold does. "Named" classes are all but "none of these".
-The share of named photos that are declined counts photos: with classes weighted equally, two photos of a rare
-class would decide it. All other shares weight every class that occurs equally, because a device sees another
-class distribution than validation. The photos that fit a threshold also score it, so expect slightly worse
-figures on new photos.
+The share of named photos that are declined counts every photo equally. With equally weighted classes, two photos of a
+rare class would decide it. All other shares weight every class that occurs equally, because a device sees another
+class distribution than validation. The photos that fit a threshold also score it, so expect slightly worse figures on
+new photos.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from dermedge.train.evaluation.metrics import accuracy, balanced_accuracy, confu
 
 __all__ = ["decision_scores", "fit_thresholds", "scores_of_each", "uncertain_threshold"]
 
-# The aim is at most 5 % on new photos; one point is the margin.
+# The aim is at most 5 % on new photos; one point is kept as a margin.
 _DECLINED_AT_MOST = 0.04
 _ALERT_SENSITIVITY = 0.90
 _UNCERTAIN_SHARE = 0.15
 _COVERAGE = 0.90
 
-# Thresholds have six decimals, rounded to the side on which they keep their promise.
+# Thresholds have six decimals. They are rounded to the side on which they still hold their target.
 _STEPS = 10**6
-# For sums of weights, against float rounding.
+# Tolerance for float rounding in sums of weights.
 _TOLERANCE = 1e-9
 
 _Floats = NDArray[np.floating]
@@ -45,13 +45,13 @@ def fit_thresholds(
     none_label: str | None,
     critical: str | None = "melanoma",
 ) -> dict[str, Any]:
-    """Return the ``thresholds`` of a manifest. A key is absent where its class is, or photos for it.
+    """Return the ``thresholds`` of a manifest. A key is absent if its class or the photos for it are missing.
 
     - ``none``: the lowest threshold at which at most 4 % of the named photos are declined.
     - ``alert``: the highest threshold with a sensitivity of at least 90 % for the critical class.
     - ``uncertain``: the highest threshold that makes at most 15 % of the answered named photos uncertain.
-    - ``conformal``: for each class with n photos, the ceil((n + 1) * 0.9)-th highest of the probabilities that
-      these give it; 0, which is always reached, where n is too small (Sadinle, Lei and Wasserman, 2019; Vovk,
+    - ``conformal``: for each class with n photos, the ceil((n + 1) * 0.9)-th highest of the probabilities of the
+      class on these photos; 0, which is always reached, if n is too small (Sadinle, Lei and Wasserman, 2019; Vovk,
       2012).
 
     Args:
@@ -80,13 +80,16 @@ def fit_thresholds(
 
 
 def _none_threshold(p_none: _Floats) -> float:
-    """From the probabilities of "none of these" for the named photos, which are declined at p >= threshold."""
+    """Return the threshold ``none`` from the probabilities of "none of these" for the named photos.
+
+    They are declined at p >= threshold.
+    """
     # The threshold must lie above the highest p that too large a share reaches.
     return min(_above(-_reached(-p_none, np.ones(len(p_none)), _DECLINED_AT_MOST)), 1.0)
 
 
 def _alert_threshold(p_critical: _Floats) -> float:
-    """From the probabilities of the critical class for its own photos."""
+    """Return the threshold of the alert from the probabilities of the critical class for its own photos."""
     return _at_most(_reached(p_critical, np.ones(len(p_critical)), 1 - _ALERT_SENSITIVITY))
 
 
@@ -97,7 +100,7 @@ def uncertain_threshold(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> float | None:
-    """Return the threshold ``uncertain`` of `fit_thresholds`, beside the other thresholds; None if no photo is
+    """Return the threshold ``uncertain`` of `fit_thresholds`, given the other thresholds; None if no photo is
     answered.
     """
     decisions = _decisions(probabilities, labels, none_label, thresholds)
@@ -117,7 +120,7 @@ def decision_scores(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> dict[str, float]:
-    """Score the decisions on validation photos, by the function that decides on the device.
+    """Score the decisions on validation photos, by the same function that decides on the device.
 
     Args:
         probabilities: as in `fit_thresholds`; so are ``truth``, ``labels`` and ``none_label``.
@@ -141,7 +144,10 @@ def scores_of_each(
     none_label: str | None,
     each: Sequence[dict[str, Any]],
 ) -> dict[str, float]:
-    """As `decision_scores`, with the thresholds of each photo; a threshold exists where one of them has it."""
+    """Return the same as `decision_scores`, with separate thresholds for each photo.
+
+    A threshold exists if one of them has it.
+    """
     named = _named(truth, labels, none_label)
     decisions = [
         decide(row, labels, none_label, thresholds)
@@ -212,14 +218,16 @@ def _decisions(
 
 
 def _evenly(truth: _Integers, among: _Bools) -> _Floats:
-    """Weights [n] with the sum 1: each class among these photos weighs the same, other photos weigh 0."""
+    """Return weights [n] with the sum 1: all classes among these photos have equal weight, and other photos have
+    weight 0.
+    """
     photos_of = np.bincount(truth[among], minlength=int(truth.max()) + 1)
     weights = np.where(among, 1 / np.maximum(photos_of[truth], 1), 0)
     return weights / weights.sum()
 
 
 def _reached(values: _Floats, weights: _Floats, share: float) -> float:
-    """Return the highest of the values below which lies at most this share of the weight."""
+    """Return the highest value below which there is at most this share of the weight."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(cumulative, share + _TOLERANCE, side="right")])
@@ -236,6 +244,6 @@ def _above(value: float) -> float:
 
 
 def _conformal_threshold(of_own_class: _Floats) -> float:
-    """From the probabilities of a class for its own photos."""
+    """Return the conformal threshold from the probabilities of a class for its own photos."""
     rank = ceil((len(of_own_class) + 1) * _COVERAGE - _TOLERANCE)
     return _at_most(float(np.sort(of_own_class)[-rank])) if rank <= len(of_own_class) else 0.0

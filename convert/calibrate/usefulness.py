@@ -1,4 +1,4 @@
-"""Leave out a temperature or a threshold that makes its own figure worse, and warn of those that say nothing."""
+"""Leave out a temperature or a threshold that makes its own figure worse, and warn of useless ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.edge.model.decision import prediction_set
 
 __all__ = ["threshold_warnings", "useful_temperature", "useful_thresholds"]
 
-# Prediction sets say little if a larger share of them holds all classes.
+# Prediction sets are of little use if more than this share of them hold all classes.
 _MOST_WHOLE_SETS = 0.5
 
 _Floats = NDArray[np.floating]
@@ -54,12 +54,11 @@ def useful_thresholds(
     none_label: str | None,
     thresholds: dict[str, Any],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the thresholds less those that do worse than none, with a line for each that is left out.
+    """Return the thresholds without those that do harm, and a line for each one that is left out.
 
-    - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable
-      class separates the two no worse.
-    - ``alert`` is left out if it is on more often for other classes than for its own.
-    - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
+    - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable class
+    separates the two at least as well. - ``alert`` is left out if it is on more often for other classes than for its
+    own. - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 
     Args:
         probabilities: float [n, K], calibrated, by the device runtime.
@@ -73,7 +72,7 @@ def useful_thresholds(
     reason = _harm_of_none(*photos, thresholds)
     if reason:
         notes.append(reason)
-        # The threshold of uncertain answers is that of the photos that are answered.
+        # The threshold of uncertain answers depends on which photos are answered.
         kept = {key: thresholds[key] for key in thresholds if key not in ("none", "uncertain")}
         uncertain = uncertain_threshold(*photos, kept)
         thresholds = kept if uncertain is None else {**kept, "uncertain": uncertain}
@@ -133,7 +132,7 @@ def _harm_of_uncertain(scores: dict[str, float]) -> str:
 def threshold_warnings(
     probabilities: _Floats, labels: Sequence[str], thresholds: dict[str, Any]
 ) -> list[str]:
-    """Return one line for an alert that is always or never on, and for prediction sets that mostly hold all classes.
+    """Return a warning for an alert that is always or never on, and for prediction sets that mostly hold all classes.
 
     Args:
         probabilities: float [n, K], of the validation photos.

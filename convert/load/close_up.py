@@ -1,9 +1,9 @@
-"""Fit the output that tells close-ups from dermoscopic photos, a linear probe on a trained network's features.
+"""Fit the output that tells close-ups from dermoscopic photos: a linear probe on features of a trained network.
 
-The features are what the network's last downsampling layer reads, averaged over all places: Alain and Bengio,
+The features are the inputs of the network's last downsampling layer, averaged over all positions: Alain and Bengio,
 "Understanding intermediate layers using linear classifier probes", 2016. The network itself is not changed. The last
-features, which the layer of the classes reads, tell the view less well, because training has no use for it. `convert`
-prints how many validation photos the file tells right.
+features, from which the classes are computed, tell the view less well, because training has no use for the view.
+`convert` prints how many validation photos the file tells right.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ __all__ = [
     "sample_views",
 ]
 
-# With fewer photos of a view, neither the probe nor the thresholds of that view can be trusted.
+# With fewer photos of a view, neither the probe nor the thresholds of that view would be reliable.
 _LEAST_TRAINING_PHOTOS = 50
 _LEAST_HELD_OUT_PHOTOS = 20
 _MOST_PHOTOS_OF_A_VIEW = 2000
 _BATCH = 64
-# scikit-learn's C: the inverse of the regularization. The features are divided by one number, so that their variance
-# is 1 on average; with one for each, features that hardly vary would get weights that 8 bits cannot hold.
+# scikit-learn's C, the inverse of the regularization strength. All features are divided by the same number, so that
+# their mean variance is 1. With a separate number for each, features that hardly vary would get weights that do not
+# fit into 8 bits.
 _INVERSE_REGULARIZATION = 0.1
 _MAX_ITERATIONS = 2000
-# float32 sums differ between machines in the sixth decimal; equal conversions shall give equal bytes.
+# Values are rounded to this many decimals, because float32 sums differ between machines in the sixth, and equal
+# conversions must give equal bytes.
 _DECIMALS = 4
 # Features whose mean variation is below this are not used.
 _LEAST_DEVIATION = 1e-6
-# The range of weights that are all 0: a scale of 0 would be divided by.
+# The range of weights that are all 0, since a range of 0 would give a scale of 0.
 _LEAST_WEIGHT = 1e-6
-# An 8-bit logit holds this range at most; beyond it, the probability is within 0.001 of 0 or 1.
+# The 8-bit logit has at most this range; outside it, the probability is within 0.001 of 0 or 1.
 _LOGIT_ENDS = (-7.0, 7.0)
 
 
@@ -58,7 +60,7 @@ class ViewSample:
 
     Attributes:
         pixels: uint8 [N, s, s, 3] RGB of all training photos, which may be mapped from a file.
-        indices: int [n], the photos of the sample among them, ascending.
+        indices: int [n], the ascending indices of the photos in the sample.
         is_close_up: bool [n].
     """
 
@@ -73,7 +75,7 @@ class CloseUpProbe:
 
     Attributes:
         weights: float32 [C].
-        bias: of the logit.
+        bias: bias of the logit.
     """
 
     weights: NDArray[np.float32]
@@ -84,8 +86,8 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
     """Return float32 [n, 1]: the probability that a photo is a close-up.
 
     Args:
-        probe: of the network.
-        features: float32 [n, h, w, C], of `feature_output`.
+        probe: the probe of the network.
+        features: float32 [n, h, w, C], as computed by `feature_output`.
         rounds: whether to state the ranges of 8-bit integers, as a quantization-aware network does.
     """
     pooled = tf.reduce_mean(features, (1, 2))
@@ -94,7 +96,7 @@ def close_up_probability(probe: CloseUpProbe, features: tf.Tensor, rounds: bool)
         return tf.sigmoid(tf.matmul(pooled, weights) + probe.bias, name="close_up")
     largest = max(float(np.abs(probe.weights).max()), _LEAST_WEIGHT)
     rounded = tf.quantization.fake_quant_with_min_max_args(weights, -largest, largest, narrow_range=True)
-    # The mean keeps the range of the features: TensorFlow's converter gives it no other one.
+    # The mean has the same range as the features, because TensorFlow's converter does not give it another one.
     logit = tf.matmul(pooled, rounded) + probe.bias
     return tf.sigmoid(tf.quantization.fake_quant_with_min_max_args(logit, *_LOGIT_ENDS), name="close_up")
 
@@ -111,9 +113,9 @@ def sample_views(training: Sequence[Photo], pixels: NDArray[np.uint8], seed: int
     """Return at most 2,000 photos of each view, chosen by the seed.
 
     Args:
-        training: the photos.
-        pixels: uint8 [N, s, s, 3] RGB, of each of them.
-        seed: of the choice.
+        training: the training photos.
+        pixels: uint8 [N, s, s, 3] RGB of these photos.
+        seed: seed of the random choice.
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -139,7 +141,7 @@ def fit_probe(
 
 
 def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_]) -> CloseUpProbe:
-    """Return the logistic regression with L2 regularization in which both views weigh the same.
+    """Return a logistic regression with L2 regularization that gives both views the same weight.
 
     Args:
         features: float32 [n, C].
@@ -158,7 +160,7 @@ def fit_on_features(features: NDArray[np.float32], is_close_up: NDArray[np.bool_
 
 
 def feature_output(network: keras.Model) -> keras.KerasTensor:
-    """What the last downsampling layer of a network reads: [n, h, w, C]."""
+    """Return the input of a network's last downsampling layer: [n, h, w, C]."""
     layer = next(one for one in reversed(network.layers) if max(_strides(one)) > 1)
     while isinstance(_plain(layer.inbound_nodes[0].inbound_layers), keras.layers.ZeroPadding2D):
         layer = layer.inbound_nodes[0].inbound_layers
@@ -170,5 +172,5 @@ def _strides(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer that a quantization-aware one wraps; itself if it wraps none."""
+    """Return the layer that a quantization-aware layer wraps; the layer itself if it wraps none."""
     return getattr(layer, "layer", layer)

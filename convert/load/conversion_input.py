@@ -30,7 +30,7 @@ __all__ = [
     "tool_versions",
 ]
 
-# For a task's name, a callback (done, total).
+# Task's name -> callback (done, total).
 ShowProgress = Callable[[str], Callable[[int, int], None]]
 
 _TOOLS = (
@@ -56,7 +56,7 @@ class ProofSet:
         labels: the K classes.
         none_label: the class that stands for "none of these", or None.
         reference: float64 [n, K] logits of the float network.
-        critical: the class whose misses weigh most, or None.
+        critical: the class that must not be missed, or None.
         views: the view of each photo, empty where it is not known; no entries if the network does not tell views.
     """
 
@@ -77,10 +77,10 @@ class ForeignClassifier(Protocol):
         path: path of the file or folder.
         layout: the shape of its input, which is channels-last.
         outputs: number of its outputs.
-        classes: number of its classes: one output stands for two.
+        classes: number of its classes; a single output value means two classes.
         known_labels: the labels that the file states; None if it states none.
         known_normalization: the normalization that the file is known to expect; None if that is not known.
-        note: what its user should know of its outputs, in one line, or empty.
+        note: one line for the user about its outputs, or empty.
     """
 
     @property
@@ -118,10 +118,10 @@ class ConversionInput:
         quantization_aware: builds the network of the quantization-aware stage; None if there is none.
         calibration: uint8 [h, w, 3] RGB images, none of them in the proof set, sampled evenly over the classes.
         proof: the photos that the file is proven on.
-        manifest: the entries that are known before the conversion.
+        manifest: the manifest with the entries that are known before the conversion.
         validated_by: for a network that was retrained on train and validation: the run by the same recipe that
-            was trained without the validation photos. It is converted too, and its file fits temperature and
-            thresholds.
+            was trained without the validation photos. It is converted too, and temperature and thresholds are fitted
+            on its file.
         learned: the photos that the network has learned from, as `dermedge.train.data.learned` packs them; empty
             where they are not known.
     """
@@ -144,7 +144,7 @@ def make_proof_set(
     critical: str | None,
     views: Sequence[str] = (),
 ) -> ProofSet:
-    """Return a proof set whose critical class is the given one, or melanoma where that is a class.
+    """Return a proof set whose critical class is the given one, or melanoma if that is a class.
 
     Raises:
         OptionError: no class has the name of the critical one.
@@ -188,7 +188,7 @@ def _none_label(labels: Sequence[str]) -> str | None:
 
 
 def tool_versions(names: Sequence[str]) -> dict[str, str]:
-    """Package -> version, of those of the packages that are installed."""
+    """Return package -> version for the installed ones of these packages."""
     found = {}
     for name in names:
         try:

@@ -38,7 +38,7 @@ _LABELS_SHOWN = 6
 
 @dataclass(frozen=True)
 class _Photos:
-    """Decoded photos: uint8 [n, h, w, 3] RGB, the index of the class of each, and its lesion."""
+    """Decoded photos: uint8 [n, h, w, 3] RGB, with the class index and the lesion of each."""
 
     pixels: NDArray[np.uint8]
     truth: NDArray[np.int64]
@@ -50,8 +50,8 @@ def load_foreign(
 ) -> ConversionInput:
     """Load the photos of a classifier that dermedge did not train.
 
-    Its labels are those of the request, or those that the file states, or else the folders of the classes, sorted by
-    their names on disk as Keras sorts them, and each then called by its diagnosis.
+    Its labels are those of the request, or those that the file states, or else the names of the class folders.
+    Folders are sorted by their names on disk, as Keras does, and each is then called by its diagnosis.
 
     Args:
         file: the classifier.
@@ -64,7 +64,7 @@ def load_foreign(
         OptionError: an option does not fit the network.
         PictureError: a photo cannot be decoded.
     """
-    assert request.data is not None, "check_request has refused it"
+    assert request.data is not None, "check_request has already refused this"
     if file.note:
         log(file.note)
     labels, folders = _labels(file, request.data, request.labels, log)
@@ -84,7 +84,7 @@ def load_foreign(
 
 def _decoded(photos: Sequence[LabelledPhoto], layout: Layout) -> _Photos:
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder:
-        # The array is a mapped file, which may be unlinked.
+        # The array is mapped from a file, which may be deleted while it is mapped.
         pixels = cached_pixels([one.path for one in photos], layout.height, Path(folder), width=layout.width)
     return _Photos(pixels, np.array([one.label_index for one in photos]), [one.entry.group for one in photos])
 
@@ -127,7 +127,7 @@ def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
 def _check_number(file: ForeignClassifier, found: str, classes: Sequence[str]) -> None:
     if len(classes) != file.classes:
         more = ", …" if len(classes) > _LABELS_SHOWN else ""
-        outputs = f"{file.outputs} outputs" if file.outputs > 1 else "1 output, which stands for 2 classes"
+        outputs = f"{file.outputs} outputs" if file.outputs > 1 else "1 output, which means 2 classes"
         raise OptionError(
             f"'{file.path}' has {outputs}, and {found} {len(classes)} classes "
             f"({', '.join(classes[:_LABELS_SHOWN])}{more}); "

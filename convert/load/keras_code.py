@@ -1,8 +1,9 @@
-"""Find what would run code of its maker when a Keras file is loaded, by reading the file and loading nothing.
+"""Find code that would run when a Keras file is loaded. The file is only read, not loaded.
 
 Keras stores the function of a Lambda layer as marshalled bytecode, and names other functions by module and name, which
-it imports. Its safe mode covers only a part: tf_keras ignores it for .h5 files (CVE-2025-9905), and imports any module
-that a .keras file names (CVE-2025-1550). A SavedModel holds no Python, but its operators can read and write files.
+it imports. Keras's safe mode covers only a part of this: tf_keras ignores it for .h5 files (CVE-2025-9905), and
+imports any module that a .keras file names (CVE-2025-1550). A SavedModel holds no Python, but its operators can read
+and write files.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from dermedge.edge.errors import ModelError
 
 __all__ = ["check_no_code", "code_in_config", "is_keras_zip", "read_config"]
 
-# Keras names its own objects by these packages, with or without "src".
+# The packages in whose names Keras refers to its own objects, with or without "src".
 _KERAS = ("keras", "tf_keras", "tensorflow.keras")
-# The modules of Keras whose functions and classes only compute.
+# The modules of Keras whose functions and classes do nothing but compute.
 _COMPUTING_MODULES = frozenset(
     {
         "activations",
@@ -44,11 +45,11 @@ _COMPUTING_MODULES = frozenset(
 # Layers of Keras 2 that call a function of TensorFlow by its name.
 _CALLING_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod"})
 _COMPUTING_NAMESPACES = frozenset({"__operators__", "image", "linalg", "math", "nn", "signal"})
-# Functions of TensorFlow outside of any namespace that do more than to compute.
+# Top-level functions of TensorFlow that do more than compute.
 _NOT_COMPUTING = frozenset(
     {"import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
 )
-# Operators of a SavedModel that leave the graph.
+# Operators of a SavedModel that act outside the graph, such as on files.
 _LEAVING_OPERATORS = frozenset(
     {
         "EagerPyFunc",
@@ -80,13 +81,13 @@ def check_no_code(path: Path) -> None:
         cure = "Export the network as a SavedModel, which holds no Python"
     if found:
         raise ModelError(
-            f"'{path}' holds code that would run on this machine: {found}. {cure}; or, if you trust whoever made "
-            "the file, load it all the same with --trust"
+            f"'{path}' holds code that would run on this machine: {found}. {cure}; or, if you trust the maker "
+            f"of the file, load it anyway with --trust"
         )
 
 
 def read_config(path: Path) -> Any:
-    """Return the configuration of the network in a .keras or .h5 file, as JSON gives it."""
+    """Return the configuration of the network in a .keras or .h5 file, as parsed JSON."""
     if is_keras_zip(path):
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("config.json"))
@@ -99,7 +100,7 @@ def read_config(path: Path) -> Any:
 def is_keras_zip(path: Path) -> bool:
     """Tell whether Keras opens a file as a zip, by its name in small letters; it opens any other as HDF5.
 
-    A file can be both, so what is inspected must be what is loaded.
+    A file can be both, and the part that is inspected must be the part that is loaded.
     """
     return path.name.endswith(".keras")
 
@@ -107,7 +108,7 @@ def is_keras_zip(path: Path) -> bool:
 def code_in_config(config: Any) -> str | None:
     """Return the first layer of a configuration that needs code, and why; None if there is none.
 
-    How the whole network was compiled is not looked at, because it is not loaded.
+    The compile settings are not inspected, because they are not loaded.
     """
     if isinstance(config, dict):
         config = {key: value for key, value in config.items() if key != "compile_config"}
@@ -115,7 +116,7 @@ def code_in_config(config: Any) -> str | None:
 
 
 def _code_within(part: Any, layer: str) -> Iterator[str]:
-    """Yield what needs code in a part of the configuration of a layer."""
+    """Yield each object that needs code in a part of a layer's configuration."""
     if isinstance(part, list):
         for one in part:
             yield from _code_within(one, layer)
@@ -146,7 +147,7 @@ def _code_of(part: dict[str, Any]) -> str | None:
     named = str(part.get("config") if kind == "function" else part.get("spec_name", kind))
     if module == "builtins":
         return f"calls Python's '{named}'" if named in vars(builtins) else None
-    # A name with a dot leads out of its module.
+    # a name with a dot refers to another module
     if _is_computing_module(module) and "." not in named:
         return None
     return f"uses '{named}' of the Python module '{module}'"

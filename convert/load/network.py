@@ -42,11 +42,14 @@ class Network(Protocol):
         ...
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> Self:
-        """Return the network with float32 [K] amounts added to each cell of its evidence, and so to its logits."""
+        """Return the network with float32 [K] amounts added to its logits, by adding them to each cell of its
+        evidence.
+        """
         ...
 
     def float_tflite(self, form: Form) -> bytes:
-        """Return the float .tflite that is quantized to a form; its input is that of `calibration_inputs`.
+        """Return the float .tflite that will be quantized to this form; it takes the inputs that `calibration_inputs`
+        yields.
 
         Raises:
             ModelError: the network cannot be converted.
@@ -65,7 +68,9 @@ class Network(Protocol):
 def normalized_images(
     images: NDArray[np.uint8], layout: Layout, normalization: Normalization
 ) -> NDArray[np.float32]:
-    """Return float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray as on the device."""
+    """Return float32 [n, h, w, C] inputs of a float network for uint8 [n, h, w, 3] RGB images; gray is computed as on
+    the device.
+    """
     if layout.channels != 1:
         return normalization(images)
     gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])

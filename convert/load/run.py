@@ -61,11 +61,11 @@ def load_run(
     critical: str | None = None,
     show_progress: ShowProgress = lambda what: lambda done, total: None,
 ) -> ConversionInput:
-    """Load a run folder: its training photos calibrate, its validation photos prove.
+    """Load a run folder. Its training photos are used to calibrate, its validation photos to prove.
 
-    Logit adjustment is fitted here, because it changes the weights that are converted. A network that was
-    retrained on train and validation is proven on the validation photos of the run that validated its recipe,
-    and takes over that run's adjustment.
+    Logit adjustment is fitted here, because it changes the weights that are converted. If a network was retrained on
+    train and validation, the run that validated its recipe is used: its validation photos for the proof, and its
+    logit adjustment.
 
     Args:
         run: folder of `dermedge train`.
@@ -158,7 +158,7 @@ def _adjustment(
 
 
 def _view_sample(photos: _RunPhotos, validated_by: ConversionInput | None, seed: int) -> ViewSample | None:
-    """Return the photos that tell views; None where there are too few, here or in the run that validated the recipe."""
+    """Return the photos to fit the view on; None if there are too few, here or in the run that validated the recipe."""
     is_fitted_there = validated_by is None or len(validated_by.proof.views) > 0
     if not is_fitted_there or not has_both_views(photos.training, photos.held_out):
         return None
@@ -191,13 +191,14 @@ class _Builder:
     def network(self, stage: str) -> TensorFlowNetwork:
         """Return the network of a stage, ``float`` or ``qat``."""
         config = self.run.config()
-        # Keras numbers layers within a process, and the file holds their names: equal conversions give equal bytes.
+        # Keras numbers layers within a process, and the file holds their names. The numbers are reset, so that equal
+        # conversions give equal bytes.
         keras.backend.clear_session()
         trained = trained_network(self.run, stage)
         add_to_logits(trained, self.amounts)
         probe = None
         if self.sample:
-            show = self.show_progress(f"reading the views of {len(self.sample.indices)} photos")
+            show = self.show_progress(f"computing the features of {len(self.sample.indices)} photos")
             probe = fit_probe(trained, self.sample, show)
         facts = (config.architecture, config.size, config.classes)
         return network_of(trained, *facts, self.evidence, probe)

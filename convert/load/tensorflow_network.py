@@ -1,4 +1,4 @@
-"""A classifier in TensorFlow, whoever trained it."""
+"""A classifier in TensorFlow, trained by dermedge or by others."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class TensorFlowNetwork:
         layout: the shape of its input, which is channels-last.
         labels: labels of the outputs.
         normalization: the normalization that its input expects.
-        compute: from float32 [n, h, w, C] normalized images to probabilities [n, K]; where the network has
-            logits, evidence [n, h, w, K], whose mean over h and w is the logits; and last, where it tells the view
-            of a photo, the probability of a close-up, [n, 1].
+        compute: maps float32 [n, h, w, C] normalized images to probabilities [n, K]; if the network has logits, also
+            to evidence [n, h, w, K], whose mean over h and w is the logits; and if it tells the view, also to the
+            probability of a close-up [n, 1].
         weights: the trained variables by name.
-        quantization_aware: whether it holds the ranges of an int8 file itself.
+        quantization_aware: whether the network already holds the ranges of an int8 file.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TensorFlowNetwork:
     quantization_aware: bool = False
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `Network.logits`."""
+        """See `Network.logits`."""
         compute = tf.function(self.compute, reduce_retracing=True)
         found = []
         for start in range(0, len(images), _BATCH):
@@ -64,7 +64,7 @@ class TensorFlowNetwork:
         return np.concatenate(found)
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> TensorFlowNetwork:
-        """As `Network.with_logits_moved`."""
+        """See `Network.with_logits_moved`."""
 
         def compute(images: tf.Tensor) -> list[tf.Tensor]:
             _, evidence, *close_up = self.compute(images)
@@ -74,13 +74,13 @@ class TensorFlowNetwork:
         return replace(self, compute=compute)
 
     def float_tflite(self, form: Form) -> bytes:
-        """As `Network.float_tflite`."""
+        """See `Network.float_tflite`."""
         self._check_weights()
         graph = PixelGraph(self.compute, self.layout, self.normalization)
         return _with_named_view(convert_to_float(graph, form))
 
     def finished_tflite(self, form: Form) -> bytes:
-        """As `Network.finished_tflite`."""
+        """See `Network.finished_tflite`."""
         self._check_weights()
         graph = PixelGraph(self.compute, self.layout, self.normalization)
         return _with_named_view(convert_to_finished(graph, form))
@@ -119,12 +119,12 @@ def network_of(
     """Return the network of a Keras model from `dermedge.train.fit.networks`, or of its quantization-aware twin.
 
     Args:
-        model: from normalized images to logits.
-        name: architecture.
+        model: the Keras model, which maps normalized images to logits.
+        name: its architecture.
         size: side of the square colour input in pixels.
         labels: labels of the outputs.
         evidence: whether the evidence, which the heat map shows, is an output.
-        probe: tells close-ups from dermoscopic photos, as one more output; None for a network without it.
+        probe: a probe that becomes the output for the view; None for a network without that output.
     """
     layers = {layer.name for layer in model.layers}
     prefix = QUANTIZED if QUANTIZED + LOGITS in layers else ""

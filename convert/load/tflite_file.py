@@ -30,17 +30,17 @@ _QUANTIZED = ("int8", "uint8", "int16", "int4")
 
 @dataclass(frozen=True)
 class TfliteFile:
-    """A classifier in a float .tflite, as `ForeignClassifier` says.
+    """A classifier in a float .tflite; see `ForeignClassifier`.
 
     Attributes:
         path: path of the file.
         layout: the shape of its input, with the channels last, wherever the file has them.
         outputs: number of its outputs.
         classes: number of its classes: one output stands for two.
-        known_labels: the labels in the file, if they are as many as the classes.
+        known_labels: the labels in the file, if their number is that of the classes.
         known_normalization: the one that its metadata states, or None.
         note: what its user should know of its outputs, in one line, or empty.
-        model: as `TfliteNetwork.model`.
+        model: as in `TfliteNetwork`.
     """
 
     path: Path
@@ -104,7 +104,7 @@ def _check_float(path: Path, dtype: type, model: bytes) -> None:
 
 
 def _normal_form(path: Path, model: bytes, layout: Layout, head: Head, output: int) -> bytes:
-    """Return the file with a float32 [1, h, w, C] input, and the outputs probabilities and, where it has logits,
+    """Return the file with a float32 [1, h, w, C] input and the outputs probabilities and, if it has logits,
     evidence.
     """
     editor = GraphEditor(model)

@@ -1,4 +1,4 @@
-"""A classifier in a float .tflite, of which LiteRT computes the answers."""
+"""A classifier in a float .tflite that runs in LiteRT."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TfliteNetwork:
         layout: the shape of its input, which is channels-last.
         labels: labels of the classes.
         normalization: the normalization that its input expects.
-        model: a float .tflite from a float32 [1, h, w, C] normalized image to probabilities [1, K] and, where the
-            network has logits, evidence [1, 1, 1, K], which is the logits.
+        model: a float .tflite that maps a float32 [1, h, w, C] normalized image to probabilities [1, K] and, if the
+            network has logits, to evidence [1, 1, 1, K], which equals the logits.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TfliteNetwork:
     model: bytes
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `Network.logits`."""
+        """See `Network.logits`."""
         with without_native_log():
             interpreter = Interpreter(model_content=self.model, num_threads=NUM_THREADS)
             interpreter.allocate_tensors()
@@ -59,7 +59,7 @@ class TfliteNetwork:
         return rows if len(outputs) > 1 else np.log(np.maximum(rows, np.finfo(np.float32).tiny))
 
     def with_logits_moved(self, amounts: NDArray[np.float32]) -> TfliteNetwork:
-        """As `Network.with_logits_moved`."""
+        """See `Network.with_logits_moved`."""
         editor = GraphEditor(self.model)
         _, evidence = (int(one) for one in editor.graph.outputs)
         moved = editor.add(evidence, amounts)
@@ -68,7 +68,7 @@ class TfliteNetwork:
         return replace(self, model=editor.to_bytes())
 
     def float_tflite(self, form: Form) -> bytes:
-        """As `Network.float_tflite`."""
+        """See `Network.float_tflite`."""
         editor, dtype = GraphEditor(self.model), input_dtype(form)
         is_inside = normalizes_inside(self.normalization, form)
         if not is_inside and dtype == "float32":
@@ -85,7 +85,7 @@ class TfliteNetwork:
         return editor.to_bytes()
 
     def finished_tflite(self, form: Form) -> bytes:
-        """As `Network.finished_tflite`: float32 or float16.
+        """See `Network.finished_tflite`; the forms are float32 and float16.
 
         Raises:
             ModelError: the form needs TensorFlow.
@@ -100,7 +100,7 @@ class TfliteNetwork:
         )
 
     def _normalizing_convolution(self, offset: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights [C, C] and bias [C] of the convolution from pixel values, less the offset, to normalized ones."""
+        """Return weights [C, C] and bias [C] of a convolution that normalizes pixel values minus an offset."""
         channels, one = self.layout.channels, self.normalization
         mean, std = (np.array(values[:channels], np.float64) for values in (one.mean, one.std))
         weights, bias = np.diag(1 / std), (offset - mean) / std

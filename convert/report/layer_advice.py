@@ -1,4 +1,4 @@
-"""Say which layers of a quantized file lose most, and what to do about it."""
+"""Describe the layers of a quantized file that lose most, and what to do about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAYERS_NAMED = 5
 
 
 class Cures(NamedTuple):
-    """The cures that are possible for a file; the advice names no others.
+    """The cures that are possible for a file; the advice only names these.
 
     Attributes:
         ranges: whether its ranges come from calibration photos, by a method that --ranges chooses.
@@ -41,7 +41,7 @@ _QAT = "fine-tune quantization-aware with dermedge train --qat-epochs"
 
 
 class _Fault(NamedTuple):
-    """Layers that share a fault, with the fault and its cure in words; the cure is empty where there is none."""
+    """Layers that share a fault, with the fault and its cure in words; the cure may be empty."""
 
     layers: list[LayerError]
     fault: str
@@ -49,7 +49,7 @@ class _Fault(NamedTuple):
 
 
 def short_name(name: str) -> str:
-    """Return the layer in the name of a tensor, without the model, the operator and the operators fused into it."""
+    """Return the name of the layer in the name of a tensor, without the model, the operator and the fused operators."""
     parts = name.split(";")[0].split("/")
     return "/".join(parts[1:-1] or parts)
 
@@ -84,7 +84,7 @@ def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
 
 
 def _with_end(start: str, mark: str, end: str) -> str:
-    """Return the start, followed by the end after a colon or comma if there is one."""
+    """Return the start of a sentence and, if there is one, its end after a colon or comma."""
     return f"{start}{mark}{end}" if end else start
 
 
@@ -130,7 +130,7 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
             "they run slower on a device and make the file larger",
         ),
         _Fault(
-            # XNNPACK never takes a softmax, which costs nothing for a few classes.
+            # a softmax is not reported: XNNPACK never runs it, and for a few classes it costs nothing
             [layer for layer in layers if not layer.delegated and layer.kind != "SOFTMAX"],
             "do not run in XNNPACK",
             "they use the slow kernels; if these are all operators, XNNPACK refuses the file",
@@ -150,7 +150,8 @@ def _fault_and_cure(layer: LayerError, cures: Cures) -> str:
         return _with_end(fault, "; ", _MIN_MAX if cures.ranges else "")
     if peak > _STRETCHED * layer.rms:
         fault = (
-            f"its largest value is {peak / layer.rms:.0f} times the usual one, which makes the steps coarse"
+            f"its largest value is {peak / layer.rms:.0f} times the root mean square, which makes the steps "
+            f"coarse"
         )
         return _with_end(fault, "; ", ranges)
     if layer.lost_channels > _MANY_CHANNELS * layer.channels:

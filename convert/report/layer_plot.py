@@ -16,7 +16,7 @@ from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STY
 __all__ = ["layers_svg"]
 
 _LAYERS_NAMED = 5
-# A layer without error or without signal is plotted at this end.
+# A layer without error or without signal is plotted at this end of the axis, in dB.
 _MOST_DB = 80
 
 

@@ -31,7 +31,7 @@ SCHEMA = "dermedge-conversion/1"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PAGE, _FIGURES = "report.html", "report.json"
 _WORST_LAYERS_SHOWN = 20
-# A chart of fewer points tells less than the table below it.
+# With fewer layers, the table suffices and no chart is shown.
 _LEAST_LAYERS_PLOTTED = 3
 
 
@@ -57,7 +57,7 @@ def to_json(result: SearchResult, source: ConversionInput, request: ConversionRe
     Args:
         result: the result of the conversion.
         source: the classifier and its photos.
-        request: what was asked for.
+        request: the options of the user.
     """
     best = result.best
     values = {
@@ -104,7 +104,7 @@ def _attempt_json(attempt: ConversionAttempt) -> dict[str, Any]:
 
 
 def _layer_json(layer: LayerError) -> dict[str, Any]:
-    """JSON has no infinity, so the ratio of a layer without noise or without signal is null."""
+    """Return a layer as JSON. JSON has no infinity, so the ratio of a layer without noise or without signal is null."""
     values = asdict(layer)
     return values | {"sqnr_db": layer.sqnr_db if np.isfinite(layer.sqnr_db) else None}
 

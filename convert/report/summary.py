@@ -1,4 +1,4 @@
-"""Say in a few lines of text what a conversion made and what it lost."""
+"""Summarize in a few lines of text what a conversion wrote and what it lost."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def refusal(result: SearchResult, has_searched: bool) -> str:
 
 
 def decision_lines(manifest: Manifest) -> list[str]:
-    """What temperature and thresholds achieve on the validation photos that they were fitted on.
+    """Return lines on the effect of temperature and thresholds on the validation photos that they were fitted on.
 
-    Where the file tells the view of a photo, there are lines for each view.
+    If the file tells the view of a photo, there are lines for each view.
     """
     metrics = manifest.metrics
     lines = [
@@ -81,7 +81,7 @@ def decision_lines(manifest: Manifest) -> list[str]:
 
 
 def view_line(metrics: Mapping[str, Any]) -> str:
-    """How well the file tells close-ups from dermoscopic photos, in one line; empty if it does not tell them."""
+    """Return one line on how well the file tells close-ups from dermoscopic photos; empty if it does not tell them."""
     if "val_view_accuracy" not in metrics:
         return ""
     taken = ", ".join(
@@ -93,7 +93,7 @@ def view_line(metrics: Mapping[str, Any]) -> str:
 
 
 def _fitted_lines(manifest: Manifest) -> list[str]:
-    """Return the temperature, the thresholds, and what they achieve."""
+    """Return lines with the temperature, the thresholds, and their effect."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
     return [
         f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, "

@@ -1,4 +1,4 @@
-"""Say in one sentence whether a file is delivered, and why."""
+"""State in one sentence whether a file is delivered, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["verdict_sentence"]
 
 
 def verdict_sentence(result: SearchResult) -> str:
-    """Return the verdict, what became of the file, and the first reason."""
+    """Return the verdict, what happened to the file, and the first reason."""
     best, acceptance = result.best, result.best.acceptance
     outcome = "delivered" if result.delivered else "nothing is delivered"
     if acceptance.verdict == REFUSED:

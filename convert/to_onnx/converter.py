@@ -1,4 +1,4 @@
-"""Convert a network to ONNX: from its float .tflite by tf2onnx, and to int8 by ONNX Runtime.
+"""Convert a network to ONNX. tf2onnx converts its float .tflite, and ONNX Runtime quantizes the result to int8.
 
 The input is [1, C, h, w] float32 pixel values of 0 to 255, red first, as the tools for Hailo and OpenVINO expect it;
 the graph normalizes them. In int8 files, QuantizeLinear and DequantizeLinear stand around each operator (QDQ), with
@@ -33,7 +33,7 @@ from dermedge.edge.model.signature import output_places
 
 __all__ = ["describe_tensors", "to_onnx"]
 
-# The newest opset that tf2onnx writes well; it has scales per channel.
+# The newest opset that tf2onnx writes correctly; it supports scales per channel.
 _OPSET = 17
 _MODEL_NAME = "dermedge"
 _INPUT = "pixels"
@@ -90,7 +90,7 @@ def _described(index: int, value: onnx.ValueInfoProto) -> dict[str, Any]:
 
 def _float_onnx(network: Network, form: Form) -> bytes:
     with tempfile.TemporaryDirectory(prefix="dermedge-") as folder, _silenced(), _errors_of("tf2onnx"):
-        import tf2onnx  # imports TensorFlow
+        import tf2onnx  # imported here, because it imports TensorFlow
 
         source = Path(folder) / "float.tflite"
         source.write_bytes(_with_names(network.float_tflite(form)))
@@ -105,7 +105,7 @@ def _with_names(model: bytes) -> bytes:
     editor = GraphEditor(model)
     outputs = [int(one) for one in editor.graph.outputs]
     places = output_places([editor.shape(one) for one in outputs])
-    assert places is not None, "every network of the converter has the outputs of a classifier"
+    assert places is not None, "every converted network has the outputs of a classifier"
     editor.set_outputs([outputs[place] for place in places.values()], list(places))
     editor.rename(int(editor.graph.inputs[0]), _INPUT)
     return editor.to_bytes()
@@ -124,7 +124,7 @@ def _quantized(model: bytes, network: Network, form: Form, images: Sequence[NDAr
 
 
 class _CalibrationPhotos(CalibrationDataReader):
-    """Gives ONNX Runtime one photo after the other."""
+    """Passes one photo after the other to ONNX Runtime."""
 
     def __init__(self, photos: Iterator[dict[str, NDArray[np.float32]]]) -> None:
         self._photos = photos
@@ -135,7 +135,7 @@ class _CalibrationPhotos(CalibrationDataReader):
 
 @contextlib.contextmanager
 def _errors_of(tool: str) -> Iterator[None]:
-    """Turn what a tool raises, which is of many classes, into ModelError."""
+    """Turn the exceptions of a tool, which are of many classes, into ModelError."""
     try:
         yield
     except ModelError:
@@ -148,7 +148,7 @@ def _errors_of(tool: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """The libraries log their progress, and warn of what their users cannot change."""
+    """Silence the libraries, which log their progress and warn about things that users cannot change."""
     quiet, level = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -18,7 +18,7 @@ __all__ = ["OnnxAnswers", "has_evidence", "onnx_logits"]
 _NUM_THREADS = 2
 _GRAY = 1
 _NS_PER_MS = 1e6
-# Only errors are logged.
+# ONNX Runtime's log level for errors only.
 _LOG_SEVERITY = 3
 
 
@@ -78,7 +78,7 @@ def _opened(model: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads, options.log_severity_level = _NUM_THREADS, _LOG_SEVERITY
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it raises classes of its own, which it does not export
+    except Exception as error:  # ONNX Runtime raises exception classes that it does not export
         raise ModelError(f"ONNX Runtime refuses this model: {str(error).splitlines()[0]}") from error
 
 
@@ -93,7 +93,7 @@ def _view_index(session: onnxruntime.InferenceSession) -> int | None:
 
 
 def _planes(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
-    """Return float32 [1, C, h, w] of uint8 [h, w, 3] RGB; gray as on the device."""
+    """Return uint8 [h, w, 3] RGB as float32 [1, C, h, w]; gray is computed as on the device."""
     if channels == _GRAY:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)[np.newaxis, np.newaxis]
     return np.ascontiguousarray(image.transpose(2, 0, 1)[np.newaxis], np.float32)

@@ -1,8 +1,8 @@
 """Bias correction: remove the mean shift that int8 rounding adds to each logit.
 
-Rounding shifts each logit by some amount on average, which turns answers from one class to another. The mean
-shift on the calibration images is subtracted from the last layer (Nagel et al., "Data-Free Quantization through
-Weight Equalization and Bias Correction", 2019, applied to the last layer alone).
+Rounding shifts the mean of each logit, which can change answers from one class to another. The mean shift on the
+calibration images is subtracted from the last layer (Nagel et al., "Data-Free Quantization through Weight
+Equalization and Bias Correction", 2019, applied to the last layer alone).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dermedge.edge.model.manifest import Manifest, attach
 
 __all__ = ["mean_shift", "rounded_shift", "to_corrected_tflite"]
 
-# float32 sums differ between machines in the sixth decimal; equal conversions shall give equal bytes.
+# Shifts are rounded to this many decimals, because float32 sums differ between machines in the sixth, and equal
+# conversions must give equal bytes.
 _DECIMALS = 4
 
 
@@ -33,10 +34,10 @@ def to_corrected_tflite(
     A network without evidence output has no layer to correct and is converted once.
 
     Args:
-        network: its quantization-aware twin for ``int8-qat``.
+        network: the network; for ``int8-qat``, its quantization-aware copy.
         form: the form of the file.
         images: uint8 [s, s, 3] RGB calibration images.
-        manifest: its labels, architecture, size and licence are written as TFLite Metadata.
+        manifest: manifest whose labels, architecture, size and licence are written as TFLite Metadata.
 
     Returns:
         The .tflite with its metadata and without its manifest.
@@ -54,10 +55,11 @@ def to_corrected_tflite(
 
 
 def mean_shift(network: Network, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Mean difference of a .tflite's logits from the network's over uint8 [n, s, s, 3] RGB images; float32 [K].
+    """Return the mean difference between the logits of a .tflite and of the network on uint8 [n, s, s, 3] RGB images:
+    float32 [K].
 
-    The mean over the classes is 0, because a constant on all logits changes no probability. None where the
-    file has no evidence output.
+    Its mean over the classes is set to 0, because a constant on all logits changes no probability. The result is None
+    if the file has no evidence output.
     """
     with open_on_device(model) as classifier:
         if not classifier.has_heat_map:

@@ -20,7 +20,7 @@ def to_tflite(network: Network, form: Form, images: Sequence[NDArray[np.uint8]] 
     """Convert a network to a .tflite with a static batch of 1.
 
     Args:
-        network: its quantization-aware twin for ``int8-qat``.
+        network: the network; for ``int8-qat``, its quantization-aware copy.
         form: the form of the file.
         images: uint8 [h, w, 3] RGB calibration images, for the kinds in `CALIBRATED_KINDS`.
 

@@ -28,11 +28,11 @@ ONNX_FLOAT32, ONNX_INT8 = "onnx-float32", "onnx-int8"
 # Files for ONNX Runtime and other tools, not for TFLite.
 ONNX_KINDS = (ONNX_FLOAT32, ONNX_INT8)
 KINDS = (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8_PTQ, INT8_QAT, INT8_MIXED, *ONNX_KINDS)
-# int8 by post-training quantization, wholly or in part.
+# Kinds with int8 by post-training quantization, completely or in part.
 PTQ_KINDS = (INT8_PTQ, INT8_MIXED)
 # Kinds whose activation ranges come from calibration images.
 CALIBRATED_KINDS = (INT16X8, *PTQ_KINDS)
-# Activation ranges from the smallest to the largest value of the calibration.
+# The default method: ranges reach from the smallest to the largest value of the calibration.
 MIN_MAX = "min-max"
 
 
@@ -56,7 +56,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """The kind with what differs from the usual, for people: ``int8-ptq, ranges by mse``."""
+        """The kind, and settings that differ from the defaults, for people: ``int8-ptq, ranges by mse``."""
         parts = [self.kind]
         if self.ranges != MIN_MAX:
             parts.append(f"ranges by {self.ranges}")

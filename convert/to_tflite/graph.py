@@ -1,7 +1,7 @@
 """The operators of a .tflite, and an interpreter that keeps every activation.
 
-Delegates fuse operators and keep nothing between them, so the interpreter runs without them. The device's
-own runtime may differ from these values by a few int8 levels.
+The interpreter runs without delegates, because these fuse operators and do not keep the activations between them. The
+device's own runtime may differ from these values by a few int8 levels.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Op:
 def read_model(model: bytes) -> schema.ModelT:
     """Return the whole flatbuffer as objects that can be changed.
 
-    Some tools write the constants of larger files behind the flatbuffer, where editing would lose them; they are
-    brought inside.
+    Some tools write the constants of larger files behind the flatbuffer, where editing would lose them. They are
+    moved into the flatbuffer.
     """
     root = schema.ModelT.InitFromPackedBuf(model, 0)
     for buffer in root.buffers:
@@ -65,7 +65,7 @@ def ops_of(model: schema.ModelT) -> list[Op]:
         code = model.operatorCodes[operator.opcodeIndex]
         inputs = tuple(int(index) for index in operator.inputs if int(index) in written)
         outputs = tuple(int(index) for index in operator.outputs)
-        # An old file has only the older of the two fields.
+        # old files have only the older one of the two fields
         ops.append(Op(_OP_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], inputs, outputs))
         written.update(outputs)
     return ops

@@ -1,4 +1,4 @@
-"""Add operators to a .tflite, with the schema that LiteRT brings."""
+"""Add operators to a .tflite, with the schema that LiteRT contains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TENSOR_TYPES = {
     "int8": schema.TensorType.INT8,
     "int32": schema.TensorType.INT32,
 }
-# The older field for the number of an operator is one byte, and holds this for larger numbers.
+# The older field for the code of an operator has one byte. It holds this value if the code is larger.
 _NEWER_FIELD = 127
 
 
@@ -46,27 +46,25 @@ class GraphEditor:
             # Files written before 2020 have only the older field.
             code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         for tensor in self.graph.tensors:
-            # A batch of any size keeps XNNPACK from taking the graph.
+            # with an open batch size, XNNPACK would not run the graph
             tensor.shapeSignature = None
 
     def to_bytes(self) -> bytes:
-        """Return the .tflite with all that was added, and without signatures and metadata, which no longer fit."""
+        """Return the changed .tflite, without signatures and metadata, which no longer fit."""
         self.graph.operators = [*self._front, *self.graph.operators]
         self._front = []
         self.root.signatureDefs, self.root.metadata = [], []
         return pack(self.root)
 
     def set_input(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """Return a new input; the operators that are added from now on run before those of the file, until
-        `end_front`.
-        """
+        """Return a new input. Until `end_front`, added operators run before those of the file."""
         self._is_front = True
         index = self._tensor(name, shape, dtype)
         self.graph.inputs = np.array([index], np.int32)
         return index
 
     def end_front(self, written: int, replaced: int) -> None:
-        """Make the operators of the file read another tensor instead of this one."""
+        """Connect the added operators with the file, whose operators then read ``tensor`` instead of ``old``."""
         self._is_front = False
         for operator in self.graph.operators:
             operator.inputs = np.array(
@@ -80,7 +78,7 @@ class GraphEditor:
             self.rename(tensor, name)
 
     def rename(self, tensor: int, name: str) -> None:
-        """Give a tensor a name; another one that has it gets a number."""
+        """Give a tensor a name. Another tensor with this name gets a number appended."""
         for one in self.graph.tensors:
             if one.name == name.encode():
                 one.name = self._unique(name).encode()
@@ -97,7 +95,7 @@ class GraphEditor:
         return self._add("CAST", [source], "pixels_float", self.shape(source), options)
 
     def pointwise(self, source: int, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> int:
-        """Return a convolution of 1 x 1 of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
+        """Return a 1 x 1 convolution of float32 [1, h, w, C]: weights [C, C], output channels first, and bias [C]."""
         options = schema.Conv2DOptionsT()
         options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
         kernel = self._constant("normalization_weights", weights[:, np.newaxis, np.newaxis, :])
@@ -111,7 +109,7 @@ class GraphEditor:
         return self._add("TRANSPOSE", [source, axes], "transposed", shape, schema.TransposeOptionsT())
 
     def reshape(self, source: int, name: str, shape: Sequence[int]) -> int:
-        """Give a tensor another shape; itself if it has that shape."""
+        """Reshape a tensor; return the tensor itself if it already has that shape."""
         if self.shape(source) == tuple(shape):
             return source
         options = schema.ReshapeOptionsT()
@@ -121,7 +119,7 @@ class GraphEditor:
         )
 
     def zero_in_front(self, source: int) -> int:
-        """[1, 1] -> [1, 2] with a 0 before the value."""
+        """Turn [1, 1] into [1, 2] with a 0 before the value."""
         amounts = self._constant("zero_amounts", np.array([[0, 0], [1, 0]], np.int32))
         return self._add("PAD", [source, amounts], "logits", (1, 2), schema.PadOptionsT())
 
@@ -147,7 +145,7 @@ class GraphEditor:
         return output
 
     def _code(self, number: int) -> int:
-        """Return the index of an operator in the file's table, to which it is added where it is missing."""
+        """Return the index of an operator in the file's table of operators; add it if it is missing."""
         for index, code in enumerate(self.root.operatorCodes):
             if code.builtinCode == number:
                 return index
@@ -165,7 +163,7 @@ class GraphEditor:
         return index
 
     def _tensor(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """Return a new tensor whose name no other has."""
+        """Return a new tensor with a unique name."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = (
             self._unique(name).encode(),
@@ -178,7 +176,7 @@ class GraphEditor:
         return len(self.graph.tensors) - 1
 
     def _unique(self, name: str) -> str:
-        """Return the name, with a number where another tensor has it."""
+        """Return the name, with a number appended if another tensor has this name."""
         taken = {one.name.decode() for one in self.graph.tensors}
         unique, number = name, 0
         while unique in taken:

@@ -28,7 +28,7 @@ _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
-# An int8 input holds the pixel minus this.
+# An int8 input takes the pixel minus this value.
 _INT8_OFFSET = 128
 
 
@@ -39,11 +39,11 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 
     Args:
         model: a .tflite whose input takes pixel values.
-        manifest: its labels, architecture, size and licence are written.
+        manifest: the manifest whose labels, architecture, size and licence are written.
     """
     root = schema.ModelT.InitFromPackedBuf(strip(model), 0)
     graph = root.subgraphs[0]
-    # MediaPipe reports each output, and its users read the first.
+    # The probabilities come first, because MediaPipe reports each output, and its users read the first one.
     outputs = {name: graph.outputs[place] for name, place in _places(graph).items()}
     graph.outputs = np.array(list(outputs.values()), np.int32)
     content = metadata(graph.tensors[graph.inputs[0]], list(outputs), manifest)
@@ -54,7 +54,7 @@ def with_metadata(model: bytes, manifest: Manifest) -> bytes:
 def _places(graph: Any) -> dict[str, int]:
     """Return the place of each output by its name, the probabilities first."""
     places = output_places([graph.tensors[index].shape.tolist() for index in graph.outputs])
-    assert places is not None, "every network of the converter has the outputs of a classifier"
+    assert places is not None, "every converted network has the outputs of a classifier"
     return places
 
 
@@ -97,7 +97,7 @@ def metadata(pixels: Any, outputs: Sequence[str], manifest: Manifest) -> bytes:
 
 
 def normalization(pixels: Any) -> tuple[float, float]:
-    """Mean and standard deviation of the normalization of a pixel p of 0 to 255: (p - mean) / std.
+    """Return mean and standard deviation of the normalization (p - mean) / std of a pixel p of 0 to 255.
 
     For a quantized input these are the float network's, as the schema demands: quantizing the normalized
     pixel gives the pixel back. MediaPipe ignores them for a uint8 input and passes the pixels on. An input
@@ -130,7 +130,7 @@ def _pixels(builder: flatbuffers.Builder, tensor: Any) -> int:
 
 
 def _probabilities(builder: flatbuffers.Builder, labels: int, manifest: Manifest) -> int:
-    # Netron shows descriptions, but no label files.
+    # the description also names the classes, because Netron shows descriptions but no label files
     classes = ", ".join(manifest.labels)
     return _table(
         builder,
@@ -172,7 +172,7 @@ def _feature(builder: flatbuffers.Builder) -> int:
 def _table(
     builder: flatbuffers.Builder, offsets: Mapping[int, int], numbers: Mapping[int, int] | None = None
 ) -> int:
-    """Return a table with these slots: offsets of objects written before, and single bytes."""
+    """Return a table with these slots, which hold offsets of objects that were written before, or single bytes."""
     numbers = numbers or {}
     builder.StartObject(max([*offsets, *numbers], default=-1) + 1)
     for slot, offset in offsets.items():
@@ -198,7 +198,7 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 
 
 def _buffer(root: Any) -> Any:
-    """Return the buffer of the metadata entry of a ``ModelT``; both are added where missing."""
+    """Return the buffer of the metadata entry of a ``ModelT``; add the entry and the buffer if they are missing."""
     for entry in root.metadata or []:
         if entry.name == _METADATA_NAME.encode():
             return root.buffers[entry.buffer]

@@ -1,4 +1,4 @@
-"""How a converted file takes its pixels: dtype of the input, and where they are normalized."""
+"""The pixel input of a converted file: its dtype, and where pixels are normalized."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def input_ends(network: Network, form: Form) -> tuple[float, float]:
 
 
 def normalizes_inside(normalization: Normalization, form: Form) -> bool:
-    """Tell whether the graph normalizes its pixels; else the scale of the quantized input does."""
+    """Tell whether the graph normalizes its pixels. Otherwise the scale of the quantized input does."""
     return form.kind not in (*PTQ_KINDS, INT8_QAT) or form.io == "float32" or not normalization.is_affine
 
 
 def input_dtype(form: Form) -> str:
-    """Return the dtype of the input before quantization, which may change it."""
+    """Return the dtype that the input has before the quantization."""
     return "float32" if form.kind in (*PTQ_KINDS, INT8_QAT) else form.io
 
 

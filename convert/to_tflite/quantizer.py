@@ -6,8 +6,8 @@ by TensorFlow with the same ranges, 0.593 in float), the file has the same size 
 (400 alternating pairs), and calibration takes 2 s in place of 14 s.
 
 TensorFlow's converter still makes int8 files of quantization-aware networks, whose float file litert-quantizer cannot
-read, and files with 8-bit weights alone, because those of litert-quantizer were refused. LEAKY_RELU, PRELU, ELU and
-REDUCE_MAX stay in float; the report lists such layers.
+read, and files with 8-bit weights alone, because the acceptance refused those of litert-quantizer. LEAKY_RELU, PRELU,
+ELU and REDUCE_MAX stay in float; the report lists such layers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["quantize", "quantize_with_ranges", "record_ranges", "to_float16"]
 
 _OP = qtyping.TFLOperationName
 _NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
-# litert-quantizer 0.11 takes larger weights apart by itself, and then refuses those of convolutions.
+# litert-quantizer 0.11 splits larger weights by itself, and then refuses those of convolutions.
 _LARGEST_PIECE_BYTES = 2**24
 
 
@@ -88,7 +88,7 @@ def record_ranges(model: bytes, inputs: Sequence[NDArray[Any]]) -> dict[str, Ran
     if not len(inputs):
         raise DataError("there are no calibration photos; give at least one")
     with _silenced():
-        # The library's default is a moving average, which depends on the order of the photos.
+        # the library's default would be a moving average, which depends on the order of the photos
         watched = calibrator.CalibrationInterpreter(
             _with_signature(model),
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
@@ -164,7 +164,7 @@ def _quantizer(model: bytes, form: Form) -> quantizer.Quantizer:
         elif form.io == "uint8":
             made.update_quantization_recipe(".*", end, _uint8_config())
     for name in form.float_layers:
-        # The library appends ";" to names, and searches for the expression.
+        # the library appends ";" to names, and searches for this regular expression
         pattern = "^" + re.escape(name) + ";?$"
         made.update_quantization_recipe(pattern, _OP.ALL_SUPPORTED, None, _NO_QUANTIZE)
     return made
@@ -210,7 +210,9 @@ def _signature_tensors(prefix: str, indices: Iterable[int]) -> list[schema.Tenso
 
 
 def _plain(model: bytes) -> bytes:
-    """Return the model without the signature, with its constants inside the flatbuffer and each vector once."""
+    """Return the model without the signature, with its constants inside the flatbuffer, and with each vector stored
+    once.
+    """
     root = read_model(model)
     root.signatureDefs = []
     return pack(root)
@@ -218,7 +220,7 @@ def _plain(model: bytes) -> bytes:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """The library prints progress bars and warnings that no option turns off."""
+    """Silence the library, which prints progress bars and warnings that no option turns off."""
     quiet = io.StringIO()
     with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -227,7 +229,7 @@ def _silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _large_weights() -> Iterator[None]:
-    """Gives the library large weights of convolutions in pieces of channels, as those of Wide ResNet-50-2 need it."""
+    """Makes the library quantize large weights of convolutions in pieces of channels. Wide ResNet-50-2 needs this."""
     with patch.object(uniform_quantize_tensor, "uniform_quantize", _quantized_in_pieces):
         yield
 

@@ -1,7 +1,7 @@
 """Choose the range of every activation for int8 from calibration images, by one of several methods.
 
-With the smallest and the largest value as the range, one outlier costs all other values their resolution. The other
-methods clip it.
+If the range reaches from the smallest to the largest value, a single outlier lowers the resolution of all other
+values. The other methods clip it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
 
 Range = tuple[float, float]
 
-# Bins on each side of 0. A doubling of the width leaves half of them in use; the narrowest range that is tried
-# then still has a bin for each level when it ends at a sixteenth of the largest value.
+# The number of bins on each side of 0. After the bin width has doubled, half of the bins are in use. Even then, a
+# range that ends at a sixteenth of the largest value has at least one bin for each level; no narrower range is tried.
 BINS = 8192
 _LEAST_WIDTH = 2.0**-60
 _LEVELS = 256
@@ -41,9 +41,10 @@ _SQUARED_DISTANCE = (np.arange(2 * BINS) + 0.5) ** 2
 _PERCENTILE = 99.99
 _CANDIDATES = 128
 
-# The quantizer gives the results of these operators a fixed scale.
+# The results of these operators have a fixed scale.
 _FIXED_RANGE = {"SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION"}
-# These operators only move values. Behind the input they hold pixels, whose known range must not be clipped.
+# These operators only move values. Right after the input, their results are pixels, whose known range must not be
+# clipped.
 _MOVES = {
     "PAD",
     "PADV2",
@@ -58,7 +59,7 @@ _MOVES = {
 
 
 class Histogram:
-    """Counts of the values of one activation, made in one pass without knowing their range.
+    """A histogram of the values of one activation, made in one pass without knowing their range.
 
     The width of a bin is a power of two and doubles when a larger value comes. Zeros are not counted: every
     range holds 0 exactly, and after a ReLU most values are 0.
@@ -134,7 +135,7 @@ def choose_ranges(model: bytes, inputs: Iterable[NDArray[np.float32]], method: s
 
     Args:
         model: a float .tflite.
-        inputs: its inputs, one of which at a time is held in memory.
+        inputs: the inputs of the model; one at a time is held in memory.
         method: a name in `METHODS`.
 
     Returns:
@@ -171,7 +172,7 @@ def _add_finite(histogram: Histogram, values: NDArray[np.float32], name: str) ->
 
 
 def _activations_to_choose(model: schema.ModelT) -> list[int]:
-    """Indices of the float activations whose range `choose_ranges` finds."""
+    """Return the indices of the float activations whose range `choose_ranges` finds."""
     tensors, pixels = model.subgraphs[0].tensors, {int(index) for index in model.subgraphs[0].inputs}
     found: list[int] = []
     for op in ops_of(model):
@@ -183,7 +184,9 @@ def _activations_to_choose(model: schema.ModelT) -> list[int]:
 
 
 def _least(histogram: Histogram, cost: Callable[[NDArray[np.float64], int, int], float]) -> Range:
-    """Among evenly spaced ranges, the one with the least cost (counts, first bin, end bin); of equals the widest."""
+    """Return the one of evenly spaced ranges with the least cost (counts, first bin, end bin); of equal ones, the
+    widest.
+    """
     counts = histogram.counts.astype(np.float64)
     first = BINS + floor(histogram.low / histogram.width)
     end = BINS + ceil(histogram.high / histogram.width)
@@ -193,7 +196,7 @@ def _least(histogram: Histogram, cost: Callable[[NDArray[np.float64], int, int],
         for reached in np.linspace(reach, 0, _CANDIDATES, endpoint=False).astype(int).tolist()
     ]
     enough = [one for one in candidates if one[1] - one[0] >= _LEVELS]
-    if not enough:  # all values are 0, or nearly
+    if not enough:  # all values are 0 or nearly 0
         return histogram.low, histogram.high
     low, high = ((edge - BINS) * histogram.width for edge in min(enough, key=lambda one: cost(counts, *one)))
     return max(histogram.low, low), min(histogram.high, high)
@@ -207,10 +210,10 @@ def _divergence(counts: NDArray[np.float64], first: int, end: int) -> float:
     filled = reference > 0
     starts = np.ceil(np.arange(_LEVELS) * len(inside) / _LEVELS).astype(int)
     widths = np.diff([*starts, len(inside)])
-    # The values of a level may lie in any of its bins that are not empty.
+    # the values of a level are spread over those of its bins that are not empty
     per_bin = np.add.reduceat(inside, starts) / np.maximum(np.add.reduceat(filled.astype(int), starts), 1)
-    # A level that holds only clipped values counts as half a value: less than one, but not impossible. The sum
-    # stays below 1 by what is clipped; normalized to 1, a range that clips everything would fit best.
+    # A level with only clipped values counts as half a value: unlikely, but not impossible. The sum is below 1 by the
+    # clipped share. If it were normalized to 1, a range that clips everything would fit best.
     quantized = np.maximum(np.repeat(per_bin, widths)[filled], 0.5)
     return float(reference[filled] @ np.log(reference[filled] / quantized))
 

@@ -1,7 +1,7 @@
-"""Make a .tflite smaller without changing its results: store equal vectors once.
+"""Make a .tflite smaller without changing its results, by storing equal vectors only once.
 
-Per-channel quantization stores an 8-byte zero point for every channel of every weight and bias, and all of
-them are 0: a tenth of an int8 MobileNetV2. A flatbuffer may point to one vector from many places.
+Per-channel quantization stores an 8-byte zero point, which is 0, for every channel of every weight and bias. In an
+int8 MobileNetV2, they take a tenth of the file. In a flatbuffer, many fields may refer to the same vector.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["pack", "share_buffers"]
 
 _FILE_IDENTIFIER = b"TFL3"
-# The schema's force_align of tensor data, which the generated Python code does not keep.
+# The alignment of tensor data that the schema demands (force_align), and that the generated Python code ignores.
 _BUFFER_ALIGNMENT = 16
 
 

@@ -38,7 +38,7 @@ class PixelGraph:
 
 
 def convert_to_float(graph: PixelGraph, form: Form) -> bytes:
-    """Return the float .tflite that is quantized to a form.
+    """Return the float .tflite that will be quantized to a form.
 
     Raises:
         ModelError: the converter refuses the graph.
@@ -76,7 +76,7 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
             pixels = graph.normalization.on_tensor(pixels)
         return graph.compute(pixels)
 
-    # The converter finds constants, but not the variables of Keras 3 and of SavedModels.
+    # variables are turned into constants, because the converter does not find those of Keras 3 and of SavedModels
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [convert_variables_to_constants_v2(run.get_concrete_function())]
     )
@@ -85,10 +85,10 @@ def _converter(graph: PixelGraph, form: Form) -> Any:
 def _run_converter(converter: Any, form: Form) -> bytes:
     try:
         with warnings.catch_warnings():
-            # A quantization-aware network holds the statistics that the converter misses.
+            # silences a warning: a quantization-aware network holds the statistics that the converter misses
             warnings.filterwarnings("ignore", "Statistics for quantized inputs")
             return converter.convert()
-    except Exception as error:  # the converter raises many classes, some of them private
+    except Exception as error:  # the converter raises exceptions of many classes, some of them private
         raise ModelError(
             f"TensorFlow cannot convert this network to {form.kind}: {_reason(error)}"
         ) from error

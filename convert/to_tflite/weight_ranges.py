@@ -1,10 +1,10 @@
-"""Ranges of weights that keep every bias within 32 bits.
+"""Choose ranges of weights that keep every bias within 32 bits.
 
-An integer kernel holds a bias as int32 in steps of (input scale x weight scale). A channel with next to no weight, as
-networks with batch norms have, gets a tiny weight scale, and its bias needs more than 32 bits. litert-quantizer 0.11
-clips such a bias without a word: 7 of 32 in the first layer of MobileNetV2, and some 90 channels of an
-EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a channel, and so do the ranges
-here.
+An integer kernel holds a bias as int32 in steps of (input scale x weight scale). A channel with very small weights,
+as occurs in networks with batch norms, gets a tiny weight scale, so that its bias needs more than 32 bits.
+litert-quantizer 0.11 clips such a bias without a warning: 7 of 32 in the first layer of MobileNetV2, and some 90
+channels of an EfficientNet-Lite0 trunk. TensorFlow's own quantizer raises the weight scale of such a channel, and so
+do the ranges here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dermedge.convert.to_tflite.ranges import Range
 
 __all__ = ["INT8_STEPS", "INT16_STEPS", "widened_weights"]
 
-# How many steps the range of an activation has. That of 16 bits is symmetric.
+# The number of steps in the range of an activation. The 16-bit range is symmetric.
 INT8_STEPS, INT16_STEPS = 255, 65534
 
 # The axis of the output channels in the weights of each operator that has a bias.
@@ -29,7 +29,7 @@ _CHANNEL_AXIS = {
     schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
     schema.BuiltinOperator.FULLY_CONNECTED: 0,
 }
-# Half of what int32 holds, which leaves room for the sum of products.
+# The largest bias: half of the largest int32, which leaves room for the sum of products.
 _LARGEST_BIAS = 2.0**30
 _LARGEST_WEIGHT = 127
 
@@ -68,7 +68,7 @@ def widened_weights(
 def _widened(
     weights: NDArray[np.float32], bias: NDArray[np.float32], axis: int, step: float
 ) -> NDArray[np.float32] | None:
-    """Return the largest magnitude of each channel, raised where its bias needs it; None where none does."""
+    """Return the largest magnitude of each channel, raised if its bias needs it; None if no channel needs it."""
     others = tuple(one for one in range(weights.ndim) if one != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
     needed = (_LARGEST_WEIGHT * np.abs(bias) / (step * _LARGEST_BIAS)).reshape(largest.shape)

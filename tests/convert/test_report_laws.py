@@ -72,11 +72,11 @@ def test_a_layer_is_named_without_model_and_operator() -> None:
         ({"saturated": 0.01}, f"{QAT}, or {FLOAT}"),
         (
             {"high": 25.1},
-            f"its largest value is 25 times the usual one, which makes the steps coarse; {RANGES}",
+            f"its largest value is 25 times the root mean square, which makes the steps coarse; {RANGES}",
         ),
         (
             {"low": -50.2, "rms": 2.0},
-            f"its largest value is 25 times the usual one, which makes the steps coarse; {RANGES}",
+            f"its largest value is 25 times the root mean square, which makes the steps coarse; {RANGES}",
         ),
         ({"high": 25.0, "low": -25.0}, f"{QAT}, or {FLOAT}"),
         (

@@ -57,7 +57,7 @@ def parser() -> Parser:
         type=model_path,
         nargs="+",
         metavar="MODEL",
-        help=f"score these .tflite files, names of those that ship ({', '.join(SHIPPED)}), or one run folder",
+        help=f"score these .tflite files, models that ship ({', '.join(SHIPPED)}), or one run folder",
     )
     _add_photo_options(made.add_argument_group("photos"))
     made.add_argument(
@@ -82,8 +82,8 @@ def parser() -> Parser:
     made.add_argument(
         "--classes",
         metavar="NAMES",
-        help="Score these classes of the models: names with commas between. All other classes of a model count as "
-        "'none of these', so that models of different classes can be compared. Default: all classes.",
+        help="Score only these classes, separated by commas. All other classes of a model count as 'none of "
+        "these', so that models with different classes can be compared. Default: all classes.",
     )
     made.add_argument(
         "--critical",
@@ -97,7 +97,7 @@ def parser() -> Parser:
 
 
 def _add_photo_options(made: OptionGroup) -> None:
-    """The photos to score on, and where their labels come from."""
+    """Adds the options for the photos to score on and for their labels."""
     made.add_argument(
         "--data",
         type=Path,
@@ -112,7 +112,7 @@ def _add_photo_options(made: OptionGroup) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores, prints a summary, and writes the reports; status 2 where a photo could not be decoded."""
+    """Scores, prints a summary, and writes the reports; the exit status is 2 if a photo could not be decoded."""
     options = parser().parse_args(argv)
     if options.output:
         check_writable(options.output)
@@ -122,6 +122,8 @@ def main(argv: Sequence[str]) -> int:
     with ExitStack() as stack:
         evaluation = _evaluate(options, stack)
     print(to_text(evaluation))
+    for line in _order_warnings(evaluation, options.labels is not None):
+        print(line)
     if options.output:
         written = save(evaluation, options.output, shlex.join(["dermedge", "evaluate", *argv]))
         print(f"\nwritten: {', '.join(repr(str(path)) for path in written)}")
@@ -155,13 +157,32 @@ def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
     return evaluate(evaluated, photos, name, stress, options.critical, progress_line)
 
 
+def _order_warnings(evaluation: Evaluation, has_labels: bool) -> list[str]:
+    """Returns a line for each model whose labels were given, or are of another maker, and stand in a wrong order."""
+    from dermedge.train.evaluation.class_order import find_better_order
+    from dermedge.train.evaluation.metrics import lesion_draws
+
+    lines = []
+    truth, draws = evaluation.truth, lesion_draws(evaluation.truth.groups.tolist())
+    for model in evaluation.models:
+        is_own = "stage" in model.facts or "quantization" in model.facts
+        if has_labels or not is_own:
+            answered = model.answers.logits.argmax(axis=1)
+            if found := find_better_order(truth.index, answered, truth.labels, draws):
+                lines.append(
+                    f"warning: order of the classes of {model.name}: {found.describe()}; give the labels in the order "
+                    "of the outputs with --labels"
+                )
+    return lines
+
+
 def _only_run(options: argparse.Namespace) -> RunFolder:
     if len(options.models) > 1:
         raise OptionError("a run is scored alone, on its own photos; give one run, or .tflite files")
     if options.data and not options.data.is_dir():
         raise OptionError(
-            f"--data is '{options.data}', which is no folder; with a run it names the folder where the photos of that "
-            "run lie now"
+            f"--data is '{options.data}', which is not a folder; with a run, --data names the folder where the "
+            f"photos of that run lie now"
         )
     return RunFolder(options.models[0])
 
@@ -169,16 +190,16 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
 def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifier]:
     if not options.data:
         raise OptionError(
-            f"'{options.models[0]}' is no run folder, and a .tflite is scored on --data: a folder per class, "
-            "or a run's catalogue.csv"
+            f"'{options.models[0]}' is not a run folder, and a .tflite is scored on the photos of --data: a "
+            f"folder per class, or a run's catalogue.csv"
         )
     if options.data.is_file() and options.labels_from != AUTO:
-        raise OptionError("--labels-from goes with a folder of photos; a catalogue holds their labels")
+        raise OptionError("--labels-from is for folders of photos; a catalogue already holds the labels")
     return [stack.enter_context(_open_file(model, options)) for model in options.models]
 
 
 def _open_file(model: Path, options: argparse.Namespace) -> Classifier:
-    """Opens a .tflite; with ``--normalization auto`` after trying which one a foreign file expects."""
+    """Opens a .tflite. With ``--normalization auto``, first finds the normalization that a foreign file expects."""
     labels = read_labels(options.labels)
     num_threads = tuned_threads(model, options.num_threads, options.runtime)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parser"]
 
-# The options that go with --resume or --refit; the run holds all other settings.
+# The options that can be combined with --resume or --refit; the run holds all other settings.
 _BESIDE_A_RUN = {
     "--resume": {"--data", "--strategy"},
     "--refit": {"--data", "--output", "--weights", "--strategy"},
@@ -82,8 +82,8 @@ def _add_run_options(made: Parser) -> None:
         "--refit",
         type=Path,
         metavar="RUN",
-        help="Train once more by the settings of RUN, on its validation photos too. The new run is converted with "
-        "the thresholds of RUN.",
+        help="Train again with the settings of RUN, on its validation photos too. The new run is converted "
+        "with the thresholds of RUN.",
     )
     group.add_argument(
         "--output", type=Path, metavar="RUN", help="Write the run into this new folder. Default: runs/TIME."
@@ -126,21 +126,22 @@ def _add_stage_options(made: Parser) -> None:
         type=whole,
         metavar="N",
         help="Train the float stage for N epochs; 0 takes the weights of the finished runs of --weights as they are. "
-        "Default: the epochs that sample each training photo 14 times, but 6,400 to 200,000 photos in all.",
+        "Default: as many epochs as sample each training photo 14 times on average, but 6,400 to 200,000 "
+        "photos in all.",
     )
     group.add_argument(
         "--photos-per-epoch",
         type=positive_int,
         metavar="N",
-        help="Sample N photos for an epoch, classes and sources by the square root of their size. Default: the number "
-        "of training photos; without --epochs at least 640 and at most 4,000.",
+        help="Sample N photos for each epoch. Classes and sources are sampled by the square root of their "
+        "size. Default: the number of training photos; without --epochs, at least 640 and at most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",
         type=whole,
         default=2,
         metavar="N",
-        help="Fine-tune for int8 for N epochs; 0 leaves it out. Default: %(default)s.",
+        help="Fine-tune for int8 for N epochs; with 0, do not fine-tune. Default: %(default)s.",
     )
     group.add_argument(
         "--batch",
@@ -258,7 +259,7 @@ def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
 
 @contextmanager
 def _memory_errors_reported() -> Iterator[None]:
-    """Turns the errors of a machine with too little memory into OptionError."""
+    """Turns the errors that lack of memory causes into OptionError."""
     import tensorflow as tf
 
     try:
@@ -266,17 +267,14 @@ def _memory_errors_reported() -> Iterator[None]:
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         reason = next(iter(str(error).splitlines()), "") or "allocation failed"
         raise OptionError(
-            f"the memory of this machine does not suffice ({reason}); a new run with a smaller --batch or --imgsz "
-            "needs less"
+            f"this machine has too little memory ({reason}); start a new run with a smaller --batch or --imgsz"
         ) from error
 
 
 def _prepare(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Returns the folder of the run, or of the runs of a cross-validation, that is to be trained; made where it is
-    new.
-    """
+    """Returns the folder of the run, or of the cross-validation, that is to be trained. A new folder is made."""
     if options.refit:
         return _start_refit(options, command, strategy, guard)
     if not options.resume:
@@ -323,7 +321,9 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     weights, *averaged = given
     for one in given if averaged else ():
         if not is_run(one):
-            raise OptionError(f"'{one}' of --weights is no run folder; only the weights of runs are averaged")
+            raise OptionError(
+                f"'{one}' of --weights is not a run folder; only weights of runs can be averaged"
+            )
     return weights, tuple(averaged)
 
 
@@ -342,7 +342,9 @@ def _start_refit(
         weights, averaged = _start_weights(options.weights)
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
-        raise OptionError(f"'{validated.path}' has learned from its validation photos already; refit another")
+        raise OptionError(
+            f"'{validated.path}' has already learned from its validation photos; give another run to --refit"
+        )
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
     config = replace(
         config,
@@ -391,8 +393,8 @@ def _keep_learned_before(path: Path, config: Config) -> None:
     learned = learned_before(config)
     if learned is None:
         print(
-            f"warning: which photos '{config.weights}' has learned from is not known; figures on photos that it knows "
-            "are too good"
+            f"warning: '{config.weights}' does not tell which photos it has learned from; on such photos, "
+            f"figures are too good"
         )
     for run in _runs(path):
         run.keep_learned_before(learned or b"")
@@ -401,7 +403,7 @@ def _keep_learned_before(path: Path, config: Config) -> None:
 def _check_before_reading(
     options: argparse.Namespace, weights: str, strategy: tf.distribute.Strategy
 ) -> None:
-    """Raises the errors that can be found before the photos are read, which takes a while."""
+    """Raises the errors that can be found before the photos are read, because reading takes minutes."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.networks import NETWORKS, build_network
     from dermedge.train.fit.tflite_weights import is_tflite, start_labels, take_tflite_weights
@@ -410,7 +412,7 @@ def _check_before_reading(
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     if options.epochs == 0 and not is_run(weights):
-        raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' has learned nothing of these photos")
+        raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' was not trained on these photos")
     for teacher in options.teacher or ():
         RunFolder(teacher).config()
     if is_tflite(weights):
@@ -473,20 +475,20 @@ def _config(
 
 
 def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
-    """Takes part in the training as a worker that is not the chief."""
+    """Trains as a worker that is not the chief."""
     from dermedge.train.fit.distribution import wait_for_all, worker_copy
     from dermedge.train.fit.training import Trainer
 
     if run.progress().finished:
         return
-    # the chief has decoded the photos
+    # waits until the chief has decoded the photos
     wait_for_all(strategy)
     with worker_copy(run, strategy) as copy:
         Trainer(copy, strategy, say=lambda line: None).fit()
 
 
 def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGuard) -> None:
-    """Fits a run to its end and draws its plots; after Ctrl-C says how to go on."""
+    """Fits a run to its end and draws its plots; after Ctrl-C, prints how to continue."""
     from dermedge.train.evaluation.plots import plot_history
     from dermedge.train.fit.distribution import wait_for_all
     from dermedge.train.fit.training import Trainer
@@ -498,7 +500,7 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
         _plot_augmented(trainer)
         trainer.fit()
     except KeyboardInterrupt:
-        print(f"\nstopped; every finished epoch is kept. Go on with: dermedge train --resume '{run.path}'")
+        print(f"\nstopped; every finished epoch is kept. Continue with: dermedge train --resume '{run.path}'")
         raise
     finally:
         if run.history():
@@ -509,7 +511,7 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
 
 
 def _plot_augmented(trainer: Trainer) -> None:
-    """Plots some training photos with their augmentation, as the network sees them."""
+    """Plots some augmented training photos, as the network sees them."""
     from dermedge.train.evaluation.plots import plot_pictures
     from dermedge.train.fit.augment import augment
 

@@ -1,1 +1,1 @@
-"""Labelled photos: find them, read their tables, audit them, group and split them."""
+"""Finds labelled photos, reads their tables, audits, groups and splits them."""

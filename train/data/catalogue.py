@@ -1,4 +1,4 @@
-"""One table of all photos: what each shows, which lesion it belongs to, and which split it is in.
+"""The catalogue: one table of all photos, with the label, the lesion and the split of each.
 
 The table is a CSV file. ``path`` is relative to ``root``, the folder that was given, so that a catalogue can be
 read after the photos have moved: `read_catalogue` takes their new folder.
@@ -36,7 +36,7 @@ __all__ = [
 NONE_OF_THESE = "none of these"
 LESION_CLASSES = ("melanoma", "dermatofibroma", "nevus", "squamous cell carcinoma")
 SPLITS = ("train", "val", "test")
-# A class needs this many groups to be in all three splits and still be trained on.
+# A class needs this many groups, so that each of the three splits gets some of them.
 MIN_GROUPS = 5
 # Columns without which a table is not a catalogue.
 _REQUIRED = frozenset({"path", "image_id", "group", "label", "split"})
@@ -45,18 +45,18 @@ _DIGEST_LENGTH = 16
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled file. What is not known is an empty string.
+    """One labelled file. An unknown value is an empty string.
 
     Attributes:
         path: absolute path of the file.
-        image_id: the publisher's id, else where the file lies below the folder that was given.
+        image_id: the publisher's id, or else the path below the folder that was given.
         lesion_id: the publisher's id of the lesion.
         group: photos of one lesion or person and duplicates of one photo share it; no split cuts a group.
         diagnosis: diagnosis of the photo, under the name that all sets share.
         label: the class it is trained as.
         source: the set it came from.
         split: train, val or test.
-        original_label: what its table or folder calls it.
+        original_label: the label as the table or the folder writes it.
         patient_id: the publisher's id of the person.
         view: dermoscopic or close-up.
         age: age of the person in years, a whole number.
@@ -123,7 +123,9 @@ class Catalogue:
 
     @property
     def digest(self) -> str:
-        """SHA-256 digest of the ids, groups, labels and splits; it does not depend on the folders of the files."""
+        """The SHA-256 digest of the ids, groups, labels and splits, which does not depend on the folders of the
+        files.
+        """
         rows = sorted((p.image_id, p.group, p.label, p.source, p.split) for p in self.photos)
         return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
 
@@ -193,9 +195,9 @@ def content_digest(path: Path) -> str:
 
 
 def check_photos(photos: Iterable[Photo]) -> None:
-    """Makes sure that the photos of a catalogue are there and have not been replaced.
+    """Checks that the photos of a catalogue exist and have not been replaced.
 
-    Reads every file once. Photos of catalogues that hold no digests are only looked for.
+    Reads every file once. If a catalogue holds no digests, only the existence of its photos is checked.
 
     Raises:
         DataError: a photo is missing, or its bytes differ from those that were catalogued.
@@ -222,12 +224,12 @@ def check_photos(photos: Iterable[Photo]) -> None:
 
 
 def _path_below_root(photo: Photo) -> str:
-    """Returns the path as the table holds it: relative to the root where there is one."""
+    """Returns the path as the table stores it: relative to the root, if there is one."""
     return Path(os.path.relpath(photo.path, photo.root)).as_posix() if photo.root else photo.path
 
 
 def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo, ...]:
-    """Returns the photos of a table with absolute paths, below the folders where they lie now."""
+    """Returns the photos of a table with absolute paths in the folders where they lie now."""
     return tuple(
         replace(photo, root=roots[photo.root], path=os.path.join(roots[photo.root], photo.path))
         if photo.root
@@ -237,7 +239,7 @@ def _below_roots(photos: Iterable[Photo], roots: dict[str, str]) -> tuple[Photo,
 
 
 def _moved_roots(photos: Sequence[Photo], data: Sequence[Path]) -> dict[str, str]:
-    """Root of the table -> the folder that holds most of its photos, that root itself or one of ``data``."""
+    """Returns root of the table -> the folder that holds most of its photos: the root itself, or one of ``data``."""
     by_root: dict[str, list[str]] = {}
     for photo in photos:
         by_root.setdefault(photo.root, []).append(photo.path)

@@ -1,7 +1,7 @@
-"""Which photos of a set are duplicates, searched once and kept until a file changes.
+"""Finds the duplicates in a set of photos, and keeps the result until a file changes.
 
-The search reads every file and compares it with every other: that takes minutes for tens of thousands of photos, and
-would be repeated by each training on them.
+The search reads every file and compares it with all others. For tens of thousands of photos this takes minutes, and
+each training would repeat it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Duplicates:
     """The duplicates among files. Files are named by their index in the list.
 
     Attributes:
-        equal: the files of equal bytes, each set of two or more.
+        equal: sets of two or more files with equal bytes.
         near: pairs that show one photo.
         unreadable: file -> why it cannot be read or decoded.
         digests: SHA-256 of each file's bytes, in hexadecimal; empty where it cannot be read.
@@ -74,7 +74,7 @@ def _search(paths: Sequence[Path], scratch: Path | None, progress: Callable[[int
 
 
 def _method() -> tuple[str, ...]:
-    """Digest of our own code and of the versions of the libraries, on which the result depends."""
+    """Returns a digest of our own code and of the versions of the libraries, on which the result depends."""
     modules = (duplicates, duplicate_candidates, photo_prints)
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules]
     return (*code, PIL.__version__, cv2.__version__, np.__version__)

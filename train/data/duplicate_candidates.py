@@ -1,11 +1,11 @@
 """Finds pairs of photos that may be copies: they share local features in the same arrangement.
 
-Each descriptor has a few codes, each the signs of 24 projections of it, and a signature of 64 more. Two
-descriptors of one place of a photo often have a code in common and nearly one signature; two of different
-places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV 2008). A pair of
-photos is a candidate where several features agree on how the one is to be laid upon the other. The
-features of each photo are looked up in the index twice: as they are, and mirrored. Each look-up reads a limited number
-of entries, so that the work grows with the number of photos and not with its square.
+Each descriptor has a few codes, each of which holds the signs of 24 projections of it, and a signature with the signs
+of 64 others. Two descriptors of the same place of a photo often share a code and have nearly the same signature;
+descriptors of different places seldom do (H. Jégou et al., "Hamming embedding and weak geometric consistency", ECCV
+2008). A pair of photos is a candidate if several features agree on the map from one photo to the other. The features
+of each photo are looked up in the index twice: unchanged and mirrored. Each look-up reads a limited number of
+entries, so that the work grows with the number of photos and not with its square.
 """
 
 from __future__ import annotations
@@ -33,37 +33,38 @@ __all__ = [
 TABLES = 3
 BITS = 24
 SIGNATURE_BITS = 64
-# The most descriptors that the projections are fitted to.
+# The projections are fitted to at most this many descriptors.
 SAMPLE = 50_000
 # Number of further codes that are looked up: each has one of the least certain signs flipped.
 PROBES = 2
-# The most features that are taken from one cell: some occur on all skin.
+# At most this many features are taken from one cell of the index, because some features occur on all skin.
 MAX_IN_CELL = 32
-# The most signs in which two matching signatures differ.
+# Two matching signatures differ in at most this many signs.
 MAX_SIGNS = 12
-# The least number of features that must agree.
+# At least this many features must agree.
 MIN_VOTES = 2
-# A pair of features weighs 1, and 1 more for each sign that agrees beyond that; a pair of photos with this weight is
-# always a candidate.
+# A pair of features has the weight 1, plus 1 for each sign beyond the least number that agrees. A pair of photos with
+# this total weight is always a candidate.
 CERTAIN_WEIGHT = 60
 # Number of further candidates that each photo may have.
 MAX_UNCERTAIN = 12
-# The most candidates of a photo: if it has many copies, they need not all be compared.
+# A photo has at most this many candidates: if it has many copies, not all of them need to be compared.
 MAX_CANDIDATES = 48
-# Windows of rotations.
+# Rotations are counted in this many windows.
 WINDOWS = 24
 PHOTOS_A_BLOCK = 64
-# Tolerance of the place to which one pair maps another: pixels of the small image, and a share of their distance.
+# Tolerance of the position to which one pair of features maps another, in pixels of the small image and as a share of
+# their distance.
 TOLERANCE = 1.5
 TOLERANCE_BY_DISTANCE = 0.12
 # Tolerances of scale, as the natural logarithm of a ratio, and of rotation, in degrees.
 SCALE_TOLERANCE = 0.5
 ANGLE_TOLERANCE = 30
-# Features at most this many pixels of the small image apart count as one.
+# Features that are at most this many pixels of the small image apart count as one.
 APART = 2.0
 
-# Where each value of the descriptor of a mirrored photo comes from: of 4x4 cells of 8 directions, mirroring
-# reverses the rows and the sense of turning.
+# The order that turns a descriptor into that of the mirrored photo. A descriptor has 4x4 cells of 8 directions;
+# mirroring reverses the rows and the sense of rotation.
 MIRRORED = np.arange(DIMENSIONS).reshape(4, 4, 8)[::-1, :, -np.arange(8)].ravel()
 LOW = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
@@ -71,7 +72,7 @@ SHIFT = np.uint64(32)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of photos, one row each.
+    """Pairs of photos; each row is a pair.
 
     Attributes:
         first: the index of a photo.
@@ -109,7 +110,8 @@ class Index:
 
     Attributes:
         projections: the projections that made the codes.
-        keys: for each table uint64, ascending: a code, and in the lower 32 bits the feature that has it.
+        keys: for each table, ascending uint64 values: a code, and in the lower 32 bits the feature that has this
+            code.
         signatures: uint64 [photos, 96].
         keypoints: float32 [photos, 96, 4]: x, y, diameter, angle.
     """
@@ -120,7 +122,7 @@ class Index:
     keypoints: NDArray[np.float32]
 
     def candidates(self, prints: Prints, start: int) -> Candidates:
-        """Returns the candidates of ``PHOTOS_A_BLOCK`` photos from ``start`` on, with photos after each."""
+        """Returns the candidate pairs of ``PHOTOS_A_BLOCK`` photos from ``start`` on, each with a later photo."""
         records = _block(prints, start)
         photos, own = _present(records["count"])
         descriptors = records["descriptors"][photos, own]
@@ -141,7 +143,7 @@ class Index:
         """Returns the matches of descriptors with features of later photos in the index.
 
         Returns:
-            The descriptors, the features, and how alike the signatures of the two are.
+            The descriptors, the features, and the similarity of their signatures.
         """
         after = ((photos + 1) * FEATURES).astype(np.uint64)
         signatures = self.projections.signatures(descriptors)
@@ -210,11 +212,11 @@ def build_index(prints: Prints) -> Index:
 
 
 def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """Returns the map of each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
+    """Returns the map from each keypoint [n, 4] (x, y, diameter, angle in degrees) to its counterpart.
 
     Returns:
-        [3, n]: the place of the one and of the other, as complex numbers, and the factor from the one to the
-        other: its absolute value is the scale, its angle the rotation.
+        [3, n]: the positions of both keypoints as complex numbers, and the complex factor between them, whose
+        absolute value is the scale and whose angle is the rotation.
     """
     turn = np.deg2rad(others[:, 3] - ones[:, 3])
     factor = others[:, 2] / ones[:, 2] * np.exp(1j * turn)
@@ -222,7 +224,7 @@ def maps_of(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 
 
 def agree(maps: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.bool_]:
-    """Tells whether ``others`` have about the places, rotation and scale of ``maps``; each is [3, ...]."""
+    """Tells whether ``others`` have about the same positions, rotation and scale as ``maps``; each is [3, ...]."""
     apart = others[1] - maps[1]
     error = np.abs(maps[2] * (others[0] - maps[0]) - apart)
     near = error < TOLERANCE + TOLERANCE_BY_DISTANCE * np.abs(apart)
@@ -252,7 +254,7 @@ def _block(prints: Prints, start: int) -> NDArray[np.void]:
 
 
 def _projections(prints: Prints) -> Projections:
-    """Projections for the codes: for each code, a random rotation of the principal components."""
+    """Returns the projections for the codes: for each code, a random rotation of the principal components."""
     step = max(1, len(prints.records) * FEATURES // SAMPLE)
     records = prints.records[::step]
     photos, own = _present(records["count"])
@@ -288,7 +290,7 @@ def _codes_nearby(projected: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def _counting(lengths: NDArray[np.intp]) -> NDArray[np.intp]:
-    """0, 1, … length - 1 for each length, in one piece."""
+    """Returns 0, 1, … length - 1 for each length, joined into one array."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
@@ -307,7 +309,7 @@ def _split(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp
 
 
 def _turned_alike(pairs: NDArray[np.uint64], turned: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which votes have another vote for their pair of photos with about the same rotation."""
+    """Tells which votes are confirmed by another vote for the same pair of photos with about the same rotation."""
     _, pair = np.unique(pairs, return_inverse=True)
     window = (turned * (WINDOWS / 360)).astype(np.intp) % WINDOWS
     cells, cell, counts = np.unique(pair * WINDOWS + window, return_inverse=True, return_counts=True)

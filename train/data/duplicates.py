@@ -1,4 +1,4 @@
-"""Copies of one photo among many files: equal bytes, and near-duplicates under any name.
+"""Finds copies of a photo among many files: files with equal bytes, and near-duplicates under any name.
 
 A near-duplicate is the same photo rotated, mirrored, resized, cut, padded, brightened, coloured, compressed
 again or squashed to a square. Candidates have local features in common (`duplicate_candidates`); in each candidate,
@@ -43,20 +43,21 @@ from dermedge.train.data.pixels import release_pages
 __all__ = ["Match", "Prints", "equal_files", "near_duplicates", "read_prints"]
 
 PAIRS_AT_ONCE = 128
-# Lowe's ratio of the distances to the nearest and the second nearest descriptor, at the most.
+# The largest ratio of the distances to the nearest and the second nearest descriptor (Lowe's ratio test).
 MAX_RATIO = 0.85
-# The least number of features at different places that must match.
+# At least this many features at different places must match.
 MIN_FEATURES = 4
-# The least number of features for an affine fit; fewer are fitted by rotation, scale and shift.
+# An affine fit needs at least this many features. Fewer features are fitted by rotation, scale and shift.
 AFFINE_FEATURES = 7
-# The least correlation of the textures.
+# The textures of two copies have at least this correlation.
 MIN_SIMILARITY = 0.55
-# The evidence for a copy is Fisher's z of the correlation times the root of the pixels, plus this for each feature.
+# The evidence for a copy is Fisher's z of the correlation times the square root of the number of pixels, plus this
+# value for each feature.
 FEATURE_EVIDENCE = 4
 MIN_EVIDENCE = 50
 # The largest ratio of the two scales of a map: no photo is squashed more.
 MAX_SQUASH = 1.6
-# Above this similarity, a more exact alignment gains nothing.
+# Above this similarity, a more exact alignment is not computed.
 GOOD_SIMILARITY = 0.6
 BLUR_SIGMA = 2.0
 CONTRAST_FLOOR = 2.0
@@ -68,14 +69,14 @@ EDGE = 2
 SQUASHED = 1.15
 # A photo counts as rotated from this angle in degrees.
 ROTATED = 3
-# A copy shows at least 1/MAX_SCALE of the photo's sides.
+# A copy shows at least 1/MAX_SCALE of each side of the photo.
 MAX_SCALE = 8
 # The least side in pixels of the shared area for the exact fit, and the criterion at which the fit ends.
 MIN_SIDE = 12
 REFINING = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 EPSILON = 1e-6
 
-# A small grey image, and 1 for each of its pixels inside a frame.
+# A small grey image, and a mask with 1 for each pixel inside the photo's frame.
 Shown = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -86,11 +87,11 @@ class Match:
     Attributes:
         first: index of a file.
         second: index of the other, higher.
-        similarity: correlation of their textures where both show the same, up to 1.
+        similarity: correlation of their textures in the shared area, up to 1.
         features: number of local features that match after the alignment.
         degrees: angle by which the second photo is rotated against the first, -180 to 180, clockwise.
-        mirrored: the second is mirrored.
-        squashed: one of them is the other at another aspect ratio.
+        mirrored: whether the second photo is mirrored.
+        squashed: whether the photos have different aspect ratios.
     """
 
     first: int
@@ -103,7 +104,7 @@ class Match:
 
     @property
     def turned(self) -> bool:
-        """Whether one of them is the other rotated or mirrored."""
+        """Whether one photo is a rotated or mirrored copy of the other."""
         return self.mirrored or abs(self.degrees) >= ROTATED
 
 
@@ -141,7 +142,7 @@ def near_duplicates(
     prints: Prints, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Match]:
     """Returns all pairs of files that show one photo, files of equal bytes among them, by ascending indices."""
-    # two threads work already, and those of BLAS would wait for one another
+    # two threads are at work already, and threads of BLAS would block one another
     with threadpool_limits(1, "blas"):
         return _near_duplicates(prints, progress)
 
@@ -163,7 +164,7 @@ def _near_duplicates(prints: Prints, progress: Callable[[int, int], None]) -> li
 
 
 def _found(prints: Prints, index: Index, start: int) -> list[Match]:
-    """Returns the matches of one block of photos with photos after each."""
+    """Returns the matches of one block of photos, each with a later photo."""
     candidates = index.candidates(prints, start)
     return [
         match
@@ -193,7 +194,7 @@ def _matches(prints: Prints, candidates: Candidates, block: slice) -> Iterator[M
 
 
 def _places(keypoints: NDArray[np.float32]) -> int:
-    """Number of distinct places of keypoints: SIFT may find several at one place."""
+    """Returns the number of distinct places of keypoints, because SIFT may find several at one place."""
     return len(np.unique((keypoints[:, :2] / APART).round(), axis=0))
 
 
@@ -220,11 +221,11 @@ def _mirrored(record: NDArray[np.void]) -> NDArray[np.void]:
 def _corresponding(
     ones: NDArray[np.uint8], others: NDArray[np.uint8]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """The features of each pair that are mutual nearest neighbours and pass Lowe's ratio test.
+    """Yields the features of each pair that are mutual nearest neighbours and pass Lowe's ratio test.
 
     Args:
-        ones: descriptors [pairs, features, 128], zeros where there is none.
-        others: likewise.
+        ones: descriptors [pairs, features, 128], with zeros for absent ones.
+        others: the same for the other photos.
     """
     left, right = _unit(ones), _unit(others)
     cosines = left @ right.transpose(0, 2, 1)
@@ -245,10 +246,10 @@ def _unit(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _agreeing(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which features agree with the best map that two of them determine.
+    """Tells which features agree with the best map that two of them determine.
 
-    Two corresponding keypoints determine a rotation, a scale and a shift, so that every pair of them
-    is tried and none is left to chance.
+    Each pair of corresponding keypoints determines a rotation, a scale and a shift. All pairs are tried, so that the
+    result does not depend on chance.
 
     Args:
         ones: keypoints [n, 4]: x, y, diameter, angle in degrees.
@@ -311,21 +312,21 @@ def _refined(
     try:
         _, found = cv2.findTransformECC(part, one, back, cv2.MOTION_AFFINE, REFINING, None, 3)  # type: ignore[call-overload]
     except cv2.error:
-        # it does not converge where the images have nothing in common
+        # the fit does not converge if the images have nothing in common
         return affine
     found[:, 2] -= found[:, :2] @ corner
     return _inverse(found)
 
 
 def _laid(image: NDArray[np.uint8], shape: tuple[int, ...], affine: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """``image`` warped by ``affine`` to ``shape``; 0 outside."""
+    """Returns ``image`` warped by ``affine`` to ``shape``, with 0 outside the image."""
     return cv2.warpAffine(image, affine, shape[::-1])  # type: ignore[return-value]
 
 
 def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[float, int]:
-    """Returns the correlation of the textures where both images show something, -1 to 1, and at how many pixels.
+    """Returns the correlation of the textures in the shared area, -1 to 1, and the number of its pixels.
 
-    The correlation is -1 where hardly any pixel is shown by both.
+    The correlation is -1 if the shared area is too small.
     """
     shown = (_laid(255 * one[1], other[1].shape, affine) == 255) & (other[1] == 1)
     eroded = cv2.erode(np.pad(shown, EDGE).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2))
@@ -338,7 +339,7 @@ def _similarity(one: Shown, other: Shown, affine: NDArray[np.float32]) -> tuple[
 
 
 def _texture(grey: NDArray[np.uint8], seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What is finer than a blur, in units of the local contrast; 0 outside ``seen``."""
+    """Returns the fine texture: the image less its blur, divided by the local contrast; 0 outside ``seen``."""
     inside = seen.astype(np.float32)
     share = cv2.GaussianBlur(inside, (0, 0), BLUR_SIGMA) + EPSILON
     fine = (grey - cv2.GaussianBlur(grey * inside, (0, 0), BLUR_SIGMA) / share) * inside

@@ -1,4 +1,4 @@
-"""Which photos belong together: those of one lesion or person, and duplicates of one photo."""
+"""Groups photos that belong together: those of one lesion or person, and duplicates of one photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def lowest_linked(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """Returns the lowest index that each of ``count`` items is linked to, over any number of links."""
+    """Returns, for each of ``count`` items, the lowest index to which a chain of links leads."""
     parent = list(range(count))
 
     def find(item: int) -> int:

@@ -2,7 +2,7 @@
 
 Each photo becomes four bytes of a SHA-256: of its published id where it has one, which is the same at any size and
 in any folder, else of its bytes. They tell nothing about a person, and a photo cannot be made from them. If a model
-learned from 40,000 photos, one of about 100,000 other photos is mistaken for a learned one.
+has learned from 40,000 photos, about one of 100,000 other photos is mistaken for a learned one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dermedge.train.data.photo_names import published_id
 
 __all__ = ["LEARNED_NAME", "count_learned", "learned_photos", "merge_learned"]
 
-# The associated file of a model.
+# The name of the associated file in a model.
 LEARNED_NAME = "learned-photos.bin"
 
 _KEY = np.dtype(">u4")
@@ -53,7 +53,7 @@ def count_learned(learned: bytes, paths: Iterable[Path]) -> int:
     """
     if len(learned) % _KEY.itemsize:
         raise DataError(
-            f"the list of learned photos is damaged: {len(learned)} bytes are no multiple of four"
+            f"the list of learned photos is damaged: {len(learned)} bytes are not a multiple of four"
         )
     known: NDArray[np.uint32] = np.frombuffer(learned, _KEY)
     keys = np.array([_key(path, "") for path in paths], _KEY)

@@ -1,4 +1,4 @@
-"""Work on many items by a few threads, whose results are taken in order and never pile up."""
+"""Applies a function to many items with a few threads; results come in order, and few are kept in memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 __all__ = ["AHEAD", "THREADS", "ordered_map"]
 
 THREADS = 2
-# Number of items that may be computed ahead. ``Executor.map`` would start all at once, and could hold a whole set in
-# memory.
+# At most this many results are computed ahead. ``Executor.map`` would start all items at once, and could hold all
+# results in memory.
 AHEAD = 32
 
 Item = TypeVar("Item")
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yields ``function(item)`` of every item; what ``function`` raises is raised, and ends the work."""
+    """Yields ``function(item)`` for every item. An exception of ``function`` is raised, and ends the work."""
     left = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         try:

@@ -1,8 +1,8 @@
-"""The data of a file by which copies of a photo are found: digest, size, local features and a small image.
+"""Reads the data of a file that are needed to find copies of a photo: digest, size, local features and a small image.
 
 Local features are SIFT keypoints (D. Lowe, "Distinctive image features from scale-invariant keypoints",
-IJCV 2004) of the brightness: they stay where a photo is rotated, resized, cut, padded, brightened or
-compressed again. A black rim or a plain margin is left out, because all photos with a frame would share its features.
+IJCV 2004) of the brightness: they survive if a photo is rotated, resized, cut, padded, brightened or compressed
+again. A black rim or a plain margin is left out, because all photos with a frame would share its features.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
 
-# Pixels of the longer side when features are looked for; smaller photos are not enlarged.
+# Photos are reduced to this longer side, in pixels, to look for features; smaller photos are not enlarged.
 FEATURE_SIDE = 200
-# Number of features that are looked for in a photo, and number that are kept.
+# The number of features that are looked for in a photo, and the number of those that are kept.
 POOL = 160
 FEATURES = 96
 DIMENSIONS = 128
-# SIFT's contrast threshold: photos of smooth skin have few features above the usual 0.04.
+# SIFT's contrast threshold. It is low because photos of smooth skin have few features above the usual 0.04.
 CONTRAST_THRESHOLD = 0.007
-# Pixels of the longer side of the small image.
+# The longer side of the small image, in pixels.
 SMALL_SIDE = 96
 # The square roots of a descriptor, 0 to 1, are stored as uint8 with this many steps.
 ROOT_STEPS = 255
@@ -46,12 +46,12 @@ RIM_DARKNESS = 0.15
 PLAIN_DEVIATION = 0.5
 # The share of the longer side around the centre that no frame reaches.
 MIDDLE_SHARE = 0.25
-# The least share of the photo that a part of a frame covers: plain skin at the border covers less.
+# A part of a frame covers at least this share of the photo; plain skin at the border covers less.
 MIN_FRAME = 0.005
-# Pixels of the square kernel that takes the edge of a frame away with it.
+# The side in pixels of the square kernel that widens a frame, so that its edge is removed too.
 FRAME_EDGE = 9
 
-# How many times smaller a photo is decoded -> the flag of OpenCV, which decodes a JPEG so in less time.
+# Factor by which a photo is reduced while it is decoded -> OpenCV's flag for it. This makes decoding a JPEG faster.
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -96,12 +96,13 @@ def read_prints(
     progress: Callable[[int, int], None] = lambda done, total: None,
     scratch: Path | None = None,
 ) -> Prints:
-    """Reads and decodes every file once; one that cannot be decoded is kept as such.
+    """Reads and decodes every file once; a file that cannot be decoded is recorded as unreadable.
 
     Args:
         paths: paths of the files.
         progress: called with (files read, files to read).
-        scratch: a folder for the records, 24 kB a file; the system's for temporary files if not given.
+        scratch: a folder for the records, which take 24 kB for each file; by default, the system's folder for
+            temporary files.
 
     Raises:
         StorageError: the records cannot be written.
@@ -124,7 +125,7 @@ def read_prints(
 
 @contextmanager
 def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
-    """A file without a name, which goes when nothing uses it any more; raises StorageError."""
+    """Opens a file without a name, which is deleted when nothing uses it any more; raises StorageError."""
     try:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def _scratch_file(folder: Path | None) -> Iterator[IO[bytes]]:
 
 
 def _read(path: Path) -> tuple[str, tuple[int, int], NDArray[np.void], str]:
-    """Digest, size, record and why the file cannot be read or decoded."""
+    """Returns the digest, the size and the record of a file, and why it cannot be read or decoded."""
     nothing = np.zeros((), RECORD)
     try:
         content = path.read_bytes()
@@ -170,7 +171,7 @@ def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, i
 
 
 def _size_in_header(content: bytes) -> tuple[int, int] | None:
-    """Width and height as stored, before they are turned upright; None if Pillow cannot read them."""
+    """Returns the width and height as stored, before the orientation is applied; None if Pillow cannot read them."""
     try:
         with Image.open(io.BytesIO(content)) as photo:
             return photo.size
@@ -189,7 +190,7 @@ def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
     record["inside"][:height] = np.packbits(np.pad(inside, ((0, 0), (0, SMALL_SIDE - width))), axis=1)
     keypoints, descriptors = _features(image, inside)
     scale = max(small.shape) / max(image.shape)
-    # the centres of pixels have whole numbers
+    # coordinates are whole numbers at the centres of pixels
     keypoints[:, :2] = (keypoints[:, :2] + 0.5) * scale - 0.5
     keypoints[:, 2] *= scale
     record["count"] = len(keypoints)
@@ -199,7 +200,7 @@ def _record(grey: NDArray[np.uint8]) -> NDArray[np.void]:
 
 
 def unpack_image(record: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Returns the small image of a record, and 1 for each of its pixels inside a frame, else 0; both uint8 [h, w]."""
+    """Returns the small image of a record, and a mask with 1 for each pixel inside the frame; both uint8 [h, w]."""
     height, width = record["shape"]
     inside = np.unpackbits(record["inside"][:height], axis=1)[:, :width]
     return np.ascontiguousarray(record["small"][:height, :width]), np.ascontiguousarray(inside)
@@ -217,9 +218,9 @@ def _shrunk(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _features(
     image: NDArray[np.uint8], inside: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Returns the best features clear of the frame: keypoints [n, 4] and descriptors [n, 128].
+    """Returns the best features that do not touch the frame: keypoints [n, 4] and descriptors [n, 128].
 
-    The best are strong and large: a smaller or compressed copy loses the finest ones first.
+    Strong and large features are preferred, because a smaller or compressed copy loses the finest ones first.
     """
     sift = cv2.SIFT_create(POOL, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
     keypoints, descriptors = sift.detectAndCompute(image, None)
@@ -235,7 +236,7 @@ def _features(
 def _clear_of_frame(
     keypoints: NDArray[np.float32], shape: tuple[int, ...], inside: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Which keypoints are farther from the frame than their diameters."""
+    """Tells which keypoints are farther from the frame than their diameters."""
     if inside.all():
         return np.ones(len(keypoints), np.bool_)
     scale = max(inside.shape) / max(shape)
@@ -246,13 +247,17 @@ def _clear_of_frame(
 
 
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """RootSIFT (Arandjelovic and Zisserman, CVPR 2012): their dot product discriminates better than SIFT's."""
+    """Returns RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012), whose dot product discriminates better
+    than that of SIFT.
+    """
     sums = descriptors.sum(1, keepdims=True) + np.finfo(np.float32).eps
     return np.rint(np.sqrt(descriptors / sums) * ROOT_STEPS).astype(np.uint8)
 
 
 def _inside_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """1 for the pixels inside a dermoscope's black rim or a plain margin, 0 for it and its edge."""
+    """Returns 1 for the pixels inside a dermatoscope's black rim or a plain margin, and 0 for the rim or margin and
+    its edge.
+    """
     values = grey.astype(np.float32)
     mean = cv2.blur(values, (3, 3))
     plain = cv2.blur(values * values, (3, 3)) - mean * mean < PLAIN_DEVIATION**2

@@ -1,4 +1,4 @@
-"""Every photo decoded once, as the network's input, in one file on disk that is mapped and not loaded."""
+"""Decodes every photo once into the network's input, in one file on disk that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def cached_pixels(
 
 
 def release_pages(pixels: NDArray[Any]) -> None:
-    """Gives back the memory of mapped photos that were read, where the system can.
+    """Releases the memory of mapped photos that were read, if the system supports it.
 
-    They stay in the system's cache of files. Without this, a process that reads all photos would seem to hold them
-    all in memory.
+    The photos stay in the system's file cache. Otherwise a process that reads all photos would seem to hold them all
+    in memory.
     """
     if isinstance(pixels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pixels.base.madvise(mmap.MADV_DONTNEED)
@@ -71,7 +71,7 @@ def _decode_into(
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape, 3)}
     with target.open("wb") as handle:
-        # plain writes: into a mapping, a full disk would kill the process
+        # writes to the file, because a write to a mapping would kill the process if the disk is full
         np.lib.format.write_array_header_1_0(handle, header)
         images = ordered_map(lambda path: Preprocessor(*shape)(read_picture(path)), paths)
         for index, image in enumerate(images, 1):

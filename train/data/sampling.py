@@ -1,4 +1,4 @@
-"""Sampling a few of many labelled photos, the same ones each time."""
+"""Samples a few of many labelled photos, the same ones each time."""
 
 from __future__ import annotations
 

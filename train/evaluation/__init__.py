@@ -1,1 +1,1 @@
-"""Scores of models on labelled photos, with their intervals, and the reports of them."""
+"""Scores models on labelled photos, with intervals, and writes reports."""

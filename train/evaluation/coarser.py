@@ -1,6 +1,7 @@
-"""A model scored on some of its classes; all its other classes count as "none of these".
+"""Scores a model on some of its classes; all its other classes count as "none of these".
 
-So models of different classes can be compared on the same photos, for instance one of five and one of nine.
+This makes it possible to compare models with different classes on the same photos, for instance with five and nine
+classes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ __all__ = ["merge_classes", "merge_logits"]
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
     """Returns the model with the given classes, and "none of these" for all others that it has.
 
-    The probability of "none of these" is the sum of the probabilities of the other classes. The alert stays.
-    The other thresholds were fitted for all classes and are left out, so that the answer is the most probable class.
+    The probability of "none of these" is the sum of the probabilities of the other classes. The alert is kept. The
+    other thresholds are dropped, because they were fitted for all classes; the answer is then the most probable
+    class.
 
     Args:
         model: the model to score.
@@ -57,14 +59,15 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 def _merged(
     model: EvaluatedModel, outputs: ModelOutputs, kept: Sequence[int], others: Sequence[int]
 ) -> ModelOutputs:
-    """Returns the outputs with the other classes summed, each photo's at the temperature of its view."""
+    """Returns the outputs with the other classes summed, with the temperature of each photo's view."""
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
     return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
 
 
 def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:
-    """Returns float64 [n, len(kept) + 1]: the kept columns, and one whose probability is the sum of the others'.
+    """Returns float64 [n, len(kept) + 1]: the kept columns, and one column whose probability is the sum of all
+    others.
 
     That column is T * log(sum(exp(z / T))) over the others: softmax at T then gives it the sum of their probabilities.
 
@@ -87,7 +90,8 @@ def _check(model: EvaluatedModel, named: Sequence[str]) -> None:
     unknown = next((name for name in named if name not in model.labels), None)
     if unknown is not None:
         raise OptionError(
-            f"--classes names '{unknown}', which '{model.name}' does not know. Known: {', '.join(model.labels)}"
+            f"--classes names '{unknown}', which is not a class of '{model.name}'. Its classes: "
+            f"{', '.join(model.labels)}"
         )
     if len(set(named)) < max(2, len(named)):
         raise OptionError(f"--classes is '{', '.join(named)}'; name at least two classes, each once")

@@ -1,4 +1,4 @@
-"""Models on identical labelled photos: their answers, figures, differences, stress and worst mistakes."""
+"""Evaluates models on identical labelled photos: answers, figures, differences, stress and worst mistakes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from dermedge.train.tensorflow_start import load_tensorflow
 
 __all__ = ["EvaluatedModel", "Evaluation", "Mistake", "Scored", "evaluate", "model_of_run", "models_of_files"]
 
-# Photos in memory at once.
+# At most this many photos are in memory at once.
 _CHUNK = 32
 _MISTAKES_SHOWN = 8
 _THUMBNAIL_PX, _THUMBNAIL_QUALITY = 168, 82
@@ -54,7 +54,7 @@ _HEAT_OPACITY = 0.6
 _CONFIDENT, _MISSED = "most confident mistakes", "missed photos of the critical class"
 
 _Frame = NDArray[np.uint8]
-# (done, total) for the task that was named
+# Makes a callback (done, total) for the progress of a named task.
 _Show = Callable[[int, int], None]
 _MakeShow = Callable[[str], _Show]
 
@@ -66,15 +66,14 @@ class EvaluatedModel:
     Attributes:
         name: short, unique among those of a report.
         labels: labels of its classes.
-        none_label: the one that stands for "none of these", or None.
+        none_label: the label that stands for "none of these", or None.
         temperature: temperature of its manifest; that of dermoscopic photos if the model tells the view.
-        thresholds: likewise.
+        thresholds: the same for the thresholds.
         facts: further facts about the model, for people.
         learned: record of its training photos, as `dermedge.train.data.learned` packs them; None if the model holds
             none.
         outputs: computes a few uint8 [h, w, 3] BGR frames.
-        heat: where in the seen square of one frame the evidence for the answer lies, float32 [h, w] of 0 to
-            1, or None.
+        heat: returns the heat map of one frame's centre square, float32 [h, w] of 0 to 1, or None.
         independent: as in `Answers`.
         of_close_ups: as in `Answers`.
     """
@@ -117,7 +116,7 @@ class Mistake:
         probability: probability of the answer.
         critical: the probability of the critical class, or None without one.
         thumbnail: JPEG of the square that the network sees.
-        heat: the same with the heat map over it, or None where the model tells none.
+        heat: the same with the heat map over it, or None if the model has no heat map.
     """
 
     kind: str
@@ -136,7 +135,7 @@ class Scored:
     """One model with its answers, figures and worst mistakes.
 
     Attributes:
-        learned: how many of the photos it has learned from; None where the model does not say.
+        learned: how many of the photos the model has learned from; None if it does not tell.
     """
 
     name: str
@@ -149,14 +148,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Strain:
-    """What one perturbation at one severity does to one model, on the photos drawn for it.
+    """The effect of one perturbation at one severity on one model, on the photos that were sampled for stress.
 
     Attributes:
         model: its name.
         perturbation: one of `dermedge.train.evaluation.stress`.
         severity: name of the severity, for people.
-        gain: balanced accuracy less that of the untouched photos.
-        flips: the share of photos that are answered otherwise than untouched.
+        gain: balanced accuracy minus that on the unchanged photos.
+        flips: the share of photos whose answer differs from that for the unchanged photo.
     """
 
     model: str
@@ -168,17 +167,17 @@ class _Strain:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of some models on one set of photos.
+    """The results of some models on one set of photos.
 
     Attributes:
         data: the set, and the split of it.
         photos: photos in the order of the answers.
-        unreadable: why photos could not be decoded, which are not scored.
-        truth: what they show.
+        unreadable: error messages of photos that could not be decoded, and so are not scored.
+        truth: the true classes of the photos.
         models: models in the order they were given.
         comparisons: comparisons of the first model with each other.
         strains: empty without stress.
-        strained_photos: on how many photos the stress was measured.
+        strained_photos: number of photos on which the stress was measured.
     """
 
     data: str
@@ -194,11 +193,11 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns the models of .tflite files, answered by the runtime of the device.
+    """Returns .tflite files as models to evaluate with the device's runtime.
 
     Args:
         classifiers: classifiers of different files.
-        classes: what they are scored on, as `merge_classes` does it; None for all their classes.
+        classes: the classes to score them on, as in `merge_classes`; None for all their classes.
 
     Raises:
         OptionError: a file is given twice, or the models have different classes.
@@ -219,7 +218,7 @@ def models_of_files(
 
 def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
     manifest = classifier.manifest
-    # other labels may have been given than those that the manifest names
+    # the user may have given other labels than those in the manifest
     given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
     none_label = given.get(manifest.none_label or "") if manifest else NONE_OF_THESE
     facts = {
@@ -263,7 +262,7 @@ def _outputs_of(classifier: Classifier, frames: Sequence[_Frame]) -> ModelOutput
 
 
 def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the thresholds with the classes called as they are ``given``."""
+    """Returns the thresholds with the classes under their ``given`` labels."""
     renamed = dict(thresholds)
     if "alert" in thresholds:
         renamed["alert"] = thresholds["alert"] | {"label": given[thresholds["alert"]["label"]]}
@@ -276,7 +275,8 @@ def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
 
 
 def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> EvaluatedModel:
-    """Returns the Keras network of a run's stage, before the adjustment, temperature and thresholds of a conversion.
+    """Returns the Keras network of a run's stage as a model to evaluate, without the logit adjustment, temperature
+    and thresholds that a conversion adds.
 
     Args:
         run: a run folder of `dermedge train`.
@@ -328,9 +328,10 @@ def evaluate(
         evaluated: one or more models.
         photos: labelled by the classes of the models, as `labelled_photos` gives them.
         data: names the photos in reports.
-        stress_photos: on how many photos, drawn evenly over the classes, stress is measured; None for not.
+        stress_photos: number of photos, sampled evenly over the classes, on which stress is measured; None to leave
+            it out.
         critical: the class that must not be missed; None takes that of the first model's alert, or melanoma.
-        progress: makes a callback of what is done.
+        progress: makes a callback for the progress.
 
     Raises:
         DataError: no photo can be decoded.
@@ -370,7 +371,7 @@ def _outputs_of_readable(
     unreadable: list[PictureError],
     show: _Show,
 ) -> tuple[list[ModelOutputs], list[LabelledPhoto]]:
-    """Returns the outputs of each model, and the n photos that could be decoded; errors go into ``unreadable``.
+    """Returns the outputs of each model, and the photos that could be decoded; appends errors to ``unreadable``.
 
     Raises:
         DataError: no photo can be decoded.
@@ -397,7 +398,7 @@ def _outputs_of_readable(
 def _disturbed_outputs(
     evaluated: Sequence[EvaluatedModel], photos: Sequence[LabelledPhoto], name: str, step: int
 ) -> list[ModelOutputs]:
-    """Returns the outputs of each model, of photos under one perturbation at one of its severities."""
+    """Returns the outputs of each model for photos under one perturbation at one severity."""
     parts: list[list[ModelOutputs]] = [[] for _ in evaluated]
     for start in range(0, len(photos), _CHUNK):
         frames = [
@@ -417,7 +418,7 @@ def _strains(
     chosen: NDArray[np.intp],
     show: _Show,
 ) -> list[_Strain]:
-    """Every perturbation at every severity, for every model, on the chosen photos."""
+    """Returns the effect of every perturbation at every severity on every model."""
     part = truth.where(chosen)
     members = [photos[index] for index in chosen]
     draws = lesion_draws(part.groups.tolist())

@@ -1,4 +1,4 @@
-"""The figures of an evaluation: what each is called, what it means, and when it applies."""
+"""The figures of an evaluation: their names, their definitions, and their needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["FIGURES", "GROUPS", "SLICE_FIGURES", "Figure", "applicable"]
 
-# What a figure needs to have a meaning.
+# The needs of figures. Without them, a figure has no meaning.
 NONE_CLASS, CRITICAL, TEMPERATURE = "a class for none of these", "a critical class", "a temperature"
 ALERT, UNCERTAIN, CONFORMAL = "an alert", "a threshold for uncertain", "prediction sets"
 
@@ -48,17 +48,18 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "balanced_accuracy_named",
             "balanced accuracy among the named classes",
-            "The mean recall over photos of named classes (all but 'none of these'), where the answer is the most "
-            "probable of the named classes. Nothing is declined.",
+            "The mean recall over photos of the named classes (all but 'none of these'), if the answer is the "
+            "most probable of these classes. No photo is declined.",
             NONE_CLASS,
         ),
         Figure(
             "balanced_accuracy_end_to_end",
-            "balanced accuracy, a declined photo counts as wrong",
-            "The mean recall over the same photos with the model's own answers. A declined photo is a wrong answer.",
+            "balanced accuracy, declined photos count as wrong",
+            "The mean recall over the same photos with the model's own answers. A declined photo counts as a "
+            "wrong answer.",
             NONE_CLASS,
         ),
-        Figure("accuracy", "accuracy", "The share of all photos whose class was answered."),
+        Figure("accuracy", "accuracy", "The share of all photos whose answer is the true class."),
         Figure(
             "macro_precision",
             "macro precision",
@@ -88,8 +89,8 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "critical_sensitivity_named",
             "{critical} sensitivity at 90 % specificity among the named classes",
-            "The greatest sensitivity for {critical} at a threshold on the same share that keeps a specificity of at "
-            "least 90 % among the other named classes. The threshold is chosen on these very photos.",
+            "The greatest sensitivity for {critical} at a threshold on this ratio that keeps a specificity of "
+            "at least 90 % among the other named classes. The threshold is chosen on these very photos.",
             CRITICAL,
         ),
         Figure(
@@ -110,7 +111,8 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "declined_other",
             "declined: other lesions",
-            "The share of the photos of lesions of no class of the model that are answered 'none of these'.",
+            "The share of photos of other lesions, which belong to no class of the model, that are answered "
+            "'none of these'.",
             NONE_CLASS,
         ),
         Figure(
@@ -136,8 +138,8 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "calibration_error",
             "calibration error",
-            "The expected calibration error of the top probability over 15 equal bins. Its interval lies high, because "
-            "resampling adds to the unevenness of the bins.",
+            "The expected calibration error of the top probability over 15 equal bins. Its interval is biased "
+            "upwards, because resampling adds noise to the bins.",
         ),
         Figure(
             "calibration_error_before",
@@ -148,7 +150,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "calibration_error_balanced",
             "calibration error, classes weighted equally",
-            "The same where the photos of each class weigh 1 together.",
+            "The same, with weights that give each class the same total.",
         ),
         Figure(
             "calibration_error_balanced_before",
@@ -165,7 +167,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
             "brier_before", "Brier score at temperature 1", "The same before the temperature.", TEMPERATURE
         ),
     ),
-    "Decisions by the thresholds of the manifest": (
+    "Decisions with the thresholds of the manifest": (
         Figure(
             "alert_sensitivity",
             "alert: sensitivity",
@@ -175,13 +177,13 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "alert_specificity",
             "alert: specificity",
-            "The share of all other photos that do not raise it.",
+            "The share of all other photos that do not raise the alert.",
             ALERT,
         ),
         Figure(
             "uncertain",
             "uncertain",
-            "The share of all photos that are not declined and marked uncertain.",
+            "The share of all photos that are not declined but marked uncertain.",
             UNCERTAIN,
         ),
         Figure(

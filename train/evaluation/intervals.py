@@ -1,14 +1,14 @@
-"""95 % intervals that stay honest at 0 and 1 and with few photos, with lesions as the independent units.
+"""95 % intervals that keep their coverage at 0 and 1 and with few photos, with lesions as independent units.
 
-Resampling cannot do this: where all of 6 photos are right, every resample is right too, and the interval
-collapses to [1, 1]. The intervals here come from formulas that keep their width there.
+A bootstrap cannot do this: if all of 6 photos are right, every resample is right too, and the interval collapses to
+[1, 1]. The intervals here come from formulas that keep their width there.
 
-Photos of one lesion are treated as identical. N photos in lesions of m_1, m_2, ... photos then count as much as
+Photos of one lesion are treated as identical. N photos in lesions with m_1, m_2, ... photos then count as
 
     n = (m_1 + m_2 + ...)^2 / (m_1^2 + m_2^2 + ...)
 
 independent ones: Kish, "Survey Sampling", 1965, section 8.2, with an intra-cluster correlation of 1, which is the
-cautious end. n is the number of lesions where all have equally many photos.
+most cautious choice. n equals the number of lesions if all have equally many photos.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def wilson(share: float, size: float) -> tuple[float, float]:
     """
     centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
     half = Z / (1 + Z**2 / size) * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2))
-    # rounding must not put the share itself outside
+    # rounding must not exclude the share itself from the interval
     return min(float(max(centre - half, 0.0)), share), max(float(min(centre + half, 1.0)), share)
 
 
 def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
-    """Returns the share of the photos ``among`` that are also in ``part``: bool [N] each, int [N] lesions."""
+    """Returns the share of the photos in ``among`` that are also in ``part``: bool [N] each, and int [N] lesions."""
     if not among.any():
         return NOT_MEASURED
     value = float(part[among].mean())
@@ -72,10 +72,12 @@ def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Returns the mean of independent scores, such as the recalls of all classes; unmeasured ones are left out.
+    """Returns the mean of independent scores, such as the recalls of all classes, without those that were not
+    measured.
 
     Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach", 2008
-    (MOVER): the distances from the mean to its ends are the roots of the summed squares of those of its parts.
+    (MOVER): the distance from the mean to an end of its interval is the square root of the sum of the squared
+    distances of the parts.
     """
     measured = [one for one in scores if one.measured]
     if not measured:
@@ -90,18 +92,18 @@ def mean_score(scores: Sequence[Score]) -> Score:
 
 
 def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:
-    """Returns the F1 of a class from bool [N] photos of it and bool [N] photos that were named so.
+    """Returns the F1 of a class, from bool [N] photos of the class and bool [N] photos that were answered with it.
 
-    F1 = 2 J / (1 + J) grows with J, the share of the photos of the class or named so that are both. Its interval
-    is that of J carried over.
+    F1 = 2 J / (1 + J) grows with J, the Jaccard index of both sets of photos. The interval of F1 follows from that of
+    J.
     """
     overlap = share_score(truths & answers, truths | answers, lesions)
     return Score(*(2 * value / (1 + value) for value in (overlap.value, overlap.low, overlap.high)))
 
 
 def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
-    """Returns the area below the ROC curve, bool [N] and float [N]; not measured where one of the two kinds is
-    missing.
+    """Returns the area below the ROC curve for bool [N] truths and float [N] scores; not measured if all truths are
+    equal.
     """
     if positive.all() or not positive.any():
         return NOT_MEASURED
@@ -117,8 +119,8 @@ def sensitivity_score(
 ) -> Score:
     """Returns the greatest sensitivity of an operating point of at least this specificity; not interpolated.
 
-    Its interval holds both the one of resamples ``draws`` [1 + B, N], which move the threshold, and Wilson's, which
-    does not collapse where all positive photos pass.
+    Its interval contains two intervals: that of the resamples ``draws`` [1 + B, N], which move the threshold, and
+    Wilson's, which does not collapse if all positive photos pass.
     """
     if positive.all() or not positive.any():
         return NOT_MEASURED
@@ -128,7 +130,8 @@ def sensitivity_score(
 
 
 def area_interval(area: float, positives: float, negatives: float) -> tuple[float, float]:
-    """Returns the interval of an area below the ROC curve, from effective numbers of photos of both kinds.
+    """Returns the interval of an area below the ROC curve, from the effective numbers of positive and negative
+    photos.
 
     The ends are the areas A whose distance to the measured one is Z standard errors of A itself.
     Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
@@ -150,7 +153,7 @@ def _end(area: float, border: float, positives: float, negatives: float) -> floa
 
 
 def _area_variance(area: float, positives: float, negatives: float) -> float:
-    """Hanley and McNeil's variance of an area, with the mean of both numbers in place of each."""
+    """Returns Hanley and McNeil's variance of an area, with the mean of both numbers of photos in place of each."""
     beyond = max((positives + negatives) / 2 - 1, 0.0)
     spread = 1 + beyond * (1 - area) / (2 - area) + beyond * area / (1 + area)
     return area * (1 - area) * spread / (positives * negatives)

@@ -1,9 +1,9 @@
-"""Scores of a classifier, each by its formula, and intervals by bootstrap over lesions.
+"""Computes scores of a classifier, and intervals by bootstrap over lesions.
 
 A bootstrap interval needs the score of a thousand resamples, so scores are computed for all of them at once:
 ``draws`` is float64 [1 + B, N], how often each of N photos occurs in each of B resamples, and row 0 counts every
-photo once. What has no meaning on the photos at hand is NaN. Shares, areas and their means have intervals by formula
-instead (`dermedge.train.evaluation.intervals`), because a bootstrap collapses at 0 and 1.
+photo once. A score that is undefined for the given photos is NaN. Shares, areas and their means have intervals by
+formula instead (`dermedge.train.evaluation.intervals`), because a bootstrap collapses at 0 and 1.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Score:
         return not np.isnan(self.value)
 
     def to_json(self) -> dict[str, float] | None:
-        """JSON has no NaN: what is undefined is null."""
+        """Returns JSON values; an undefined one is null, because JSON has no NaN."""
         ends = {"low": float(self.low), "high": float(self.high)}
         return {"value": float(self.value), **ends} if self.measured else None
 
@@ -75,7 +75,8 @@ NOT_MEASURED = Score(np.nan, np.nan, np.nan)
 
 
 def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Row 0 ones, then how often each photo is drawn when whole groups (lesions) are, with replacement.
+    """Returns the counts of resamples: row 0 has only ones; the others tell how often each photo occurs when whole
+    groups (lesions) are sampled with replacement.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; of clusters, section 8.
     """
@@ -96,7 +97,7 @@ def score_of(values: Floats) -> Score:
 
 
 def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
-    """part / whole, NaN where there is nothing to divide by."""
+    """Returns part / whole, or NaN if whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
@@ -117,9 +118,9 @@ class Counts:
     """The counts that the scores of a confusion matrix need; [..., K], one for each class.
 
     Attributes:
-        hits: photos of the class that were named so.
+        hits: photos of the class that were answered with it.
         truths: photos of the class.
-        answers: photos that were named so.
+        answers: photos that were answered with the class.
     """
 
     hits: Floats
@@ -128,7 +129,7 @@ class Counts:
 
     @property
     def accuracy(self) -> Floats:
-        """The share of the photos whose class was named."""
+        """The share of the photos whose answer is the true class."""
         return _ratio(self.hits.sum(axis=-1), self.truths.sum(axis=-1))
 
     @property
@@ -138,12 +139,12 @@ class Counts:
 
     @property
     def precision(self) -> Floats:
-        """TP / (TP + FP) of each class; NaN for a class that was never named."""
+        """TP / (TP + FP) of each class; NaN for a class that was never answered."""
         return _ratio(self.hits, self.answers)
 
     @property
     def f1(self) -> Floats:
-        """2 TP / (2 TP + FP + FN) of each class; NaN for one that neither occurs nor was named."""
+        """2 TP / (2 TP + FP + FN) of each class; NaN for a class that neither occurs nor was answered."""
         return _ratio(2 * self.hits, self.truths + self.answers)
 
     @property
@@ -153,7 +154,7 @@ class Counts:
 
 
 def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> Counts:
-    """Counts [1 + B, K] of int [N] predicted classes beside int [N] true ones."""
+    """Returns the counts [1 + B, K] for int [N] predicted and int [N] true classes."""
     true, named = np.eye(classes)[truth], np.eye(classes)[predicted]
     return Counts(draws @ (true * named), draws @ true, draws @ named)
 
@@ -174,7 +175,7 @@ def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def macro(values: Floats) -> Floats:
-    """Returns the mean over the classes; an undefined precision counts as 0, as scikit-learn has it."""
+    """Returns the mean over the classes; an undefined precision counts as 0, as in scikit-learn."""
     return np.nan_to_num(values).mean(axis=-1)
 
 
@@ -200,7 +201,7 @@ def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[
 
 
 def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rates of scikit-learn's ROC curve; both classes must be there."""
+    """Returns the false and true positive rates of scikit-learn's ROC curve; both classes must occur."""
     from sklearn.metrics import roc_curve
 
     false_positive_rate, true_positive_rate, _ = roc_curve(positive, evidence)
@@ -220,32 +221,31 @@ def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draw
 
 
 def class_balanced(truth: Integers, draws: Floats) -> Floats:
-    """Returns the draws, scaled so that the photos of each class that occurs weigh 1 together."""
+    """Returns the draws, scaled so that the photos of each occurring class have a total weight of 1."""
     of_class = np.eye(int(truth.max()) + 1)[truth]
     return np.nan_to_num(_ratio(draws, (draws @ of_class)[:, truth]))
 
 
 def _bins(confidence: Floats) -> NDArray[np.int64]:
-    """Returns the bin of each confidence: 15 of equal width, each with its upper edge."""
+    """Returns the bin of each confidence: 15 bins of equal width, each of which includes its upper edge."""
     bins = np.ceil(confidence * _CALIBRATION_BINS).astype(np.int64) - 1
     return np.clip(bins, 0, _CALIBRATION_BINS - 1)
 
 
 def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
-    """Expected calibration error: how far accuracy is from confidence, on average over 15 bins.
+    """Returns the expected calibration error: the mean distance between accuracy and confidence over 15 bins.
 
     Args:
         confidence: float [N], the top probability.
-        right: bool [N], whether the class of it is the true one.
-        draws: the draws, or the class-balanced ones.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
+        right: bool [N], whether the most probable class is the true one.
+        draws: draws as above, or class-balanced ones. Source: Guo et al., "On Calibration of Modern Neural Networks",
+            2017, equation 3.
     """
     return score_of(calibration_errors(confidence, right, draws))
 
 
 def calibration_errors(confidence: Floats, right: Bools, draws: Floats) -> Floats:
-    """`calibration_error` of every draw, [1 + B]."""
+    """Returns the `calibration_error` of every draw, [1 + B]."""
     excess = np.eye(_CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
     return _ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1))
 
@@ -280,7 +280,8 @@ def reliability(confidence: Floats, right: Bools) -> list[Bin]:
 
 
 def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
-    """Coverage and risk at each threshold: how many are answered, and how many of these are wrong.
+    """Returns coverage and risk at each threshold: the share of photos that are answered, and the share of these that
+    are wrong.
 
     Photos of equal confidence are answered together. Source: Geifman and El-Yaniv, "Selective
     Classification for Deep Neural Networks", 2017.
@@ -293,7 +294,7 @@ def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class McNemar:
-    """The numbers of photos on which only one of two classifiers is right, and the p-value of their difference."""
+    """The numbers of photos on which only one of two classifiers is right, and the p-value for their difference."""
 
     first_only: int
     other_only: int
@@ -301,7 +302,9 @@ class McNemar:
 
 
 def mcnemar(first_right: Bools, other_right: Bools) -> McNemar:
-    """McNemar's exact two-sided test: by chance, each classifier is equally often the only one that is right.
+    """Returns McNemar's exact two-sided test.
+
+    Its null hypothesis: each classifier is equally often the only one that is right.
 
     Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised
     Classification Learning Algorithms", 1998. It treats all photos as independent, even those of one lesion.

@@ -1,4 +1,4 @@
-"""Finds the normalization that a foreign .tflite expects: each is tried on labelled photos."""
+"""Finds the normalization that a foreign .tflite expects, by trying each one on labelled photos."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
 
-# Enough photos to tell normalizations apart; a few seconds on a device.
+# This many photos suffice to tell normalizations apart, and take a few seconds on a device.
 _PHOTOS = 120
 
 
 @dataclass(frozen=True)
 class NormalizationTrial:
-    """How well a network explains labelled photos with one normalization.
+    """The scores of a network on labelled photos with one normalization.
 
     Attributes:
         name: name of the normalization.
@@ -76,8 +76,8 @@ def find_normalization(
     classes = len({photo.label_index for photo, _ in photos})
     if not best.balanced_accuracy.low > 1 / classes:
         raise DataError(
-            f"with no normalization is '{path}' better than chance on these {len(photos)} photos; give --labels "
-            "with the classes in the order of the outputs, or more photos"
+            f"'{path}' is not better than chance on these {len(photos)} photos with any normalization; give "
+            f"--labels with the classes in the order of the outputs, or more photos"
         )
     return best.name
 
@@ -89,7 +89,7 @@ def _decoded(photos: Sequence[LabelledPhoto]) -> list[tuple[LabelledPhoto, NDArr
         try:
             decoded.append((photo, read_picture(photo.path)))
         except PictureError:
-            continue  # the evaluation names it
+            continue  # the evaluation reports the photo
     return decoded
 
 

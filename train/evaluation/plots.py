@@ -1,4 +1,4 @@
-"""Plots a run (its curves and augmented photos) and an evaluation."""
+"""Plots the curves and augmented photos of a run, and the curves of an evaluation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
 # Colours that are legible on white and on black, and that colour-blind people can tell apart; after Okabe and Ito.
 LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
 EMPHASIS = "#e0442f"
-# Plots use this colour; in the page it is replaced by the colour of the text, dark or light.
+# The colour of text and axes in plots. In a page, it is replaced by the text colour of the light or dark design.
 INK = "#808182"
 SVG_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -48,7 +48,7 @@ SVG_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": INK,
-    "text.parse_math": False,  # names of classes may hold dollar signs
+    "text.parse_math": False,  # names of classes may contain dollar signs, which would start a formula
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.facecolor": "none",
@@ -70,9 +70,10 @@ _MOST_POINTS = 300
 
 
 def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
-    """Losses, and the accuracies on validation, over the epochs of both stages; raises StorageError.
+    """Plots the losses and the validation accuracies over the epochs of both stages; raises StorageError.
 
-    The accuracy on training photos is left out: these are augmented and blended, and so it cannot be compared.
+    The accuracy on training photos is not shown, because they are augmented and blended, and so it cannot be
+    compared.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -122,7 +123,7 @@ class Curve:
 
 
 def roc_svg(curves: Sequence[Curve]) -> str:
-    """False positive rate against sensitivity, one curve a class."""
+    """Plots sensitivity against the false positive rate, one curve for each class."""
     with rc_context(SVG_STYLE):
         figure, axes = _square("1 - specificity", "sensitivity")
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
@@ -132,7 +133,7 @@ def roc_svg(curves: Sequence[Curve]) -> str:
 
 
 def risk_coverage_svg(curves: Sequence[Curve]) -> str:
-    """Share of photos that are answered against the share of wrong answers among them, one curve per model."""
+    """Plots the share of wrong answers against the share of photos that are answered, one curve for each model."""
     with rc_context(SVG_STYLE):
         figure, axes = _square("coverage: share answered", "risk: share of these wrong")
         _draw_curves(axes, curves)
@@ -142,7 +143,7 @@ def risk_coverage_svg(curves: Sequence[Curve]) -> str:
 
 
 def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
-    """Mean confidence of each bin against its accuracy, a curve a name.
+    """Plots the accuracy of each bin against its mean confidence, one curve for each name.
 
     The area of a point shows how many photos are in its bin.
     """
@@ -151,7 +152,8 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)
-            bins = [one for one in bins if one.photos > 1]  # a single photo is only ever 0 or 1
+            # the accuracy of a single photo can only be 0 or 1
+            bins = [one for one in bins if one.photos > 1]
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
             axes.plot(x, y, color=colour, linewidth=1.4, label=printable(name))
             axes.scatter(
@@ -162,7 +164,9 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
 
 
 def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
-    """Change of balanced accuracy with its interval; one row per perturbation and severity, one mark per model."""
+    """Plots the change of balanced accuracy with its interval: a row for each perturbation and severity, a mark for
+    each model.
+    """
     with rc_context(SVG_STYLE):
         height = 0.9 + 0.14 * len(rows) * (1 + len(models))
         figure = Figure(figsize=(4.8, height), layout="constrained")
@@ -205,7 +209,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Returns the <svg> element alone, to stand in a page, with its ink in the colour of the page's text."""
+    """Returns only the <svg> element, for use in a page, with axes and text in the colour of the page's text."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=_NO_METADATA)
     drawing = text.getvalue()

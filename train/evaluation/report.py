@@ -1,4 +1,4 @@
-"""An evaluation as a page in one file, as JSON, and as a summary for the terminal."""
+"""Writes an evaluation as a page in one file, as JSON, and as a summary for the terminal."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ __all__ = ["NOT_MEASURED", "SCHEMA", "cautions", "save", "to_html", "to_json", "
 SCHEMA = "dermedge-evaluation/3"
 NOT_MEASURED = "not measured"
 _CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
-# Models side by side in the terminal.
+# At most this many models are side by side in the terminal.
 _COLUMNS = 3
 _SCORE_WIDTH = 20
-# A confusion matrix of more classes stands in the JSON alone.
+# A confusion matrix with more classes is only in the JSON.
 _MOST_CLASSES_SHOWN = 20
-# With fewer lesions, the interval of a recall is at least 0.35 wide even where all are right (Wilson).
+# With fewer lesions, the interval of a recall is at least 0.35 wide, even if all are right (Wilson).
 _FEW_LESIONS = 8
-# The figures at the top of the page.
+# The figures that the page shows at its top.
 _SUMMARY = (
     "balanced_accuracy",
     "critical_auroc_named",
@@ -55,7 +55,8 @@ _SUMMARY = (
     "alert_specificity",
     "calibration_error",
 )
-# Figure -> the one that it may equal, for instance without "none of these" or at temperature 1; it is then left out.
+# Figure -> another figure that it may equal, for instance in a model without "none of these" or with temperature 1.
+# It is then left out.
 _REPEATS = {
     "balanced_accuracy_named": "balanced_accuracy",
     "balanced_accuracy_end_to_end": "balanced_accuracy",
@@ -66,7 +67,7 @@ _REPEATS = {
     "calibration_error_balanced_before": "calibration_error_balanced",
     "brier_before": "brier",
 }
-# Prediction sets that rarely leave a class out say nothing.
+# Prediction sets are useless if more than this share of them hold all classes.
 _MOST_FULL_SETS = 0.5
 
 
@@ -86,7 +87,7 @@ def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
 
 
 def to_json(evaluation: Evaluation, command: str) -> str:
-    """Returns all figures as indented JSON of schema `SCHEMA`; what is not measured is null."""
+    """Returns all figures as indented JSON of schema `SCHEMA`; a figure that was not measured is null."""
     values = {
         **json_head(SCHEMA, command),
         "data": evaluation.data,
@@ -120,7 +121,7 @@ def to_json(evaluation: Evaluation, command: str) -> str:
 
 
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
-    """(diagnosis, class that it counts as, number of photos), grouped by kind, the most frequent first."""
+    """Returns (diagnosis, class that it counts as, number of photos), grouped by kind, the most frequent first."""
     truth = evaluation.truth
 
     def counted_as(photo: LabelledPhoto) -> str:
@@ -170,7 +171,9 @@ def _model_json(model: Scored) -> dict[str, Any]:
 
 
 def _views_json(answers: Answers) -> dict[str, Any]:
-    """``views``: the values of close-ups, and how many photos the model takes for these; empty if it tells no view."""
+    """Returns ``views``: the values for close-ups, and how many photos the model takes for close-ups; empty if it
+    does not tell the view.
+    """
     if answers.of_close_ups is None or answers.close_up is None:
         return {}
     return {"views": {CLOSE_UP: {**asdict(answers.of_close_ups), "photos": int(answers.close_up.sum())}}}
@@ -208,7 +211,7 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
 
 
 def _shown_figures(evaluation: Evaluation) -> list[Figure]:
-    """Returns the figures that have a meaning for these photos and models, without those that repeat another one."""
+    """Returns the figures that apply to these photos and models, without those that equal another one."""
     shown = applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
     return [one for one in shown if not _is_repeat(one.name, evaluation.models)]
 
@@ -239,7 +242,9 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
-    """Warnings before the figures: missing photos, classes that are too small, prediction sets of all classes."""
+    """Returns the warnings before the figures: missing photos, classes that are too small, prediction sets of all
+    classes.
+    """
     truth, found = evaluation.truth, []
     if evaluation.unreadable:
         found.append(f"photos that could not be decoded and are not scored: {len(evaluation.unreadable)}")
@@ -252,8 +257,8 @@ def cautions(evaluation: Evaluation) -> list[str]:
     for model in evaluation.models:
         if model.learned:
             found.append(
-                f"{model.name} has learned from {model.learned} of these {len(evaluation.photos)} photos: its figures "
-                "are better than on new ones"
+                f"{model.name} has learned from {model.learned} of these {len(evaluation.photos)} photos: its "
+                f"figures would be worse on new photos"
             )
         sets = model.answers.sets
         if sets is not None and sets.all(axis=1).mean() > _MOST_FULL_SETS:
@@ -288,12 +293,12 @@ def _row(name: str, width: int, cells: Sequence[str]) -> str:
 
 
 def _heads(models: Sequence[Scored]) -> list[str]:
-    """Returns the names of the models, cut at their beginning: names of one network differ at the end."""
+    """Returns the names of the models, shortened at their beginning, because they often differ only at their end."""
     return [m.name if len(m.name) <= _SCORE_WIDTH else f"…{m.name[1 - _SCORE_WIDTH :]}" for m in models]
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
-    """Returns the figures that at least one model has; the others are named below."""
+    """Returns the figures that at least one model has, and a line that names the others."""
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))
     measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
@@ -425,7 +430,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 
 
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
-    """Returns the bins at the manifest's temperature, and at 1 where that is another one."""
+    """Returns the bins at the manifest's temperature, and those at temperature 1 if that differs."""
     if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}
     temperatures = " and ".join(f"{one.temperature:.2f}" for one in model.answers.by_view.values())

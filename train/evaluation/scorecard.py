@@ -1,4 +1,4 @@
-"""The figures of one model on one set of photos: what each is called and means, and its value."""
+"""Computes the figures of one model on one set of photos."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ __all__ = [
     "needs_met",
 ]
 
-# The critical class where neither an option nor a model names another.
+# The critical class if neither an option nor a model names one.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
@@ -110,7 +110,7 @@ class Truth:
         )
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Truth:
-        """Only the chosen photos."""
+        """Returns the values of the chosen photos only."""
         return replace(
             self,
             index=self.index[chosen],
@@ -121,7 +121,7 @@ class Truth:
 
     @cached_property
     def lesions(self) -> NDArray[np.int64]:
-        """int [N], a number for each lesion."""
+        """int [N], the number of each photo's lesion."""
         return np.unique(self.groups, return_inverse=True)[1]
 
     @property
@@ -136,11 +136,11 @@ class Truth:
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What a model computes for N photos.
+    """The outputs of a model for N photos.
 
     Attributes:
         logits: float64 [N, K].
-        close_up: bool [N], whether the model takes each photo for a close-up; None where it tells no view.
+        close_up: bool [N], whether the model takes each photo for a close-up; None if it does not tell the view.
     """
 
     logits: Floats
@@ -157,7 +157,7 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one model to N photos, decided as on the device.
+    """The answers of one model to N photos, with the same decisions as on the device.
 
     Attributes:
         logits: float64 [N, K].
@@ -166,8 +166,8 @@ class Answers:
         temperature: temperature of the manifest; that of dermoscopic photos if the model tells the view.
         thresholds: thresholds of the same photos, as `dermedge.edge.model.decision` describes them.
         independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
-        close_up: as `ModelOutputs` has it.
-        of_close_ups: temperature and thresholds of close-ups; None where the model tells no view.
+        close_up: as in `ModelOutputs`.
+        of_close_ups: temperature and thresholds of close-ups; None if the model does not tell the view.
     """
 
     logits: Floats
@@ -180,13 +180,15 @@ class Answers:
     of_close_ups: ViewCalibration | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
-        """Only the chosen photos."""
+        """Returns the values of the chosen photos only."""
         close_up = None if self.close_up is None else self.close_up[chosen]
         return replace(self, logits=self.logits[chosen], close_up=close_up)
 
     @property
     def by_view(self) -> dict[str, ViewCalibration]:
-        """The temperature and thresholds of each view that the model tells; else one entry, of all photos."""
+        """The temperature and thresholds of each view; a single entry for all photos if the model does not tell the
+        view.
+        """
         usual = ViewCalibration(self.temperature, self.thresholds)
         if self.of_close_ups is None:
             return {"all": usual}
@@ -194,12 +196,12 @@ class Answers:
 
     @property
     def threshold_names(self) -> set[str]:
-        """The kinds of thresholds that decide on photos of one view at least."""
+        """The kinds of thresholds that at least one view has."""
         return {name for one in self.by_view.values() for name in one.thresholds}
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the photos of one view at least have a temperature other than 1."""
+        """Whether the temperature of at least one view differs from 1."""
         return any(one.temperature != 1 for one in self.by_view.values())
 
     @property
@@ -223,7 +225,9 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> Floats:
-        """float64 [N, K] at the manifest's temperature; independent ones as the network computes them."""
+        """float64 [N, K] at the manifest's temperature; independent probabilities are those that the network
+        computes.
+        """
         return self._probabilities_at([one.temperature for one in self.calibrations])
 
     def _probabilities_at(self, temperatures: Sequence[float]) -> Floats:
@@ -248,7 +252,7 @@ class Answers:
     def sets(self) -> Bools | None:
         """bool [N, K], the classes of each prediction set; None without thresholds for them.
 
-        As on the device, nothing is ruled out of a photo whose view has no thresholds for sets.
+        As on the device, no class is ruled out if the photo's view has no thresholds for sets.
         """
         if "conformal" not in self.threshold_names:
             return None
@@ -263,7 +267,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class ClassCard:
-    """The figures of one class; coverage and size are those of the prediction sets of its photos."""
+    """The figures of one class; coverage and size describe the prediction sets of its photos."""
 
     photos: int
     lesions: int
@@ -353,10 +357,11 @@ def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
 
 
 def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[Answers]) -> str | None:
-    """Returns the class that must not be missed: the asked one, that of the first model's alert, or melanoma; or None.
+    """Returns the class that must not be missed: the requested one, that of the first model's alert, or melanoma; or
+    None.
 
     Raises:
-        OptionError: the asked one is not a class.
+        OptionError: the requested class does not exist.
     """
     if asked is not None:
         if asked not in labels:
@@ -410,7 +415,7 @@ def _accuracies(truth: Truth, answers: Answers) -> dict[str, Score]:
 
 
 def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple[Score, Score, Score]:
-    """Precision, recall and F1 of one class."""
+    """Returns precision, recall and F1 of one class."""
     members, named_so = truth.index == index, answered == index
     return (
         intervals.share_score(members, named_so, truth.lesions),
@@ -420,14 +425,14 @@ def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple
 
 
 def _with_zeros(scores: Sequence[Score]) -> list[Score]:
-    """Returns an undefined score counts as 0 in a macro mean, as scikit-learn has it."""
+    """Returns the scores with 0 for undefined ones, as a macro mean counts them in scikit-learn."""
     return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
 def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
-    """For the named classes, and for all photos: the photos, those of the critical class, and their scores.
+    """Returns, for the named classes and for all photos: the photos, those of the critical class, and their scores.
 
-    Among the named classes, the score is the class's share of their probabilities, because no photo is declined there.
+    Among the named classes, the score is the class's share of their probabilities, because no photo is declined.
     """
     if truth.critical is None:
         return {}
@@ -536,10 +541,11 @@ class Comparison:
     Attributes:
         first: name of the first model.
         other: name of the second model.
-        agreement: share of photos that both answer alike.
+        agreement: share of photos with the same answer of both models.
         gain: balanced accuracy of the second model minus that of the first, on the same resamples.
         test: McNemar's test of the answers.
-        flips: label -> (photos of it, answered otherwise, lost: right before, won: right now).
+        flips: label -> (photos of the class; photos with another answer; lost photos, which only the first model
+            answers rightly; won photos, which only the second one does).
     """
 
     first: str

@@ -1,4 +1,4 @@
-"""The parts of a set of photos that are scored by themselves: sources, views, and groups of people."""
+"""Divides photos into the parts that are scored separately: sources, views, and groups of people."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _skin_tone(tone: str) -> str:
     return f"{tone}, {_TONES[int(tone)]}" if tone else ""
 
 
-# Name of a slicing -> the value of a photo, empty if it is not known.
+# Name of a slicing -> a function that returns the value of a photo; empty if it is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
     SOURCE: lambda photo: photo.entry.source,
     "view": lambda photo: photo.entry.view,
@@ -49,7 +49,10 @@ SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
 
 
 def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
-    """Name of a slicing -> the value of each photo. A slicing without known values is left out, but not the source."""
+    """Returns name of a slicing -> the value of each photo.
+
+    A slicing without known values is left out, except for the source.
+    """
     values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
     return {
         name: np.array([value or NOT_KNOWN for value in column])

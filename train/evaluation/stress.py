@@ -1,10 +1,10 @@
-"""Disturbs photos as everyday use does, in steps: blur, light, compression, rotation, hair, ink.
+"""Disturbs photos as everyday use does, at several severities: blur, light, compression, rotation, hair, ink.
 
-Each is a function of a uint8 [h, w, 3] BGR frame of 0 to 255, a severity and a random generator, and gives a
-fresh frame of the same shape. Lengths are shares of the frame's shorter side, because photos differ in size.
-The idea and most of the list: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations", 2019; ink: Winkler et al., "Association Between Surgical Skin Markings in
-Dermoscopic Images and Diagnostic Performance of a Deep Learning Convolutional Neural Network", 2019.
+Each is a function of a uint8 [h, w, 3] BGR frame of 0 to 255, a severity and a random generator, and returns a new
+frame of the same shape. Lengths are shares of the frame's shorter side, because photos differ in size. The idea and
+most of the list: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations", 2019; ink: Winkler et al., "Association Between Surgical Skin Markings in Dermoscopic Images and
+Diagnostic Performance of a Deep Learning Convolutional Neural Network", 2019.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Perturb = Callable[[_Frame, float, np.random.Generator], _Frame]
 
 _HAIR_COLOUR_BGR, _INK_COLOUR_BGR = (28, 32, 42), (120, 45, 70)
 _HAIR_WIDTH, _INK_WIDTH = 0.006, 0.02
-# OpenCV draws with coordinates of 1/16 pixel.
+# Coordinates for OpenCV's drawing functions are in sixteenths of a pixel.
 _FRACTION_BITS = 4
 
 
@@ -99,7 +99,7 @@ def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
 def _draw_curve(
     image: _Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """A quadratic Bézier curve through float [3, 2] control points (x, y), with soft edges."""
+    """Draws a quadratic Bézier curve with float [3, 2] control points (x, y) and soft edges."""
     t = np.linspace(0, 1, 24)[:, None]
     curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
     fixed = np.round(curve * 2**_FRACTION_BITS).astype(np.int32)
@@ -113,7 +113,7 @@ class Perturbation:
     Attributes:
         apply: a function that changes a frame.
         severities: severities from mild to strong.
-        unit: a format of one of them for people.
+        unit: format string that shows a severity to people.
     """
 
     apply: _Perturb

@@ -1,1 +1,1 @@
-"""From a catalogue of photos to a trained network: the float stage, then quantization-aware fine-tuning."""
+"""Trains a network on a catalogue of photos: the float stage, then quantization-aware fine-tuning."""

@@ -1,4 +1,4 @@
-"""Random changes of a training image: a lesion has no up, and no fixed size, place, light or sharpness."""
+"""Changes training images at random, because lesions have no fixed orientation, size, place, light or sharpness."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = N
 
     Args:
         image: uint8 [s, s, 3] RGB.
-        rng: the source of all that is random.
+        rng: the source of all randomness.
         how: ranges and shares of the changes; those of `Augmentation` by default.
 
     Returns:
@@ -65,7 +65,7 @@ def _is_coloured(how: Augmentation) -> bool:
 
 
 def balance_white(image: Image) -> Image:
-    """Returns the image with its light made neutral by shades of gray: no channel is brighter on average of order 6."""
+    """Returns the image with neutral light by shades of gray: the channels get the same Minkowski mean of order 6."""
     values = image.astype(np.float32) + 1
     light = (values**_MINKOWSKI_ORDER).mean(axis=(0, 1)) ** (1 / _MINKOWSKI_ORDER)
     return np.clip(values * (light.mean() / light) - 1, 0, _MAX_LEVEL).astype(np.uint8)
@@ -91,7 +91,7 @@ def motion_matrix(
         angle_degrees: angle of the rotation about the centre, anticlockwise as the image is seen.
         zoom: factor of the size.
         shift: float [2], along x and y in pixels.
-        mirrored: whether left and right change places in the end.
+        mirrored: whether left and right are exchanged at the end.
     """
     centre = (side - 1) / 2
     matrix = np.array(cv2.getRotationMatrix2D((centre, centre), angle_degrees, zoom), np.float64)

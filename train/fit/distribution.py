@@ -95,7 +95,7 @@ def _multi_worker() -> tf.distribute.Strategy:
     try:
         with _stopped_at_once():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        # TensorFlow catches it to tell of a machine that is taken away, and then goes on
+        # TensorFlow catches SIGTERM as the notice that a machine is being taken away, and then goes on
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return strategy
     except tf.errors.OpError as error:
@@ -209,7 +209,7 @@ def report_lost_workers() -> Iterator[None]:
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        # their frames hold a pool of threads, which would print an error when Python ends
+        # the frames of these errors hold a thread pool, which would print an error when Python ends
         traceback.clear_frames(error.__traceback__)
         if _STALLED in error.message:
             raise WorkerError(
@@ -226,10 +226,10 @@ def report_lost_workers() -> Iterator[None]:
 def end_stalled_training(
     strategy: tf.distribute.Strategy, timeout_s: float = STALL_TIMEOUT_S
 ) -> Iterator[Callable[[], None]]:
-    """Ends training steps that wait for other workers for ever; yields a function to call after each step.
+    """Ends training steps that wait endlessly for other workers; yields a function to call after each step.
 
-    TensorFlow notices a worker that has ended, but not workers that live and wait for each other. Without other
-    workers, nothing is watched.
+    TensorFlow notices a worker that has ended, but not workers that wait for each other. Without other workers,
+    nothing is done.
 
     Args:
         strategy: of the training.
@@ -258,7 +258,7 @@ def end_stalled_training(
 
 
 def _abort_collectives(message: str) -> None:
-    """Lets all waiting of this process for other workers raise UnavailableError, as TensorFlow's own check does."""
+    """Makes every wait of this process for other workers raise UnavailableError, as TensorFlow's own check does."""
     from tensorflow.python.eager import context
 
     context.context().abort_collective_ops(tf.errors.UNAVAILABLE, message)
@@ -266,7 +266,7 @@ def _abort_collectives(message: str) -> None:
 
 @contextmanager
 def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[RunFolder]:
-    """A temporary copy of a run folder, beside it, for a worker that is not the chief.
+    """Yields a temporary copy of a run folder, beside it, for a worker that is not the chief.
 
     TensorFlow demands that all workers write each checkpoint.
     """
@@ -274,7 +274,7 @@ def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[Ru
     copy = run.path.with_name(f".{run.path.name}.{cluster.task_type}{cluster.task_id}")
     try:
         shutil.rmtree(copy, ignore_errors=True)
-        # the chief may be writing plots, and parts of files
+        # leaves out plots and temporary files, which the chief may be writing
         shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(run.plots.name, ".*"))
         yield RunFolder(copy)
     except shutil.Error as error:
@@ -284,7 +284,7 @@ def worker_copy(run: RunFolder, strategy: tf.distribute.Strategy) -> Iterator[Ru
 
 
 def check_batch(photos: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises OptionError where the replicas cannot share a batch equally."""
+    """Raises OptionError if the replicas cannot share a batch equally."""
     replicas = strategy.num_replicas_in_sync
     if photos % replicas:
         raise OptionError(
@@ -294,7 +294,7 @@ def check_batch(photos: int, strategy: tf.distribute.Strategy) -> None:
 
 
 def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) -> Any:
-    """The batches as a data set for `keras.Model.fit`, each cut into one equal share a replica.
+    """Returns the batches as a data set for `keras.Model.fit`, each divided into equal shares for the replicas.
 
     Raises:
         OptionError: the replicas cannot share a batch equally.
@@ -317,7 +317,7 @@ def share_batches(batches: TrainingBatches, strategy: tf.distribute.Strategy) ->
             tf.TensorSpec((None, *batches.pixels.shape[1:]), tf.float32),
             tf.TensorSpec((None, batches.classes), tf.float32),
         )
-        # there is nothing to tune, and the end of an epoch would wait for the tuning thread for a minute
+        # autotuning is off: there is nothing to tune, and the end of an epoch would wait a minute for its thread
         options = tf.data.Options()
         options.autotune.enabled = False
         made = tf.data.Dataset.from_generator(shares, output_signature=signature).prefetch(here)
@@ -339,11 +339,11 @@ class _SharedGenerator:
         self.generator = generator
 
     def reset_from_seed(self, seed: int) -> None:
-        """As `tf.random.Generator.reset_from_seed`."""
+        """Does the same as `tf.random.Generator.reset_from_seed`."""
         self.generator.reset_from_seed(seed)
 
     def uniform(self, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """Numbers from 0 to 1 of a replica's ``shape``, whose first axis is the rows of its share."""
+        """Returns numbers from 0 to 1 with a replica's ``shape``; the first axis holds the rows of its share."""
         replica = tf.distribute.get_replica_context()
         rows = shape[0]
         whole = tf.concat([[rows * replica.num_replicas_in_sync], shape[1:]], 0)
@@ -362,7 +362,7 @@ def _dropout_layers(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def share_dropout(model: keras.Model) -> None:
-    """Makes dropout the same as in a single process; call it in the strategy's scope before training."""
+    """Makes dropout equal to that of a single process. Call it in the strategy's scope before training."""
     for layer in _dropout_layers(model):
         layer._random_generator._generator = _SharedGenerator(layer._random_generator._generator)
 

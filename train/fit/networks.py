@@ -1,4 +1,4 @@
-"""The networks by name, each from normalized pixels to evidence and logits.
+"""Builds networks by name; each maps normalized pixels to evidence and logits.
 
 The last two layers of a network are ``evidence`` [h, w, K] and ``logits`` [K]. The logits are the mean of the
 evidence over h and w, so the evidence is an exact heat map of the classifier. The plain CNN has fully connected
@@ -34,7 +34,8 @@ __all__ = [
 
 EVIDENCE, LOGITS = "evidence", "logits"
 _DROPOUT = 0.3
-# Pixels a side: below, the strides leave nothing; above, a step of training does not fit a machine's memory.
+# Limits of the input side in pixels. Smaller inputs vanish in the strides; larger ones need too much memory for
+# training.
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 
 
@@ -55,7 +56,7 @@ def cnn(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Mode
 
 
 def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """MobileNetV2 (Sandler et al., 2018) with a fully convolutional head."""
+    """Returns MobileNetV2 (Sandler et al., 2018) with a fully convolutional head."""
     pixels = keras.Input((size, size, 3), name="pixels")
     start = None if weights == NO_WEIGHTS else weights
     _check_file(weights)
@@ -63,27 +64,29 @@ def mobilenet_v2(size: int, classes: int, weights: str, width: float = 1.0) -> k
         backbone = keras.applications.MobileNetV2(
             input_tensor=pixels, alpha=width, include_top=False, weights=start
         )
-    except Exception as error:  # Keras raises a bare Exception where a download fails
+    except Exception as error:  # Keras raises a bare Exception if a download fails
         raise _weights_error(weights, error) from error
     return _with_head(backbone, classes)
 
 
 def efficientnet_lite0_trunk(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """EfficientNet-Lite0 to the middle of its last stage, so that int8 stays below 3 MB."""
+    """Returns EfficientNet-Lite0 up to the middle of its last stage, so that int8 stays below 3 MB."""
     pixels = keras.Input((size, size, 3), name="pixels")
     backbone = efficientnet_lite(pixels, width=width, trunk_only=True)
     return _with_head(_with_weights(backbone, weights, published=0), classes)
 
 
 def efficientnet_lite2(size: int, classes: int, weights: str, width: float = 1.0) -> keras.Model:
-    """EfficientNet-Lite2, whole: a teacher."""
+    """Returns the whole EfficientNet-Lite2, which serves as a teacher."""
     pixels = keras.Input((size, size, 3), name="pixels")
     backbone = efficientnet_lite(pixels, width=1.1 * width, depth=1.2)
     return _with_head(_with_weights(backbone, weights, published=2), classes)
 
 
 def _with_weights(backbone: keras.Model, weights: str, published: int) -> keras.Model:
-    """Returns an EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is its number there."""
+    """Returns an EfficientNet-Lite with the weights that ``--weights`` names; ``published`` is the number in its
+    name, 0 or 2.
+    """
     _check_file(weights)
     if weights == IMAGENET:
         take_pytorch_weights(backbone, read_imagenet_weights(published))
@@ -119,7 +122,7 @@ def _finish(pixels: keras.KerasTensor, evidence: keras.KerasTensor) -> keras.Mod
 
 
 def freeze_batch_norms(network: keras.Model) -> None:
-    """Keeps the batch norms of a network as they are, in training too: small batches have noisy statistics."""
+    """Keeps the batch norms of a network unchanged in training, because small batches have noisy statistics."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

@@ -1,7 +1,7 @@
-"""The parents of a run: finished runs that teach it, and runs or a .tflite whose weights it starts from.
+"""Checks the parents of a run: finished runs that teach it, and runs or a .tflite whose weights it starts from.
 
-A parent that was trained on photos of the run's validation or test split would leak them into the run, by its weights
-or by its answers. Such a parent is refused.
+If a parent was trained on photos of the run's validation or test split, its weights or its answers would leak them
+into the run. Such a parent is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def check_parents(config: Config, photos: Sequence[Photo]) -> None:
         architecture = RunFolder(Path(path)).config().architecture
         if architecture != config.architecture:
             raise OptionError(
-                f"'{path}' is a run of {architecture}; no {config.architecture} can start with it"
+                f"'{path}' is a run of {architecture}; a network of {config.architecture} cannot start with "
+                f"its weights"
             )
 
 
@@ -44,7 +45,7 @@ def learned_before(config: Config) -> bytes | None:
     """Returns the photos that the parents of a run have learned from, as `learned_photos` packs them.
 
     Returns:
-        None if a parent does not state it: a .tflite of an older dermedge.
+        None if a parent does not state it, as a .tflite of an older dermedge.
     """
     runs = [learned_by(RunFolder(Path(path))) for path in (*config.teachers, *config.starts)]
     if not is_tflite(config.weights):

@@ -1,4 +1,4 @@
-"""How long a network is trained by default, by the number of training photos.
+"""Decides how long a network is trained by default, from the number of training photos.
 
 Set size decides how many photos the float stage samples in all: 14 times the training photos, as the shipped models
 were trained (18 epochs of 4,000 photos out of 5,059), but at least 6,400 (200 steps of 32) and at most 200,000. An
@@ -33,7 +33,7 @@ class Plan:
     learning_rate: float
 
     def describe(self, photos: int) -> str:
-        """Returns one line for a person; ``photos`` is the number of training photos."""
+        """Returns the plan in one line; ``photos`` is the number of training photos."""
         times = self.epochs * self.photos_per_epoch / photos
         epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         return (

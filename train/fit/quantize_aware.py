@@ -1,4 +1,4 @@
-"""The quantization-aware twin of a network, with its ranges calibrated before the fine-tuning.
+"""Makes the quantization-aware copy of a network, and calibrates its ranges before the fine-tuning.
 
 tensorflow-model-optimization starts every activation range at -6 to 6 and follows the data with a moving average of
 0.999 that is not debiased: after 340 steps, 71 % of the wrong start is still there. Here each range is first set from
@@ -33,7 +33,7 @@ __all__ = [
 # The range of uint8 pixels after normalization: the input's scale and zero point follow from it exactly.
 _INPUT_RANGE = ((0 - ZERO_POINT) / SCALE, (255 - ZERO_POINT) / SCALE)
 QUANTIZED = "quant_"
-# The range of an activation that is always 0: a scale of 0 would be divided by.
+# The range of an activation that is always 0, since a range of 0 would give a scale of 0.
 _MIN_RANGE = 1e-2
 _RANGE_NAMES = ("output", "post_activation")
 
@@ -80,7 +80,7 @@ def equalize_depthwise_channels(network: keras.Model) -> None:
 
 
 def uncalibrated_twin(network: keras.Model) -> keras.Model:
-    """Returns the copy before the calibration; weights are loaded into it next."""
+    """Returns the copy before the calibration, into which weights can be loaded."""
     return tfmot.quantization.keras.quantize_model(network)
 
 
@@ -94,7 +94,7 @@ def measure_ranges(
 
 
 def _quantized_outputs(twin: keras.Model) -> list[str]:
-    """Returns the float layers whose outputs the twin rounds."""
+    """Returns the float layers whose outputs the quantization-aware copy rounds."""
     return [
         layer.name.removeprefix(QUANTIZED)
         for layer in twin.layers
@@ -129,7 +129,10 @@ def restore_input_range(twin: keras.Model) -> None:
 
 
 def _set_weight_ranges(twin: keras.Model, size: int) -> None:
-    """Lets the twin measure its weights, which needs training mode, and undoes the other effects of that mode."""
+    """Makes the quantization-aware copy measure its weights.
+
+    This needs training mode, whose other effects are undone.
+    """
     others = [v for v in twin.weights if not v.name.endswith(("kernel_min:0", "kernel_max:0"))]
     before = [variable.numpy() for variable in others]
     twin(np.zeros((1, size, size, 3), np.float32), training=True)

@@ -1,4 +1,4 @@
-"""The recipe of a run: how it samples, varies and labels its photos, and which weights it keeps."""
+"""The recipe of a run: the settings of sampling, augmentation and targets, and which weights are kept."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ Factors = Annotated[tuple[float, float], _Bounds(0, 10)]
 class Augmentation:
     """The ranges and shares of the random changes of a training image.
 
-    A range is sampled uniformly. A share is the part of the images that a change is applied to. A change whose
-    ranges leave an image as it is, or whose share is 0, is left out.
+    A range is sampled uniformly. A share is the part of the images that a change is applied to. A change is left out
+    if its ranges do not change an image, or if its share is 0.
 
     Attributes:
         rotation_degrees: range of the rotation.
@@ -112,7 +112,7 @@ class Recipe:
         label_smoothing: part of each target that is spread evenly over all classes.
         mixup: parameter a of the distribution Beta(a, a) of the part that images are blended by; 0 for no
             blending.
-        teacher_share: part of each target that the teachers decide.
+        teacher_share: part of each target that comes from the teachers.
         train_batch_norms: train the batch norms of a network that starts from pretrained weights. A network
             without such weights always trains them.
         frozen_blocks: number of blocks of an EfficientNet-Lite, counted from the image, that stay as they start, with
@@ -164,7 +164,7 @@ def _check_bounds(values: Augmentation | Recipe) -> None:
 
 @cache
 def _checks(made: Any) -> dict[str, tuple[Any, Any]]:
-    """Field -> its type, and its bounds where it has some."""
+    """Returns field -> its type, and its bounds if it has any."""
     hints = get_type_hints(made, include_extras=True).items()
     return {
         name: (getattr(hint, "__origin__", hint), next(iter(getattr(hint, "__metadata__", ())), None))
@@ -203,7 +203,7 @@ def read_recipe(path: Path) -> Recipe:
         unknown = sorted(set(part) - set(known))
         if unknown:
             raise OptionError(
-                f"'{unknown[0]}' is no field of the {where} in '{path}'. Known: {', '.join(known)}"
+                f"'{unknown[0]}' in '{path}' is not a field of the {where}. Known: {', '.join(known)}"
             )
     return recipe_from_json(values)
 

@@ -79,7 +79,7 @@ class Config:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """The finished runs whose mean weights are the start; none where it starts otherwise."""
+        """The finished runs whose mean weights are the start; none if the run starts from something else."""
         return (self.weights, *self.averaged) if is_run(self.weights) else ()
 
     @property
@@ -94,10 +94,10 @@ class Config:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run has come: ``epoch`` epochs of ``stage`` are done.
+    """The progress of a run: ``epoch`` epochs of ``stage`` are done.
 
     Attributes:
-        checkpoint: the folder, below the run's, of the state after that epoch; empty before the first.
+        checkpoint: the folder, below the run folder, with the state after that epoch; empty before the first.
         finished: whether there is nothing left to do.
     """
 
@@ -108,12 +108,12 @@ class RunProgress:
 
 
 def is_run(weights: str) -> bool:
-    """Tells whether the weights that a run starts with are those of another run: a folder."""
+    """Tells whether the value of ``weights`` is the folder of another run."""
     return weights not in (IMAGENET, NO_WEIGHTS) and Path(weights).is_dir()
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises StorageError where a run would be written over another, or over anything else."""
+    """Raises StorageError if a run would overwrite another one, or anything else."""
     if path.exists():
         raise StorageError(f"'{path}' exists already; continue it with --resume, or choose another --output")
 
@@ -156,7 +156,7 @@ class RunFolder:
             catalogue.save(self.catalogue_path)
             write_text(self.path / "data.json", catalogue.to_json())
             self.save_progress(RunProgress())
-            # last, because a folder with a config is a run that can be resumed
+            # the config is written last, because a folder with a config can be resumed
             content = asdict(_with_absolute_paths(config))
             write_text(self.path / "config.json", json.dumps(content, indent=1) + "\n")
         except BaseException:
@@ -164,16 +164,16 @@ class RunFolder:
             raise
 
     def config(self) -> Config:
-        """Returns the settings, with other runs and weights files where they are now.
+        """Returns the settings, with the present paths of other runs and weights files.
 
-        Those that have moved together with this run are found beside it.
+        If these have moved together with this run, they are found beside it.
 
         Raises:
             DataError: the folder holds no run.
         """
         values = self._known(Config, "config.json")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        # older runs hold none: they were trained by the default one
+        # older runs have no recipe: they were trained with the default one
         recipe = recipe_from_json(values.get("recipe", {}))
         config = Config(**(values | lists | {"recipe": recipe}))
         return _with_paths(config, self._found)
@@ -201,7 +201,7 @@ class RunFolder:
         return self.path / "learned-before.bin"
 
     def move_photos(self, data: Sequence[Path]) -> None:
-        """Writes into the catalogue that the photos lie in other folders now.
+        """Writes the new folders of photos that have moved into the catalogue.
 
         Raises:
             DataError: ``data`` does not hold the photos, or they were replaced.
@@ -212,22 +212,22 @@ class RunFolder:
         Catalogue(photos, classes, {}).save(self.catalogue_path)
 
     def progress(self) -> RunProgress:
-        """How far the run has come; raises DataError where the folder holds no run."""
+        """Returns the progress of the run; raises DataError if the folder is not a run."""
         return RunProgress(**self._known(RunProgress, "progress.json"))
 
     def save_progress(self, progress: RunProgress) -> None:
-        """Writes how far the run has come; raises StorageError."""
+        """Writes the progress of the run; raises StorageError."""
         write_text(self.path / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
 
     def history(self) -> list[dict[str, str]]:
-        """Returns one row a finished epoch."""
+        """Returns one row for each finished epoch."""
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="") as handle:
             return list(csv.DictReader(handle))
 
     def add_history(self, row: dict[str, Any]) -> None:
-        """Adds the row of one epoch, in place of one of the same epoch from before an interruption."""
+        """Adds the row of one epoch. A row of the same epoch from before an interruption is replaced."""
         key = (row["stage"], str(row["epoch"]))
         rows = [old for old in self.history() if (old["stage"], old["epoch"]) != key]
         with write_beside(self.history_path) as part, part.open("w", newline="") as handle:
@@ -236,7 +236,8 @@ class RunFolder:
             writer.writerows([*rows, row])
 
     def save_checkpoint(self, checkpoint: Any, progress: RunProgress) -> RunProgress:
-        """Writes a TensorFlow checkpoint, then the progress that points to it, then drops the one before.
+        """Writes a TensorFlow checkpoint, then the progress that points to it, and then deletes the previous
+        checkpoint.
 
         Raises:
             StorageError: it cannot be written.
@@ -256,13 +257,13 @@ class RunFolder:
         return progress
 
     def keep_checkpoint(self, name: str) -> None:
-        """Deletes all checkpoints but the one of ``name``."""
+        """Deletes all checkpoints except for the one called ``name``."""
         for folder in (self.path / "checkpoints").glob("*"):
             if folder != self.path / name:
                 shutil.rmtree(folder)
 
     def _known(self, kind: type[Config | RunProgress], name: str) -> dict[str, Any]:
-        """Returns the values in a file for the fields of ``kind``; other versions may have written more."""
+        """Returns the values of a file that are fields of ``kind``; other versions may have written more."""
         names = {one.name for one in fields(kind)}
         return {key: value for key, value in self._json(name).items() if key in names}
 
@@ -271,7 +272,7 @@ class RunFolder:
             return json.loads((self.path / name).read_text())
         except (OSError, ValueError) as error:
             raise DataError(
-                f"'{self.path}' is no run folder of dermedge train: no readable {name}"
+                f"'{self.path}' is not a run folder of dermedge train: it has no readable {name}"
             ) from error
 
 

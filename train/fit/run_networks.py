@@ -1,4 +1,4 @@
-"""The network of a run, as it starts and as it was trained."""
+"""Returns the network of a run at its start, or with its trained weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["save_weights", "start_network", "trained_network"]
 def start_network(config: Config) -> keras.Model:
     """Returns the float network of a run before its first step.
 
-    Where it starts from several runs, it has the mean of their weights: Wortsman et al., "Model soups", 2022.
+    If it starts from several runs, it gets the mean of their weights: Wortsman et al., "Model soups", 2022.
 
     Raises:
         OptionError: it starts from a run of another size, which its fully connected layers do not fit, or from a
@@ -46,8 +46,8 @@ def start_network(config: Config) -> keras.Model:
             network.set_weights(trained_network(parent, "float").get_weights())
         except ValueError as error:
             raise OptionError(
-                f"'{path}' was trained at {parent.config().size} pixels, and no {config.architecture} "
-                f"of {config.size} can start with its weights"
+                f"'{path}' was trained at {parent.config().size} pixels, and a {config.architecture} of "
+                f"{config.size} cannot start with its weights"
             ) from error
         learned.append(network.get_weights())
     network.set_weights([np.mean(parts, axis=0) for parts in zip(*learned, strict=True)])
@@ -70,7 +70,7 @@ def trained_network(run: RunFolder, stage: str) -> keras.Model:
         raise DataError(f"'{run.path}' has no {stage} weights; continue it with: train --resume '{run.path}'")
     network = build_network(config.architecture, config.size, len(config.classes))
     if config.freezes_batch_norms:
-        # the order of the stored weights depends on it
+        # the order of the stored weights depends on this
         freeze_batch_norms(network)
     if stage == "qat":
         network = uncalibrated_twin(network)

@@ -20,17 +20,17 @@ Strata = dict[str, dict[tuple[str, str], list[int]]]
 def sample_epoch(
     photos: Sequence[Photo], count: int, rng: np.random.Generator, recipe: Recipe | None = None
 ) -> NDArray[np.intp]:
-    """Indices of the photos of one epoch in random order.
+    """Returns the indices of the photos of one epoch in random order.
 
     The samples are shared out among the classes, then among the strata of each class, and then among the
-    photos of each stratum, by the powers of the recipe. A stratum is what one source shows of one diagnosis: a
-    network could otherwise learn the source in place of the lesion. With a power of 0.5, rare photos are sampled more
-    often than their share, but less often than under equal sampling, which would make the network memorize them. Within
-    a stratum, photos of equal weight are sampled equally often; their numbers differ by at most one.
+    photos of each stratum, by the powers of the recipe. A stratum holds the photos of one diagnosis from one source.
+    Without strata, a network could learn the source in place of the lesion. With a power of 0.5, rare photos are
+    sampled more often than their share, but less often than under equal sampling, under which the network would
+    memorize them. Within a stratum, photos of equal weight are sampled equally often, up to a difference of one.
 
     Args:
         photos: photos of the training split.
-        count: number of indices; a few less may come, because the number of each stratum is rounded.
+        count: number of indices; a few less may be returned, because the number of each stratum is rounded.
         rng: the source of all that is random.
         recipe: the default one if not given.
 
@@ -46,14 +46,14 @@ def sample_epoch(
         members = [parts[key] for key in sorted(parts)]
         sizes = _stratum_weights(members, recipe)
         for part, expected in zip(members, count * weights[label] / total * sizes / sizes.sum(), strict=True):
-            # rounded up or down by chance
+            # rounds up or down at random
             times = int(expected) + int(rng.random() < expected % 1)
             sampled.append(_sample_stratum(part, photos, times, rng, recipe.lesion_power))
     return rng.permutation(np.concatenate(sampled))[:count]
 
 
 def sample_balanced(photos: Sequence[Photo], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """As `sample_epoch` by the default recipe, but with all classes equally often."""
+    """Does the same as `sample_epoch` with the default recipe, but samples all classes equally often."""
     return sample_epoch(photos, count, rng, Recipe(class_power=0.0))
 
 
@@ -107,10 +107,10 @@ def _sample_stratum(
 
 
 def _in_proportion(weights: NDArray[np.float64], times: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Positions, each repeated in proportion to its weight, rounded up or down by chance; int [times].
+    """Returns positions, each repeated in proportion to its weight, randomly rounded up or down; int [times].
 
-    This is systematic sampling: equally spaced marks, from a random start, on the weights laid end to end in a
-    random order.
+    This is systematic sampling: the weights are placed end to end in random order, and equally spaced marks with a
+    random start choose among them.
     """
     order = rng.permutation(len(weights))
     ends = np.cumsum(weights[order])

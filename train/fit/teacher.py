@@ -1,4 +1,4 @@
-"""Distillation: trained runs whose probabilities are part of a network's targets (Hinton et al., 2015).
+"""Distillation: probabilities of trained runs become part of a network's targets (Hinton et al., 2015).
 
 The teachers run in LiteRT. Measured for the trunk of EfficientNet-Lite0 at 128 pixels on a busy x86 machine: 2.5 to 3.4
 ms of processor time a photo, and 4.2 to 5.6 ms in TensorFlow, with the same answers.
@@ -19,7 +19,7 @@ from dermedge.train.fit.batches import Teacher
 
 __all__ = ["make_teacher"]
 
-# Images a call: more do not fit the caches of a small machine.
+# The number of images per call. More do not fit into the caches of a small machine.
 _CALL_IMAGES = 4
 
 
@@ -62,7 +62,7 @@ def _interpreter(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
     holder = tf.Module()
     holder.networks = list(networks)
     model = tf.lite.TFLiteConverter.from_concrete_functions([ask.get_concrete_function()], holder).convert()
-    # training itself takes the other half
+    # half of the cores, because training itself uses the other half
     interpreter = Interpreter(model_content=model, num_threads=max(1, (os.cpu_count() or 1) // 2))
     interpreter.allocate_tensors()
     return interpreter

@@ -74,7 +74,7 @@ class _TensorUnpickler(pickle.Unpickler):
     """Knows only the few names that a state dictionary needs, none of which runs code of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns the object that a name in the file stands for; raises UnpicklingError for names that are not known."""
+        """Returns the object that a name in the file means; raises UnpicklingError for unknown names."""
         if module == "torch" and name in _DTYPES:
             return np.dtype(_DTYPES[name])
         known: Mapping[tuple[str, str], Callable[..., Any]] = {

@@ -93,7 +93,7 @@ class Trainer:
         self.guard.check()
 
     def fit(self) -> None:
-        """Runs all stages from where the run stands.
+        """Runs all stages that are not finished, from the run's last checkpoint on.
 
         Raises:
             DataError: the loss is not finite.
@@ -117,7 +117,7 @@ class Trainer:
         self.run.keep_checkpoint("")
 
     def warning(self) -> str | None:
-        """Returns one line where the last epoch did not beat guessing on validation; None where it did."""
+        """Returns a warning if the last epoch did not beat guessing on validation; else None."""
         history = self.run.history()
         if not self.val_photos or not history or "val_balanced_accuracy" not in history[-1]:
             return None
@@ -129,7 +129,7 @@ class Trainer:
         return (
             f"warning: at chance level: validation balanced accuracy {score:.3f}; guessing among "
             f"{len(self.config.classes)} classes reaches up to {bound:.3f} on so few photos; check the labels, or "
-            "train with more photos or epochs"
+            "train with more photos or more epochs"
         )
 
     def calibration_batches(self) -> list[NDArray[np.float32]]:
@@ -142,7 +142,7 @@ class Trainer:
         ]
 
     def _keep_start(self) -> None:
-        """Takes the weights of finished runs in place of the float stage."""
+        """Uses the weights of finished runs in place of the float stage."""
         network = start_network(self.config)
         save_weights(network, self.run.weights_path("float"))
         if self.val_photos:
@@ -218,7 +218,7 @@ class Trainer:
         )
 
     def _batch_rate(self) -> float:
-        """Photos a second that are sampled, augmented and answered by the teacher."""
+        """Returns how many photos a second are sampled, augmented and answered by the teacher."""
         batches = self._batches(0)
         batches[0]
         count = min(_TIMED_BATCHES, len(batches))
@@ -230,9 +230,9 @@ class Trainer:
     def _fit_epoch(
         self, model: keras.Model, stage: str, epoch: int, average: WeightAverage | None
     ) -> dict[str, Any]:
-        """Trains one epoch, saves the weights, and gives the row of the history."""
+        """Trains one epoch, saves the weights, and returns the row of the history."""
         started = perf_counter()
-        # the stages see different samples
+        # each stage gets different samples
         sample = epoch + STAGES.index(stage) * self.config.epochs
         batches = self._batches(sample)
         reseed_dropout(model, self.config.seed, sample)
@@ -263,7 +263,9 @@ class Trainer:
     def _save_and_validate(
         self, model: keras.Model, stage: str, average: WeightAverage | None
     ) -> dict[str, float]:
-        """Saves the weights of the last epoch: with noisy scores on few photos, the best epoch is best by luck."""
+        """Saves the weights of the last epoch, and not of the best one: with noisy scores on few photos, the best is
+        best by luck.
+        """
         if average:
             with average.applied():
                 return self._save_and_validate(model, stage, None)
@@ -271,7 +273,7 @@ class Trainer:
         return self._validate(model)
 
     def _validate(self, model: keras.Model) -> dict[str, float]:
-        """Returns the validation columns of an epoch's row; none where there are no validation photos."""
+        """Returns the validation columns of an epoch's row; empty without validation photos."""
         if not self.val_photos:
             return {}
         truth = label_indices(self.val_photos, self.config.classes)
@@ -286,7 +288,7 @@ class Trainer:
 
 
 class _AfterStep(keras.callbacks.Callback):
-    """Hears Ctrl-C, follows the average of the weights and says that it ended after each training step."""
+    """Checks for Ctrl-C, updates the average of the weights, and reports the end of each training step."""
 
     def __init__(
         self, guard: InterruptGuard, average: WeightAverage | None, step_ended: Callable[[], None]

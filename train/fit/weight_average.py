@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights: steadier than the weights of the last step."""
+"""The exponential moving average of a network's weights, which varies less than the weights of the last step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage(tf.Module):
-    """Average of the weights of a model over its training steps; a checkpoint of it keeps the average.
+    """The average of a model's weights over its training steps. Its state can be saved in a checkpoint.
 
     After step t, counted from 1, the average moves towards the weights by 1 - min(decay, (1 + t) / (10 + t)), so that
-    the first steps are soon forgotten. This is the warm-up of `tf.train.ExponentialMovingAverage`.
+    the first steps soon lose their influence. This is the warm-up of `tf.train.ExponentialMovingAverage`.
 
     Args:
-        model: float weights are averaged, moving statistics of batch norms included.
+        model: its float weights are averaged, including the moving statistics of batch norms.
         decay: decay of the average, 0 to 1.
     """
 
@@ -31,7 +31,7 @@ class WeightAverage(tf.Module):
 
     @tf.function
     def update(self) -> None:
-        """Takes the weights after one more step into the average."""
+        """Updates the average with the weights after one more step."""
         step = tf.cast(self._steps.assign_add(1), tf.float32)
         decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for value, weight in zip(self._values, self._weights, strict=True):
@@ -39,7 +39,7 @@ class WeightAverage(tf.Module):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Gives the model the averaged weights within a block, and its own ones again after it."""
+        """Gives the model the averaged weights within a block, and restores its own weights afterwards."""
         own = [weight.numpy() for weight in self._weights]
         for weight, value in zip(self._weights, self._values, strict=True):
             weight.assign(value.numpy())

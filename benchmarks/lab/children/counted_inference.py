@@ -2,9 +2,9 @@
 
     python -m dermedge.benchmarks.lab.children.counted_inference MODEL RUNS
 
-Each getppid() is a mark at which QEMU's plugin writes the count so far: first two in a row, which give the count of
-a mark itself, then, for every run, before the preprocessing, between it and the interpreter, after that, and after
-a whole prediction.
+Each call of getppid() is a mark at which QEMU's plugin writes the count so far. Two marks in a row give the count of
+a mark itself. Then, for every run, there are marks before the preprocessing, between it and the interpreter, after
+the interpreter, and after a whole prediction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dermedge.edge.model.golden import golden_image
 
 __all__ = ["MARKS_A_RUN", "main"]
 
-# The first inference prepares the model; one is enough, since the emulation of floats is slow.
+# The first inference prepares the model. A single one must do, because the emulation of floats is slow.
 _WARMUP_RUNS = 1
 MARKS_A_RUN = 4
 

@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab.children.counted_invoke MODEL
 
-Each getppid() is a mark: two in a row, which give the count of a mark itself, and one before and after the
-inference. An inference before them prepares the model.
+Each call of getppid() is a mark. Two marks in a row give the count of a mark itself, and two more are before and
+after the inference. An inference before all marks prepares the model.
 """
 
 from __future__ import annotations

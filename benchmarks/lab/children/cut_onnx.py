@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab.children.cut_onnx MODEL.onnx CUT.onnx
 
-What remains takes normalized images, float32 [1, 3, s, s], and gives probabilities, float32 [1, K]. CUT.json tells the
-normalization, (level - mean) * scale, and the side s in pixels.
+The remaining network takes normalized images, float32 [1, 3, s, s], and returns probabilities, float32 [1, K].
+CUT.json tells the normalization, (level - mean) * scale, and the side s in pixels.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab.children.peer PEER MODEL FRAMES.npy THREADS
 
-It imports only NumPy, OpenCV and the peer. For each line on standard input it shows the peer all frames, and prints
-the times and the answers.
+It imports only NumPy, OpenCV and the peer. For each line on standard input, it runs the peer on all frames, and
+prints the times and the answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["PEERS", "centre_square", "main", "shares"]
 
 _Image = NDArray[np.uint8]
-# Takes a uint8 [h, w, 3] BGR frame; gives nanoseconds, and a score per class.
+# Takes a uint8 [h, w, 3] BGR frame; returns nanoseconds, and a score for each class.
 _Answer = Callable[[_Image], tuple[int, ArrayLike]]
 # Takes a model and a number of threads.
 _Peer = Callable[[str, int], _Answer]
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def shares(scores: ArrayLike) -> NDArray[np.float64]:
-    """Scores as probabilities of sum 1, float64 [K]; integers are levels of a quantized softmax."""
+    """Returns scores as probabilities with the sum 1, float64 [K]; integers are levels of a quantized softmax."""
     values = np.asarray(scores)
     lowest = np.iinfo(values.dtype).min if values.dtype.kind == "i" else 0
     values = values.astype(np.float64).ravel() - lowest
@@ -74,7 +74,7 @@ def centre_square(frame_bgr: _Image, side: int, interpolation: int = cv2.INTER_A
 
 
 def _timed(decide: Callable[[_Image], tuple[Any, ArrayLike]]) -> _Answer:
-    """Times ``decide``, which takes a frame, and gives the decision and its scores."""
+    """Returns a function that times ``decide``, which takes a frame and returns the decision and its scores."""
 
     def answer(frame_bgr: _Image) -> tuple[int, ArrayLike]:
         started = perf_counter_ns()
@@ -122,7 +122,7 @@ def _litert(model: str, threads: int) -> _Answer:
 
 
 def _litert_bilinear(model: str, threads: int) -> _Answer:
-    """Resizes without averaging, which is faster and leaves pixels out."""
+    """Resizes without averaging, which is faster but ignores pixels."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter_answer(Interpreter(model_path=model, num_threads=threads), cv2.INTER_LINEAR)
@@ -162,7 +162,7 @@ def _litert_compiled_model(model: str, threads: int) -> _Answer:
 
 
 def _mediapipe(model: str, threads: int) -> _Answer:
-    """Returns the runtime resizes and chooses its threads by itself."""
+    """Opens MediaPipe, which resizes and chooses its threads by itself."""
     import mediapipe as mp
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -170,7 +170,7 @@ def _mediapipe(model: str, threads: int) -> _Answer:
     classifier = vision.ImageClassifier.create_from_options(options)
 
     def decide(frame_bgr: _Image) -> tuple[int, list[Any]]:
-        # it would squash a frame that is not square
+        # MediaPipe would squash a frame that is not square
         rgb = np.ascontiguousarray(cv2.cvtColor(_largest_square(frame_bgr), cv2.COLOR_BGR2RGB))
         found = classifier.classify(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
         # a heat map has more categories than there are classes, and the view of the photo has one
@@ -240,18 +240,18 @@ def _compiled_by_openvino(model: str, settings: dict[str, int]) -> Any:
 
 
 def _openvino_arithmetic(model: str) -> str:
-    """Returns the number of convolutions for each type of numbers, which depends on the processor."""
+    """Returns the number of convolutions for each number type, which depends on the processor."""
     told = [node.get_rt_info() for node in _compiled_by_openvino(model, {}).get_runtime_model().get_ops()]
     kinds = Counter(str(one["runtimePrecision"].value) for one in told if "Conv" in one["layerType"].value)
     return "convolutions in " + ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
 
 
-# Tells for a model in which types of numbers a peer computes.
+# Peer -> a function that tells in which number types it computes a model.
 _ARITHMETIC: dict[str, Callable[[str], str]] = {"openvino": _openvino_arithmetic}
 
 
 def _ncnn(model: str, threads: int) -> _Answer:
-    """Opens a ``.param``, beside which lie its ``.bin`` and a ``.json`` with the normalization of its input."""
+    """Opens a ``.param`` file; its ``.bin``, and a ``.json`` with the normalization of its input, are beside it."""
     import ncnn
 
     normalization = json.loads(Path(model.removesuffix(".ncnn.param") + ".json").read_text())

@@ -1,4 +1,4 @@
-// Gives pictures to the worker of the page as its camera does, and sends the times of each answer to the server.
+// Sends frames to the app's worker, as the page does with frames of its camera, and sends the times of each answer to the server.
 
 const REPEATS = 8;
 const FRAME_S = 1 / 30;
@@ -8,7 +8,7 @@ const said = () => new Promise((resolve, reject) => {
   worker.onmessage = ({ data }) => (data.kind === "failed" ? reject(new Error(data.reason)) : resolve(data));
 });
 
-// Of a canvas that is shown to the worker at a time: [page, worker, run] in ms, or null where the gate let it not pass.
+// Returns [page, worker, run] in ms for a canvas that is shown to the worker, or null if the quality gate rejected it.
 async function timesOf(canvas, number, atS) {
   const started = performance.now();
   const bitmap = await createImageBitmap(canvas);
@@ -27,7 +27,7 @@ async function canvasOf(name) {
   return canvas;
 }
 
-// Each picture some times, as by a hand that holds still.
+// Each image is shown several times, as if the camera were held still.
 async function measure({ frames, rounds }) {
   await said();
   const canvases = await Promise.all(frames.map(canvasOf));

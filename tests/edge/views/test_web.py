@@ -383,7 +383,7 @@ def test_a_token_that_cannot_stand_in_an_address_is_refused(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DERMEDGE_TOKEN", token)
-    with pytest.raises(OptionError, match="DERMEDGE_TOKEN may have letters") as refused:
+    with pytest.raises(OptionError, match="DERMEDGE_TOKEN may only contain ASCII letters") as refused:
         WebView("0.0.0.0:0", FACTS, True)
     assert token not in str(refused.value)
 

@@ -119,7 +119,7 @@ def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -
         (b"no form", FORM, 400, "the form"),
         (b"no form", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
         (form(), FORM, 400, "no files"),
-        (form(("a.jpg", b"1"), ("b.jpg", b"2")), FORM, 400, "2 files; send one photo a request"),
+        (form(("a.jpg", b"1"), ("b.jpg", b"2")), FORM, 400, "2 files; send one photo per request"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_request_is_json(

@@ -77,7 +77,7 @@ def test_a_folder_is_held_against_the_tables(clean_set: Path, tmp_path: Path) ->
     assert run_audit([clean_set]).findings == ()
     audit = run_audit([clean_set], [table])
     finding = by_kind(audit)["label against the table"]
-    assert finding.breakdown == (("in 'melanoma', the table says nevus", 1),)
+    assert finding.breakdown == (("in 'melanoma', but the table says nevus", 1),)
     assert names(audit, finding) == ["set/melanoma/ISIC_0000001.png"]
 
 
@@ -334,7 +334,7 @@ def test_a_sort_into_benign_and_malignant_contradicts_where_it_is_wrong(tmp_path
         rows.append(f"HAM_{number},ISIC_{number:07},{truth}")
     (root / "table.csv").write_text(HAM + "\n".join(rows))
     finding = by_kind(run_audit([root]))["label against the table"]
-    assert finding.breakdown == (("in 'benign', the table says melanoma", 1),)
+    assert finding.breakdown == (("in 'benign', but the table says melanoma", 1),)
     assert "one photo, two labels" not in by_kind(run_audit([root]))
 
 

@@ -126,7 +126,7 @@ def test_a_set_is_small_by_the_shorter_side_of_what_can_be_decoded() -> None:
         expected = (
             "small set",
             "warning",
-            "1 set whose photos are less than 50% as large as those of the other sets",
+            "1 set whose photos have less than 50% of the side of those in the other sets",
             (("c: 99 pixels, the median set 200", 1),),
         )
         assert told(check_small_set(tested)) == (expected if is_small else None)
@@ -230,7 +230,7 @@ def test_labels_that_contradict_one_another_or_a_table() -> None:
         "label against the table",
         "error",
         "1 file in a folder that the publisher's table contradicts",
-        (("in 'nevus', the table says melanoma", 1),),
+        (("in 'nevus', but the table says melanoma", 1),),
     )
     assert told(check_lesion_of_two_diagnoses(material(photos))) == (
         "one lesion, two diagnoses",

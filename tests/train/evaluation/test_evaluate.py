@@ -356,7 +356,7 @@ def test_a_catalogue_holds_its_labels(
     (tmp_path / "catalogue.csv").write_text("path,image_id,group,label,split\n")
     asked = (model_path, "--data", tmp_path / "catalogue.csv", "--split", "val", "--labels-from", "folder")
     assert run(*asked) == 2
-    assert "--labels-from goes with a folder" in capsys.readouterr().err
+    assert "--labels-from is for folders" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -401,7 +401,7 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["MODEL"], "is scored on --data"),
+        (["MODEL"], "is scored on the photos of --data"),
         (["MODEL", "MODEL", "--data", "SET"], "is given twice"),
         (["MODEL", "SET", "--data", "SET"], "a run is scored alone"),
         (["MODEL", "--data", "SET", "--split", "val"], "--split goes with"),

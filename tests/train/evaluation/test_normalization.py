@@ -76,7 +76,9 @@ def test_the_one_that_explains_the_labels_is_chosen_and_shown(tmp_path: Path) ->
 
 
 def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="better than chance on these 24 photos; give --labels"):
+    with pytest.raises(
+        DataError, match="better than chance on these 24 photos with any normalization; give --labels"
+    ):
         find(partial(photos, tmp_path, swapped=True))
 
 

@@ -58,7 +58,7 @@ HEADINGS = {
         "brier",
         "brier_before",
     ],
-    "Decisions by the thresholds of the manifest": [
+    "Decisions with the thresholds of the manifest": [
         "alert_sensitivity",
         "alert_specificity",
         "uncertain",
@@ -99,7 +99,7 @@ def test_learned_and_undecodable_photos_are_named_first() -> None:
     found = cautions(evaluation((9, 9), learned=5, unreadable=(PictureError("a"), PictureError("b"))))
     assert found == [
         "photos that could not be decoded and are not scored: 2",
-        "pets has learned from 5 of these 18 photos: its figures are better than on new ones",
+        "pets has learned from 5 of these 18 photos: its figures would be worse on new photos",
     ]
     assert cautions(evaluation((9, 9), learned=0)) == []
 

@@ -79,7 +79,9 @@ def test_a_parent_has_the_same_classes_and_is_trained(tmp_path: Path, role: str)
 def test_a_start_is_of_the_same_architecture_and_a_teacher_of_any(tmp_path: Path) -> None:
     other = parent(tmp_path / "other", [photo("one", "train")], replace(CONFIG, architecture="mobilenet_v2"))
     check_parents(child("teacher", other), [])
-    with pytest.raises(OptionError, match="is a run of mobilenet_v2; no cnn can start with it"):
+    with pytest.raises(
+        OptionError, match="is a run of mobilenet_v2; a network of cnn cannot start with its weights"
+    ):
         check_parents(child("start", other), [])
 
 

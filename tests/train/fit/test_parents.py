@@ -61,8 +61,8 @@ def test_the_int8_stage_of_a_finished_run_is_a_run_without_float_epochs(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--weights", "{run}", "nowhere"], "'nowhere' of --weights is no run folder"),
-        (["--weights", "imagenet", "{run}"], "'imagenet' of --weights is no run folder"),
+        (["--weights", "{run}", "nowhere"], "'nowhere' of --weights is not a run folder"),
+        (["--weights", "imagenet", "{run}"], "'imagenet' of --weights is not a run folder"),
         (["--seed", "1"], "that this run holds out"),
         (["--classes", "red,blue"], "knows other classes"),
         (["--arch", "mobilenet_v2"], "is a run of cnn"),

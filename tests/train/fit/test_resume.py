@@ -185,7 +185,7 @@ def test_too_little_memory_is_one_line(
     monkeypatch.setattr(training.Trainer, "fit", fail)
     assert start(labelled_set, tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert "does not suffice (Unable to allocate 9.00 GiB)" in error
+    assert "has too little memory (Unable to allocate 9.00 GiB)" in error
     assert "--batch or --imgsz" in error
     assert error.count("\n") == 1
 

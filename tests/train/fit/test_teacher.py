@@ -67,7 +67,7 @@ def test_a_folder_that_is_no_run_is_refused(
     labelled_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(labelled_set, tmp_path / "student", tmp_path) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_teachers_answer_with_the_mean_of_their_probabilities_at_their_own_sizes() -> None:

@@ -123,7 +123,7 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("train --refit {run} --output {new}", "has learned from its validation photos already"),
+        ("train --refit {run} --output {new}", "has already learned from its validation photos"),
         (
             "train --data {data} --arch cnn --imgsz 32 --weights {run} --output {new}",
             "that this run holds out",
@@ -134,7 +134,7 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
         ),
         ("evaluate {run}", "catalogue.csv', split val"),
         ("train --refit {validated} --weights nowhere.h5 --output {new}", "nowhere.h5"),
-        ("train --refit nowhere --output {new}", "'nowhere' is no run folder"),
+        ("train --refit nowhere --output {new}", "'nowhere' is not a run folder"),
     ],
 )
 def test_a_refit_that_cannot_be_and_what_one_has_learned_are_refused(
@@ -174,7 +174,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
         (["--arch", "resnet"], "unknown architecture 'resnet'. Known: cnn, mobilenet_v2"),
         (["--imgsz", "8"], "--imgsz is 8"),
         (["--imgsz", "100000"], "--imgsz is 100000; it must be from 32 to 1024"),
-        (["--teacher", "nowhere"], "'nowhere' is no run folder"),
+        (["--teacher", "nowhere"], "'nowhere' is not a run folder"),
         (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
         (["--epochs", "0"], "--epochs 0 needs --weights RUN"),
@@ -219,7 +219,7 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["train", "--resume", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

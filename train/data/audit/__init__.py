@@ -1,1 +1,1 @@
-"""What is wrong with labelled photos before anything is learned from them: checks, findings and their report."""
+"""Audits labelled photos before anything is learned from them: checks, findings and their report."""

@@ -1,4 +1,4 @@
-"""Checks for rare classes, classes of one set, sets from which the class can be told, and lesions with many photos."""
+"""Checks for rare classes, classes from a single set, sets that reveal the class, and lesions with many photos."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 
 # Largest ratio of the files of the largest class to those of the smallest.
 _MAX_IMBALANCE = 10
-# Largest share of a class that one of several sets may have; above it, the set tells the class.
+# Largest share of a class that may come from one of several sets. Above it, a network may learn the set.
 _MAX_FROM_ONE_SOURCE = 0.9
-# Largest share of a set that one class may have; above it, the set tells the class.
+# Largest share of a set that may be of one class. Above it, the set reveals the class.
 _MAX_OF_ONE_CLASS = 0.9
-# Least ratio of a set's shorter side in pixels to that of the other sets; below it, the set looks blurred.
+# Smallest ratio of a set's shorter side in pixels to that of the other sets. Below it, the set looks blurred.
 _SMALL_SHARE = 0.5
 # Most photos of one lesion; further ones add no information.
 _MANY_PHOTOS = 5
@@ -50,8 +50,8 @@ def check_one_source(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         f"with more than {_MAX_FROM_ONE_SOURCE:.0%} of the files from one of {len(sources)} sets",
         (DefectCase(label, (), "", label) for label in mostly),
-        "A network can learn the set's crop and colours in place of the class. Add photos from elsewhere and "
-        "read the scores of each set.",
+        "A network can learn the crop and the colours of the set in place of the class. Add photos from other "
+        "sets, and compare the scores of each set.",
         "class",
         lambda label: f"{label}: {counts[label, mostly[label]]:,} of {totals[label]:,} from {mostly[label]}",
     )
@@ -71,8 +71,8 @@ def check_set_of_one_class(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         f"with more than {_MAX_OF_ONE_CLASS:.0%} of one class",
         (DefectCase(source, (), "", source) for source in mostly),
-        "The set tells the class: a network that recognizes its camera has the answer. Sample by class and set, "
-        "and score the classes within each set.",
+        "The set reveals the class: a network that recognizes the camera knows the answer. Sample by class and "
+        "set, and score the classes within each set.",
         "set",
         lambda source: (
             f"{source}: {counts[source, mostly[source]]:,} of {totals[source]:,} are {mostly[source]}"
@@ -91,10 +91,10 @@ def check_small_set(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "small set",
         WARNING,
-        f"whose photos are less than {_SMALL_SHARE:.0%} as large as those of the other sets",
+        f"whose photos have less than {_SMALL_SHARE:.0%} of the side of those in the other sets",
         (DefectCase(source, (), "", source) for source in small),
-        "They are blurred beside the others, and blur tells the set. Resize all photos at random in training, and let "
-        "no class come from such a set alone.",
+        "They look blurred beside the others, so that blur reveals the set. Resize all photos at random in "
+        "training, and do not let a class come from such a set only.",
         "set",
         lambda source: f"{source}: {medians[source]:g} pixels, the median set {usual:g}",
     )
@@ -116,7 +116,7 @@ def check_many_photos_of_a_lesion(material: AuditMaterial) -> AuditFinding | Non
             for lesion, photos in lesions.items()
             if len(photos) > _MANY_PHOTOS
         ),
-        "Many photos of one lesion are not many lesions. Sample by lesion, and read intervals over lesions.",
+        "Many photos of one lesion are not many lesions. Sample by lesion, and look at intervals over lesions.",
         "lesion",
     )
 
@@ -133,7 +133,8 @@ def check_imbalance(material: AuditMaterial) -> AuditFinding | None:
             for label, count in totals.items()
             if count * _MAX_IMBALANCE < largest
         ),
-        "'dermedge train' samples rare classes more often; read each class's recall, not the accuracy.",
+        "'dermedge train' samples rare classes more often. Look at the recall of each class, not at the "
+        "accuracy.",
         "class",
         lambda label: f"{label}: {totals[label]:,} for {largest:,}",
     )

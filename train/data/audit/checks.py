@@ -36,7 +36,7 @@ from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, 
 
 __all__ = ["CHECKS"]
 
-# The order within a severity.
+# The checks, in the order in which findings of one severity are shown.
 CHECKS: tuple[Callable[[AuditMaterial], AuditFinding | None], ...] = (
     check_two_labels,
     check_against_the_table,

@@ -1,4 +1,4 @@
-"""Files that cannot be decoded, are too small or plain, or do not show what their id says."""
+"""Checks for files that cannot be decoded, are too small or plain, or do not show the photo of their id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.train.data.audit.material import (
 
 __all__ = ["check_one_id_two_photos", "check_plain", "check_tiny", "check_unreadable"]
 
-# The smaller side, in pixels: below, a lesion has no structure left to see.
+# A photo whose smaller side is below this, in pixels, shows no structure of a lesion.
 _TINY_SIDE = 64
 
 
@@ -32,7 +32,7 @@ def check_unreadable(material: AuditMaterial) -> AuditFinding | None:
             for index, file in enumerate(material.photos)
             if file.problem
         ),
-        "Fetch them again or delete them; 'dermedge data catalogue' leaves them out.",
+        "Download them again, or delete them; 'dermedge data catalogue' leaves them out.",
         "file",
     )
 
@@ -53,7 +53,7 @@ def check_one_id_two_photos(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         "given to files that do not look alike",
         cases(),
-        "Look at them: a renamed file takes another photo's label and lesion from the tables.",
+        "Look at them: a renamed file gets the label and the lesion of another photo from the tables.",
         "id",
     )
 

@@ -1,4 +1,4 @@
-"""A kind of defect with its cases, counted and ordered."""
+"""Findings of an audit: the cases of one kind of defect, counted and ordered."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FindingExample:
     """Files that show a finding.
 
     Attributes:
-        files: one, or two that belong together, as indices into `Audit.files`.
-        detail: what is to be seen.
+        files: one file, or two that belong together, as indices into `Audit.files`.
+        detail: what the files show.
     """
 
     files: tuple[int, ...]
@@ -45,9 +45,9 @@ class AuditFinding:
         title: a sentence with the count.
         count: the number in the title.
         files: how many files are concerned.
-        breakdown: where it lies, most frequent first: (what, how many).
+        breakdown: (group, number of cases), the most frequent first.
         advice: what to do.
-        examples: all cases that have files to look at, one of every line of the breakdown in turn.
+        examples: all cases that have files to look at, taken from the lines of the breakdown in turn.
     """
 
     kind: str
@@ -62,12 +62,12 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class DefectCase:
-    """One instance of a defect, before they are counted.
+    """One instance of a defect, before the instances are counted.
 
     Attributes:
         where: the group of the breakdown that it belongs to.
-        files: files that show it; none where a whole class is meant.
-        detail: what is to be seen.
+        files: files that show it; none if a whole class is meant.
+        detail: what the files show.
         subject: the photo, lesion or id that is counted once, however many cases it has.
     """
 
@@ -86,16 +86,16 @@ def finding_of(
     noun: str,
     line: Callable[[str], str] = lambda where: where,
 ) -> AuditFinding | None:
-    """Returns the finding of its cases, or None without any.
+    """Returns the finding for some cases, or None without any.
 
     Args:
         kind: a short name.
         severity: one of `SEVERITIES`.
-        title: how the sentence goes on after "12 photos".
+        title: the part of the title after the count, such as "12 photos".
         cases: cases in the order of their files.
         advice: what to do.
         noun: noun for a subject, such as "photo".
-        line: writes the line of the breakdown for a ``where``.
+        line: returns the line of the breakdown for a value of ``where``.
     """
     cases = list(cases)
     if not cases:

@@ -1,4 +1,4 @@
-"""Labels that contradict one another, or a table."""
+"""Checks for labels that contradict one another, or a table."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
         ERROR,
         "filed under two labels",
         cases,
-        "At least one label of each is wrong. Decide by the publisher's table (--reference) or leave them "
-        "out: 'dermedge data catalogue' goes by a table that knows the id, and leaves out the others.",
+        "At least one label of each is wrong. Decide by the publisher's table (--reference), or leave them "
+        "out: 'dermedge data catalogue' follows a table that has the id, and leaves out the others.",
         "photo",
         line,
     )
@@ -66,18 +66,21 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
         "in a folder that the publisher's table contradicts",
         (
             DefectCase(
-                f"in '{file.folder}', the table says {file.reference}", (i,), f"table: {file.reference}", i
+                f"in '{file.folder}', but the table says {file.reference}",
+                (i,),
+                f"table: {file.reference}",
+                i,
             )
             for i, file in enumerate(material.photos)
             if file.folder and file.reference and contradict(file.folder, file.reference)
         ),
-        "Move them to the folder of the table's diagnosis; 'dermedge data catalogue' goes by the table.",
+        "Move them to the folder of the table's diagnosis; 'dermedge data catalogue' follows the table.",
         "file",
     )
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
-    """Returns the two diagnoses of two photos that cannot be of one lesion."""
+    """Returns the diagnoses of two photos if they cannot be of one lesion; else an empty text."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 
@@ -102,6 +105,6 @@ def check_unlabelled(material: AuditMaterial) -> AuditFinding | None:
             for index, file in enumerate(material.photos)
             if not file.label
         ),
-        "Add the publisher's table to the paths or sort them into class folders; else they are left out.",
+        "Add the publisher's table to the paths, or sort them into class folders; otherwise they are left out.",
         "file",
     )

@@ -1,4 +1,4 @@
-"""Photos and lesions in two splits or two sets, and duplicates."""
+"""Checks for photos and lesions in two splits or two sets, and for duplicates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ __all__ = [
 
 
 _LEAK_ADVICE = (
-    "Scores on this split are too good to be true. Ignore the folders' split and cut anew by lesion: "
+    "Scores on this split are too good. Ignore the split of the folders, and split again by lesion, as "
     "'dermedge data catalogue' does."
 )
 
 
 def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
-    """Returns the two parts of a set in which two files lie; empty if they lie in one part, or in two sets."""
+    """Returns the two parts of a set in which two files lie; empty if they lie in the same part, or in two sets."""
     if one.source != other.source or not one.part or not other.part or one.part == other.part:
         return ""
     return f"{' and '.join(sorted((one.part, other.part)))} of {one.source}"
@@ -91,7 +91,7 @@ def check_across_sources(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         "in two sets",
         cases,
-        "Never train on one set and test on the other as it is. 'dermedge data catalogue' keeps all "
+        "Do not train on one of these sets and test on the other. 'dermedge data catalogue' keeps all "
         "duplicates of a photo in one split.",
         "photo",
         lambda where: f"{where} ({same_id[where]:,} under the same id)",

@@ -1,4 +1,4 @@
-"""The input of the checks: every photo with its facts, and which photos are the same."""
+"""The input of the checks: every photo with its facts, and the groups of files that show the same photo."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class AuditedPhoto:
 
     Attributes:
         path: path of the file.
-        name: where it lies below the folder that was given.
-        image_id: the publisher's id, else its place.
+        name: its path below the folder that was given.
+        image_id: the publisher's id, or else ``name``.
         lesion_id: the publisher's, or empty.
         source: the set.
         part: train, val or test, or empty.
@@ -55,12 +55,12 @@ class AuditedPhoto:
 
     @property
     def label(self) -> str:
-        """The class as the set states it: the folder's, else the table's; empty if none does."""
+        """The label that the set states: that of the folder, or else of the table; empty if neither states one."""
         return self.folder or self.reference
 
     @property
     def diagnosis(self) -> str:
-        """The label under the name that all sets share."""
+        """The label, under the name that is common to all sets."""
         return diagnosis_of(self.label) or self.label
 
     @property
@@ -81,7 +81,7 @@ class AuditMaterial:
         photos: all photos.
         prints: prints of the files, in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
-        same_photo: the files of each photo that has several: equal bytes, one id, or near-duplicates.
+        same_photo: the files of each photo that has several files: equal bytes, one id, or near-duplicates.
         first_of: file -> the lowest index among the files of its photo.
     """
 
@@ -95,7 +95,7 @@ class AuditMaterial:
         return self.prints.digests[one] == self.prints.digests[other] != ""
 
     def likeness(self, one: int, other: int) -> str:
-        """How two files are known to be one photo."""
+        """Tells why two files count as one photo."""
         if self.equal(one, other):
             return "equal bytes"
         a, b = self.photos[one], self.photos[other]
@@ -113,7 +113,7 @@ class AuditMaterial:
 def photo_pairs(
     material: AuditMaterial, key: Callable[[AuditedPhoto], str]
 ) -> Iterator[tuple[tuple[str, str], list[tuple[int, int]]]]:
-    """For each photo whose files have two values of ``key``: the pairs of these files, equal bytes first."""
+    """Returns pairs of files for each photo whose files have two values of ``key``; pairs of equal bytes come first."""
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for one, other in combinations(members, 2):
@@ -125,7 +125,7 @@ def photo_pairs(
 
 
 def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """For each lesion of the publishers: the pairs of its files that are different photos."""
+    """Returns, for each lesion of the publishers, the pairs of its files that are different photos."""
     lesions: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(material.photos):
         if file.lesion_id:
@@ -138,7 +138,7 @@ def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int
 def lesion_cases(
     material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
 ) -> Iterator[DefectCase]:
-    """For each lesion of the publishers: its first two photos for which ``where`` is not empty."""
+    """Returns, for each lesion of the publishers, its first two photos for which ``where`` is not empty."""
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
             if place := where(material.photos[one], material.photos[other]):
@@ -147,12 +147,15 @@ def lesion_cases(
 
 
 def two_values(one: str, other: str) -> str | None:
-    """Two names that differ, where both are known."""
+    """Returns two names if they are known and differ; else an empty text."""
     return " and ".join(sorted((one, other))) if one and other and one != other else None
 
 
 def contradict(one: str, other: str) -> bool:
-    """Tells whether two labels cannot be of one lesion. The name of a folder that is no diagnosis contradicts none."""
+    """Tells whether two labels cannot be of one lesion.
+
+    A folder name that is not a diagnosis never contradicts another label.
+    """
     if is_known(one) != is_known(other):
         return False
     return not compatible(diagnosis_of(one) or one, diagnosis_of(other) or other)

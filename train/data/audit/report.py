@@ -1,4 +1,4 @@
-"""An audit as text for a terminal, as JSON, and as a page in one file."""
+"""Writes an audit as text for a terminal, as JSON, and as a page in one file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST_SIZES = 3
 
 
 def to_text(audit: Audit) -> str:
-    """Returns the report for a terminal: the sets, then the findings with counts, examples and what to do."""
+    """Returns the report for a terminal: the sets, then the findings with counts, examples and advice."""
     blocks = [_sets_text(audit)]
     number = 0
     for severity in SEVERITIES:
@@ -54,7 +54,7 @@ def to_text(audit: Audit) -> str:
 
 
 def summary(audit: Audit) -> str:
-    """2 errors, 1 warning, 0 notes in 7,871 files."""
+    """Returns, for example, "2 errors, 1 warning, 0 notes in 7,871 files"."""
     counts = Counter(finding.severity for finding in audit.findings)
     found = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
     return f"{found} in {plural(len(audit.photos), 'file')}"
@@ -90,7 +90,7 @@ def _finding_text(number: int, finding: AuditFinding, audit: Audit) -> str:
 
 
 def _classes(audit: Audit) -> dict[str, Counter[str]]:
-    """Class -> source -> files, the largest class first; the best label that is known."""
+    """Returns class -> source -> number of files, by the best known label, the largest class first."""
     classes: dict[str, Counter[str]] = {}
     for file in audit.photos:
         classes.setdefault(file.truth or "(no label)", Counter())[file.source] += 1
@@ -109,7 +109,7 @@ def _sizes(audit: Audit, source: str) -> str:
 
 
 def to_json(audit: Audit, command: str) -> str:
-    """Everything as indented JSON of schema `_SCHEMA`; files are named in full."""
+    """Returns everything as indented JSON of schema `_SCHEMA`, with the full paths of files."""
     sources = sorted({file.source for file in audit.photos})
     values = {
         **json_head(_SCHEMA, command),

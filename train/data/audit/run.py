@@ -25,7 +25,7 @@ class Audit:
     Attributes:
         photos: photos in the order of their paths.
         tables: the tables that were understood.
-        findings: the gravest first.
+        findings: the most serious first.
         account: lines that say how folders and tables were understood.
         skipped: reason -> number of files that were skipped.
     """
@@ -48,8 +48,8 @@ def run_audit(
     """Checks all photos below ``paths``.
 
     Args:
-        paths: folders of photos, in class folders or not, and tables.
-        references: more tables to hold the labels against.
+        paths: folders of photos, with or without class folders, and tables.
+        references: more tables with which the labels are compared.
         reading: called with (files read, files to read).
         comparing: called with (files compared, files to compare).
         labels_from: a value of `LABEL_SOURCES`.

@@ -1,4 +1,4 @@
-"""Photos that were squashed, cut or made square."""
+"""Checks for photos that were squashed, cut or made square."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
 # A folder of this many photos, all of them square, was cut or squashed: no camera takes square photos.
 _MIN_SQUARES = 10
-# Two aspect ratios differ if one is larger by this factor.
+# Two aspect ratios count as different if one is larger by this factor.
 _ASPECT_TOLERANCE = 1.03
 
 
@@ -32,7 +32,7 @@ def check_squashed(material: AuditMaterial) -> AuditFinding | None:
             a, b = material.photos[one], material.photos[other]
             if match.squashed:
                 where = " is ".join(sorted(f"{file.size} in {file.source}" for file in (a, b)))
-                detail = f"{a.size} and {b.size} show the same at two aspect ratios"
+                detail = f"{a.size} and {b.size} show the same photo at two aspect ratios"
                 yield DefectCase(where, (one, other), detail, material.first_of[one])
 
     return finding_of(
@@ -59,7 +59,8 @@ def check_cut(material: AuditMaterial) -> AuditFinding | None:
         NOTE,
         "whole in one file and cut in another",
         cases(),
-        "No harm to the lesion's shape. The margins tell the sets apart: show the network the centre square.",
+        "The shape of the lesion is not changed, but margins may reveal the set: show the network the centre "
+        "square.",
         "photo",
     )
 
@@ -83,8 +84,8 @@ def check_all_square(material: AuditMaterial) -> AuditFinding | None:
             DefectCase(name, (members[0],), material.photos[members[0]].size, name)
             for name, members in square.items()
         ),
-        "No camera takes them: they were cut, which is harmless, or squashed, which makes round lesions "
-        "oval. Compare a few with their originals.",
+        "Cameras do not take square photos. These were either cut, which is harmless, or squashed, which makes "
+        "round lesions oval. Compare a few with their originals.",
         "folder",
         lambda name: f"{name}: {plural(len(square[name]), 'file')}",
     )
