@@ -64,10 +64,11 @@ def drawings() -> dict[str, str]:
         ),
     }
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
-    plot_history(HISTORY, tmp_path / "history.png")
     images = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
-    plot_images(images, ["a", "b", "c"], tmp_path / "photos.png", columns=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+        plot_history(HISTORY, Path("history.png"))
+        plot_images(images, ["a", "b", "c"], Path("photos.png"), columns=2)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermedge"}):
         made |= {name: as_svg(figure) for name, figure in zip(("history", "photos"), figures, strict=True)}
     return made
