@@ -596,3 +596,18 @@ def test_a_table_alone_calibrates_and_proves_and_is_told(
     source = load_foreign(open_keras(model), replace(request, labels=NINE), lines.append)
     assert f"labels from 'labels.csv' (your own table): {len(paths)} photos" in lines
     assert (source.proof.reference.argmax(axis=1) == source.proof.truth).all()
+
+
+def test_evaluate_names_labels_in_another_order(
+    nine_classes: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, photos = nine_classes
+    target, labels = tmp_path / "nine.tflite", tmp_path / "labels.txt"
+    assert cli.main(["convert", str(model), "--float32", "--data", str(photos), "--output", str(target)]) == 0
+    for names, warns in ((NINE, False), ((NINE[1], NINE[0], *NINE[2:]), True)):
+        labels.write_text("\n".join(names))
+        capsys.readouterr()
+        assert cli.main(["evaluate", str(target), "--data", str(photos), "--labels", str(labels)]) == 0
+        said = capsys.readouterr().out
+        told = "'basal cell carcinoma' is 'actinic keratosis', 'actinic keratosis' is 'basal cell carcinoma'"
+        assert (f"{told}; give the labels in the order of the outputs with --labels" in said) == warns

@@ -1,0 +1,30 @@
+"""Whether the outputs of a network stand in another order than its labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dermedge.train.evaluation.class_order import BetterOrder, find_better_order
+from dermedge.train.evaluation.metrics import lesion_draws
+
+LABELS = ("a", "b", "c")
+
+
+def found(truth: list[int], answers: list[int]) -> BetterOrder | None:
+    draws = lesion_draws([str(number) for number in range(len(truth))])
+    return find_better_order(np.array(truth), np.array(answers), LABELS, draws)
+
+
+def test_two_labels_that_changed_places_are_named_with_both_figures() -> None:
+    better = found([0, 1, 2] * 10, [0, 2, 1] * 10)
+    assert better == BetterOrder(1 / 3, 1.0, ("'b' is 'c'", "'c' is 'b'"))
+    assert better.describe() == (
+        "another one fits clearly better, with a balanced accuracy of 1.000 in place of 0.333: 'b' is 'c', 'c' is 'b'"
+    )
+
+
+def test_a_right_or_a_weak_network_has_no_better_order() -> None:
+    assert found([0, 1, 2] * 10, [0, 1, 2] * 10) is None
+    # b and c are told apart by chance alone
+    assert found([0, 1, 2, 0, 1, 2] * 5, [0, 1, 2, 0, 2, 1] * 5) is None
+    assert found([0, 1, 2] * 10, [0] * 30) is None

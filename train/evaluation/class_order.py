@@ -1,0 +1,79 @@
+"""Finds out whether the outputs of a network stand in another order than its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from dermedge.train.evaluation.metrics import Floats, Integers, confusion_matrix, count, score_of
+
+__all__ = ["BetterOrder", "find_better_order"]
+
+# A small bonus for the given order of the classes, which decides if another order explains the photos equally well.
+_TIE = 1e-9
+_SWAPS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class BetterOrder:
+    """Another order of the classes, which explains labelled photos clearly better than the given one.
+
+    Attributes:
+        here: balanced accuracy with the given order.
+        other: the same with the better order.
+        swaps: for each label that is wrong, what its output is: ``'nevus' is 'melanoma'``.
+    """
+
+    here: float
+    other: float
+    swaps: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Returns the figures and the first swaps, in one line."""
+        more = ", …" if len(self.swaps) > _SWAPS_SHOWN else ""
+        return (
+            f"another one fits clearly better, with a balanced accuracy of {self.other:.3f} in place "
+            f"of {self.here:.3f}: {', '.join(self.swaps[:_SWAPS_SHOWN])}{more}"
+        )
+
+
+def find_better_order(
+    truth: Integers, answers: Integers, labels: Sequence[str], draws: Floats
+) -> BetterOrder | None:
+    """Returns the order of the classes that explains the photos clearly better than the given one; None if none does.
+
+    The order with the highest balanced accuracy is found on the confusion matrix (Kuhn, "The Hungarian Method for
+    the Assignment Problem", 1955). It is clearly better if the interval of the difference, by the paired bootstrap
+    over lesions, lies above 0.
+
+    Args:
+        truth: int [n], the true class of each photo.
+        answers: int [n], the most probable class, an index into ``labels``.
+        labels: the K classes.
+        draws: float [1 + B, n], the resamples of `lesion_draws`.
+    """
+    class_of_output = _best_order(truth, answers, len(labels))
+    here, other = (
+        count(truth, named, len(labels), draws).balanced_accuracy
+        for named in (answers, class_of_output[answers])
+    )
+    if not score_of(other - here).low > 0:
+        return None
+    swaps = tuple(
+        f"'{labels[output]}' is '{labels[index]}'"
+        for output, index in enumerate(class_of_output)
+        if index != output and (answers == output).any()
+    )
+    return BetterOrder(float(here[0]), float(other[0]), swaps)
+
+
+def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:
+    """Returns int64 [K]: for each output, the class that it should stand for to make the balanced accuracy highest."""
+    matrix = confusion_matrix(truth, answers, classes)
+    recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    true, outputs = linear_sum_assignment(recalls + _TIE * np.eye(classes), maximize=True)
+    return true[np.argsort(outputs)]
