@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,29 @@ def test_a_file_that_is_no_result_is_one_line_and_status_2(
     assert cli.main(["benchmark", "compare", str(good), str(other)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_the_table_of_a_comparison_names_its_columns(
+    report: BenchmarkReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, factor in (("a.json", 1.0), ("b.json", 1.1)):
+        content = results(report, factor)
+        content["rows"] = content["rows"][:1]
+        (tmp_path / name).write_text(json.dumps(content))
+    assert cli.main(["benchmark", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [head] = [line for line in lines if line.startswith("model ")]
+    assert re.split("  +", head) == [
+        "model",
+        "threads",
+        "A ms",
+        "B ms",
+        "B / A",
+        "at least",
+        "at most",
+        "verdict",
+    ]
+    [row] = [line for line in lines if line.startswith("alpha ")]
+    # 4.95 and 4.455 to 4.545: the least ratio is 4.9005 / 4.545, the largest 4.9995 / 4.455
+    assert re.split("  +", row) == ["alpha", "1", "4.50", "4.95", "1.100", "1.078", "1.122", "slower"]
+    assert "alpha: balanced accuracy 0.750 and 0.750: no difference beyond noise" in lines

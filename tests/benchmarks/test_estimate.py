@@ -104,6 +104,7 @@ def test_the_json_has_a_schema_that_compare_refuses(
 ) -> None:
     assert cli.main(["benchmark", "dermedge-128", "--estimate", "pi5", "--json"]) == 0
     written = capsys.readouterr().out
+    assert json.loads(written)["schema"] == "dermedge-estimate/1"
     [one] = json.loads(written)["estimates"]
     assert one["ms"] > 0
     assert one["median_error"] == pytest.approx(read_boards(["pi5"])[0].median_error())
