@@ -1,0 +1,109 @@
+"""Which photos may score a model, and a few of many photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from dermedge.edge.errors import DataError
+from dermedge.train.data.catalogue import Catalogue, Photo, check_photos, is_catalogue
+from dermedge.train.data.labelling import class_folders
+from dermedge.train.data.sampling import sample_evenly
+from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
+from dermedge.train.data.splits import with_validation_learned
+
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Photo]:
+    """Two photos of each split, on the disk."""
+    made = []
+    for number in range(6):
+        path = tmp_path / "photos" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), np.full((8, 8, 3), number, np.uint8))
+        label = ("nevus", "melanoma")[number % 2]
+        made.append(Photo(str(path), f"id{number}", "", f"g{number}", label, label, "s", SPLITS[number // 2]))
+    return made
+
+
+def of_digest(path: str, digest: str | None) -> Any:
+    return SimpleNamespace(path=path, manifest=SimpleNamespace(data_digest=digest))
+
+
+def test_a_model_that_has_learned_the_validation_photos_is_not_scored_on_them(
+    photos: list[Photo], tmp_path: Path
+) -> None:
+    table = tmp_path / "catalogue.csv"
+    Catalogue(tuple(photos), ("melanoma", "nevus"), {}).save(table)
+    before = Catalogue(tuple(photos), (), {}).digest
+    learned = Catalogue(with_validation_learned(photos), (), {}).digest
+    assert before != learned
+    models = [SimpleNamespace(path="a", manifest=None), of_digest("b", None), of_digest("c", before)]
+    check_unlearned(table, "val", models)
+    refitted = of_digest("refitted.tflite", learned)
+    with pytest.raises(DataError, match=r"'refitted\.tflite' has learned the validation photos of"):
+        check_unlearned(table, "val", [*models, refitted])
+    check_unlearned(table, "test", [refitted])
+    check_unlearned(tmp_path / "photos", "val", [refitted])
+
+
+def test_validation_photos_join_training_and_the_test_split_stays(photos: list[Photo]) -> None:
+    assert [one.split for one in with_validation_learned(photos)] == ["train"] * 4 + ["test"] * 2
+
+
+def test_a_split_without_photos_is_named(photos: list[Photo], tmp_path: Path) -> None:
+    table = tmp_path / "catalogue.csv"
+    Catalogue(tuple(photos[:4]), ("melanoma", "nevus"), {}).save(table)
+    with pytest.raises(DataError, match=r"no labelled photos in '.*catalogue\.csv', split test$"):
+        labelled_photos(table, ["melanoma", "nevus"], "test")
+
+
+def test_only_a_table_with_the_columns_of_a_catalogue_is_one(photos: list[Photo], tmp_path: Path) -> None:
+    table = tmp_path / "catalogue.csv"
+    Catalogue(tuple(photos), ("melanoma", "nevus"), {}).save(table)
+    assert is_catalogue(table)
+    for content in (b"path,label\na.jpg,nevus\n", b"", b"\xff\xfe\x00", b"\x00" * 100):
+        table.write_bytes(content)
+        assert not is_catalogue(table), content
+    assert not is_catalogue(tmp_path / "nowhere.csv")
+
+
+def test_photos_are_looked_for_with_and_without_digests(photos: list[Photo]) -> None:
+    check_photos(photos)
+    with pytest.raises(DataError, match="replaced since they were catalogued: 1 photo"):
+        check_photos([*photos[:5], replace(photos[5], digest="0" * 16)])
+    for digest in ("", "0" * 16):
+        gone = replace(photos[0], path="/nowhere/a.jpg", digest=digest)
+        with pytest.raises(DataError, match=r"not where they were catalogued: 1 photo, '/nowhere/a\.jpg'"):
+            check_photos([gone, *photos[1:]])
+
+
+def test_class_folders_are_in_the_order_of_keras(tmp_path: Path) -> None:
+    for name in ("b", "a", "C"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        assert cv2.imwrite(str(tmp_path / "set" / name / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    assert class_folders(tmp_path / "set") == ["C", "a", "b"]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="no photos in"):
+        class_folders(tmp_path / "nothing")
+
+
+def test_a_sample_takes_a_photo_of_each_class_in_turn_and_is_always_the_same(photos: list[Photo]) -> None:
+    labelled = [
+        LabelledPhoto(Path(f"{number}.jpg"), 0 if number < 8 else 1, photos[0]) for number in range(10)
+    ]
+    sampled = sample_evenly(labelled, 6)
+    assert [one.label_index for one in sampled] == [0, 1, 0, 1, 0, 0]
+    assert sampled == sample_evenly(labelled, 6)
+    assert [one.path.stem for one in sampled if one.label_index == 0] != ["0", "1", "2", "3"]
+    assert Counter(one.path for one in sample_evenly(labelled, 99)) == Counter(one.path for one in labelled)
+    assert sample_evenly([], 3) == []
