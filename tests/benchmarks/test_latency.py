@@ -251,3 +251,36 @@ def test_opencv_has_one_thread_while_measuring_and_its_own_number_afterwards() -
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
+
+
+def test_a_warm_up_is_steady_at_a_difference_of_two_per_cent() -> None:
+    class Slowing(FakePredictor):
+        """Takes 100 ms for 32 rounds, then ``later`` for good."""
+
+        def __init__(self, later: float) -> None:
+            super().__init__("slowing", [])
+            self.later = later
+
+        def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+            # 0.5 ms of each prediction are outside the network
+            self.invoke_ms = 99.5 if len(self.calls) < 32 else self.later - 0.5
+            return super().predict(frame_bgr)
+
+    for later, needed in ((102.0, 64), (98.0, 64), (102.1, 96), (97.9, 96)):
+        assert warm_up([Slowing(later)], numbered_frames(1), rounds(1)) == (needed, True), later
+
+
+def test_the_interval_of_the_median_is_that_of_its_method() -> None:
+    """The bootstrap of blocks alone where only chance varies, and more where the machine wanders."""
+    numbers = np.arange(600)
+    chance = 5 + 0.05 * np.random.default_rng(7).normal(size=600)
+    wandering = chance + 0.3 * np.sin(numbers / 40)
+    assert median_interval(chance.tolist()) == pytest.approx((4.9912035, 4.9975497), abs=1e-6)
+    # 1.96 times 0.2185, the deviation of the medians of 16 windows, beside the 0.185 and 0.135 of the bootstrap
+    assert median_interval(wandering.tolist()) == pytest.approx((4.6238429, 5.3822626), abs=1e-6)
+    assert median_interval(chance[:20].tolist()) == pytest.approx((4.9753897, 5.0030355), abs=1e-6)
+
+
+def test_the_99_9th_percentile_needs_a_thousand_times() -> None:
+    assert spread([1.0] * 999).p999 is None
+    assert spread([1.0] * 1000).p999 == 1.0
