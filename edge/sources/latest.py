@@ -105,7 +105,8 @@ class LatestFrame:
         arrives, it is returned again every `SILENT_S`, or less often if the source is slow.
 
         Raises:
-            SourceError, PictureError: the source raised it. A frame that arrived before the error is delivered first.
+            SourceError, PictureError: the source raised it. A frame that arrived before the error is delivered first,
+                and the next read returns None.
         """
         if not self._source.is_live:
             return _capture(self._source)
@@ -118,7 +119,8 @@ class LatestFrame:
                 return outage
             arrival, self._slot = self._slot, None
         if arrival is None and self._error is not None:
-            raise self._error
+            error, self._error = self._error, None
+            raise error
         return arrival
 
     def newer(self) -> Arrival | None:

@@ -63,6 +63,7 @@ def test_the_camera_s_error_reaches_the_consumer_after_its_last_frame(camera: ty
         assert arrival.frame.number == 1
         with pytest.raises(SourceError, match="'0' stopped"):
             latest.read()
+        assert latest.read() is None, "a consumer that goes on after the error comes to an end"
 
 
 def test_leaving_ends_the_thread_even_when_the_consumer_fails(camera: type) -> None:
