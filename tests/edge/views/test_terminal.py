@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,3 +249,38 @@ def test_the_journal_of_a_service_gets_a_line_for_each_change_alone(
     assert "searching" in searching
     assert "nevus" in first
     assert "melanoma" in second
+
+
+PINNED = Path(__file__).with_name("terminal.json")
+
+
+def test_every_screen_is_drawn_as_it_was(
+    make_result: Callable[..., FrameResult], noted_classification: Classification
+) -> None:
+    """After a change that is meant, pin the screens anew: PIN_SCREENS=1 pytest tests/edge/views/test_terminal.py"""
+    noted = replace(noted_classification, prediction_set=("melanoma", "nevus"))
+    plain = make_result().classification
+    assert plain is not None
+    many = replace(
+        plain,
+        labels=tuple(f"class {index}" for index in range(12)),
+        prediction=replace(plain.prediction, probabilities=tuple(index / 66 for index in range(12))),
+    )
+    searching = make_result(classification=None, state=State.SEARCHING, hint="hold it still", fps=None)
+    results = {
+        "answer": make_result(temperature_c=61.5),
+        "notes": make_result(classification=noted, hint="turn the light until nothing shines"),
+        "many classes": make_result(classification=many),
+        "reading": make_result(state=State.READING),
+        "searching": searching,
+        "before the first frame": replace(searching, frame=None, crop=None),
+    }
+    sizes = ((110, 30), (80, 24), (60, 20), (20, 5))
+    found = {
+        f"{name} {columns} x {rows}": render(result, columns, rows).split("\r\n")
+        for name, result in results.items()
+        for columns, rows in sizes
+    } | {f"{name} in a line": [plain_line(result)] for name, result in results.items()}
+    if os.environ.get("PIN_SCREENS"):
+        PINNED.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert found == json.loads(PINNED.read_text(encoding="utf-8"))
