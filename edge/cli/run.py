@@ -101,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _open(options) as source,
     ):
         _print_delivery(source.delivery(), options)
+        if notice := source.notice():
+            print(f"dermedge: {printable(notice)}", file=sys.stderr)
         open_view = partial(open_jsonlines, source.is_live) if options.json else VIEWS[options.view]
         session = Session(model.manifest.none_label if model.manifest else None)
         failure = ""
@@ -386,7 +388,7 @@ def _add_output_options(parser: OptionGroup) -> None:
     )
     parser.add_argument(
         "--save",
-        type=_picture_file,
+        type=_image_file,
         metavar="FILE",
         help="write the frame with the most probable lesion to FILE at the end",
     )
@@ -436,7 +438,7 @@ def _probability(text: str) -> float:
     return value
 
 
-def _picture_file(text: str) -> Path:
+def _image_file(text: str) -> Path:
     """An argparse type: the path of an image to write; its suffix names the format."""
     path = Path(text)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:

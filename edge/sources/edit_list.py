@@ -6,44 +6,20 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+
+from dermedge.edge.sources.mp4_index import read_index
 
 __all__ = ["presented_s"]
-
-# The index of a video is never larger than this many bytes. A damaged file that claims more must not fill the memory.
-_MOST_INDEX_BYTES = 64 * 2**20
 
 
 def presented_s(path: Path) -> float | None:
     """Returns the seconds that the longest track plays by its edit list; None without an edit list, or in another
     format.
     """
-    try:
-        with path.open("rb") as handle:
-            index = _index(handle)
-    except OSError:  # the file was removed meanwhile
-        return None
+    index = read_index(path)
     timescale = _timescale(index)
     durations = _edited_durations(index)
     return max(durations) / timescale if timescale and durations and max(durations) else None
-
-
-def _index(handle: BinaryIO) -> bytes:
-    """Returns the content of the box ``moov``, empty if there is none."""
-    position = 0
-    while len(head := handle.read(16)) >= 8:
-        size, kind = struct.unpack(">I4s", head[:8])
-        start = 8
-        if size == 1 and len(head) == 16:  # the size follows as a 64-bit number
-            size, start = struct.unpack(">Q", head[8:])[0], 16
-        if kind == b"moov":
-            handle.seek(position + start)
-            return handle.read(min(max(size - start, 0), _MOST_INDEX_BYTES))
-        if size < start:
-            return b""
-        position += size
-        handle.seek(position)
-    return b""
 
 
 def _timescale(index: bytes) -> int:

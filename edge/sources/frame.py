@@ -83,6 +83,10 @@ class FrameSource(Protocol):
         """Returns the size, rate and format that the camera reports; None for a source that is not a camera."""
         return None
 
+    def notice(self) -> str:
+        """Returns what the user should know about the source, in one line; empty if there is nothing."""
+        return ""
+
     def close(self) -> None:
         """Releases the device or file. Never call it while another thread is in `read`."""
 

@@ -57,5 +57,8 @@ class FramedSource(FrameSource):
     def delivery(self) -> Delivery | None:
         return self._source.delivery()
 
+    def notice(self) -> str:
+        return self._source.notice()
+
     def close(self) -> None:
         self._source.close()

@@ -17,6 +17,7 @@ from dermedge.edge.errors import SourceError
 from dermedge.edge.sources.capture import open_capture, text_of_fourcc
 from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
+from dermedge.edge.sources.mp4_index import is_hdr
 from dermedge.edge.sources.repeats import equals_last
 
 __all__ = ["PacedVideo", "VideoFile"]
@@ -68,6 +69,14 @@ class VideoFile(FrameSource):
             return self._first()
         waiting, self._waiting = self._waiting, None
         return waiting or self._next()
+
+    def notice(self) -> str:
+        if not is_hdr(self._path):
+            return ""
+        return (
+            f"'{self._name}' is an HDR video, which is read with duller colours than it was recorded with, so that "
+            "answers can differ; record without HDR, or convert the video to SDR"
+        )
 
     def close(self) -> None:
         self._capture.release()
@@ -195,6 +204,9 @@ class PacedVideo(FrameSource):
             self._began_s = time.monotonic() - frame.at_s
         time.sleep(max(self._began_s + frame.at_s - time.monotonic(), 0.0))
         return replace(frame, captured_at=time.monotonic())
+
+    def notice(self) -> str:
+        return self._video.notice()
 
     def close(self) -> None:
         self._video.close()

@@ -32,6 +32,8 @@ VARIABLE = HERE / "variable_rate.mp4"
 HOLE = HERE / "hole.ts"
 # 40 frames, of which an edit list hides the first 15.
 TRIMMED = HERE / "trimmed.mp4"
+# 3 frames of HDR video; its index states HLG.
+HDR = HERE / "hdr.mov"
 # 3 frames in AV1, which OpenCV's own wheels do not decode.
 AV1 = HERE / "av1.mp4"
 
@@ -128,6 +130,25 @@ def test_a_name_that_is_not_utf_8_is_an_error_because_opencv_would_crash(
         open_source(str(path))
     with pytest.raises(SourceError, match="not valid UTF-8; rename it"):
         open_source(os.fsdecode(b"http://127.0.0.1/\xff"))
+
+
+@pytest.mark.parametrize(("transfer", "is_noted"), [(18, True), (16, True), (1, False)])
+@pytest.mark.parametrize("realtime", [False, True])
+def test_hdr_video_is_read_and_its_colours_are_doubted(
+    transfer: int, is_noted: bool, realtime: bool, tmp_path: Path
+) -> None:
+    content = HDR.read_bytes()
+    at = content.index(b"colrnclc") + 10
+    path = tmp_path / "video.mov"
+    path.write_bytes(content[:at] + transfer.to_bytes(2, "big") + content[at + 2 :])
+    with open_source(str(path), realtime=realtime, flip="horizontal") as source:
+        assert ("is an HDR video" in source.notice()) == is_noted
+        assert source.read() is not None
+
+
+def test_run_notes_hdr_video_in_a_line(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--model", str(model_path), "--source", str(HDR), "--json"]) == 0
+    assert capsys.readouterr().err.startswith(f"dermedge: '{HDR}' is an HDR video, ")
 
 
 def test_a_codec_that_cannot_be_decoded_is_named_with_a_command_that_converts_it() -> None:

@@ -1,0 +1,51 @@
+"""Reads the index of an MP4 or QuickTime video, which describes its tracks (ISO/IEC 14496-12)."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["is_hdr", "read_index"]
+
+# The index of a video is never larger than this many bytes. A damaged file that claims more must not fill the memory.
+_MOST_INDEX_BYTES = 64 * 2**20
+# Codes of the transfer functions of HDR video, PQ and HLG (ITU-T H.273).
+_HDR_TRANSFERS = (16, 18)
+
+
+def is_hdr(path: Path) -> bool:
+    """Tells whether the index of a video states a transfer function of HDR; False for a video without an index."""
+    index = read_index(path)
+    for box in (b"colrnclx", b"colrnclc"):
+        at = index.find(box)
+        # primaries, transfer function and matrix follow, two bytes each
+        if 0 <= at <= len(index) - 14:
+            return struct.unpack_from(">H", index, at + 10)[0] in _HDR_TRANSFERS
+    return False
+
+
+def read_index(path: Path) -> bytes:
+    """Returns the content of the box ``moov``; empty if there is none, or no such file."""
+    try:
+        with path.open("rb") as handle:
+            return _index(handle)
+    except OSError:
+        return b""
+
+
+def _index(handle: BinaryIO) -> bytes:
+    position = 0
+    while len(head := handle.read(16)) >= 8:
+        size, kind = struct.unpack(">I4s", head[:8])
+        start = 8
+        if size == 1 and len(head) == 16:  # the size follows as a 64-bit number
+            size, start = struct.unpack(">Q", head[8:])[0], 16
+        if kind == b"moov":
+            handle.seek(position + start)
+            return handle.read(min(max(size - start, 0), _MOST_INDEX_BYTES))
+        if size < start:
+            return b""
+        position += size
+        handle.seek(position)
+    return b""
