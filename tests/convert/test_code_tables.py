@@ -1,0 +1,172 @@
+"""Every name by which code in a Keras file is told from layers that only compute, one at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h5py")
+
+from dermedge.convert.load.keras_code import check_no_code, code_in_config, is_keras_zip
+from dermedge.edge.errors import ModelError
+
+
+def of_layer(**values: Any) -> str | None:
+    """What is found in a network with a layer of these values."""
+    layer = {"name": "layer", **values}
+    return code_in_config({"class_name": "Functional", "config": {"layers": [layer]}})
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "activations",
+        "applications",
+        "constraints",
+        "dtype_policies",
+        "engine",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "mixed_precision",
+        "models",
+        "ops",
+        "optimizers",
+        "regularizers",
+    ],
+)
+@pytest.mark.parametrize("package", ["keras", "keras.src", "tf_keras", "tf_keras.src", "tensorflow.keras"])
+def test_modules_of_keras_that_compute_need_no_trust(package: str, module: str) -> None:
+    assert of_layer(class_name="Dense", module=f"{package}.{module}") is None
+    assert of_layer(class_name="Dense", module=f"{package}.{module}.deeper") is None
+    assert of_layer(class_name="Dense", module=package) is None
+
+
+@pytest.mark.parametrize(
+    "module", ["keras.utils", "keras.src.saving", "kerasx.layers", "my.keras.layers", "layers", "os"]
+)
+def test_any_other_module_is_code(module: str) -> None:
+    assert of_layer(class_name="Dense", module=module) == (
+        f"its layer 'layer' uses 'Dense' of the Python module '{module}'"
+    )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "math.add",
+        "nn.relu",
+        "image.resize",
+        "linalg.matmul",
+        "signal.fft",
+        "__operators__.getitem",
+        "keras.backend.relu",
+        "compat.v1.nn.relu",
+        "reshape",
+        "cast",
+    ],
+)
+@pytest.mark.parametrize("kind", ["TFOpLambda", "SlicingOpLambda", "ClassMethod"])
+def test_functions_of_tensorflow_that_compute_need_no_trust(kind: str, function: str) -> None:
+    assert of_layer(class_name=kind, config={"function": function}) is None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "import_graph_def",
+        "load_library",
+        "load_op_library",
+        "numpy_function",
+        "print",
+        "py_function",
+        "compat.v1.py_function",
+        "io.write_file",
+        "raw_ops.WriteFile",
+        "keras.utils.get_file",
+        "mymath.add",
+    ],
+)
+@pytest.mark.parametrize("kind", ["TFOpLambda", "SlicingOpLambda", "ClassMethod"])
+def test_functions_of_tensorflow_that_do_more_are_code(kind: str, function: str) -> None:
+    assert of_layer(class_name=kind, config={"function": function}) == (
+        f"its layer 'layer' calls TensorFlow's '{function}'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"class_name": "Lambda"}, "is a Lambda, whose Python code would run"),
+        ({"class_name": "x", "registered_name": "Lambda"}, "is a Lambda, whose Python code would run"),
+        ({"class_name": "__lambda__"}, "is a Lambda, whose Python code would run"),
+        (
+            {"class_name": "Dense", "config": {"function_type": "lambda"}},
+            "has a Python lambda, whose code would run",
+        ),
+        ({"class_name": "function", "module": "builtins", "config": "exec"}, "calls Python's 'exec'"),
+        ({"class_name": "eval", "module": "builtins"}, "calls Python's 'eval'"),
+    ],
+)
+def test_python_code_is_told_with_the_layer_that_needs_it(values: dict[str, Any], found: str) -> None:
+    assert of_layer(**values) == f"its layer 'layer' {found}"
+
+
+def test_what_is_no_code() -> None:
+    assert of_layer(class_name="function", module="builtins", config="relu") is None
+    assert of_layer(class_name="Dense") is None
+    assert of_layer(class_name="Dense", module=None) is None
+    assert of_layer(class_name="Dense", config={"activation_type": "relu"}) is None
+    assert code_in_config({"compile_config": {"class_name": "Lambda"}, "class_name": "Functional"}) is None
+    assert code_in_config([]) is None
+    # the layer is named by itself, by its configuration, or as the one around it
+    lambda_inside = {
+        "class_name": "Wrapper",
+        "config": {"name": "outer", "inner": [{"class_name": "Lambda"}]},
+    }
+    assert code_in_config(lambda_inside) == "its layer 'outer' is a Lambda, whose Python code would run"
+    assert (
+        code_in_config({"class_name": "Lambda"}) == "its layer '?' is a Lambda, whose Python code would run"
+    )
+
+
+def test_a_file_is_a_zip_by_its_name_in_small_letters() -> None:
+    assert is_keras_zip(Path("a.keras"))
+    assert not is_keras_zip(Path("a.KERAS"))
+    assert not is_keras_zip(Path("a.h5"))
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "EagerPyFunc",
+        "MatchingFiles",
+        "PrintV2",
+        "PyFunc",
+        "PyFuncStateless",
+        "ReadFile",
+        "WholeFileReaderV2",
+        "WriteFile",
+    ],
+)
+@pytest.mark.parametrize("in_function", [False, True])
+def test_operators_of_a_saved_model_that_leave_the_graph(
+    operator: str, in_function: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel()
+    graph = saved.meta_graphs.add().graph_def
+    graph.node.add(name="sum", op="AddV2")
+    target = tmp_path / "saved_model.pb"
+    target.write_bytes(saved.SerializeToString())
+    check_no_code(tmp_path)
+    nodes = graph.library.function.add().node_def if in_function else graph.node
+    nodes.add(name="leaves", op=operator)
+    target.write_bytes(saved.SerializeToString())
+    with pytest.raises(ModelError, match=rf"its operator 'leaves' is {operator}, which leaves the graph"):
+        check_no_code(tmp_path)
