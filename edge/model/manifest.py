@@ -132,15 +132,17 @@ class Manifest:
         """Parses a manifest; ``source`` names its file in errors. Unknown keys of later versions are ignored.
 
         Raises:
-            ModelError: the text is not a manifest of dermedge.
+            ModelError: the text is not a manifest of dermedge, or is one of a later version.
         """
         try:
             values = json.loads(text)
             _check_depth(values)
+            _check_version(values.get("version", MANIFEST_VERSION), source)
             known = {one.name for one in fields(cls)}
             manifest = cls(**{key: value for key, value in values.items() if key in known})
             _check_types(manifest)
             labels = tuple(str(label) for label in manifest.labels)
+            _check_labels(labels, manifest.none_label)
             _check_temperature(manifest.temperature)
             _check_thresholds(manifest.thresholds, labels, manifest.none_label)
             _check_views(manifest.views, labels, manifest.none_label)
@@ -166,6 +168,26 @@ def _check_depth(values: Any) -> None:
         ]
     if layer:
         raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _check_version(version: Any, source: Path | str) -> None:
+    """Raises ModelError if a manifest is of a later version, whose keys may mean something else."""
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"its version is {version!r:.40}")
+    if version > MANIFEST_VERSION:
+        raise ModelError(
+            f"the manifest in '{source}' has version {version}, and this dermedge reads version {MANIFEST_VERSION}; "
+            "install a newer dermedge"
+        )
+
+
+def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
+    """Raises ValueError if labels cannot name the outputs, or none of them is ``none_label``."""
+    wrong = next((label for label in labels if not label.strip() or labels.count(label) > 1), None)
+    if wrong is not None:
+        raise ValueError(f"the label {wrong!r:.40} is empty or stands twice")
+    if none_label is not None and none_label not in labels:
+        raise ValueError(f"it has no such class as its label for none of these: {none_label!r:.40}")
 
 
 def _check_types(manifest: Manifest) -> None:

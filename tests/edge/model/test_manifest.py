@@ -186,6 +186,25 @@ def test_keys_of_a_later_version_are_ignored() -> None:
     assert Manifest.from_json(text, "x") == MANIFEST
 
 
+def test_a_manifest_of_a_later_version_is_refused() -> None:
+    with pytest.raises(ModelError, match="has version 2, and this dermedge reads version 1; install a newer"):
+        Manifest.from_json(replace(MANIFEST, version=2).to_json(), "x")
+    for version in (0, -1, True, "1", None):
+        with pytest.raises(ModelError, match="its version is"):
+            Manifest.from_json(replace(MANIFEST, version=version).to_json(), "x")  # type: ignore[arg-type]
+    values = json.loads(MANIFEST.to_json())
+    del values["version"]
+    assert Manifest.from_json(json.dumps(values), "x") == MANIFEST
+
+
+def test_labels_that_are_empty_or_stand_twice_are_refused() -> None:
+    for labels in (("a", "a"), ("a", " ")):
+        with pytest.raises(ModelError, match="is empty or stands twice"):
+            Manifest.from_json(replace(MANIFEST, labels=labels).to_json(), "x")
+    with pytest.raises(ModelError, match="no such class as its label for none of these: 'z'"):
+        Manifest.from_json(replace(MANIFEST, none_label="z").to_json(), "x")
+
+
 def network_path(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "m.tflite"
     path.write_bytes(content)
