@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import OptionError, PictureError
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.redact import without_secrets
 
@@ -54,7 +54,7 @@ def frames_of_source(spec: str | None) -> tuple[Frames, str]:
             f"a video, a camera), or use generated frames with --source {GENERATED}"
         )
     size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
-    if Path(spec).is_dir() and (paths := find_pictures(Path(spec))):
+    if Path(spec).is_dir() and (paths := find_photo_files(Path(spec))):
         frames = frames_of_photos(paths)
         return frames, f"{len(frames)} of {len(paths)} photos of --source resized to {size}"
     with open_source(spec) as source:

@@ -33,6 +33,7 @@ h2 { font-size: 1.2rem; margin: 0 0 .6rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem;
   margin: 1rem 0; }
 .answer { font-size: 1.2rem; margin: .2rem 0; }
+section > :last-child { margin-bottom: 0; }
 .warning { border-left: 4px solid #e07a1f; padding: .4rem .8rem; background: var(--card); }
 .soft, caption { color: var(--soft); }
 .wide { overflow-x: auto; overflow-wrap: normal; }
@@ -49,6 +50,7 @@ th:first-child, td:first-child { text-align: left; }
 .bar span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .bar.tail span { color: var(--soft); font-size: .85rem; }
 .plot { width: 100%; max-width: 32rem; height: auto; display: block; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 2rem; }
 .plot text { fill: var(--text); font: 12px system-ui, sans-serif; }
 .plot .grid { stroke: var(--line); }
 .plot .interval { stroke: var(--blue); stroke-width: 2; }
@@ -61,12 +63,12 @@ th:first-child, td:first-child { text-align: left; }
 <body>
 <main>
 <h1>Benchmark, $date</h1>
+<p class="warning"><b>$disclaimer</b></p>
 <section>
 <p class="answer">$answer</p>
 $doubt
 <p class="soft">$machine</p>
 </section>
-<p class="warning"><b>$disclaimer</b></p>
 $plot
 <section>
 <h2>How long a frame takes</h2>
@@ -87,9 +89,9 @@ $notes
 """)
 _PLOT = Template("""<section>
 <h2>Accuracy against latency</h2>
-$plot
-<p class="soft">Upwards is more accurate, to the left is faster. Lines are 95 % intervals. Filled: no other model is
-both as fast and as accurate.</p>
+<div class="beside">$plot</div>
+<p class="soft">Models higher up are more accurate, and models further left are faster. Lines are 95 % intervals. Filled:
+no other model is both as fast and as accurate.</p>
 </section>""")
 _DOUBT = '<p class="warning">Do not rely on figures marked noisy or throttled; the reasons are below.</p>'
 

@@ -19,10 +19,10 @@ from dermedge.edge.opencv_log import silence_opencv
 __all__ = [
     "SUFFIXES",
     "WRITTEN_SUFFIXES",
-    "decode_picture",
+    "decode_photo",
     "encode_image",
-    "find_pictures",
-    "is_picture",
+    "find_photo_files",
+    "is_photo_file",
     "is_system_folder",
     "read_picture",
 ]
@@ -49,7 +49,7 @@ _SYSTEM_FOLDERS = frozenset(
 )
 
 
-def is_picture(path: Path) -> bool:
+def is_photo_file(path: Path) -> bool:
     """Tells whether a file has the suffix of a photo that `read_picture` reads."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
@@ -59,7 +59,7 @@ def is_system_folder(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_photo_files(folder: Path) -> list[Path]:
     """Returns all photos at any depth below ``folder``, in the order of their paths.
 
     Links are followed, but never in a circle; hidden and system folders are left out.
@@ -67,10 +67,10 @@ def find_pictures(folder: Path) -> list[Path]:
     Raises:
         SourceError: a folder cannot be read.
     """
-    return sorted(_pictures_below(folder, ()))
+    return sorted(_photos_below(folder, ()))
 
 
-def _pictures_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+def _photos_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -81,8 +81,8 @@ def _pictures_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     for path in entries:
         if os.path.isdir(path):  # Path.is_dir raises an error if the path may not be looked at
             if not is_system_folder(path.name):
-                yield from _pictures_below(path, (*above, real))
-        elif is_picture(path):
+                yield from _photos_below(path, (*above, real))
+        elif is_photo_file(path):
             yield path
 
 
@@ -99,10 +99,10 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
-    return decode_picture(content, path)
+    return decode_photo(content, path)
 
 
-def decode_picture(
+def decode_photo(
     content: NDArray[np.uint8], path: Path | str, flags: int = cv2.IMREAD_COLOR
 ) -> NDArray[np.uint8]:
     """Decodes the content of a photo file, as `read_picture` does.

@@ -193,19 +193,19 @@ class QualityGate:
         # weights by which a lesion in the middle outweighs the dark corners of a lens
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
-    def check(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
+    def check(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
         """Returns the first defect of a crop, or None; the arguments are those of `measure`."""
-        return judge(self.measure(picture_rgb, at_s))
+        return judge(self.measure(crop_rgb, at_s))
 
-    def measure(self, picture_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
+    def measure(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
         """Measures one crop.
 
         Args:
-            picture_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
+            crop_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
             at_s: the time of the crop in seconds, or None for a photo, which follows no other frame.
         """
         # OpenCV's type hints are too general here
-        grid = _reduced(np.asarray(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
+        grid = _reduced(np.asarray(cv2.cvtColor(crop_rgb, cv2.COLOR_RGB2GRAY), np.uint8), GRID)
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)

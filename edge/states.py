@@ -34,7 +34,7 @@ from enum import StrEnum
 from math import exp
 
 from dermedge.edge.model.manifest import CLOSE_UP
-from dermedge.edge.model.photo_view import DERMOSCOPIC, view_of
+from dermedge.edge.model.photo_view import DERMOSCOPIC, view_by_probability
 from dermedge.edge.quality import HINTS, Defect
 
 __all__ = [
@@ -149,10 +149,10 @@ class ViewTracker:
             at_s: time of the frame in seconds; None for a photo, whose view depends on its own probability only.
         """
         if close_up is None or at_s is None:
-            return view_of(close_up)
+            return view_by_probability(close_up)
         [smoothed] = self._smoother.add((close_up,), at_s)
         if self._view is None:
-            self._view = view_of(smoothed)
+            self._view = view_by_probability(smoothed)
         elif smoothed >= _TO_CLOSE_UP:
             self._view = CLOSE_UP
         elif smoothed <= _TO_DERMOSCOPIC:

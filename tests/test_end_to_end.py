@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from dermedge import cli
-from dermedge.edge.photos import find_pictures
+from dermedge.edge.photos import find_photo_files
 
 # Enough epochs for a network that is better than chance on its proof set; otherwise nothing is delivered.
 PHOTOS_PER_CLASS = 20
@@ -73,7 +73,7 @@ def test_real_photos_travel_the_same_road(
         *(real_data / "kaggle9" / "Train" / name for name in classes),
         real_data / "not_a_lesion" / "clothing",
     ]
-    photos = [photo for folder in folders for photo in find_pictures(folder)[:PHOTOS_PER_CLASS]]
+    photos = [photo for folder in folders for photo in find_photo_files(folder)[:PHOTOS_PER_CLASS]]
     for photo in photos:
         target = tmp_path / "few" / photo.parent.name / photo.name
         target.parent.mkdir(parents=True, exist_ok=True)

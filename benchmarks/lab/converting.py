@@ -78,25 +78,25 @@ def convert_once(who: str, size: int, count: int) -> ConversionCost:
     import dermedge.train  # noqa: F401 - chooses Keras 2 before TensorFlow is imported
 
     model = keras.applications.MobileNetV2(input_shape=(size, size, 3), weights=None, classes=_CLASSES)
-    pictures = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+    images = list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
     started = perf_counter()
-    made = _bare(tf, model, pictures) if who == BARE else _ours(tf, model, pictures)
+    made = _bare(tf, model, images) if who == BARE else _ours(tf, model, images)
     taken_s, peak = perf_counter() - started, resident_peak_bytes()
     return ConversionCost(taken_s, None if peak is None else peak / BYTES_PER_MB, len(made))
 
 
-def _bare(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
+def _bare(tf: Any, model: Any, images: list[NDArray[np.uint8]]) -> bytes:
     from dermedge.edge.preprocess import normalize
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([normalize(picture)[None]] for picture in pictures)
+    converter.representative_dataset = lambda: ([normalize(image)[None]] for image in images)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     return converter.convert()
 
 
-def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
+def _ours(tf: Any, model: Any, images: list[NDArray[np.uint8]]) -> bytes:
     from dermedge.convert.load.tensorflow_network import TensorFlowNetwork
     from dermedge.convert.to_tflite.converter import to_tflite
     from dermedge.convert.to_tflite.form import INT8_PTQ, Form
@@ -108,13 +108,13 @@ def _ours(tf: Any, model: Any, pictures: list[NDArray[np.uint8]]) -> bytes:
 
     weights = {variable.name: variable for variable in model.weights}
     labels = tuple(map(str, range(_CLASSES)))
-    size = pictures[0].shape[0]
+    size = images[0].shape[0]
     layout, normalization = (
         Layout(size, size, 3, channels_first=False),
         NORMALIZATIONS["dermedge"],
     )
     network = TensorFlowNetwork("mobilenet_v2", layout, labels, normalization, compute, weights)
-    return to_tflite(network, Form(INT8_PTQ), pictures)
+    return to_tflite(network, Form(INT8_PTQ), images)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

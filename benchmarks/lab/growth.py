@@ -49,7 +49,7 @@ from dermedge.edge.cli.arguments import Parser, positive_int
 from dermedge.edge.errors import DataError, MissingExtra
 from dermedge.edge.files import check_writable
 from dermedge.edge.model.classifier import Classifier, common_labels
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.preprocess import to_input
 
 __all__ = [
@@ -247,7 +247,7 @@ def audit(options: argparse.Namespace) -> GrowthResult:
     """Times the audit of increasing numbers of photos, sampled from all photos."""
     from dermedge.train.data.audit.run import run_audit
 
-    paths = find_pictures(options.photos) if options.photos.is_dir() else []
+    paths = find_photo_files(options.photos) if options.photos.is_dir() else []
     if not paths:
         raise DataError(f"there is no photo in '{options.photos}'")
     asked = options.counts or [*(count for count in _AUDIT_COUNTS if count < len(paths)), len(paths)]

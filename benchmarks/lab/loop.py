@@ -266,9 +266,9 @@ def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iter
 def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
     """The line of the part."""
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "frame.png"
-        write_bytes(picture, encode_image(frames[0], picture.suffix))
-        times_s = [_start_s(settings.model, picture) for _ in range(_STARTS)]
+        image = Path(folder) / "frame.png"
+        write_bytes(image, encode_image(frames[0], image.suffix))
+        times_s = [_start_s(settings.model, image) for _ in range(_STARTS)]
     with Classifier(settings.model) as classifier:
         load_s = classifier.load_ms / _MS_PER_S
     found = float(np.median(times_s)) - load_s
@@ -331,9 +331,9 @@ def _rate(results: Pipeline, web: WebView, secs: float) -> float:
     return count / (time.monotonic() - began)
 
 
-def _start_s(model: Path, picture: Path) -> float:
+def _start_s(model: Path, image: Path) -> float:
     """Returns the seconds from the start of a process to its first answer."""
-    command = [sys.executable, "-m", "dermedge", "run", "--source", str(picture), "--model", str(model)]
+    command = [sys.executable, "-m", "dermedge", "run", "--source", str(image), "--model", str(model)]
     began = time.monotonic()
     with LineProcess([*command, "--json", "--num-threads", "1"], with_our_packages()) as process:
         line = process.read_line(_START_TIMEOUT_S)

@@ -17,7 +17,7 @@ from dermedge.edge.files import write_bytes
 
 __all__ = ["NetworkShape", "write_random_network"]
 
-_CALIBRATION_PICTURES = 8
+_CALIBRATION_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def write_random_network(shape: NetworkShape, folder: Path) -> Path:
     keras.utils.set_random_seed(0)
     model = build_network(shape.architecture, shape.size, shape.classes, width=shape.width)
     labels = tuple(f"class {index}" for index in range(shape.classes))
-    pictures = np.random.default_rng(0).integers(
-        0, 256, (_CALIBRATION_PICTURES, shape.size, shape.size, 3), np.uint8
+    images = np.random.default_rng(0).integers(
+        0, 256, (_CALIBRATION_IMAGES, shape.size, shape.size, 3), np.uint8
     )
     network = network_of(model, shape.architecture, shape.size, labels)
     path = folder / f"{shape.name}.tflite"
-    write_bytes(path, to_tflite(network, Form(shape.kind), list(pictures)))
+    write_bytes(path, to_tflite(network, Form(shape.kind), list(images)))
     keras.backend.clear_session()
     return path

@@ -17,7 +17,7 @@ from dermedge.convert.calibrate.thresholds import decision_scores, fit_threshold
 from dermedge.convert.calibrate.usefulness import threshold_warnings, useful_temperature, useful_thresholds
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.edge.model.manifest import CLOSE_UP
-from dermedge.edge.model.photo_view import DERMOSCOPIC, view_of
+from dermedge.edge.model.photo_view import DERMOSCOPIC, view_by_probability
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -61,7 +61,7 @@ def calibrate(proof: ProofSet, logits: _Floats, close_up: _Floats | None = None)
     """
     if close_up is None:
         return _fit(proof, logits, proof.truth)
-    told = np.array([view_of(float(one)) for one in close_up])
+    told = np.array([view_by_probability(float(one)) for one in close_up])
     accuracy = _view_accuracy(proof, told)
     among = {view: told == view for view in (DERMOSCOPIC, CLOSE_UP)}
     rare = next((view for view in among if among[view].sum() < _LEAST_PHOTOS_OF_A_VIEW), None)

@@ -18,7 +18,7 @@ from dermedge.edge.errors import OptionError, PictureError, SourceError
 from dermedge.edge.files import check_file, check_writable, write_bytes, write_text
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.tuning import tuned_threads
-from dermedge.edge.photos import encode_image, find_pictures
+from dermedge.edge.photos import encode_image, find_photo_files
 from dermedge.edge.pipeline import classify_frames
 from dermedge.edge.printable import printable, printable_json
 from dermedge.edge.results import Classification
@@ -85,7 +85,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        photos = find_pictures(path) if path.is_dir() else [path]
+        photos = find_photo_files(path) if path.is_dir() else [path]
         if not photos:
             raise SourceError(f"there is no photo in the folder '{path}'")
         found += photos

@@ -18,7 +18,7 @@ from dermedge.edge.model.head import Head, calibrated_logits_of, logits_of, prob
 from dermedge.edge.model.input_tensor import InputTensor
 from dermedge.edge.model.manifest import CLOSE_UP, Manifest, read_manifest
 from dermedge.edge.model.network_facts import read_facts
-from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration, calibration_of, view_of
+from dermedge.edge.model.photo_view import DERMOSCOPIC, ViewCalibration, calibration_of, view_by_probability
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction, Tensor, Timing
 from dermedge.edge.model.runtime import Interpreter, choose_runtime, invoke, open_interpreter
 from dermedge.edge.model.shipped import DEFAULT_MODEL, model_path
@@ -191,7 +191,7 @@ class Classifier:
         turns_ns = 0
         if self.tta:
             values, close_up, turns_ns = self._mean_with_turns(crop.image_rgb, values, close_up)
-        view = view_of(close_up)
+        view = view_by_probability(close_up)
         probabilities, logits = self._interpret(values, view)
         ended = perf_counter_ns()
         timing = Timing(

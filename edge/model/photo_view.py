@@ -13,7 +13,7 @@ from typing import Any
 
 from dermedge.edge.model.manifest import CLOSE_UP, Manifest
 
-__all__ = ["DERMOSCOPIC", "ViewCalibration", "calibration_of", "view_of"]
+__all__ = ["DERMOSCOPIC", "ViewCalibration", "calibration_of", "view_by_probability"]
 
 DERMOSCOPIC = "dermoscopic"
 # A photo counts as a close-up from this probability on.
@@ -33,7 +33,7 @@ class ViewCalibration:
     thresholds: Mapping[str, Any]
 
 
-def view_of(close_up: float | None) -> str | None:
+def view_by_probability(close_up: float | None) -> str | None:
     """Returns `CLOSE_UP` from a probability of 0.5 on, else `DERMOSCOPIC`; None if the model does not tell the view."""
     if close_up is None:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dermedge.edge.errors import SourceError
-from dermedge.edge.photos import is_picture
+from dermedge.edge.photos import is_photo_file
 from dermedge.edge.printable import printable
 from dermedge.edge.states import State
 from dermedge.edge.views.record import LINES_NAME, SESSION_NAME
@@ -120,7 +120,7 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
     if gone:
         notes.append(f"'{session / LINES_NAME}' names photos that are not there any more: {gone}.")
     for path in sorted(session.iterdir()):
-        if is_picture(path) and path.name not in found:
+        if is_photo_file(path) and path.name not in found:
             notes.append(f"'{path}' has no line, so the model's answer is not known.")
             found[path.name] = RecordedPhoto(
                 f"{session.name}/{path.name}", session.name, f"{session.name}/{path.name}"

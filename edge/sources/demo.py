@@ -23,7 +23,7 @@ from dermedge.edge.sources.frame import Frame, FrameSource
 __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 
 _NAME = "demo (generated images)"
-_NOTICE = "GENERATED PICTURE - NOT REAL SKIN"
+_NOTICE = "GENERATED SCENE - NOT REAL SKIN"
 _WIDTH, _HEIGHT, FPS = 640, 480, 30
 # The strip consists of stations side by side. Each station is so high that the window never leaves it above or below.
 _PITCH = 720

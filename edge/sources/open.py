@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from dermedge.edge.errors import OptionError, SourceError
-from dermedge.edge.photos import is_picture
+from dermedge.edge.photos import is_photo_file
 from dermedge.edge.sources.camera import CameraMode, CameraOpener, open_stream
 from dermedge.edge.sources.frame import FrameSource
 from dermedge.edge.sources.framing import Flip, FramedSource, Framing
@@ -153,7 +153,7 @@ _KINDS = (
     # os.path is used, because Path raises an error if the name is too long for a file
     _Kind(os.path.isdir, _anew(lambda spec, mode: open_folder(Path(spec)))),
     _Kind(
-        lambda spec: is_picture(Path(spec)) and os.path.isfile(spec),
+        lambda spec: is_photo_file(Path(spec)) and os.path.isfile(spec),
         _anew(lambda spec, mode: PhotoFiles([Path(spec)])),
     ),
     _Kind(os.path.isfile, _anew(lambda spec, mode: VideoFile(Path(spec)))),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dermedge.edge.errors import SourceError
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["PhotoFiles", "open_folder"]
@@ -40,7 +40,7 @@ def open_folder(folder: Path) -> PhotoFiles:
     Raises:
         SourceError: there are none.
     """
-    paths = find_pictures(folder)
+    paths = find_photo_files(folder)
     if not paths:
         raise SourceError(f"there is no photo in the folder '{folder}'")
     return PhotoFiles(paths)

@@ -116,8 +116,8 @@ class RecordView:
         print(f"dermedge: recording has stopped, classification goes on: {error}", file=sys.stderr)
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
-        picture = self._keep_photo(result) if with_photo else None
-        line = printable_json({**to_json(result), "picture": picture}) + "\n"
+        photo = self._keep_photo(result) if with_photo else None
+        line = printable_json({**to_json(result), "picture": photo}) + "\n"
         content = line.encode()
         try:
             written = os.write(self._descriptor, content)

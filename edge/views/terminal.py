@@ -39,7 +39,7 @@ _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
 _MAX_BARS = 9
 _MAX_NOTE_LINES, _LEAST_NOTE_WIDTH = 3, 8
-_MIN_PICTURE_COLUMNS = 24
+_MIN_IMAGE_COLUMNS = 24
 _FALLBACK_SIZE = (80, 24)
 # The text before the first frame.
 _BLANK = np.zeros((3, 4, 3), np.uint8)
@@ -129,16 +129,16 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
     """Returns a result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
     columns -= 1  # erasing to the end of a full line would erase its last character
-    if columns < _PANEL_COLUMNS + _MIN_PICTURE_COLUMNS:
+    if columns < _PANEL_COLUMNS + _MIN_IMAGE_COLUMNS:
         panel = _compact_lines(result, columns)[:rows]
         lines = panel + half_blocks(image, columns, rows - len(panel))
     else:
         room = columns - _PANEL_COLUMNS
         panel = _panel_lines(result, _PANEL_COLUMNS - 2)
-        picture = half_blocks(image, room, rows)
+        drawn = half_blocks(image, room, rows)
         blank = " " * _fit(image, room, rows)[0]
         lines = [
-            f"{left or blank}{_RESET}  {right or ''}" for left, right in zip_longest(picture, panel[:rows])
+            f"{left or blank}{_RESET}  {right or ''}" for left, right in zip_longest(drawn, panel[:rows])
         ]
     return "\r\n".join(line + _RESET + _CLEAR_LINE for line in lines)
 

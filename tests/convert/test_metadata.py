@@ -24,7 +24,7 @@ from dermedge.convert.to_tflite.metadata import normalization, with_metadata
 from dermedge.convert.to_tflite.share_buffers import pack, share_buffers
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
@@ -221,7 +221,7 @@ def test_mediapipe_sees_what_the_network_was_trained_on(
 ) -> None:
     run = RunFolder(trained_run)
     config = run.config()
-    pixels = np.stack([to_input(read_picture(path), config.size) for path in find_pictures(labelled_set)])
+    pixels = np.stack([to_input(read_picture(path), config.size) for path in find_photo_files(labelled_set)])
     manifest = Manifest(labels=config.classes, input_size=config.size, quantization=kind)
     network = network_of(trained_network(run, "float"), "cnn", config.size, config.classes)
     model = with_metadata(to_tflite(network, Form(kind), list(pixels[::3])), manifest)
@@ -235,7 +235,7 @@ def test_mediapipe_sees_what_the_network_was_trained_on(
 
 
 def test_mediapipe_answers_real_photos_as_we_do(described: Path, real_data: Path, tmp_path: Path) -> None:
-    photos = find_pictures(real_data)[::200]
+    photos = find_photo_files(real_data)[::200]
     pixels = np.stack([to_input(read_picture(path), 192) for path in photos])
     ours = levels_of(described, pixels)
     theirs = [heads[0].categories[0][0] for heads in classified(described, pixels, tmp_path)]

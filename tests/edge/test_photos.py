@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dermedge.edge.errors import PictureError, SourceError
-from dermedge.edge.photos import encode_image, find_pictures, is_picture, read_picture
+from dermedge.edge.photos import encode_image, find_photo_files, is_photo_file, read_picture
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -97,7 +97,7 @@ def test_a_photo_of_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
         pytest.skip(f"this OpenCV does not know {encoder}")
     path = tmp_path / f"photo{suffix}"
     path.write_bytes(content)
-    assert is_picture(path)
+    assert is_photo_file(path)
     # a GIF has a palette of its own
     assert np.abs(read_picture(path).astype(int) - image).max() <= (50 if encoder == ".gif" else 8)
 
@@ -135,14 +135,14 @@ def test_links_are_followed_never_in_a_circle_and_system_folders_are_left_out(tm
     (folder / "linked").symlink_to(elsewhere)
     (folder / "circle").symlink_to(folder)
     (folder / "notes.txt").write_text("")
-    assert find_pictures(folder) == [folder / "a.png", folder / "linked" / "a.png"]
+    assert find_photo_files(folder) == [folder / "a.png", folder / "linked" / "a.png"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
     with pytest.raises(SourceError, match=r"cannot read the folder '.*closed'"):
-        find_pictures(tmp_path)
+        find_photo_files(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.decision import softmax
-from dermedge.edge.model.photo_view import view_of
+from dermedge.edge.model.photo_view import view_by_probability
 from dermedge.edge.model.prediction import Crop, Outputs, Prediction
 from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.edge.pipeline import Pipeline, classify_frames, rate
@@ -305,7 +305,7 @@ class Doubtful:
     def infer(self, crop: Crop) -> Outputs:
         self._frames += 1
         close_up = 0.45 if self._frames % 2 else 0.55
-        return replace(self._stub.infer(crop), close_up=close_up, view=view_of(close_up))
+        return replace(self._stub.infer(crop), close_up=close_up, view=view_by_probability(close_up))
 
     def in_view(self, outputs: Outputs, view: str | None) -> Outputs:
         return replace(outputs, view=view)

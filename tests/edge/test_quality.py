@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import GRID, HINTS, Defect, Measures, QualityGate, judge
 
@@ -157,7 +157,7 @@ def test_more_of_what_must_not_be_high_never_mends_a_picture(name: str, one: flo
 
 def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> None:
     """A few of each source; `python -m dermedge.benchmarks.lab quality` counts over many."""
-    paths = find_pictures(real_data / "ham10000")[:60] + find_pictures(real_data / "isic2017")[:60]
+    paths = find_photo_files(real_data / "ham10000")[:60] + find_photo_files(real_data / "isic2017")[:60]
     photos = [read_picture(path) for path in paths]
     passed = [photo for photo in photos if defect_of(photo) is None]
     assert len(passed) > 0.85 * len(photos)

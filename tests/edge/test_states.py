@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import HINTS, Defect, QualityGate
@@ -264,7 +264,7 @@ def is_worth_an_answer(model: Classifier, photo: NDArray[np.uint8]) -> bool:
 @pytest.fixture(scope="module")
 def photo(model: Classifier, real_data: Path) -> NDArray[np.uint8]:
     """A real photo that is worth an answer."""
-    photos = map(read_picture, find_pictures(real_data / "ham10000"))
+    photos = map(read_picture, find_photo_files(real_data / "ham10000"))
     return next(photo for photo in photos if is_worth_an_answer(model, photo))
 
 
@@ -296,7 +296,7 @@ def test_a_real_photo_is_read_answered_lost_when_it_is_spoilt_and_read_again(
 
 
 def test_a_photo_of_no_lesion_is_none_of_these(model: Classifier, real_data: Path) -> None:
-    photos = map(read_picture, find_pictures(real_data / "not_a_lesion" / "clothing"))
+    photos = map(read_picture, find_photo_files(real_data / "not_a_lesion" / "clothing"))
     worth = [photo for photo in photos if is_worth_an_answer(model, photo)][:5]
     ends = [told(model, with_noise(photo, 12))[-1].state for photo in worth]
     assert ends.count(State.NONE) >= 4

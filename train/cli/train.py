@@ -512,12 +512,12 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
 
 def _plot_augmented(trainer: Trainer) -> None:
     """Plots some augmented training photos, as the network sees them."""
-    from dermedge.train.evaluation.plots import plot_pictures
+    from dermedge.train.evaluation.plots import plot_images
     from dermedge.train.fit.augment import augment
 
     shown = np.random.default_rng(0).permutation(len(trainer.train_photos))[:_SHOWN_AUGMENTED]
     rng, how = np.random.default_rng(trainer.config.seed), trainer.config.recipe.augmentation
-    plot_pictures(
+    plot_images(
         np.stack([augment(trainer.train_pixels[index], rng, how) for index in shown]),
         [trainer.train_photos[index].label for index in shown],
         trainer.run.plots / "augmented.png",

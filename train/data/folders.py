@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dermedge.edge.errors import DataError
-from dermedge.edge.photos import is_picture, is_system_folder
+from dermedge.edge.photos import is_photo_file, is_system_folder
 from dermedge.train.data.folder_names import says_mask
 
 __all__ = ["FilesFound", "FoundPhoto", "find_files"]
@@ -89,7 +89,7 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
             folders = path.relative_to(root).parts[:-1]
             if path.suffix.lower() in _TABLE_SUFFIXES:
                 tables[path] = None
-            elif not is_picture(path):
+            elif not is_photo_file(path):
                 skipped[f"not a photo that can be read: '{path.suffix.lower() or 'no suffix'}'"] += 1
             elif not _is_utf8(path):
                 skipped[_NOT_UTF8] += 1
@@ -104,7 +104,7 @@ def find_files(paths: Sequence[Path]) -> FilesFound:
 def _refuse_what_is_no_table(path: Path) -> None:
     if path.suffix.lower() in _ARCHIVES:
         raise DataError(f"'{path}' is an archive; unpack it, and give the folder")
-    if is_picture(path):
+    if is_photo_file(path):
         raise DataError(f"'{path}' is one photo; give the folder that holds the photos")
 
 
@@ -121,7 +121,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
                 raise DataError(f"the link '{path}' leads to nothing; mend or delete it")
             if entry.is_dir():
                 if is_system_folder(entry.name):
-                    skipped[_HIDDEN] += sum(map(is_picture, path.rglob("*")))
+                    skipped[_HIDDEN] += sum(map(is_photo_file, path.rglob("*")))
                 else:
                     yield from _walk(path, skipped, (*above, real))
             elif not entry.name.startswith("."):

@@ -23,7 +23,7 @@ from PIL import Image
 
 from dermedge.edge.errors import PictureError
 from dermedge.edge.files import storage_error
-from dermedge.edge.photos import decode_picture
+from dermedge.edge.photos import decode_photo
 from dermedge.train.data.ordered_map import ordered_map
 
 __all__ = ["FEATURES", "SMALL_SIDE", "Prints", "read_prints", "unpack_image"]
@@ -159,7 +159,7 @@ def _decode(content: bytes, path: Path) -> tuple[NDArray[np.uint8], tuple[int, i
     """
     size = _size_in_header(content)
     reduction = max((one for one in _REDUCED if size and max(size) >= one * FEATURE_SIDE), default=1)
-    image = decode_picture(
+    image = decode_photo(
         np.frombuffer(content, np.uint8), path, _REDUCED.get(reduction, cv2.IMREAD_GRAYSCALE)
     )
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

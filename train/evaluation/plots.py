@@ -27,7 +27,7 @@ __all__ = [
     "Curve",
     "as_svg",
     "plot_history",
-    "plot_pictures",
+    "plot_images",
     "reliability_svg",
     "risk_coverage_svg",
     "roc_svg",
@@ -100,14 +100,14 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
     _save(figure, path)
 
 
-def plot_pictures(pictures: NDArray[np.uint8], titles: Sequence[str], path: Path, columns: int = 8) -> None:
+def plot_images(images: NDArray[np.uint8], titles: Sequence[str], path: Path, columns: int = 8) -> None:
     """Writes a sheet of uint8 [n, s, s, 3] RGB images, each with a title; raises StorageError."""
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
-    for place, (picture, title) in enumerate(zip(pictures, titles, strict=True), 1):
+    for place, (image, title) in enumerate(zip(images, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.axis("off")
-        axes.imshow(picture)
+        axes.imshow(image)
         axes.set_title(title, fontsize=6)
     _save(figure, path)
 

@@ -196,8 +196,8 @@ def _opencv_dnn(model: str, threads: int) -> _Answer:
     cv2.setNumThreads(threads)
 
     def decide(frame_bgr: _Image) -> tuple[int, ArrayLike]:
-        picture = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
-        network.setInput(picture)
+        planes = np.ascontiguousarray(centre_square(frame_bgr, side).transpose(2, 0, 1)[None])
+        network.setInput(planes)
         return _most_probable(next(one for one in network.forward(names) if _gives_classes(one.shape)))
 
     return _timed(decide)

@@ -32,7 +32,7 @@ let isBusy = false;
 let lastFrameMs = 0;
 let shown = null;
 // The frame that the answer on the screen belongs to: an ImageBitmap, or null.
-let picture = null;
+let shownFrame = null;
 let app = null;
 let spoken = "";
 
@@ -121,8 +121,8 @@ function show(result, bitmap) {
     return;
   }
   shown = answer || null;
-  picture?.close();
-  picture = bitmap;
+  shownFrame?.close();
+  shownFrame = bitmap;
   showBars(classification);
   showHeat(classification);
   element("keep").disabled = !shown;
@@ -163,7 +163,7 @@ function showHeat(classification) {
   heat.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-const RUN_LABELS = { off: "Start camera", live: "Freeze", frozen: "Go on", photo: "Camera" };
+const RUN_LABELS = { off: "Start camera", live: "Freeze", frozen: "Continue", photo: "Camera" };
 
 function setMode(wanted) {
   mode = wanted;
@@ -237,10 +237,10 @@ element("run").addEventListener("click", () => {
     startCamera();
     return;
   }
-  if (!picture) return;
+  if (!shownFrame) return;
   video.pause();
   // the video is some frames ahead of the frame that was answered
-  drawSquare(element("still"), picture);
+  drawSquare(element("still"), shownFrame);
   setMode("frozen");
 });
 
@@ -300,7 +300,7 @@ element("view").addEventListener("click", ({ offsetX, offsetY }) => {
 element("keep").addEventListener("click", async () => {
   const { headline, label, probabilities, uncertain, alert, view } = shown;
   const canvas = make("canvas");
-  drawSquare(canvas, mode === "live" ? picture : element("still"));
+  drawSquare(canvas, mode === "live" ? shownFrame : element("still"));
   const jpeg = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   try {
     await history.keep({
@@ -312,7 +312,7 @@ element("keep").addEventListener("click", async () => {
     navigator.storage?.persist?.();
     element("spoken").textContent = "kept on this device";
     element("keep").textContent = "Kept";
-    setTimeout(() => { element("keep").textContent = "Keep"; }, 1500);
+    setTimeout(() => { element("keep").textContent = "Keep answer"; }, 1500);
   } catch (error) {
     say("not kept", error.message);
   }

@@ -112,16 +112,16 @@ async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
             if not board.has_news(shown, heat):
                 await asyncio.sleep(_POLL_S)
                 continue
-            picture = await asyncio.to_thread(board.picture, heat)
-            if picture is not None:
-                shown = picture.number
-                yield _part(picture)
+            frame = await asyncio.to_thread(board.frame, heat)
+            if frame is not None:
+                shown = frame.number
+                yield _part(frame)
 
 
-def _part(picture: EncodedFrame) -> bytes:
+def _part(frame: EncodedFrame) -> bytes:
     """Returns a frame as a part of a motion JPEG."""
-    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
-    return head.encode() + picture.jpeg + b"\r\n"
+    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\n\r\n"
+    return head.encode() + frame.jpeg + b"\r\n"
 
 
 @contextmanager

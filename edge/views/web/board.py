@@ -46,7 +46,7 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.picture: EncodedFrame | None = None
+        self.frame: EncodedFrame | None = None
         self.due_s = 0.0
 
 
@@ -86,9 +86,9 @@ class Board:
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `picture` would return another frame than the one with this number."""
+        """Tells whether `frame` would return another frame than the one with this number."""
         encoder = self._encoder(heat)
-        if encoder.picture is not None and encoder.picture.number != shown:
+        if encoder.frame is not None and encoder.frame.number != shown:
             return True
         return self._number != shown and time.monotonic() >= encoder.due_s
 
@@ -103,7 +103,7 @@ class Board:
             "heat_map": self._has_heat_map,
         }
 
-    def picture(self, heat: bool) -> EncodedFrame | None:
+    def frame(self, heat: bool) -> EncodedFrame | None:
         """Returns a frame with the reticle as a JPEG, or None before the first frame.
 
         It is the newest frame, unless the last one is younger than `INTERVAL_S`. The frame has no text, because the
@@ -117,19 +117,19 @@ class Board:
             now = time.monotonic()
             with self._lock:
                 number, result = self._number, self._result
-            is_new = encoder.picture is None or encoder.picture.number != number
+            is_new = encoder.frame is None or encoder.frame.number != number
             if result is not None and is_new and now >= encoder.due_s:
                 encoder.due_s = now + INTERVAL_S
-                encoder.picture = EncodedFrame(
+                encoder.frame = EncodedFrame(
                     number, encode_image(paint_frame(result, encoder is self._hot), ".jpg", _JPEG_QUALITY)
                 )
-            return encoder.picture
+            return encoder.frame
 
     def save(self, heat: bool) -> str | None:
         """Writes the newest result as an image on this device; returns its file name, or None before the first frame.
 
         Args:
-            heat: as in `picture`.
+            heat: as in `frame`.
 
         Raises:
             StorageError: as `Saves.add`.

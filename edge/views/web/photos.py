@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 
 from dermedge.edge.errors import PictureError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.photos import decode_picture
+from dermedge.edge.photos import decode_photo
 from dermedge.edge.pipeline import Pipeline
 from dermedge.edge.quality import HINTS
 from dermedge.edge.sources.frame import Frame, FrameSource
@@ -92,7 +92,7 @@ class PhotoClassifier:
             PictureError: it cannot be decoded.
         """
         with self._lock:
-            image = decode_picture(np.frombuffer(content, np.uint8), name)
+            image = decode_photo(np.frombuffer(content, np.uint8), name)
             classifier = self._classifier = self._classifier or self._open()
             with Pipeline(_OnePhoto(image, name), classifier, self._confidence, sets=self._sets) as results:
                 result = next(results)

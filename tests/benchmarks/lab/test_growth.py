@@ -22,7 +22,7 @@ from dermedge.benchmarks.lab.synthetic_photos import make_photos
 from dermedge.benchmarks.lab.training_costs import first_start
 from dermedge.benchmarks.latency import RunLength
 from dermedge.edge.errors import DataError, DermedgeError, MissingExtra, StorageError
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.train.data.duplicates import equal_files, read_prints
 from dermedge.train.data.scoring import labelled_photos
 from dermedge.train.fit.run_folder import RunFolder
@@ -88,7 +88,7 @@ def few_real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     for name in ("basal cell carcinoma", "dermatofibroma", "nevus"):
         (folder / name).mkdir()
-        for photo in find_pictures(real_data / "kaggle9" / "Train" / name)[:24]:
+        for photo in find_photo_files(real_data / "kaggle9" / "Train" / name)[:24]:
             (folder / name / photo.name).symlink_to(photo)
     return folder
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import IMAGE_COUNT, golden_image
 from dermedge.edge.phone.build import build_app
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -62,7 +62,7 @@ def photos(request: pytest.FixtureRequest) -> Callable[[int], list[NDArray[np.ui
             folder = request.getfixturevalue("real_data")
         except pytest.skip.Exception:
             return [golden_image(number) for number in range(IMAGE_COUNT)]
-        paths = find_pictures(folder)
+        paths = find_photo_files(folder)
         return [read_picture(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
     return give

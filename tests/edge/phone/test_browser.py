@@ -93,7 +93,7 @@ def test_what_is_frozen_and_kept_is_the_picture_that_was_answered(visit: dict[st
 
 def test_freeze_keeps_the_answer_on_the_screen(visit: dict[str, Any]) -> None:
     button, title = visit["frozen"]
-    assert button == "Go on"
+    assert button == "Continue"
     assert title.split()[0] == visit["camera"].split()[0]
 
 

@@ -171,7 +171,7 @@ def test_a_model_that_does_not_tell_where_has_no_heat_map(make_result: Callable[
     board = Board(FACTS, Path(), has_heat_map=False)
     board.put(make_result())
     assert board.state()["heat_map"] is False
-    assert board.picture(heat=True) is board.picture(heat=False)
+    assert board.frame(heat=True) is board.frame(heat=False)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def waits_for(lock: threading.Lock, act: Callable[[], object]) -> bool:
     [
         lambda board, result: board.put(result),
         lambda board, result: board.state(),
-        lambda board, result: board.picture(heat=False),
+        lambda board, result: board.frame(heat=False),
         lambda board, result: board.count_viewer(1),
     ],
     ids=["put", "state", "picture", "count_viewer"],
@@ -57,9 +57,9 @@ def test_a_frame_is_encoded_by_one_thread_and_the_others_wait(
     board = Board({}, Path(), has_heat_map=True)
     board.put(make_result())
     for heat, encoder in ((False, board._plain), (True, board._hot)):
-        assert waits_for(encoder.lock, lambda heat=heat: board.picture(heat))  # type: ignore[misc]
-        assert encoder.picture is not None
-        assert encoder.picture.number == 1
+        assert waits_for(encoder.lock, lambda heat=heat: board.frame(heat))  # type: ignore[misc]
+        assert encoder.frame is not None
+        assert encoder.frame.number == 1
 
 
 def test_viewers_are_counted_up_and_down() -> None:

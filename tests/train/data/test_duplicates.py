@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dermedge.edge.errors import StorageError
-from dermedge.edge.photos import find_pictures, read_picture
+from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.train.data import duplicate_candidates, duplicates
 from dermedge.train.data.duplicates import Match, Prints, equal_files, near_duplicates, read_prints
 from dermedge.train.data.groups import lowest_linked
@@ -96,7 +96,7 @@ def test_each_of_many_copies_of_one_photo_is_found_without_comparing_all(
 
 @pytest.mark.slow
 def test_an_augmented_export_of_real_photos_is_joined(real_data: Path, tmp_path: Path) -> None:
-    originals = find_pictures(real_data)[::300]
+    originals = find_photo_files(real_data)[::300]
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{at:03d}_{version}.jpg" for at in range(len(originals)) for version in range(3)]
     for path in paths:
@@ -281,7 +281,7 @@ def sample_of(real_data: Path) -> list[Path]:
     All of them would take minutes.
     """
     files_of: dict[str, list[Path]] = defaultdict(list)
-    for path in find_pictures(real_data):
+    for path in find_photo_files(real_data):
         files_of[path.stem].append(path)
     recurring = [one for one, files in sorted(files_of.items()) if len({path.parent for path in files}) > 1]
     single = [one for one, files in sorted(files_of.items()) if len(files) == 1]

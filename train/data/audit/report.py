@@ -164,7 +164,7 @@ def to_html(audit: Audit, command: str) -> str:
 def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
     """Returns the values that the template shows with a finding."""
     examples = [
-        {"detail": example.detail, "pictures": [_picture_view(audit, index) for index in example.files]}
+        {"detail": example.detail, "photos": [_photo_view(audit, index) for index in example.files]}
         for example in finding.examples[:_PAGE_EXAMPLES]
     ]
     return {
@@ -177,7 +177,7 @@ def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
     }
 
 
-def _picture_view(audit: Audit, index: int) -> dict[str, str]:
+def _photo_view(audit: Audit, index: int) -> dict[str, str]:
     file = audit.photos[index]
     return {
         "name": file.name,
@@ -191,11 +191,11 @@ def _picture_view(audit: Audit, index: int) -> dict[str, str]:
 def _thumbnail(path: Path) -> str:
     """Returns the photo as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
     try:
-        picture = read_picture(path)
+        image = read_picture(path)
     except PictureError:
         return ""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     size = (max(1, round(width * _THUMBNAIL_HEIGHT / height)), _THUMBNAIL_HEIGHT)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"

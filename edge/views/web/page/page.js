@@ -4,6 +4,7 @@
 const POLL_MS = 500;
 const RETRY_MS = 2000;
 const LINKS = 10;
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const ANSWERED = ["answer", "uncertain", "none of these"];
 const element = (id) => document.getElementById(id);
 let shownLinks = "";
@@ -37,15 +38,16 @@ function showBars(result) {
     row.append(make("span", isLeft ? `* ${label}` : label), bar, make("span", percent(share)));
     return row;
   });
+  // without an answer, the bars keep their place, so that nothing below them moves
   if (rows.length) element("bars").replaceChildren(...rows);
-  element("bars").hidden = !rows.length;
+  element("bars").classList.toggle("empty", !rows.length);
 }
 
 function showFigures(result) {
   const figures = [
     ["frames a second", result.fps?.toFixed(1)],
-    ["frame age", result.frame_age_ms && `${result.frame_age_ms.toFixed(0)} ms`],
-    ["inference", result.latency_ms && `${result.latency_ms.invoke.toFixed(1)} ms`],
+    ["frame age", result.frame_age_ms ? `${result.frame_age_ms.toFixed(0)} ms` : "–"],
+    ["inference", result.latency_ms ? `${result.latency_ms.invoke.toFixed(1)} ms` : "–"],
     ["processor", result.temperature_c && `${result.temperature_c.toFixed(0)} °C`],
     ["dropped", result.dropped],
     ["source", result.source],
@@ -58,7 +60,7 @@ function showHistory(history) {
   element("history").replaceChildren(...history.map((one) => {
     const row = make("tr");
     const notes = [one.headline, ...notesOf(one)];
-    row.append(make("td", new Date(one.at).toLocaleTimeString()), make("td", notes.join(", ")),
+    row.append(make("td", new Date(one.at).toLocaleTimeString([], CLOCK)), make("td", notes.join(", ")),
       make("td", percent(one.probability)));
     return row;
   }));
