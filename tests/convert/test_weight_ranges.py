@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 pytest.importorskip("litert_quantizer")
 
+from litert_quantizer import qtyping  # noqa: E402
+
+from dermedge.convert.to_tflite import quantizer  # noqa: E402
 from dermedge.convert.to_tflite.form import INT8_PTQ, INT16X8, Form  # noqa: E402
 from dermedge.convert.to_tflite.graph import KeepingInterpreter, read_model  # noqa: E402
 from dermedge.convert.to_tflite.quantizer import quantize  # noqa: E402
@@ -60,6 +65,43 @@ def test_the_quantized_file_keeps_every_bias(model: bytes, kind: str) -> None:
     values = interpreter.values(int(result))[0, 4, 4]
     # outputs reach from -2 to 1.3, so that a step of int8 is 0.013
     assert np.abs(values - BIAS).max() < 0.02
+
+
+@pytest.mark.parametrize(("axis", "scales"), [(0, 6), (3, 5), (None, 1)])
+def test_weights_that_are_quantized_in_pieces_are_those_of_the_whole(
+    axis: int | None, scales: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = [1, 1, 1, 1]
+    shape[axis or 0] = scales
+    values = np.random.default_rng(0).normal(size=(6, 3, 3, 5)).astype(np.float32)
+    parameters = qtyping.UniformQuantParams(
+        num_bits=8,
+        quantized_dimension=axis,
+        scale=np.linspace(0.01, 0.02, scales).reshape(shape).astype(np.float32),
+        zero_point=np.zeros(shape, np.int32),
+        symmetric=True,
+    )
+    whole = quantizer._uniform_quantize(values, parameters, False)
+    sizes: list[int] = []
+    real = quantizer._uniform_quantize
+
+    def counted(part: np.ndarray, *given: object) -> np.ndarray:
+        sizes.append(part.nbytes)
+        return real(part, *given)
+
+    monkeypatch.setattr(quantizer, "_uniform_quantize", counted)
+    for largest, pieces in ((values.nbytes, 1), (values.nbytes - 1, 2), (values.nbytes // 3, 3)):
+        monkeypatch.setattr(quantizer, "_LARGEST_PIECE_BYTES", largest)
+        sizes.clear()
+        found = quantizer._quantized_in_pieces(values, parameters)
+        assert np.array_equal(found, whole)
+        assert found.dtype == whole.dtype
+        assert len(sizes) == pieces
+    sizes.clear()
+    quantizer._quantized_in_pieces(
+        values[0, 0], replace(parameters, scale=np.float32([[0.01]]), zero_point=np.int32([[0]]))
+    )
+    assert len(sizes) == 1, "a matrix is not cut"
 
 
 @pytest.mark.slow
