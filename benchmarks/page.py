@@ -90,8 +90,8 @@ $notes
 _PLOT = Template("""<section>
 <h2>Accuracy against latency</h2>
 <div class="beside">$plot</div>
-<p class="soft">Models higher up are more accurate, and models further left are faster. Lines are 95 % intervals. Filled:
-no other model is both as fast and as accurate.</p>
+<p class="soft">Models higher up are more accurate, and models further left are faster. Lines are 95 % intervals. A
+filled mark means that no other model is both as fast and as accurate.</p>
 </section>""")
 _DOUBT = '<p class="warning">Do not rely on figures marked noisy or throttled; the reasons are below.</p>'
 

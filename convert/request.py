@@ -15,7 +15,7 @@ from dermedge.train.fit.run_folder import RunFolder
 __all__ = ["AIMS", "ONNX", "SEARCH", "ConversionRequest", "check_request"]
 
 SEARCH, ONNX = "search", "onnx"
-# A form, or the search for the fastest accepted form, or the forms of ONNX.
+# The possible aims: a form, the search for the fastest accepted form, or ONNX.
 AIMS = ("int8", "int16x8", "float16", "dynamic", "float32", SEARCH, ONNX)
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 
@@ -25,19 +25,18 @@ class ConversionRequest:
     """A conversion that was asked for.
 
     Attributes:
-        model: a run folder; or a foreign classifier: a .keras or .h5 file, a SavedModel folder, or a .tflite of
-            floats.
+        model: a run folder, or a foreign classifier (a .keras or .h5 file, a SavedModel folder, or a float .tflite).
         aim: one of `AIMS`.
         output: the .tflite or .onnx to write; by default beside the model, with the aim in its name.
         report: the folder to write the report to; by default beside the .tflite.
         command: command line, for manifest and report.
         method: for int8: ``qat``, ``ptq`` or ``auto``, which tries both and delivers the better one.
         ranges: for PTQ: how activation ranges are chosen, as in `Form`.
-        float_layers: for int8: how many of the worst layers, or which, stay in float; as in `mixed_form`.
+        float_layers: for int8: the number of worst layers that stay in float, or their names, as in `mixed_form`.
         io: dtype of the input: ``uint8``, ``int8`` or ``float32``.
         max_drop: the loss that each figure may have, as a share.
-        delivers_untold: whether a file is delivered of which the photos cannot tell whether it is sound.
-        critical: the class whose misses weigh most; melanoma by default, if it is a class.
+        delivers_untold: whether a file is delivered if the photos cannot tell whether it is sound.
+        critical: the class that must not be missed; melanoma by default, if it is a class.
         calibration_photos: number of calibration photos.
         data: for a foreign classifier: the photos, as in `load_foreign`.
         labels: for a foreign classifier: the labels of its classes.
@@ -91,7 +90,7 @@ class ConversionRequest:
         return self.model.with_name(f"{self.model.stem}-{ending}")
 
     def target_of(self, kind: str) -> Path:
-        """Return the file to write for one kind of form; only for ONNX there are two."""
+        """Return the file to write for one kind of form; only ONNX has two kinds."""
         if kind != ONNX_INT8:
             return self.target
         stem = self.target.stem.removesuffix("-float32")
@@ -104,7 +103,7 @@ class ConversionRequest:
 
 
 def check_request(request: ConversionRequest) -> None:
-    """Check before any long work that the options fit together and the results can be written.
+    """Check, before any long work, that the options fit together and that the results can be written.
 
     Raises:
         OptionError: two options do not fit together, or one is missing.

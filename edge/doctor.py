@@ -294,7 +294,7 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
     if replayed is None:
         return Finding(check, WARNING, "runs, but has no golden test", "convert it with this dermedge")
     if replayed.passed:
-        return Finding(check, OK, f"{IMAGE_COUNT} golden images answered as at its conversion, by {name}")
+        return Finding(check, OK, f"{name} answers all {IMAGE_COUNT} golden images as at the conversion")
     told = "; ".join(map(str, replayed.moved))
     if replayed.moved:
         told = f"{told}; for {replayed.other_class} images, another class is the most probable one"

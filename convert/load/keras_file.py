@@ -46,7 +46,7 @@ _REASON_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A classifier read from a file, as `ForeignClassifier` says.
+    """A classifier that was read from a Keras file; see `ForeignClassifier`.
 
     Attributes:
         path: path of the file or folder.
@@ -102,7 +102,7 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
         return _from_model(path, model, size)
     except DermedgeError:
         raise
-    except Exception as error:  # Keras, and the layers of a file, raise classes of all kinds
+    except Exception as error:  # Keras, and the layers of a file, may raise any exception
         cure = "export it again" if path.is_dir() else "if it has custom layers, export it as a SavedModel"
         raise ModelError(f"cannot read the Keras model '{path}': {_reason(error)}; {cure}") from error
 
@@ -171,7 +171,7 @@ def _from_saved_model(path: Path, size: int | None) -> KerasFile:
     name = next(iter(inputs))
 
     def answer(images: tf.Tensor, owner: Any = loaded) -> Any:
-        # A reference to the signature does not keep its variables alive.
+        # a reference to the signature alone would not keep its variables alive
         answers = list(owner.signatures["serving_default"](**{name: images}).values())
         return answers[0] if len(answers) == 1 else answers
 

@@ -22,10 +22,10 @@ from dermedge.edge.model.input_tensor import Layout
 __all__ = ["KerasHead", "find_head"]
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {Head.SOFTMAX: tf.nn.softmax, Head.SIGMOID: tf.nn.sigmoid}
-# The ranges of pixel values under the usual normalizations.
+# The ranges of input values under the usual normalizations.
 _NOISE_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _NOISE_IMAGES = 3
-# Stands for a probability of 0 where the logarithm of its odds is needed.
+# Replaces a probability of 0 where the logarithm of its odds is needed.
 _LEAST_PROBABILITY = 1e-7
 _TOLERANCE = 1e-3
 
@@ -56,10 +56,10 @@ def find_head(
         path: names the file in errors.
         answer: a function from float32 [n, h, w, C] images to the network's output.
         layout: the shape of the images.
-        last_layer: its last layer, whose softmax or sigmoid is removed; None if it cannot be seen.
+        last_layer: its last layer, whose softmax or sigmoid is removed; None if the layers are not accessible.
 
     Raises:
-        ModelError: the network has not one output per class.
+        ModelError: the network does not have one output per class.
     """
     images = _noise(layout)
     output = answer(images)
@@ -123,7 +123,7 @@ def _remove_activation(
 
 
 def _noise(layout: Layout) -> tf.Tensor:
-    """Return float32 [9, h, w, C] noise in several ranges, to look at a network's output."""
+    """Return float32 [9, h, w, C] noise in several ranges, with which a network's output can be inspected."""
     rng, shape = np.random.default_rng(0), (_NOISE_IMAGES, layout.height, layout.width, layout.channels)
     noise = [rng.uniform(low, high, shape).astype(np.float32) for low, high in _NOISE_RANGES]
     return tf.constant(np.concatenate(noise))

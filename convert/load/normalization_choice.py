@@ -28,8 +28,8 @@ def choose_normalization(
 
     Args:
         file: the network.
-        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file states, else the one with
-            the highest balanced accuracy on labelled photos.
+        asked: a name in `NORMALIZATIONS`, or ``auto``: the one that the file states, or else the one with the highest
+            balanced accuracy on labelled photos.
         pixels: uint8 [n, h, w, 3] RGB photos that are not in the proof set.
         truth: int [n], their classes.
         groups: their lesions.
@@ -54,7 +54,7 @@ def choose_normalization(
     best = max(figures, key=figures.__getitem__)
     check = chance_check(truth, answers[best], groups)
     in_order = order_check(truth, answers[best], labels, lesion_draws(groups)).passed
-    # Labels in another order are left to the proof, which names them.
+    # labels in a wrong order are not checked here, because the proof reports them
     if in_order and not check.passed:
         found = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
         raise DataError(

@@ -167,7 +167,7 @@ def _comma_separated(
 def _csv_line(values: Sequence[str]) -> str:
     """Returns a row without its line end."""
     buffer = io.StringIO()
-    # a value is quoted if it holds a character of the line end
+    # a value that contains a character of the line end must be quoted
     csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
     return buffer.getvalue().removesuffix(_CSV_LINE_END)
 

@@ -121,7 +121,7 @@ def _photos_of(session: Path, facts: Mapping[str, Any], notes: list[str]) -> lis
         notes.append(f"'{session / LINES_NAME}' names photos that are not there any more: {gone}.")
     for path in sorted(session.iterdir()):
         if is_photo_file(path) and path.name not in found:
-            notes.append(f"'{path}' has no line, so the model's answer is not known.")
+            notes.append(f"No recorded line names '{path}', so the model's answer is not known.")
             found[path.name] = RecordedPhoto(
                 f"{session.name}/{path.name}", session.name, f"{session.name}/{path.name}"
             )

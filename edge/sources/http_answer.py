@@ -1,4 +1,4 @@
-"""Asks a web server why it delivers no video, because OpenCV does not tell."""
+"""Asks a web server why it delivers no video, because OpenCV does not report the reason."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TIMEOUT_S = 2.0
 
 
 def http_advice(address: str) -> str | None:
-    """Returns what is wrong with an address that OpenCV could not open, as its server tells it, and what to do.
+    """Returns the answer of the server at an address that OpenCV could not open, and what to do.
 
     Args:
         address: an ``http://`` or ``https://`` address, with a name and a password if the server asks for them.
 
     Returns:
-        A line without the address; None if the server does not tell.
+        A line without the address; None if the answer explains nothing.
     """
     try:
         parts = urlsplit(address)
@@ -55,7 +55,7 @@ def _refused(error: HTTPError, has_name: bool) -> str | None:
         return f"its server answers {error.code}{_phrase(error.code)}; is the address right?"
     if not has_name:
         return "its server asks for a name and a password; write them as http://NAME:PASSWORD@…"
-    # FFmpeg knows other ways to show the password than the one that was tried here
+    # FFmpeg can log in by other methods than the one that was tried here
     is_basic = error.headers.get("WWW-Authenticate", "").lower().startswith("basic")
     return "its server refuses the name or the password" if is_basic else None
 

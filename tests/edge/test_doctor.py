@@ -274,7 +274,7 @@ def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp
 @pytest.mark.parametrize(
     ("shift", "pixels", "statuses", "said"),
     [
-        (0, None, {OK}, "12 golden images answered as at its conversion"),
+        (0, None, {OK}, "answers all 12 golden images as at the conversion"),
         # tflite-runtime's own kernels are the reason there; XNNPACK's would be at fault
         (2, None, {FAULT, WARNING}, "evidence differs for 12 of 12 images, by 2 levels at most"),
         (0, "0" * 64, {FAULT}, "the preprocessing computes other network inputs on this machine"),

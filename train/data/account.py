@@ -1,4 +1,4 @@
-"""How folders and tables were understood, in lines that are printed before anything else."""
+"""Describes how folders and tables were understood, in lines that are printed before anything else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines", "some_of"]
 
 _SHOWN_NAMES = 12
-# The name of one of several photos of a lesion: what they share, and a number. IMG_0012 is not one: nothing but a
-# camera's word stands before its number.
+# The name of one of several photos of a lesion: a shared part and a number. IMG_0012 does not match, because only a
+# camera's prefix precedes its number.
 _SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
 _MIN_SERIES = 5
 
@@ -28,14 +28,14 @@ def account_lines(
     spellings: Mapping[str, str],
     group_folders_count: bool,
 ) -> tuple[str, ...]:
-    """Returns the lines.
+    """Returns the lines that describe how the photos were understood.
 
     Args:
         files: the photos.
         tables: how each table was understood.
         contradicted: the number of photos on which the tables contradict one another.
-        spellings: name of a folder -> the one spelling that stands for it.
-        group_folders_count: whether folders below the classes are groups.
+        spellings: name of a folder -> the spelling that is used for it.
+        group_folders_count: whether folders below the class folders are groups.
     """
     lines = (
         *_set_lines(files),
@@ -53,7 +53,7 @@ def account_lines(
 
 
 def some_of(names: Collection[str]) -> str:
-    """Returns the first three names, and a sign that there are more."""
+    """Returns the first three names, and an ellipsis if there are more."""
     shown = ", ".join(list(names)[:3])
     return f"{shown}, …" if len(names) > 3 else shown
 
@@ -140,7 +140,7 @@ def _group_lines(
 
 
 def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
-    """Returns a line where names of files suggest several photos of each lesion, and nothing groups them."""
+    """Returns a line if names of files suggest several photos of each lesion, although nothing groups them."""
     stems: dict[tuple[str, str], list[str]] = defaultdict(list)
     alone = [file for file in files if not file.links]
     for file in alone:

@@ -1,9 +1,9 @@
-"""Finds, labels, groups and splits photos: from folders and tables to a catalogue.
+"""Finds, labels, groups and splits photos, and so turns folders and tables into a catalogue.
 
-Labels come from the publishers' tables by image id where one knows it, else from the folder's name. Photos of one
-lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate has
-another label is left out, and so is a lesion with two labels. The rest of the group stays, so that one wrong pair of
-duplicates costs two photos and not two lesions.
+The label of a photo comes from a publisher's table that has its image id, or else from the folder's name. Photos of
+one lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate
+has another label is left out, and so is a lesion with two labels. The rest of the group stays, so that one wrong pair
+of duplicates costs two photos and not two lesions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dermedge.train.data.labelling import FOLDERS_TOO, label_files
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.splits import split_by_group, with_parts_kept
 
-# the search for duplicates is imported where it is called: to score a catalogue, no ImageHash is needed
+# the search for duplicates is imported where it is called, because scoring a catalogue does not need it
 if TYPE_CHECKING:
     from dermedge.train.data.duplicate_cache import Duplicates
 
@@ -53,7 +53,7 @@ _SHOWN_CLASSES = 4
 
 @dataclass(frozen=True)
 class _Draft:
-    """Photos with their classes, and the names that each photo shares with others of its group."""
+    """Photos with their classes, and for each photo the names that link it with others of its group."""
 
     photos: list[Photo]
     links: list[tuple[str, ...]]
@@ -84,20 +84,20 @@ def build_catalogue(
 
     Args:
         paths: folders of photos, files of tables, and earlier catalogues, whose photos and lesions keep their
-            splits; earlier catalogues alone are taken as they are.
+            splits; if only earlier catalogues are given, they are not changed.
         classes: classes, as `choose_classes` takes them.
         seed: seed of the split.
         progress: called with (steps done, steps in all).
-        cache: a folder where the duplicates among the photos are kept, not to be searched again.
+        cache: a folder that keeps the duplicates among the photos, so that they are searched only once.
         labels_from: a value of `LABEL_SOURCES`.
         groups_from: a value of `GROUP_SOURCES`.
         keep_parts: whether the parts that folders or a split column state become the splits.
         say: called with each line on how the data were understood, before the photos are read.
 
     Raises:
-        DataError: no photos, no classes, fewer than two, or too few photos of one; or folders or tables that
+        DataError: there are no photos, fewer than two classes, or too few photos of a class; or folders or tables
             cannot be understood.
-        OptionError: a class was asked for that no photo shows, or a table was named that is not understood.
+        OptionError: no photo shows a class that was asked for, or a table that was named is not understood.
     """
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     earlier = [photo for table in tables for photo in read_catalogue(table)]
@@ -168,7 +168,7 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
-    """Photos that have their groups and splits, under the labels that they have or under ``classes``."""
+    """Returns the catalogue of photos that already have groups and splits, with their labels or with ``classes``."""
     if not photos:
         raise DataError("the catalogue has no photos: make it again with dermedge data catalogue")
     left_out: Counter[str] = Counter()
@@ -185,7 +185,7 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
 
 
 def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Mapping[str, int]) -> _Draft:
-    """Returns the photos that have a diagnosis; counts the others; raises DataError where none has one."""
+    """Returns the photos that have a diagnosis; counts the others; raises DataError if no photo has one."""
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
         _TABLE_UNDECIDED if file.undecided else _TABLE_SILENT if file.in_table else _NO_LABEL
@@ -209,8 +209,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Ma
 def _with_classes(
     draft: _Draft, classes: Sequence[str] | None, left_out: Counter[str]
 ) -> tuple[_Draft, tuple[str, ...]]:
-    """Returns the photos with their classes, without those whose label leaves the class open; and the order of the
-    classes.
+    """Returns the photos with their classes, and the order of the classes.
+
+    Photos whose label leaves the class open are left out.
     """
     chosen = choose_classes(draft.photos, classes)
     unclear = {
@@ -256,12 +257,12 @@ def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
 
 
 def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
-    """Returns the photos of one group or image id, by the names that they have themselves."""
+    """Returns the photos that share the name of a group or an image id."""
     return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
 def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
-    """Photo -> why its label cannot be trusted."""
+    """Returns photo -> why its label cannot be trusted."""
     bad: dict[int, str] = {}
     one_photo = [*duplicates.equal, *sets_of_equal([{photo.image_id} for photo in draft.photos])]
     one_photo += [[match.first, match.second] for match in duplicates.near]
@@ -289,7 +290,7 @@ def _check_sizes(
     links: Sequence[tuple[str, ...]] = (),
     left_out: Mapping[str, int] | None = None,
 ) -> None:
-    """Raises DataError where a class has too few groups to be split."""
+    """Raises DataError if a class has too few groups to be split."""
     counts = {name: Counter(photo.group for photo in photos if photo.label == name) for name in classes}
     small = {name: groups for name, groups in counts.items() if len(groups) < MIN_GROUPS}
     if not small:
@@ -308,7 +309,7 @@ def _check_sizes(
 
 
 def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple[str, ...]]) -> str:
-    """Advice for classes that have too few groups."""
+    """Returns advice for classes that have too few groups."""
     in_folders = any(link.startswith("folder ") for names in links for link in names)
     if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
         return (

@@ -1,4 +1,4 @@
-"""Which classes are learned, and which class each photo is trained as."""
+"""Chooses the classes to learn, and the class of each photo."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClassesChosen:
     """The photos with their classes.
 
     Attributes:
-        labels: class of each photo; None where its label leaves open which class it belongs to.
+        labels: class of each photo; None if its label leaves open which class it is.
         names: names of the classes, in the order of the network's outputs.
     """
 
@@ -39,13 +39,13 @@ class ClassesChosen:
 
 
 def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> ClassesChosen:
-    """Returns the classes to learn, and each photo's.
+    """Returns the classes to learn, and the class of each photo.
 
     Args:
         photos: photos with their diagnoses and original labels.
-        requested: names of classes; each may be a diagnosis, or what a table or folder calls it. All other photos
-            become "none of these". With ["all"], every label is a class. Without it, the four lesions of dermedge if
-            all four occur, else every diagnosis.
+        requested: names of classes; each may be a diagnosis, or a name that a table or folder uses. All other photos
+            become "none of these". With ["all"], every label is a class. By default, the four lesions of dermedge if
+            all four occur, or else every diagnosis.
 
     Raises:
         OptionError: no photo shows a class that was asked for.
@@ -73,14 +73,14 @@ def choose_classes(photos: Sequence[Photo], requested: Sequence[str] | None) -> 
 
 
 def check_spelling(photos: Sequence[Photo], keep: str = "") -> None:
-    """Makes sure that no photo is taken for another lesion only because its diagnosis is misspelled.
+    """Checks that no photo counts as another lesion only because its diagnosis is misspelled.
 
     Args:
-        photos: photos that would be of a class of their own, or of none.
-        keep: how to keep a name that is meant as it is, in words.
+        photos: photos whose class would be a new one, or none.
+        keep: advice on how to keep an unusual name.
 
     Raises:
-        DataError: a label is unknown, and nearly a known name.
+        DataError: a label is unknown, but nearly equals a known name.
     """
     counts = Counter(photo.original_label for photo in photos)
     for name, count in counts.items():
@@ -119,11 +119,10 @@ def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[st
 
 
 def label_under(photo: Photo, names: Sequence[str]) -> str | None:
-    """Returns the class of a photo among ``names``: the first of the photo's names that is one, from its own to the
-    widest.
+    """Returns the class of a photo among ``names``. Its names are tried from the most specific to the widest.
 
     Returns:
-        "none of these" where no name fits; None where the photo's label leaves open whether one does.
+        "none of these" if no name fits; None if the photo's label leaves open whether one fits.
     """
     by_normal_name = _by_normal_name(tuple(names))
     called = (

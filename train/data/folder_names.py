@@ -10,7 +10,7 @@ from dermedge.train.data.diagnoses import is_known
 
 __all__ = ["FolderKind", "folder_kind", "part_of", "says_mask"]
 
-# A name that holds one part of a set -> the part.
+# The name of a folder with one part of a set -> the part.
 _PARTS = {
     "train": "train",
     "training": "train",
@@ -25,7 +25,7 @@ _PARTS = {
     "holdout": "test",
     "heldout": "test",
 }
-# Words of names that do not describe the photos.
+# Words in names that do not describe the photos.
 _PLAIN = frozenset(
     {
         "images",
@@ -44,7 +44,7 @@ _PLAIN = frozenset(
     | {"set", "input", "inputs", "part", "parts", "files", "jpeg", "jpg", "png", "raw", "resized", "original"}
     | {"originals", "all", "batch", "folder", "split", "splits", "dermoscopic", "cropped"}
 )
-# Words of publishers' names, which stand beside the plain ones: HAM10000_images_part_1, ISIC_2019_Training_Input.
+# Words of publishers' names, which occur beside plain words: HAM10000_images_part_1, ISIC_2019_Training_Input.
 _PUBLISHERS = re.compile(r"(isic|isbi|siim|ham|pad|ufes|milk|bcn|challenge|task|cls|v)\d*k?")
 _MASKS = re.compile(r"\b(masks?|segmentations?|superpixels?|annotations?)\b")
 _PERSONS = re.compile(
@@ -88,7 +88,7 @@ def folder_kind(name: str) -> FolderKind:
 
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
-    """Train, val or test, where a folder's name says that it holds that part of a set and nothing else."""
+    """Returns train, val or test if the name means exactly that part of a set; else an empty text."""
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
     parts = {_PARTS[word] for word in words if word in _PARTS}
@@ -101,7 +101,7 @@ def part_of(name: str) -> str | None:
 
 
 def says_mask(name: str) -> bool:
-    """Tells whether the name of a folder or a file speaks of masks or segmentations."""
+    """Tells whether the name of a folder or a file mentions masks or segmentations."""
     return bool(_MASKS.search(" ".join(_words(name))))
 
 

@@ -1,6 +1,6 @@
-"""The photos and tables below the folders that a person gives, and what is skipped on the way.
+"""Finds the photos and tables below the folders that a user gives, and counts the files that are skipped.
 
-Links are followed, once each. Hidden folders and files, and those that systems make for themselves, are no data.
+Links are followed, once each. Hidden folders and files, and those that systems make for themselves, are skipped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FoundPhoto:
 
     @property
     def name(self) -> str:
-        """Where it lies, from the name of the folder that was given: ``set/cat/1.jpg``."""
+        """Its path, beginning with the name of the folder that was given: ``set/cat/1.jpg``."""
         return "/".join((self.root.name, *self.folders, self.path.name))
 
 
@@ -109,7 +109,7 @@ def _refuse_what_is_no_table(path: Path) -> None:
 
 
 def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterator[Path]:
-    """The files below a folder, in the order of their paths; raises DataError where it cannot be read."""
+    """Yields the files below a folder, in the order of their paths; raises DataError if it cannot be read."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -118,7 +118,7 @@ def _walk(folder: Path, skipped: Counter[str], above: tuple[str, ...]) -> Iterat
         for entry in entries:
             path = folder / entry.name
             if entry.is_symlink() and not os.path.exists(path):
-                raise DataError(f"the link '{path}' leads to nothing; mend or delete it")
+                raise DataError(f"the link '{path}' leads nowhere; correct or delete it")
             if entry.is_dir():
                 if is_system_folder(entry.name):
                     skipped[_HIDDEN] += sum(map(is_photo_file, path.rglob("*")))
@@ -179,7 +179,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _seen_instead(skipped: Counter[str]) -> str:
-    """Returns the skipped files in words, for the message about a set without photos."""
+    """Describes the skipped files, for the message about a set without photos."""
     if not skipped:
         return "; give a folder with a folder per class"
     packed = any(f"'{suffix}'" in why for why in skipped for suffix in _ARCHIVES)

@@ -1,4 +1,4 @@
-"""A photo with what folders and tables say of it, before it has a class, a group and a split."""
+"""A photo with the facts from folders and tables, before it has a class, a group and a split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dermedge.train.data.catalogue import Photo
 
 __all__ = ["NOWHERE", "ON_FOLDER", "ON_TABLE", "LabelledFile"]
 
-# Where a label is from.
+# The origins of a label.
 NOWHERE, ON_FOLDER, ON_TABLE = "", "folder", "table"
 
 

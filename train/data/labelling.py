@@ -19,7 +19,7 @@ from dermedge.train.data.tables import PhotoFacts, Tables, read_tables
 
 __all__ = ["FOLDERS_TOO", "GROUP_SOURCES", "LabelledFiles", "class_folders", "label_files"]
 
-# What --groups-from takes.
+# The values of --groups-from.
 GROUP_SOURCES = ("auto", "table")
 FOLDERS_TOO = GROUP_SOURCES[0]
 
@@ -90,7 +90,10 @@ def label_files(
 
 
 def _with_folders_of_tables(paths: Sequence[Path], labels_from: str) -> tuple[Sequence[Path], str]:
-    """Paths and source of labels. If only tables are given, their folders are added, but name no classes."""
+    """Returns the paths and the source of labels.
+
+    If only tables are given, their folders are added, but folder names are not used as labels.
+    """
     if not all(path.is_file() for path in paths):
         return paths, labels_from
     folders = dict.fromkeys(path.parent for path in paths)
@@ -109,7 +112,7 @@ def class_folders(data: Path) -> list[str]:
 
 
 def _in_tables(tables: Tables, count: int, labels_from: str) -> list[bool]:
-    """For each photo, whether a table states its label, so that its folders need not."""
+    """Tells for each photo whether a table states its label, so that folder names are not needed."""
     if labels_from == AUTO:
         return [index in tables.facts and tables.facts[index].diagnosis is not None for index in range(count)]
     return [labels_from == TABLE] * count
@@ -157,7 +160,7 @@ def _file(
 def _choose_label(facts: PhotoFacts, folder: str, labels_from: str) -> tuple[str, str, str]:
     """Returns the label as it is written, its diagnosis, and where it is from.
 
-    The table's label counts. The folder's counts if no table has one, or if it agrees and is more specific.
+    The table's label is used. The folder's label is used if no table has one, or if it agrees and is more specific.
     """
     of_folder = diagnosis_of(folder) or folder
     from_folder = (folder, of_folder, ON_FOLDER) if folder and labels_from != TABLE else ("", "", NOWHERE)
@@ -179,9 +182,9 @@ def _tells_more(diagnosis: str, other: str) -> bool:
 
 
 def _image_ids(photos: Sequence[FoundPhoto]) -> list[str]:
-    """Returns the publisher's id, which names one photo wherever it lies, else its place below the folder given.
+    """Returns the publisher's id, which names one photo in any folder, or else the path below the given folder.
 
-    A name like IMG_0001 is given to many photos.
+    A file name is not enough, because many photos are called IMG_0001.
     """
     roots = list(dict.fromkeys(photo.root for photo in photos))
     names = {root: root.name for root in roots}
@@ -204,7 +207,7 @@ def _links(
     folder_names: Sequence[str],
     groups_from: str,
 ) -> list[tuple[str, ...]]:
-    """For each photo, the names that it shares with the photos of its group."""
+    """Returns, for each photo, the names that it shares with the photos of its group."""
     made_from = [
         (photo.root, name, base_stem(photo.path.stem))
         for photo, name in zip(photos, folder_names, strict=True)
@@ -229,7 +232,7 @@ def _links(
 
 
 def _one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Name of a folder -> the most frequent spelling of it; spellings differ in capitals, spaces and underscores."""
+    """Returns name of a folder -> its most frequent spelling; spellings differ in capitals, spaces and underscores."""
     counts = Counter(names)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):

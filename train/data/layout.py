@@ -1,11 +1,10 @@
-"""The law by which folders are read: which folder is the class of a photo, which its set, which its group.
+"""The rules by which folders are read: which folder names the class of a photo, its set, and its group.
 
-1. The class is the first folder below the set's root. Parts (train, val, test) and containers whose names say
-   nothing (images, part_1) are passed over. Names of persons (patient_07) and dates (may, 2021-05) are no classes.
-2. Folders below the class are groups, which no split may cut.
-3. The set's root is the folder that was given. It is a folder below it where that folder alone holds everything,
-   or holds parts (``kaggle9/Train/nevus``), or holds photos that a table labels (``ham10000/images``): then the
-   given folder is a collection of sets.
+1. The class is the first folder below the set's root. Parts (train, val, test) and containers with meaningless names
+(images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not classes. 2. Folders below
+the class are groups, which no split may cut. 3. The set's root is the folder that was given. It is a folder below it
+where that folder alone holds everything, or holds parts (``kaggle9/Train/nevus``), or holds photos that a table
+labels (``ham10000/images``): then the given folder is a collection of sets.
 4. Many folders above the classes with few photos each are persons or lesions, which no split may cut.
 5. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
    ``nevus/clinic`` has groups below classes. Where they do not, the reading stops and names both.
@@ -25,7 +24,7 @@ from dermedge.train.data.folders import FoundPhoto
 
 __all__ = ["AUTO", "FOLDER", "LABEL_SOURCES", "PARENT", "TABLE", "Placement", "read_layout"]
 
-# What --labels-from takes.
+# The values of --labels-from.
 AUTO, TABLE, FOLDER, PARENT = LABEL_SOURCES = ("auto", "table", "folder", "parent")
 _CLASS_KINDS = (FolderKind.DIAGNOSIS, FolderKind.NAME)
 _SHOWN_NAMES = 6
@@ -53,7 +52,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Chain:
-    """The folders of one photo below the root: those that may be classes, and where a part stands among them."""
+    """The folders of one photo below the root: those that may be classes, and the position of a part among them."""
 
     names: tuple[str, ...]
     part: str
@@ -63,7 +62,7 @@ class _Chain:
 def read_layout(
     photos: Sequence[FoundPhoto], in_table: Sequence[bool], labels_from: str = AUTO
 ) -> list[Placement]:
-    """Reads the folders of photos by the law above.
+    """Reads the folders of photos by the rules in the module's docstring.
 
     Args:
         photos: photos, as `find_files` finds them.
@@ -102,7 +101,7 @@ def _chain(root: Path, folders: Sequence[str]) -> _Chain:
 def _class_depths(
     root: Path, chains: Sequence[_Chain], in_table: Sequence[bool], labels_from: str
 ) -> list[int]:
-    """For each photo, the number of folder names above the one that is its class."""
+    """Returns, for each photo, the number of folder names above its class folder."""
     if labels_from == PARENT:
         return [max(0, len(chain.names) - 1) for chain in chains]
     common = _common_depth(chains)
@@ -215,7 +214,7 @@ def _placement(
     if labels_from in (FOLDER, PARENT) and not class_name:
         class_name = _insisted(folders, labels_from)
     elif not class_name and not names and folder_kind(root.name) is FolderKind.DIAGNOSIS:
-        # the folder that was given is itself the folder of a class
+        # the given folder is itself a class folder
         class_name = root.name
     source = names[depth - 1] if 0 < depth <= len(names) and class_name else _set_name(root)
     if not class_name and len(names) == 1:

@@ -71,7 +71,7 @@ def age_of(cell: str) -> str:
 
 
 def sex_of(cell: str) -> str:
-    """Female or male."""
+    """Returns female or male."""
     return _SEXES.get(normal_name(cell), "")
 
 
@@ -82,13 +82,13 @@ def site_of(cell: str) -> str:
 
 
 def skin_tone_of(cell: str) -> str:
-    """MILK10k's ``skin_tone_class``: 0 (very dark) to 5 (very light)."""
+    """Returns MILK10k's ``skin_tone_class``: 0 (very dark) to 5 (very light)."""
     number = _whole(cell)
     return number if number and int(number) <= 5 else ""
 
 
 def fitzpatrick_of(cell: str) -> str:
-    """Fitzpatrick's skin type, 1 to 6, from Arabic or Roman numerals."""
+    """Returns Fitzpatrick's skin type, 1 to 6, from Arabic or Roman numerals."""
     number = _ROMAN.get(normal_name(cell).removeprefix("type "), "") or _whole(cell)
     return number if number and 1 <= int(number) <= 6 else ""
 

@@ -8,7 +8,7 @@ from dermedge.edge.photos import SUFFIXES
 
 __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
 
-# Ids of the ISIC archive and of PAD-UFES-20, which name one photo wherever it lies.
+# Ids of the ISIC archive and of PAD-UFES-20, which name the same photo in any folder.
 PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
 # What export and augmentation tools append to the name of the photo they change, or to that of a video for a frame.

@@ -1,4 +1,4 @@
-"""Cuts photos into train, val and test so that no group is in two of them."""
+"""Splits photos into train, val and test, so that no group is in two of them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def split_by_group(
     """Gives every photo its split: whole groups, stratified by class and source.
 
     A group with a photo or lesion of ``earlier`` keeps its split; if it has several, test goes before val, and val
-    before train. Within each stratum the others are taken in the order of a hash of the seed and their name, each
-    into the split that then lacks most of its share, so that the same photos always give the same split.
+    before train. In each stratum, all other groups are sorted by a hash of the seed and their name. One after the
+    other is assigned to the split that is furthest below its share. So the same photos always give the same split.
 
     Args:
         photos: photos with their groups.
@@ -86,7 +86,7 @@ def _fill_empty_splits(
 def _kept_splits(
     photos: Iterable[Photo], earlier: Iterable[Photo], names: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
-    """Group -> its split, for groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
+    """Returns group -> its split, for groups with a photo whose path, bytes, id, lesion or person is in ``earlier``."""
     known: dict[str, str] = {}
     for photo in earlier:
         for key in _identities(photo):
@@ -107,7 +107,7 @@ def _identities(photo: Photo) -> set[str]:
 
 
 def _strata(photos: Iterable[Photo]) -> dict[str, tuple[str, str]]:
-    """Group -> the class and source of its first photo."""
+    """Returns group -> the class and source of its first photo."""
     home: dict[str, tuple[str, str]] = {}
     for photo in photos:
         home.setdefault(photo.group, (photo.label, photo.source))
@@ -142,7 +142,7 @@ def with_fold(photos: Iterable[Photo], fold: int, folds: int, seed: int) -> tupl
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for group, stratum in _strata(ordered).items():
         strata[stratum].append(group)
-    # the count goes on from stratum to stratum; otherwise the first folds would get every remainder
+    # counting continues from stratum to stratum, because otherwise the first folds would get every remainder
     dealt = [group for stratum in sorted(strata) for group in _shuffled(strata[stratum], seed)]
     held_out = set(dealt[fold::folds])
     return tuple(
@@ -161,8 +161,7 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
 
     Raises:
         OptionError: there is no such source.
-        DataError: all photos of the source are in the test split, or without it no photo of some class is left to
-            learn from.
+        DataError: all photos of the source are in the test split, or some class has photos of this source only.
     """
     photos = tuple(photos)
     known = sorted({photo.source for photo in photos})
@@ -186,7 +185,7 @@ def with_source_tested(photos: Iterable[Photo], source: str) -> tuple[Photo, ...
 
 
 def with_validation_learned(photos: Iterable[Photo]) -> tuple[Photo, ...]:
-    """Returns the photos with those of the validation split in training; the test split stays."""
+    """Returns the photos with the validation split moved to train; the test split is unchanged."""
     return tuple(replace(photo, split="train") if photo.split == "val" else photo for photo in photos)
 
 
@@ -195,8 +194,8 @@ def with_parts_kept(
 ) -> tuple[tuple[Photo, ...], int]:
     """Returns the photos in the parts that their publisher made, and how many of them were left out.
 
-    A group in several parts stays in the most held-out one; its photos in the others are left out. A part that
-    does not exist is cut from train, by group and class.
+    If a group is in several parts, its photos in test are kept, or else those in val; the others are left out. A
+    missing part is taken from train, by group and class.
 
     Args:
         photos: photos with their groups.

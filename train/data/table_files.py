@@ -1,4 +1,4 @@
-"""Reads table files as people have them: with commas, semicolons or tabs, saved by Excel, in any usual encoding."""
+"""Reads table files with commas, semicolons or tabs, as Excel saves them, in any usual encoding."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class TableText:
 
     Attributes:
         path: path of the file.
-        header: names of the columns as they are written; ``0, 1, …`` where the first line is data already.
+        header: names of the columns as they are written; ``0, 1, …`` if the first line is already data.
         text: the lines below the header.
         first_line: number of the first of these lines, from 1.
-        delimiter: between cells.
+        delimiter: the character between cells.
     """
 
     path: Path
@@ -87,7 +87,7 @@ def read_table_text(path: Path) -> TableText:
     skipped = 0
     delimiter = None
     if text[:4].lower() == "sep=" and len(text) > 4:
-        # Excel's own line, which names the delimiter
+        # a line that Excel writes to name the delimiter
         delimiter = text[4]
         text, skipped = text.partition("\n")[2], 1
     first, _, rest = text.partition("\n")
@@ -101,7 +101,7 @@ def read_table_text(path: Path) -> TableText:
 
 
 def spreadsheet_text(path: Path) -> str:
-    """Returns all text of an .xlsx file's cells in one piece, to see whether it names photos; empty where there is
+    """Returns the text of all cells of an .xlsx file as one string, to see whether it names photos; empty if there is
     none.
     """
     try:
@@ -121,7 +121,7 @@ def _is_utf_16(content: bytes) -> bool:
 
 
 def _zeros_at(content: bytes, place: int) -> bool:
-    """Tells whether nearly all bytes at even or odd places are 0, and none of the others."""
+    """Tells whether nearly all bytes at even (or at odd) positions are 0, and no other byte is."""
     zeros, others = content[place::2], content[1 - place :: 2]
     return 0 not in others and zeros.count(0) >= _NEARLY_ALL * len(zeros)
 
@@ -135,7 +135,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        # what Excel writes in western Europe and America
+        # the encoding that Excel uses in western Europe and America
         return content.decode("cp1252", "replace")
 
 

@@ -97,7 +97,7 @@ def _columns(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The first that fits counts.
+# The formats; the first one that fits is used.
 FORMATS = (
     TableFormat(
         "HAM10000",
@@ -138,7 +138,7 @@ FORMATS = (
         labels=("diagnostic",),
         closed=True,
         lesion=("lesion_id",),
-        # one number is given to lesions of several persons: 651 is of PAT_302 and of PAT_1180
+        # lesions of several persons have the same number: 651 is one of PAT_302 and one of PAT_1180
         lesion_of_patient=True,
         patient=("patient_id",),
         people={
@@ -285,10 +285,10 @@ FORMATS = (
 
 # A table without a header: a file name or id, and the label.
 HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), labels=("1",), rank=47)
-# filename and one column a class; the columns are read from the table itself.
+# A column filename, and one column for each class; these are read from the table itself.
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
-# A person's own table: fact -> the usual names of its column, of which only letters and digits are compared. Columns of
+# A user's own table: fact -> the usual names of its column, of which only letters and digits are compared. Columns of
 # groups have more names than these: see `dermedge.train.data.own_columns`.
 OWN_COLUMNS = {
     "image": (
@@ -323,7 +323,7 @@ OWN = TableFormat(
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:
-    """Returns the publisher's format of a table with these columns, in lower case; None where no format fits."""
+    """Returns the publisher's format of a table with these columns, in lower case; None if no format fits."""
     for known in FORMATS:
         has_image = not known.image or not columns.isdisjoint(known.image)
         if columns >= known.required and has_image and columns.isdisjoint(known.absent):

@@ -1,8 +1,8 @@
-"""The facts of tables about photos: joins every table that is understood to the photos that it names.
+"""Joins every table that is understood with the photos that it names, and collects the facts about them.
 
-A cell names a photo by a published id, which is one photo in whatever folder and size it lies, or by its path or
-file name. Where several tables tell the diagnosis of one photo, the one of the lowest rank is believed
-(`dermedge.train.data.table_formats`), and a name that leaves the diagnosis open yields to one that tells it.
+A cell names a photo by a published id, which means the same photo in any folder and size, or by its path or file
+name. If several tables state the diagnosis of a photo, the table with the lowest rank is used
+(`dermedge.train.data.table_formats`), but a specific diagnosis is preferred to an ambiguous one.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class PhotoFacts:
     Attributes:
         original_label: the diagnosis as its table writes it.
         diagnosis: the name that all sets share; None if the table does not state it.
-        table: the file that the diagnosis is from; None where no table has a row for it.
+        table: the file that the diagnosis is from; None if no table has a row for the photo.
         contradicted: whether another table states an incompatible diagnosis.
-        undecided: whether incompatible diagnoses are stated with equal right, as by two rows of one table.
+        undecided: whether incompatible diagnoses have equal rank, such as in two rows of one table.
         groups: names of lesions, persons and groups, each of which no split may cut.
         lesion_id: the first of the lesion's names.
-        patient_id: the person's.
-        part: train, val or test, as a split column says.
+        patient_id: id of the person.
+        part: train, val or test, as a split column states.
         people: age, sex, site, skin_tone, fitzpatrick, view, source.
     """
 
@@ -85,11 +85,11 @@ class PhotoFacts:
 
 @dataclass(frozen=True)
 class TableAccount:
-    """How one table was understood.
+    """The account of how one table was understood.
 
     Attributes:
         path: path of the file.
-        format: its name, or empty where it is not understood.
+        format: name of its format, or empty if it is not understood.
         photos: how many photos it names.
         labelled: how many photos have their diagnosis from it.
         groups: columns by which photos are grouped.
@@ -129,7 +129,7 @@ def read_tables(
     named: Collection[Path] = (),
     unread_allowed: bool = False,
 ) -> Tables:
-    """Joins all tables among ``paths`` that are understood to ``photos``.
+    """Joins all tables among ``paths`` that are understood with ``photos``.
 
     Args:
         paths: files that may be tables.
@@ -156,7 +156,7 @@ def read_tables(
             raise OptionError(f"'{path}' {problem}")
         named_photos = joined.names.named_in(text) if text else joined.names.named_in_spreadsheet(path)
         unread.append((path, problem, named_photos))
-    # tables of lesions last: the tables of photos state which lesion a photo shows
+    # tables of lesions come last, because the tables of photos state which lesion a photo shows
     for text, known in sorted(understood, key=lambda pair: not pair[1].image):
         joined.take(text, known)
     for path, why, named_photos in unread:
@@ -183,7 +183,7 @@ def _open(path: Path) -> tuple[TableText | None, str]:
 
 
 def _understand(text: TableText, names: PhotoIndex) -> tuple[TableFormat | None, str]:
-    """Returns how a table is read, or None and why it is not understood, with a cure."""
+    """Returns the format of a table, or None and why it is not understood, with a cure."""
     try:
         known = _format(text, names)
     except ValueError as error:
@@ -233,7 +233,7 @@ def _not_understood(text: TableText) -> str:
 
 @dataclass
 class _Told:
-    """What the rows of one table told besides diagnoses.
+    """The facts in the rows of one table besides diagnoses.
 
     Attributes:
         groups: columns by which photos are grouped.
@@ -351,7 +351,7 @@ class _Joined:
         _take_further_groups(facts, path, row, known, told)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
-        """Joins the labels of a row: that of the first column counts, unless columns exclude one another."""
+        """Joins the labels of a row. The label in the first column is used, unless labels exclude one another."""
         if _exclude_one_another(labels, known):
             facts = self.facts[index]
             facts.table = facts.table or path
@@ -403,7 +403,7 @@ class _Joined:
 def _take_further_groups(
     facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, told: _Told
 ) -> None:
-    """Takes the groups that the columns of a person's own table state, or further columns of a publisher's.
+    """Takes groups from columns of a user's own table, or from further columns of a publisher's table.
 
     Their names mean the same in all tables of a folder, and those of publishers everywhere.
     """
@@ -432,7 +432,7 @@ def _has_label_columns(known: TableFormat) -> bool:
 
 
 def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
-    """Returns the diagnosis of a row in the words of its table; empty if it has none, or several. Raises ValueError."""
+    """Returns the diagnosis of a row as the table writes it; empty if it has none, or several. Raises ValueError."""
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot or [known.otherwise] * bool(known.otherwise)
@@ -476,6 +476,6 @@ def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
-    """Returns the split that a row states, as train, val or test, or as it is written."""
+    """Returns the split that a row states: train, val or test if it means one of these, or the text of the cell."""
     cell = _first(row, columns)
     return part_of(cell) or cell

@@ -236,8 +236,8 @@ def verdict(evaluation: Evaluation) -> str:
     )
     found, spared = (best.card.figures[f"alert_{name}"] for name in ("sensitivity", "specificity"))
     if found.measured and spared.measured:
-        text += f" Its alert is on for {100 * found.value:.0f} % of the photos of its class"
-        text += f" and {100 * (1 - spared.value):.0f} % of the others."
+        text += f" Its alert is on for {100 * found.value:.0f}\u00a0% of the photos of its class"
+        text += f" and {100 * (1 - spared.value):.0f}\u00a0% of the others."
     return text
 
 

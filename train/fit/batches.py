@@ -1,4 +1,4 @@
-"""Training batches: sampled photos, augmented, blended, with their target probabilities."""
+"""Makes training batches of sampled, augmented and blended photos, with their target probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dermedge.train.fit.sampling import class_shares, label_indices, sample_epoc
 
 __all__ = ["Teacher", "TrainingBatches", "mix", "predict_logits", "smooth_labels", "teacher_targets"]
 
-# From float32 [n, s, s, 3] normalized RGB to float32 [n, K] probabilities, as if all classes were equally frequent.
+# A function from float32 [n, s, s, 3] normalized RGB to float32 [n, K] probabilities that hold for equally frequent
+# classes.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -29,12 +30,12 @@ class TrainingBatches:
         pixels: uint8 [n, s, s, 3] RGB.
         photos: the photo that each of ``pixels`` is made from.
         classes: classes in the order of the network's outputs.
-        batch_size: photos a batch.
-        photos_per_epoch: how many photos are sampled.
+        batch_size: number of photos in a batch.
+        photos_per_epoch: number of photos that are sampled.
         seed: seed of the run.
         epoch: counted from 0.
-        teacher: gives part of the targets.
-        recipe: the default one if not given.
+        teacher: teacher that provides a part of the targets.
+        recipe: the default recipe if not given.
     """
 
     def __init__(
@@ -85,17 +86,19 @@ class TrainingBatches:
 
 
 def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float32) -> NDArray[np.float32]:
-    """Blends each row, with weight ``share``, with the row that ``order`` names; float32 [n, ...]."""
+    """Returns each row with weight ``share``, blended with the row that ``order`` names; float32 [n, ...]."""
     blended = share * values
     others = values[order]
-    # in place: a batch of fresh memory costs more than its arithmetic
+    # works in place, because allocating memory for a batch costs more time than the arithmetic
     others *= 1 - share
     blended += others
     return blended
 
 
 def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """`normalize` of uint8 [n, s, s, 3] images by a table of its 256 values, which is several times as fast."""
+    """Returns the result of `normalize` for uint8 [n, s, s, 3] images by a table of 256 values, which is several
+    times as fast.
+    """
     table = normalize(np.arange(256, dtype=np.uint8))
     rows = images.reshape(-1, *images.shape[2:])
     return cv2.LUT(rows, table).reshape(images.shape)  # type: ignore[return-value]

@@ -28,8 +28,8 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
 
     Args:
         networks: functions from [n, s, s, 3] normalized RGB to [n, K] logits.
-        sizes: side of each network's input in pixels. size: side of the images that the teacher gets; they are
-        resized bilinearly to each network's side.
+        sizes: side of each network's input in pixels. size: side of the images that are passed to the teacher; they
+            are resized bilinearly to each network's side.
     """
     interpreter = _interpreter(networks, sizes, size)
     image_input = interpreter.get_input_details()[0]["index"]
@@ -39,7 +39,7 @@ def make_teacher(networks: Sequence[keras.Model], sizes: Sequence[int], size: in
         answers = []
         for start in range(0, len(images), _CALL_IMAGES):
             part = images[start : start + _CALL_IMAGES]
-            # the last call may have fewer: its rest is zeros, whose answers are dropped
+            # the last call may have fewer images; the rest is filled with zeros, whose answers are dropped
             padded = np.zeros((_CALL_IMAGES, *images.shape[1:]), np.float32)
             padded[: len(part)] = part
             interpreter.set_tensor(image_input, padded)

@@ -1,7 +1,7 @@
-"""A start from a delivered .tflite: a shipped model goes on learning without the run that it came from.
+"""Starts a run from a delivered .tflite, so that a shipped model can go on learning without its own run.
 
-A .tflite holds the weights with the batch norms multiplied in. They become the weights of the convolutions, and each
-batch norm adds the bias alone, so that the network computes what the file computes, but for the rounding of int8.
+In a .tflite, the batch norms are folded into the weights. These become the weights of the convolutions, and each
+batch norm only adds the bias. The network then computes the same as the file, except for the rounding of int8.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class _Kernel:
 
     @property
     def as_in_keras(self) -> NDArray[np.float32]:
-        """[h, w, in, out], [h, w, channels, 1] or [in, out]."""
+        """The values in Keras's layout: [h, w, in, out], [h, w, channels, 1] or [in, out]."""
         return self.values.T if self.values.ndim == 2 else self.values.transpose(1, 2, 3, 0)
 
 
 def is_tflite(weights: str) -> bool:
-    """Tells whether the weights that a run starts with are those of a .tflite or of a model that ships."""
+    """Tells whether ``weights`` means a .tflite or a model that ships."""
     return model_path(weights).suffix == _SUFFIX
 
 
 def start_labels(weights: str) -> tuple[str, ...]:
-    """Returns the classes of a .tflite that a run is to start with, or of a model that ships.
+    """Returns the classes of a .tflite, or of a model that ships, from which a run can start.
 
     Raises:
         OptionError: there is no such file, or dermedge did not write it.
@@ -73,12 +73,12 @@ def start_labels(weights: str) -> tuple[str, ...]:
 def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[str]) -> None:
     """Sets a network's weights from those of a .tflite, in place.
 
-    The outputs of classes that the file knows start with its weights; those of other classes stay as they are.
+    The outputs of classes that the file has get its weights; those of other classes are not changed.
 
     Args:
-        network: of `build_network`, of the file's architecture at any size.
+        network: a network of `build_network` with the file's architecture, at any size.
         weights: the file, or the name of a model that ships.
-        classes: of the network's outputs, in order.
+        classes: classes of the network's outputs, in order.
 
     Raises:
         OptionError: the file is of another architecture, is not int8, or lacks data that a run needs.
@@ -95,7 +95,7 @@ def take_tflite_weights(network: keras.Model, weights: str, classes: Sequence[st
 
 
 def _set(layer: keras.layers.Layer, kernel: _Kernel, path: Path) -> None:
-    """Sets one layer, and the batch norm that follows it where it has no bias of its own."""
+    """Sets one layer, and the batch norm that follows it if the layer has no bias."""
     values, bias = kernel.as_in_keras, kernel.bias
     if values.shape != tuple(layer.weights[0].shape):
         raise _other_architecture(path)
@@ -112,7 +112,7 @@ def _set(layer: keras.layers.Layer, kernel: _Kernel, path: Path) -> None:
 def _set_head(
     layer: keras.layers.Layer, kernel: _Kernel, labels: Sequence[str], classes: Sequence[str], path: Path
 ) -> None:
-    """Sets the outputs of the classes that the file knows."""
+    """Sets the outputs of the classes that the file has."""
     known = [name for name in classes if name in labels]
     given = kernel.as_in_keras
     values, bias = layer.get_weights()
@@ -125,13 +125,11 @@ def _set_head(
 
 
 def _other_architecture(path: Path) -> OptionError:
-    return OptionError(
-        f"'{path}' holds another architecture; give the one that it was trained as with --arch"
-    )
+    return OptionError(f"'{path}' has another architecture; give the one that it was trained with as --arch")
 
 
 def _kernels(path: Path) -> list[_Kernel]:
-    """Returns the weights of the operators that have some, in the order in which they run.
+    """Returns the weights of all operators that have weights, in the order in which they run.
 
     The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only one with
     one output.
@@ -140,7 +138,7 @@ def _kernels(path: Path) -> list[_Kernel]:
         model = strip(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    # finds damage, which the generated classes below do not look for
+    # raises an error for damage, which the generated classes below do not check
     read_graph(model, path)
     schema = tflite_schema()
     root = schema.ModelT.InitFromPackedBuf(model)
@@ -159,7 +157,10 @@ def _kernels(path: Path) -> list[_Kernel]:
 
 
 def _check_input(pixels: Any, path: Path) -> None:
-    """Makes sure that the scale of the input normalizes the pixels: otherwise the first weights hold a part of that."""
+    """Checks that the scale of the input normalizes the pixels.
+
+    Otherwise a part of the normalization is in the first weights.
+    """
     scales = getattr(pixels.quantization, "scale", None)
     if scales is None or not np.isclose(scales[0], 1 / SCALE):
         raise OptionError(

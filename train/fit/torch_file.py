@@ -26,7 +26,7 @@ _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A block of values that tensors are views of; its values stand at the end of the file."""
+    """A block of values of which tensors are views. Its values are at the end of the file."""
 
     key: str
     dtype: np.dtype[Any]
@@ -35,7 +35,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor: its storage, the offset of its first value there, its shape, and its strides in values."""
+    """A tensor as a view: the storage, the offset of the first value, the shape, and the strides in values."""
 
     storage: _Storage
     offset: int
@@ -47,7 +47,7 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
     """Returns the tensors of a state dictionary, by name.
 
     Raises:
-        DataError: the file is missing, damaged, of another format, or names code other than that of tensors.
+        DataError: the file is missing, is damaged, has another format, or names code that tensors do not need.
     """
     try:
         with path.open("rb") as handle:
@@ -71,7 +71,7 @@ def _read(handle: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows only the few names that a state dictionary needs, none of which runs code of the file."""
+    """Accepts only the few names that a state dictionary needs. None of them runs code of the file."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns the object that a name in the file means; raises UnpicklingError for unknown names."""
@@ -110,7 +110,7 @@ def _read_storage(handle: BinaryIO, storage: _Storage) -> NDArray[Any]:
 
 
 def _tensor(view: _View, values: NDArray[Any]) -> NDArray[Any]:
-    """Returns a copy of the values that a view names; raises ValueError where some lie outside of the storage."""
+    """Returns a copy of the values of a view; raises ValueError if some lie outside the storage."""
     numbers = (view.offset, *view.shape, *view.strides)
     if len(view.shape) != len(view.strides) or not all(isinstance(one, int) and one >= 0 for one in numbers):
         raise ValueError("a tensor has a wrong shape")

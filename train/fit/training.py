@@ -46,16 +46,16 @@ __all__ = ["Trainer", "chance_bound", "describe_epoch"]
 
 _WARMUP_STEPS = 60
 _WEIGHT_DECAY = 1e-4
-# "100 to 500 photos of the training split, unaugmented" is the field's practice.
+# The number of calibration photos; 100 to 500 unaugmented training photos are usual.
 _CALIBRATION_PHOTOS, _CALIBRATION_BATCH = 320, 32
-# Batches whose preparation is timed before the training.
+# The number of batches whose preparation is timed before the training.
 _TIMED_BATCHES = 8
 # The 95 % quantile of the normal distribution.
 _Z_ONE_SIDED = 1.645
 
 
 class Trainer:
-    """One run in progress: the photos of its splits and the stages of its fitting.
+    """Fits one run: holds the photos of its splits, and runs the stages.
 
     Args:
         run: the folder, with its config and catalogue.
@@ -306,8 +306,8 @@ class _AfterStep(keras.callbacks.Callback):
 def chance_bound(counts: Sequence[int]) -> float:
     """Returns the balanced accuracy that random guessing exceeds in only one of twenty sets of this size.
 
-    The recall of each class then has the mean 1/K and the variance of a binomial proportion; their mean is taken
-    to be normal.
+    The recall of each class then has the mean 1/K and the variance of a binomial proportion. A normal distribution is
+    assumed for the mean of the recalls.
 
     Args:
         counts: number of photos of each class; classes without photos do not count.

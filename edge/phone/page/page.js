@@ -8,7 +8,7 @@ import { ANSWERED } from "./states.js";
 
 // Okabe and Ito's colours, as on the Raspberry Pi. Colour-blind people can tell them apart, and no colour means danger.
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
-// Inferno, from cold to hot.
+// Colours of the heat map from cold to hot, after the Inferno colour map.
 const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const HEAT_OPACITY = 0.55;
 const SILENT_MS = 2000;

@@ -288,7 +288,7 @@ def test_linked_folders_are_followed_once_and_broken_links_stop(tmp_path: Path) 
     (root / "benign" / "loop").symlink_to(root)
     assert Understood(root).labels == TWO
     (root / "benign" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert "gone.jpg' leads to nothing" in stopped(root)
+    assert "gone.jpg' leads nowhere" in stopped(root)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
@@ -1035,7 +1035,7 @@ def test_archives_and_single_photos_are_refused_with_a_cure(tmp_path: Path) -> N
 def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
     root = put_photos(tmp_path / "set", TWO)
     (root / "benign" / "loop").symlink_to("loop")
-    assert "benign/loop' leads to nothing; mend or delete it" in stopped(root)
+    assert "benign/loop' leads nowhere; correct or delete it" in stopped(root)
 
 
 def test_a_line_break_in_the_name_of_a_folder_is_a_space(tmp_path: Path) -> None:

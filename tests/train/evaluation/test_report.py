@@ -369,7 +369,7 @@ def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluatio
     # 10 of 10 melanomas are at 0.25 or more; of the others, none is
     assert verdict(alone).startswith("a model of a very long name has a balanced accuracy of 0.933 (95 % ")
     assert verdict(alone).endswith(
-        " Its alert is on for 100 % of the photos of its class and 0 % of the others."
+        " Its alert is on for 100\u00a0% of the photos of its class and 0\u00a0% of the others."
     )
 
 

@@ -79,7 +79,7 @@ class AuditMaterial:
 
     Attributes:
         photos: all photos.
-        prints: prints of the files, in the same order.
+        prints: data for the search for duplicates (`Prints`), in the same order.
         matches: (first, second) -> the near-duplicates, equal bytes among them.
         same_photo: the files of each photo that has several files: equal bytes, one id, or near-duplicates.
         first_of: file -> the lowest index among the files of its photo.
