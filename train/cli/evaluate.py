@@ -28,7 +28,7 @@ from dermedge.edge.model.shipped import SHIPPED, model_path
 from dermedge.edge.model.tuning import tuned_threads
 from dermedge.edge.printable import printable
 from dermedge.train.cli.catalogue_options import add_labels_option, class_names
-from dermedge.train.data.catalogue import SPLITS
+from dermedge.train.data.catalogue import SPLITS, is_catalogue
 from dermedge.train.data.layout import AUTO
 from dermedge.train.data.scoring import LabelledPhoto, check_unlearned, labelled_photos
 from dermedge.train.fit.run_folder import STAGES, RunFolder
@@ -193,7 +193,7 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
             f"'{options.models[0]}' is not a run folder, and a .tflite is scored on the photos of --data: a "
             f"folder per class, or a run's catalogue.csv"
         )
-    if options.data.is_file() and options.labels_from != AUTO:
+    if is_catalogue(options.data) and options.labels_from != AUTO:
         raise OptionError("--labels-from is for folders of photos; a catalogue already holds the labels")
     return [stack.enter_context(_open_file(model, options)) for model in options.models]
 

@@ -171,6 +171,11 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
         DataError: the file is not a catalogue, or ``data`` holds none of its photos.
     """
     names = {one.name for one in fields(Photo)}
+    if path.is_file() and not is_catalogue(path):
+        raise DataError(
+            f"'{path}' is not a catalogue of dermedge: it lacks columns such as {', '.join(sorted(_REQUIRED)[:3])}; "
+            "make one with dermedge data catalogue"
+        )
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             rows = [

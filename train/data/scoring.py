@@ -54,7 +54,7 @@ def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classif
     Raises:
         DataError: a model was trained on them.
     """
-    if split != "val" or not data.is_file():
+    if split != "val" or not is_catalogue(data):
         return
     learned = Catalogue(with_validation_learned(read_catalogue(data)), (), {}, 0).digest
     for classifier in classifiers:
@@ -106,7 +106,8 @@ def labelled_photos(
         raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
     if not photos:
         where = f", split {split}" if split else ""
-        raise DataError(f"no labelled photos in '{data}'{where}")
+        cure = "" if split else "; give a folder for each class, or a table of labels (path,label)"
+        raise DataError(f"no labelled photos in '{data}'{where}{cure}")
     return [LabelledPhoto(Path(photo.path), index[photo.label], photo) for photo in photos]
 
 

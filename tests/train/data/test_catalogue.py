@@ -471,3 +471,12 @@ def test_an_earlier_catalogue_keeps_a_lesion_that_has_another_name_now(tmp_path:
     ]
     Catalogue(tuple(earlier), ("nevus",), {}).save(tmp_path / "earlier.csv")
     assert {photo.split for photo in build_catalogue([root, tmp_path / "earlier.csv"]).photos} == {"test"}
+
+
+def test_a_table_that_is_no_catalogue_is_called_so(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na.jpg,nevus\n")
+    with pytest.raises(
+        DataError, match="is not a catalogue of dermedge: it lacks columns such as group, image_id, label"
+    ):
+        read_catalogue(table)
