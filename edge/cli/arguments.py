@@ -181,6 +181,7 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
     parser.add_argument(
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
+        metavar="NAME",
         help="normalize pixels for a foreign .tflite in this way, whatever its metadata states: "
         "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
         "by its standard deviation, caffe subtracts the mean and puts blue first"
@@ -226,5 +227,9 @@ def read_labels(path: Path | None) -> list[str] | None:
         return None
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read the labels '{path}': {error}") from error
+    except OSError as error:
+        raise OptionError(f"cannot read the labels '{path}': {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"cannot read the labels '{path}': they are not UTF-8; save the file as UTF-8"
+        ) from error

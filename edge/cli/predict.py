@@ -81,10 +81,13 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
     """Returns the photos of all folders, and all other paths unchanged, in the order given.
 
     Raises:
+        OptionError: a path is a model.
         SourceError: a folder holds no photo.
     """
     found: list[Path] = []
     for path in paths:
+        if path.suffix.lower() == ".tflite":
+            raise OptionError(f"'{path}' is a model and not a photo; give it with --model")
         photos = find_photo_files(path) if path.is_dir() else [path]
         if not photos:
             raise SourceError(f"there is no photo in the folder '{path}'")

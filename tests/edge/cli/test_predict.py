@@ -341,3 +341,33 @@ def test_a_table_of_many_classes_shows_the_most_probable_ones() -> None:
     assert _class_cells(labels, values).startswith("class 900 0.5000, class 7 0.2500, class 0 0.0000")
     assert _class_columns(["a", "b"]) == "     a       b"
     assert _class_cells(["a", "b"], [0.25, 0.75]) == "0.2500  0.7500"
+
+
+def test_a_model_among_the_photos_is_not_answered_by_another_model(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(tmp_path / "mine.tflite"), str(pictures)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "mine.tflite' is a model and not a photo; give it with --model" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file or directory"), ("a\nb\n".encode("utf-16"), "save the file as UTF-8")],
+)
+def test_labels_that_cannot_be_read_have_a_cure(
+    model_path: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    message: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "labels.txt").write_bytes(content)
+    assert predict(model_path, pictures, "--labels", tmp_path / "labels.txt") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Errno" not in error
+    assert "codec" not in error
