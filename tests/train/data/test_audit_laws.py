@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,7 +43,7 @@ from dermedge.train.data.audit.leak_checks import (
     check_photo_across_splits,
 )
 from dermedge.train.data.audit.material import AuditedPhoto, AuditMaterial, contradict
-from dermedge.train.data.audit.report import to_html, to_text
+from dermedge.train.data.audit.report import to_html, to_json, to_text
 from dermedge.train.data.audit.run import Audit
 from dermedge.train.data.audit.shape_checks import check_all_square, check_cut, check_squashed
 from dermedge.train.data.duplicates import Match
@@ -407,3 +408,25 @@ def test_the_page_of_an_audit_shows_thirty_places_and_nine_examples(long_audit: 
     image = cv2.imdecode(np.frombuffer(base64.b64decode(thumbnails[0]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (150, 100, 3)
     assert re.search(r"\b2 more\b", page)
+
+
+def test_the_json_of_an_audit(long_audit: Audit) -> None:
+    told = json.loads(to_json(long_audit, "command"))
+    assert told["sources"] == {"b": 1, "set": 11}
+    assert told["classes"] == {"nevus": {"set": 11}, "(no label)": {"b": 1}}
+    assert (told["files"], told["tables"], told["understood"]) == (12, [], ["a line"])
+    assert told["not_looked_at"] == {"a mask": 1234}
+    [finding] = told["findings"]
+    assert finding.pop("breakdown")[:2] == [
+        {"where": "place 0", "count": 32},
+        {"where": "place 1", "count": 31},
+    ]
+    assert finding.pop("cases")[1] == {"files": [str(long_audit.photos[1].path)], "detail": "detail 1"}
+    assert finding == {
+        "kind": "kind",
+        "severity": "error",
+        "title": "11 photos wrong",
+        "count": 11,
+        "files": 11,
+        "advice": "Look.",
+    }
