@@ -42,7 +42,7 @@ __all__ = ["build_catalogue"]
 
 _NO_LABEL = "no table and no folder names it"
 _TABLE_SILENT = "its table does not tell its diagnosis"
-_TABLE_UNDECIDED = "its table states several diagnoses"
+_TABLE_UNDECIDED = "tables state several diagnoses for it"
 _UNREADABLE = "cannot be decoded"
 _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"

@@ -55,6 +55,8 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
     free = [column for column in rest if column not in (*labels, *_columns_used(known))]
     if not labels:
         labels = _columns_of_diagnoses(free, rows)
+    elif holds_probabilities(text, labels[:1]):
+        raise ValueError(PROBABILITIES)
     one_hot = {} if labels else _one_hot(free, rows, text)
     if not (labels or one_hot or known.groups or known.people):
         return None

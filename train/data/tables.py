@@ -42,6 +42,8 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
 # Ids that publishers give to lesions and persons, and which mean the same in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
+# Columns of the answers that `dermedge predict --format csv` writes.
+_ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
 _TRUTH = {"true": 1.0, "false": 0.0}
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
@@ -163,7 +165,8 @@ def read_tables(
         unlabelled = [index for index in named_photos if not joined.has_label(index)]
         if unlabelled and not unread_allowed:
             raise DataError(
-                f"'{path}' names {len(named_photos)} of the photos, but {why}, or ignore it with --labels-from folder"
+                f"'{path}' names {len(named_photos)} of the photos, but {why}, or move it elsewhere, or ignore it with "
+                "--labels-from folder"
             )
         note = f"names {len(named_photos)} photos, but {why}" if named_photos else why
         joined.accounts.append(TableAccount(path, "", len(named_photos), note=note))
@@ -199,6 +202,8 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
         raise ValueError(f"it has two columns '{repeated}'; rename or delete one")
     if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
         return replace(ONE_HOT, one_hot=dict(zip(text.names[1:], text.header[1:], strict=True)))
+    if text.columns >= _ANSWERS:
+        raise ValueError("it holds answers of dermedge predict, not labels")
     known = format_of(text.columns)
     if known is None:
         return own_format(text, lambda cell: bool(names.find(cell, text.path)))

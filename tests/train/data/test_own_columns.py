@@ -210,3 +210,12 @@ def test_a_file_of_that_very_name_goes_before_one_of_that_number(tmp_path: Path)
     (tmp_path / "table.csv").write_text("image,label\n012,nevus\n")
     photos = [FoundPhoto(tmp_path / f"{name}.jpg", tmp_path, ()) for name in ("12", "012")]
     assert list(read_tables([tmp_path / "table.csv"], photos).facts) == [1]
+
+
+def test_answers_and_submissions_are_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match="it holds answers of dermedge predict, not labels, or move it elsewhere"
+    ):
+        read(tmp_path, "path,headline,label,probability,uncertain,alert", "{},nevus,nevus,0.9,False,")
+    with pytest.raises(DataError, match="it holds probabilities, not labels"):
+        read(tmp_path, "image_name,target", "{},0.25")
