@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dermedge.edge import quality
 from dermedge.edge.photos import find_photo_files, read_picture
 from dermedge.edge.preprocess import to_input
 from dermedge.edge.quality import GRID, HINTS, Defect, Measures, QualityGate, judge
@@ -168,3 +169,25 @@ def test_real_photos_pass_and_their_degraded_copies_do_not(real_data: Path) -> N
     ):
         caught = sum(defect_of(degrade(photo)) is not None for photo in passed)
         assert caught >= least * len(passed)
+
+
+def test_the_middle_of_the_reticle_is_that_of_the_image() -> None:
+    # pixels of a row of 4 lie 3, 1, 1 and 3 quarters of the radius from the middle
+    radii = quality._squared_radii(4)
+    assert (radii * 16).tolist() == [[18, 10, 10, 18], [10, 2, 2, 10], [10, 2, 2, 10], [18, 10, 10, 18]]
+    assert np.array_equal(quality._squared_radii(9), quality._squared_radii(9)[::-1, ::-1])
+
+
+def test_the_light_is_the_level_above_which_lie_few_pixels() -> None:
+    counts = [0.0] * 64
+    counts[63], counts[62], counts[50] = 3.0, 4.0, 10.0
+    # bins of 4 grey levels: 3 pixels lie in the lightest, 7 in the two lightest, 17 from the bin of 200 on
+    for lighter, level in (
+        (2.0, 252.0),
+        (3.0, 248.0),
+        (6.0, 248.0),
+        (7.0, 200.0),
+        (16.0, 200.0),
+        (17.0, 0.0),
+    ):
+        assert quality._light(counts, lighter) == level, lighter

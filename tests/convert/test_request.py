@@ -1,0 +1,131 @@
+"""Where the results of a conversion are written, and which options fit together, without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dermedge.convert.request import AIMS, ConversionRequest, check_request
+from dermedge.edge.errors import DataError, OptionError, StorageError
+
+
+@pytest.fixture
+def keras_file(tmp_path: Path) -> ConversionRequest:
+    """A request for a .keras file, with photos."""
+    return ConversionRequest(tmp_path / "a.keras", "int8", data=tmp_path)
+
+
+@pytest.mark.parametrize("aim", AIMS)
+def test_a_file_is_written_beside_the_model_with_the_aim_in_its_name(aim: str) -> None:
+    request = ConversionRequest(Path("models/a.keras"), aim)
+    ending = "float32.onnx" if aim == "onnx" else f"{aim}.tflite"
+    assert request.target == Path(f"models/a-{ending}")
+    assert request.report_folder == Path(f"models/{request.target.stem}-report")
+    named = replace(request, output=Path("out/b.tflite"), report=Path("report"))
+    assert (named.target, named.report_folder) == (Path("out/b.tflite"), Path("report"))
+    assert replace(named, report=None).report_folder == Path("out/b-report")
+
+
+def test_of_onnx_files_the_second_is_named_int8() -> None:
+    request = ConversionRequest(Path("models/a.keras"), "onnx")
+    assert request.target_of("onnx-float32") == Path("models/a-float32.onnx")
+    assert request.target_of("onnx-int8") == Path("models/a-int8.onnx")
+    named = replace(request, output=Path("b.onnx"))
+    assert (named.target_of("onnx-float32"), named.target_of("onnx-int8")) == (
+        Path("b.onnx"),
+        Path("b-int8.onnx"),
+    )
+
+
+def test_a_folder_is_a_run_unless_it_is_a_saved_model(tmp_path: Path) -> None:
+    assert ConversionRequest(tmp_path, "int8").is_run
+    (tmp_path / "saved_model.pb").touch()
+    assert not ConversionRequest(tmp_path, "int8").is_run
+    assert not ConversionRequest(tmp_path / "a.keras", "int8").is_run
+    assert ConversionRequest(tmp_path / "a.TFLITE", "int8").is_tflite
+    assert not ConversionRequest(tmp_path / "a.keras", "int8").is_tflite
+    (tmp_path / "b.tflite").mkdir()
+    assert not ConversionRequest(tmp_path / "b.tflite", "int8").is_tflite
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": None}, r"a\.keras' is not a run folder .* needs --data"),
+        ({"evidence": False}, r"^--no-evidence is for a run$"),
+        ({"float_layers": "2", "aim": "float16"}, r"^--float-layers is for --int8$"),
+        (
+            {"float_layers": "2", "method": "qat"},
+            r"^--float-layers needs calibrated ranges: use --method ptq$",
+        ),
+        ({"method": "qat"}, r"^--method qat needs a run with a QAT stage"),
+        ({"aim": "onnx", "io": "int8"}, r"^--io int8 is for a \.tflite; an ONNX file takes float32"),
+    ],
+)
+def test_options_that_do_not_fit_a_classifier(
+    keras_file: ConversionRequest, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        check_request(replace(keras_file, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 64}, r"^--imgsz is for a Keras classifier, and '.*a\.tflite' is a \.tflite$"),
+        ({"trusted": True}, r"^--trust is for a Keras classifier"),
+        ({"aim": "dynamic"}, r"^--dynamic is for a run or a Keras classifier; use --int8 or --float16"),
+    ],
+)
+def test_options_that_do_not_fit_a_tflite(
+    keras_file: ConversionRequest, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    request = replace(keras_file, model=tmp_path / "a.tflite")
+    check_request(request)
+    with pytest.raises(OptionError, match=message):
+        check_request(replace(request, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": Path("photos")}, "--data is for a Keras classifier or a .tflite; the run"),
+        ({"labels": ("a",)}, "--labels is for"),
+        ({"normalization": "unit"}, "--normalization is for"),
+        ({"size": 64}, "--imgsz is for a Keras classifier, and '.*' is a run"),
+        ({"trusted": True}, "--trust is for a Keras classifier, and '.*' is a run"),
+    ],
+)
+def test_options_that_do_not_fit_a_run(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    request = ConversionRequest(tmp_path, "int8", output=tmp_path / "a.tflite")
+    with pytest.raises(DataError, match="holds neither a run of dermedge train nor a SavedModel"):
+        check_request(request)
+    (tmp_path / "config.json").write_text("{}")
+    check_request(request)
+    with pytest.raises(OptionError, match=message):
+        check_request(replace(request, **change))
+
+
+def test_nothing_is_overwritten(keras_file: ConversionRequest) -> None:
+    check_request(keras_file)
+    keras_file.report_folder.mkdir()
+    with pytest.raises(StorageError, match=r"a-int8-report' exists already; delete it, or .* --report"):
+        check_request(keras_file)
+    keras_file.target.touch()
+    with pytest.raises(StorageError, match=r"a-int8\.tflite' exists already; delete it, or .* --output"):
+        check_request(keras_file)
+
+
+@pytest.mark.parametrize("name", ["a-float32.onnx", "a-float32.json", "a-int8.onnx", "a-int8.json"])
+def test_no_file_of_onnx_is_overwritten(
+    name: str, keras_file: ConversionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermedge.convert.request.find_spec", lambda name: object())
+    request = replace(keras_file, aim="onnx")
+    check_request(request)
+    (tmp_path / name).touch()
+    with pytest.raises(StorageError, match=f"{name}' exists already"):
+        check_request(request)
