@@ -26,6 +26,9 @@ __all__ = ["REFUSED", "main", "parser"]
 # Exit status when no file was accepted.
 REFUSED = 3
 _POINTS = 100
+# argparse would write the forms in one line of 100 characters.
+_USAGE = """dermedge convert MODEL (--int8 | --int16x8 | --float16 | --dynamic |
+                        --float32 | --search | --onnx) [options]"""
 # Commands that the end of the help shows.
 _EXAMPLES = (
     "dermedge convert runs/mine --int8",
@@ -43,6 +46,7 @@ def parser() -> Parser:
         "only if it loses little compared with its float network.",
         _EXAMPLES,
     )
+    made.usage = _USAGE
     made.add_argument(
         "model",
         type=Path,
@@ -155,8 +159,9 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION),
         default=AUTO_NORMALIZATION,
-        help="set the normalization that a Keras classifier or a .tflite expects; auto takes the one that the "
-        "file states, or else tries each on the calibration photos",
+        metavar="NAME",
+        help=f"set the normalization that a Keras classifier or a .tflite expects: {', '.join(FOREIGN)}; or auto, "
+        "which takes the one that the file states, or else tries each on the calibration photos",
     )
     made.add_argument(
         "--trust",

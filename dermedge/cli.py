@@ -17,7 +17,7 @@ __all__ = ["VERBS", "fail", "main", "run_command", "usage"]
 VERBS = {
     "data": (
         "dermedge.train.cli.data",
-        "audit labelled photos, or write them into one table with splits by lesion",
+        "audit labelled photos, or write them into one table with splits",
     ),
     "train": (
         "dermedge.train.cli.train",
@@ -29,7 +29,7 @@ VERBS = {
     ),
     "convert": (
         "dermedge.convert.cli",
-        "convert a run, a Keras file or a float .tflite, and prove what it lost",
+        "convert a run, a Keras file or float .tflite, and measure the loss",
     ),
     "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
     "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
@@ -40,7 +40,7 @@ VERBS = {
     ),
     "inspect": (
         "dermedge.edge.cli.inspect",
-        "describe a .tflite file: its tensors, operators, precision and manifest",
+        "describe a .tflite file: tensors, operators, precision, manifest",
     ),
     "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and serve it"),
     "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),

@@ -45,7 +45,7 @@ _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
     "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
     "dermedge evaluate mine.tflite --data runs/mine/catalogue.csv --split test",
-    "dermedge evaluate mine.tflite dermedge-192 --classes melanoma,nevus --data photos/",
+    "dermedge evaluate dermedge-192 --classes melanoma,nevus --data photos/",
 )
 
 
