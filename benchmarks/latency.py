@@ -361,8 +361,8 @@ def _parts(total: int, size: int) -> list[int]:
 def _wander(times: NDArray[np.float64], count: int) -> float:
     """Returns the standard deviation of the medians of ``count`` windows, without its random part.
 
-    The random part is estimated from the order statistics one standard deviation of the binomial distribution
-    below and above the middle of a window.
+    The random part is estimated from two order statistics of each window. They lie one standard deviation of the
+    binomial distribution below and above the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:

@@ -305,8 +305,9 @@ def _table(found: SoakRun) -> TextTable:
     frames = sum(one.frames for one in found.windows)
     title = (
         f"The whole loop of {found.model} for {_minutes(found):.1f} minutes: {frames} frames, "
-        f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the time. p: "
-        f"Mann-Kendall's test for autocorrelated series; a drift is below {_ALPHA:g}, 0.05 over four series."
+        f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the duration. "
+        f"p: p-value of the Mann-Kendall test for autocorrelated series. A series drifts if p is below "
+        f"{_ALPHA:g}, which is 0.05 divided by four series."
     )
     return TextTable(title, head, tuple(rows))
 

@@ -69,7 +69,7 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 
 
 class Preprocessor:
-    """Turns frames into network inputs of one size. It keeps its buffers, because fresh ones cost page faults.
+    """Turns frames into network inputs of one size. It keeps its buffers, because allocating new ones is slow.
 
     While the crop is at least twice as large as the input, 2x2 blocks are averaged (an odd last row and column are
     left out); the last step is bilinear. OpenCV's own area resize is slow at a factor that is not whole, and its exact

@@ -70,7 +70,7 @@ class LineProcess:
         return text
 
     def last_words(self) -> str:
-        """Returns the last line of its errors, or the exit status of one that was killed; waits for its end."""
+        """Waits for the end of the program; returns the last line of its errors, or the exit status of a killed one."""
         status = self.process.wait()
         self._errors.seek(0)
         said = self._errors.read()

@@ -121,8 +121,8 @@ class PeerResult:
     Attributes:
         name: of PEERS.
         form: the model format that it ran.
-        failure: why it did not run, or ended early; None without a failure. The figures below then cover what it
-            did before.
+        failure: why it did not run, or ended early; None without a failure. After a failure, the figures below are
+            those of the turns before it.
         latency: frame to decision in milliseconds; of litert-invoke, the inference alone.
         ratio: median of its turns divided by dermedge's turns beside them.
         ratio_low: lower end of the 95 % interval of the ratio.

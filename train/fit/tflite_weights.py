@@ -131,8 +131,8 @@ def _other_architecture(path: Path) -> OptionError:
 def _kernels(path: Path) -> list[_Kernel]:
     """Returns the weights of all operators that have weights, in the order in which they run.
 
-    The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only one with
-    one output.
+    The operator that tells the view of a photo is left out: `dermedge convert` fits it anew. It is the only operator
+    with a single output value.
     """
     try:
         model = strip(path.read_bytes())
