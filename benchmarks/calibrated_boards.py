@@ -136,7 +136,7 @@ def fit(anchors: Sequence[Anchor]) -> Factors:
 
 
 def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
-    """For each anchor, (estimate - published) / published, where the others alone were fitted.
+    """Returns (estimate - published) / published for each anchor, with a fit to all other anchors.
 
     Args:
         anchors: three or more.

@@ -253,7 +253,7 @@ def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iter
                 resident.append(resident_bytes() or 0)
     before, after = resident
     if not before:
-        yield "memory: not measured, this system does not tell"
+        yield "memory: not measured, because this system does not report it"
         return
     growth = after / before - 1
     yield (

@@ -124,9 +124,9 @@ class LatestFrame:
         return arrival
 
     def newer(self) -> Arrival | None:
-        """Returns a frame that arrived since the last one was read, or None.
+        """Returns a frame that arrived after the last one that was read, or None.
 
-        The one that was read then counts as dropped.
+        The older one then counts as dropped.
         """
         with self._changed:
             if self._slot is None or not self._is_ready():

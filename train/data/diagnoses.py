@@ -1,4 +1,4 @@
-"""The names of diagnoses: what publishers and folders write, and the diagnosis that it means.
+"""The names of diagnoses: the names that publishers and folders use, and the diagnoses that they mean.
 
 Eight diagnoses are classes of the shipped models. Finer names (melanoma in situ, Reed nevus) belong to one of
 them. A keratoacanthoma counts as squamous cell carcinoma, as in MILK10k's own classes, but keeps its own name as
@@ -175,7 +175,7 @@ _NAMES = {
         "benign soft tissue proliferations - vascular",
     ),
 }
-# A name that leaves it open -> the diagnoses that it may mean.
+# An ambiguous name -> the diagnoses that it may mean.
 _OPEN = {
     "akiec": (_ACTINIC, _SQUAMOUS),
     "actinic keratoses and intraepithelial carcinoma": (_ACTINIC, _SQUAMOUS),
@@ -200,7 +200,7 @@ _OPEN = {
     "lentigo": (_KERATOSIS, _NEVUS),
     "lentigo nos": (_KERATOSIS, _NEVUS),
 }
-# Lesions of the skin outside the named classes, in the normal form.
+# Other lesions of the skin, which belong to no named class, in the normal form.
 _OTHER_LESIONS = (
     "angiofibroma or fibrous papule",
     "benign - other",
@@ -225,7 +225,7 @@ _OTHER_LESIONS = (
     "trichoblastoma",
     "verruca",
 )
-# Code -> the name that it stands for, used where a set keeps its own names.
+# Code -> the name that it means, for classes that keep the names of their set.
 _CODES = {
     "mel": _MELANOMA,
     "nv": _NEVUS,
@@ -249,15 +249,16 @@ def _key(name: str) -> str:
 
 
 _DIAGNOSES = {_key(name): diagnosis for diagnosis, names in _NAMES.items() for name in (diagnosis, *names)}
-# Names by which a table says that it does not know.
+# Names that mean "unknown" in a table.
 _UNKNOWN = frozenset(
     {"", "unk", "unknown", "n/a", "#n/a", "na", "nan", "none", "null", "not known", "-", "?"}
 )
-# Melanoma in situ; Nevus, Reed; but not "melanoma negative".
+# Matches "melanoma in situ" and "nevus, reed", but not "melanoma negative".
 _FINER = re.compile(
     r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
 )
-# Nodular melanoma, dysplastic naevus; but not "sebaceous nevus", which is no mole, or "non melanoma".
+# Matches "nodular melanoma" and "dysplastic naevus", but not "sebaceous nevus", which is not a mole, or "non
+# melanoma".
 _FINER_MELANOMA = re.compile(
     r"((superficial spreading|nodular|acral|lentiginous|amelanotic|desmoplastic|spitzoid|metastatic|invasive|in situ|"
     r"early|primary|cutaneous) )+melanomas?"
@@ -269,11 +270,11 @@ _FINER_NEVUS = re.compile(
 # The number before a folder's name, and the word or count behind it: "1. Melanoma", "nevus images", "nevus (120)".
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
-# A name this much like a known one is a misspelling of it, if it is hardly longer or shorter.
+# From this similarity on, a name counts as a misspelling of a known one, if their lengths hardly differ.
 _LIKENESS = 0.85
 _LETTERS_TOO_MANY = 2
 
-# The results of `diagnosis_of` that are lesions of the skin; other words may be a shirt or a hand.
+# The results of `diagnosis_of` that are lesions of the skin. Any other word may mean a shirt or a hand.
 LESION_DIAGNOSES = frozenset({*_NAMES, *_OPEN, *_OTHER_LESIONS})
 _AS_LISTED = {_key(name): name for name in (*_OPEN, *_OTHER_LESIONS)}
 
@@ -298,7 +299,7 @@ def diagnosis_of(name: str | None) -> str | None:
 
 @lru_cache(maxsize=65536)
 def _known_diagnosis(normal: str) -> str | None:
-    """Returns the diagnosis of a normal name; None where it is not known."""
+    """Returns the diagnosis of a normal name; None if it is not known."""
     core = re.sub(f"({_WORD_BEHIND.pattern})+$", "", _NUMBER_IN_FRONT.sub("", normal, count=1))
     for name in dict.fromkeys((normal, core)):
         known = _DIAGNOSES.get(_key(name)) or _AS_LISTED.get(_key(name)) or _of_finer_name(name)
@@ -316,7 +317,7 @@ def _of_finer_name(name: str) -> str | None:
 
 
 def likely_meant(name: str) -> str | None:
-    """Returns the known name that an unknown one is a misspelling of; None where it is like no other."""
+    """Returns the known name of which an unknown name is a misspelling; None if there is none."""
     key = _key(name)
     if is_known(name) or len(key) <= len(_NEVUS):
         return None
@@ -325,7 +326,7 @@ def likely_meant(name: str) -> str | None:
 
 
 def own_name(original: str) -> str:
-    """Returns the name of a class that keeps what a table or folder calls it; codes are written out."""
+    """Returns the name of a class as a table or folder writes it; codes are replaced by the names that they mean."""
     normal = normal_name(original)
     return _CODES.get(normal, normal if is_known(normal) else original)
 

@@ -8,8 +8,8 @@ blur, divided by its local contrast, so that neither a lesion's shape nor a fram
 
 Measured on the project's 25,245 real photos:
 - photos of MILK10k that are photos of HAM10000, by brute-force matching of SIFT features: 629 of 631 found;
-- 240 photos of all sources in each of 24 ways (rotated, mirrored, brightened, cut, compressed, blurred ...), with all
-  other photos as distractors: 98.2 % found, the fewest of fully augmented ones (88.3 %);
+- 240 photos of all sources, each changed in 24 ways (rotated, mirrored, brightened, cut, compressed, blurred ...),
+  with all other photos as distractors: 98.2 % found, the fewest of fully augmented ones (88.3 %);
 - 100 of the pairs found between MILK10k and HAM10000, drawn at random and looked at: 100 show one lesion;
 - known false pairs: 114 of 8,566, photos of hands before one wall and figures that are no photos.
 """

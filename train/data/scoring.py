@@ -44,12 +44,12 @@ class LabelledPhoto:
 
 
 def check_unlearned(data: Path, split: str | None, classifiers: Sequence[Classifier]) -> None:
-    """Makes sure that no model was trained on the validation photos that it is scored on, as `train --refit` does.
+    """Checks that no model is scored on validation photos that it was trained on, as happens after `train --refit`.
 
     Args:
         data: as in `labelled_photos`.
         split: as in `labelled_photos`.
-        classifiers: the models; one whose manifest holds no digest of its training photos passes.
+        classifiers: the models. A model whose manifest has no digest of its training photos passes.
 
     Raises:
         DataError: a model was trained on them.
