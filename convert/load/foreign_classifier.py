@@ -95,6 +95,9 @@ def _labels(
     """Return the labels of the classes, and the folders that they come from; no folders if they come from elsewhere."""
     if given is not None:
         _check_number(file, "--labels has", given)
+        twice = next((name for name in given if given.count(name) > 1), None)
+        if twice is not None:
+            raise OptionError(f"--labels names '{twice}' twice; give each output a name of its own")
         return tuple(given), ()
     if file.known_labels is not None:
         return file.known_labels, ()

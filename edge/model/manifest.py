@@ -183,9 +183,8 @@ def _check_version(version: Any, source: Path | str) -> None:
 
 def _check_labels(labels: tuple[str, ...], none_label: str | None) -> None:
     """Raises ValueError if labels cannot name the outputs, or none of them is ``none_label``."""
-    wrong = next((label for label in labels if not label.strip() or labels.count(label) > 1), None)
-    if wrong is not None:
-        raise ValueError(f"the label {wrong!r:.40} is empty or stands twice")
+    if not all(map(str.strip, labels)):
+        raise ValueError("one of its labels is empty")
     if none_label is not None and none_label not in labels:
         raise ValueError(f"it has no such class as its label for none of these: {none_label!r:.40}")
 

@@ -611,3 +611,10 @@ def test_evaluate_names_labels_in_another_order(
         said = capsys.readouterr().out
         told = "'basal cell carcinoma' is 'actinic keratosis', 'actinic keratosis' is 'basal cell carcinoma'"
         assert (f"{told}; give the labels in the order of the outputs with --labels" in said) == warns
+
+
+def test_a_label_that_is_given_twice_is_refused(nine_classes: tuple[Path, Path]) -> None:
+    model, photos = nine_classes
+    request = ConversionRequest(model, "int8", data=photos, labels=(*NINE[:8], NINE[0]))
+    with pytest.raises(OptionError, match="--labels names 'actinic keratosis' twice"):
+        load_foreign(open_keras(model), request, print)
