@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -81,6 +82,7 @@ class InstructionCount:
         preprocess: instructions of preprocessing a 640x480 frame, including Python's own.
         invoke: instructions of the interpreter.
         predict: instructions from frame to decision.
+        loop: the same in the loop of `dermedge run`, with its quality gate, smoothing and states.
         spread: range of the invokes divided by their median.
         runs: number of runs.
     """
@@ -91,6 +93,7 @@ class InstructionCount:
     preprocess: int
     invoke: int
     predict: int
+    loop: int
     spread: float
     runs: int
 
@@ -180,12 +183,12 @@ def count(
     Raises:
         ToolError: the model does not run under emulation.
     """
-    runs: list[tuple[int, int, int]] = []
+    runs: list[tuple[int, ...]] = []
     for number in range(_PROCESSES):
         say(f"{model.name}, {model.form}, on {cpu}: process {number + 1} of {_PROCESSES}")
         arguments = [str(model.path.resolve()), str(_RUNS)]
         runs += parts(counted_marks(_CHILD, arguments, 2 + MARKS_A_RUN * _RUNS, cpu, plugin))
-    preprocess, invoke, predict = (tuple(part) for part in zip(*runs, strict=True))
+    preprocess, invoke, predict, loop = (tuple(part) for part in zip(*runs, strict=True))
     return InstructionCount(
         model=model.name,
         form=model.form,
@@ -193,23 +196,33 @@ def count(
         preprocess=round(median(preprocess)),
         invoke=round(median(invoke)),
         predict=round(median(predict)),
+        loop=round(median(loop)),
         spread=(max(invoke) - min(invoke)) / median(invoke),
         runs=len(runs),
     )
 
 
-def parts(marks: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Returns the instructions of preprocessing, invoke and whole prediction of each run, from the marks of
+def parts(marks: Sequence[int]) -> list[tuple[int, ...]]:
+    """Returns the instructions of preprocessing, invoke, whole prediction and loop of each run, from the marks of
     `children.counted_inference`.
     """
     own = marks[1] - marks[0]
     runs = [marks[at : at + MARKS_A_RUN] for at in range(2, len(marks), MARKS_A_RUN)]
-    return [(b - a - own, c - b - own, d - c - own) for a, b, c, d in runs]
+    return [tuple(after - before - own for before, after in pairwise(one)) for one in runs]
 
 
 def to_table(counts: Sequence[InstructionCount]) -> TextTable:
     """Returns one row per model and processor, in millions."""
-    head = ("model", "form", "processor", "preprocess", "invoke", "frame to decision", "spread")
+    head = (
+        "model",
+        "form",
+        "processor",
+        "preprocess",
+        "invoke",
+        "frame to decision",
+        "with gate and states",
+        "spread",
+    )
     rows = tuple(
         (
             one.model,
@@ -218,12 +231,14 @@ def to_table(counts: Sequence[InstructionCount]) -> TextTable:
             f"{one.preprocess / _MILLION:.2f}",
             f"{one.invoke / _MILLION:.2f}",
             f"{one.predict / _MILLION:.2f}",
+            f"{one.loop / _MILLION:.2f} ({one.loop / one.invoke:.3f} x)",
             f"{one.spread:.1e}",
         )
         for one in counts
     )
     title = (
         "Millions of arm64 instructions a frame of 640x480, one thread, counted under emulation; no times. "
+        "with gate and states: a frame in the loop of `dermedge run`, and how many times an invoke that is. "
         f"spread: range of the invokes of {counts[0].runs} runs in several processes, divided by their median."
     )
     return TextTable(title, head, rows)

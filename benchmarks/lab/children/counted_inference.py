@@ -4,7 +4,7 @@
 
 Each call of getppid() is a mark at which QEMU's plugin writes the count so far. Two marks in a row give the count of
 a mark itself. Then, for every run, there are marks before the preprocessing, between it and the interpreter, after
-the interpreter, and after a whole prediction.
+the interpreter, after a whole prediction, and after a frame has gone through the loop of `dermedge run`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,64 @@ import os
 import sys
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dermedge.benchmarks.frames import camera_frame
 from dermedge.benchmarks.latency import one_opencv_thread
+from dermedge.edge.errors import OptionError
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.golden import golden_image
+from dermedge.edge.pipeline import Pipeline
+from dermedge.edge.sources.frame import Frame, FrameSource
 
 __all__ = ["MARKS_A_RUN", "main"]
 
 # The first inference prepares the model. A single one must do, because the emulation of floats is slow.
 _WARMUP_RUNS = 1
-MARKS_A_RUN = 4
+MARKS_A_RUN = 5
+_CAMERA_FPS = 30
+
+
+class _OneFrame(FrameSource):
+    """Delivers the same frame again and again, as a camera would time it."""
+
+    is_live = False
+
+    def __init__(self, image_bgr: NDArray[np.uint8]) -> None:
+        self._image_bgr = image_bgr
+        self._number = 0
+
+    def read(self) -> Frame:
+        self._number += 1
+        return Frame(self._image_bgr, self._number, 0.0, "one frame", at_s=self._number / _CAMERA_FPS)
+
+    def close(self) -> None: ...
+
+
+def _classified(results: Pipeline) -> None:
+    """Runs the loop for one frame.
+
+    Raises:
+        OptionError: the quality gate rejects the frame.
+    """
+    result = next(results)
+    if result.classification is None:
+        raise OptionError(f"the frame was not worth an answer: {result.defect}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs a model with one thread on a generated frame of 640x480."""
     model, runs = argv
     frame = camera_frame(golden_image(0))
-    with one_opencv_thread(), Classifier(model) as classifier:
+    with (
+        one_opencv_thread(),
+        Classifier(model) as classifier,
+        Pipeline(_OneFrame(frame), classifier) as results,
+    ):
         for _ in range(_WARMUP_RUNS):
             classifier.predict(frame)
+            _classified(results)
         mark = os.getppid
         mark()
         mark()
@@ -42,6 +81,8 @@ def main(argv: Sequence[str]) -> int:
             classifier.interpreter.invoke()
             mark()
             classifier.predict(frame)
+            mark()
+            _classified(results)
             mark()
     return 0
 
