@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelledPhoto", "check_unlearned", "labelled_photos"]
 
+_SHOWN_LABELS = 12
+
 
 @dataclass(frozen=True)
 class LabelledPhoto:
@@ -103,7 +105,11 @@ def labelled_photos(
         photos = [p if p.label in index else replace(p, label=NONE_OF_THESE) for p in photos]
     strangers = sorted({photo.original_label or photo.label for photo in photos if photo.label not in index})
     if strangers:
-        raise DataError(f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels)}")
+        more = f", … ({len(labels):,} classes)" if len(labels) > _SHOWN_LABELS else ""
+        raise DataError(
+            f"the model has no class '{strangers[0]}'. It knows: {', '.join(labels[:_SHOWN_LABELS])}{more}. Rename the "
+            "folder or the label to a class of the model, or name its outputs with --labels"
+        )
     if not photos:
         where = f", split {split}" if split else ""
         cure = "" if split else "; give a folder for each class, or a table of labels (path,label)"

@@ -1109,3 +1109,14 @@ def test_a_table_alone_labels_the_photos_to_score(tmp_path: Path) -> None:
     assert Counter(photo.label_index for photo in photos) == {0: 3, 1: 3}
     with pytest.raises(OptionError, match="--split goes with a run's catalogue"):
         labelled_photos(table, ["melanoma", "nevus"], "val")
+
+
+def test_a_class_that_the_model_lacks_is_told_in_one_short_line(tmp_path: Path) -> None:
+    root = put_photos(tmp_path / "set", {"velvet": 2, "daisy": 2})
+    with pytest.raises(DataError) as raised:
+        labelled_photos(root, ["daisy", *(f"class {number}" for number in range(1000))])
+    shown = ", ".join(["daisy", *(f"class {number}" for number in range(11))])
+    assert str(raised.value) == (
+        f"the model has no class 'velvet'. It knows: {shown}, … (1,001 classes). Rename the folder or the label to a "
+        "class of the model, or name its outputs with --labels"
+    )
