@@ -65,3 +65,33 @@ def test_names_never_overlap_and_keep_the_order_of_their_points(heights: list[fl
 
 def test_names_that_are_far_apart_stay_beside_their_points() -> None:
     assert spread_out([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
+
+
+def test_each_model_has_its_colour_and_its_interval(
+    report: BenchmarkReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the device's environment has no matplotlib")
+    from matplotlib.figure import Figure
+
+    figures: list[Figure] = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, part, **options: figures.append(figure) or part.touch()
+    )
+    save_plot(report, tmp_path / "plot.png")
+    [figure] = figures
+    above, below = figure.axes
+    assert [axes.get_ylabel() for axes in (above, below)] == [
+        "balanced accuracy,\nwith 95 % interval",
+        "melanoma sensitivity at 90 % specificity,\nwith 95 % interval",
+    ]
+    assert below.get_xlabel() == "median latency end to end, ms per 640x480 frame"
+    intervals = [(line.get_color(), *line.get_data()) for line in above.lines[:2]]
+    # the medians are 4.5 and 8.5 ms, the accuracy of both is 0.75 with an interval from 0.6 to 0.85
+    assert [(colour, list(x), list(y)) for colour, x, y in intervals] == [
+        ("#0072b2", [4.5, 4.5], [0.6, 0.85]),
+        ("#d55e00", [8.5, 8.5], [0.6, 0.85]),
+    ]
+    faces = [marker.get_facecolor()[0].tolist()[:3] for marker in above.collections[:2]]
+    # the faster model is on the front and filled, the slower one is white
+    assert faces[0] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+    assert faces[1] == [1, 1, 1]

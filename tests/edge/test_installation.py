@@ -113,3 +113,13 @@ def test_where_a_package_has_no_wheel_the_hint_names_the_versions_of_python_that
 
 def test_a_missing_package_that_dermedge_always_needs_is_installed_by_its_own_name() -> None:
     assert "pip install ai-edge-litert" in str(MissingExtra("ai-edge-litert")).replace(" --python", "")
+
+
+def test_the_versions_of_python_with_a_wheel_are_those_of_each_package() -> None:
+    training = ((3, 11), (3, 12), (3, 13))
+    assert {
+        "tensorflow": training,
+        "tf-keras": training,
+        "tensorflow-model-optimization": training,
+        "tflite-runtime": ((3, 11),),
+    } == installation.PYTHONS

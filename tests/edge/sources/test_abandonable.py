@@ -1,0 +1,82 @@
+"""A capture that may hang is read by a thread, which is left alone when it does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import cv2
+import pytest
+
+from dermedge.edge.errors import SourceError
+from dermedge.edge.sources import gstreamer
+from dermedge.edge.sources.gstreamer import AbandonableCapture
+
+
+class FakeCapture:
+    """A capture that counts its frames, and hangs at one of them until it is let go."""
+
+    def __init__(self, hangs_at: int | None = None) -> None:
+        self.hangs_at, self.number, self.is_released = hangs_at, 0, False
+        self.let_go = threading.Event()
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def read(self) -> tuple[bool, Any]:
+        self.number += 1
+        if self.number == self.hangs_at:
+            self.let_go.wait(30)
+        return True, self.number
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+def opens(capture: FakeCapture) -> Callable[[], cv2.VideoCapture]:
+    return lambda: cast(cv2.VideoCapture, capture)
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gstreamer, "OPEN_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(gstreamer, "READ_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(AbandonableCapture, "_abandoned", 0)
+
+
+def test_frames_come_in_order_and_the_thread_ends_with_the_release() -> None:
+    fake = FakeCapture()
+    capture = AbandonableCapture(opens(fake))
+    assert capture.isOpened()
+    assert [capture.read() for _ in range(3)] == [(True, 1), (True, 2), (True, 3)]
+    assert capture._thread.is_alive()
+    capture.release()
+    assert not capture._thread.is_alive()
+    assert fake.is_released
+    assert AbandonableCapture._abandoned == 0
+
+
+def test_a_capture_that_hangs_is_abandoned_and_released_when_it_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeCapture(hangs_at=2)
+    capture = AbandonableCapture(opens(fake))
+    assert capture.read() == (True, 1)
+    monkeypatch.setattr(gstreamer, "READ_TIMEOUT_S", 0.1)
+    assert capture.read() == (False, None)
+    assert AbandonableCapture._abandoned == 1
+    capture.release()
+    assert not fake.is_released, "it still hangs"
+    fake.let_go.set()
+    capture._thread.join(10)
+    assert fake.is_released
+    assert AbandonableCapture._abandoned == 0
+
+
+def test_after_eight_that_hang_no_more_are_opened() -> None:
+    AbandonableCapture._abandoned = 7
+    AbandonableCapture(opens(FakeCapture())).release()
+    AbandonableCapture._abandoned = 8
+    with pytest.raises(SourceError, match="8 earlier attempts still hang; start dermedge again"):
+        AbandonableCapture(opens(FakeCapture()))
