@@ -33,8 +33,8 @@ _KERATOSIS, _VASCULAR, _ACANTHOMA = "benign keratosis", "vascular lesion", "kera
 # The classes of lesions that the shipped models name, in the order of DESIGN.md and the models' cards.
 NAMED_CLASSES = (_MELANOMA, _FIBROMA, _NEVUS, _SQUAMOUS, _BASAL, _ACTINIC, _KERATOSIS, _VASCULAR)
 
-# Diagnosis -> the names that mean it, in the normal form of `normal_name`. Finer names of melanoma
-# and nevus need not be listed: see `_FINER`.
+# Diagnosis -> the names that mean it, in the normal form of `normal_name`. Finer names need not be
+# listed: see `_FINER_FORMS`.
 _NAMES = {
     _MELANOMA: (
         "mel",
@@ -257,16 +257,40 @@ _UNKNOWN = frozenset(
 _FINER = re.compile(
     r"(melanoma|nevus|naevus)(,.*| \(.*| in situ| invasive| metastasis| metastatic| nos| spilus| pigmentosus)"
 )
-# Matches "nodular melanoma" and "dysplastic naevus", but not "sebaceous nevus", which is not a mole, or "non
-# melanoma".
-_FINER_MELANOMA = re.compile(
-    r"((superficial spreading|nodular|acral|lentiginous|amelanotic|desmoplastic|spitzoid|metastatic|invasive|in situ|"
-    r"early|primary|cutaneous) )+melanomas?"
-)
-_FINER_NEVUS = re.compile(
-    r"((acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
-    r"intradermal|junctional|melanocytic|pigmented|recurrent|reed|spitz) )+na?ev(us|i)"
-)
+# Diagnosis -> its name, and words that may stand before and behind it. They match "nodular melanoma" and "seborrheic
+# keratosis irritated", but not "sebaceous nevus", which is not a mole, or "non melanoma".
+_FINER_FORMS = {
+    _MELANOMA: (
+        "melanomas?",
+        "superficial spreading|ssm|nodular|acral|lentiginous|lentigo maligna|amelanotic|desmoplastic|spitzoid|"
+        "metastatic|invasive|in situ|early|thin|thick|primary|cutaneous|malignant|pigmented",
+    ),
+    _NEVUS: (
+        "na?ev(us|i)",
+        "acral|acquired|atypical|benign|blue|clark|combined|common|compound|congenital|dermal|dysplastic|halo|"
+        "intradermal|junctional|melanocytic|nevocytic|pigmented|recurrent|reed|spitz",
+    ),
+    _SQUAMOUS: (
+        "squamous cell carcinomas?|scc",
+        "invasive|in situ|cutaneous|(well|moderately|poorly) differentiated|keratinizing",
+    ),
+    _BASAL: (
+        "basal cell carcinomas?|bcc",
+        "nodular|micronodular|superficial|pigmented|solid|cystic|infiltrative|infiltrating|morpheaform|morpheiform|"
+        "sclerosing|ulcerated|recurrent",
+    ),
+    _ACTINIC: ("actinic keratos[ei]s|ak", "hyperkeratotic|hypertrophic|pigmented"),
+    _KERATOSIS: (
+        "seborrho?eic keratos[ei]s|sk|solar lentig(o|ines)",
+        "irritated|inflamed|pigmented|flat|acanthotic",
+    ),
+    _VASCULAR: ("(ha?em)?angiomas?", "cherry|spider|senile|capillary|infantile"),
+    _FIBROMA: ("dermatofibromas?", "cellular|atypical|pigmented"),
+}
+_FINER_PATTERNS = {
+    diagnosis: re.compile(rf"(({words}|nos) )*({core})( ({words}|nos))*")
+    for diagnosis, (core, words) in _FINER_FORMS.items()
+}
 # The number before a folder's name, and the word or count behind it: "1. Melanoma", "nevus images", "nevus (120)".
 _NUMBER_IN_FRONT = re.compile(r"^\d{1,2}[.):]? ")
 _WORD_BEHIND = re.compile(r" (images?|photos?|pictures?|cases?|class|\(\d+\))")
@@ -311,9 +335,8 @@ def _known_diagnosis(normal: str) -> str | None:
 def _of_finer_name(name: str) -> str | None:
     if finer := _FINER.fullmatch(name):
         return _DIAGNOSES[_key(finer[1])]
-    if _FINER_MELANOMA.fullmatch(_key(name)):
-        return _MELANOMA
-    return _NEVUS if _FINER_NEVUS.fullmatch(_key(name)) else None
+    key = _key(name)
+    return next((diagnosis for diagnosis, form in _FINER_PATTERNS.items() if form.fullmatch(key)), None)
 
 
 def likely_meant(name: str) -> str | None:

@@ -242,6 +242,11 @@ def test_own_names_are_kept_and_codes_written_out(original: str, own: str) -> No
         ),
         ("vascular lesion", ["Hämangiom", "hémangiome"]),
         ("dermatofibroma", ["3) Dermatofibrom", "Dermatofibrome"]),
+        ("melanoma", ["superficial spreading melanoma ssm", "lentigo maligna melanoma in situ"]),
+        ("basal cell carcinoma", ["basal cell carcinoma morpheiform", "solid cystic basal cell carcinoma"]),
+        ("squamous cell carcinoma", ["well differentiated squamous cell carcinoma", "SCC in situ"]),
+        ("benign keratosis", ["seborrheic keratosis irritated", "solar lentigines"]),
+        ("vascular lesion", ["cherry angioma", "spider angioma"]),
     ],
 )
 def test_names_as_clinics_and_other_languages_write_them(wanted: str, names: list[str]) -> None:
@@ -258,6 +263,8 @@ def test_names_as_clinics_and_other_languages_write_them(wanted: str, names: lis
         "nevus sebaceous",
         "1",
         "12 monkeys",
+        "melanoma dataset",
+        "angiofibromatosis",
     ],
 )
 def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
