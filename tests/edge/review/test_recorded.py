@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_noted_and_no_photo_is_left_out(tmp_path: Path) -
         ("1.jpg", "nevus"),
         ("9.jpg", ""),
     ]
-    assert [note for note in recording.notes if "has no line" in note]
+    assert [note for note in recording.notes if "No recorded line names" in note]
     assert [note for note in recording.notes if "Line 3" in note]
     assert [note for note in recording.notes if "not there any more: 1" in note]
     assert [note for note in recording.notes if "its model is not known" in note]
