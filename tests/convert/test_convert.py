@@ -11,9 +11,10 @@ pytest.importorskip("tensorflow")
 
 from dermedge import cli
 from dermedge.convert.accept.parity import compare
-from dermedge.convert.calibrate.logit_adjustment import fit_strength
+from dermedge.convert.calibrate.logit_adjustment import LogitAdjustment, fit_strength
 from dermedge.convert.calibrate.temperature import calibrated, calibration_scores, fit_temperature
 from dermedge.convert.device import check_input, device_logits
+from dermedge.convert.load import run as loading
 from dermedge.convert.load.tensorflow_network import network_of
 from dermedge.convert.to_tflite.converter import to_tflite
 from dermedge.convert.to_tflite.form import INT8_PTQ, Form
@@ -26,6 +27,7 @@ from dermedge.edge.model.manifest import Manifest, attach, read_manifest, strip
 from dermedge.edge.photos import read_picture
 from dermedge.edge.preprocess import normalize, to_input
 from dermedge.train.data.learned import LEARNED_NAME, count_learned
+from dermedge.train.fit.batches import predict_logits
 from dermedge.train.fit.run_folder import RunFolder
 from dermedge.train.fit.run_networks import trained_network
 from dermedge.train.fit.sampling import class_shares
@@ -397,3 +399,16 @@ def test_a_tflite_is_evaluated_through_the_device_runtime(
         ]
     assert values["photos"] == len(right)
     assert values["models"][0]["figures"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+
+
+def test_a_file_is_proven_beside_the_network_with_its_logit_adjustment(
+    trained_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the classes of this run are of equal size, so that its own adjustment is 0
+    amounts = np.array([0.5, 0.25, -0.75], np.float32)
+    monkeypatch.setattr(loading, "_adjustment", lambda *given: LogitAdjustment(amounts, {}))
+    run = RunFolder(trained_run)
+    source = loading.load_run(run, 5)
+    plain = predict_logits(trained_network(run, "float"), source.proof.pixels)
+    assert source.proof.reference == pytest.approx(plain + amounts, abs=1e-4)
+    assert source.network.logits(source.proof.pixels) == pytest.approx(plain + amounts, abs=1e-4)
