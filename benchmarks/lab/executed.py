@@ -17,7 +17,7 @@ import dermedge.train
 from dermedge.benchmarks.child import ROOT
 from dermedge.edge.errors import ToolError
 
-__all__ = ["RecordedTest", "Recording", "TestRunner"]
+__all__ = ["ExecutedLines", "RecordedTest", "TestRunner"]
 
 _PROGRAM = Path(__file__).with_name("forked_tests.py")
 # The context of a process is the test that started it, which pytest names in the environment.
@@ -45,7 +45,7 @@ class RecordedTest:
 
 
 @dataclass(frozen=True)
-class Recording:
+class ExecutedLines:
     """What each test executes.
 
     Attributes:
@@ -124,7 +124,7 @@ class TestRunner:
         """The exit status of pytest, which stops at the first failure, or that of SIGKILL after ``limit_s``."""
         return self._ask(tests, limit_s, None)
 
-    def record(self, files: Sequence[Path], folder: Path, limit_s: float) -> Recording:
+    def record(self, files: Sequence[Path], folder: Path, limit_s: float) -> ExecutedLines:
         """Runs test files and records what each test executes.
 
         Args:
@@ -154,14 +154,14 @@ class TestRunner:
         return int(answer)
 
 
-def read_recording(folder: Path, tree: Path) -> Recording:
+def read_recording(folder: Path, tree: Path) -> ExecutedLines:
     """Reads what `TestRunner.record` wrote to ``folder``."""
     told = json.loads((folder / "tests.json").read_text())
     tests = {name: RecordedTest(one["secs"], tuple(one["fixtures"])) for name, one in told["passed"].items()}
     # each process has written a file
     measured = coverage.Coverage(data_file=folder / ".coverage", config_file=False)
     measured.combine([str(folder)])
-    return Recording(tree, tests, tuple(told["failed"]), told["shared"], measured.get_data())
+    return ExecutedLines(tree, tests, tuple(told["failed"]), told["shared"], measured.get_data())
 
 
 def _environment(tree: Path) -> dict[str, str]:

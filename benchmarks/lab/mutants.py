@@ -24,7 +24,7 @@ from time import perf_counter
 
 from dermedge.benchmarks.child import ROOT, run_program
 from dermedge.benchmarks.lab.cli import experiment_parser
-from dermedge.benchmarks.lab.executed import Recording, TestRunner
+from dermedge.benchmarks.lab.executed import ExecutedLines, TestRunner
 from dermedge.benchmarks.lab.forked_tests import STOPPED as STOPPED_STATUS
 from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of, users_of
 from dermedge.edge.cli.arguments import positive_int, positive_number
@@ -224,7 +224,7 @@ def copy_tree(root: Path, target: Path) -> Path:
     return target
 
 
-def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> Recording:
+def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> ExecutedLines:
     """What the tests of these files execute; a line on standard error names the tests that fail without a mutant.
 
     Args:
@@ -241,7 +241,7 @@ def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> Rec
 
 
 def try_mutants(
-    runner: TestRunner, recording: Recording, mutants: Sequence[tuple[Path, Mutant]], limits: Limits
+    runner: TestRunner, recording: ExecutedLines, mutants: Sequence[tuple[Path, Mutant]], limits: Limits
 ) -> Iterator[Trial]:
     """Puts each mutant into the tree in turn, runs its tests, and takes it out again.
 
@@ -270,7 +270,7 @@ def try_mutants(
 
 
 def choose_tests(
-    recording: Recording, path: Path, mutant: Mutant, files: Collection[Path], sources: Mapping[Path, str]
+    recording: ExecutedLines, path: Path, mutant: Mutant, files: Collection[Path], sources: Mapping[Path, str]
 ) -> list[str]:
     """The tests of these files that execute the statement of a mutant, or else all tests that do, the quickest first.
 
@@ -293,7 +293,7 @@ def choose_tests(
     return sorted(chosen, key=lambda test: (recording.secs([test]), test))
 
 
-def _at_most(recording: Recording, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
+def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
     """The first of these tests that take ``limit_s`` in all, at least one; those of a file stay together.
 
     Fixtures of a file are made again when a test of another file comes between.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dermedge.benchmarks.lab import forked_tests
-from dermedge.benchmarks.lab.executed import Recording, TestRunner
+from dermedge.benchmarks.lab.executed import ExecutedLines, TestRunner
 from dermedge.benchmarks.lab.mutants import (
     NOTICED,
     STOPPED,
@@ -222,7 +222,7 @@ def runner(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def recording(runner: TestRunner, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def recording(runner: TestRunner, tmp_path_factory: pytest.TempPathFactory) -> ExecutedLines:
     return record_tests(runner, {LAW_FILE}, tmp_path_factory.mktemp("recorded"))
 
 
@@ -230,7 +230,7 @@ def mutant_of_the_law(before: str, after: str) -> Mutant:
     return next(one for one in mutants_of(LAW) if (one.before, one.after) == (before, after))
 
 
-def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(recording: Recording) -> None:
+def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(recording: ExecutedLines) -> None:
     lines = LAW.splitlines()
     of_whole, of_part = (lines.index("        return 1.0") + 1, lines.index("    return part / whole") + 1)
     assert recording.that_execute(LAW_FILE, range(of_part, of_part + 1)) == {HALF}
@@ -245,7 +245,7 @@ def test_a_test_executes_lines_itself_in_shared_fixtures_and_in_processes(record
     )
 
 
-def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recording: Recording) -> None:
+def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recording: ExecutedLines) -> None:
     mutant = mutant_of_the_law("part / whole", "(part) * (whole)")
     files = [Path("tests/test_law.py")]
 
@@ -262,7 +262,7 @@ def test_all_tests_of_the_files_are_chosen_where_no_test_executes_the_line(recor
 
 
 def test_in_a_copy_a_mistake_that_no_test_holds_survives(
-    project: Path, runner: TestRunner, recording: Recording
+    project: Path, runner: TestRunner, recording: ExecutedLines
 ) -> None:
     tree = runner.tree
     assert (tree / "dermedge" / "train").is_symlink()
@@ -282,14 +282,14 @@ def test_in_a_copy_a_mistake_that_no_test_holds_survives(
     ]
 
 
-def test_slow_tests_are_left_out_and_counted(runner: TestRunner, recording: Recording) -> None:
+def test_slow_tests_are_left_out_and_counted(runner: TestRunner, recording: ExecutedLines) -> None:
     mutant = mutant_of_the_law("part >= whole", "part > whole")
     [trial] = try_mutants(runner, recording, [(LAW_FILE, mutant)], Limits(tests_s=1e-9))
     assert (len(trial.tests), trial.left_out) == (1, 1)
 
 
 def test_a_mutant_that_never_ends_is_stopped(
-    runner: TestRunner, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    runner: TestRunner, recording: ExecutedLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dermedge.benchmarks.lab.mutants._SLOWER", 0.0)
     endless = replace(mutant_of_the_law("part / whole", "(part) * (whole)"), source="while True:\n    pass\n")
@@ -334,7 +334,7 @@ def suppressed(act: Callable[..., object], *arguments: object) -> None:
         act(*arguments)
 
 
-def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, recording: Recording) -> None:
+def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, recording: ExecutedLines) -> None:
     names = {f"tests/test_law.py::test_a_half_is_a_half[{name}]": recording.tests[HALF] for name in "ab"}
     renamed = replace(recording, tests=names)
     mutants = [(LAW_FILE, mutant_of_the_law("part / whole", after)) for after in ("(part) * (whole)",)] + [
