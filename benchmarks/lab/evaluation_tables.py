@@ -49,7 +49,7 @@ def figure_table(title: str, models: Sequence[_Model], names: Mapping[str, str])
         for name, text in names.items()
         if any(model["figures"][name] for model in models)
     )
-    return TextTable(title, ("", *(model["name"] for model in models)), rows)
+    return TextTable(title, ("figure", *(model["name"] for model in models)), rows)
 
 
 def slice_table(
@@ -65,7 +65,7 @@ def slice_table(
         for value, found in models[0]["slices"][name].items()
         if any(scores := [model["slices"][name][value]["figures"][one] for model in models for one in names])
     )
-    return TextTable(title, ("", "photos", *head), rows)
+    return TextTable(title, ("slice", "photos", *head), rows)
 
 
 def class_table(model: _Model) -> TextTable:
@@ -74,7 +74,7 @@ def class_table(model: _Model) -> TextTable:
         (label, *(_score(one[name]) for name in _CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
     )
-    return TextTable(f"{model['name']} by class:", ("", "precision", "recall", "F1", "AUROC", "photos"), rows)
+    return TextTable(f"{model['name']} by class:", ("class", "precision", "recall", "F1", "AUROC", "photos"), rows)
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> TextTable:
@@ -86,7 +86,7 @@ def comparison_table(comparisons: Sequence[dict[str, Any]]) -> TextTable:
         rows.append((one["other"], alike, "< 0.001" if p < _LEAST_P else f"{p:.3f}", gain))
     return TextTable(
         f"Others beside {comparisons[0]['first']}:",
-        ("", "answered alike", "McNemar's p", "balanced accuracy, five classes, gained"),
+        ("model", "answered alike", "McNemar's p", "balanced accuracy, five classes, gained"),
         tuple(rows),
     )
 
