@@ -74,7 +74,9 @@ def class_table(model: _Model) -> TextTable:
         (label, *(_score(one[name]) for name in _CLASS_FIGURES), str(one["photos"]))
         for label, one in model["classes"].items()
     )
-    return TextTable(f"{model['name']} by class:", ("class", "precision", "recall", "F1", "AUROC", "photos"), rows)
+    return TextTable(
+        f"{model['name']} by class:", ("class", "precision", "recall", "F1", "AUROC", "photos"), rows
+    )
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> TextTable:
