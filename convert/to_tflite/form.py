@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dermedge.train.data.counts import plural
+
 __all__ = [
     "CALIBRATED_KINDS",
     "DYNAMIC",
@@ -61,5 +63,5 @@ class Form:
         if self.ranges != MIN_MAX:
             parts.append(f"ranges by {self.ranges}")
         if self.float_layers:
-            parts.append(f"{len(self.float_layers)} layers in float")
+            parts.append(f"{plural(len(self.float_layers), 'layer')} in float")
         return ", ".join(parts)

@@ -15,7 +15,16 @@ pytest.importorskip("tensorflow")
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from dermedge.convert.to_tflite.form import DYNAMIC, FLOAT16, FLOAT32, INT8_PTQ, INT8_QAT, INT16X8, Form
+from dermedge.convert.to_tflite.form import (
+    DYNAMIC,
+    FLOAT16,
+    FLOAT32,
+    INT8_MIXED,
+    INT8_PTQ,
+    INT8_QAT,
+    INT16X8,
+    Form,
+)
 from dermedge.convert.to_tflite.graph import KeepingInterpreter, read_model
 from dermedge.convert.to_tflite.pixel_input import (
     calibration_inputs,
@@ -205,3 +214,9 @@ def test_ends_and_types_of_the_input() -> None:
     for kind in (INT8_PTQ, INT8_QAT):
         assert not normalizes_inside(affine.normalization, Form(kind))
         assert input_dtype(Form(kind, "uint8")) == "float32"
+
+
+@pytest.mark.parametrize(("count", "name"), [(0, "int8-mixed"), (1, "int8-mixed, 1 layer in float")])
+def test_the_name_of_a_form_counts_its_layers_in_float(count: int, name: str) -> None:
+    assert Form(INT8_MIXED, float_layers=("stem",) * count).name == name
+    assert Form(INT8_MIXED, float_layers=("stem", "head")).name == "int8-mixed, 2 layers in float"

@@ -203,7 +203,9 @@ def _format(text: TableText, names: PhotoIndex) -> TableFormat | None:
     if ONE_HOT.required <= text.columns and len(text.header) > 2 and _all_zero_or_one(text):
         return replace(ONE_HOT, one_hot=dict(zip(text.names[1:], text.header[1:], strict=True)))
     if text.columns >= _ANSWERS:
-        raise ValueError("it holds answers of dermedge predict, not labels")
+        raise ValueError(
+            "it holds answers of dermedge predict, not labels; give a table of labels (path,label)"
+        )
     known = format_of(text.columns)
     if known is None:
         return own_format(text, lambda cell: bool(names.find(cell, text.path)))

@@ -17,6 +17,7 @@ from dermedge.edge.files import write_text
 from dermedge.edge.model.manifest import CLOSE_UP
 from dermedge.edge.printable import printable_lines
 from dermedge.edge.text_table import aligned_lines
+from dermedge.train.data.counts import plural
 from dermedge.train.data.scoring import LabelledPhoto
 from dermedge.train.evaluation import plots
 from dermedge.train.evaluation.evaluate import Evaluation, Mistake, Scored
@@ -253,7 +254,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
         if not lesions:
             found.append(f"no photo here shows '{label}'")
         elif lesions < _FEW_LESIONS:
-            found.append(f"'{label}' has {lesions} lesions here, too few to judge its recall")
+            found.append(f"'{label}' has {plural(lesions, 'lesion')} here, too few to judge its recall")
     for model in evaluation.models:
         if model.learned:
             found.append(
@@ -271,7 +272,8 @@ def cautions(evaluation: Evaluation) -> list[str]:
 def to_text(evaluation: Evaluation) -> str:
     """Returns the main figures for a terminal."""
     lesions = len(set(evaluation.truth.groups))
-    blocks = [f"{evaluation.data}: {len(evaluation.photos)} photos of {lesions} lesions; [95 % intervals]"]
+    counts = f"{plural(len(evaluation.photos), 'photo')} of {plural(lesions, 'lesion')}"
+    blocks = [f"{evaluation.data}: {counts}; [95 % intervals]"]
     blocks += ["\n".join(f"caution: {text}" for text in cautions(evaluation))] if cautions(evaluation) else []
     shown = _shown_figures(evaluation)
     critical = evaluation.truth.critical

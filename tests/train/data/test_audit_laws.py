@@ -286,7 +286,7 @@ def test_photos_and_lesions_in_two_places() -> None:
     assert told(check_duplicates_in_one_place(tested)) == (
         "copies",
         "warning",
-        "1 file that duplicate another of the same set and class",
+        "1 file with the photo of another file of the same set and class",
         (("nevus in set", 1),),
     )
     assert check_photo_across_splits(tested) is None
@@ -381,7 +381,7 @@ def test_the_text_of_an_audit(long_audit: Audit) -> None:
         "nevus       -   11",
         "(no label)  1    -",
         "b: 1 file, none can be decoded",
-        "set: 11 files, 300x450 (3), 301x450 (3), 302x450 (3), 1 other sizes",
+        "set: 11 files, 300x450 (3), 301x450 (3), 302x450 (3), 1 other size",
         "tables: none",
         "not looked at: 1,234 (a mask)",
         "",

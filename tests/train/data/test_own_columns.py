@@ -214,7 +214,8 @@ def test_a_file_of_that_very_name_goes_before_one_of_that_number(tmp_path: Path)
 
 def test_answers_and_submissions_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="it holds answers of dermedge predict, not labels, or move it elsewhere"
+        DataError,
+        match=r"it holds answers of dermedge predict, not labels; give a table .*, or move it elsewhere",
     ):
         read(tmp_path, "path,headline,label,probability,uncertain,alert", "{},nevus,nevus,0.9,False,")
     with pytest.raises(DataError, match="it holds probabilities, not labels"):

@@ -92,6 +92,7 @@ def evaluation(
 def test_a_class_of_fewer_than_eight_lesions_is_too_small_to_judge() -> None:
     assert cautions(evaluation((8, 8))) == []
     assert cautions(evaluation((8, 7))) == ["'dog' has 7 lesions here, too few to judge its recall"]
+    assert cautions(evaluation((8, 1))) == ["'dog' has 1 lesion here, too few to judge its recall"]
     assert cautions(evaluation((8, 0))) == ["no photo here shows 'dog'"]
 
 

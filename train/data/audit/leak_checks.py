@@ -124,7 +124,7 @@ def check_duplicates_in_one_place(material: AuditMaterial) -> AuditFinding | Non
     return finding_of(
         "copies",
         WARNING,
-        "that duplicate another of the same set and class",
+        "with the photo of another file of the same set and class",
         cases,
         "They count twice in training and in every score. Delete the duplicates, or keep them in one split, as "
         "'dermedge data catalogue' does.",

@@ -104,7 +104,7 @@ def _files_of(audit: Audit, source: str) -> int:
 def _sizes(audit: Audit, source: str) -> str:
     sizes = Counter(file.size for file in audit.photos if file.source == source and not file.problem)
     named = [f"{size} ({count:,})" for size, count in sizes.most_common(_MOST_SIZES)]
-    others = [f"{len(sizes) - _MOST_SIZES} other sizes"] if len(sizes) > _MOST_SIZES else []
+    others = [plural(len(sizes) - _MOST_SIZES, "other size")] if len(sizes) > _MOST_SIZES else []
     return ", ".join([*named, *others]) or "none can be decoded"
 
 
