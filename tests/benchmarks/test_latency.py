@@ -284,3 +284,21 @@ def test_the_interval_of_the_median_is_that_of_its_method() -> None:
 def test_the_99_9th_percentile_needs_a_thousand_times() -> None:
     assert spread([1.0] * 999).p999 is None
     assert spread([1.0] * 1000).p999 == 1.0
+
+
+@pytest.mark.parametrize(("max_secs", "expected"), [(150.0, 30), (12.0, 12)])
+def test_a_warm_up_that_never_becomes_steady_ends_after_30_s_or_the_limit(
+    max_secs: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+
+    class OneSecond(FakePredictor):
+        """Takes a second of a clock that nobody waits for."""
+
+        def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
+            clock[0] += 1
+            return super().predict(frame_bgr)
+
+    monkeypatch.setattr("dermedge.benchmarks.latency.perf_counter", lambda: clock[0])
+    found = warm_up([OneSecond("A", [])], numbered_frames(1), RunLength(warmup_runs=1000, max_secs=max_secs))
+    assert found == (expected, False)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from dermedge.benchmarks.memory import cold_start, resident_bytes, resident_peak_bytes
+from dermedge.benchmarks import memory
+from dermedge.benchmarks.memory import (
+    ColdStart,
+    cold_start,
+    resident_bytes,
+    resident_peak_bytes,
+    start_here,
+)
 from dermedge.edge.errors import ModelError
 
 
@@ -58,3 +70,79 @@ def test_where_nothing_can_be_read_nothing_is_guessed(
     monkeypatch.setitem(sys.modules, "resource", None)
     assert resident_peak_bytes(tmp_path / "absent") is None
     assert resident_bytes(tmp_path / "absent") is None
+
+
+class FakeClassifier:
+    """Takes 4 ms for its first frame and 2 ms for each later one, and records what it is given."""
+
+    load_ms = 7.0
+    opened: tuple[Any, dict[str, Any]]
+    frames: list[NDArray[np.uint8]]
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        type(self).opened, type(self).frames = (model, options), []
+
+    def __enter__(self) -> FakeClassifier:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def predict(self, frame: NDArray[np.uint8]) -> Any:
+        self.frames.append(frame)
+        return SimpleNamespace(timing=SimpleNamespace(invoke_ms=2.0 if len(self.frames) > 1 else 4.0))
+
+
+def test_memory_is_in_millions_of_bytes_and_the_model_s_part_is_what_came_after_the_runtime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peaks: Iterator[int] = iter([50_000_000, 73_500_000])
+    monkeypatch.setattr(memory, "resident_peak_bytes", lambda: next(peaks))
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 70_250_000)
+    monkeypatch.setattr(memory, "Classifier", FakeClassifier)
+    found = start_here("net.tflite", 3, "litert", "unit")
+    assert found == ColdStart(
+        load_ms=7.0, first_ms=4.0, peak_mb=73.5, steady_mb=70.25, model_mb=23.5, starts=1
+    )
+    options = {"num_threads": 3, "runtime": "litert", "normalization": "unit"}
+    assert FakeClassifier.opened == ("net.tflite", options)
+    assert [(one.shape, one.dtype) for one in FakeClassifier.frames] == [((480, 640, 3), np.uint8)] * 5
+
+
+def test_what_the_system_does_not_tell_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "Classifier", FakeClassifier)
+    for peaks in ((None, None), (None, 9_000_000), (9_000_000, None)):
+        given = iter(peaks)
+        monkeypatch.setattr(memory, "resident_peak_bytes", lambda given=given: next(given))
+        monkeypatch.setattr(memory, "resident_bytes", lambda: None)
+        found = start_here("net.tflite", 1, "litert")
+        assert (found.steady_mb, found.model_mb) == (None, None)
+        assert found.peak_mb == (None if peaks[1] is None else 9.0)
+
+
+def test_three_starts_are_measured_and_their_medians_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = [
+        ColdStart(load_ms=1, first_ms=30, peak_mb=5, steady_mb=9, model_mb=None, starts=1),
+        ColdStart(load_ms=9, first_ms=10, peak_mb=7, steady_mb=2, model_mb=3, starts=1),
+        ColdStart(load_ms=2, first_ms=11, peak_mb=6.5, steady_mb=3, model_mb=3, starts=1),
+    ]
+    calls: list[tuple[Any, ...]] = []
+
+    def call(function: Any, *arguments: Any) -> ColdStart:
+        calls.append((function, *arguments))
+        return starts[len(calls) - 1]
+
+    monkeypatch.setattr(memory, "call_in_child", call)
+    found = cold_start("net.tflite", 2, "litert", normalization="unit")
+    assert found == ColdStart(load_ms=2, first_ms=11, peak_mb=6.5, steady_mb=3, model_mb=None, starts=3)
+    assert calls == [(start_here, Path("net.tflite"), 2, "litert", "unit")] * 3
+
+
+@pytest.mark.parametrize(("platform", "expected"), [("linux", 3000 * 1024), ("darwin", 3000)])
+def test_without_proc_the_peak_is_that_of_getrusage_in_the_unit_of_the_system(
+    platform: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: SimpleNamespace(ru_maxrss=3000 + who))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert resident_peak_bytes(tmp_path / "absent") == expected

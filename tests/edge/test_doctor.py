@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -359,3 +360,55 @@ def test_the_firmware_is_asked_in_a_limited_time(
 def test_a_cold_processor_is_below_zero(tmp_path: Path) -> None:
     (tmp_path / "temp").write_text("-5200\n")
     assert check_temperature(tmp_path / "temp", lambda what: None) == Finding("temperature", OK, "-5 °C")
+
+
+@pytest.mark.parametrize(
+    ("check", "argument", "path"),
+    [
+        (check_cameras, "devices", "/dev"),
+        (check_cameras, "names", "/sys/class/video4linux"),
+        (check_picamera2, "board", "/proc/device-tree/model"),
+        (check_picamera2, "system_packages", "/usr/lib/python3/dist-packages"),
+        (check_temperature, "zone", "/sys/class/thermal/thermal_zone0/temp"),
+        (check_throttling, "flags", "/sys/devices/platform/soc/soc:firmware/get_throttled"),
+    ],
+)
+def test_each_check_looks_where_linux_keeps_its_files(
+    check: Callable[..., Finding], argument: str, path: str
+) -> None:
+    assert inspect.signature(check).parameters[argument].default == Path(path)
+
+
+def test_what_is_said_of_picamera2_is_complete(raspberry: Path, tmp_path: Path) -> None:
+    environment, again = Path("/home/pi/env"), "python3 -m venv --clear --system-site-packages"
+    assert check_picamera2(tmp_path / "none", loads()) == Finding(
+        "picamera2", OK, "not needed: this is not a Raspberry Pi"
+    )
+    without = Finding(
+        "picamera2",
+        WARNING,
+        "not installed",
+        f"sudo apt install python3-picamera2, and make the environment with {again} DIR",
+    )
+    assert check_picamera2(raspberry, loads(), None, tmp_path) == without
+    assert check_picamera2(raspberry, loads(), environment, tmp_path) == without
+    broken = loads(picamera2=ImportError("libcamera.so.0.3: cannot open\nmore"))
+    assert check_picamera2(raspberry, broken) == Finding(
+        "picamera2", WARNING, "libcamera.so.0.3: cannot open", "sudo apt install python3-picamera2"
+    )
+    (tmp_path / "picamera2").mkdir()
+    assert check_picamera2(raspberry, loads(), None, tmp_path) == without
+    text = "installed for the system, but this environment does not see it"
+    cure = "set include-system-site-packages = true in /home/pi/env/pyvenv.cfg"
+    unseen = Finding("picamera2", WARNING, text, cure)
+    assert check_picamera2(raspberry, loads(), environment, tmp_path, (3, 11)) == unseen
+    (tmp_path / "libcamera").mkdir()
+    for python in ("311", "312"):
+        (tmp_path / "libcamera" / f"_libcamera.cpython-{python}-aarch64-linux-gnu.so").touch()
+    assert check_picamera2(raspberry, loads(), environment, tmp_path, (3, 12)) == unseen
+    assert check_picamera2(raspberry, loads(), environment, tmp_path, (3, 13)) == Finding(
+        "picamera2",
+        WARNING,
+        f"{text}; it was not built for Python 3.13",
+        f"/usr/bin/{again} /home/pi/env, and install dermedge again",
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from dermedge.edge import installation
 from dermedge.edge.errors import MissingExtra
-from dermedge.edge.installation import Installation, install_hint, read_origin
+from dermedge.edge.installation import Installation, install_hint, read_origin, this_installation
 
 PYTHON = "/venv/bin/python"
 REQUIREMENTS = (
@@ -123,3 +123,46 @@ def test_the_versions_of_python_with_a_wheel_are_those_of_each_package() -> None
         "tensorflow-model-optimization": training,
         "tflite-runtime": ((3, 11),),
     } == installation.PYTHONS
+
+
+def test_an_installation_is_that_of_pip_unless_something_else_is_known() -> None:
+    made = Installation(PYTHON)
+    assert (made.manager, made.origin, made.is_editable, made.requirements) == ("pip", None, False, ())
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "has_pip", "manager"),
+    [
+        ("env", None, True, "pip"),
+        ("env", None, False, "uv pip"),
+        ("env", "pipx_metadata.json", True, "pipx"),
+        ("env", "uv-receipt.toml", False, "uv tool"),
+        ("archive-v0/abc", None, False, "uvx"),
+    ],
+)
+def test_the_tool_that_made_the_environment_is_known_by_its_files(
+    folder: str,
+    file: str | None,
+    has_pip: bool,
+    manager: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prefix = tmp_path / folder
+    prefix.mkdir(parents=True)
+    if file is not None:
+        (prefix / file).touch()
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
+    monkeypatch.setattr(
+        installation, "find_spec", lambda name: object() if has_pip and name == "pip" else None
+    )
+    # as the package lies where it was unpacked, without the files of a checkout
+    monkeypatch.setattr(installation.dermedge, "__file__", str(prefix / "lib" / "dermedge" / "__init__.py"))
+    found = this_installation.__wrapped__()
+    assert (found.python, found.manager) == (str(prefix / "bin" / "python"), manager)
+    assert not found.is_editable
+    (prefix / "lib").mkdir()
+    (prefix / "lib" / "pyproject.toml").touch()
+    checkout = this_installation.__wrapped__()
+    assert (checkout.manager, checkout.origin, checkout.is_editable) == (manager, str(prefix / "lib"), True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dermedge.edge.errors import DataError
+from dermedge.edge.model.associated import read_associated
+from dermedge.edge.model.shipped import DEFAULT_MODEL
 from dermedge.train.data.catalogue import Photo
-from dermedge.train.data.learned import count_learned, learned_photos, merge_learned
+from dermedge.train.data.learned import LEARNED_NAME, count_learned, learned_photos, merge_learned
 
 
 def put(path: Path, content: bytes) -> Path:
@@ -60,3 +63,14 @@ def test_lists_are_merged_in_order_and_each_photo_stays_once(tmp_path: Path) -> 
     merged = merge_learned([both, b"", last, first])
     assert merged == b"".join(sorted([first, second, third]))
     assert merge_learned([]) == merge_learned([b""]) == b""
+
+
+def test_the_record_has_the_name_that_shipped_models_hold_it_by() -> None:
+    nine = DEFAULT_MODEL.with_name("dermedge-nine-192.tflite")
+    learned = read_associated(nine, "learned-photos.bin")
+    assert LEARNED_NAME == "learned-photos.bin"
+    assert learned is not None
+    # sorted numbers of four bytes, each once
+    keys = np.frombuffer(learned, ">u4").astype(np.int64)
+    assert len(keys) > 1000
+    assert (np.diff(keys) > 0).all()
