@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -220,3 +221,22 @@ def test_the_openapi_description_names_what_is_answered(web: WebView, jpeg: byte
     assert set(answer["required"]) == set(post(web, jpeg, JPEG)[1])
     assert set(answer["properties"]) == {*answer["required"], "set"}
     assert list(described["paths"]) == ["/predict"]
+
+
+def test_leaving_closes_the_classifier_the_page_and_the_port(jpeg: bytes) -> None:
+    opened: list[Classifier] = []
+
+    def open_classifier() -> Classifier:
+        opened.append(Classifier("dermedge-128"))
+        return opened[-1]
+
+    with WebView("127.0.0.1:0", {}, True, PhotoClassifier(open_classifier)) as web:
+        assert post(web, jpeg, JPEG)[0] == 200
+        assert not web.board.is_closed
+        [classifier] = opened
+        assert hasattr(classifier, "interpreter")
+    assert web.board.is_closed
+    assert not hasattr(classifier, "interpreter"), "its memory is freed"
+    # another process may have the port now
+    with socket.create_server(("127.0.0.1", web.port)):
+        pass
