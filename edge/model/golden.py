@@ -1,8 +1,12 @@
 """The golden test: any machine can compare its answers to generated images with those that the model file holds.
 
 The images are computed with integers only: they are the same everywhere, and need not be stored. The
-answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes int8 models to the same bits on
-x86-64 and ARM; other kernels do not, and floats differ in their last digits.
+answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes the int8 classes to the same bits
+on x86-64 and ARM; other kernels do not, and floats differ in their last digits.
+
+The output ``close_up`` may differ by `_CLOSE_UP_LEVELS`. It is computed from averages over positions. In a network of
+quantization-aware training, these have the range of the features, so that half a step is common, and the kernels for
+x86-64 and ARM do not all round it to the same side. Of the shipped models, one output differed by one level.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ _HEIGHT, _WIDTH = 240, 320
 # float networks differed by 6e-7, and those of a dynamic-range network, which rounds its activations at run time, by
 # 9e-4.
 _FLOAT_TOLERANCE = 1e-2
+# One step of the logit, 14 / 255, moves a probability of 0.5 by this many levels of 1 / 256 at most.
+_CLOSE_UP_LEVELS = 4
 
 # Colours, blue first: skin from pale to dark, and spots on it.
 _SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
@@ -158,18 +164,26 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
 def compare(
     expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]
 ) -> tuple[ChangedOutput, ...]:
-    """Returns the outputs of ``got`` that differ from ``expected``, floats by more than FLOAT_TOLERANCE."""
+    """Returns the outputs of ``got`` that differ from ``expected`` by more than is allowed.
+
+    No difference is allowed for the levels of the classes, `_CLOSE_UP_LEVELS` for those of ``close_up``, and
+    `_FLOAT_TOLERANCE` for floats.
+    """
     moved = []
     for name, values in got.items():
         is_quantized = values.dtype.kind in "iu"
         wide = expected[name].astype(np.float64)
         apart = np.abs(values - wide).reshape(len(values), -1).max(axis=1)
-        allowed = 0.0 if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
+        allowed = _allowed_levels(name) if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
         # a NaN is not within any tolerance
         off = ~(apart <= allowed)
         if off.any():
             moved.append(ChangedOutput(name, int(off.sum()), float(apart.max()), is_quantized))
     return tuple(moved)
+
+
+def _allowed_levels(output: str) -> float:
+    return float(_CLOSE_UP_LEVELS) if output == "close_up" else 0.0
 
 
 @cache

@@ -112,6 +112,17 @@ def test_a_damaged_or_foreign_golden_test_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_the_view_may_differ_by_one_step_of_its_logit_and_the_classes_not_at_all() -> None:
+    expected = {"close_up": np.full((12, 1), 120, np.uint8), "probabilities": np.full((12, 2), 120, np.uint8)}
+    # 256 * (sigmoid(14 / 255) - 0.5) = 3.5 levels
+    near = {"close_up": expected["close_up"] + np.uint8(4), "probabilities": expected["probabilities"]}
+    assert compare(expected, near) == ()
+    [moved] = compare(expected, near | {"close_up": expected["close_up"] - np.uint8(5)})
+    assert (moved.output, moved.images, moved.by) == ("close_up", 12, 5)
+    [moved] = compare(expected, near | {"probabilities": expected["probabilities"] + np.uint8(1)})
+    assert (moved.output, moved.by) == ("probabilities", 1)
+
+
 def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
     expected = {"evidence": np.array([[8.0, -2.0], [1.0, 0.5]], np.float32)}
     near = {"evidence": expected["evidence"] + np.float32(0.07)}
