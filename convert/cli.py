@@ -140,7 +140,8 @@ def _add_foreign_options(made: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="prove a Keras classifier or a .tflite on these photos: a folder per class, or a catalogue.csv",
+        help="prove a Keras classifier or a .tflite on these photos: a folder per class, a table of "
+        "labels, or a catalogue.csv",
     )
     made.add_argument(
         "--labels",

@@ -143,7 +143,7 @@ def _check_model_options(request: ConversionRequest) -> None:
     elif request.data is None:
         raise OptionError(
             f"'{request.model}' is not a run folder of dermedge train; a Keras classifier or a .tflite needs --data, "
-            "a folder per class or a catalogue.csv, to calibrate and prove it"
+            "a folder per class, a table of labels (path,label) or a catalogue.csv, to calibrate and prove it"
         )
     else:
         _refuse_options({"--no-evidence": not request.evidence}, "is for a run")

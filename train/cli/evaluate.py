@@ -102,8 +102,8 @@ def _add_photo_options(made: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="Score .tflite files on these photos: a folder of labelled photos, or the catalogue.csv of a run. With a "
-        "run: name the folder where its photos lie now.",
+        help="Score .tflite files on these photos: a folder of labelled photos, a table of labels, or the "
+        "catalogue.csv of a run. With a run: name the folder where its photos lie now.",
     )
     made.add_argument(
         "--split", choices=SPLITS, help="Score on this split of a catalogue. Default for a run: val."
@@ -191,7 +191,7 @@ def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifie
     if not options.data:
         raise OptionError(
             f"'{options.models[0]}' is not a run folder, and a .tflite is scored on the photos of --data: a "
-            f"folder per class, or a run's catalogue.csv"
+            "folder per class, a table of labels (path,label), or a run's catalogue.csv"
         )
     if is_catalogue(options.data) and options.labels_from != AUTO:
         raise OptionError("--labels-from is for folders of photos; a catalogue already holds the labels")
