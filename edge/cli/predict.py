@@ -186,7 +186,9 @@ def _print_or_write(
     content = "".join(f"{line}\n" for line in lines)
     if len(unreadable) < count:
         write_text(output, content)
-        print(f"{count - len(unreadable)} predictions written to {printable(str(output))}")
+        answered = count - len(unreadable)
+        predictions = "1 prediction" if answered == 1 else f"{answered} predictions"
+        print(f"{predictions} written to {printable(str(output))}")
 
 
 def _refuse_equal_names(paths: Sequence[Path]) -> None:

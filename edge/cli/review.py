@@ -32,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"note: {printable(note)}", file=sys.stderr)
     with WebServer(options.serve, partial(make_review_app, review)) as server:
         status = review.status()
-        print(
-            f"{status.total} photos, {status.decided} of them reviewed. The table is {_shown(review.table_path)}."
-        )
+        photos = "1 photo" if status.total == 1 else f"{status.total} photos"
+        print(f"{photos}, {status.decided} reviewed. The table is {_shown(review.table_path)}.")
         print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
         _wait()
     print(_summary(review, review.status()))
@@ -63,7 +62,8 @@ def _summary(review: Review, status: ReviewStatus) -> str:
     lines = [f"{status.decided} of {status.total} photos reviewed: {counts}."]
     if status.decisions[CONFIRMED] + status.decisions[CORRECTED]:
         table = _shown(review.table_path)
-        lines.append(f"The photos with a label make {status.groups} groups, which no split cuts apart.")
+        groups = "1 group" if status.groups == 1 else f"{status.groups} groups"
+        lines.append(f"The photos with a label make {groups}. No split cuts a group.")
         lines.append(f"Next: dermedge data audit {table}, then dermedge train --data {table}")
     return "\n".join(lines)
 

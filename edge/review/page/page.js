@@ -81,7 +81,7 @@ function showEnd({ photo, groups, decisions, table }) {
   element("end").hidden = Boolean(photo);
   element("main").className = photo ? "reviewing" : "";
   const labelled = decisions.confirmed + decisions.corrected;
-  element("end-groups").textContent = `${labelled} photos have a label. They make ${groups} groups, which no split cuts apart.`;
+  element("end-groups").textContent = `Photos with a label: ${labelled}. Groups of these photos: ${groups}. No split cuts a group.`;
   element("command").textContent = `dermedge train --data ${table}`;
 }
 

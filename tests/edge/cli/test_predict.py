@@ -201,6 +201,9 @@ def test_output_is_written_instead_of_printed(
     assert predict(model_path, pictures, "--format", "csv", "--output", target) == 0
     assert capsys.readouterr().out == f"2 predictions written to {target}\n"
     assert len(list(csv.DictReader(target.read_text().splitlines()))) == 2
+    other = tmp_path / "answer.csv"
+    assert predict(model_path, pictures / "b.png", "--format", "csv", "--output", other) == 0
+    assert capsys.readouterr().out == f"1 prediction written to {other}\n"
 
 
 @pytest.mark.parametrize("option", ["--output", "--explain"])
