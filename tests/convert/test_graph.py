@@ -108,6 +108,14 @@ def test_constants_behind_the_flatbuffer_are_moved_into_it() -> None:
     assert answers(pack(found), values)[0].tolist() == [[1.5, 0.5, 5.5]]
 
 
+def test_a_place_of_1_says_that_the_constant_is_inside() -> None:
+    root = read_model(made_of(lambda editor, source: editor.add(source, BIAS), (1, 3)))
+    [held] = [one for one in root.buffers if one.data is not None and len(one.data)]
+    held.offset, held.size = 1, 4
+    [found] = [one for one in read_model(pack(root)).buffers if one.data is not None and len(one.data)]
+    assert np.frombuffer(bytes(found.data), np.float32).tolist() == BIAS.tolist()
+
+
 def test_added_operators_compute_what_their_names_say() -> None:
     pixels = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
     assert answer(lambda editor, source: editor.pointwise(source, WEIGHTS, BIAS), pixels) == pytest.approx(

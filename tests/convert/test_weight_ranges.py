@@ -11,6 +11,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("litert_quantizer")
 
 from litert_quantizer import qtyping  # noqa: E402
+from litert_quantizer.algorithms.uniform_quantize import uniform_quantize_tensor  # noqa: E402
 
 from dermedge.convert.to_tflite import quantizer  # noqa: E402
 from dermedge.convert.to_tflite.form import INT8_PTQ, INT16X8, Form  # noqa: E402
@@ -102,6 +103,34 @@ def test_weights_that_are_quantized_in_pieces_are_those_of_the_whole(
         values[0, 0], replace(parameters, scale=np.float32([[0.01]]), zero_point=np.int32([[0]]))
     )
     assert len(sizes) == 1, "a matrix is not cut"
+
+
+def test_a_file_is_quantized_in_pieces_and_does_not_depend_on_them(
+    model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = [np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)]
+    form = Form(INT8_PTQ, io="float32")
+    whole = quantize(model, form, inputs)
+    sizes: list[int] = []
+    real = quantizer._uniform_quantize
+
+    def counted(part: np.ndarray, *given: object) -> np.ndarray:
+        if part.ndim == 4:
+            sizes.append(part.nbytes)
+        return real(part, *given)
+
+    monkeypatch.setattr(quantizer, "_uniform_quantize", counted)
+    # the weights of each of the three channels are 12 bytes
+    monkeypatch.setattr(quantizer, "_LARGEST_PIECE_BYTES", 12)
+    assert quantize(model, form, inputs) == whole
+    assert sizes == [12, 12, 12]
+    # afterwards, the library is as it was
+    assert uniform_quantize_tensor.uniform_quantize is real
+
+
+def test_weights_are_cut_above_16_mib() -> None:
+    """Below the 32 MiB from which litert-quantizer cuts weights by itself, and refuses those of convolutions."""
+    assert quantizer._LARGEST_PIECE_BYTES == 16 * 1024 * 1024
 
 
 @pytest.mark.slow
