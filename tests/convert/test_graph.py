@@ -186,7 +186,11 @@ def test_an_operator_that_the_file_has_is_not_listed_twice_and_an_old_file_is_un
     editor = GraphEditor(pack(root))
     [source] = (int(one) for one in editor.graph.outputs)
     editor.set_outputs([editor.softmax(source)], ["twice"])
-    assert [one.builtinCode for one in read_model(editor.to_bytes()).operatorCodes] == [SOFTMAX]
+    model = editor.to_bytes()
+    assert [one.builtinCode for one in read_model(model).operatorCodes] == [SOFTMAX]
+    # an operator is added behind those of the file, unless there is a new input
+    shares = np.exp([0.125, 0.25, 0.625]) / np.exp([0.125, 0.25, 0.625]).sum()
+    assert answers(model, np.log(np.float32([[1, 2, 5]])))[0][0] == pytest.approx(shares)
     editor._code(GELU)
     assert (
         editor.root.operatorCodes[-1].builtinCode,
@@ -223,6 +227,23 @@ def test_activations_are_kept_and_copied() -> None:
     assert interpreter.values(softmax.outputs[0]).sum() == pytest.approx(1)
     with pytest.raises(ModelError, match="the runtime refuses this model"):
         KeepingInterpreter(b"TFL3")
+
+
+def test_every_activation_of_a_long_graph_is_kept_as_it_was_written() -> None:
+    def chain(editor: GraphEditor, source: int) -> int:
+        for _ in range(6):
+            source = editor.pointwise(source, WEIGHTS / 10, BIAS)
+        return source
+
+    model = made_of(chain, (1, 4, 4, 3))
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 4, 4, 3)).astype(np.float32)
+    ops = ops_of(read_model(model))
+    interpreter = KeepingInterpreter(model)
+    interpreter.run({ops[0].inputs[0]: pixels})
+    expected = pixels
+    for op in ops:
+        expected = np.einsum("oc,bhwc->bhwo", WEIGHTS / 10, expected) + BIAS
+        assert interpreter.values(op.outputs[0]) == pytest.approx(expected, abs=1e-4)
 
 
 def network(normalization: str = "unit", has_logits: bool = True) -> TfliteNetwork:

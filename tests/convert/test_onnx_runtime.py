@@ -1,4 +1,4 @@
-"""The answers of an ONNX file, on files of a few operators that are made without TensorFlow."""
+"""The answers and the quantization of ONNX files of a few operators, which are made without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ pytest.importorskip("onnx", reason="the extra onnx is not installed")
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dermedge.convert.to_onnx import runtime
-from dermedge.convert.to_onnx.converter import describe_tensors
+from dermedge.convert.to_onnx import converter, runtime
+from dermedge.convert.to_onnx.converter import describe_tensors, to_onnx
 from dermedge.convert.to_onnx.runtime import has_evidence, onnx_logits
+from dermedge.convert.to_tflite.form import ONNX_FLOAT32, ONNX_INT8, Form
+from dermedge.edge.errors import DataError
+from dermedge.edge.model.input_tensor import Layout
+from dermedge.edge.model.normalization import NORMALIZATIONS
 
 # The classes answer to red, green and blue, so that no two channels can be confused.
 WEIGHTS = np.array([[0.01, 0, 0.002], [0, 0.02, 0], [-0.005, 0, 0.03]], np.float32)
@@ -42,7 +46,9 @@ def file_of(
     return bytes(made.SerializeToString())
 
 
-def classifier(has_map: bool = True, tells_view: bool = False, channels: int = 3) -> bytes:
+def classifier(
+    has_map: bool = True, tells_view: bool = False, channels: int = 3, bias: NDArray[np.float32] = BIAS
+) -> bytes:
     """Evidence of each pixel, whose mean is the logits; the view by a fiftieth of the mean pixel less 2."""
     kernel = WEIGHTS if channels == 3 else WEIGHTS[:, :1]
     nodes = [
@@ -51,7 +57,7 @@ def classifier(has_map: bool = True, tells_view: bool = False, channels: int = 3
         helper.make_node("ReduceMean", ["evidence"], ["logits"], axes=[1, 2], keepdims=0),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    constants = {"kernel": kernel[..., None, None].copy(), "bias": BIAS}
+    constants = {"kernel": kernel[..., None, None].copy(), "bias": bias}
     outputs = {"probabilities": [1, 3]}
     if tells_view:
         nodes += [
@@ -160,3 +166,67 @@ def test_inputs_and_outputs_are_described_as_in_a_manifest() -> None:
         {"index": 1, "name": "close_up", "shape": [1, 1]} | rest,
         {"index": 2, "name": "evidence", "shape": [1, 2, 2, 3]} | rest,
     ]
+
+
+class FakeNetwork:
+    """A network whose logits are those of `classifier`, less what has been moved."""
+
+    layout = Layout(2, 2, 3, channels_first=False)
+    normalization = NORMALIZATIONS["symmetric"]
+
+    def __init__(self, moved: Sequence[float] = (0, 0, 0)) -> None:
+        self.moved = [round(float(one), 4) for one in moved]
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return images.astype(np.float32).mean(axis=(1, 2)) @ WEIGHTS.T + BIAS
+
+    def with_logits_moved(self, amounts: NDArray[np.float32]) -> FakeNetwork:
+        return FakeNetwork(amounts)
+
+
+def test_int8_has_a_scale_for_each_channel_and_takes_all_pixels() -> None:
+    # no image has a black or a white pixel of its own
+    images = list(np.random.default_rng(1).integers(60, 200, (4, 2, 2, 3), dtype=np.uint8))
+    made = onnx.load_model_from_string(
+        converter._quantized(classifier(), FakeNetwork(), Form(ONNX_INT8, "float32"), images)
+    )
+    constants = {one.name: numpy_helper.to_array(one) for one in made.graph.initializer}
+    assert constants["kernel_quantized"].dtype == np.int8
+    # the largest weight of each channel, in 127 steps
+    assert constants["kernel_scale"] == pytest.approx(np.array([0.01, 0.02, 0.03]) / 127, rel=0.01)
+    levels = constants["kernel_quantized"][:, :, 0, 0] * constants["kernel_scale"][:, None]
+    assert levels == pytest.approx(WEIGHTS, abs=0.03 / 127)
+    assert constants["pixels_scale"] == pytest.approx(1)
+    kinds = [node.op_type for node in made.graph.node]
+    assert kinds.count("QuantizeLinear") >= 2
+    assert "Conv" in kinds
+    assert made.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+@pytest.mark.parametrize("has_map", [True, False])
+def test_int8_is_made_again_without_the_shift_of_its_logits(
+    has_map: bool, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the logits of the first file are 0.3 too high for the first class, and as much too low for the last one
+    shift = np.array([0.3, 0, -0.3], np.float32)
+    files = [classifier(has_map, bias=BIAS + shift), classifier(has_map)]
+    photos, form, calls = list(images), Form(ONNX_INT8, "float32"), []
+
+    def quantized(model: bytes, network: FakeNetwork, of: Form, given: Any) -> bytes:
+        assert given is photos
+        assert of is form
+        calls.append(model)
+        return files[len(calls) - 1]
+
+    monkeypatch.setattr(converter, "_quantized", quantized)
+    monkeypatch.setattr(converter, "_float_onnx", lambda network, of: str(network.moved).encode())
+    found = to_onnx(FakeNetwork(), form, photos)
+    if has_map:
+        assert calls == [b"[0.0, 0.0, 0.0]", b"[-0.3, 0.0, 0.3]"]
+        assert found == files[1]
+    else:
+        assert calls == [b"[0.0, 0.0, 0.0]"]
+        assert found == files[0]
+    with pytest.raises(DataError, match="no calibration photos"):
+        to_onnx(FakeNetwork(), form, [])
+    assert to_onnx(FakeNetwork(), Form(ONNX_FLOAT32, "float32"), []) == b"[0.0, 0.0, 0.0]"
