@@ -209,6 +209,47 @@ def test_a_fine_tuned_file_is_like_its_own_network_and_accepted_by_the_float_net
     assert calls[0][0] is source.network
 
 
+def made_with(answers: DeviceRun, source: ConversionInput, monkeypatch: pytest.MonkeyPatch) -> Conversion:
+    """The conversion of a file that answers so on the device."""
+    monkeypatch.setattr(stages, "to_corrected_tflite", lambda *given: b"made")
+    monkeypatch.setattr(stages, "run_on_device", lambda *given: answers)
+    monkeypatch.setattr(stages, "attach", lambda model, manifest: model)
+    return convert_to_form(source, Form(INT8_PTQ), 0.01)
+
+
+def test_a_file_that_misses_the_critical_class_says_so_first(
+    source: ConversionInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = source.proof.reference
+    told = "the file recognizes none of the 30 photos of red, the critical class"
+    made = made_with(DeviceRun(rows - [50, 0, 0], None, 1.0, {}), source, monkeypatch)
+    assert made.warnings[0] == told
+    assert told not in made_with(DeviceRun(rows, None, 1.0, {}), source, monkeypatch).warnings
+
+
+def test_a_file_that_tells_the_view_has_values_for_each(
+    source: ConversionInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_up = np.where(np.arange(90) < 45, 0.9, 0.1)
+    views = ["close-up"] * 45 + ["dermoscopic"] * 45
+    proof = replace(source.proof, views=views)
+    answers = DeviceRun(source.proof.reference, close_up, 1.0, {"images": 2})
+    manifest = made_with(answers, replace(source, proof=proof), monkeypatch).manifest
+    fitted = calibrate(proof, proof.reference, close_up)
+    assert manifest.views == fitted.views
+    assert manifest.views["close-up"]["temperature"] != manifest.temperature == fitted.temperature
+    assert manifest.metrics["val_view_accuracy"] == 1
+    assert manifest.golden == {"images": 2}
+
+
+def test_a_further_file_is_added_to_the_tflite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "attach_file", lambda model, name, content: model + name.encode() + content)
+    made = converted(accepted(True, "passed"))
+    added = made.with_file("photos.bin", b"1234")
+    assert added.model == b"filephotos.bin1234"
+    assert added.manifest == made.manifest
+
+
 def accepted(passed: bool, verdict: str) -> Any:
     return SimpleNamespace(passed=passed, verdict=verdict)
 
