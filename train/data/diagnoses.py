@@ -81,6 +81,10 @@ _NAMES = {
         "nevo melanocitico",
         "nevus melanocitico",
         "muttermal",
+        "blauer naevus",
+        "blauer nevus",
+        "naevus bleu",
+        "nevus bleu",
         "lunar",
     ),
     _FIBROMA: ("df", "dermatofibromas", "dermatofibrom", "dermatofibrome", "dermatofibromen"),
@@ -340,12 +344,12 @@ def _of_finer_name(name: str) -> str | None:
 
 
 def likely_meant(name: str) -> str | None:
-    """Returns the known name of which an unknown name is a misspelling; None if there is none."""
+    """Returns the diagnosis of which an unknown name is a misspelling, by its shared name; None if there is none."""
     key = _key(name)
     if is_known(name) or len(key) <= len(_NEVUS):
         return None
     close = get_close_matches(key, _DIAGNOSES, 1, _LIKENESS)
-    return close[0] if close and abs(len(close[0]) - len(key)) <= _LETTERS_TOO_MANY else None
+    return _DIAGNOSES[close[0]] if close and abs(len(close[0]) - len(key)) <= _LETTERS_TOO_MANY else None
 
 
 def own_name(original: str) -> str:

@@ -276,6 +276,7 @@ def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
     ("name", "meant"),
     [
         ("melonoma", "melanoma"),
+        ("navuss", "nevus"),
         ("Basal cell carcinma", "basal cell carcinoma"),
         ("dermatofibroms", "dermatofibroma"),
         ("melanoma", None),
@@ -284,5 +285,4 @@ def test_names_that_only_look_like_one_are_themselves(name: str) -> None:
     ],
 )
 def test_misspelled_names(name: str, meant: str | None) -> None:
-    found = likely_meant(name)
-    assert (found and diagnosis_of(found)) == meant
+    assert likely_meant(name) == meant
