@@ -483,6 +483,33 @@ def test_a_file_is_asked_as_by_a_camera_and_its_median_time_told(view: bool) -> 
         assert found.close_up is None
 
 
+def test_a_file_is_checked_run_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[Path, bytes, dict[str, Any]]] = []
+
+    @contextmanager
+    def open_classifier(path: Path, **options: Any) -> Iterator[FakeClassifier]:
+        opened.append((path, path.read_bytes(), options))
+        yield FakeClassifier((2 / 255, 128))
+
+    monkeypatch.setattr(device, "Classifier", open_classifier)
+    monkeypatch.setattr(device, "record", lambda path: {"recorded": path.read_bytes()})
+    images = np.full((2, 4, 6, 3), 200, np.uint8)
+    found = device.run_on_device(b"model", images, (-1.0, 1.0))
+    assert found.golden == {"recorded": b"model"}
+    assert found.logits.tolist() == [[200] * 3] * 2
+    with pytest.raises(ModelError, match="misread"):
+        device.run_on_device(b"model", images, (0.0, 255.0))
+    with pytest.raises(ModelError, match="has 4 x 6 pixels, and the network's has 6 x 4"):
+        device.run_on_device(b"model", images.transpose(0, 2, 1, 3), (-1.0, 1.0))
+    with device.open_on_device(b"another") as classifier:
+        assert classifier.layout == WIDE
+    assert [(one[1], one[2]) for one in opened] == [
+        *[(b"model", {"num_threads": 2})] * 3,
+        (b"another", {"num_threads": 2}),
+    ]
+    assert not any(path.exists() for path, _, _ in opened)
+
+
 def test_the_shift_is_the_mean_over_images_less_that_over_classes() -> None:
     differences = np.array([[1, 2, 6], [3, 2, 2]], np.float32)
     found = rounded_shift(differences)
