@@ -59,7 +59,7 @@ class Made:
             passed=passed, verdict="passed" if passed else "refused", failed=failed
         )
         manifest = Manifest(("a", "b"), 8, form.kind, metrics={"val_balanced_accuracy_argmax": score})
-        return Unattached(form, b"", manifest, SimpleNamespace(), acceptance, invoke_ms, ())  # type: ignore[arg-type]
+        return Unattached(form, b"", manifest, SimpleNamespace(), acceptance, invoke_ms, ())
 
     def explain(self, source: Any, conversion: Conversion) -> list[Any]:
         self.calls.append(f"explain {conversion.form.name}")
@@ -179,6 +179,17 @@ def test_where_no_form_can_be_made_the_first_reason_is_told(monkeypatch: pytest.
     made(monkeypatch, {"int8-qat": "the first", "int8-ptq": "the second"})
     with pytest.raises(ModelError, match=r"^the first$"):
         try_forms(TUNED, int8_forms(TUNED, "uint8"), 0.01, lambda what: lambda done, total: None)
+
+
+def test_a_refused_form_is_told_with_its_first_fault_and_the_number_of_others() -> None:
+    def line(*faults: str) -> str:
+        failed = tuple(SimpleNamespace(line=one) for one in faults)
+        acceptance = SimpleNamespace(passed=False, verdict="refused", failed=failed)
+        conversion = SimpleNamespace(acceptance=acceptance, invoke_ms=1.0)
+        return search.ConversionAttempt(Form(INT8_PTQ), conversion).line
+
+    assert line("lost") == "int8-ptq: refused, lost"
+    assert line("lost", "b", "c") == "int8-ptq: refused, lost, and 2 more"
 
 
 def test_a_single_form_is_not_told_and_a_float_file_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:

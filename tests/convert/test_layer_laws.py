@@ -1,0 +1,208 @@
+"""The loss of each layer, and the ranges of weights whose bias is large, computed by hand without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+from ai_edge_litert import schema_py_generated as schema
+
+from dermedge.convert.accept.layer_errors import (
+    LayerError,
+    Quantized,
+    _is_collapsed,
+    _Sums,
+    compare_layers,
+    decibels,
+    worst_layers,
+)
+from dermedge.convert.to_tflite.graph_editor import GraphEditor
+from dermedge.convert.to_tflite.weight_ranges import INT8_STEPS, INT16_STEPS, widened_weights
+
+FIRST = np.array([[1, 2, 3], [-4, 5, 6], [7, 8, -9]], np.float32) / 10
+CHANGED = FIRST + np.array([[0, 0, 0.05], [0, 0, 0], [0.1, 0, 0]], np.float32)
+SECOND = np.array([[2, -1, 1], [0, 3, 1], [1, 1, -2]], np.float32) / 5
+NO_BIAS = np.zeros(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("signal", "noise", "expected"),
+    [
+        (100, 1, 20),
+        (1, 1, 0),
+        (1, 1000, -30),
+        (2, 1, 3.0103),
+        (1, 0, np.inf),
+        (0, 1, -np.inf),
+        (0, 0, np.inf),
+    ],
+)
+def test_a_ratio_of_powers_is_told_in_decibels(signal: float, noise: float, expected: float) -> None:
+    assert decibels(signal, noise) == pytest.approx(expected, abs=1e-4)
+
+
+def two_layers(empty: bytes, first: Any) -> bytes:
+    editor = GraphEditor(empty)
+    source = editor.set_input("images", (1, 4, 4, 3), "float32")
+    middle = editor.pointwise(source, first, NO_BIAS)
+    editor.set_outputs([editor.pointwise(middle, SECOND, NO_BIAS)], ["logits"])
+    return editor.to_bytes()
+
+
+def test_an_error_is_charged_to_its_layer_and_counted_by_what_reaches_the_output(empty_tflite: bytes) -> None:
+    images = list(np.random.default_rng(0).uniform(-1, 1, (3, 1, 4, 4, 3)).astype(np.float32))
+    first, second = compare_layers(two_layers(empty_tflite, FIRST), two_layers(empty_tflite, CHANGED), images)
+    rows = np.concatenate(images).reshape(-1, 3).astype(np.float64)
+    sound, changed = rows @ FIRST.T, rows @ CHANGED.T
+    out, out_changed = sound @ SECOND.T, changed @ SECOND.T
+    assert first.introduced == pytest.approx(((changed - sound) ** 2).sum() / (sound**2).sum(), rel=1e-4)
+    assert first.contribution == pytest.approx(((out_changed - out) ** 2).sum() / (out**2).sum(), rel=1e-4)
+    assert second.introduced == pytest.approx(0, abs=1e-9)
+    assert second.contribution == pytest.approx(0, abs=1e-9)
+    expected = 10 * np.log10((out**2).sum() / ((out_changed - out) ** 2).sum())
+    assert second.sqnr_db == pytest.approx(expected, abs=1e-3)
+    assert first.rms == pytest.approx(np.sqrt((sound**2).mean()), rel=1e-5)
+    assert (first.low, first.high) == pytest.approx((sound.min(), sound.max()), rel=1e-5)
+    assert (first.kind, first.inputs) == ("CONV_2D", ("images",))
+    assert second.inputs == (first.name,)
+    assert (first.channels, first.dead_channels, first.lost_channels) == (3, 0, 0)
+    assert first.in_float
+    assert not first.collapsed
+    assert first.saturated == 0
+
+
+def layer(name: str, contribution: float, *inputs: str, in_float: bool = False) -> LayerError:
+    facts: dict[str, Any] = dict.fromkeys(LayerError.__dataclass_fields__, 0)
+    facts |= {"name": name, "contribution": contribution, "inputs": inputs, "in_float": in_float}
+    return LayerError(**facts)
+
+
+def test_the_worst_layers_are_each_followed_by_their_readers() -> None:
+    layers = [
+        layer("a", 0.1, "images"),
+        layer("b", 0.5, "a"),
+        layer("c", 0.0, "b"),
+        layer("d", 0.2, "b", "a"),
+        layer("e", 0.9, "d", in_float=True),
+        layer("f", 0.05, "c"),
+    ]
+    # b is read by c and d; e is in float already; what adds no error is only named as a reader
+    assert worst_layers(layers, 10) == ["b", "c", "d", "e", "a", "f"]
+    assert worst_layers(layers, 2) == ["b", "c"]
+    assert worst_layers(layers[2:3], 5) == []
+
+
+def test_the_ends_of_integers_are_the_values_that_they_stand_for() -> None:
+    unsigned = Quantized(0, np.dtype(np.uint8), 0.5, 28)
+    assert unsigned.ends == (-14, 113.5)
+    assert Quantized(0, np.dtype(np.int8), 0.25, -28).ends == (-25, 38.75)
+    assert unsigned.dequantize(np.array([0, 28, 255], np.uint8)).tolist() == [-14, 0, 113.5]
+    assert unsigned.quantize(np.float32([-14, -0.24, 0.26, 113.5, 200, -90])).tolist() == [
+        0,
+        28,
+        29,
+        255,
+        255,
+        0,
+    ]
+    whole = Quantized(0, np.dtype(np.uint8), 0.0, 0)
+    assert whole.quantize(np.float32([0, 7, 255])).tolist() == [0, 7, 255]
+
+
+def test_a_value_is_saturated_more_than_half_a_step_beyond_the_range() -> None:
+    sums, tensor = _Sums(), Quantized(0, np.dtype(np.uint8), 0.5, 28)
+    # the range is from -14 to 113.5
+    y = np.array([[-14.26, -14.25, 113.75, 113.76], [0, 0, -20, 120]], np.float32)
+    q = np.array([[-14, -14, 113.5, 113.5], [0, 0, -14, 113.5]])
+    sums.add_result(y, q, y, tensor)
+    sums.add_result(y[:1], q[:1], y[:1] + 1, tensor)
+    assert (sums.beyond, sums.values, sums.places) == (6, 12, 3)
+    assert sums.float_ends == pytest.approx(np.array([[-14.26, -14.25, -20, 113.76], [0, 0, 113.75, 120]]))
+    assert sums.quantized_ends == pytest.approx(np.array([[-14, -14, -14, 113.5], [0, 0, 113.5, 113.5]]))
+    assert sums.passed == pytest.approx(4, rel=1e-5)
+    noise = (q - y.astype(float)) ** 2
+    assert sums.noise == pytest.approx(noise.sum() + noise[:1].sum(), rel=1e-5)
+    assert sums.own == pytest.approx(noise.sum() + ((q - y - 1)[:1] ** 2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "expected"),
+    [
+        # four steps are enough, and fewer are not
+        (0, 4, 1.0, False),
+        (0, 3.99, 1.0, True),
+        # 255 steps must reach over a sixteenth of the values
+        (0, 16 * 255, 1.0, False),
+        (0, 16 * 255 + 1, 1.0, True),
+        # a constant has no span
+        (3, 3, 1.0, False),
+    ],
+)
+def test_a_scale_has_collapsed_below_four_steps_or_a_sixteenth_of_the_span(
+    low: float, high: float, scale: float, expected: bool
+) -> None:
+    assert _is_collapsed(low, high, Quantized(0, np.dtype(np.uint8), scale, 0)) is expected
+
+
+def weighted(empty: bytes, kind: str, weights: Any, bias: Any, channels: int) -> bytes:
+    """A .tflite of one operator with weights and a bias, which is not run."""
+    options = {
+        "DEPTHWISE_CONV_2D": schema.DepthwiseConv2DOptionsT,
+        "CONV_2D": schema.Conv2DOptionsT,
+        "FULLY_CONNECTED": schema.FullyConnectedOptionsT,
+    }[kind]()
+    editor = GraphEditor(empty)
+    source = editor.set_input("images", (1, 2, 2, channels), "float32")
+    inputs = [source, editor._constant("weights", weights), editor._constant("bias", bias)]
+    editor.set_outputs([editor._add(kind, inputs, "found", (1, 2, 2, 2), options)], ["found"])
+    return editor.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "wide"),
+    [
+        ("CONV_2D", (2, 1, 1, 3), (2, 1, 1, 1)),
+        ("FULLY_CONNECTED", (2, 3), (2, 1)),
+        ("DEPTHWISE_CONV_2D", (1, 3, 1, 2), (1, 1, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("steps", "ends", "step"),
+    [
+        # the range always holds 0
+        (INT8_STEPS, (-1.0, 3.0), 4 / 255),
+        (INT8_STEPS, (2.0, 3.0), 3 / 255),
+        (INT8_STEPS, (-3.0, -2.0), 3 / 255),
+        # 16 bits are symmetric
+        (INT16_STEPS, (-1.0, 3.0), 6 / 65534),
+        (INT16_STEPS, (-3.0, 1.0), 6 / 65534),
+    ],
+)
+def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
+    kind: str,
+    shape: tuple[int, ...],
+    wide: tuple[int, ...],
+    steps: int,
+    ends: tuple[float, float],
+    step: float,
+    empty_tflite: bytes,
+) -> None:
+    # 127 steps of weights, and a bias of at most 2^30 steps
+    least = 127 * 8.0 / (step * 2**30)
+    weights = np.zeros(shape, np.float32)
+    is_last = np.indices(shape)[shape.index(2)] == 1
+    weights[~is_last], weights[is_last] = -0.75, least / 10
+    model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
+    found = widened_weights(model, {"images": ends}, steps)
+    assert found.keys() == {"weights"}
+    assert found["weights"]["max"].shape == wide
+    assert found["weights"]["max"].ravel() == pytest.approx([0.75, least], rel=1e-5)
+    assert found["weights"]["min"].tolist() == (-found["weights"]["max"]).tolist()
+    # a little larger than that, the weights fit as they are
+    weights[is_last] = 1.01 * least
+    model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
+    assert widened_weights(model, {"images": ends}, steps) == {}
