@@ -15,7 +15,7 @@ from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.decision import decide, softmax
 from dermedge.edge.model.golden import record, replay
 from dermedge.edge.model.manifest import Manifest
-from dermedge.edge.model.photo_view import calibration_of
+from dermedge.edge.model.photo_view import ViewCalibration, calibration_of, view_by_probability
 
 VECTORS = json.loads((Path(__file__).parents[1] / "calibration_vectors.json").read_text())
 LABELS = ("melanoma", "nevus", "none of these")
@@ -119,3 +119,13 @@ def test_the_golden_test_holds_the_output(make_view_model: Callable[..., Path]) 
 
 def _zeros(encoded: str) -> str:
     return base64.b64encode(bytes(len(base64.b64decode(encoded)))).decode()
+
+
+def test_a_photo_is_a_close_up_from_a_half_on() -> None:
+    views = [view_by_probability(one) for one in (None, 0.0, 0.4999, 0.5, 1.0)]
+    assert views == [None, "dermoscopic", "dermoscopic", "close-up", "close-up"]
+
+
+@pytest.mark.parametrize("view", [None, "close-up"])
+def test_without_a_manifest_probabilities_stay_as_they_are(view: str | None) -> None:
+    assert calibration_of(None, view) == ViewCalibration(1.0, {})
