@@ -108,3 +108,46 @@ def test_a_number_of_threads_is_kept_and_auto_is_tuned_for_the_first_runtime(
     assert not measured
     assert tuned_threads(model_path, "auto") == 2
     assert measured == [installed_runtimes()[:1]]
+
+
+def test_more_threads_must_save_a_tenth(times: dict[int, float], model_path: Path) -> None:
+    runtimes = installed_runtimes()[:1]
+    for second, threads in ((18.0, 1), (17.99, 2)):
+        times.update({2: second, 4: 30.0})
+        found = measure(model_path, runtimes)
+        assert (found.num_threads, found.runtime) == (threads, runtimes[0])
+        assert found.invoke_ms == (20.0 if threads == 1 else second)
+
+
+@pytest.mark.parametrize(
+    ("durations_ms", "runs", "median_ms"),
+    [
+        # twenty runs at most, and the first two inferences are not counted
+        ([50, 50, *[1, 9, 2] * 10], 20, 2.0),
+        # no run begins after a quarter of a second
+        ([50, 50, *[100, 120, 140] * 10], 3, 120.0),
+        ([50, 50, *[125, 125, 140] * 10], 2, 125.0),
+    ],
+)
+def test_the_time_is_the_median_of_a_few_inferences(
+    durations_ms: list[int], runs: int, median_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_ns, done, opened = [0], [0], []
+
+    class Interpreter:
+        """Each inference takes the next of the durations, on a clock that nobody waits for."""
+
+        def invoke(self) -> None:
+            clock_ns[0] += durations_ms[done[0]] * 1_000_000
+            done[0] += 1
+
+    def open_one(*given: object) -> Interpreter:
+        opened.append(given)
+        return Interpreter()
+
+    monkeypatch.setattr(tuning, "open_interpreter", open_one)
+    monkeypatch.setattr(tuning, "invoke", lambda interpreter, model: interpreter.invoke())
+    monkeypatch.setattr(tuning, "perf_counter_ns", lambda: clock_ns[0])
+    assert tuning._invoke_ms(Path("a.tflite"), 4, "litert") == median_ms
+    assert done[0] == 2 + runs
+    assert opened == [(Path("a.tflite"), 4, "litert")]
