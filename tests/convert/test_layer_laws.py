@@ -195,7 +195,8 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
     least = 127 * 8.0 / (step * 2**30)
     weights = np.zeros(shape, np.float32)
     is_last = np.indices(shape)[shape.index(2)] == 1
-    weights[~is_last], weights[is_last] = -0.75, least / 10
+    # the largest magnitude of a channel counts, whatever its sign
+    weights[~is_last], weights[is_last] = (0.25, -0.75, 0.5), (least / 20, -least / 10, 0)
     model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
     found = widened_weights(model, {"images": ends}, steps)
     assert found.keys() == {"weights"}
@@ -203,6 +204,34 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
     assert found["weights"]["max"].ravel() == pytest.approx([0.75, least], rel=1e-5)
     assert found["weights"]["min"].tolist() == (-found["weights"]["max"]).tolist()
     # a little larger than that, the weights fit as they are
-    weights[is_last] = 1.01 * least
+    weights[is_last] = (0, -1.01 * least, 0)
     model = weighted(empty_tflite, kind, weights, np.array([0.5, -8], np.float32), 3)
     assert widened_weights(model, {"images": ends}, steps) == {}
+
+
+def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: bytes) -> None:
+    editor = GraphEditor(empty_tflite)
+    source = editor.set_input("images", (1, 2, 2, 3), "float32")
+    kernel = np.full((3, 1, 1, 3), 1e-9, np.float32)
+    bias = np.array([8, 8, 8], np.float32)
+
+    def convolved(tensor: int, name: str, *weights: int) -> int:
+        return editor._add("CONV_2D", [tensor, *weights], name, (1, 2, 2, 3), schema.Conv2DOptionsT())
+
+    middle = editor.softmax(source)
+    # no bias; weights that are no constant; a bias that is none; an input whose range is not known
+    middle = convolved(middle, "without", editor._constant("kernel", kernel))
+    middle = convolved(middle, "computed", source, editor._constant("bias", bias))
+    middle = convolved(middle, "absent", editor._constant("kernel", kernel), -1)
+    middle = convolved(middle, "unknown", editor._constant("kernel", kernel), editor._constant("bias", bias))
+    last = convolved(middle, "found", editor._constant("large", kernel), editor._constant("bias", bias))
+    editor.set_outputs([last], ["found"])
+    ranges = dict.fromkeys(("images", "probabilities", "without", "computed", "unknown"), (-1.0, 3.0))
+    # a file of before 2020 has only the older field for the code of an operator
+    for code in editor.root.operatorCodes:
+        assert code.deprecatedBuiltinCode == code.builtinCode
+        code.builtinCode = 0
+    found = widened_weights(editor.to_bytes(), ranges, INT8_STEPS)
+    assert found.keys() == {"large"}
+    # 127 steps of weights, and a bias of at most 2^30 steps of 4 / 255
+    assert found["large"]["max"].ravel() == pytest.approx([127 * 8 / (4 / 255 * 2**30)] * 3)
