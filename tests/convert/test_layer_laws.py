@@ -211,8 +211,10 @@ def test_a_channel_is_as_wide_as_its_bias_needs_in_each_operator(
 
 def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: bytes) -> None:
     editor = GraphEditor(empty_tflite)
-    source = editor.set_input("images", (1, 2, 2, 3), "float32")
     kernel = np.full((3, 1, 1, 3), 1e-9, np.float32)
+    # the first tensor of a file may be a constant
+    assert (large := editor._constant("large", kernel)) == 0
+    source = editor.set_input("images", (1, 2, 2, 3), "float32")
     bias = np.array([8, 8, 8], np.float32)
 
     def convolved(tensor: int, name: str, *weights: int) -> int:
@@ -224,7 +226,7 @@ def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: by
     middle = convolved(middle, "computed", source, editor._constant("bias", bias))
     middle = convolved(middle, "absent", editor._constant("kernel", kernel), -1)
     middle = convolved(middle, "unknown", editor._constant("kernel", kernel), editor._constant("bias", bias))
-    last = convolved(middle, "found", editor._constant("large", kernel), editor._constant("bias", bias))
+    last = convolved(middle, "found", large, editor._constant("bias", bias))
     editor.set_outputs([last], ["found"])
     ranges = dict.fromkeys(("images", "probabilities", "without", "computed", "unknown"), (-1.0, 3.0))
     # a file of before 2020 has only the older field for the code of an operator
