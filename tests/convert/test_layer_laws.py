@@ -213,7 +213,8 @@ def test_other_operators_and_old_files_do_not_hide_a_large_bias(empty_tflite: by
     editor = GraphEditor(empty_tflite)
     kernel = np.full((3, 1, 1, 3), 1e-9, np.float32)
     # the first tensor of a file may be a constant
-    assert (large := editor._constant("large", kernel)) == 0
+    large = editor._constant("large", kernel)
+    assert large == 0
     source = editor.set_input("images", (1, 2, 2, 3), "float32")
     bias = np.array([8, 8, 8], np.float32)
 
