@@ -231,6 +231,13 @@ def test_labels_that_do_not_fit_are_one_line(data: Path) -> None:
         load_foreign(file, request(data, labels=["nevus", "melanoma", "nevus"]))
     with pytest.raises(OptionError, match=r"has 3 outputs, and --labels has 2 classes \(a, b\); name them"):
         load_foreign(file, request(data, labels=["a", "b"]))
+    pair = MadeFile(outputs=2, classes=2)
+    with pytest.raises(
+        OptionError, match=r"has 2 outputs, and --labels has 6 classes \(a, b, c, d, e, f\); name"
+    ):
+        load_foreign(pair, request(data, labels=list("abcdef")))
+    with pytest.raises(OptionError, match=r"--labels has 7 classes \(a, b, c, d, e, f, …\); name"):
+        load_foreign(pair, request(data, labels=list("abcdefg")))
     single = MadeFile(outputs=1, classes=2)
     with pytest.raises(OptionError, match=r"has 1 output, which means 2 classes, and '.*' has 3 classes"):
         load_foreign(single, request(data))
