@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 pytest.importorskip("ai_edge_litert")
 
-from dermedge.convert.load.foreign_classifier import load_foreign
+from dermedge.convert.load.foreign_classifier import _names_of, load_foreign
 from dermedge.convert.load.normalization_choice import choose_normalization
 from dermedge.convert.request import ConversionRequest
 from dermedge.edge.errors import DataError, ModelError, OptionError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
+from dermedge.train.data.catalogue import Catalogue, Photo
 from dermedge.train.data.scoring import labelled_photos
 
 TRUTH = np.arange(60) % 3
@@ -271,3 +272,28 @@ def test_every_second_lesion_by_a_digest_proves_and_no_other_calibrates(data: Pa
     proven = {one.tobytes() for one in found.proof.pixels}
     assert (len(calibrated), len(proven)) == (21, 21)
     assert not calibrated & proven
+
+
+def test_folders_of_one_diagnosis_keep_their_own_names() -> None:
+    assert _names_of(("mel", "nv")) == ("melanoma", "nevus")
+    assert _names_of(("mel", "melanoma", "nv")) == ("mel", "melanoma", "nevus")
+    assert _names_of(("Melanoma in situ", "mel")) == ("melanoma in situ", "melanoma")
+
+
+def test_the_splits_of_a_catalogue_say_which_photos_calibrate_and_prove(data: Path) -> None:
+    labels = ("basal cell carcinoma", "melanoma", "nevus")
+    photos = [
+        Photo(str(path), path.stem, "", path.stem, label, label, "s", ("train", "val", "test")[number % 3])
+        for (folder, (_, label)) in FOLDERS.items()
+        for number, path in enumerate(sorted((data / folder).iterdir()))
+    ]
+    table = data.parent / "catalogue.csv"
+    Catalogue(tuple(photos), labels, {}).save(table)
+    file = MadeFile({"unit": by_folder}, Layout(8, 12, 3, channels_first=False), known_labels=labels)
+    found = load_foreign(file, request(table, normalization="unit"))
+    # of 14 photos of a class, the first and then every third one
+    assert len(found.calibration) == 3 * 5
+    assert set(found.proof.groups) == {photo.group for photo in photos if photo.split == "val"}
+    assert (found.proof.reference.argmax(axis=1) == found.proof.truth).all()
+    with pytest.raises(OptionError, match="does not say in which order the 3 classes of"):
+        load_foreign(MadeFile(), request(table))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dermedge.edge.sources import mp4_index
 from dermedge.edge.sources.edit_list import presented_s
 from dermedge.edge.sources.mp4_index import is_hdr, read_index
 
@@ -67,7 +68,9 @@ def test_what_states_no_time_is_not_guessed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [b"nclx", b"nclc"])
 def test_pq_and_hlg_are_hdr(transfer: int, expected: bool, kind: bytes, tmp_path: Path) -> None:
     # primaries, transfer function, matrix
-    colours = box(b"colr", kind + struct.pack(">HHH", 9, transfer, 9) + b"\x00")
+    # nclx ends with the range of the levels
+    ending = b"\x00" if kind == b"nclx" else b""
+    colours = box(b"colr", kind + struct.pack(">HHH", 9, transfer, 9) + ending)
     assert is_hdr(file_of(tmp_path, movie_header(600), colours)) is expected
 
 
@@ -84,6 +87,11 @@ def test_the_index_is_found_behind_a_box_of_any_size(tmp_path: Path) -> None:
     assert read_index(path) == b"the index"
     path.write_bytes(FTYP + struct.pack(">I4sQ", 1, b"moov", 16 + 5) + b"abcde" + box(b"free", b"behind"))
     assert read_index(path) == b"abcde"
+    # a box may be empty
+    path.write_bytes(FTYP + box(b"free", b"") + box(b"moov", b"the index"))
+    assert read_index(path) == b"the index"
+    path.write_bytes(FTYP + struct.pack(">I4sQ", 1, b"free", 16) + box(b"moov", b"the index"))
+    assert read_index(path) == b"the index"
 
 
 @pytest.mark.parametrize(
@@ -102,3 +110,14 @@ def test_a_file_without_an_index_ends_the_search(content: bytes, tmp_path: Path)
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
     assert read_index(path) == b""
+
+
+def test_an_index_that_claims_too_much_is_read_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 64 MiB
+    assert mp4_index._MOST_INDEX_BYTES == 67_108_864
+    monkeypatch.setattr(mp4_index, "_MOST_INDEX_BYTES", 4)
+    path = tmp_path / "video.mp4"
+    path.write_bytes(FTYP + box(b"moov", b"the index"))
+    assert read_index(path) == b"the "
