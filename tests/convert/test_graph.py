@@ -316,3 +316,11 @@ def test_without_logits_they_are_the_logarithms_of_the_probabilities() -> None:
         with_logits - with_logits.mean(axis=1, keepdims=True), abs=1e-4
     )
     assert np.exp(without.astype(np.float64)).sum(axis=1) == pytest.approx(1)
+
+
+def test_a_probability_of_0_has_a_finite_logarithm() -> None:
+    images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
+    # the logits are 530.5, -111.5 and 832.5
+    [row] = network("pixels", has_logits=False).logits(images)
+    # the smallest normal float32 is 2^-126
+    assert row == pytest.approx([-126 * np.log(2), -126 * np.log(2), 0], abs=1e-3)
