@@ -174,7 +174,7 @@ def test_a_foreign_model_is_timed_but_not_scored_beside_ours(
     assert cli.main(["benchmark", *both, *DEMO, *QUICK]) == 0
     assert "not stated" in capsys.readouterr().out
     assert cli.main(["benchmark", *both, "--data", str(photos), *QUICK]) == 2
-    assert "other classes" in capsys.readouterr().err
+    assert "cannot be scored on the same photos" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_what_grows_is_called_a_drift_and_what_does_not_is_not(found: SoakRun) -
     assert lines["memory"].split()[-1] == "rises"
     assert lines["end to end"].endswith("none found")
     assert "not measured" in lines["temperature"]
-    assert "drift is below 0.0125" in " ".join(to_text(found).split())
+    assert "A series drifts if p is below 0.0125, which" in " ".join(to_text(found).split())
 
 
 def test_what_falls_is_called_a_drift_too(found: SoakRun) -> None:

@@ -99,7 +99,7 @@ def test_less_than_two_classes_are_refused(classes: list[str]) -> None:
 
 
 def test_an_unknown_class_is_named_with_those_that_are_known() -> None:
-    with pytest.raises(OptionError, match=r"'psoriasis'.*Known: melanoma, nevus, keratosis"):
+    with pytest.raises(OptionError, match=r"'psoriasis'.*Its classes: melanoma, nevus, keratosis"):
         merge_classes(model(), ["melanoma", "psoriasis"])
 
 
