@@ -21,6 +21,7 @@ from dermedge.benchmarks.memory import (
     start_here,
 )
 from dermedge.edge.errors import ModelError
+from dermedge.edge.model.runtime import installed_runtimes
 
 
 def test_a_start_is_measured_in_processes_of_its_own(model_path: Path) -> None:
@@ -100,11 +101,12 @@ def test_memory_is_in_millions_of_bytes_and_the_model_s_part_is_what_came_after_
     monkeypatch.setattr(memory, "resident_peak_bytes", lambda: next(peaks))
     monkeypatch.setattr(memory, "resident_bytes", lambda: 70_250_000)
     monkeypatch.setattr(memory, "Classifier", FakeClassifier)
-    found = start_here("net.tflite", 3, "litert", "unit")
+    runtime = installed_runtimes()[0]
+    found = start_here("net.tflite", 3, runtime, "unit")
     assert found == ColdStart(
         load_ms=7.0, first_ms=4.0, peak_mb=73.5, steady_mb=70.25, model_mb=23.5, starts=1
     )
-    options = {"num_threads": 3, "runtime": "litert", "normalization": "unit"}
+    options = {"num_threads": 3, "runtime": runtime, "normalization": "unit"}
     assert FakeClassifier.opened == ("net.tflite", options)
     assert [(one.shape, one.dtype) for one in FakeClassifier.frames] == [((480, 640, 3), np.uint8)] * 5
 
@@ -115,7 +117,7 @@ def test_what_the_system_does_not_tell_is_left_out(monkeypatch: pytest.MonkeyPat
         given = iter(peaks)
         monkeypatch.setattr(memory, "resident_peak_bytes", lambda given=given: next(given))
         monkeypatch.setattr(memory, "resident_bytes", lambda: None)
-        found = start_here("net.tflite", 1, "litert")
+        found = start_here("net.tflite", 1)
         assert (found.steady_mb, found.model_mb) == (None, None)
         assert found.peak_mb == (None if peaks[1] is None else 9.0)
 
