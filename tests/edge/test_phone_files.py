@@ -66,6 +66,7 @@ def test_the_app_has_the_files_that_its_pages_load(build: Build, tmp_path: Path,
     }
     assert all((app / name).is_file() for name in loaded)
     assert all((app / path.name).read_bytes() == path.read_bytes() for path in PAGE.iterdir())
+    assert "Apache License" in (app / "licences.txt").read_text()
     asked, *inputs = (tmp_path / "asked").read_text().splitlines()
     # no script of a package is run
     assert asked.split()[:2] == ["ci", "--ignore-scripts"]
