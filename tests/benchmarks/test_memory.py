@@ -73,7 +73,7 @@ def test_where_nothing_can_be_read_nothing_is_guessed(
     assert resident_bytes(tmp_path / "absent") is None
 
 
-class FakeClassifier:
+class StartingClassifier:
     """Takes 4 ms for its first frame and 2 ms for each later one, and records what it is given."""
 
     load_ms = 7.0
@@ -83,7 +83,7 @@ class FakeClassifier:
     def __init__(self, model: Any, **options: Any) -> None:
         type(self).opened, type(self).frames = (model, options), []
 
-    def __enter__(self) -> FakeClassifier:
+    def __enter__(self) -> StartingClassifier:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,19 +100,19 @@ def test_memory_is_in_millions_of_bytes_and_the_model_s_part_is_what_came_after_
     peaks: Iterator[int] = iter([50_000_000, 73_500_000])
     monkeypatch.setattr(memory, "resident_peak_bytes", lambda: next(peaks))
     monkeypatch.setattr(memory, "resident_bytes", lambda: 70_250_000)
-    monkeypatch.setattr(memory, "Classifier", FakeClassifier)
+    monkeypatch.setattr(memory, "Classifier", StartingClassifier)
     runtime = installed_runtimes()[0]
     found = start_here("net.tflite", 3, runtime, "unit")
     assert found == ColdStart(
         load_ms=7.0, first_ms=4.0, peak_mb=73.5, steady_mb=70.25, model_mb=23.5, starts=1
     )
     options = {"num_threads": 3, "runtime": runtime, "normalization": "unit"}
-    assert FakeClassifier.opened == ("net.tflite", options)
-    assert [(one.shape, one.dtype) for one in FakeClassifier.frames] == [((480, 640, 3), np.uint8)] * 5
+    assert StartingClassifier.opened == ("net.tflite", options)
+    assert [(one.shape, one.dtype) for one in StartingClassifier.frames] == [((480, 640, 3), np.uint8)] * 5
 
 
 def test_what_the_system_does_not_tell_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "Classifier", FakeClassifier)
+    monkeypatch.setattr(memory, "Classifier", StartingClassifier)
     for peaks in ((None, None), (None, 9_000_000), (9_000_000, None)):
         given = iter(peaks)
         monkeypatch.setattr(memory, "resident_peak_bytes", lambda given=given: next(given))

@@ -12,7 +12,7 @@ from dermedge.edge.sources.frame import Frame
 from dermedge.edge.sources.video import PacedVideo
 
 
-class Clock:
+class SleepingClock:
     """Stands for the module ``time``; sleeping moves it on."""
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class Frames:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleepingClock:
+    made = SleepingClock()
     monkeypatch.setattr(video, "time", made)
     return made
 
@@ -58,7 +58,7 @@ def paced(*times_s: float | None) -> PacedVideo:
     return PacedVideo(frames)
 
 
-def test_each_frame_comes_at_its_time_after_the_first(clock: Clock) -> None:
+def test_each_frame_comes_at_its_time_after_the_first(clock: SleepingClock) -> None:
     source = paced(5.0, 5.1, 5.5)
     captured = []
     while (frame := source.read()) is not None:
@@ -67,7 +67,7 @@ def test_each_frame_comes_at_its_time_after_the_first(clock: Clock) -> None:
     assert clock.slept == [0, 0.1, 0.4]
 
 
-def test_a_late_reader_does_not_wait_and_the_speed_stays(clock: Clock) -> None:
+def test_a_late_reader_does_not_wait_and_the_speed_stays(clock: SleepingClock) -> None:
     source = paced(0.0, 1.0, 2.0)
     source.read()
     clock.now += 1.75
@@ -80,7 +80,7 @@ def test_a_late_reader_does_not_wait_and_the_speed_stays(clock: Clock) -> None:
     assert clock.slept == [0, 0, 0.25]
 
 
-def test_a_frame_without_a_time_is_passed_on(clock: Clock) -> None:
+def test_a_frame_without_a_time_is_passed_on(clock: SleepingClock) -> None:
     frame = paced(None).read()
     assert frame is not None
     assert frame.captured_at == 1.0
