@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,16 +63,21 @@ class ScoredPhotos:
 
 
 def find_photos(
-    data: Path, labels: Sequence[str], split: str | None = None, max_photos: int | None = None
+    data: Path,
+    labels: Sequence[str],
+    split: str | None = None,
+    max_photos: int | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> list[LabelledPhoto]:
     """Returns the photos to score on.
 
     Args:
-        data: a folder with a folder per class, or a run's catalogue.csv.
+        data: a folder of labelled photos, a table of labels, or a run's catalogue.csv.
         labels: the classes of the models.
         split: val or test, for a catalogue.
         max_photos: at most this many photos, sampled as evenly over the classes as possible, and the same ones each
             time.
+        say: called with each line on how folders and tables were understood.
 
     Raises:
         DataError: there is nothing to score, or a photo is of a class that the models do not have.
@@ -81,7 +86,7 @@ def find_photos(
     from dermedge.train.data.sampling import sample_evenly
     from dermedge.train.data.scoring import labelled_photos
 
-    photos = labelled_photos(data, labels, split)
+    photos = labelled_photos(data, labels, split, say=say)
     return photos if max_photos is None else sample_evenly(photos, max_photos)
 
 

@@ -20,7 +20,7 @@ from dermedge.benchmarks.side_by_side import (
     benchmark,
     named_source,
 )
-from dermedge.benchmarks.status_line import show_status, status_cleared
+from dermedge.benchmarks.status_line import print_above_status, show_status, status_cleared
 from dermedge.benchmarks.whole_loop import source_opener
 from dermedge.edge.cli.arguments import (
     OptionGroup,
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.soak:
         return _soak(_settings(arguments, command), arguments)
     with status_cleared():
-        report = benchmark(_settings(arguments, command), show_status)
+        report = benchmark(_settings(arguments, command), show_status, print_above_status)
     try:
         _write(report, arguments.output, arguments.plot)
     finally:  # prints the results, which took minutes, even if they cannot be written
@@ -183,7 +183,7 @@ def _add_input(parser: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="score on these labelled photos: a folder per class, or a catalogue.csv",
+        help="score on these labelled photos: a folder per class, a table of labels, or a catalogue.csv",
     )
     parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ class BenchmarkSettings:
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         labels: class names for files without a manifest.
         normalization: how pixels are normalized for files without a manifest, as `Classifier` takes it.
-        data: a folder with a folder per class, or a run's catalogue.csv; None leaves accuracy out.
+        data: labelled photos, as `find_photos` takes them; None leaves accuracy out.
         split: val or test, for a catalogue.
         max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
         source: source of the frames for the latency, as for `open_source`; None takes the photos of ``data``.
@@ -104,8 +104,17 @@ class _Figures:
     accuracies: list[Accuracy | None]
 
 
-def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: None) -> BenchmarkReport:
+def benchmark(
+    settings: BenchmarkSettings,
+    progress: ShowStatus = lambda text: None,
+    say: Callable[[str], object] = lambda line: None,
+) -> BenchmarkReport:
     """Scores all models, times them in turn, and measures the cold start of each in new processes.
+
+    Args:
+        settings: the settings.
+        progress: called with what is being measured.
+        say: called with each line on how the labelled photos were understood.
 
     Raises:
         DermedgeError: a file, option or photo cannot be used. Most such errors are found before anything is measured.
@@ -116,7 +125,7 @@ def benchmark(settings: BenchmarkSettings, progress: ShowStatus = lambda text: N
     with ExitStack() as stack:
         progress("loading the models")
         classifiers = _open_all(settings, runtime, stack)
-        shown = _find_input(settings, classifiers[:: len(settings.num_threads)], progress)
+        shown = _find_input(settings, classifiers[:: len(settings.num_threads)], progress, say)
         figures = _measure_all(settings, classifiers, shown, runtime, progress)
     run = figures.run
     return BenchmarkReport(
@@ -165,7 +174,12 @@ def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> li
     ]
 
 
-def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progress: ShowStatus) -> _Input:
+def _find_input(
+    settings: BenchmarkSettings,
+    scored: Sequence[Classifier],
+    progress: ShowStatus,
+    say: Callable[[str], object],
+) -> _Input:
     """Collects the frames, and scores the classifiers if there are labelled photos."""
     if settings.data is None:
         frames, origin = frames_of_source(settings.source)
@@ -173,7 +187,7 @@ def _find_input(settings: BenchmarkSettings, scored: Sequence[Classifier], progr
     from dermedge.train.data.scoring import check_unlearned
 
     check_unlearned(settings.data, settings.split, scored)
-    photos = find_photos(settings.data, common_labels(scored), settings.split, settings.max_photos)
+    photos = find_photos(settings.data, common_labels(scored), settings.split, settings.max_photos, say)
     scores = score(scored, photos, progress)
     paths = [photo.path for photo in scores.readable]
     if settings.source:

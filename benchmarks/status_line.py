@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["ShowStatus", "clear_status", "show_status", "status_cleared"]
+__all__ = ["ShowStatus", "clear_status", "print_above_status", "show_status", "status_cleared"]
 
 ShowStatus = Callable[[str], None]
 
@@ -23,6 +23,12 @@ def clear_status() -> None:
     """Clears the line of `show_status`."""
     if sys.stderr.isatty():
         print("\r" + " " * _WIDTH, end="\r", file=sys.stderr, flush=True)
+
+
+def print_above_status(line: str) -> None:
+    """Prints a line on standard error, so that the line of `show_status` comes below it."""
+    clear_status()
+    print(line, file=sys.stderr)
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def test_photos_that_cannot_be_decoded_are_counted_and_the_others_are_scored(
     found = json.loads(said.out)
     assert found["rows"][0]["accuracy"]["photos"] == 8
     assert len(found["unreadable"]) == 1
+    assert "classes from folder names of 'photos': " in said.err
     assert "more than 120 million pixels" in said.err
     page = (tmp_path / "out" / "results.md").read_text()
     assert "photos that could not be decoded and are not scored: 1" in page
