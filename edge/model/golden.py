@@ -4,9 +4,10 @@ The images are computed with integers only: they are the same everywhere, and ne
 answers are stored in the manifest as the raw levels of the outputs. XNNPACK computes the int8 classes to the same bits
 on x86-64 and ARM; other kernels do not, and floats differ in their last digits.
 
-The output ``close_up`` may differ by `_CLOSE_UP_LEVELS`. It is computed from averages over positions. In a network of
-quantization-aware training, these have the range of the features, so that half a step is common, and the kernels for
-x86-64 and ARM do not all round it to the same side. Of the shipped models, one output differed by one level.
+The output ``close_up`` may differ by as much as one step of its logit changes it. The logit is computed from averages
+of features over positions. In a network of quantization-aware training, an average has the scale of its features, so
+that it often lies halfway between two levels, and the kernels for x86-64 and ARM do not all round it to the same side.
+Of the shipped models, one output differed by one level.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
+from dermedge.edge.model.network_facts import read_facts
+from dermedge.edge.model.signature import output_places
 from dermedge.edge.preprocess import to_input
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "IMAGE_COUNT",
     "ChangedOutput",
     "GoldenResult",
+    "allowed_levels",
     "answers",
     "compare",
     "golden_image",
@@ -46,8 +51,8 @@ _HEIGHT, _WIDTH = 240, 320
 # float networks differed by 6e-7, and those of a dynamic-range network, which rounds its activations at run time, by
 # 9e-4.
 _FLOAT_TOLERANCE = 1e-2
-# One step of the logit, 14 / 255, moves a probability of 0.5 by this many levels of 1 / 256 at most.
-_CLOSE_UP_LEVELS = 4
+# The greatest slope of a sigmoid, at a probability of 0.5.
+_SIGMOID_SLOPE = 0.25
 
 # Colours, blue first: skin from pale to dark, and spots on it.
 _SKINS = ((180, 196, 232), (146, 172, 220), (104, 136, 190), (62, 84, 128))
@@ -142,7 +147,7 @@ def replay(
         same_pixels = golden.get("pixels") == _digest(classifier.input_size)
         got = answers(classifier)
         expected = _expected(golden, got, model)
-    moved = compare(expected, got)
+        moved = compare(expected, got, allowed_levels(classifier))
     is_xnnpack = True
     if moved:
         with open_model(model, runtime=runtime, xnnpack=False) as classifier:
@@ -161,29 +166,38 @@ def answers(classifier: Classifier) -> dict[str, NDArray[Any]]:
     return {name: np.stack(values) for name, values in rows.items()}
 
 
+def allowed_levels(classifier: Classifier) -> dict[str, int]:
+    """Returns by how many levels ``close_up`` may differ, if the model has this output and quantizes its logit."""
+    outputs = classifier.interpreter.get_output_details()
+    place = (output_places([one["shape"].tolist() for one in outputs]) or {}).get("close_up")
+    if place is None:
+        return {}
+    logit_scale, [scale, _] = read_facts(classifier.path).logit_scales[place], outputs[place]["quantization"]
+    return {"close_up": ceil(_SIGMOID_SLOPE * logit_scale / scale)} if logit_scale and scale else {}
+
+
 def compare(
-    expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]
+    expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]], levels: Mapping[str, int]
 ) -> tuple[ChangedOutput, ...]:
     """Returns the outputs of ``got`` that differ from ``expected`` by more than is allowed.
 
-    No difference is allowed for the levels of the classes, `_CLOSE_UP_LEVELS` for those of ``close_up``, and
-    `_FLOAT_TOLERANCE` for floats.
+    Args:
+        expected: the recorded outputs.
+        got: the outputs of this machine.
+        levels: output -> the levels by which it may differ if it is quantized; 0 for an output that is not there.
+            Floats may differ by `_FLOAT_TOLERANCE`.
     """
     moved = []
     for name, values in got.items():
         is_quantized = values.dtype.kind in "iu"
         wide = expected[name].astype(np.float64)
         apart = np.abs(values - wide).reshape(len(values), -1).max(axis=1)
-        allowed = _allowed_levels(name) if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
+        allowed = levels.get(name, 0) if is_quantized else _FLOAT_TOLERANCE * float(np.abs(wide).max())
         # a NaN is not within any tolerance
         off = ~(apart <= allowed)
         if off.any():
             moved.append(ChangedOutput(name, int(off.sum()), float(apart.max()), is_quantized))
     return tuple(moved)
-
-
-def _allowed_levels(output: str) -> float:
-    return float(_CLOSE_UP_LEVELS) if output == "close_up" else 0.0
 
 
 @cache

@@ -47,12 +47,15 @@ class NetworkFacts:
         mean: mean of the normalization (p - mean) / std of pixels of 0 to 255, one number or one per channel, as
             TFLite Metadata states it; empty if it does not.
         std: standard deviation, as many numbers as ``mean``.
+        logit_scales: for each output that a sigmoid computes from quantized logits, the scale of these; 0 for all
+            others.
     """
 
     heads: tuple[Head, ...]
     custom_operators: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    logit_scales: tuple[float, ...]
 
 
 def read_facts(path: Path) -> NetworkFacts:
@@ -86,6 +89,7 @@ def _facts(content: bytes) -> NetworkFacts:
         ),
         mean=mean,
         std=std,
+        logit_scales=_logit_scales(graph, numbers),
     )
 
 
@@ -128,6 +132,27 @@ def _by_quantization(head: Head, tensor: Table) -> Head:
     zero_points = quantization.numbers(_ZERO_POINT, "q")[:1] or (0,)
     exact = quantization.numbers(_SCALE, "f") == (_PROBABILITY_SCALE,) and zero_points[0] == lowest
     return Head.SOFTMAX if exact else head
+
+
+def _logit_scales(graph: Table, numbers: Sequence[int]) -> tuple[float, ...]:
+    """Follows the operators from each sigmoid to the outputs, and notes the scale of its logits."""
+    tensors = graph.tables(_TENSORS)
+    scales: dict[float, float] = {}
+    for operator in graph.tables(_OPERATORS):
+        number = numbers[operator.number(0, "<I")]
+        for first, output in zip(operator.numbers(1)[:1], operator.numbers(2)[:1], strict=False):
+            if number == _LOGISTIC:
+                scales[output] = _scale_of(tensors[int(first)])
+            elif number in _KEEPING and first in scales:
+                scales[output] = scales[first]
+    return tuple(scales.get(index, 0.0) for index in graph.numbers(_OUTPUTS))
+
+
+def _scale_of(tensor: Table) -> float:
+    """Returns the scale of a tensor; 0 if it is not quantized, or has several scales."""
+    quantization = tensor.table(_QUANTIZATION)
+    scales = quantization.numbers(_SCALE, "f") if quantization else ()
+    return scales[0] if len(scales) == 1 else 0.0
 
 
 def _normalization(root: Table, content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:

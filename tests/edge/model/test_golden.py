@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 
 from dermedge.edge.errors import ModelError
 from dermedge.edge.model.classifier import Classifier
-from dermedge.edge.model.golden import IMAGE_COUNT, ChangedOutput, compare, golden_image, record, replay
+from dermedge.edge.model.golden import (
+    IMAGE_COUNT,
+    ChangedOutput,
+    allowed_levels,
+    compare,
+    golden_image,
+    record,
+    replay,
+)
 from dermedge.edge.model.manifest import attach, read_manifest
 from dermedge.edge.model.runtime import choose_runtime
+from dermedge.edge.model.shipped import SHIPPED
 
 # Of all pictures; the same on x86-64 and arm64, with NumPy 1 and 2. Another digest needs another DRAWING.
 DIGEST = "e950f7497d6d0a0bace42ceb9b33bcd07a15005ae9e99192e0e340b1c587c95e"
@@ -113,14 +122,21 @@ def test_a_damaged_or_foreign_golden_test_is_one_line(
 
 
 def test_the_view_may_differ_by_one_step_of_its_logit_and_the_classes_not_at_all() -> None:
+    with Classifier(SHIPPED["dermedge-nine-192"]) as classifier:
+        levels = allowed_levels(classifier)
     expected = {"close_up": np.full((12, 1), 120, np.uint8), "probabilities": np.full((12, 2), 120, np.uint8)}
     # 256 * (sigmoid(14 / 255) - 0.5) = 3.5 levels
     near = {"close_up": expected["close_up"] + np.uint8(4), "probabilities": expected["probabilities"]}
-    assert compare(expected, near) == ()
-    [moved] = compare(expected, near | {"close_up": expected["close_up"] - np.uint8(5)})
+    assert compare(expected, near, levels) == ()
+    [moved] = compare(expected, near | {"close_up": expected["close_up"] - np.uint8(5)}, levels)
     assert (moved.output, moved.images, moved.by) == ("close_up", 12, 5)
-    [moved] = compare(expected, near | {"probabilities": expected["probabilities"] + np.uint8(1)})
+    [moved] = compare(expected, near | {"probabilities": expected["probabilities"] + np.uint8(1)}, levels)
     assert (moved.output, moved.by) == ("probabilities", 1)
+
+
+def test_a_model_that_does_not_tell_the_view_has_no_levels_to_spare() -> None:
+    with Classifier(SHIPPED["dermedge-128"]) as classifier:
+        assert allowed_levels(classifier) == {}
 
 
 def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
@@ -128,8 +144,8 @@ def test_floats_may_differ_in_their_last_digits_and_no_more() -> None:
     near = {"evidence": expected["evidence"] + np.float32(0.07)}
     far = {"evidence": expected["evidence"] + np.array([[0, 0], [0.09, 0]], np.float32)}
     broken = {"evidence": np.array([[8.0, np.nan], [1.0, 0.5]], np.float32)}
-    assert compare(expected, near) == ()
-    [moved] = compare(expected, far)
+    assert compare(expected, near, {}) == ()
+    [moved] = compare(expected, far, {})
     assert (moved.output, moved.images, moved.is_quantized) == ("evidence", 1, False)
     assert moved.by == pytest.approx(0.09, rel=1e-3)
-    assert compare(expected, broken)[0].images == 1
+    assert compare(expected, broken, {})[0].images == 1
