@@ -158,15 +158,14 @@ def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
 
 
 def _order_warnings(evaluation: Evaluation, has_labels: bool) -> list[str]:
-    """Returns a line for each model whose labels were given, or are of another maker, and stand in a wrong order."""
+    """Returns a line for each model in a wrong order of labels, if these were given or the file is foreign."""
     from dermedge.train.evaluation.class_order import find_better_order
     from dermedge.train.evaluation.metrics import lesion_draws
 
     lines = []
     truth, draws = evaluation.truth, lesion_draws(evaluation.truth.groups.tolist())
     for model in evaluation.models:
-        is_own = "stage" in model.facts or "quantization" in model.facts
-        if has_labels or not is_own:
+        if has_labels or model.is_foreign:
             answered = model.answers.logits.argmax(axis=1)
             if found := find_better_order(truth.index, answered, truth.labels, draws):
                 lines.append(

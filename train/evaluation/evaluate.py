@@ -76,6 +76,7 @@ class EvaluatedModel:
         heat: returns the heat map of one frame's centre square, float32 [h, w] of 0 to 1, or None.
         independent: as in `Answers`.
         of_close_ups: as in `Answers`.
+        is_foreign: whether it is a file without a manifest of dermedge.
     """
 
     name: str
@@ -89,6 +90,7 @@ class EvaluatedModel:
     heat: Callable[[_Frame], NDArray[np.float32] | None]
     independent: bool = False
     of_close_ups: ViewCalibration | None = None
+    is_foreign: bool = False
 
     def answers(self, outputs: ModelOutputs) -> Answers:
         return Answers(
@@ -136,6 +138,7 @@ class Scored:
 
     Attributes:
         learned: how many of the photos the model has learned from; None if it does not tell.
+        is_foreign: as in `EvaluatedModel`.
     """
 
     name: str
@@ -144,6 +147,7 @@ class Scored:
     answers: Answers
     card: Card
     mistakes: list[Mistake]
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,7 @@ def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
         lambda frame: heat_map(classifier.predict(frame)) if classifier.has_heat_map else None,
         independent=manifest is None and classifier.head is Head.SIGMOID,
         of_close_ups=of_close_ups if classifier.tells_view else None,
+        is_foreign=manifest is None,
     )
 
 
@@ -362,7 +367,8 @@ def _scored(model: EvaluatedModel, answers: Answers, truth: Truth, photos: Seque
     if model.learned is not None:
         learned = count_learned(model.learned, [photo.path for photo in photos])
     mistakes = _mistakes(model, answers, truth, photos)
-    return Scored(model.name, model.facts, learned, answers, make_card(truth, answers), mistakes)
+    card = make_card(truth, answers)
+    return Scored(model.name, model.facts, learned, answers, card, mistakes, model.is_foreign)
 
 
 def _outputs_of_readable(
