@@ -34,12 +34,12 @@ const results = [];
 for (const { height, width } of JSON.parse(input.subarray(0, at))) {
   const data = input.subarray(at, at + height * width * 4);
   at += data.length;
-  const { state, hint, classification } = await pipeline.still({ data, height, width });
+  const { hint, classification } = await pipeline.still({ data, height, width });
   results.push({
-    state, hint, label: classification.label, alert: classification.alert, probabilities: classification.probabilities,
+    hint, label: classification.label, alert: classification.alert, probabilities: classification.probabilities,
     heat: classification.heat && [...classification.heat], view: classification.view,
     levels: Object.fromEntries(
-      Object.entries(classification.levels).map(([name, values]) => [name, values && [...values]])),
+      Object.entries(classification.levels).filter(([, values]) => values).map(([name, values]) => [name, [...values]])),
   });
 }
 process.stdout.write(JSON.stringify(results), () => process.exit(0));

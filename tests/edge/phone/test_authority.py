@@ -22,8 +22,11 @@ from dermedge.edge.phone.authority import Authority, make_context, open_authorit
 HOSTS = ["192.168.1.7", "fd00::7", "pi.local"]
 
 
-def handshake(context: ssl.SSLContext, authority: Authority, host: str) -> None:
-    """A TLS handshake, in memory, of a phone that trusts the authority and wants ``host``."""
+def handshake(context: ssl.SSLContext, authority: Authority, host: str) -> list[str]:
+    """The names in the certificate that a phone, which trusts the authority and wants ``host``, verified.
+
+    The TLS handshake is in memory.
+    """
     to_phone, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     phone_context = ssl.create_default_context(cadata=authority.certificate.decode())
     phone = phone_context.wrap_bio(to_phone, to_server, server_hostname=host)
@@ -36,6 +39,11 @@ def handshake(context: ssl.SSLContext, authority: Authority, host: str) -> None:
                 waiting.discard(end)
             except ssl.SSLWantReadError:
                 continue
+    certificate = phone.getpeercert(binary_form=True)
+    assert certificate is not None
+    extensions = x509.load_der_x509_certificate(certificate).extensions
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in names]
 
 
 def certificate_of(authority: Authority) -> x509.Certificate:
@@ -93,7 +101,7 @@ def forged(
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_phone_that_trusts_it_reaches_its_host(host: str, tmp_path: Path) -> None:
     authority = open_authority(tmp_path, host)
-    handshake(make_context(authority, host), authority, host)
+    assert handshake(make_context(authority, host), authority, host) == [host]
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -110,7 +118,8 @@ def test_it_cannot_vouch_for_another_host(host: str, other: str, tmp_path: Path)
 
 def test_the_forger_of_these_tests_reaches_the_host_itself(tmp_path: Path) -> None:
     authority = open_authority(tmp_path, "pi.local")
-    handshake(forged(authority, tmp_path, x509.DNSName("pi.local")), authority, "pi.local")
+    context = forged(authority, tmp_path, x509.DNSName("pi.local"))
+    assert handshake(context, authority, "pi.local") == ["pi.local"]
 
 
 def test_it_cannot_make_an_authority_below_it(tmp_path: Path) -> None:

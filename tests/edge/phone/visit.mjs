@@ -82,7 +82,7 @@ export async function classify(pictures) {
     const answer = said();
     worker.postMessage({ kind: "still", number, bitmap }, [bitmap]);
     const { label, levels } = (await answer).result.classification;
-    const read = Object.entries(levels).map(([name, values]) => [name, values && [...values]]);
+    const read = Object.entries(levels).filter(([, values]) => values).map(([name, values]) => [name, [...values]]);
     answers.push({ label, levels: Object.fromEntries(read) });
   }
   worker.terminate();
