@@ -1,25 +1,26 @@
-"""Which tests execute a line of the product: recorded once, so that a mutant is tried on these tests alone."""
+"""Records which tests execute each line of the product, so that a mutant is tried only on the tests of its line."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import coverage
 
 import dermedge.train
 from dermedge.benchmarks.child import ROOT
+from dermedge.benchmarks.lab.line_process import LineProcess
 from dermedge.edge.errors import ToolError
 
 __all__ = ["ExecutedLines", "RecordedTest", "TestRunner"]
 
-_PROGRAM = Path(__file__).with_name("forked_tests.py")
+_PROGRAM = Path(__file__).parent / "children" / "forked_tests.py"
+# Seconds that the import of the libraries, and the end of tests that are killed, may take.
+_PATIENCE_S = 600.0
 # The context of a process is the test that started it, which pytest names in the environment.
 _SETTINGS = """[run]
 core = ctrace
@@ -46,7 +47,7 @@ class RecordedTest:
 
 @dataclass(frozen=True)
 class ExecutedLines:
-    """What each test executes.
+    """The lines that each test executes.
 
     Attributes:
         tree: the root of the tree.
@@ -63,7 +64,7 @@ class ExecutedLines:
     data: coverage.CoverageData
 
     def that_execute(self, path: Path, lines: Collection[int]) -> set[str]:
-        """The tests that execute one of these lines of a file, themselves or in a fixture that they share."""
+        """Returns the tests that execute one of these lines of a file, in themselves or in a shared fixture."""
         by_line = self.data.contexts_by_lineno(str((self.tree / path).resolve()))
         contexts = {_test_of(context) for line in lines for context in by_line.get(line, ())}
         return {
@@ -73,7 +74,7 @@ class ExecutedLines:
         }
 
     def secs(self, tests: Sequence[str]) -> float:
-        """How long these tests took, with the fixtures that they share."""
+        """Returns how long these tests took, with the fixtures that they share."""
         shared = {
             fixture for test in tests for fixture in self.tests[test].fixtures if fixture in self.shared
         }
@@ -81,59 +82,48 @@ class ExecutedLines:
 
 
 def _test_of(context: str) -> str:
-    """The test or fixture of a context; that of another process ends with the phase of its test."""
+    """Returns the test or fixture of a context. The context of another process ends with the phase of its test."""
     for phase in (" (setup)", " (call)", " (teardown)"):
         context = context.removesuffix(phase)
     return context
 
 
-class TestRunner:
-    """A process that has imported the large libraries, and runs tests of a tree in forks of itself.
+class TestRunner(LineProcess):
+    """The process of `children.forked_tests`, which runs tests of a tree in forks of itself.
 
-    A context manager. It needs `os.fork`: it works on Linux and macOS.
+    It needs `os.fork`, which Linux and macOS have.
 
     Attributes:
         tree: the root of the tree.
     """
 
-    # pytest takes it for a class of tests otherwise
+    # without this, pytest takes it for a class of tests
     __test__ = False
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree.resolve()
-        self._process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM)],
-            cwd=self.tree,
-            env=_environment(self.tree),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        super().__init__([sys.executable, _PROGRAM, self.tree], _environment(self.tree))
 
-    def __enter__(self) -> TestRunner:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.communicate()
+    def close(self) -> None:
+        # SIGTERM, unlike SIGKILL, lets the process end the tests that run
+        self.process.terminate()
+        self.process.wait()
+        super().close()
 
     def run(self, tests: Sequence[str], limit_s: float) -> int:
-        """The exit status of pytest, which stops at the first failure, or that of SIGKILL after ``limit_s``."""
+        """Runs tests up to the first failure; returns the exit status of pytest, or `STOPPED` after ``limit_s``."""
         return self._ask(tests, limit_s, None)
 
     def record(self, files: Sequence[Path], folder: Path, limit_s: float) -> ExecutedLines:
-        """Runs test files and records what each test executes.
+        """Runs test files, and records what each test executes.
 
         Args:
             files: the test files, relative to the tree.
-            folder: an empty folder for what is recorded.
-            limit_s: seconds.
+            folder: an empty folder for the record.
+            limit_s: seconds after which the tests are killed.
 
         Raises:
-            ToolError: pytest did not come to an end.
+            ToolError: pytest did not finish.
         """
         (folder / "coverage.ini").write_text(_SETTINGS.format(folder=folder, tree=self.tree))
         status = self._ask([str(file) for file in files], limit_s, str(folder))
@@ -142,15 +132,10 @@ class TestRunner:
         return read_recording(folder, self.tree)
 
     def _ask(self, tests: Sequence[str], limit_s: float, record: str | None) -> int:
-        assert self._process.stdin
-        assert self._process.stdout
-        print(
-            json.dumps({"tests": list(tests), "limit_s": limit_s, "record": record}), file=self._process.stdin
-        )
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        self.write_line(json.dumps({"tests": list(tests), "limit_s": limit_s, "record": record}))
+        answer = self.read_line(limit_s + _PATIENCE_S)
         if not answer:
-            raise ToolError("the process that runs the tests has ended; is there enough memory?")
+            raise ToolError(f"the tests cannot be run: {self.last_words()}")
         return int(answer)
 
 
@@ -165,13 +150,15 @@ def read_recording(folder: Path, tree: Path) -> ExecutedLines:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """The tree is imported in place of the checkout; bytecode of a mutant is not kept."""
-    # the import has set what TensorFlow and OpenCV read when they are imported
+    """Returns the variables with which Python imports the tree in place of the checkout, and keeps no bytecode of
+    mutants.
+    """
+    # the import has set the variables that TensorFlow and OpenCV read when they are imported
     assert dermedge.train
-    environment = os.environ | {
+    return {
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
+        # the photos are not in the tree, which is a copy, but beside the checkout
         "DERMEDGE_DATA": os.environ.get("DERMEDGE_DATA", str(ROOT.parent / "shared" / "data")),
+        "PYTEST_CURRENT_TEST": "",
     }
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    return environment

@@ -1,10 +1,10 @@
-"""Measures how many small mistakes the tests notice: each mutant of a file is run against the tests of that file.
+"""Measures how many small mistakes the tests notice: the tests of a file run on mutants of it.
 
 python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
 Everything happens in a copy of the tree. The test files of a file are those that import it, and those of its folder
-that import a user of it. They run once without a mutant, which tells what each test executes; then a mutant is tried on
-the tests that execute its line. Survivors are mistakes that these tests do not notice, or mutants that change
+that import a module which imports it. They run once without a mutant, to record what each test executes. Then each
+mutant is tried on the tests that execute its line. A mutant survives if these tests do not notice it, or if it changes
 nothing.
 """
 
@@ -23,9 +23,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from dermedge.benchmarks.child import ROOT, run_program
+from dermedge.benchmarks.lab.children.forked_tests import STOPPED as STOPPED_STATUS
 from dermedge.benchmarks.lab.cli import experiment_parser
 from dermedge.benchmarks.lab.executed import ExecutedLines, TestRunner
-from dermedge.benchmarks.lab.forked_tests import STOPPED as STOPPED_STATUS
 from dermedge.benchmarks.lab.mutation import Mutant, mutable_lines, mutants_of, users_of
 from dermedge.edge.cli.arguments import positive_int, positive_number
 from dermedge.edge.errors import OptionError
@@ -65,8 +65,9 @@ class Limits:
     """How long tests may take.
 
     Attributes:
-        mutant_s: seconds of all tests of a mutant; three times the time without a mutant if that is longer.
-        tests_s: seconds without a mutant: the slowest tests of a mutant are left out if its tests take longer.
+        mutant_s: seconds after which the tests of a mutant are stopped; if three times their time without a mutant is
+            longer, they are stopped after that.
+        tests_s: seconds without a mutant. If the tests of a mutant take longer, the slowest ones are left out.
     """
 
     mutant_s: float = 120.0
@@ -80,7 +81,7 @@ class Trial:
     Attributes:
         path: path of the file, below the root of the tree.
         mutant: the mutant of the file.
-        verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` where they took too long.
+        verdict: `NOTICED` by a test, `SURVIVED` all tests, or `STOPPED` because they took too long.
         tests: the node ids of the tests that were run.
         left_out: the number of slow tests that were not run.
         secs: how long they took.
@@ -225,7 +226,7 @@ def copy_tree(root: Path, target: Path) -> Path:
 
 
 def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> ExecutedLines:
-    """What the tests of these files execute; a line on standard error names the tests that fail without a mutant.
+    """Records what the tests of these files execute. Tests that fail without a mutant are named on standard error.
 
     Args:
         runner: runs tests of the tree.
@@ -243,10 +244,10 @@ def record_tests(runner: TestRunner, paths: Iterable[Path], folder: Path) -> Exe
 def try_mutants(
     runner: TestRunner, recording: ExecutedLines, mutants: Sequence[tuple[Path, Mutant]], limits: Limits
 ) -> Iterator[Trial]:
-    """Puts each mutant into the tree in turn, runs its tests, and takes it out again.
+    """Puts each mutant into the tree in turn, runs its tests, and restores the file.
 
     Args:
-        runner: runs tests of a tree which nobody else uses.
+        runner: runs tests of a tree that nobody else uses.
         recording: what the tests execute.
         mutants: the mutants, with the paths of their files below the tree.
         limits: how long tests may take.
@@ -272,17 +273,17 @@ def try_mutants(
 def choose_tests(
     recording: ExecutedLines, path: Path, mutant: Mutant, files: Collection[Path], sources: Mapping[Path, str]
 ) -> list[str]:
-    """The tests of these files that execute the statement of a mutant, or else all tests that do, the quickest first.
+    """Returns the tests of these files that execute the statement of a mutant, the fastest first.
 
-    A statement that runs when the module is imported stands for the statements that use the names which it defines.
-    All tests of the files are chosen where no test executes the statement.
+    For a statement that runs when the module is imported, the tests are those that execute a use of the names it
+    defines. If none of them is in the files, tests of other files are chosen; without these, all tests of the files.
 
     Args:
         recording: what the tests execute.
         path: path of the mutated file, below the root of the tree.
         mutant: the mutant.
         files: the test files of the file.
-        sources: file of the tree, but for the tests -> its text.
+        sources: file of the tree, without the tests -> its text.
     """
     belonging = {test for test in recording.tests if Path(test.partition("::")[0]) in files}
     lines: Mapping[Path, Collection[int]] = {path: mutant.statement}
@@ -294,9 +295,9 @@ def choose_tests(
 
 
 def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> tuple[str, ...]:
-    """The first of these tests that take ``limit_s`` in all, at least one; those of a file stay together.
+    """Returns the first of these tests, at least one, that take at most ``limit_s`` together, sorted by file.
 
-    Fixtures of a file are made again when a test of another file comes between.
+    If a test of another file ran in between, the fixtures of a file would be made twice.
     """
     total = 0.0
     by_file: dict[str, list[str]] = {}
@@ -309,7 +310,10 @@ def _at_most(recording: ExecutedLines, tests: Sequence[str], limit_s: float) -> 
 
 
 def _status(runner: TestRunner, tests: Sequence[str], limit_s: float) -> int:
-    """The exit status of pytest. A mutant may change the names of parameters: then all parameters are tried."""
+    """Runs the tests; returns the exit status of pytest.
+
+    If a mutant changes the names of a test's parameters, all parameters are tried.
+    """
     if not tests:
         return 0
     status = runner.run(tests, limit_s)

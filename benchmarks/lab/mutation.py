@@ -1,4 +1,4 @@
-"""Mutants of Python source: one small, realistic mistake each.
+"""Makes mutants of Python source: copies with one small, realistic mistake each.
 
 Neither mutmut 3.8 nor cosmic-ray 8.7 works for this project. mutmut forks after it has run the tests once, which
 TensorFlow does not survive: a process may fork after it has imported TensorFlow, but not after its first operation.
@@ -77,7 +77,7 @@ class Mutant:
     Attributes:
         line: where it is, from 1.
         statement: the lines of its statement, without those of a block in it.
-        defines: the names that the statement defines, where it runs when the module is imported; None elsewhere.
+        defines: the names that the statement defines, if it runs when the module is imported; None otherwise.
         what: the kind of mistake.
         before: the source text that was replaced.
         after: the source text that replaced it.
@@ -103,10 +103,10 @@ class _Change:
 
 
 def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
-    """All mutants of a module, or those of a line, in the order of their lines.
+    """Returns all mutants of a module, or those of a line, in the order of their lines.
 
     Docstrings, annotations, decorators, imports, ``__all__``, texts for people, blocks for type checkers, errors and
-    ``strict=True`` are left alone.
+    ``strict=True`` are not changed.
 
     Args:
         source: the text of the module.
@@ -123,12 +123,12 @@ def mutants_of(source: str, line: int | None = None) -> list[Mutant]:
 
 
 def mutable_lines(source: str) -> set[int]:
-    """The lines of a module that may have mutants, found without making these."""
+    """Returns the lines of a module that may have mutants, without making these."""
     return {change.node.lineno for change in _module(source).changes}
 
 
 class _Module:
-    """The text of a module, with the positions that a change of it needs."""
+    """The text of a module, with the positions that are needed to change it."""
 
     def __init__(self, source: str) -> None:
         self._content = source.encode()
@@ -148,7 +148,7 @@ class _Module:
         self._classes = [(_body_lines(node), node.name) for node in nodes if isinstance(node, ast.ClassDef)]
 
     def statement_at(self, line: int) -> range:
-        """The lines of the statement at a line, without those of a block in it."""
+        """Returns the lines of the statement at a line, without those of a block in it."""
         return next((lines for lines, _ in self._statements if line in lines), range(line, line + 1))
 
     def in_function(self, line: int) -> bool:
@@ -156,13 +156,13 @@ class _Module:
         return any(line in lines for lines in self._functions)
 
     def names_at(self, line: int) -> frozenset[str]:
-        """The names that the statement at a line defines, and the classes that it is in."""
+        """Returns the names that the statement at a line defines, and those of the classes around it."""
         node = next((node for lines, node in self._statements if line in lines), None)
         names = {name for lines, name in self._classes if line in lines}
         return frozenset(names | (_defined(node) if node else set()))
 
     def uses(self, words: re.Pattern[str]) -> Iterator[int]:
-        """The lines that hold one of these words, and those of a class of that name."""
+        """Yields the lines that hold one of these words, and all lines of a class of that name."""
         for number, text in enumerate(self.lines, 1):
             if words.search(text) or any(
                 number in lines and words.fullmatch(name) for lines, name in self._classes
@@ -187,7 +187,7 @@ class _Module:
 
 
 def _own_lines(node: ast.stmt | ast.ExceptHandler) -> range:
-    """The lines of a statement, up to the first block in it."""
+    """Returns the lines of a statement, up to the first block in it."""
     blocks = getattr(node, "body", None) or [case.pattern for case in getattr(node, "cases", ())]
     end = max(blocks[0].lineno - 1, node.lineno) if blocks else node.end_lineno or node.lineno
     return range(node.lineno, end + 1)
@@ -198,7 +198,7 @@ def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> 
 
 
 def _defined(node: ast.AST) -> set[str]:
-    """The names that a statement outside of functions defines."""
+    """Returns the names that a statement outside of functions defines."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
@@ -211,7 +211,7 @@ def _defined(node: ast.AST) -> set[str]:
 
 
 def users_of(names: frozenset[str], sources: Mapping[Path, str]) -> dict[Path, set[int]]:
-    """File -> the lines in its functions that use names, or names that are defined by means of these.
+    """Returns file -> the lines in its functions that use names, or names that are defined by means of these.
 
     Args:
         names: names that statements outside of functions define.
@@ -281,7 +281,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _is_assertion(keyword: ast.keyword) -> bool:
-    """Tells whether an argument is ``strict=True``, which like an assertion changes nothing that is right."""
+    """Tells whether an argument is ``strict=True``. Like an assertion, it changes nothing in correct code."""
     return keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 

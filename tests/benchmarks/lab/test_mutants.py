@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dermedge.benchmarks.lab import forked_tests
+from dermedge.benchmarks.lab.children import forked_tests
 from dermedge.benchmarks.lab.executed import ExecutedLines, TestRunner
 from dermedge.benchmarks.lab.mutants import (
     NOTICED,
@@ -314,7 +314,7 @@ def test_tests_that_run_end_with_the_experiment(runner: TestRunner, tmp_path: Pa
             time.sleep(0.05)
         pid = int((tmp_path / "pid").read_text())
         assert is_running(pid)
-        other._process.terminate()
+        other.process.terminate()
         thread.join(60)
     while is_running(pid):
         assert time.monotonic() < deadline

@@ -1,11 +1,13 @@
-"""Runs tests, and records which lines each of them executes: the program that the experiment on mutants talks to.
+"""Runs tests for `mutants`, and records which lines each of them executes.
 
-    python forked_tests.py < requests
+    python forked_tests.py TREE < requests
 
-Each line of standard input is a request: a JSON object with the arguments of `_answer`. Each line of standard output is
-the answer: the exit status of pytest, or `STOPPED`. The tests of a request run in a process of their own. It is forked
-from this one, which has imported TensorFlow and the other large libraries but has run none of their code. dermedge is
-not imported here, so that each process imports the files as they are at that time.
+TREE is the folder in which the tests run. Each line of standard input is a request: a JSON object with the arguments of
+`_answer`. Each line of standard output is the answer: the exit status of pytest, or `STOPPED`.
+
+The tests of a request run in a process of their own. It is forked from this one, which has imported TensorFlow and the
+other large libraries, but has run none of their code. This process never imports dermedge. So the tests of each request
+import the current content of its files.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ _LIBRARIES = (
     "tf_keras",
     "tensorflow_model_optimization",
 )
-# The limit of a request holds, and not that of pytest-timeout, which would end the process.
+# pytest-timeout would end the process; the limit of the request applies instead.
 _PYTEST = ("-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "timeout=0")
 _POLL_S = 0.01
 _FAILED = 1
@@ -47,13 +49,14 @@ _FAILED = 1
 
 def main() -> int:
     """Answers requests until standard input ends."""
-    # the end of this process ends the tests too
+    # as an exception, SIGTERM lets `_status` end the tests too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    os.chdir(sys.argv[1])
     sys.path[0] = os.getcwd()
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):
             import_module(name)
-    # the libraries stay where they are: the collector does not touch, and so copy, their pages in each process
+    # the garbage collector then leaves the libraries alone, so that their memory is not copied in each process
     gc.freeze()
     for line in sys.stdin:
         print(_answer(**json.loads(line)), flush=True)
@@ -61,12 +64,12 @@ def main() -> int:
 
 
 def _answer(tests: list[str], limit_s: float, record: str | None) -> int:
-    """The exit status of pytest.
+    """Runs tests in a new process, and returns the exit status of pytest.
 
     Args:
         tests: files and node ids.
         limit_s: seconds after which all processes of the tests are killed.
-        record: a folder that holds coverage.ini, in which what each test executes is recorded. Without it, the first
+        record: a folder with a coverage.ini, into which is written what each test executes. If it is None, the first
             failure ends the run.
     """
     sys.stdout.flush()
@@ -90,7 +93,7 @@ def _be_silent() -> None:
 
 
 def _status(process: int, limit_s: float) -> int:
-    """The exit status of a process, whose group is killed when it has ended or after ``limit_s``."""
+    """Waits for a process, for at most ``limit_s``; kills what is left of its group, and returns its exit status."""
     end = time.monotonic() + limit_s
     try:
         while time.monotonic() < end:
@@ -100,7 +103,7 @@ def _status(process: int, limit_s: float) -> int:
             time.sleep(_POLL_S)
         return STOPPED
     finally:
-        # what the tests have started may still wait or sleep
+        # processes that the tests have started may still run
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -108,7 +111,7 @@ def _status(process: int, limit_s: float) -> int:
 
 
 def _record(tests: list[str], folder: Path) -> int:
-    """Writes what each test executes to ``folder``: coverage data, whose contexts are tests, and tests.json."""
+    """Writes to ``folder`` what each test executes: coverage data, whose contexts are tests, and tests.json."""
     settings = str(folder / "coverage.ini")
     # Python processes that a test starts measure themselves
     os.environ["COVERAGE_PROCESS_START"] = settings
@@ -123,7 +126,7 @@ def _record(tests: list[str], folder: Path) -> int:
 
 
 class _Recorder:
-    """A plugin of pytest that names to coverage the test, or the fixture of several tests, that runs."""
+    """A plugin of pytest that tells coverage which test, or which fixture of several tests, is running."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
@@ -135,7 +138,9 @@ class _Recorder:
         self._shared: dict[str, float] = {}
 
     def summary(self) -> dict[str, Any]:
-        """For JSON: the tests that passed with their seconds and fixtures, those that failed, the shared fixtures."""
+        """Returns as JSON values: the tests that passed, with their seconds and fixtures; those that failed; and the
+        seconds of the shared fixtures.
+        """
         passed = {
             test: {"secs": self._secs[test], "fixtures": self._fixtures[test]}
             for test in sorted(self._passed - self._failed)
@@ -183,7 +188,7 @@ class _Recorder:
 
 
 def _clear_caches() -> None:
-    """Makes the next test compute what functions keep: else only the first test seems to execute them."""
+    """Empties the caches of functions, so that each test executes them, and not only the first one."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dermedge":
             for value in list(vars(module).values()):
