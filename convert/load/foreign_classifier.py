@@ -23,6 +23,7 @@ from dermedge.convert.request import ConversionRequest
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.edge.model.input_tensor import Layout
 from dermedge.train.data.catalogue import is_catalogue
+from dermedge.train.data.counts import some_of
 from dermedge.train.data.diagnoses import diagnosis_of, own_name
 from dermedge.train.data.folders import find_files
 from dermedge.train.data.labelling import class_folders
@@ -129,11 +130,10 @@ def _folders(file: ForeignClassifier, data: Path) -> tuple[str, ...]:
 
 def _check_number(file: ForeignClassifier, found: str, classes: Sequence[str]) -> None:
     if len(classes) != file.classes:
-        more = ", …" if len(classes) > _LABELS_SHOWN else ""
         outputs = f"{file.outputs} outputs" if file.outputs > 1 else "1 output, which means 2 classes"
         raise OptionError(
             f"'{file.path}' has {outputs}, and {found} {len(classes)} classes "
-            f"({', '.join(classes[:_LABELS_SHOWN])}{more}); "
+            f"({some_of(classes, _LABELS_SHOWN)}); "
             "name them in the order of the outputs with --labels FILE"
         )
 

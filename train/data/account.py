@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from dermedge.edge.printable import printable
-from dermedge.train.data.counts import plural
+from dermedge.train.data.counts import counted, plural, some_of
 from dermedge.train.data.diagnoses import diagnosis_of
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.tables import TableAccount
 
-__all__ = ["account_lines", "some_of"]
+__all__ = ["account_lines"]
 
-_SHOWN_NAMES = 12
+_SHOWN_COLUMNS = 12
 # The name of one of several photos of a lesion: a shared part and a number. IMG_0012 does not match, because only a
 # camera's prefix precedes its number.
 _SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
@@ -52,15 +52,9 @@ def account_lines(
     return tuple(map(printable, lines))
 
 
-def some_of(names: Collection[str]) -> str:
-    """Returns the first three names, and an ellipsis if there are more."""
-    shown = ", ".join(list(names)[:3])
-    return f"{shown}, …" if len(names) > 3 else shown
-
-
 def _set_lines(files: Sequence[LabelledFile]) -> list[str]:
     counts = Counter(file.photo.source for file in files)
-    return [f"sets: {_counted(counts)}"] if len(counts) > 1 else []
+    return [f"sets: {counted(counts)}"] if len(counts) > 1 else []
 
 
 def _folder_lines(files: Sequence[LabelledFile]) -> list[str]:
@@ -69,7 +63,7 @@ def _folder_lines(files: Sequence[LabelledFile]) -> list[str]:
         if file.origin == ON_FOLDER:
             by_source[file.photo.source][file.photo.original_label] += 1
     return [
-        f"classes from folder names of '{source}': {_counted(counts)}" for source, counts in by_source.items()
+        f"classes from folder names of '{source}': {counted(counts)}" for source, counts in by_source.items()
     ]
 
 
@@ -101,11 +95,10 @@ def _column_lines(tables: Sequence[TableAccount]) -> list[str]:
     lines = []
     for account in tables:
         if account.unused:
-            shown = ", ".join(f"'{column}'" for column in account.unused[:_SHOWN_NAMES])
-            more = ", …" if len(account.unused) > _SHOWN_NAMES else ""
-            lines.append(f"columns of '{account.path.name}' that are not read: {shown}{more}")
+            columns = some_of([f"'{column}'" for column in account.unused], _SHOWN_COLUMNS)
+            lines.append(f"columns of '{account.path.name}' that are not read: {columns}")
         if account.unclear:
-            lines.append(f"not understood in '{account.path.name}': {_counted(Counter(account.unclear))}")
+            lines.append(f"not understood in '{account.path.name}': {counted(Counter(account.unclear))}")
     return lines
 
 
@@ -118,7 +111,7 @@ def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[st
     lines = []
     if over:
         lines.append(
-            f"a table overrides the folders of {plural(over.total(), 'photo')} ({_counted(over)}); "
+            f"a table overrides the folders of {plural(over.total(), 'photo')} ({counted(over)}); "
             "--labels-from folder goes by the folders"
         )
     if contradicted:
@@ -162,7 +155,7 @@ def _part_lines(files: Sequence[LabelledFile]) -> list[str]:
     counts = Counter(file.part for file in files if file.part)
     if not counts:
         return []
-    return [f"parts: {_counted(counts)}; they are split anew by group unless --keep-parts keeps them"]
+    return [f"parts: {counted(counts)}; they are split anew by group unless --keep-parts keeps them"]
 
 
 def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
@@ -172,11 +165,3 @@ def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
     }
     told = [f"{name.replace('_', ' ')} of {count:,}" for name, count in known.items() if count]
     return [f"known of {plural(len(files), 'photo')}: {', '.join(told)}"] if told else []
-
-
-def _counted(counts: Counter[str]) -> str:
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{name} {count:,}" for name, count in ordered[:_SHOWN_NAMES]]
-    return ", ".join(shown) + (
-        f", and {len(counts) - _SHOWN_NAMES} more" if len(counts) > _SHOWN_NAMES else ""
-    )

@@ -1,7 +1,7 @@
 """Finds, labels, groups and splits photos, and so turns folders and tables into a catalogue.
 
-The label of a photo comes from a publisher's table that has its image id, or else from the folder's name. Photos of
-one lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate
+The label of a photo comes from a table that names the photo, or else from the name of its folder. Photos of one
+lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate
 has another label is left out, and so is a lesion with two labels. The rest of the group stays, so that one wrong pair
 of duplicates costs two photos and not two lesions.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermedge.edge.errors import DataError, OptionError
-from dermedge.train.data.account import some_of
 from dermedge.train.data.catalogue import (
+    DIGEST_LENGTH,
     LESION_CLASSES,
     MIN_GROUPS,
     NONE_OF_THESE,
@@ -26,7 +26,7 @@ from dermedge.train.data.catalogue import (
     read_catalogue,
 )
 from dermedge.train.data.classes import choose_classes, mapping_lines
-from dermedge.train.data.counts import plural
+from dermedge.train.data.counts import plural, some_of
 from dermedge.train.data.diagnoses import compatible
 from dermedge.train.data.groups import lowest_linked, sets_of_equal
 from dermedge.train.data.labelled_file import LabelledFile
@@ -47,7 +47,6 @@ _UNREADABLE = "cannot be decoded"
 _CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
 _CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
 _LEAKED = "its lesion, person or duplicate is in a part that is held out"
-_DIGEST_LENGTH = 16
 _SHOWN_CLASSES = 4
 
 
@@ -238,7 +237,7 @@ def _grouped(
     }
     left_out.update(bad.values())
     photos = [
-        replace(photo, digest=digest[:_DIGEST_LENGTH])
+        replace(photo, digest=digest[:DIGEST_LENGTH])
         for photo, digest in zip(_joined(draft, found), found.digests, strict=True)
     ]
     return replace(draft, photos=photos).without(bad)

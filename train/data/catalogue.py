@@ -21,6 +21,7 @@ from dermedge.edge.files import write_text
 from dermedge.train.data.counts import plural
 
 __all__ = [
+    "DIGEST_LENGTH",
     "LESION_CLASSES",
     "MIN_GROUPS",
     "NONE_OF_THESE",
@@ -40,7 +41,8 @@ SPLITS = ("train", "val", "test")
 MIN_GROUPS = 5
 # Columns without which a table is not a catalogue.
 _REQUIRED = frozenset({"path", "image_id", "group", "label", "split"})
-_DIGEST_LENGTH = 16
+# Hexadecimal digits of the SHA-256 of a file that the catalogue keeps.
+DIGEST_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def read_catalogue(path: Path, data: Sequence[Path] = ()) -> tuple[Photo, ...]:
 def content_digest(path: Path) -> str:
     """Returns the first 16 hexadecimal digits of the SHA-256 of a file's bytes; raises OSError."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:_DIGEST_LENGTH]
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 
 def check_photos(photos: Iterable[Photo]) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from dermedge.edge.errors import DataError, OptionError
 from dermedge.train.data.catalogue import LESION_CLASSES, NONE_OF_THESE, Photo
-from dermedge.train.data.counts import plural
+from dermedge.train.data.counts import counted, plural
 from dermedge.train.data.diagnoses import (
     class_of,
     is_open,
@@ -99,14 +99,9 @@ def mapping_lines(photos: Iterable[Photo], names: Sequence[str]) -> list[str]:
     if all(set(labels) == {name} for name, labels in mapped.items()):
         return ["classes: " + ", ".join(f"{name} {labels.total():,}" for name, labels in mapped.items())]
     return [
-        f"class '{name}', {plural(labels.total(), 'photo')}: "
-        + ", ".join(f"{label} {count:,}" for label, count in _frequent_first(labels))
+        f"class '{name}', {plural(labels.total(), 'photo')}: {counted(labels, len(labels))}"
         for name, labels in mapped.items()
     ]
-
-
-def _frequent_first(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _names(photos: Sequence[Photo], requested: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,8 +1,13 @@
-"""Writes counts with their nouns."""
+"""Writes counts and lists of names in messages."""
 
 from __future__ import annotations
 
-__all__ = ["plural"]
+from collections import Counter
+from collections.abc import Collection
+
+__all__ = ["counted", "plural", "some_of"]
+
+_SHOWN_NAMES = 12
 
 
 def plural(count: int, noun: str) -> str:
@@ -10,3 +15,16 @@ def plural(count: int, noun: str) -> str:
     if count != 1:
         noun += "es" if noun.endswith("s") else "s"
     return f"{count:,} {noun}"
+
+
+def some_of(names: Collection[str], shown: int = 3) -> str:
+    """Returns the first names, and an ellipsis if there are more."""
+    text = ", ".join(list(names)[:shown])
+    return f"{text}, …" if len(names) > shown else text
+
+
+def counted(counts: Counter[str], shown: int = _SHOWN_NAMES) -> str:
+    """Returns the names with their counts, the most frequent first, and how many more there are: "nevus 6, bcc 2"."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{name} {count:,}" for name, count in ordered[:shown])
+    return f"{text}, and {len(counts) - shown} more" if len(counts) > shown else text

@@ -1,10 +1,11 @@
 """The rules by which folders are read: which folder names the class of a photo, its set, and its group.
 
 1. The class is the first folder below the set's root. Parts (train, val, test) and containers with meaningless names
-(images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not classes. 2. Folders below
-the class are groups, which no split may cut. 3. The set's root is the folder that was given. It is a folder below it
-where that folder alone holds everything, or holds parts (``kaggle9/Train/nevus``), or holds photos that a table
-labels (``ham10000/images``): then the given folder is a collection of sets.
+   (images, part_1) are skipped. Names of persons (patient_07) and dates (may, 2021-05) are not classes.
+2. Folders below the class are groups, which no split may cut.
+3. The set's root is the folder that was given. It is a folder below it where that folder alone holds everything, or
+   holds parts (``kaggle9/Train/nevus``), or holds photos that a table labels (``ham10000/images``): then the given
+   folder is a collection of sets.
 4. Many folders above the classes with few photos each are persons or lesions, which no split may cut.
 5. Where two levels of folders could be the classes, known names decide: ``clinic/nevus`` has classes below sets,
    ``nevus/clinic`` has groups below classes. Where they do not, the reading stops and names both.
@@ -19,6 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from dermedge.edge.errors import DataError
+from dermedge.train.data.counts import some_of
 from dermedge.train.data.folder_names import FolderKind, folder_kind, part_of
 from dermedge.train.data.folders import FoundPhoto
 
@@ -189,16 +191,12 @@ def _second_is_the_class(root: Path, chains: Sequence[_Chain]) -> bool:
 
 
 def _two_readings(root: Path, firsts: set[str], seconds: set[str]) -> str:
+    first, second = (some_of(sorted(names), _SHOWN_NAMES) for names in (firsts, seconds))
     return (
-        f"the folders of '{root}' can be read in two ways. Either the first folder is the class "
-        f"({_some(firsts)}) and the folders in it are groups: --labels-from folder. Or the folder that holds the "
-        f"photos is the class ({_some(seconds)}): --labels-from parent"
+        f"the folders of '{root}' can be read in two ways. Either the first folder is the class ({first}) and the "
+        "folders in it are groups: --labels-from folder. Or the folder that holds the photos is the class "
+        f"({second}): --labels-from parent"
     )
-
-
-def _some(names: set[str]) -> str:
-    shown = ", ".join(sorted(names)[:_SHOWN_NAMES])
-    return f"{shown}, …" if len(names) > _SHOWN_NAMES else shown
 
 
 def _placement(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from dermedge.train.data.counts import some_of
 from dermedge.train.evaluation.metrics import Floats, Integers, confusion_matrix, count, score_of
 
 __all__ = ["BetterOrder", "find_better_order"]
@@ -34,10 +35,9 @@ class BetterOrder:
 
     def describe(self) -> str:
         """Returns the figures and the first swaps, in one line."""
-        more = ", …" if len(self.swaps) > _SWAPS_SHOWN else ""
         return (
             f"another one fits clearly better, with a balanced accuracy of {self.other:.3f} in place "
-            f"of {self.here:.3f}: {', '.join(self.swaps[:_SWAPS_SHOWN])}{more}"
+            f"of {self.here:.3f}: {some_of(self.swaps, _SWAPS_SHOWN)}"
         )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dermedge.train.data.account import account_lines, some_of
+from dermedge.train.data.account import account_lines
 from dermedge.train.data.catalogue import Photo
+from dermedge.train.data.counts import some_of
 from dermedge.train.data.labelled_file import ON_FOLDER, ON_TABLE, LabelledFile
 from dermedge.train.data.tables import TableAccount
 
