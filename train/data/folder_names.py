@@ -88,7 +88,7 @@ def folder_kind(name: str) -> FolderKind:
 
 @lru_cache(maxsize=65536)
 def part_of(name: str) -> str | None:
-    """Returns train, val or test if the name means exactly that part of a set; else an empty text."""
+    """Returns train, val or test if the name means exactly that part of a set; else None."""
     text = re.sub(r"\b(hold|held)[ _-]out\b", r"\1out", name.lower())
     words = [re.sub(r"(?<=[a-z])\d{4}$", "", word) for word in _words(text)]
     parts = {_PARTS[word] for word in words if word in _PARTS}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dermedge.train.data.diagnoses import diagnosis_of, is_known
-from dermedge.train.data.table_files import TableText
+from dermedge.train.data.table_files import TableText, number_in
 from dermedge.train.data.table_formats import OWN, OWN_COLUMNS, TableFormat
 
 __all__ = ["PROBABILITIES", "group_columns", "holds_probabilities", "own_format"]
@@ -15,7 +15,6 @@ __all__ = ["PROBABILITIES", "group_columns", "holds_probabilities", "own_format"
 # Why a table of a network's answers is not read as labels, with a cure.
 PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
 
-_ROWS_LOOKED_AT = 500
 # A column whose name is not known holds photos or diagnoses if this share of its cells does.
 _NEARLY_ALL = 0.9
 # Of several columns of classes, those count of which this share of the cells are diagnoses.
@@ -42,7 +41,7 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
     Raises:
         ValueError: the table is about photos, but can be read in several ways.
     """
-    rows = [row for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False)]
+    rows = list(text.first_rows())
     columns = [column for column in text.names if column]
     image = _image_column(columns, rows, names_photo)
     if not image:
@@ -73,9 +72,8 @@ def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]
 
 def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
     """Returns whether columns that should hold 0 or 1 hold numbers between them, as the answers of a network do."""
-    rows = zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False)
-    cells = [row.get(column, "") for (_, row), _ in rows for column in columns]
-    return any(0 < number < 1 for number in map(_number, cells))
+    cells = [row.get(column, "") for row in text.first_rows() for column in columns]
+    return any(0 < number < 1 for number in map(number_in, cells))
 
 
 def _compact(name: str) -> str:
@@ -121,7 +119,7 @@ def _kind_of_label(column: str, rows: _Rows) -> int:
     """Returns 0 for a column of diagnoses, 1 for one of other words, 2 for one of numbers."""
     if _share_of_diagnoses(column, rows) >= _HALF:
         return 0
-    return 2 if all(_number(row[column]) >= 0 for row in rows if row[column]) else 1
+    return 2 if all(number_in(row[column]) >= 0 for row in rows if row[column]) else 1
 
 
 def _share_of_diagnoses(column: str, rows: _Rows) -> float:
@@ -151,7 +149,7 @@ def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, 
     found = [
         column for column in columns if rows and all(row[column].lower() in _ZERO_OR_ONE for row in rows)
     ]
-    hot = [sum(_number(row[column]) == 1 for column in found) for row in rows]
+    hot = [sum(number_in(row[column]) == 1 for column in found) for row in rows]
     if len(found) > 1 and hot.count(1) >= _NEARLY_ALL * len(rows):
         return {column: written[column] for column in found}
     diagnoses = [column for column in columns if is_known(written[column])]
@@ -165,12 +163,3 @@ def _columns_used(known: TableFormat) -> frozenset[str]:
     views = known.image_of_view
     columns = (*known.image, *known.labels, *known.one_hot, *known.lesion, *known.patient, *known.groups)
     return frozenset((*columns, *facts, *views, known.same_photo))
-
-
-def _number(cell: str) -> float:
-    """Returns the number that a cell holds, 1 for true and 0 for false; -1 where it holds none."""
-    truth = {"true": 1.0, "false": 0.0}
-    try:
-        return truth[cell.lower()] if cell.lower() in truth else float(cell.replace(",", "."))
-    except ValueError:
-        return -1.0

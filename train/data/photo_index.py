@@ -16,7 +16,6 @@ __all__ = ["PhotoIndex"]
 # A table that is not understood is about these photos if this share of the photos, or of its first rows, is
 # named in it.
 _NAMING_SHARE = 0.1
-_ROWS_LOOKED_AT = 500
 _NOT_A_NUMBER = -1
 # A whole number as spreadsheets write it, with separators between thousands or with empty decimals.
 _WHOLE = re.compile(r"(\d+|\d{1,3}([,.' ]\d{3})+)([.,]0{1,2})?")
@@ -61,7 +60,7 @@ class PhotoIndex:
         named: set[int] = set()
         rows = 0
         try:
-            for (_, row), _ in zip(text.rows(), range(_ROWS_LOOKED_AT), strict=False):
+            for row in text.first_rows():
                 rows += 1
                 for cell in row.values():
                     named.update(self.find(cell, text.path) if cell and not _is_number(cell) else ())

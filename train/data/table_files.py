@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from dermedge.train.data.photo_names import is_photo_name
 
-__all__ = ["TableText", "read_table_text", "spreadsheet_text"]
+__all__ = ["TableText", "number_in", "read_table_text", "spreadsheet_text"]
 
 # The bytes and the share of zeros by which UTF-16 without a mark is known.
 _LOOKED_AT = 1024
 _NEARLY_ALL = 0.9
+# The first rows of a table tell what its columns hold.
+_FIRST_ROWS = 500
+_TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -71,6 +76,18 @@ class TableText:
             if any(cells):
                 padded = [cell.strip() for cell in cells] + [""] * len(names)
                 yield self.first_line + reader.line_num - 1, dict(zip(names, padded, strict=False))
+
+    def first_rows(self) -> Iterator[dict[str, str]]:
+        """Yields the first 500 rows, as `rows` does, without the numbers of their lines."""
+        return (row for _, row in islice(self.rows(), _FIRST_ROWS))
+
+
+def number_in(cell: str) -> float:
+    """Returns the number that a cell holds, with a point or a comma; 1 for true, 0 for false; NaN if it holds none."""
+    try:
+        return _TRUTH[cell.lower()] if cell.lower() in _TRUTH else float(cell.replace(",", "."))
+    except ValueError:
+        return math.nan
 
 
 def read_table_text(path: Path) -> TableText:

@@ -7,6 +7,7 @@ name. If several tables state the diagnosis of a photo, the table with the lowes
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from dermedge.train.data.folders import FoundPhoto
 from dermedge.train.data.own_columns import PROBABILITIES, group_columns, holds_probabilities, own_format
 from dermedge.train.data.photo_index import PhotoIndex
 from dermedge.train.data.photo_names import bare_id, published_id
-from dermedge.train.data.table_files import TableText, read_table_text
+from dermedge.train.data.table_files import TableText, number_in, read_table_text
 from dermedge.train.data.table_formats import (
     FORMATS,
     HEADERLESS,
@@ -44,7 +45,6 @@ __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
 # Columns of the answers that `dermedge predict --format csv` writes.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
-_TRUTH = {"true": 1.0, "false": 0.0}
 _PEOPLE: dict[str, Callable[[str], str]] = {
     "age": people.age_of,
     "sex": people.sex_of,
@@ -239,12 +239,11 @@ def _not_understood(text: TableText) -> str:
 
 
 @dataclass
-class _Told:
-    """The facts in the rows of one table besides diagnoses.
+class _Noted:
+    """What the rows of one table held, for its `TableAccount`.
 
     Attributes:
-        groups: columns by which photos are grouped.
-        unclear: as in `TableAccount`.
+        groups, unclear: as in `TableAccount`.
     """
 
     groups: dict[str, None] = field(default_factory=dict)
@@ -267,13 +266,13 @@ class _Joined:
     def take(self, text: TableText, known: TableFormat) -> None:
         """Joins one table; raises DataError."""
         named: set[int] = set()
-        told = _Told()
+        noted = _Noted()
         lesions = self._photos_by_lesion() if not known.image else {}
         strangers = 0
         try:
             for line, row in text.rows():
                 try:
-                    found = self._take_photos(text.path, row, known, lesions, told)
+                    found = self._take_photos(text.path, row, known, lesions, noted)
                 except ValueError as error:
                     raise ValueError(f"line {line}: {error}") from error
                 named.update(found)
@@ -285,9 +284,9 @@ class _Joined:
                 text.path,
                 known.name,
                 len(named),
-                groups=tuple(told.groups),
+                groups=tuple(noted.groups),
                 unused=tuple(text.header[text.names.index(column)] for column in known.unused),
-                unclear=told.unclear,
+                unclear=noted.unclear,
                 strangers=strangers,
             )
         )
@@ -298,14 +297,14 @@ class _Joined:
         row: Mapping[str, str],
         known: TableFormat,
         lesions: Mapping[str, list[int]],
-        told: _Told,
+        noted: _Noted,
     ) -> list[int]:
         """Joins a row to every photo that it names, and returns these."""
         all_found = []
         for of_one in _one_photo_formats(known):
             found = self._photos_of(path, row, of_one, lesions)
             for index in found:
-                self._take_row(index, path, row, of_one, told)
+                self._take_row(index, path, row, of_one, noted)
             all_found += found
         return all_found
 
@@ -334,7 +333,7 @@ class _Joined:
         path: Path,
         row: Mapping[str, str],
         known: TableFormat,
-        told: _Told,
+        noted: _Noted,
     ) -> None:
         facts = self.facts[index]
         if _has_label_columns(known):
@@ -346,16 +345,16 @@ class _Joined:
                 if within_patient:
                     shared = f"{_first(row, known.patient)} lesion {value}"
                 facts.groups.setdefault(shared)
-                told.groups.setdefault(_present(row, columns))
+                noted.groups.setdefault(_present(row, columns))
                 if name == "lesion":
                     facts.lesion_id = facts.lesion_id or shared
                 else:
                     facts.patient_id = facts.patient_id or value
         if known.same_photo and (other := _first(row, (known.same_photo,))):
             self._join_photo(index, other, path)
-        self._take_people(facts, row, known, told)
+        self._take_people(facts, row, known, noted)
         facts.part = facts.part or part_of(path.stem) or ""
-        _take_further_groups(facts, path, row, known, told)
+        _take_further_groups(facts, path, row, known, noted)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
         """Joins the labels of a row. The label in the first column is used, unless labels exclude one another."""
@@ -392,7 +391,7 @@ class _Joined:
             self.facts[found].groups.setdefault(name)
 
     def _take_people(
-        self, facts: PhotoFacts, row: Mapping[str, str], known: TableFormat, told: _Told
+        self, facts: PhotoFacts, row: Mapping[str, str], known: TableFormat, noted: _Noted
     ) -> None:
         for fact, columns in known.people.items():
             if fact == "split":
@@ -402,13 +401,13 @@ class _Joined:
             if values:
                 facts.people.setdefault(fact, values[0])
             elif diagnosis_of(cell := _first(row, columns)) is not None:
-                told.unclear[f"{_present(row, columns)} '{cell}'"] += 1
+                noted.unclear[f"{_present(row, columns)} '{cell}'"] += 1
         if known.view:
             facts.people.setdefault("view", known.view)
 
 
 def _take_further_groups(
-    facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, told: _Told
+    facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, noted: _Noted
 ) -> None:
     """Takes groups from columns of a user's own table, or from further columns of a publisher's table.
 
@@ -420,7 +419,7 @@ def _take_further_groups(
             continue
         name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
         facts.groups.setdefault(name)
-        told.groups.setdefault(column)
+        noted.groups.setdefault(column)
         if column.startswith("lesion"):
             facts.lesion_id = facts.lesion_id or name
         elif column.startswith(("patient", "pat", "subject", "person", "mrn")):
@@ -443,8 +442,8 @@ def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot or [known.otherwise] * bool(known.otherwise)
-    told = [row[column] for column in known.labels if row.get(column)]
-    return [label for label in told if diagnosis_of(label) is not None]
+    written = [row[column] for column in known.labels if row.get(column)]
+    return [label for label in written if diagnosis_of(label) is not None]
 
 
 def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
@@ -465,10 +464,9 @@ def _is_hot(row: Mapping[str, str], column: str) -> bool:
     cell = row[column]
     if not cell:
         raise ValueError(f"the column '{column}' is empty")
-    try:
-        number = float(cell.replace(",", ".")) if cell.lower() not in _TRUTH else _TRUTH[cell.lower()]
-    except ValueError as error:
-        raise ValueError(f"'{cell}' in the column '{column}' is not a number") from error
+    number = number_in(cell)
+    if math.isnan(number):
+        raise ValueError(f"'{cell}' in the column '{column}' is not a number")
     if number not in (0, 1):
         raise ValueError(f"'{cell}' in the column '{column}' is neither 0 nor 1")
     return number == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from dermedge.train.data.table_files import read_table_text, spreadsheet_text
+from dermedge.train.data.table_files import number_in, read_table_text, spreadsheet_text
 
 
 def rows(path: Path, content: bytes) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
@@ -92,3 +93,16 @@ def test_utf_16_without_a_mark_is_read(tmp_path: Path, encoding: str) -> None:
     assert [row for _, row in read_table_text(tmp_path / "t.csv").rows()] == [
         {"image": "a", "label": "Nävus"}
     ]
+
+
+def test_numbers_of_cells() -> None:
+    assert [number_in(cell) for cell in ("1", "0,5", "-2.5", "True", "false")] == [1, 0.5, -2.5, 1, 0]
+    assert all(math.isnan(number_in(cell)) for cell in ("", "nevus", "1.000,5"))
+
+
+def test_only_the_first_rows_are_taken_to_see_what_a_table_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("photo,label\n" + "".join(f"{number}.jpg,nevus\n" for number in range(600)))
+    found = list(read_table_text(path).first_rows())
+    assert len(found) == 500
+    assert found[-1] == {"photo": "499.jpg", "label": "nevus"}
