@@ -26,8 +26,8 @@ from dermedge.edge.model.normalization import NORMALIZATIONS, Normalization
 __all__ = ["KerasFile", "open_keras"]
 
 _FORMS = ".keras, .h5 or a SavedModel folder"
-# What convert reads besides, and the package that brings a file of another framework into a form that it reads.
 _SUFFIXES = (".keras", ".h5", ".hdf5")
+# Suffix of a file that Keras does not read -> how to get a form that convert reads.
 _OTHER_FRAMEWORKS = {
     ".onnx": "convert it to a .tflite in float32 first, for example with onnx2tf",
     **dict.fromkeys(
@@ -108,15 +108,14 @@ def open_keras(path: Path, size: int | None = None, trust: bool = False) -> Kera
 
 
 def _check_form(path: Path) -> None:
-    """Check by its name and its first bytes that a path is of a form that Keras reads; raise ModelError."""
+    """Check by its name and its first bytes that a file is of a form that Keras reads; raise ModelError."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
-            raise ModelError(f"'{path}' holds neither a run of dermedge train nor a SavedModel")
-    elif suffix not in _SUFFIXES:
+        return
+    if suffix not in _SUFFIXES:
         cure = _OTHER_FRAMEWORKS.get(suffix, f"give {_FORMS}, or a .tflite")
         raise ModelError(f"'{path}' is not a Keras model; {cure}")
-    elif not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):
+    if not (zipfile.is_zipfile(path) or h5py.is_hdf5(path)):
         raise ModelError(
             f"cannot read the Keras model '{path}': it is damaged, or was not saved by Keras "
             f"({path.stat().st_size:,} bytes); copy it or save it again"

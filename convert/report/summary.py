@@ -10,6 +10,7 @@ from dermedge.convert.accept.acceptance import CANNOT_TELL
 from dermedge.convert.accept.layer_errors import worst_layers
 from dermedge.convert.accept.network_checks import NetworkCheck
 from dermedge.convert.accept.power import POWER
+from dermedge.convert.report.layer_advice import short_name
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import SearchResult
 from dermedge.edge.model.manifest import Manifest
@@ -45,7 +46,7 @@ def summary(result: SearchResult) -> str:
 
 def refusal(result: SearchResult, has_searched: bool) -> str:
     """Return one line: the largest loss, the layers that cause it, and the cure."""
-    worst = worst_layers(list(result.layers), _LAYERS_NAMED) if result.layers else []
+    worst = dict.fromkeys(map(short_name, worst_layers(result.layers, _LAYERS_NAMED)))
     layers = f"; worst layers: {', '.join(worst)}" if worst else ""
     if result.best.acceptance.verdict == CANNOT_TELL:
         cure = "prove the file on more photos, or accept it with --cannot-tell deliver"

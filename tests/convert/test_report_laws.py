@@ -233,7 +233,7 @@ def test_a_refusal_names_the_loss_the_layers_and_the_cure() -> None:
     lost = replace(result_of(CHECK, LOST), layers=layers)
     figures = "0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0"
     line = f"dermedge: refused: recall of nevus: {figures}"
-    worst = "; worst layers: model/l3/Conv2D, model/l2/Conv2D, model/l1/Conv2D"
+    worst = "; worst layers: l3, l2, l1"
     assert refusal(lost, has_searched=False) == (
         f"{line}{worst}; nothing is delivered: try --search, or allow more with --max-drop"
     )
