@@ -48,9 +48,7 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
         return None
     rest = [column for column in columns if column not in image]
     labels = _label_columns(rest, rows)
-    known = _with_facts(
-        replace(OWN, image=image, labels=()), [column for column in rest if column not in labels]
-    )
+    known = _with_facts(replace(OWN, image=image), [column for column in rest if column not in labels])
     free = [column for column in rest if column not in (*labels, *_columns_used(known))]
     if not labels:
         labels = _columns_of_diagnoses(free, rows)
@@ -138,7 +136,7 @@ def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...
 
 def _with_facts(known: TableFormat, columns: Sequence[str]) -> TableFormat:
     """Returns the format with its columns of groups, and of age, sex, site and the like."""
-    people = {fact: _usual(fact, columns) for fact in OWN.people}
+    people = {fact: _usual(fact, columns) for fact in OWN_COLUMNS if fact not in ("image", "label")}
     found = {fact: names for fact, names in people.items() if names}
     return replace(known, people=found, groups=group_columns(columns, replace(known, people=found)))
 

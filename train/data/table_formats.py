@@ -289,7 +289,7 @@ HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), la
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
 # A user's own table: fact -> the usual names of its column, of which only letters and digits are compared. Columns of
-# groups have more names than these: see `dermedge.train.data.own_columns`.
+# groups are known by a pattern: see `dermedge.train.data.own_columns`.
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
@@ -300,7 +300,6 @@ OWN_COLUMNS = {
         "label labels class class_name classname class_label category diagnosis dx diagnostic histology pathology "
         "disease target benign_malignant"
     ),
-    "group": "group group_id lesion lesion_id patient patient_id subject subject_id person case case_id",
     "split": "split set part partition subset phase",
     "source": "source dataset origin collection",
     "age": "age age_approx age_years patient_age",
@@ -310,16 +309,8 @@ OWN_COLUMNS = {
     "fitzpatrick": "fitzpatrick fitspatrick fitzpatrick_skin_type fitzpatrick_scale skin_type",
     "view": "view image_type modality",
 }
-_OWN = {fact: tuple(names.split()) for fact, names in OWN_COLUMNS.items()}
-# What all such tables have in common; `dermedge.train.data.own_columns` finds the columns of one.
-OWN = TableFormat(
-    "your own table",
-    frozenset(),
-    image=_OWN["image"],
-    labels=_OWN["label"],
-    people={fact: names for fact, names in _OWN.items() if fact not in ("image", "label", "group")},
-    rank=0,
-)
+# The format of such a table, without its columns, which `dermedge.train.data.own_columns` finds.
+OWN = TableFormat("your own table", frozenset(), rank=0)
 
 
 def format_of(columns: frozenset[str]) -> TableFormat | None:
