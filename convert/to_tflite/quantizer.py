@@ -229,7 +229,7 @@ def _silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _large_weights() -> Iterator[None]:
-    """Makes the library quantize large weights of convolutions in pieces of channels. Wide ResNet-50-2 needs this."""
+    """Make the library quantize large weights of convolutions in pieces of channels. Wide ResNet-50-2 needs this."""
     with patch.object(uniform_quantize_tensor, "uniform_quantize", _quantized_in_pieces):
         yield
 

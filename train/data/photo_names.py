@@ -36,7 +36,7 @@ def is_photo_name(text: str) -> bool:
 
 
 def published_id(stem: str) -> str | None:
-    """Returns the publisher's id in a file's stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``."""
+    """Returns the publisher's id in a file's stem: ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``; None if it has none."""
     found = PUBLISHED_ID.search(stem)
     return found[0] if found else None
 

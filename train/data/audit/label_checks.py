@@ -80,7 +80,7 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
-    """Returns the diagnoses of two photos if they cannot be of one lesion; else an empty text."""
+    """Returns the diagnoses of two photos if they cannot be of one lesion; else None."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 

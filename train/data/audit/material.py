@@ -147,7 +147,7 @@ def lesion_cases(
 
 
 def two_values(one: str, other: str) -> str | None:
-    """Returns two names if they are known and differ; else an empty text."""
+    """Returns two names joined by "and" if they are known and differ; else None."""
     return " and ".join(sorted((one, other))) if one and other and one != other else None
 
 
