@@ -10,7 +10,14 @@ from dermedge.train.data.diagnoses import diagnosis_of, is_known
 from dermedge.train.data.table_files import TableText, number_in
 from dermedge.train.data.table_formats import OWN, OWN_COLUMNS, TableFormat
 
-__all__ = ["PROBABILITIES", "group_columns", "holds_probabilities", "own_format"]
+__all__ = [
+    "PROBABILITIES",
+    "group_columns",
+    "holds_probabilities",
+    "names_lesion",
+    "names_person",
+    "own_format",
+]
 
 # Why a table of a network's answers is not read as labels, with a cure.
 PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
@@ -27,6 +34,9 @@ _GROUP = re.compile(
     r"(id|no|nr|num|number|code|key|uid|identifier|name|hash)?|"
     r"id(lesion|patient|subject|person|case)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
+# Beginnings of the columns of groups whose values are kept as the id of the lesion or person too.
+_LESION = ("lesion",)
+_PERSON = ("patient", "pat", "subject", "person", "mrn")
 
 _Rows = Sequence[Mapping[str, str]]
 
@@ -66,6 +76,16 @@ def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]
     """Returns the columns that name a lesion, a person or another group, and that the format does not use itself."""
     used = _columns_used(known)
     return tuple(column for column in columns if _GROUP.fullmatch(_compact(column)) and column not in used)
+
+
+def names_lesion(column: str) -> bool:
+    """Tells whether a column of `group_columns` names a lesion."""
+    return column.startswith(_LESION)
+
+
+def names_person(column: str) -> bool:
+    """Tells whether a column of `group_columns` names a person."""
+    return column.startswith(_PERSON)
 
 
 def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:

@@ -25,7 +25,14 @@ from dermedge.train.data.diagnoses import (
 )
 from dermedge.train.data.folder_names import part_of
 from dermedge.train.data.folders import FoundPhoto
-from dermedge.train.data.own_columns import PROBABILITIES, group_columns, holds_probabilities, own_format
+from dermedge.train.data.own_columns import (
+    PROBABILITIES,
+    group_columns,
+    holds_probabilities,
+    names_lesion,
+    names_person,
+    own_format,
+)
 from dermedge.train.data.photo_index import PhotoIndex
 from dermedge.train.data.photo_names import bare_id, published_id
 from dermedge.train.data.table_files import TableText, number_in, read_table_text
@@ -420,9 +427,9 @@ def _take_further_groups(
         name = value if _SHARED_ID.fullmatch(value) else f"{path.parent.name} {column} {value}"
         facts.groups.setdefault(name)
         noted.groups.setdefault(column)
-        if column.startswith("lesion"):
+        if names_lesion(column):
             facts.lesion_id = facts.lesion_id or name
-        elif column.startswith(("patient", "pat", "subject", "person", "mrn")):
+        elif names_person(column):
             facts.patient_id = facts.patient_id or name
 
 
