@@ -21,7 +21,7 @@ __all__ = [
     "print_catalogue",
 ]
 
-CLASSES_HELP = (
+_CLASSES_HELP = (
     "Learn these classes: names separated by commas; a name with a comma stands in double quotes. All other "
     "photos become 'none of these'. With 'all', every label is a class."
 )
@@ -29,7 +29,7 @@ CLASSES_HELP = (
 
 def add_catalogue_options(parser: Parser) -> None:
     """Adds the options for classes, groups and splits."""
-    parser.add_argument("--classes", metavar="NAMES", help=CLASSES_HELP)
+    parser.add_argument("--classes", metavar="NAMES", help=_CLASSES_HELP)
     add_labels_option(parser)
     parser.add_argument(
         "--groups-from",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parser"]
 
-STRESS_PHOTOS = 200
+_STRESS_PHOTOS = 200
 # Commands that the end of the help shows.
 _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
@@ -75,7 +75,7 @@ def parser() -> Parser:
     made.add_argument(
         "--stress-photos",
         type=positive_int,
-        default=STRESS_PHOTOS,
+        default=_STRESS_PHOTOS,
         metavar="N",
         help="Disturb at most N photos, sampled evenly over the classes. Default: %(default)s.",
     )
