@@ -116,7 +116,7 @@ def rails_watts(answer: str) -> float:
 
 
 def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
-    """Returns the meter of this machine, or None if it has none that this user may read."""
+    """Returns the energy meter of this machine; None if there is none, or if this user may not read it."""
     zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
     packages = [zone for zone in zones if (read_text(zone / "name") or "").startswith("package")]
     if packages and all(read_number(zone / "energy_uj") is not None for zone in packages):

@@ -28,7 +28,7 @@ __all__ = [
 
 # The size that a Raspberry Pi camera or webcam is usually asked for.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# So many frames that a frame has left the fastest caches before it is shown again, like a new frame of a camera.
+# With this many frames, each has left the fastest caches before it is shown again, like a new frame of a camera.
 FRAMES = 16
 GENERATED = "demo"
 

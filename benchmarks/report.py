@@ -129,7 +129,7 @@ class BenchmarkReport:
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
-        """The mark of the run: ``good``, ``noisy`` or ``throttled``."""
+        """Returns the mark of a row: ``good``, ``noisy`` or ``throttled``."""
         return mark([*self.faults, *faults_of_model(row.latency)])
 
 

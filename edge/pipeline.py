@@ -33,7 +33,9 @@ class Pipeline:
 
     Use it in a ``with`` statement:
 
-    with Pipeline("demo") as results: for result in results: print(result.state)
+        with Pipeline("demo") as results:
+            for result in results:
+                print(result.state)
 
     When the block ends, it closes the source and the model if they were given by name. If you passed an open source
     or classifier, you close it yourself. From entry to exit, a thread reads a live source. One iteration takes as

@@ -94,7 +94,7 @@ class Preprocessor:
     def __call__(
         self, frame_bgr: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """The network's input for a frame.
+        """Returns the network's input for a frame.
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
@@ -122,7 +122,7 @@ class Preprocessor:
         return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
     def region(self, height: int, width: int) -> Region:
-        """The region of a frame of this size, in pixels, that the network sees: see `crop_region`."""
+        """Returns the region of a frame of this size that the network sees, as `crop_region` does."""
         if (height, width) != self._frame_size:
             self._region = crop_region(height, width, self._rows, self._columns)
             self._make_buffers(self._region.height, self._region.width)

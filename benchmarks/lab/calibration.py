@@ -2,8 +2,8 @@
 
     python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
-Calibration photos are sampled evenly over the classes, or as they are distributed in the training split. The device
-runtime runs every file on all validation photos, and the results are compared with the float network.
+Calibration photos are sampled either with equal numbers per class, or at random from the training split. The device
+runtime runs each file on all validation photos, and the results are compared with those of the float network.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class CalibrationResult:
 
     Attributes:
         photos: number of calibration photos.
-        sampling: evenly over the classes, or as photos are distributed in the training split.
+        sampling: ``evenly``, with equal numbers per class, or ``as they come``, at random from the training split.
         ranges: method, as in `dermedge.convert.to_tflite.form.Form`.
-        agreement: part of the photos whose class is that of the float network.
+        agreement: part of the photos for which the file and the float network answer the same class.
         logits_apart: mean absolute difference of the logits from the float network's.
         balanced_accuracy: balanced accuracy of the most probable class.
     """
@@ -74,8 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Yields the results of every method with the middle count, of every count, and of photos sampled as they are
-    distributed.
+    """Yields the results of each method for ranges, of each number of photos, and of photos sampled at random.
 
     Raises:
         DataError: the folder is not a run, or its photos are missing.

@@ -1,7 +1,7 @@
 """Writes the tables of models/README.md from the results of `dermedge evaluate` on the test splits, and of
 `other-clinics` on lesions of clinics that the models of five classes have not learned from.
 
-python -m dermedge.benchmarks.lab card
+    python -m dermedge.benchmarks.lab card
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _nine_tables() -> list[TextTable]:
 
 
 def _five_tables() -> list[TextTable]:
-    """Returns the tables of the models of five classes: on their own test split, and on lesions of clinics that they
-    never saw.
+    """Returns the tables of the models of five classes: on their own test split, and on lesions of clinics whose photos
+    they have not learned from.
     """
     split, elsewhere = map(read_evaluation, (FIVE_CLASSES, _OTHER_CLINICS))
     shipped = [model for model in split["models"] if model["name"] in SHIPPED]

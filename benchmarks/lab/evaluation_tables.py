@@ -1,4 +1,4 @@
-"""Tables in Markdown of the results of `dermedge evaluate`, for the model card."""
+"""Makes tables of the results of `dermedge evaluate`, for the model card."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def _shape_of(path: Path, kind: str = "float32") -> NetworkShape:
 def count(
     model: CountedModel, cpu: str, plugin: Path, say: Callable[[str], None] = lambda text: None
 ) -> InstructionCount:
-    """Runs a model under emulation, in PROCESSES processes one after the other.
+    """Runs a model under emulation in `_PROCESSES` processes, one after the other.
 
     Raises:
         ToolError: the model does not run under emulation.

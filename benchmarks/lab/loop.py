@@ -6,7 +6,7 @@ Each part is compared with its bar:
 
 - overhead: time from a frame in hand to its result, with quality gate and smoothing, divided by a bare `invoke()`
   right after it; median of the ratios of many pairs, of the time and of the processor time.
-- age: of a frame when its inference starts, in intervals of the camera, for the network as it is and for one that
+- age: age of a frame when its inference starts, in frame intervals of the camera; for the network, and for one that
   is slower than the camera.
 - viewers: how much longer a frame takes with three viewers of the web page, which run in another process; periods
   without and with them alternate.
@@ -14,7 +14,7 @@ Each part is compared with its bar:
 - start: time from the start of the process to its first answer, minus the time to load the model.
 - page: the phone app in a browser, as `phone` measures it; only with --app.
 
-The bar of a ratio is met or missed where its whole 95 % interval lies on one side of it.
+The bar of a ratio is met or missed if the whole 95 % interval of the ratio lies on one side of it.
 
 All frames show one photo that passes the quality gate, each with its own noise, like the frames of a camera.
 """
@@ -106,7 +106,7 @@ class LoopSettings:
 
 
 def _stamp() -> tuple[int, int]:
-    """Clock time and processor time of this thread, in nanoseconds. It takes little of the time that it measures."""
+    """Returns clock time and processor time of this thread, in nanoseconds. The call itself takes little time."""
     return time.perf_counter_ns(), time.thread_time_ns()
 
 
@@ -226,7 +226,7 @@ def age(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator
 
 
 def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """The line of the part."""
+    """Yields the line for the viewers."""
     ratios = []
     with _served(settings.model, frames) as (results, web):
         _rate(results, web, settings.secs)
@@ -244,7 +244,7 @@ def _viewers(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Ite
 
 
 def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """The line of the part."""
+    """Yields the line for the memory."""
     resident: list[int] = []
     with _served(settings.model, frames) as (results, web), watching(web.port, 1):
         for number in range(1, settings.frames + 1):
@@ -264,7 +264,7 @@ def _memory(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iter
 
 
 def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """The line of the part."""
+    """Yields the line for the start."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "frame.png"
         write_bytes(image, encode_image(frames[0], image.suffix))
@@ -279,7 +279,7 @@ def _start(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Itera
 
 
 def _page(settings: LoopSettings, frames: Sequence[NDArray[np.uint8]]) -> Iterator[str]:
-    """The lines of `phone`, which has frames of its own."""
+    """Yields the lines of `phone`, which prepares its own frames."""
     if settings.app:
         for line in measure_page(settings.app, settings.source, settings.browser, ROUNDS):
             yield f"page: {line}"

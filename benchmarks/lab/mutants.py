@@ -1,6 +1,6 @@
 """Measures how many small mistakes the tests notice: the tests of a file run on mutants of it.
 
-python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
+    python -m dermedge.benchmarks.lab mutants train/fit convert/calibrate --count 60
 
 Everything happens in a copy of the tree. The test files of a file are those that import it, and those of its folder
 that import a module which imports it. They run once without a mutant, to record what each test executes. Then each

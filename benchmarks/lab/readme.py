@@ -1,11 +1,11 @@
 """Writes the table of shipped models in README.md, and the tables of latencies in docs/how-good.md.
 
-Accuracy comes from the evaluation that the model card states, and latency from benchmarks/results/machines, which has
+Accuracy comes from the evaluations that the model card states, and latency from benchmarks/results/machines, which has
 one result per machine:
 
-dermedge benchmark MODEL… --source photos/ --output DIR
-cp DIR/results.json benchmarks/results/machines/NAME.json
-python -m dermedge.benchmarks.lab readme
+    dermedge benchmark MODEL… --source photos/ --output DIR
+    cp DIR/results.json benchmarks/results/machines/NAME.json
+    python -m dermedge.benchmarks.lab readme
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMMAND = command_line("readme", [])
 _MACHINES = ROOT / "benchmarks" / "results" / "machines"
 _GOOD = "good"  # the mark of an undisturbed run
 _BYTES_PER_MB = 1e6
-# Title -> name in `dermedge.train.evaluation.scorecard.FIGURES`.
+# Title -> name in `dermedge.train.evaluation.figures.FIGURES`.
 _FIGURES = {
     "balanced accuracy, 4 classes": "balanced_accuracy_named",
     "melanoma AUROC": "critical_auroc_all",
@@ -110,7 +110,7 @@ def machines_table(folder: Path = _MACHINES) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes both tables; returns the exit status."""
+    """Writes the tables into both documents; returns the exit status."""
     experiment_parser(
         "readme", "Write the table of models in README.md and the table of latencies in docs/how-good.md."
     ).parse_args(argv)

@@ -4,15 +4,17 @@ The thresholds of a decision are those of a manifest, fitted on the validation s
 be absent:
 
 - ``none``: the photo is declined (answered "none of these") if p(none of these) >= this threshold. Otherwise the
-answer is the most probable of the other classes. Without this threshold, the answer is the most probable of all
-classes. - ``uncertain``: an answer that is not declined is uncertain if its share among the classes other than "none
-of these", p / (sum of their p), is below this threshold (Chow, "On Optimum Recognition Error and Reject Tradeoff",
-1970). - ``alert``: {"label", "threshold"}: the alert is on if p(label) >= threshold, whatever the answer is. -
-``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with p >= its
-threshold. It may be empty, and may hold several. For photos of each class that are sampled like those of validation,
-the set holds the true class with a probability of at least ``coverage``: least ambiguous set-valued classifiers
-(Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), class by class
-(Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
+  answer is the most probable of the other classes. Without this threshold, the answer is the most probable of all
+  classes.
+- ``uncertain``: an answer that is not declined is uncertain if its share among the classes other than "none of
+  these", p / (sum of their p), is below this threshold (Chow, "On Optimum Recognition Error and Reject Tradeoff",
+  1970).
+- ``alert``: {"label", "threshold"}: the alert is on if p(label) >= threshold, whatever the answer is.
+- ``conformal``: {"coverage", "thresholds": {label: threshold}}: the prediction set holds each class with p >= its
+  threshold. It may be empty, and may hold several. For photos of each class that are sampled like those of validation,
+  the set holds the true class with a probability of at least ``coverage``: least ambiguous set-valued classifiers
+  (Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019), class by
+  class (Vovk, "Conditional Validity of Inductive Conformal Predictors", 2012).
 
 The text of an answer is its `Headline`, the same in every view. It names a single class only if that class is
 the most probable of all and its probability suffices, so that it agrees with the bars beside it.

@@ -83,7 +83,7 @@ class Manifest:
         metrics: figures by name. Each was measured with the device runtime on the split that its key names, or in
             Keras if its key says float. ``logit_adjustment``: how strongly rare classes were adjusted;
             ``validated_by``: the run whose figures, temperature and thresholds these are, if this network has learned
-                from the validation photos.
+            from the validation photos.
         parity: how the file compares with the Keras model that it was made from, on the same images.
         data_digest: SHA-256 of the catalogue it was trained on.
         command: the command line that trained it.

@@ -236,7 +236,7 @@ def _stain(image: _Image, colour: _Bgr, amount: _Field) -> None:
 
 
 def _mottle(image: _Image, random: _Random, inside: _Field) -> None:
-    """Returns uneven light and grain, as on a lesion's surface."""
+    """Paints uneven light and grain, as on a lesion's surface."""
     uneven = 0.09 * _fractal(random, 48, 3) + 0.06 * _fractal(random, 7, 2)
     image *= 1 + (uneven * inside)[..., None]
 
@@ -257,7 +257,7 @@ def _dots(random: _Random, inside: _Field, count: int, radii: tuple[float, float
 
 
 def _bare(image: _Image, random: _Random) -> None:
-    """Returns skin without a lesion, but with a few freckles."""
+    """Paints a few freckles on skin without a lesion."""
     freckles = cv2.GaussianBlur(_dots(random, np.ones((_PITCH, _PITCH), np.float32), 16, (2, 6)), (0, 0), 2)
     _stain(image, (96, 128, 184), 0.7 * freckles)
 

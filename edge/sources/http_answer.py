@@ -1,4 +1,4 @@
-"""Asks a web server why it delivers no video, because OpenCV does not report the reason."""
+"""Asks a web server why it does not deliver a video, because OpenCV does not report the reason."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TIMEOUT_S = 2.0
 
 
 def http_advice(address: str) -> str | None:
-    """Returns the answer of the server at an address that OpenCV could not open, and what to do.
+    """Returns what the server at an address that OpenCV could not open answers, and what to do.
 
     Args:
         address: an ``http://`` or ``https://`` address, with a name and a password if the server asks for them.
 
     Returns:
-        A line without the address; None if the answer explains nothing.
+        A line that does not name the address; None if the answer does not tell the reason.
     """
     try:
         parts = urlsplit(address)
@@ -32,16 +32,13 @@ def http_advice(address: str) -> str | None:
             return _refused(error, has_name=bool(parts.username))
     except (OSError, ValueError, HTTPException):
         return None
-    is_page = kind.startswith("text/")
-    return (
-        f"its server sends a page ({kind}); give the address of the camera's video stream"
-        if is_page
-        else None
-    )
+    if not kind.startswith("text/"):
+        return None
+    return f"its server sends a page ({kind}); give the address of the camera's video stream"
 
 
 def _request(parts: SplitResult) -> Request:
-    """Returns a request for an address, whose name and password become a header."""
+    """Returns a request for an address; its name and password are sent in a header."""
     host = parts.netloc.rpartition("@")[2]
     request = Request(urlunsplit(parts._replace(netloc=host, fragment="")))
     if parts.username:

@@ -59,8 +59,8 @@ class VideoFile(FrameSource):
         self._fps = self._capture.get(cv2.CAP_PROP_FPS) or _UNKNOWN_FPS
         self._last: NDArray[np.uint8] | None = None
         self._at_s = 0.0
-        # counts: frames that were decoded, frames that were skipped, skipped frames at the end, and reads that failed
         self._longest_s = 0.0
+        # counts: decoded frames, skipped frames, frames skipped since the last delivered one, damaged stretches
         self._number = self._repeated = self._same = self._gaps = 0
         self._waiting: Frame | None = None
 
