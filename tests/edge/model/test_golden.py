@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_the_view_may_differ_by_one_step_of_its_logit_and_the_classes_not_at_all
     assert (moved.output, moved.images, moved.by) == ("close_up", 12, 5)
     [moved] = compare(expected, near | {"probabilities": expected["probabilities"] + np.uint8(1)}, levels)
     assert (moved.output, moved.by) == ("probabilities", 1)
+
+
+def test_the_step_of_the_logit_is_that_of_the_file(tmp_path: Path) -> None:
+    step = struct.pack("<f", 14 / 255)
+    model = SHIPPED["dermedge-nine-192"].read_bytes()
+    assert model.count(step) == 1
+    path = tmp_path / "m.tflite"
+    changed = model.replace(step, struct.pack("<f", 30 / 255))
+    path.write_bytes(attach(changed, read_manifest(SHIPPED["dermedge-nine-192"])))
+    with Classifier(path) as classifier:
+        # 256 * 0.25 * 30 / 255 = 7.5 levels
+        assert allowed_levels(classifier) == {"close_up": 8}
 
 
 def test_a_model_that_does_not_tell_the_view_has_no_levels_to_spare() -> None:
