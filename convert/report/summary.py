@@ -13,6 +13,7 @@ from dermedge.convert.accept.power import POWER
 from dermedge.convert.report.layer_advice import short_name
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import SearchResult
+from dermedge.convert.to_tflite.form import INT8_QAT
 from dermedge.edge.model.manifest import Manifest
 
 __all__ = ["decision_lines", "refusal", "summary", "view_line"]
@@ -32,7 +33,7 @@ def summary(result: SearchResult) -> str:
         lines.append(f"balanced accuracy on the proof set by the most probable class: {listed}")
     lines += [
         f"{best.form.name}: {len(best.model) / 1e6:.2f} MB",
-        f"compared with the network that it was made from on {parity.photos} photos, by {best.runtime}: same class "
+        f"compared with {_made_from(best.form.kind)} on {parity.photos} photos, by {best.runtime}: same class "
         f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
         f"{parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),
@@ -42,6 +43,11 @@ def summary(result: SearchResult) -> str:
         *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.checks),
     ]
     return "\n".join(lines)
+
+
+def _made_from(kind: str) -> str:
+    """Return the network whose logits a file is compared with: the fine-tuned one rounds to 8 bits itself."""
+    return "the fine-tuned network, which rounds to 8 bits too," if kind == INT8_QAT else "the float network"
 
 
 def refusal(result: SearchResult, has_searched: bool) -> str:

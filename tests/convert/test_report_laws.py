@@ -21,7 +21,7 @@ from dermedge.convert.report.layer_plot import layers_svg
 from dermedge.convert.report.summary import decision_lines, refusal, summary
 from dermedge.convert.report.verdict import verdict_sentence
 from dermedge.convert.search import ConversionAttempt, SearchResult
-from dermedge.convert.to_tflite.form import INT8_PTQ, Form
+from dermedge.convert.to_tflite.form import INT8_PTQ, INT8_QAT, Form
 from dermedge.edge.model.manifest import Manifest
 from dermedge.train.evaluation.metrics import Score
 
@@ -287,7 +287,7 @@ def test_the_summary_tells_size_parity_and_each_check() -> None:
         "warning: look here",
         "balanced accuracy on the proof set by the most probable class: network 0.801, file 0.800",
         "int8-ptq: 2.35 MB",
-        "compared with the network that it was made from on 40 photos, by the device runtime: same class 97.5%, "
+        "compared with the float network on 40 photos, by the device runtime: same class 97.5%, "
         "logits differ by 0.046 on average and 0.123 at most",
     ]
     assert lines[-4:] == [
@@ -296,6 +296,8 @@ def test_the_summary_tells_size_parity_and_each_check() -> None:
         "  passed       balanced accuracy: 0.900 -> 0.900, lost 0.0 points [0.0, 0.0]; allowed 1.0, detectable 5.0",
         "  refused      recall of nevus: 0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0",
     ]
+    tuned = replace(made, best=replace(made.best, form=Form(INT8_QAT)))
+    assert "compared with the fine-tuned network, which rounds to 8 bits too, on 40 photos" in summary(tuned)
 
 
 def test_an_attempt_in_one_line() -> None:
