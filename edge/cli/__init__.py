@@ -1,1 +1,1 @@
-"""The command lines of the device: predict, run, inspect, doctor."""
+"""The command lines of the device: predict, run, review, inspect, models, doctor."""

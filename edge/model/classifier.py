@@ -231,7 +231,7 @@ class Classifier:
         return headline(prediction.probabilities, prediction.decision, self.labels, has_none, confidence)
 
     def raw_outputs(self, frame_bgr: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Runs the network on a frame; its outputs before any decision.
+        """Runs the network on a frame, and returns its outputs before any decision.
 
         Returns:
             Copies of the tensors by name: ``probabilities`` and, if the model has them, ``evidence`` and ``close_up``.

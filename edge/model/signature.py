@@ -37,7 +37,7 @@ def find_input(interpreter: Interpreter, path: Path) -> tuple[dict[str, Any], La
     """Returns the details of the one input, and its layout; ``path`` names the model in errors.
 
     Raises:
-        ModelError: the network takes something else than one image.
+        ModelError: the network does not take exactly one image.
     """
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:

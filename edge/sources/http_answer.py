@@ -15,7 +15,7 @@ _TIMEOUT_S = 2.0
 
 
 def http_advice(address: str) -> str | None:
-    """Returns what the server at an address that OpenCV could not open answers, and what to do.
+    """Asks the server at an address that OpenCV could not open; returns its answer, and what to do.
 
     Args:
         address: an ``http://`` or ``https://`` address, with a name and a password if the server asks for them.

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 __all__ = ["is_hdr", "read_index"]
 
-# The index of a video is never larger than this many bytes. A damaged file that claims more must not fill the memory.
+# No index is larger than this. A damaged file that claims more must not fill the memory.
 _MOST_INDEX_BYTES = 64 * 2**20
 # Codes of the transfer functions of HDR video, PQ and HLG (ITU-T H.273).
 _HDR_TRANSFERS = (16, 18)
@@ -26,7 +26,7 @@ def is_hdr(path: Path) -> bool:
 
 
 def read_index(path: Path) -> bytes:
-    """Returns the content of the box ``moov``; empty if there is none, or no such file."""
+    """Returns the content of the box ``moov``; empty if the file has none, or does not exist."""
     try:
         with path.open("rb") as handle:
             return _index(handle)
