@@ -57,8 +57,9 @@ def useful_thresholds(
     """Return the thresholds without those that do harm, and a line for each one that is left out.
 
     - ``none`` is left out if it declines named photos at least as often as other photos, and the most probable class
-    separates the two at least as well. - ``alert`` is left out if it is on more often for other classes than for its
-    own. - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
+      separates the two at least as well.
+    - ``alert`` is left out if it is on more often for other classes than for its own.
+    - ``uncertain`` is left out if the certain answers are wrong more often than all answers.
 
     Args:
         probabilities: float [n, K], calibrated, by the device runtime.
