@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,11 @@ def pictures(tmp_path: Path) -> Path:
     cv2.imwrite(str(folder / "deeper" / "c.jpg"), numbered_image(2))
     (folder / "notes.txt").write_text("no picture")
     return folder
+
+
+@pytest.fixture
+def usual_hangup() -> Iterator[None]:
+    """SIGHUP ends this process and its children, as it does unless pytest was started by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -80,6 +80,7 @@ class Signalling(JsonLinesView):
         return going_on
 
 
+@pytest.mark.usefixtures("usual_hangup")
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)]

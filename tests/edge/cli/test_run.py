@@ -310,6 +310,7 @@ def test_sigterm_ends_with_0(model_path: Path) -> None:
     assert "dropped" in errors.decode()
 
 
+@pytest.mark.usefixtures("usual_hangup")
 def test_a_closed_terminal_ends_with_0(model_path: Path) -> None:
     with started(model_path, "--json") as process:
         assert process.stdout is not None
@@ -320,6 +321,7 @@ def test_a_closed_terminal_ends_with_0(model_path: Path) -> None:
     assert "dropped" in errors.decode()
 
 
+@pytest.mark.usefixtures("usual_hangup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_while_a_lock_is_taken_again_ends_as_any_other(number: signal.Signals) -> None:
     changed = threading.Condition()
