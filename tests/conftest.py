@@ -163,6 +163,19 @@ def make_network() -> Callable[..., bytes]:
     return _network
 
 
+@pytest.fixture(scope="session")
+def empty_tflite() -> bytes:
+    """A .tflite without a tensor, to which `GraphEditor` adds operators, so that no TensorFlow is needed."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    from dermedge.convert.to_tflite.share_buffers import pack
+
+    root, graph = schema.ModelT(), schema.SubGraphT()
+    root.version, root.operatorCodes, root.buffers, root.subgraphs = 3, [], [schema.BufferT()], [graph]
+    graph.tensors, graph.operators = [], []
+    graph.inputs = graph.outputs = np.array([], np.int32)
+    return pack(root)
+
+
 @pytest.fixture
 def make_view_model(make_network: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
     """A function that makes a tiny model for which bright images are close-ups.

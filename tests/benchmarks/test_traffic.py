@@ -11,20 +11,15 @@ import pytest
 pytest.importorskip("ai_edge_litert.schema_py_generated")
 pytest.importorskip("flatbuffers")
 
-from ai_edge_litert import schema_py_generated as schema
-
 from dermedge.benchmarks.traffic import _size, bytes_moved
 from dermedge.convert.to_tflite.graph_editor import GraphEditor
-from dermedge.convert.to_tflite.share_buffers import pack
 from dermedge.edge.errors import ModelError
 
 
-def test_each_operator_reads_its_inputs_and_weights_and_writes_its_output(tmp_path: Path) -> None:
-    root, graph = schema.ModelT(), schema.SubGraphT()
-    root.version, root.operatorCodes, root.buffers, root.subgraphs = 3, [], [schema.BufferT()], [graph]
-    graph.tensors, graph.operators = [], []
-    graph.inputs = graph.outputs = np.array([], np.int32)
-    editor = GraphEditor(pack(root))
+def test_each_operator_reads_its_inputs_and_weights_and_writes_its_output(
+    empty_tflite: bytes, tmp_path: Path
+) -> None:
+    editor = GraphEditor(empty_tflite)
     pixels = editor.set_input("pixels", (1, 2, 2, 3), "uint8")
     values = editor.cast_to_float(pixels)
     normalized = editor.pointwise(values, np.eye(3, dtype=np.float32), np.zeros(3, np.float32))

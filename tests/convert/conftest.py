@@ -21,19 +21,6 @@ def images() -> list[NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
-def empty_tflite() -> bytes:
-    """A .tflite without a tensor, to which `GraphEditor` adds operators, so that no TensorFlow is needed."""
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    from dermedge.convert.to_tflite.share_buffers import pack
-
-    root, graph = schema.ModelT(), schema.SubGraphT()
-    root.version, root.operatorCodes, root.buffers, root.subgraphs = 3, [], [schema.BufferT()], [graph]
-    graph.tensors, graph.operators = [], []
-    graph.inputs = graph.outputs = np.array([], np.int32)
-    return pack(root)
-
-
-@pytest.fixture(scope="session")
 def float_file() -> Callable[[Any], bytes]:
     """A function (Keras model) -> its float .tflite with a batch of 1."""
     tf = pytest.importorskip("tensorflow")

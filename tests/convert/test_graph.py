@@ -31,21 +31,17 @@ WEIGHTS = np.array([[1, 2, 3], [-4, 5, 6], [7, 8, -9]], np.float32)
 BIAS = np.array([0.5, -1.5, 2.5], np.float32)
 
 
-def empty_model() -> bytes:
-    """A .tflite without a tensor."""
-    root, graph = schema.ModelT(), schema.SubGraphT()
-    root.version, root.operatorCodes, root.buffers, root.subgraphs = 3, [], [schema.BufferT()], [graph]
-    graph.tensors, graph.operators = [], []
-    graph.inputs = graph.outputs = np.array([], np.int32)
-    return pack(root)
+@pytest.fixture
+def made_of(empty_tflite: bytes) -> Callable[..., bytes]:
+    """A function that makes a .tflite with one input, and the output that ``build`` adds to it."""
 
+    def make(build: Callable[[GraphEditor, int], int], shape: Sequence[int], dtype: str = "float32") -> bytes:
+        editor = GraphEditor(empty_tflite)
+        source = editor.set_input("given", shape, dtype)
+        editor.set_outputs([build(editor, source)], ["found"])
+        return editor.to_bytes()
 
-def made_of(build: Callable[[GraphEditor, int], int], shape: Sequence[int], dtype: str = "float32") -> bytes:
-    """A .tflite with one input, and the output that a function adds to it."""
-    editor = GraphEditor(empty_model())
-    source = editor.set_input("given", shape, dtype)
-    editor.set_outputs([build(editor, source)], ["found"])
-    return editor.to_bytes()
+    return make
 
 
 def answers(model: bytes, values: NDArray[Any]) -> list[NDArray[Any]]:
@@ -59,9 +55,15 @@ def answers(model: bytes, values: NDArray[Any]) -> list[NDArray[Any]]:
     return [interpreter.get_tensor(one["index"]) for one in interpreter.get_output_details()]
 
 
-def answer(build: Callable[[GraphEditor, int], int], values: NDArray[Any]) -> NDArray[Any]:
-    [found] = answers(made_of(build, values.shape, values.dtype.name), values)
-    return found
+@pytest.fixture
+def answer(made_of: Callable[..., bytes]) -> Callable[..., NDArray[Any]]:
+    """A function that gives the output of the .tflite that `made_of` makes, for an input."""
+
+    def give(build: Callable[[GraphEditor, int], int], values: NDArray[Any]) -> NDArray[Any]:
+        [found] = answers(made_of(build, values.shape, values.dtype.name), values)
+        return found
+
+    return give
 
 
 def code(builtin: int, deprecated: int) -> SimpleNamespace:
@@ -92,7 +94,7 @@ def test_operators_are_named_by_the_field_that_their_file_has() -> None:
     ]
 
 
-def test_constants_behind_the_flatbuffer_are_moved_into_it() -> None:
+def test_constants_behind_the_flatbuffer_are_moved_into_it(made_of: Callable[..., bytes]) -> None:
     root = read_model(made_of(lambda editor, source: editor.add(source, BIAS), (1, 3)))
     [held] = [one for one in root.buffers if one.data is not None and len(one.data)]
     # stands for the place until the length of the flatbuffer is known
@@ -108,7 +110,7 @@ def test_constants_behind_the_flatbuffer_are_moved_into_it() -> None:
     assert answers(pack(found), values)[0].tolist() == [[1.5, 0.5, 5.5]]
 
 
-def test_a_place_of_1_says_that_the_constant_is_inside() -> None:
+def test_a_place_of_1_says_that_the_constant_is_inside(made_of: Callable[..., bytes]) -> None:
     root = read_model(made_of(lambda editor, source: editor.add(source, BIAS), (1, 3)))
     [held] = [one for one in root.buffers if one.data is not None and len(one.data)]
     held.offset, held.size = 1, 4
@@ -116,7 +118,7 @@ def test_a_place_of_1_says_that_the_constant_is_inside() -> None:
     assert np.frombuffer(bytes(found.data), np.float32).tolist() == BIAS.tolist()
 
 
-def test_added_operators_compute_what_their_names_say() -> None:
+def test_added_operators_compute_what_their_names_say(answer: Callable[..., NDArray[Any]]) -> None:
     pixels = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
     assert answer(lambda editor, source: editor.pointwise(source, WEIGHTS, BIAS), pixels) == pytest.approx(
         np.einsum("oc,bhwc->bhwo", WEIGHTS, pixels) + BIAS
@@ -143,14 +145,16 @@ def test_added_operators_compute_what_their_names_say() -> None:
     assert answer(lambda editor, source: editor.cast_to_float(source), signed).tolist() == [[-128, -1, 127]]
 
 
-def test_a_reshape_to_the_same_shape_adds_nothing() -> None:
-    editor = GraphEditor(empty_model())
+def test_a_reshape_to_the_same_shape_adds_nothing(empty_tflite: bytes) -> None:
+    editor = GraphEditor(empty_tflite)
     source = editor.set_input("given", (1, 6), "float32")
     assert editor.reshape(source, "same", (1, 6)) == source
     assert len(editor.graph.tensors) == 1
 
 
-def test_operators_in_front_run_first_and_the_others_read_what_they_write() -> None:
+def test_operators_in_front_run_first_and_the_others_read_what_they_write(
+    made_of: Callable[..., bytes],
+) -> None:
     added = GraphEditor(made_of(lambda editor, source: editor.add(source, BIAS), (1, 3)))
     [replaced] = (int(one) for one in added.graph.inputs)
     pixels = added.set_input("images", (1, 3), "uint8")
@@ -165,8 +169,8 @@ def test_operators_in_front_run_first_and_the_others_read_what_they_write() -> N
     assert answers(model, values)[0][0] == pytest.approx(raised / raised.sum())
 
 
-def test_a_name_belongs_to_one_tensor() -> None:
-    editor = GraphEditor(empty_model())
+def test_a_name_belongs_to_one_tensor(empty_tflite: bytes) -> None:
+    editor = GraphEditor(empty_tflite)
     source = editor.set_input("found", (1, 3), "float32")
     other = editor.add(source, BIAS)
     third = editor.add(other, BIAS)
@@ -179,7 +183,9 @@ def test_a_name_belongs_to_one_tensor() -> None:
     assert {"amounts", "amounts_1", "moved"} <= set(names)
 
 
-def test_an_operator_that_the_file_has_is_not_listed_twice_and_an_old_file_is_understood() -> None:
+def test_an_operator_that_the_file_has_is_not_listed_twice_and_an_old_file_is_understood(
+    made_of: Callable[..., bytes],
+) -> None:
     root = read_model(made_of(lambda editor, source: editor.softmax(source), (1, 3)))
     root.operatorCodes[0].builtinCode = 0
     assert root.operatorCodes[0].deprecatedBuiltinCode == SOFTMAX
@@ -201,7 +207,7 @@ def test_an_operator_that_the_file_has_is_not_listed_twice_and_an_old_file_is_un
     )
 
 
-def test_what_no_longer_fits_a_changed_file_is_removed() -> None:
+def test_what_no_longer_fits_a_changed_file_is_removed(made_of: Callable[..., bytes]) -> None:
     root = read_model(made_of(lambda editor, source: editor.softmax(source), (1, 3)))
     signature, entry = schema.SignatureDefT(), schema.MetadataT()
     signature.signatureKey, entry.name = "serving_default", "TFLITE_METADATA"
@@ -214,7 +220,7 @@ def test_what_no_longer_fits_a_changed_file_is_removed() -> None:
     assert all(one.shapeSignature is None for one in found.subgraphs[0].tensors)
 
 
-def test_activations_are_kept_and_copied() -> None:
+def test_activations_are_kept_and_copied(made_of: Callable[..., bytes]) -> None:
     model = made_of(lambda editor, source: editor.softmax(editor.add(source, BIAS)), (1, 3))
     [add, softmax] = ops_of(read_model(model))
     interpreter = KeepingInterpreter(model)
@@ -229,7 +235,7 @@ def test_activations_are_kept_and_copied() -> None:
         KeepingInterpreter(b"TFL3")
 
 
-def test_every_activation_of_a_long_graph_is_kept_as_it_was_written() -> None:
+def test_every_activation_of_a_long_graph_is_kept_as_it_was_written(made_of: Callable[..., bytes]) -> None:
     def chain(editor: GraphEditor, source: int) -> int:
         for _ in range(6):
             source = editor.pointwise(source, WEIGHTS / 10, BIAS)
@@ -246,16 +252,26 @@ def test_every_activation_of_a_long_graph_is_kept_as_it_was_written() -> None:
         assert interpreter.values(op.outputs[0]) == pytest.approx(expected, abs=1e-4)
 
 
-def network(normalization: str = "unit", has_logits: bool = True) -> TfliteNetwork:
-    """A network of one pixel, whose logits are `WEIGHTS` times the normalized pixel plus `BIAS`."""
-    editor = GraphEditor(empty_model())
-    source = editor.set_input("images", (1, 1, 1, 3), "float32")
-    evidence = editor.pointwise(source, WEIGHTS, BIAS)
-    probabilities = editor.softmax(editor.reshape(evidence, "logits", (1, 3)))
-    outputs = [probabilities, evidence] if has_logits else [probabilities]
-    editor.set_outputs(outputs, ["probabilities", "evidence"][: len(outputs)])
-    layout = Layout(1, 1, 3, channels_first=False)
-    return TfliteNetwork("tiny", layout, ("a", "b", "c"), NORMALIZATIONS[normalization], editor.to_bytes())
+@pytest.fixture
+def network(empty_tflite: bytes) -> Callable[..., TfliteNetwork]:
+    """A function that makes a network of one pixel.
+
+    Its logits are `WEIGHTS` times the normalized pixel plus `BIAS`.
+    """
+
+    def make(normalization: str = "unit", has_logits: bool = True) -> TfliteNetwork:
+        editor = GraphEditor(empty_tflite)
+        source = editor.set_input("images", (1, 1, 1, 3), "float32")
+        evidence = editor.pointwise(source, WEIGHTS, BIAS)
+        probabilities = editor.softmax(editor.reshape(evidence, "logits", (1, 3)))
+        outputs = [probabilities, evidence] if has_logits else [probabilities]
+        editor.set_outputs(outputs, ["probabilities", "evidence"][: len(outputs)])
+        layout = Layout(1, 1, 3, channels_first=False)
+        return TfliteNetwork(
+            "tiny", layout, ("a", "b", "c"), NORMALIZATIONS[normalization], editor.to_bytes()
+        )
+
+    return make
 
 
 # The means and deviations of ImageNet; Caffe's order is blue, green, red.
@@ -270,7 +286,9 @@ RGB = (200, 30, 90)
 
 @pytest.mark.parametrize("normalization", EXPECTED_PIXELS)
 @pytest.mark.parametrize("io", ["uint8", "int8", "float32"])
-def test_the_file_of_a_tflite_network_normalizes_its_pixels_inside(normalization: str, io: str) -> None:
+def test_the_file_of_a_tflite_network_normalizes_its_pixels_inside(
+    normalization: str, io: str, network: Callable[..., TfliteNetwork]
+) -> None:
     expected = WEIGHTS @ np.array(EXPECTED_PIXELS[normalization](*RGB)) + BIAS
     one = network(normalization)
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
@@ -282,7 +300,9 @@ def test_the_file_of_a_tflite_network_normalizes_its_pixels_inside(normalization
     assert probabilities.ravel() == pytest.approx(shares / shares.sum(), abs=1e-4)
 
 
-def test_the_file_before_the_quantization_takes_what_the_calibration_gives() -> None:
+def test_the_file_before_the_quantization_takes_what_the_calibration_gives(
+    network: Callable[..., TfliteNetwork],
+) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
     # one scale and one offset for all channels: they become those of the quantized input
     affine = network("symmetric")
@@ -298,7 +318,9 @@ def test_the_file_before_the_quantization_takes_what_the_calibration_gives() -> 
         affine.finished_tflite(Form(DYNAMIC))
 
 
-def test_amounts_are_added_to_the_logits_and_the_probabilities_follow() -> None:
+def test_amounts_are_added_to_the_logits_and_the_probabilities_follow(
+    network: Callable[..., TfliteNetwork],
+) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
     amounts = np.array([0.25, -3, 1], np.float32)
     one = network()
@@ -309,7 +331,9 @@ def test_amounts_are_added_to_the_logits_and_the_probabilities_follow() -> None:
     assert probabilities.ravel() == pytest.approx(shares / shares.sum(), rel=1e-5)
 
 
-def test_without_logits_they_are_the_logarithms_of_the_probabilities() -> None:
+def test_without_logits_they_are_the_logarithms_of_the_probabilities(
+    network: Callable[..., TfliteNetwork],
+) -> None:
     images = np.array([RGB, (0, 0, 0)], np.uint8).reshape(2, 1, 1, 3)
     with_logits, without = network().logits(images), network(has_logits=False).logits(images)
     assert without - without.mean(axis=1, keepdims=True) == pytest.approx(
@@ -318,7 +342,7 @@ def test_without_logits_they_are_the_logarithms_of_the_probabilities() -> None:
     assert np.exp(without.astype(np.float64)).sum(axis=1) == pytest.approx(1)
 
 
-def test_a_probability_of_0_has_a_finite_logarithm() -> None:
+def test_a_probability_of_0_has_a_finite_logarithm(network: Callable[..., TfliteNetwork]) -> None:
     images = np.array(RGB, np.uint8).reshape(1, 1, 1, 3)
     # the logits are 530.5, -111.5 and 832.5
     [row] = network("pixels", has_logits=False).logits(images)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import encode_image
 
 ROOT = Path(dermedge.__file__).resolve().parents[1]
+# The longest silence of a terminal before the test goes on, and fails.
+READ_TIMEOUT_S = 30
 
 
 def run(model: Path, *arguments: object) -> int:
@@ -440,8 +443,8 @@ def test_the_terminal_is_restored_when_a_signal_ends_it(
 
 def read_until(descriptor: int, wanted: bytes) -> bytes:
     """What a pseudo terminal shows up to and with ``wanted``."""
-    content, deadline = b"", time.monotonic() + 30
-    while wanted not in content and time.monotonic() < deadline:
+    content = b""
+    while wanted not in content and select.select([descriptor], [], [], READ_TIMEOUT_S)[0]:
         content += os.read(descriptor, 65536)
     return content
 
