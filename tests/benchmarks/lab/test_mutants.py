@@ -337,8 +337,9 @@ def suppressed(act: Callable[..., object], *arguments: object) -> None:
 def test_parameters_that_a_mutant_renames_are_all_tried(runner: TestRunner, recording: ExecutedLines) -> None:
     names = {f"tests/test_law.py::test_a_half_is_a_half[{name}]": recording.tests[HALF] for name in "ab"}
     renamed = replace(recording, tests=names)
-    mutants = [(LAW_FILE, mutant_of_the_law("part / whole", after)) for after in ("(part) * (whole)",)] + [
-        (LAW_FILE, mutant_of_the_law("1.0", "1.1"))
+    mutants = [
+        (LAW_FILE, mutant_of_the_law("part / whole", "(part) * (whole)")),
+        (LAW_FILE, mutant_of_the_law("1.0", "1.1")),
     ]
     assert [one.verdict for one in try_mutants(runner, renamed, mutants, Limits())] == [NOTICED, SURVIVED]
 
