@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dermedge.edge.errors import SourceError, SourceLost
 from dermedge.edge.sources import reconnect
 from dermedge.edge.sources.frame import Frame, live_frame
-from dermedge.edge.sources.latest import LatestFrame, Outage
+from dermedge.edge.sources.latest import Arrival, LatestFrame, Outage
 from dermedge.edge.sources.open import open_source
 from dermedge.edge.sources.reconnect import FIRST_WAIT_S, FROZEN_S, LONGEST_WAIT_S, Reconnecting
 
@@ -260,7 +260,7 @@ def test_a_stream_that_fails_is_told_and_comes_back_with_its_server(
         # on a busy machine, silence may be reported first
         next_of(latest, lambda found: isinstance(found, Outage) and reason in found.reason)
         stream.mode = "live"
-        next_of(latest)
+        assert isinstance(next_of(latest), Arrival)
 
 
 def test_a_server_that_is_gone_for_a_while_is_found_again(
@@ -272,7 +272,7 @@ def test_a_server_that_is_gone_for_a_while_is_found_again(
         next_of(latest, lambda found: isinstance(found, Outage) and "cannot open" in found.reason)
         stream.mode = "live"
         stream.start()
-        next_of(latest)
+        assert isinstance(next_of(latest), Arrival)
 
 
 def test_a_part_that_cannot_be_decoded_is_no_outage(stream: Stream, next_of: Callable[..., Any]) -> None:

@@ -75,4 +75,4 @@ def test_a_camera_that_stalls_is_told_and_read_on(server: Server, next_of: Calla
         server.process.send_signal(signal.SIGSTOP)
         next_of(latest, lambda found: isinstance(found, Outage) and "silent" in found.reason)
         server.process.send_signal(signal.SIGCONT)
-        next_of(latest)
+        assert isinstance(next_of(latest), Arrival)

@@ -569,7 +569,7 @@ def test_a_stream_outlasts_the_deadline(
     for state in (State.SEARCHING, State.READING):
         time.sleep(0.3)
         web.show(make_result(state=state, classification=None))
-        viewer.picture()
+        assert viewer.picture().shape == (480, 640, 3)
 
 
 def test_there_are_so_many_viewers_and_the_next_one_is_told(
