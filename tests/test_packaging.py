@@ -21,6 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import dermedge
+from dermedge.edge.installation import PYTHONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -372,6 +373,22 @@ def test_the_lock_of_a_group_holds_what_it_demands(group: str) -> None:
     demanded = map(Requirement, PROJECT["dependency-groups"][group])
     unmet = [str(one) for one in demanded if not one.specifier.contains(pinned.get(one.name, "0"))]
     assert unmet == [], "run `make lock`"
+
+
+def test_hints_name_the_versions_of_python_that_pyproject_demands_a_package_for() -> None:
+    names = PROJECT["project"]["classifiers"]
+    pythons = [name.rpartition(" ")[2] for name in names if " :: Python :: 3." in name]
+    limited = {
+        one.name: tuple(
+            tuple(map(int, python.split(".")))
+            for python in pythons
+            if one.marker.evaluate({"python_version": python})
+        )
+        for one in requirements(["train"])
+        if one.marker and "python_version" in str(one.marker)
+    }
+    # tflite-runtime, which ends with Python 3.11, has no marker
+    assert {**limited, "tflite-runtime": ((3, 11),)} == PYTHONS
 
 
 @pytest.mark.parametrize("lock", ["device", "test"])

@@ -115,16 +115,6 @@ def test_a_missing_package_that_dermedge_always_needs_is_installed_by_its_own_na
     assert "pip install ai-edge-litert" in str(MissingExtra("ai-edge-litert")).replace(" --python", "")
 
 
-def test_the_versions_of_python_with_a_wheel_are_those_of_each_package() -> None:
-    training = ((3, 11), (3, 12), (3, 13))
-    assert {
-        "tensorflow": training,
-        "tf-keras": training,
-        "tensorflow-model-optimization": training,
-        "tflite-runtime": ((3, 11),),
-    } == installation.PYTHONS
-
-
 def test_an_installation_is_that_of_pip_unless_something_else_is_known() -> None:
     made = Installation(PYTHON)
     assert (made.manager, made.origin, made.is_editable, made.requirements) == ("pip", None, False, ())
