@@ -11,18 +11,6 @@ import pytest
 from dermedge import cli
 from dermedge.edge.doctor import FAULT, OK, WARNING
 
-CHECKS = [
-    "python",
-    "numpy",
-    "opencv",
-    "runtime",
-    "cameras",
-    "picamera2",
-    "temperature",
-    "throttling",
-    "model",
-]
-
 
 def test_one_line_a_check_and_json_tell_the_same(
     make_golden: Callable[..., Path], capsys: pytest.CaptureFixture[str]
@@ -33,7 +21,6 @@ def test_one_line_a_check_and_json_tell_the_same(
     assert cli.main([*command, "--json"]) == status
     values = json.loads(capsys.readouterr().out)
     findings = values["findings"]
-    assert [one["check"].split()[0] for one in findings] == CHECKS
     assert findings[-1]["status"] == OK
     for said, finding in zip(lines, findings, strict=True):
         assert said.split()[0] == finding["status"] in (OK, WARNING, FAULT)
