@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from dermedge.edge.cli.arguments import Parser, make_parser
@@ -42,16 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _wait() -> None:
     """Waits for Ctrl-C or SIGTERM."""
-    ended = threading.Event()
+    # A signal handler may put into a SimpleQueue at any moment. `Event.set` could wait for ever for the lock of the
+    # `Event.wait` that the signal interrupts.
+    signals: SimpleQueue[int] = SimpleQueue()
 
     def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
+        signals.put(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         # waits in steps, because on Windows a signal does not interrupt a wait
-        while not ended.wait(_STEP_S):
-            pass
+        while True:
+            with suppress(Empty):
+                signals.get(timeout=_STEP_S)
+                return
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -222,9 +222,7 @@ def _signals_end() -> Iterator[None]:
     """Ends the block on SIGTERM or SIGHUP, as if there were no more frames. systemd and `docker stop` send SIGTERM,
     and a terminal that is closed sends SIGHUP.
 
-    Under `nohup`, SIGHUP stays ignored. A signal, Ctrl-C too, may arrive while `threading.Condition` acquires its
-    lock again after a wait. The lock is then released without being held, and the RuntimeError of that release hides
-    the exception that the signal raised.
+    Under `nohup`, SIGHUP stays ignored.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -237,12 +235,6 @@ def _signals_end() -> Iterator[None]:
         yield
     except _Terminated:
         pass
-    except RuntimeError as error:
-        hidden = error.__context__
-        if isinstance(hidden, KeyboardInterrupt):
-            raise hidden from None
-        if not isinstance(hidden, _Terminated):
-            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

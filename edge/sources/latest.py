@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from dermedge.edge.errors import SourceLost
@@ -69,11 +71,15 @@ class LatestFrame:
 
     After a stall, frames that waited in a buffer of the source come at once, the oldest first. They are dropped too:
     a frame is delivered only if no other one arrives within `_HASTE` of the usual interval.
+
+    A signal may end the consumer at any moment, also while it takes the lock. `threading.Condition` is written in
+    Python, and such a signal can leave it locked for ever. A `threading.Lock` and a `SimpleQueue` are safe.
     """
 
     def __init__(self, source: FrameSource) -> None:
         self._source = source
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._news: SimpleQueue[None] = SimpleQueue()  # wakes the consumer
         self._slot: Arrival | None = None
         self._outage: Outage | None = None
         self._error: Exception | None = None
@@ -83,7 +89,7 @@ class LatestFrame:
         self._arrived_s: float | None = None
         self._is_catching_up = False
         self._ready_s = 0.0
-        self._stopping = threading.Event()
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._read_on, name="capture", daemon=True)
 
     def __enter__(self) -> LatestFrame:
@@ -94,7 +100,7 @@ class LatestFrame:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
+        self._is_stopping = True
         if self._thread.ident is not None:
             self._thread.join()  # a read of a source returns within seconds
 
@@ -110,17 +116,29 @@ class LatestFrame:
         """
         if not self._source.is_live:
             return _capture(self._source)
-        with self._changed:
+        with self._lock:
             silent_s = self._silent_s()
-            if not self._wait_for_news(silent_s):
+        until_s = time.monotonic() + silent_s
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if self._outage or self._ended or (self._slot and now >= self._ready_s):
+                    return self._take()
+                wake_s = min(self._ready_s, until_s) if self._slot else until_s
+            if now >= until_s:
                 return Outage(f"the source has been silent for {silent_s:.1f} s")
-            if self._outage is not None:
-                outage, self._outage = self._outage, None
-                return outage
-            arrival, self._slot = self._slot, None
-        if arrival is None and self._error is not None:
+            with suppress(Empty):
+                self._news.get(timeout=wake_s - now)
+
+    def _take(self) -> Arrival | Outage | None:
+        """Returns an outage, or else the waiting frame, or raises the error that ended the capture."""
+        if self._outage is not None:
+            outage, self._outage = self._outage, None
+            return outage
+        if self._slot is None and self._error is not None:
             error, self._error = self._error, None
             raise error
+        arrival, self._slot = self._slot, None
         return arrival
 
     def newer(self) -> Arrival | None:
@@ -128,8 +146,8 @@ class LatestFrame:
 
         The older one then counts as dropped.
         """
-        with self._changed:
-            if self._slot is None or not self._is_ready():
+        with self._lock:
+            if self._slot is None or time.monotonic() < self._ready_s:
                 return None
             self._dropped += 1
             arrival, self._slot = replace(self._slot, dropped=self._dropped), None
@@ -142,23 +160,9 @@ class LatestFrame:
         interval_s = min(self._intervals, default=0.0)
         return min(max(SILENT_S, _SILENT_INTERVALS * interval_s), _LONGEST_SILENT_S)
 
-    def _wait_for_news(self, silent_s: float) -> bool:
-        """Waits at most this long for something to deliver; returns whether there is something."""
-        until_s = time.monotonic() + silent_s
-        while not (self._outage or self._ended or (self._slot and self._is_ready())):
-            now = time.monotonic()
-            if now >= until_s:
-                return False
-            self._changed.wait((min(self._ready_s, until_s) if self._slot else until_s) - now)
-        return True
-
-    def _is_ready(self) -> bool:
-        """Tells whether the waiting frame may be delivered."""
-        return time.monotonic() >= self._ready_s
-
     def _read_on(self) -> None:
         try:
-            while not self._stopping.is_set():
+            while not self._is_stopping:
                 try:
                     arrival = _capture(self._source)
                 except SourceLost as error:
@@ -169,18 +173,18 @@ class LatestFrame:
                 self._deliver(arrival)
         except Exception as error:  # any error is passed on to the consumer, which raises it
             self._error = error
-        with self._changed:
+        with self._lock:
             self._ended = True
-            self._changed.notify()
+        self._wake()
 
     def _deliver(self, arrival: Arrival) -> None:
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             self._ready_s = now + self._hold_back_s(now)
             self._arrived_s = now
             self._drop()
             self._slot = Arrival(arrival.frame, arrival.capture_ms, self._dropped)
-            self._changed.notify()
+        self._wake()
 
     def _hold_back_s(self, now: float) -> float:
         """Returns the seconds that a frame waits for a newer one: 0 normally; more after a stall, until frames arrive
@@ -196,11 +200,16 @@ class LatestFrame:
         return _HASTE * usual_s if self._is_catching_up else 0.0
 
     def _report(self, outage: Outage) -> None:
-        with self._changed:
+        with self._lock:
             self._drop()
             self._arrived_s = None
             self._outage = outage
-            self._changed.notify()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Makes the consumer look for news. One token is enough, because the consumer looks after it took it."""
+        if self._news.empty():
+            self._news.put(None)
 
     def _drop(self) -> None:
         """Counts the waiting frame as dropped, because something newer replaces it."""

@@ -10,11 +10,10 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 
 import dermedge
 from dermedge import cli
-from dermedge.edge.cli.run import _signals_end
 from dermedge.edge.model.classifier import Classifier
 from dermedge.edge.model.manifest import digest
 from dermedge.edge.photos import encode_image
@@ -322,26 +320,6 @@ def test_a_closed_terminal_ends_with_0(model_path: Path) -> None:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "dropped" in errors.decode()
-
-
-@pytest.mark.usefixtures("usual_hangup")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_while_a_lock_is_taken_again_ends_as_any_other(number: signal.Signals) -> None:
-    changed = threading.Condition()
-    expected: AbstractContextManager[object] = nullcontext()
-    if number == signal.SIGINT:
-        expected = pytest.raises(KeyboardInterrupt)
-    with expected, _signals_end(), changed:
-        # as at the end of Condition.wait
-        changed.release()
-        signal.raise_signal(number)
-    assert not changed._is_owned()  # type: ignore[attr-defined]
-
-
-def test_an_error_of_a_lock_without_a_signal_is_not_hidden() -> None:
-    changed = threading.Condition()
-    with pytest.raises(RuntimeError), _signals_end(), changed:
-        changed.release()
 
 
 def test_under_nohup_a_closed_terminal_ends_nothing(model_path: Path) -> None:
