@@ -1,4 +1,4 @@
-"""dermedge: train, quantize, prove, run and measure skin-lesion classifiers on a Raspberry Pi or a phone.
+"""dermedge trains, quantizes, verifies, runs and measures skin-lesion classifiers for the Raspberry Pi and phones.
 
     from dermedge import Pipeline
 
@@ -6,8 +6,8 @@
         for result in results:
             print(result.state)
 
-`Pipeline` classifies live, `Classifier` one image, `open_source` opens cameras, videos and photos, and `read_picture`
-reads a photo.
+`Pipeline` classifies the frames of a camera, a video or a folder. `Classifier` classifies one image. `open_source`
+opens a camera, a video or photos. `read_picture` reads a photo.
 
 For research and education only: not a medical device.
 """
@@ -18,9 +18,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# OpenCV reads this once, when it is imported. It then refuses a file whose header claims more pixels, before it
-# allocates memory for them. 120 million pixels are a photo of the largest common phone camera, and take 360 MB
-# decoded.
+# OpenCV reads this limit once, when it is imported. It then refuses an image file whose header states more pixels,
+# before it allocates memory for the pixels. The limit is high enough for the photos of common phone cameras. A decoded
+# image of 120 million pixels needs 360 MB.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "120000000")
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ __version__ = "0.1.0"
 
 DISCLAIMER = "For research and education only: not a medical device, and no medical advice."
 
-# Name -> the module that defines it. A module is imported only when its name is used, so that `dermedge doctor` runs
-# even if OpenCV does not.
+# Maps each public name to the module that defines it. A module is imported only when its name is used, so that
+# `dermedge doctor` runs even if OpenCV cannot be imported.
 _MODULES = {
     "Classifier": "dermedge.edge.model.classifier",
     "Pipeline": "dermedge.edge.pipeline",

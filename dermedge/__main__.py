@@ -1,4 +1,4 @@
-"""`python -m dermedge`: the command line."""
+"""Runs the command line of dermedge for `python -m dermedge`."""
 
 import sys
 

@@ -13,11 +13,11 @@ from dermedge import DISCLAIMER, __version__
 
 __all__ = ["VERBS", "fail", "main", "run_command", "usage"]
 
-# verb -> (module, description). Each module has `main(argv) -> int` and `parser()`.
+# Maps each verb to its module and its description. Each module has `main(argv) -> int` and `parser()`.
 VERBS = {
     "data": (
         "dermedge.train.cli.data",
-        "audit labelled photos, or write them into one table with splits",
+        "audit labelled photos, or list them in one table with splits",
     ),
     "train": (
         "dermedge.train.cli.train",
@@ -25,31 +25,31 @@ VERBS = {
     ),
     "evaluate": (
         "dermedge.train.cli.evaluate",
-        "score .tflite files or a run on labelled photos, with a report",
+        "score .tflite files or a run on labelled photos; write a report",
     ),
     "convert": (
         "dermedge.convert.cli",
-        "convert a run, a Keras file or float .tflite, and measure the loss",
+        "convert a run, Keras model or float .tflite, and compare accuracy",
     ),
     "predict": ("dermedge.edge.cli.predict", "classify photos and folders"),
-    "run": ("dermedge.edge.cli.run", "classify live: camera, video, folder or the built-in demo"),
-    "review": ("dermedge.edge.cli.review", "label the photos that `run --record` kept, in the browser"),
+    "run": ("dermedge.edge.cli.run", "classify live from a camera, video, folder or the built-in demo"),
+    "review": ("dermedge.edge.cli.review", "label the photos of `run --record` in the browser"),
     "models": (
         "dermedge.edge.cli.models",
-        "list the models that ship, with their size, accuracy and licence",
+        "list the models that ship with dermedge: size, accuracy, licence",
     ),
     "inspect": (
         "dermedge.edge.cli.inspect",
         "describe a .tflite file: tensors, operators, precision, manifest",
     ),
-    "phone": ("dermedge.edge.phone.cli", "write the classifier as a web app for phones, and serve it"),
-    "doctor": ("dermedge.edge.cli.doctor", "check the installation, the cameras and a model's golden test"),
+    "phone": ("dermedge.edge.phone.cli", "build a web app for phones from a model, and serve the app"),
+    "doctor": ("dermedge.edge.cli.doctor", "check the installation and the cameras, and test a model"),
     "benchmark": ("dermedge.benchmarks.cli", "measure accuracy, latency and memory of .tflite files"),
     "completion": ("dermedge.completion", "print a script that completes commands in bash, zsh or fish"),
 }
 
-# imported module -> (the package that holds it, the extra that installs this package). The extra is None where
-# installing the package alone is enough.
+# Maps an imported module to the package that contains it, and to the extra that installs the package. The extra is
+# None if the message should name the package alone.
 _PACKAGES = {
     "ai_edge_litert": ("ai-edge-litert", None),
     "cv2": ("opencv-python-headless", None),
@@ -80,14 +80,14 @@ _PACKAGES = {
 
 
 def usage() -> str:
-    """Returns the overview of the verbs."""
+    """Returns the list of the verbs that `dermedge --help` prints."""
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
     how = "usage: dermedge VERB [options]      (`dermedge VERB --help` lists the options)"
     return f"{how}\n\n{verbs}\n\n{DISCLAIMER}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit status: 0 or 1, 2 for an error that the user can mend, or 130 for Ctrl-C."""
+    """Runs one verb and returns the exit status, as `run_command` does."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         return run_command(lambda: _print(usage()))
@@ -100,7 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Runs a command; returns its own exit status, 2 for an error that the user can mend, or 130 for Ctrl-C."""
+    """Runs a command and returns its exit status.
+
+    The status is 2 after an error that the user can correct, and 130 after Ctrl-C.
+    """
     try:
         return _run(command)
     except KeyboardInterrupt:
@@ -138,7 +141,7 @@ def _run(command: Callable[[], int]) -> int:
         try:
             status = command()
         except SystemExit:
-            # argparse raises it after --help
+            # argparse raises SystemExit after --help
             sys.stdout.flush()
             raise
         sys.stdout.flush()
@@ -151,7 +154,7 @@ def _run(command: Callable[[], int]) -> int:
             raise
         return fail(str(MissingExtra(*_PACKAGES[module])))
     except BrokenPipeError:
-        # the program that reads our output has ended, as `| head` does
+        # the program that reads the output through a pipe has ended, for example `head`
         _give_output_up()
         return 0
     except OSError as error:
@@ -166,19 +169,20 @@ def _mend_output() -> None:
     """Makes printing work where a standard stream is closed or cannot encode a character."""
     _open_standard_descriptors()
     if sys.stderr is None:
-        # without a file, `print` would write to standard output instead
+        # while sys.stderr is None, `print(..., file=sys.stderr)` would write to standard output
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     elif isinstance(sys.stdout, io.TextIOWrapper):
-        # the name of a class or file may have letters that the terminal's encoding lacks
+        # the name of a class or a file may contain characters that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _open_standard_descriptors() -> None:
-    """Opens the null device in place of a closed descriptor 0, 1 or 2.
+    """Opens the null device for each closed descriptor of 0, 1 and 2.
 
-    Otherwise a file that we open would get that number, and a library would print into it.
+    Otherwise, a file that is opened later would get the number of the closed descriptor. A library that prints to
+    standard output or standard error would then write into this file.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -18,11 +18,11 @@ from dermedge.edge.model.shipped import SHIPPED, model_path
 __all__ = ["SHELLS", "completion_script", "main", "parser"]
 
 SHELLS = ("bash", "zsh", "fish")
-# A shell offers these names before the names of files.
+# Values of `--source` that a shell offers beside the names of files.
 _SOURCES = ("demo", "picamera2")
 _EXAMPLES = (
     "dermedge completion bash > ~/.local/share/bash-completion/completions/dermedge",
-    "dermedge completion zsh > ~/.zfunc/_dermedge    # a folder of your fpath",
+    "dermedge completion zsh > ~/.zfunc/_dermedge    # ~/.zfunc must be in your fpath",
     "dermedge completion fish > ~/.config/fish/completions/dermedge.fish",
 )
 
@@ -43,12 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def completion_script(shell: str) -> str:
-    """Returns the script for one of `SHELLS`."""
+    """Returns the completion script for a shell, which must be one of `SHELLS`."""
     return shtab.complete(_all_verbs(), shell)
 
 
 def _all_verbs() -> argparse.ArgumentParser:
-    """Returns a parser with a subparser for each verb. Each option knows how a shell completes its value."""
+    """Returns a parser with a subparser for each verb.
+
+    The attribute ``complete`` of an option tells shtab how a shell completes the value of the option.
+    """
     made = Parser(prog="dermedge")
     verbs = made.add_subparsers()
     for verb, (module, what) in cli.VERBS.items():
@@ -69,7 +72,7 @@ def _actions(made: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _completed(action: argparse.Action) -> dict[str, Any]:
-    """Returns how a shell completes the value of an option: with names and files, with files alone, or not at all."""
+    """Returns how a shell completes the value of an option: with names and files, with files only, or not at all."""
     if action.type is model_path:
         return _names_and_files(SHIPPED)
     if action.dest == "source":
@@ -80,7 +83,7 @@ def _completed(action: argparse.Action) -> dict[str, Any]:
 def _names_and_files(names: Iterable[str]) -> dict[str, Any]:
     """Returns, for each shell, the code that lists the names, and the files that begin with the typed word."""
     words = shlex.join(names)
-    # shtab looks for "_file" in the name, and lets bash complete folders with a slash.
+    # If "_file" is part of the function's name, shtab makes bash add a slash to a completed folder.
     offer = f"_dermedge_file_{'_'.join(names)}".replace("-", "_")
     return {
         "bash": offer,

@@ -1,1 +1,1 @@
-"""The command lines of the device: predict, run, review, inspect, models, doctor."""
+"""The verbs that run on the device: predict, run, review, inspect, models, doctor."""

@@ -1,4 +1,4 @@
-"""Parser, argument types and options that several verbs share."""
+"""Defines the parser, the argument types and the options that several verbs share."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ __all__ = [
     "whole",
 ]
 
-# A parser, or a group of its options.
+# A parser, or a group of options that a parser has made.
 OptionGroup = argparse.ArgumentParser | argparse._ArgumentGroup
 _EXAMPLES = "examples:"
 # The beginning of argparse's message about an option that does not exist.
 _UNKNOWN_OPTION = "unrecognized arguments: "
-# The name that stands for trying each normalization on labelled photos.
+# The value of --normalization that tries each normalization on labelled photos.
 AUTO_NORMALIZATION = "auto"
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Writes the help of an option as a sentence, with its default at the end; keeps the lines of examples."""
+    """Writes the help of an option as a sentence, and adds the default at the end. Does not wrap example commands."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if not action.help:
@@ -56,9 +56,10 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises OptionError with one line, where argparse would also print its usage.
+    """An ArgumentParser that raises OptionError for a command line that it does not understand.
 
-    Options cannot be abbreviated, so that a misspelt option is never taken for another one.
+    The message has one line; argparse itself would print the usage too, and exit. Options cannot be abbreviated, so
+    that a misspelt option is never taken for another one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +77,7 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
     """Returns a parser for one verb.
 
     Args:
-        examples: example commands, which the help shows at its end.
+        examples: commands that the help shows as examples, below the options.
     """
     epilog = "\n  ".join([_EXAMPLES, *examples]) if examples else None
     return Parser(prog=f"dermedge {verb}", description=description, epilog=epilog)
@@ -117,7 +118,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Returns the number in a text; NaN, which lies in no range, if the text is not a number."""
+    """Returns the number that a text states. If the text is not a number, returns NaN, which is in no range."""
     try:
         return float(text)
     except ValueError:
@@ -143,50 +144,52 @@ def add_model_options(parser: OptionGroup) -> None:
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"use this .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"use this .tflite file, or one of the models that ship with dermedge: {', '.join(SHIPPED)}",
     )
     add_foreign_options(parser)
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average over the crop, its mirror image and both rotated by 180 degrees; takes four times as long",
+        help="average the outputs for the crop, its mirror image, and these two images rotated by 180 degrees; "
+        "inference then needs four times as long",
     )
     add_runtime_options(parser)
 
 
 def add_foreign_options(parser: OptionGroup, finds_normalization: bool = False) -> None:
-    """Adds --labels and --normalization, for files that were not made by dermedge.
+    """Adds --labels and --normalization, which describe a .tflite that dermedge did not make.
 
     Args:
-        finds_normalization: as in `add_normalization_option`.
+        finds_normalization: ``finds`` of `add_normalization_option`.
     """
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
-        help="read the class names of a foreign .tflite from this text file, one per line",
+        help="read class names from this text file, one per line, if dermedge did not make the .tflite",
     )
     add_normalization_option(parser, finds_normalization)
 
 
 def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
-    """Adds --normalization, for files that do not state how pixels are normalized.
+    """Adds --normalization, for a .tflite that does not state how its pixels are normalized.
 
     Args:
-        finds: whether the verb has labelled photos, so that it accepts `AUTO_NORMALIZATION`.
+        finds: whether the verb accepts `AUTO_NORMALIZATION`, for which it needs labelled photos.
     """
-    # imports NumPy, without which `dermedge doctor` must still run
+    # this module imports NumPy, and `dermedge doctor` must also run if NumPy cannot be imported
     from dermedge.edge.model.normalization import FOREIGN
 
     parser.add_argument(
         "--normalization",
         choices=(*FOREIGN, AUTO_NORMALIZATION) if finds else FOREIGN,
         metavar="NAME",
-        help="normalize pixels for a foreign .tflite in this way, whatever its metadata states: "
-        "pixels keeps 0 to 255, unit gives 0 to 1, symmetric -1 to 1, imagenet subtracts ImageNet's mean and divides "
-        "by its standard deviation, caffe subtracts the mean and puts blue first"
+        help="normalize pixels in this way if dermedge did not make the .tflite; this overrides the metadata of the "
+        "file. pixels: do not change 0 to 255; unit: scale to 0 to 1; symmetric: scale to -1 to 1; imagenet: subtract "
+        "the mean of ImageNet, and divide by the standard deviation of ImageNet; caffe: subtract the mean of "
+        "ImageNet, and put blue first"
         + (
-            "; auto tries each on the photos, and takes the one that explains their labels best"
+            "; auto: try each of these on the labelled photos, and use the one that explains the labels best"
             if finds
             else ""
         ),
@@ -196,7 +199,9 @@ def add_normalization_option(parser: OptionGroup, finds: bool = False) -> None:
 def add_sets_option(parser: OptionGroup) -> None:
     """Adds --sets, for models with thresholds for prediction sets."""
     parser.add_argument(
-        "--sets", action="store_true", help="add the set of the classes that the model does not rule out"
+        "--sets",
+        action="store_true",
+        help="add the prediction set, which holds the classes that the model does not rule out",
     )
 
 
@@ -207,21 +212,21 @@ def add_runtime_options(parser: OptionGroup) -> None:
         type=_threads,
         default="auto",
         metavar="N",
-        help="set the number of interpreter threads; auto measures once which is fastest, and remembers it",
+        help="run the interpreter with N threads; auto: measure once which number is fastest, and store the result",
     )
     parser.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime; auto takes the first that is installed",
+        help="run the network with this TFLite runtime; auto: choose one that is installed",
     )
 
 
 def read_labels(path: Path | None) -> list[str] | None:
-    """Returns the lines of a labels file, or None without one.
+    """Returns the lines of a labels file, without empty ones. Returns None if ``path`` is None.
 
     Raises:
-        OptionError: it cannot be read.
+        OptionError: the file cannot be read, or is not UTF-8.
     """
     if path is None:
         return None
@@ -231,5 +236,5 @@ def read_labels(path: Path | None) -> list[str] | None:
         raise OptionError(f"cannot read the labels '{path}': {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise OptionError(
-            f"cannot read the labels '{path}': they are not UTF-8; save the file as UTF-8"
+            f"cannot read the labels '{path}': the file is not UTF-8; save it as UTF-8"
         ) from error

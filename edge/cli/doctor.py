@@ -1,4 +1,4 @@
-"""`dermedge doctor`: checks the installation, and whether a model gives the answers that its file holds."""
+"""`dermedge doctor`: checks the installation, and whether a model repeats the answers that its file stores."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ __all__ = ["main", "parser"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints one line for each check; the exit status is 1 if a check found a fault."""
+    """Prints the result of each check. The exit status is 1 if a check found a fault, and else 0."""
     options = parser().parse_args(argv)
     if not options.model.is_file():
-        raise ModelError(f"there is no model file '{options.model}'")
+        raise ModelError(
+            f"there is no model file '{options.model}'; `dermedge models` lists the models that ship"
+        )
     findings = examine(options.model, options.runtime)
     if options.json:
         print(
@@ -33,25 +35,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _line(finding: Finding, width: int) -> str:
-    """Returns a finding as a line of text, with the name of its check padded to ``width``."""
+    """Returns a finding as one line of text, in which the name of the check is padded to ``width`` characters."""
     cure = f"; cure: {finding.cure}" if finding.cure else ""
     return f"{finding.status:<7}  {finding.check:<{width}}  {finding.text}{cure}"
 
 
 def parser() -> Parser:
     """Returns the options of `dermedge doctor`."""
-    made = make_parser("doctor", "Check the installation, and a model by its golden test.")
+    made = make_parser(
+        "doctor", "Check the installation and the cameras, and repeat the golden test of a model."
+    )
     made.add_argument(
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"repeat the golden test of this .tflite file, or of one that ships: {', '.join(SHIPPED)}",
+        help="repeat the golden test of this .tflite file, or of one of the models that ship with dermedge: "
+        f"{', '.join(SHIPPED)}",
     )
     made.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="check this TFLite runtime; auto takes the first that is installed",
+        help="repeat the golden test with this TFLite runtime; auto: choose one that is installed",
     )
-    made.add_argument("--json", action="store_true", help="print one JSON object, for a program")
+    made.add_argument("--json", action="store_true", help="print the results as one JSON object")
     return made
