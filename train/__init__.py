@@ -1,4 +1,7 @@
-"""Turns labelled photos into a trained classifier: finds and splits photos, fits, fine-tunes for int8, evaluates."""
+"""Turns labelled photos into a trained classifier.
+
+The subpackages find and split the photos, train a network, fine-tune the network for int8, and evaluate it.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Writes reports as pages; each is one file and needs no network."""
+"""Writes reports as HTML pages. Each page is a single file and needs no network access."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from dermedge import DISCLAIMER, __version__
 __all__ = ["json_head", "now", "render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Control characters, which a page must not contain. They are replaced by escapes, so that they are visible in labels
-# and file names.
+# HTML must not contain control characters. A page shows those in labels and file names as escapes such as \x07.
 _CONTROL_CODES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
 }
@@ -27,7 +26,7 @@ def now() -> str:
 
 
 def json_head(schema: str, command: str) -> dict[str, str]:
-    """Returns the first fields of every report's JSON."""
+    """Returns the fields with which the JSON of every report begins."""
     return {
         "schema": schema,
         "created": now(),
@@ -43,11 +42,16 @@ def render(
     templates: Path = _TEMPLATES,
     **values: Any,
 ) -> str:
-    """Renders a page of ``templates`` without control characters; adds the values ``version``, ``created`` and
-    ``disclaimer``.
+    """Renders a template as HTML. Control characters are replaced by visible escapes.
+
+    Args:
+        template: file name of the template.
+        filters: further Jinja filters by name.
+        templates: folder that is searched for the template before the folder of the common templates.
+        values: values that the template uses, besides ``version``, ``created`` and ``disclaimer``.
 
     Raises:
-        jinja2.UndefinedError: the template names a value that was not given.
+        jinja2.UndefinedError: the template uses a value that was not given.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([templates, _TEMPLATES]),

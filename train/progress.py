@@ -1,4 +1,4 @@
-"""Shows the progress of long work on a terminal."""
+"""Shows the progress of a long task on a terminal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from time import monotonic
 
 __all__ = ["progress_line"]
 
-# A line of progress is rewritten at most this many times.
+# A progress line is rewritten about this many times, and never more than twice as often.
 _UPDATES = 50
 _MIN_SECONDS_TO_TELL = 5.0
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:
-    """Returns a callback (done, total) that rewrites one line of a terminal, with the time left.
+    """Returns a callback (done, total) that shows the progress and the remaining time in one line of the terminal.
 
-    It prints nothing elsewhere.
+    The callback prints nothing if standard error is not a terminal. The line begins with ``what``.
     """
     started = monotonic()
 

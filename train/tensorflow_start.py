@@ -1,4 +1,4 @@
-"""Imports TensorFlow without the lines that it prints although nothing has failed."""
+"""Imports TensorFlow and hides the log lines that TensorFlow prints although nothing has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["load_tensorflow"]
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for GPUs, without printing lines about oneDNN, CUDA and the processor.
+    """Imports TensorFlow and looks for GPUs. TensorFlow's log lines about oneDNN, CUDA and the processor are hidden.
 
     Raises:
         ImportError: TensorFlow is not installed, or cannot be loaded.
@@ -16,9 +16,9 @@ def load_tensorflow() -> None:
     with without_native_log():
         import absl.logging
         import tensorflow as tf
-        import tf_keras  # noqa: F401 - it writes the same lines again
+        import tf_keras  # noqa: F401 - a later import would print the same log lines again
 
-        # this does not initialize the devices, because a strategy with several workers must do that itself
+        # Only lists the devices and does not initialize them: a strategy with several workers must do that itself.
         tf.config.list_physical_devices()
-    # silences the converter's warnings about deprecated functions that it uses itself
+    # Hides warnings about deprecated functions that TensorFlow's own converter calls.
     absl.logging.set_verbosity(absl.logging.ERROR)

@@ -1,1 +1,1 @@
-"""The command lines of training: data, train, evaluate."""
+"""The command lines of `dermedge data`, `dermedge train` and `dermedge evaluate`."""

@@ -1,4 +1,4 @@
-"""The options by which `dermedge data` and `dermedge train` read labelled photos, and the summary of the photos."""
+"""The options that tell several commands how to read labelled photos, and a printed summary of the photos."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ __all__ = [
 ]
 
 _CLASSES_HELP = (
-    "Learn these classes: names separated by commas; a name with a comma stands in double quotes. All other "
-    "photos become 'none of these'. With 'all', every label is a class."
+    "Learn these classes. Separate the names by commas, and write a name that contains a comma in double quotes. "
+    "All other photos become 'none of these'. With 'all', every label is a class. Default: the four lesion classes "
+    "of dermedge if the photos show all four; otherwise all diagnoses of the photos."
 )
 
 
@@ -35,14 +36,16 @@ def add_catalogue_options(parser: Parser) -> None:
         "--groups-from",
         choices=GROUP_SOURCES,
         default="auto",
-        help="Keep photos together that share a lesion, a person, or a folder below the folder of their class "
-        "(auto), or let splits cut these folders (table). Default: auto.",
+        help="Choose which photos must stay in the same split. auto: photos that share a lesion, a person, or a "
+        "folder below the folder of their class; table: the same, except that photos which only share such a folder "
+        "may be in different splits. Default: auto.",
     )
     parser.add_argument(
         "--keep-parts",
         action="store_true",
-        help="Keep the train, val and test parts that folders or a split column state. A missing part is taken "
-        "from train. Photos of train whose lesion is also in another part are left out.",
+        help="Use the split (train, val or test) that a folder or a split column states for each photo. If val or "
+        "test is missing, it is taken from train. If photos of one lesion are in several splits, only those in test "
+        "are kept, or those in val if there are none in test.",
     )
 
 
@@ -52,14 +55,14 @@ def add_labels_option(parser: OptionGroup) -> None:
         "--labels-from",
         choices=LABEL_SOURCES,
         default="auto",
-        help="Take labels from tables, and from folders for photos that no table labels (auto); from tables "
-        "only (table); from the first folder below the set (folder); or from the folder that holds the photo "
-        "(parent). Default: auto.",
+        help="Choose where labels come from. auto: from tables, and from folders for photos without a label in a "
+        "table; table: only from tables; folder: from the first folder below the folder of the data set; parent: from "
+        "the folder that directly contains the photo. Default: auto.",
     )
 
 
 def catalogue_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the keyword arguments of `build_catalogue` that these options decide."""
+    """Returns the values of these options as keyword arguments of `build_catalogue`."""
     return {
         "classes": class_names(options.classes),
         "labels_from": options.labels_from,
@@ -69,7 +72,7 @@ def catalogue_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def class_names(text: str | None) -> list[str] | None:
-    """Returns the names of --classes, or None without it."""
+    """Returns the class names in the value of --classes, or None if the option was not given."""
     if not text:
         return None
     names = next(csv.reader([text], skipinitialspace=True))
@@ -77,7 +80,7 @@ def class_names(text: str | None) -> list[str] | None:
 
 
 def print_catalogue(catalogue: Catalogue) -> None:
-    """Prints the photos by class and split, and what was left out."""
+    """Prints the number of photos of each class in each split, and how many photos were left out for which reason."""
     counts = Counter((photo.label, photo.split) for photo in catalogue.photos)
     splits = ("train", "val", "test")
     rows = [(name, *(str(counts[name, split]) for split in splits)) for name in catalogue.classes]

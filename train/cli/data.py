@@ -21,12 +21,14 @@ from dermedge.train.progress import progress_line
 
 __all__ = ["audit", "catalogue", "main", "parser"]
 
-_PATHS_HELP = "Read photos from these folders, and labels from these tables and those in the folders."
+_PATHS_HELP = (
+    "Read photos from these folders. Read labels from these tables and from the tables in the folders."
+)
 
 
 def parser() -> Parser:
-    """Returns the options of the verb and of its two commands."""
-    made = make_parser("data", "Look at labelled photos before anything is learned from them.")
+    """Returns the parser of `dermedge data` with its commands `audit` and `catalogue`."""
+    made = make_parser("data", "Check and prepare labelled photos before training.")
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     audit = commands.add_parser(
         "audit",
@@ -40,7 +42,7 @@ def parser() -> Parser:
         nargs="+",
         default=[],
         metavar="TABLE",
-        help="Compare the labels with these tables too.",
+        help="Also compare the labels with the labels in these tables.",
     )
     add_labels_option(audit)
     audit.add_argument("--json", type=Path, metavar="FILE", help="Write all findings to this file.")
@@ -48,7 +50,8 @@ def parser() -> Parser:
         "--html",
         type=Path,
         metavar="PAGE",
-        help="Write a page with the photos of each finding: a .html file, or a folder for audit.html.",
+        help="Write an HTML page that shows the photos of each finding. Give a .html file, or a folder in which "
+        "audit.html is written.",
     )
     _add_catalogue_command(commands)
     return made
@@ -63,21 +66,23 @@ def _add_catalogue_command(commands: argparse._SubParsersAction[Parser]) -> None
         type=Path,
         nargs="+",
         metavar="PATH",
-        help=f"{_PATHS_HELP} An earlier catalogue keeps the splits of its photos and lesions.",
+        help=f"{_PATHS_HELP} If one of the tables is an earlier catalogue, its photos and lesions stay in their "
+        "splits.",
     )
     catalogue.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="CSV",
-        help="Write the table to this .csv file, and its digest and counts to the .json file beside it.",
+        help="Write the table to this .csv file. A .json file of the same name gets the digest of the table and the "
+        "counts of the photos.",
     )
     add_catalogue_options(catalogue)
     catalogue.add_argument("--seed", type=int, default=0, help="Set the seed of the split. Default: 0.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Audits or catalogues photos and prints what is found."""
+    """Runs the command `audit` or `catalogue` and returns the exit status."""
     options = parser().parse_args(argv)
     if options.command == "audit":
         return audit(options, shlex.join(["dermedge", "data", *argv]))
@@ -85,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def audit(options: argparse.Namespace, command: str) -> int:
-    """Prints the findings, and writes the files that were asked for."""
+    """Prints the findings, and writes the files of --json and --html."""
     from dermedge.train.data.audit.report import to_html, to_json, to_text
     from dermedge.train.data.audit.run import run_audit
 
@@ -98,7 +103,7 @@ def audit(options: argparse.Namespace, command: str) -> int:
         options.paths,
         options.reference,
         progress_line("reading the photos"),
-        progress_line("comparing them"),
+        progress_line("comparing the photos"),
         options.labels_from,
         print,
     )
@@ -113,9 +118,9 @@ def audit(options: argparse.Namespace, command: str) -> int:
 
 
 def catalogue(options: argparse.Namespace) -> int:
-    """Writes the table and its digest, and prints the counts."""
+    """Writes the catalogue and its digest, and prints the counts of the photos."""
     if options.output.suffix != ".csv":
-        raise OptionError(f"--output is '{options.output}'; its name must end in .csv")
+        raise OptionError(f"--output is '{options.output}'; give a file name that ends in .csv")
     check_file(options.output)
     made = build_catalogue(
         options.paths,

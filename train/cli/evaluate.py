@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 _STRESS_PHOTOS = 200
-# Commands that the end of the help shows.
+# Commands that the help shows at its end.
 _EXAMPLES = (
     "dermedge evaluate runs/mine --split val",
     "dermedge evaluate mine.tflite dermedge-192 --data photos/ --output report/",
@@ -50,18 +50,24 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """Returns the options of the verb."""
-    made = make_parser("evaluate", "Score .tflite files, or a run, on identical labelled photos.", _EXAMPLES)
+    """Returns the parser of `dermedge evaluate`."""
+    made = make_parser(
+        "evaluate", "Score one or more .tflite files, or a run, on the same labelled photos.", _EXAMPLES
+    )
     made.add_argument(
         "models",
         type=model_path,
         nargs="+",
         metavar="MODEL",
-        help=f"score these .tflite files, models that ship ({', '.join(SHIPPED)}), or one run folder",
+        help=f"Score these .tflite files or shipped models ({', '.join(SHIPPED)}), or a single run folder.",
     )
     _add_photo_options(made.add_argument_group("photos"))
     made.add_argument(
-        "--stage", choices=STAGES, default="float", help="Score this stage of a run. Default: %(default)s."
+        "--stage",
+        choices=STAGES,
+        default="float",
+        help="Score the network of a run after this training stage. float: training in float32; qat: fine-tuning for "
+        "int8. Default: %(default)s.",
     )
     made.add_argument(
         "--output",
@@ -70,25 +76,29 @@ def parser() -> Parser:
         help="Write evaluation.html and evaluation.json into this folder.",
     )
     made.add_argument(
-        "--stress", action="store_true", help="Also score disturbed photos: blur, light, JPEG, hair, ink …"
+        "--stress",
+        action="store_true",
+        help="Also score disturbed copies of the photos. The disturbances are blur, brighter and darker light, JPEG "
+        "compression, rotation, hairs and ink.",
     )
     made.add_argument(
         "--stress-photos",
         type=positive_int,
         default=_STRESS_PHOTOS,
         metavar="N",
-        help="Disturb at most N photos, sampled evenly over the classes. Default: %(default)s.",
+        help="Disturb at most N photos, with equally many of each class where possible. Default: %(default)s.",
     )
     made.add_argument(
         "--classes",
         metavar="NAMES",
-        help="Score only these classes, separated by commas. All other classes of a model count as 'none of "
-        "these', so that models with different classes can be compared. Default: all classes.",
+        help="Score only these classes; separate their names by commas. All other classes of a model count as 'none "
+        "of these'. This makes models with different classes comparable. Default: all classes.",
     )
     made.add_argument(
         "--critical",
         metavar="CLASS",
-        help="Name the class that must not be missed. Default: that of the model's alert, else melanoma.",
+        help="Name the class that must not be missed. Default: the class of the model's alert; melanoma for a model "
+        "without an alert.",
     )
     model = made.add_argument_group("models")
     add_foreign_options(model, finds_normalization=True)
@@ -97,22 +107,28 @@ def parser() -> Parser:
 
 
 def _add_photo_options(made: OptionGroup) -> None:
-    """Adds the options for the photos to score on and for their labels."""
+    """Adds the options that choose the photos to score and the source of their labels."""
     made.add_argument(
         "--data",
         type=Path,
         metavar="PATH",
-        help="Score .tflite files on these photos: a folder of labelled photos, a table of labels, or the "
-        "catalogue.csv of a run. With a run: name the folder where its photos lie now.",
+        help="Score .tflite files on these photos. Give a folder of labelled photos, a table of labels, or the "
+        "catalogue.csv of a run. If MODEL is a run whose photos have moved, give the folder where they are now.",
     )
     made.add_argument(
-        "--split", choices=SPLITS, help="Score on this split of a catalogue. Default for a run: val."
+        "--split",
+        choices=SPLITS,
+        help="Score on this split of a catalogue. Default for a run: val.",
     )
     add_labels_option(made)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores, prints a summary, and writes the reports; the exit status is 2 if a photo could not be decoded."""
+    """Scores the models, prints a summary, and writes the reports.
+
+    Returns:
+        The exit status: 0, or 2 if a photo could not be decoded.
+    """
     options = parser().parse_args(argv)
     if options.output:
         check_writable(options.output)
@@ -133,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
-    """Returns the scores; the classifiers stay open until the stack is closed."""
+    """Returns the scores. The classifiers stay open until ``stack`` is closed."""
     from dermedge.train.evaluation.coarser import merge_classes
     from dermedge.train.evaluation.evaluate import evaluate, model_of_run, models_of_files
 
@@ -158,7 +174,10 @@ def _evaluate(options: argparse.Namespace, stack: ExitStack) -> Evaluation:
 
 
 def _order_warnings(evaluation: Evaluation, has_labels: bool) -> list[str]:
-    """Returns a line for each model in a wrong order of labels, if these were given or the file is foreign."""
+    """Returns a warning for each model whose labels seem to be in a wrong order.
+
+    Only models whose labels came from --labels and models without a manifest of dermedge are checked.
+    """
     from dermedge.train.evaluation.class_order import find_better_order
     from dermedge.train.evaluation.metrics import lesion_draws
 
@@ -177,11 +196,14 @@ def _order_warnings(evaluation: Evaluation, has_labels: bool) -> list[str]:
 
 def _only_run(options: argparse.Namespace) -> RunFolder:
     if len(options.models) > 1:
-        raise OptionError("a run is scored alone, on its own photos; give one run, or .tflite files")
+        raise OptionError(
+            "a run cannot be scored beside other models, because it is scored on its own photos; give one run alone, "
+            "or only .tflite files"
+        )
     if options.data and not options.data.is_dir():
         raise OptionError(
-            f"--data is '{options.data}', which is not a folder; with a run, --data names the folder where the "
-            f"photos of that run lie now"
+            f"--data is '{options.data}', which is not a folder; to evaluate a run, give the folder where its photos "
+            "are now, or leave out --data if they have not moved"
         )
     return RunFolder(options.models[0])
 
@@ -189,16 +211,23 @@ def _only_run(options: argparse.Namespace) -> RunFolder:
 def _open_files(options: argparse.Namespace, stack: ExitStack) -> list[Classifier]:
     if not options.data:
         raise OptionError(
-            f"'{options.models[0]}' is not a run folder, and a .tflite is scored on the photos of --data: a "
-            "folder per class, a table of labels (path,label), or a run's catalogue.csv"
+            f"'{options.models[0]}' is not a run folder; give --data to score it, with a folder for each class, a "
+            "table of labels (path,label), or the catalogue.csv of a run"
         )
     if is_catalogue(options.data) and options.labels_from != AUTO:
-        raise OptionError("--labels-from is for folders of photos; a catalogue already holds the labels")
+        raise OptionError(
+            f"--labels-from is for folders and tables; leave it out, because the catalogue '{options.data}' already "
+            "holds the labels"
+        )
     return [stack.enter_context(_open_file(model, options)) for model in options.models]
 
 
 def _open_file(model: Path, options: argparse.Namespace) -> Classifier:
-    """Opens a .tflite. With ``--normalization auto``, first finds the normalization that a foreign file expects."""
+    """Opens a .tflite file.
+
+    With ``--normalization auto``, and if the file has no manifest, the normalization that the file expects is found
+    first.
+    """
     labels = read_labels(options.labels)
     num_threads = tuned_threads(model, options.num_threads, options.runtime)
 

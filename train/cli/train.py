@@ -15,6 +15,7 @@ import numpy as np
 
 from dermedge.edge.cli.arguments import Parser, make_parser, positive_int, positive_number, whole
 from dermedge.edge.errors import OptionError
+from dermedge.edge.model.shipped import SHIPPED
 from dermedge.train.cli.catalogue_options import add_catalogue_options, catalogue_arguments, print_catalogue
 from dermedge.train.data.build import build_catalogue
 from dermedge.train.data.catalogue import Catalogue
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "parser"]
 
-# The options that can be combined with --resume or --refit; the run holds all other settings.
+# The options that can be combined with --resume or --refit. All other settings come from the existing run.
 _BESIDE_A_RUN = {
     "--resume": {"--data", "--strategy"},
     "--refit": {"--data", "--output", "--weights", "--strategy"},
 }
 _SHOWN_AUGMENTED = 24
-# Commands that the end of the help shows.
+# Commands that the help shows at its end.
 _EXAMPLES = (
     "dermedge train --data photos/ --output runs/mine",
     "dermedge train --resume runs/mine",
@@ -54,7 +55,7 @@ _EXAMPLES = (
 
 
 def parser() -> Parser:
-    """Returns the options of the verb."""
+    """Returns the parser of `dermedge train`."""
     made = make_parser(
         "train", "Train a classifier on labelled photos, then fine-tune it for int8.", _EXAMPLES
     )
@@ -74,47 +75,51 @@ def _add_run_options(made: Parser) -> None:
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="Train on the photos of these folders, tables and catalogues. With --resume or --refit: name the "
-        "folders where the photos of that run lie now.",
+        help="Train on the photos of these folders, tables and catalogues. With --resume or --refit, if the photos of "
+        "that run have moved: give the folders where they are now.",
     )
-    group.add_argument("--resume", type=Path, metavar="RUN", help="Continue a run that was stopped.")
+    group.add_argument("--resume", type=Path, metavar="RUN", help="Continue this run, which was stopped.")
     group.add_argument(
         "--refit",
         type=Path,
         metavar="RUN",
-        help="Train again with the settings of RUN, on its validation photos too. The new run is converted "
-        "with the thresholds of RUN.",
+        help="Train a new run with the settings of RUN, on the training and validation photos of RUN. `dermedge "
+        "convert` gives the new run the thresholds that it fitted for RUN.",
     )
     group.add_argument(
-        "--output", type=Path, metavar="RUN", help="Write the run into this new folder. Default: runs/TIME."
+        "--output",
+        type=Path,
+        metavar="RUN",
+        help="Write the run into this new folder. Default: runs/TIME.",
     )
     add_catalogue_options(made)
 
 
 def _add_network_options(made: Parser) -> None:
-    """Adds the options for the architecture and its starting weights."""
+    """Adds the options for the architecture, the initial weights and the input size."""
     group = made.add_argument_group("network")
     group.add_argument(
         "--arch",
         default="efficientnet_lite0_trunk",
         metavar="NAME",
-        help="Train this architecture: efficientnet_lite0_trunk (the shipped one), efficientnet_lite2, mobilenet_v2 "
-        "or cnn. Default: %(default)s.",
+        help="Train a network of this architecture: efficientnet_lite0_trunk (as in the shipped models), "
+        "efficientnet_lite2, mobilenet_v2 or cnn. Default: %(default)s.",
     )
     group.add_argument(
         "--weights",
         nargs="+",
         metavar="WEIGHTS",
-        help="Start from imagenet, none, a weights file, a .tflite of dermedge, a model that ships (dermedge-192 or "
-        "dermedge-128), or a finished run of any size. Of several finished runs with the same --seed, start from the "
-        "mean of their weights. Default: imagenet; none for cnn.",
+        help="Start from these weights: imagenet (published weights), none (random weights), a Keras weights file, a "
+        f".tflite of dermedge, a shipped model ({', '.join(SHIPPED)}), or a finished run of any input size. "
+        "If several finished runs are given, start from the mean of their weights; they must have the same --seed. "
+        "Default: imagenet; none for cnn.",
     )
     group.add_argument(
         "--imgsz",
         type=positive_int,
         default=192,
         metavar="PIXELS",
-        help="Set the side of the input in pixels. Default: %(default)s.",
+        help="Set the width and height of the network's input in pixels. Default: %(default)s.",
     )
 
 
@@ -125,30 +130,32 @@ def _add_stage_options(made: Parser) -> None:
         "--epochs",
         type=whole,
         metavar="N",
-        help="Train the float stage for N epochs; 0 takes the weights of the finished runs of --weights as they are. "
-        "Default: as many epochs as sample each training photo 14 times on average, but 6,400 to 200,000 "
-        "photos in all.",
+        help="Train the float stage for N epochs. With 0, the stage is skipped, and the weights of the finished runs "
+        "in --weights are used unchanged. Default: enough epochs to sample each training photo 14 times on average, "
+        "but at least 6,400 and at most 200,000 samples in total.",
     )
     group.add_argument(
         "--photos-per-epoch",
         type=positive_int,
         metavar="N",
-        help="Sample N photos for each epoch. Classes and sources are sampled by the square root of their "
-        "size. Default: the number of training photos; without --epochs, at least 640 and at most 4,000.",
+        help="Sample N photos for each epoch. A class, and a source within a class, is sampled in proportion to the "
+        "square root of its number of photos. Default: the number of training photos. Without --epochs, this number "
+        "is at least 640 and at most 4,000.",
     )
     group.add_argument(
         "--qat-epochs",
         type=whole,
         default=2,
         metavar="N",
-        help="Fine-tune for int8 for N epochs; with 0, do not fine-tune. Default: %(default)s.",
+        help="Fine-tune the trained network for int8 for N epochs. With 0, it is not fine-tuned. Default: "
+        "%(default)s.",
     )
     group.add_argument(
         "--batch",
         type=positive_int,
         default=32,
         metavar="N",
-        help="Train on N photos a step. Default: %(default)s.",
+        help="Train on N photos in each step. Default: %(default)s.",
     )
     group.add_argument(
         "--lr",
@@ -172,15 +179,16 @@ def _add_recipe_options(made: Parser) -> None:
         "--recipe",
         type=Path,
         metavar="JSON",
-        help="Read sampling, augmentation, label smoothing and the like from a JSON file with fields of "
-        "dermedge.train.fit.recipe.Recipe; fields that it lacks keep their defaults.",
+        help="Read the settings of sampling, augmentation and targets from this JSON file. Its fields are those of "
+        "the class dermedge.train.fit.recipe.Recipe. A field that the file lacks keeps its default.",
     )
     group.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="Seed the split, the initial weights, the sampling and the augmentation. Default: %(default)s.",
+        help="Set the random seed of the split, the initial weights, the sampling and the augmentation. Default: "
+        "%(default)s.",
     )
 
 
@@ -192,32 +200,33 @@ def _add_plan_options(made: Parser) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="Learn from the probabilities of these finished runs besides the labels (distillation). They must have "
-        "been trained on the same splits.",
+        help="Learn from the labels and from the probabilities that these finished runs predict (distillation). "
+        "These runs must have been trained on the same splits.",
     )
     group.add_argument(
         "--test-source",
         metavar="NAME",
-        help="Test on the photos of one source and train on the others, to see whether the model holds on an unseen "
-        "source. The test split stays unused.",
+        help="Use all photos of this source as the test photos, and train on the other sources. This shows how well "
+        "the model works on an unseen source. The photos of the original test split are not used.",
     )
     group.add_argument(
         "--folds",
         type=int,
         metavar="K",
-        help="Cross-validate: train K runs, each of which is scored on lesions that it did not learn from.",
+        help="Cross-validate: train K runs, and score each run on lesions that it did not learn from.",
     )
     group.add_argument(
         "--strategy",
         choices=("single", "mirrored", "multi-worker"),
         default="single",
-        help="Train on one device, on all devices of this machine, or on all machines of TF_CONFIG, which share each "
-        "batch. Default: %(default)s.",
+        help="Choose the devices to train on. single: one device; mirrored: all devices of this machine; "
+        "multi-worker: all machines that the environment variable TF_CONFIG names. Several devices share each batch "
+        "equally. Default: %(default)s.",
     )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains, or continues a training; prints each epoch and the next command."""
+    """Trains a new run or continues a stopped one. Prints a line for each epoch, and then the next command."""
     options = parser().parse_args(argv)
     _check_options(options, argv)
     load_tensorflow()
@@ -236,30 +245,37 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_options(options: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Raises OptionError for mistakes that can be found without the photos."""
+    """Raises OptionError for mistakes that can be found without reading the photos."""
     if options.resume and options.refit:
-        raise OptionError("--resume and --refit do not go together")
+        raise OptionError(
+            "--resume and --refit cannot be combined; give --resume to continue a run, or --refit to start a new one"
+        )
     if not (options.data or options.resume or options.refit):
         raise OptionError(
-            "give --data PATH to train on photos, --resume RUN or --refit RUN; see dermedge train --help"
+            "there is nothing to train on; give --data PATH for a new run, --resume RUN to continue a run, or "
+            "--refit RUN to also train on the validation photos of a run"
         )
     given = [word.split("=")[0] for word in argv if word.startswith("--")]
     for option, beside in _BESIDE_A_RUN.items():
         useless = [name for name in given if name not in {option, *beside}]
         if option in given and useless:
             raise OptionError(
-                f"{', '.join(useless)} cannot change a run that exists already; leave it out with {option}"
+                f"{option} uses the settings of an existing run, which {', '.join(useless)} cannot change; leave out "
+                f"{', '.join(useless)}"
             )
     for path in options.data or ():
         if not path.exists():
-            raise OptionError(f"--data is '{path}', which does not exist")
+            raise OptionError(f"--data is '{path}', which does not exist; check the path")
     if options.strategy == "multi-worker" and not (options.resume or options.output):
-        raise OptionError("--strategy multi-worker needs --output RUN, the same folder for all workers")
+        raise OptionError(
+            "--strategy multi-worker needs --output RUN; give the same folder, which all workers can reach, to each "
+            "worker"
+        )
 
 
 @contextmanager
 def _memory_errors_reported() -> Iterator[None]:
-    """Turns the errors that lack of memory causes into OptionError."""
+    """Turns the errors that are raised when memory is exhausted into OptionError."""
     import tensorflow as tf
 
     try:
@@ -274,7 +290,7 @@ def _memory_errors_reported() -> Iterator[None]:
 def _prepare(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Returns the folder of the run, or of the cross-validation, that is to be trained. A new folder is made."""
+    """Returns the folder of the run or cross-validation to train, and creates the folder if it is a new one."""
     if options.refit:
         return _start_refit(options, command, strategy, guard)
     if not options.resume:
@@ -286,14 +302,14 @@ def _prepare(
 
 
 def _runs(path: Path) -> list[RunFolder]:
-    """Returns the run of a folder, or those of all its folds."""
+    """Returns the runs of all folds if ``path`` is a cross-validation, or else the single run in ``path``."""
     from dermedge.train.fit.folds import runs_below
 
     return runs_below(path) or [RunFolder(path)]
 
 
 def _train_all(path: Path, strategy: tf.distribute.Strategy, guard: InterruptGuard) -> None:
-    """Trains the run of a folder, or those of all its folds."""
+    """Trains the single run in ``path``, or the runs of all folds if ``path`` is a cross-validation."""
     from dermedge.train.fit.distribution import is_chief
     from dermedge.train.fit.folds import report_folds, runs_below
 
@@ -301,7 +317,7 @@ def _train_all(path: Path, strategy: tf.distribute.Strategy, guard: InterruptGua
         if not is_chief(strategy):
             _assist(run, strategy)
         elif run.progress().finished:
-            print(f"'{run.path}' is finished; next: dermedge convert '{run.path}' --int8")
+            print(f"'{run.path}' is already finished. Convert it with: dermedge convert '{run.path}' --int8")
         else:
             _train(run, strategy, guard)
     folds = runs_below(path)
@@ -310,19 +326,20 @@ def _train_all(path: Path, strategy: tf.distribute.Strategy, guard: InterruptGua
 
 
 def _output_path(options: argparse.Namespace) -> Path:
-    """Returns the run folder to make, which does not exist yet."""
+    """Returns the path of the new run folder. Raises StorageError if it exists already."""
     path: Path = options.output or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     refuse_existing(path)
     return path
 
 
 def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Returns the fields ``weights`` and ``averaged`` of a Config for the values of --weights."""
+    """Returns the fields ``weights`` and ``averaged`` of `Config` for the values of --weights."""
     weights, *averaged = given
     for one in given if averaged else ():
         if not is_run(one):
             raise OptionError(
-                f"'{one}' of --weights is not a run folder; only weights of runs can be averaged"
+                f"'{one}' of --weights is not a run folder; give several run folders to average their weights, or a "
+                "single value"
             )
     return weights, tuple(averaged)
 
@@ -330,7 +347,7 @@ def _start_weights(given: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 def _start_refit(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Makes the folder of a run that repeats another one, and also trains on its validation photos."""
+    """Makes the folder of a run that repeats the run of --refit, and also trains on the validation photos."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.parents import check_parents
     from dermedge.train.fit.run_networks import start_network
@@ -343,7 +360,8 @@ def _start_refit(
         config = replace(config, weights=weights, averaged=averaged)
     if not any(photo.split == "val" for photo in photos):
         raise OptionError(
-            f"'{validated.path}' has already learned from its validation photos; give another run to --refit"
+            f"'{validated.path}' has no validation photos left, because it was trained on them; give --refit a run "
+            "with a validation split"
         )
     catalogue = Catalogue(with_validation_learned(photos), config.classes, {}, config.seed)
     config = replace(
@@ -364,7 +382,7 @@ def _start_refit(
 def _start(
     options: argparse.Namespace, command: str, strategy: tf.distribute.Strategy, guard: InterruptGuard
 ) -> Path:
-    """Checks the options, catalogues the photos and makes the run folder, or that of all folds."""
+    """Checks the options, catalogues the photos, and makes the folder of the run or of the cross-validation."""
     from dermedge.train.fit.folds import create_folds
     from dermedge.train.fit.parents import check_parents
     from dermedge.train.fit.run_networks import start_network
@@ -387,14 +405,14 @@ def _start(
 
 
 def _keep_learned_before(path: Path, config: Config) -> None:
-    """Stores in a new run, or in its folds, which photos its parents were trained on."""
+    """Stores which photos the parents were trained on, in the new run or in the run of each fold."""
     from dermedge.train.fit.parents import learned_before
 
     learned = learned_before(config)
     if learned is None:
         print(
-            f"warning: '{config.weights}' does not tell which photos it has learned from; on such photos, "
-            f"figures are too good"
+            f"warning: '{config.weights}' does not state which photos it was trained on; if some of them are among "
+            "your validation or test photos, the scores on these will be too good"
         )
     for run in _runs(path):
         run.keep_learned_before(learned or b"")
@@ -403,7 +421,7 @@ def _keep_learned_before(path: Path, config: Config) -> None:
 def _check_before_reading(
     options: argparse.Namespace, weights: str, strategy: tf.distribute.Strategy
 ) -> None:
-    """Raises the errors that can be found before the photos are read, because reading takes minutes."""
+    """Raises the errors that can be found before the photos are read, because reading them takes minutes."""
     from dermedge.train.fit.distribution import check_batch
     from dermedge.train.fit.networks import NETWORKS, build_network
     from dermedge.train.fit.tflite_weights import is_tflite, start_labels, take_tflite_weights
@@ -412,7 +430,9 @@ def _check_before_reading(
         raise OptionError(f"unknown architecture '{options.arch}'. Known: {', '.join(NETWORKS)}")
     check_batch(options.batch, strategy)
     if options.epochs == 0 and not is_run(weights):
-        raise OptionError(f"--epochs 0 needs --weights RUN; '{weights}' was not trained on these photos")
+        raise OptionError(
+            f"--epochs 0 uses weights unchanged and needs finished runs as --weights RUN, not '{weights}'"
+        )
     for teacher in options.teacher or ():
         RunFolder(teacher).config()
     if is_tflite(weights):
@@ -423,7 +443,7 @@ def _check_before_reading(
 
 
 def _catalogue(options: argparse.Namespace, path: Path) -> Catalogue:
-    """Reads the photos of --data with their splits, and prints what was found."""
+    """Catalogues the photos of --data with their splits, and prints the counts."""
     from dermedge.train.progress import progress_line
 
     catalogue = build_catalogue(
@@ -447,7 +467,7 @@ def _config(
     recipe: Recipe,
     command: str,
 ) -> Config:
-    """Returns the settings of a new run; prints the plan of its float stage."""
+    """Returns the settings of a new run, and prints how long its float stage will train."""
     weights, averaged = start
     photos = len(catalogue.of("train"))
     plan = plan_training(photos, weights != NO_WEIGHTS, options.epochs, options.photos_per_epoch, options.lr)
@@ -481,14 +501,14 @@ def _assist(run: RunFolder, strategy: tf.distribute.Strategy) -> None:
 
     if run.progress().finished:
         return
-    # waits until the chief has decoded the photos
+    # The chief calls this too, once it has decoded the photos.
     wait_for_all(strategy)
     with worker_copy(run, strategy) as copy:
         Trainer(copy, strategy, say=lambda line: None).fit()
 
 
 def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGuard) -> None:
-    """Fits a run to its end and draws its plots; after Ctrl-C, prints how to continue."""
+    """Trains a run to its end and plots its history. After Ctrl-C, prints how to continue the run."""
     from dermedge.train.evaluation.plots import plot_history
     from dermedge.train.fit.distribution import wait_for_all
     from dermedge.train.fit.training import Trainer
@@ -500,18 +520,20 @@ def _train(run: RunFolder, strategy: tf.distribute.Strategy, guard: InterruptGua
         _plot_augmented(trainer)
         trainer.fit()
     except KeyboardInterrupt:
-        print(f"\nstopped; every finished epoch is kept. Continue with: dermedge train --resume '{run.path}'")
+        print(
+            f"\nStopped. All finished epochs are saved. Continue with: dermedge train --resume '{run.path}'"
+        )
         raise
     finally:
         if run.history():
             plot_history(run.history(), run.plots / "history.png")
-    print(f"done: '{run.path}'; next: dermedge convert '{run.path}' --int8")
+    print(f"done: '{run.path}'. Convert it with: dermedge convert '{run.path}' --int8")
     if warning := trainer.warning():
         print(warning)
 
 
 def _plot_augmented(trainer: Trainer) -> None:
-    """Plots some augmented training photos, as the network sees them."""
+    """Plots some augmented training photos, as the network gets them before they are blended."""
     from dermedge.train.evaluation.plots import plot_images
     from dermedge.train.fit.augment import augment
 

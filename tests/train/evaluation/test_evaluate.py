@@ -356,7 +356,7 @@ def test_a_catalogue_holds_its_labels(
     (tmp_path / "catalogue.csv").write_text("path,image_id,group,label,split\n")
     asked = (model_path, "--data", tmp_path / "catalogue.csv", "--split", "val", "--labels-from", "folder")
     assert run(*asked) == 2
-    assert "--labels-from is for folders" in capsys.readouterr().err
+    assert "--labels-from is for folders and tables" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -373,7 +373,7 @@ def test_a_run_whose_photos_have_moved_is_scored_where_they_are_now(
     assert run(moved, "--data", labelled_set) == 0
     assert "balanced accuracy" in capsys.readouterr().out
     assert run(moved, "--data", moved / "catalogue.csv") == 2
-    assert "the folder where the photos of that run lie now" in capsys.readouterr().err
+    assert "give the folder where its photos are now" in capsys.readouterr().err
 
 
 def test_labels_that_are_given_rename_the_classes_of_the_thresholds(
@@ -401,9 +401,9 @@ def test_a_model_that_ships_is_known_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["MODEL"], "is scored on the photos of --data"),
+        (["MODEL"], "is not a run folder; give --data to score it"),
         (["MODEL", "MODEL", "--data", "SET"], "is given twice"),
-        (["MODEL", "SET", "--data", "SET"], "a run is scored alone"),
+        (["MODEL", "SET", "--data", "SET"], "a run cannot be scored beside other models"),
         (["MODEL", "--data", "SET", "--split", "val"], "--split goes with"),
         (["MODEL", "--data", "nowhere"], "nowhere"),
         (["MODEL", "--data", "SET", "--stress-photos", "0"], "'0' is not a whole number"),

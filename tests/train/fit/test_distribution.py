@@ -253,7 +253,7 @@ def test_a_port_in_use_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategy", "multi-worker"], "needs --output RUN, the same folder for all workers"),
+        (["--strategy", "multi-worker"], "needs --output RUN; give the same folder"),
         (["--strategy", "multi-worker", "--output", "RUN"], "TF_CONFIG, which is not set"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_run_goes_on_from_a_file_and_keeps_what_that_has_learned(
     own = learned_photos(photo for photo in RunFolder(run).photos() if photo.split == "train")
     assert learned == merge_learned([own, b"\x00\x00\x00\x07"])
     assert len(learned) == len(own) + 4
-    assert "does not tell which photos" not in capsys.readouterr().out
+    assert "does not state which photos" not in capsys.readouterr().out
 
 
 def test_a_file_that_has_learned_from_what_is_held_out_is_refused(

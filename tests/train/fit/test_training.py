@@ -94,7 +94,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 def test_a_finished_run_says_so(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--resume", str(trained_run)]) == 0
-    assert "is finished; next: dermedge convert" in capsys.readouterr().out
+    assert "is already finished. Convert it with: dermedge convert" in capsys.readouterr().out
 
 
 def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
@@ -123,7 +123,7 @@ def test_a_refit_learns_from_the_validation_photos_too_by_the_same_recipe(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("train --refit {run} --output {new}", "has already learned from its validation photos"),
+        ("train --refit {run} --output {new}", "has no validation photos left"),
         (
             "train --data {data} --arch cnn --imgsz 32 --weights {run} --output {new}",
             "that this run holds out",
@@ -177,7 +177,7 @@ def test_a_lesion_in_two_splits_stops_the_training(trained_run: Path, tmp_path: 
         (["--teacher", "nowhere"], "'nowhere' is not a run folder"),
         (["--classes", "brown,purple"], "no photo shows the class 'purple'"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
-        (["--epochs", "0"], "--epochs 0 needs --weights RUN"),
+        (["--epochs", "0"], "needs finished runs as --weights RUN"),
         (["--lr", "nan"], "'nan' is not a number above 0"),
         (["--optimizer", "sgd"], "--optimizer"),
     ],
@@ -225,9 +225,9 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--resume {run} --epochs 20 --lr=1e-4", "--epochs, --lr cannot change a run"),
-        ("--resume {run} --output {new}", "leave it out with --resume"),
-        ("--refit {run} --imgsz 160 --output {new}", "--imgsz cannot change a run"),
+        ("--resume {run} --epochs 20 --lr=1e-4", "which --epochs, --lr cannot change"),
+        ("--resume {run} --output {new}", "; leave out --output"),
+        ("--refit {run} --imgsz 160 --output {new}", "which --imgsz cannot change"),
     ],
 )
 def test_options_that_a_run_has_decided_on_are_refused(
