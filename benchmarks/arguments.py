@@ -21,15 +21,15 @@ def seconds(text: str) -> float:
 
 
 def names_with_commas(text: str) -> tuple[str, ...]:
-    """An argparse type: names separated by commas, each kept once."""
+    """An argparse type: names separated by commas. A repeated name is left out."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
-    """An argparse type: whole numbers of 1 or more, separated by commas, each once."""
+    """An argparse type: different whole numbers of 1 or more, separated by commas."""
     counts = tuple(positive_int(part) for part in text.split(","))
     if len(set(counts)) < len(counts):
-        raise argparse.ArgumentTypeError(f"'{text}' has a number twice")
+        raise argparse.ArgumentTypeError(f"'{text}' has a number twice; give each number once")
     return counts
 
 

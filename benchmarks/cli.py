@@ -1,4 +1,4 @@
-"""`dermedge benchmark`: accuracy, latency and memory of .tflite files side by side."""
+"""The command line of `dermedge benchmark`, which measures accuracy, latency and memory of .tflite files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from dermedge.edge.printable import printable
 __all__ = ["main", "parser"]
 
 _STOPPED = 130
-# Commands that the end of the help shows.
+# Example commands that the help shows at its end.
 _EXAMPLES = (
     "dermedge benchmark --source photos/ --output results/",
     "dermedge benchmark a.tflite b.tflite --data catalogue.csv --split val",
@@ -52,7 +52,11 @@ _EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints and writes the results; returns the exit status, which is 2 if a photo could not be decoded."""
+    """Measures the models, and writes and prints the results.
+
+    Returns:
+        The exit status: 0 after success, 2 if a photo could not be decoded, 130 if Ctrl-C ended a run with --soak.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
@@ -67,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = benchmark(_settings(arguments, command), show_status, print_above_status)
     try:
         _write(report, arguments.output, arguments.plot)
-    finally:  # prints the results, which took minutes, even if they cannot be written
+    finally:  # the measurement took minutes, so the results are printed even if writing them fails
         print(to_json(report) if arguments.json else to_text(report))
     for error in report.unreadable:
         print(f"dermedge: error: {printable(str(error))}", file=sys.stderr)
@@ -88,13 +92,22 @@ def _tell_written(paths: Sequence[Path]) -> None:
 
 
 def _check_before_running(arguments: argparse.Namespace) -> None:
-    """Finds mistakes before anything is measured; raises DermedgeError."""
+    """Checks the options before anything is measured.
+
+    Raises:
+        DermedgeError: an option is missing, does not fit the others, or names a file that cannot be written.
+    """
     models = getattr(arguments, "models", (DEFAULT_MODEL,))
     if arguments.soak:
         if len(models) > 1 or len(arguments.num_threads) > 1:
-            raise OptionError("--soak measures one model with one number of threads; give one of each")
+            raise OptionError(
+                "--soak measures one model with one number of threads; give one MODEL and one number with --num-threads"
+            )
         if arguments.data or arguments.profile or arguments.tta:
-            raise OptionError("--soak needs --source; leave out --data, --profile and --tta")
+            raise OptionError(
+                "--soak cannot be combined with --data, --profile or --tta; leave them out, and name the frames with "
+                "--source"
+            )
     of_photos = ("split", "max_photos") if arguments.soak else ("split", "max_photos", "plot")
     for option in of_photos:
         if getattr(arguments, option) is not None and arguments.data is None:
@@ -111,7 +124,11 @@ def _check_before_running(arguments: argparse.Namespace) -> None:
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    """Prints estimates, never together with measurements; returns the exit status."""
+    """Prints the estimates for --estimate, and returns the exit status.
+
+    Raises:
+        OptionError: one of the other options asks for a measurement.
+    """
     for option in ("data", "source", "split", "max_photos", "soak", "profile", "tta", "output", "plot"):
         if getattr(arguments, option):
             raise OptionError(f"--estimate measures nothing; leave out --{option.replace('_', '-')}")
@@ -122,7 +139,11 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
-    """Runs one model for a long time; after Ctrl-C the results so far are kept, and the status is 130."""
+    """Runs one model for a long time, then prints and writes the results.
+
+    Returns:
+        The exit status: 0, or 130 after Ctrl-C. After Ctrl-C, the results so far are printed and written.
+    """
     [model], [threads] = settings.models, settings.num_threads
 
     def keep(found: soak.SoakRun) -> None:
@@ -155,7 +176,7 @@ def _soak(settings: BenchmarkSettings, arguments: argparse.Namespace) -> int:
 
 
 def parser() -> Parser:
-    """Returns the options of `dermedge benchmark`; `compare.py` has those of its command `compare`."""
+    """Returns the parser of `dermedge benchmark`. The parser of `dermedge benchmark compare` is in `compare.py`."""
     made = make_parser(
         "benchmark",
         "Measure the accuracy, latency and memory of .tflite files, side by side. `dermedge benchmark compare "
@@ -168,11 +189,11 @@ def parser() -> Parser:
         type=model_path,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f"measure these .tflite files, or models that ship ({', '.join(SHIPPED)}); without MODEL, the "
-        f"first of these",
+        help=f"measure these .tflite files or shipped models. The shipped models are {', '.join(SHIPPED)}. Without "
+        "MODEL, measure the first shipped model",
     )
     _add_input(made.add_argument_group("photos and models"))
-    _add_run_length(made.add_argument_group("length"))
+    _add_run_length(made.add_argument_group("duration"))
     _add_results(made.add_argument_group("measurements and results"))
     return made
 
@@ -183,19 +204,23 @@ def _add_input(parser: OptionGroup) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="score on these labelled photos: a folder per class, a table of labels, or a catalogue.csv",
+        help="measure the accuracy on these labelled photos: a folder with a subfolder for each class, a table of "
+        "labels, or a catalogue.csv",
     )
-    parser.add_argument("--split", choices=("val", "test"), help="score on this split of a catalogue.csv")
+    parser.add_argument(
+        "--split", choices=("val", "test"), help="measure the accuracy on this split of the catalogue.csv"
+    )
     parser.add_argument(
         "--max-photos",
         type=positive_int,
         metavar="N",
-        help="score on at most N photos, sampled evenly over the classes",
+        help="measure the accuracy on at most N photos, sampled evenly over the classes",
     )
     parser.add_argument(
         "--source",
         metavar="SOURCE",
-        help=f"measure the latency on this source instead of --data: a photo, folder, video, camera, or {GENERATED}",
+        help="measure the latency on frames of this source, instead of the photos of --data: a photo, a folder of "
+        f"photos, a video, a camera, or {GENERATED} for generated frames",
     )
     add_foreign_options(parser)
     parser.add_argument(
@@ -203,13 +228,14 @@ def _add_input(parser: OptionGroup) -> None:
         type=thread_counts,
         default="1",
         metavar="N",
-        help="set the number of interpreter threads; 1,2 measures each model with both",
+        help="run the interpreter with N threads. Several numbers are separated by commas: 1,2 measures each model "
+        "with one thread and with two",
     )
     parser.add_argument(
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime; auto takes the first that is installed",
+        help="run the network with this TFLite runtime. auto: the first one that is installed",
     )
 
 
@@ -219,33 +245,36 @@ def _add_results(parser: OptionGroup) -> None:
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="also measure each model with test-time augmentation, as predict --tta runs it",
+        help="also measure each model with test-time augmentation, which `dermedge predict --tta` explains",
     )
     parser.add_argument(
         "--soak",
         type=seconds,
         metavar="MINUTES",
-        help="run the whole loop on --source for this many minutes, and test latency, frame rate, memory and "
-        "temperature for drift",
+        help="run the whole loop from capture to decision on --source for this many minutes. Test whether latency, "
+        "frame rate, memory and temperature drift",
     )
     parser.add_argument(
         "--estimate",
         type=names_with_commas,
         metavar="BOARDS",
-        help="estimate the latency on these boards (pi4, pi5, pixel4, separated by commas) from published "
-        "latencies of other networks, and measure nothing. Without MODEL, estimate it for all models that ship",
+        help="estimate the latency on these boards from published latencies of other networks, and measure nothing. "
+        "Known boards are pi4, pi5 and pixel4; separate several with commas. Without MODEL, estimate the latency of "
+        "all shipped models",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
-        help="write results.csv, .html, .json and .md, or soak.csv and .json, into this folder",
+        help="write the results into this folder: results.csv, results.html, results.json and results.md; with "
+        "--soak: soak.csv and soak.json",
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="FILE",
-        help="plot accuracy against latency, or the soak over time, into this .png, .svg or .pdf",
+        help="write a plot into this .png, .svg or .pdf file: accuracy against latency; with --soak: the "
+        "measurements over time",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -258,14 +287,15 @@ def _add_run_length(parser: OptionGroup) -> None:
         type=whole,
         default=run_length.warmup_runs,
         metavar="N",
-        help="warm up for at least N rounds, and until the latencies are steady",
+        help="warm up for at least N rounds, until the latencies are steady. The warm-up ends after 30 seconds at "
+        "the latest",
     )
     parser.add_argument(
         "--num-runs",
         type=positive_int,
         default=run_length.num_runs,
         metavar="N",
-        help="measure at least N rounds",
+        help="measure at least N rounds. In a round, each model classifies one frame",
     )
     parser.add_argument(
         "--min-secs",
@@ -279,7 +309,7 @@ def _add_run_length(parser: OptionGroup) -> None:
         type=seconds,
         default=run_length.max_secs,
         metavar="SECONDS",
-        help="begin no round after this many seconds",
+        help="start no new round after this many seconds",
     )
 
 

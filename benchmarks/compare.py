@@ -1,4 +1,4 @@
-"""`dermedge benchmark compare`: compares two results, and says which differences exceed the noise."""
+"""The command `dermedge benchmark compare`: compares two results, and tells which differences exceed the noise."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FASTER, _SLOWER, _SAME = "faster", "slower", "no difference beyond noise"
 
 @dataclass(frozen=True)
 class ModelChange:
-    """One model at one number of threads, in two results.
+    """The comparison of one model with one number of threads in two results.
 
     Attributes:
-        model: its name in both.
-        num_threads: number of threads in both.
-        is_same_file: whether both files are bit-identical.
-        before_ms: median end-to-end latency in the first.
-        after_ms: the same in the second.
+        model: name of the model in the first result.
+        num_threads: number of threads in both results.
+        is_same_file: whether the two model files are bit-identical.
+        before_ms: median end-to-end latency in the first result.
+        after_ms: median end-to-end latency in the second result.
         ratio: after_ms / before_ms.
-        low: the lowest ratio that the 95 % intervals of both medians allow.
-        high: the highest.
-        verdict: FASTER or SLOWER if 1 is outside the interval, SAME if it is inside; the mark of the run if one is
-            not good.
-        accuracy: both balanced accuracies, and whether they differ, in words.
+        low: the lowest ratio that the 95 % intervals of the two medians allow.
+        high: the highest ratio that the 95 % intervals of the two medians allow.
+        verdict: ``faster`` if ``high`` is below 1; ``slower`` if ``low`` is above 1; otherwise ``no difference beyond
+            noise``. If a run is not marked good, ``none:`` and the marks.
+        accuracy: the two balanced accuracies, and whether they differ, for people.
     """
 
     model: str
@@ -51,25 +51,29 @@ class ModelChange:
 
 
 def parser() -> Parser:
-    """Returns the options of `dermedge benchmark compare`."""
+    """Returns the parser of `dermedge benchmark compare`."""
     made = make_parser(
-        "benchmark compare", "Compare two results of dermedge benchmark, of two machines or two versions."
+        "benchmark compare", "Compare two results of `dermedge benchmark`, from two machines or two versions."
     )
-    made.add_argument("before", type=Path, metavar="A.json", help="results.json of the first run")
-    made.add_argument("after", type=Path, metavar="B.json", help="results.json of the second run")
+    made.add_argument(
+        "before", type=Path, metavar="A.json", help="read the first result from this results.json"
+    )
+    made.add_argument(
+        "after", type=Path, metavar="B.json", help="read the second result from this results.json"
+    )
     made.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return made
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints what changed from one results.json to another; returns the exit status."""
+    """Prints what changed from one results.json to another, and returns the exit status."""
     arguments = parser().parse_args(argv)
     before, after = read_results(arguments.before), read_results(arguments.after)
     changes = compare(before, after)
     if not changes:
         raise DataError(
             f"'{arguments.before}' and '{arguments.after}' have no model with the same number of threads in "
-            f"common"
+            "common; measure the same model with the same --num-threads for both files"
         )
     if arguments.json:
         print(json.dumps([asdict(change) for change in changes], indent=1))
@@ -82,35 +86,40 @@ def read_results(path: Path) -> dict[str, Any]:
     """Returns the content of a results.json.
 
     Raises:
-        DataError: it cannot be read, or has another schema.
+        DataError: the file cannot be read, is damaged, or has another schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read the results '{path}': {error.strerror}") from error
     except ValueError as error:
-        raise DataError(f"'{path}' is not a results.json of dermedge benchmark: it is not JSON") from error
+        raise DataError(
+            f"'{path}' is not JSON; give a results.json that `dermedge benchmark --output` has written"
+        ) from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise DataError(
-            f"'{path}' has the schema '{schema}', not '{SCHEMA}'; measure again with this dermedge"
+            f"'{path}' has the schema '{schema}', not '{SCHEMA}'; measure again with this version of dermedge"
         )
     if not isinstance(content.get("rows"), list):
-        raise DataError(f"'{path}' is damaged: it has no list of rows; measure again with this dermedge")
+        raise DataError(
+            f"'{path}' is damaged, because it has no list of rows; measure again with `dermedge benchmark`"
+        )
     return dict(content)
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[ModelChange]:
-    """Returns the changes of the models that are in both results, in the order of the first.
+    """Returns the changes of the models that are in both results, in the order of the first result.
 
-    A model is recognized by its name, or else by its digest, because a phone does not know the name of the file.
+    A model is recognized by its name. If the names differ, it is recognized by the digest of its file, because a phone
+    does not know the name of the file.
     """
     pairs = ((row, _counterpart(row, after["rows"])) for row in before["rows"])
     return [_change(first, second) for first, second in pairs if second]
 
 
 def _counterpart(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Returns the row of the same model and number of threads; None if there is none."""
+    """Returns the row with the same model and the same number of threads; None if there is no such row."""
     there = [one for one in rows if one["num_threads"] == row["num_threads"]]
     keys = ("model", "sha256")
     return next((one for key in keys for one in there if one[key] == row[key]), None)
@@ -130,8 +139,10 @@ def _to_text(changes: Sequence[ModelChange]) -> str:
         )
         for change in changes
     )
-    title = "Median end-to-end latency, and the range of B / A that the 95 % intervals of both medians allow."
-    others = [f"{change.model}: B is another file than A" for change in changes if not change.is_same_file]
+    title = "Median end-to-end latency. at least, at most: the range of B / A by the 95 % intervals of the medians."
+    others = [
+        f"{change.model}: the model files of A and B differ" for change in changes if not change.is_same_file
+    ]
     scores = [
         f"{change.model}: balanced accuracy {change.accuracy}"
         for change in {change.model: change for change in changes}.values()

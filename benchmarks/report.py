@@ -60,15 +60,15 @@ class ModelResult:
         path: path of the file, or the name of a shipped model.
         sha256: SHA-256 digest of the file.
         size_bytes: size of the file.
-        quantization: the quantization, as stated in its manifest, or None.
+        quantization: the quantization that the manifest states; None without a manifest.
         input_size: side of the input in pixels.
         num_threads: number of threads of the interpreter.
-        start: the cold start.
-        latency: the warm times.
+        start: times and memory of the cold start.
+        latency: times after the warm-up.
         loop: the times of the whole loop on the source; None if the quality gate rejected all frames.
         energy: energy of one frame; None if the machine has no meter.
-        profile: the times of the ops; None if not requested.
-        accuracy: the scores; None if not measured.
+        profile: the times of the ops; None if no profile was requested.
+        accuracy: the accuracy on labelled photos; None without labelled photos.
     """
 
     model: str
@@ -88,24 +88,24 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """The results of one run, of one or more models.
+    """The results of one run of `dermedge benchmark` with one or more models.
 
     Attributes:
         created: date and time, UTC, ISO 8601.
         command: the command line.
-        machine: the machine that it ran on.
+        machine: the machine that the benchmark ran on.
         frames: description of the frames on which latency was measured.
         source: description of the source of the whole loop.
-        data: the photos that were scored, in words; None without accuracy.
+        data: description of the photos that were scored; None if accuracy was not measured.
         warmup_runs: number of warm-up rounds.
         secs: duration of the measured rounds.
-        harness: time of the measuring itself, as a part of the predictions'; no figure includes it.
-        others_cores: mean number of cores that other processes kept busy; None if not reported.
-        meter: meter of the energy; None without one.
-        conditions: conditions of the machine before, during and after.
-        faults: reasons why the run is noisy or throttled; those for a single model follow from its row.
-        rows: models in the order they were given, each with its numbers of threads.
-        unreadable: error messages of photos that could not be decoded, and so are not scored.
+        harness: time that the measuring itself takes, divided by the time of the predictions. No latency includes it.
+        others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
+        meter: name of the energy meter; None if the machine has no meter.
+        conditions: state of the machine before, during and after the measurement.
+        faults: reasons why the whole run is noisy or throttled. Reasons for one model follow from its latency.
+        rows: one result for each model and number of threads, in the order of the command line.
+        unreadable: error messages of the photos that could not be decoded. These photos are not scored.
     """
 
     created: str
@@ -125,7 +125,7 @@ class BenchmarkReport:
     unreadable: tuple[str, ...] = ()
 
     def invoke_ratio(self, row: ModelResult) -> float:
-        """Returns the ratio of the median invoke time of a row to that of the first row; both took turns."""
+        """Returns the median invoke time of a row divided by the median invoke time of the first row."""
         return row.latency.invoke.median / self.rows[0].latency.invoke.median
 
     def mark(self, row: ModelResult) -> str:
@@ -160,8 +160,9 @@ def to_markdown(report: BenchmarkReport) -> str:
 
 
 def to_json(report: BenchmarkReport) -> str:
-    """Returns all values as JSON with a versioned schema, and three values that follow from them; null means "not
-    measured".
+    """Returns all values as JSON with a versioned schema; null means "not measured".
+
+    Each row also has three derived values: ``invoke_ratio``, ``overhead`` and ``mark``.
     """
     content: dict[str, Any] = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(report)}
     for row, values in zip(report.rows, content["rows"], strict=True):
@@ -180,7 +181,14 @@ def to_csv(report: BenchmarkReport) -> str:
 
 
 def save(report: BenchmarkReport, folder: Path) -> list[Path]:
-    """Writes results.csv, .html, .json and .md, each whole or not at all; raises StorageError."""
+    """Writes results.csv, results.html, results.json and results.md into a folder, each file atomically.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     from dermedge.benchmarks.page import to_html
 
     writers: dict[str, Callable[[BenchmarkReport], str]] = {
@@ -204,22 +212,22 @@ def notes(report: BenchmarkReport) -> list[str]:
         f"source of the whole loop: {report.source}",
         f"photos: {report.data or NOT_MEASURED}",
         *_unreadable(report),
-        f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} in "
-        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} of their time",
-        f"energy: {report.meter or NOT_MEASURED}; MB are 10^6 bytes",
-        *(f"do not rely on it: {fault}" for fault in _faults(report)),
+        f"protocol: {report.warmup_runs} warm-up runs, then {report.rows[0].latency.total.n} measured runs in "
+        f"{report.secs:.1f} s; the measuring itself took {report.harness:.1%} of the time of the predictions",
+        f"energy: {report.meter or NOT_MEASURED}; 1 MB is 10^6 bytes",
+        *(f"do not rely on these results: {fault}" for fault in _faults(report)),
         DISCLAIMER,
     ]
 
 
 def _unreadable(report: BenchmarkReport) -> list[str]:
-    """Returns a line on the photos that could not be decoded."""
+    """Returns one line with the number of photos that could not be decoded; no line if all were decoded."""
     count = len(report.unreadable)
     return [f"photos that could not be decoded and are not scored: {count}"] if count else []
 
 
 def hardware(machine: Machine) -> str:
-    """Returns a line on the computer."""
+    """Returns one line that describes the computer."""
     return (
         f"machine: {', '.join(filter(None, (machine.model, machine.cpu)))}, {machine.cores} cores "
         f"({', '.join(machine.features) or 'features not readable'})"
@@ -227,7 +235,7 @@ def hardware(machine: Machine) -> str:
 
 
 def software(machine: Machine) -> str:
-    """Returns a line on its software."""
+    """Returns one line that describes the software of the computer."""
     return (
         f"software: {machine.system} {machine.architecture}, Python {machine.python}, {machine.runtime}, "
         f"NumPy {machine.numpy}, OpenCV {machine.opencv}"
@@ -235,7 +243,7 @@ def software(machine: Machine) -> str:
 
 
 def _state(report: BenchmarkReport) -> list[str]:
-    """Returns a line on the machine before, during and after the run."""
+    """Returns one line that describes the state of the machine before, during and after the run."""
     before, *during, after = report.conditions
     load = report.machine.load
     known = {
@@ -244,13 +252,15 @@ def _state(report: BenchmarkReport) -> list[str]:
         "temperature": _course([one.temperature_c for one in (before, *during, after)], "°C"),
         "throttling": None if before.throttling is None else ", ".join(after.throttling or ("none",)),
         "load before the run": None if load is None else f"{load:.2f}",
-        "cores taken by others": None if report.others_cores is None else f"{report.others_cores:.2f}",
+        "cores used by other processes": None
+        if report.others_cores is None
+        else f"{report.others_cores:.2f}",
     }
     return [f"state: {', '.join(f'{name} {value or NOT_MEASURED}' for name, value in known.items())}"]
 
 
 def _course(values: Sequence[float | None], unit: str) -> str | None:
-    """Returns a text with the first value, the range, and the last value."""
+    """Returns a text with the first value, the range and the last value; None if there are no values."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -266,8 +276,8 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
     head = ("model", "threads", "median", "95 % interval", "p90", "p99", "p99.9", "ratio", "run")
     base = report.rows[0]
     title = (
-        f"Warm latency end to end on a {FRAME_WIDTH}x{FRAME_HEIGHT} frame, ms, n = {base.latency.total.n}, "
-        f"models in turn. ratio: median invoke to {base.model}'s. run: good, noisy or throttled."
+        f"Latency from a {FRAME_WIDTH}x{FRAME_HEIGHT} frame to the decision, ms, n = {base.latency.total.n}, warm, "
+        f"models in turn. ratio: median invoke time divided by that of {base.model}. run: good, noisy or throttled."
     )
     return TextTable(title, head, tuple(_latency_cells(report, row) for row in report.rows))
 
@@ -301,8 +311,8 @@ def _parts_table(report: BenchmarkReport) -> TextTable:
         "weights",
     )
     title = (
-        "Where it goes. pre, invoke, post: medians, ms. outside: (pre + post) / invoke. cpu ms: mean "
-        "processor time of a frame, all threads."
+        "Where the time goes. pre, invoke, post: median ms of preprocessing, network and postprocessing. outside: "
+        "(pre + post) / invoke. cpu ms: mean processor time of a frame, summed over all threads."
     )
     return TextTable(title, head, tuple(_parts_cells(row) for row in report.rows))
 
@@ -338,8 +348,8 @@ def _loop_table(report: BenchmarkReport) -> TextTable:
         "rejected",
     )
     title = (
-        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source "
-        "itself. capture: waiting and decoding. rest: quality gate, smoothing, passing on results."
+        "The whole loop of dermedge run, medians in ms. The models run one after the other on the source. capture: "
+        "waiting for the frame, and decoding it. rest: quality gate, smoothing, and passing on the results."
     )
     return TextTable(title, head, tuple(_loop_cells(row) for row in report.rows))
 
@@ -372,8 +382,9 @@ def _start_table(report: BenchmarkReport) -> TextTable:
         "steady MB",
     )
     title = (
-        f"Start, size and memory, median of {report.rows[0].start.starts} processes. peak and steady MB: of "
-        f"the whole process; model MB: the part of the peak beyond the libraries."
+        f"Start, size and memory, medians over {report.rows[0].start.starts} processes. peak MB, steady MB: the "
+        "highest memory of the whole process, and its memory after the warm-up. model MB: peak MB minus the peak of "
+        "the libraries alone."
     )
     return TextTable(title, head, tuple(_start_cells(row) for row in report.rows))
 
@@ -397,8 +408,8 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
     scored = models[0].accuracy
     of = f"{scored.photos} photos of {scored.lesions} lesions" if scored else NOT_MEASURED
     title = (
-        f"Accuracy with its 95 % interval (bootstrap over lesions): {of}. melanoma: sensitivity at 90 % "
-        "specificity, the threshold chosen on these very photos."
+        f"Accuracy with 95 % confidence intervals (bootstrap over lesions): {of}. melanoma: sensitivity at 90 % "
+        "specificity; the threshold is chosen on the same photos."
     )
     rows = tuple(
         (
@@ -413,7 +424,10 @@ def _accuracy_table(report: BenchmarkReport) -> TextTable:
 
 
 def _recall_table(report: BenchmarkReport) -> TextTable | None:
-    """Returns a row per class and a column per model; None without accuracy, or with many classes."""
+    """Returns a table with a row per class and a column per model.
+
+    None if accuracy was not measured, or if there are more than `_MAX_CLASSES_SHOWN` classes.
+    """
     models = _first_rows(report)
     recalls = [row.accuracy.recall for row in models if row.accuracy]
     if not recalls or len(recalls[0]) > _MAX_CLASSES_SHOWN:
@@ -425,7 +439,7 @@ def _recall_table(report: BenchmarkReport) -> TextTable | None:
 
 
 def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
-    """Returns a table of the kinds of ops, and one of the slowest ops."""
+    """Returns a table of the kinds of ops, and a table of the slowest ops."""
     of = row_name(row)
     kinds = {
         kind: [op for op in profile.ops if op.kind == kind]
@@ -439,21 +453,27 @@ def _profile_tables(row: ModelResult, profile: Profile) -> list[TextTable]:
     single = [(f"{op.number} {op.kind} {list(op.shape)}", op.macs, op.ms or 0.0) for op in slowest]
     unmeasured = sum(op.ms is None for op in profile.ops)
     title = (
-        f"Ops of {of}, each alone: together {profile.parts_ms:.2f} ms, "
-        f"{profile.parts_ms / profile.whole_ms:.0%} of the whole network's {profile.whole_ms:.2f} ms in turn "
-        f"with them, medians of {profile.rounds}; "
-        f"{unmeasured} of {len(profile.ops)} not measured."
+        f"Ops of {of}, each timed by itself. The medians add up to {profile.parts_ms:.2f} ms, "
+        f"{profile.parts_ms / profile.whole_ms:.0%} of the median of the whole network, {profile.whole_ms:.2f} ms. "
+        f"All took turns for {profile.rounds} rounds. {unmeasured} of {len(profile.ops)} ops could not be timed."
     )
     return [
         TextTable(title, _PROFILE_HEAD, _profile_rows(sorted(by_kind, key=lambda one: -one[2]), profile)),
         TextTable(
-            f"The slowest ops of {of}: place, kind and output.", _PROFILE_HEAD, _profile_rows(single, profile)
+            f"The slowest ops of {of}. op: index, kind and output shape.",
+            _PROFILE_HEAD,
+            _profile_rows(single, profile),
         ),
     ]
 
 
 def _profile_rows(times: Sequence[tuple[str, int, float]], profile: Profile) -> tuple[tuple[str, ...], ...]:
-    """Returns a table of names, multiply-accumulates and milliseconds."""
+    """Returns the cells of a table.
+
+    Args:
+        times: name, multiply-accumulates and milliseconds of each row.
+        profile: the profile that the rows are shares of.
+    """
     return tuple(
         (
             name,
@@ -523,7 +543,7 @@ def _flat_accuracy(accuracy: Accuracy | None) -> dict[str, object]:
 
 
 def row_name(row: ModelResult) -> str:
-    """Returns the model and its number of threads, in words."""
+    """Returns the name of the model and its number of threads, for people."""
     return f"{row.model}, {row.num_threads} thread{'s' if row.num_threads > 1 else ''}"
 
 

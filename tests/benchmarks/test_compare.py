@@ -111,7 +111,7 @@ def test_the_command_tells_times_accuracy_and_another_file(
     assert cli.main(["benchmark", "compare", *map(str, paths)]) == 0
     text = capsys.readouterr().out
     assert "slower" in text
-    assert "alpha: B is another file than A" in text
+    assert "alpha: the model files of A and B differ" in text
     assert "alpha: balanced accuracy 0.750 and 0.950: better" in text
     assert "not a medical device" in text
     assert cli.main(["benchmark", "compare", *map(str, paths), "--json"]) == 0

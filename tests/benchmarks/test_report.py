@@ -108,11 +108,11 @@ ROWS_OF_ALPHA = (
 )
 # The beginnings of the titles.
 TITLES = (
-    "Warm latency end to end on a 640x480 frame, ms, n = 5, models in turn.",
-    "Where it goes. pre, invoke, post: medians, ms. outside: (pre + post) /",
+    "Latency from a 640x480 frame to the decision, ms, n = 5, warm, models",
+    "Where the time goes. pre, invoke, post: median ms of preprocessing, ne",
     "The whole loop of dermedge run, medians in ms. The models run one afte",
-    "Start, size and memory, median of 3 processes. peak and steady MB: of",
-    "Accuracy with its 95 % interval (bootstrap over lesions): 40 photos of",
+    "Start, size and memory, medians over 3 processes. peak MB, steady MB:",
+    "Accuracy with 95 % confidence intervals (bootstrap over lesions): 40 p",
 )
 
 
@@ -237,7 +237,8 @@ def test_every_table_has_its_title_head_and_cells(report: BenchmarkReport) -> No
     assert [line for line in lines if line in ROWS_OF_ALPHA] == list(ROWS_OF_ALPHA)
     assert [line[:70].rstrip() for line in lines if line.startswith(TITLES)] == list(TITLES)
     assert (
-        "- protocol: 64 warm-up runs, then 5 in 10.5 s; the measuring itself took 0.4% of their time" in lines
+        "- protocol: 64 warm-up runs, then 5 measured runs in 10.5 s; the measuring itself took 0.4% of the time of "
+        "the predictions" in lines
     )
 
 
@@ -269,8 +270,8 @@ def test_a_profile_sums_kinds_and_names_the_ten_slowest_ops(report: BenchmarkRep
     lines = to_markdown(replace(report, rows=(profiled,))).splitlines()
     # 6.6 ms of convolutions and 0.4 ms of an addition
     assert (
-        "Ops of alpha, 1 thread, each alone: together 7.00 ms, 70% of the whole network's 10.00 ms in turn with "
-        "them, medians of 7; 1 of 13 not measured."
+        "Ops of alpha, 1 thread, each timed by itself. The medians add up to 7.00 ms, 70% of the median of the whole "
+        "network, 10.00 ms. All took turns for 7 rounds. 1 of 13 ops could not be timed."
     ) in lines
     at = lines.index("| op | ms | share | MMAC | GMAC/s |")
     assert lines[at + 2 : at + 5] == [
@@ -278,7 +279,7 @@ def test_a_profile_sums_kinds_and_names_the_ten_slowest_ops(report: BenchmarkRep
         "| ADD x 1 | 0.400 | 5.7% | 0.00 | - |",
         "| CUSTOM x 1 | 0.000 | 0.0% | 0.00 | - |",
     ]
-    at = lines.index("The slowest ops of alpha, 1 thread: place, kind and output.")
+    at = lines.index("The slowest ops of alpha, 1 thread. op: index, kind and output shape.")
     slowest = [line for line in lines[at + 4 :] if line.startswith("| ")]
     assert len(slowest) == 10
     assert slowest[0] == "| 10 CONV_2D [1, 8, 8, 4] | 1.100 | 15.7% | 2.00 | 1.8 |"
