@@ -21,6 +21,7 @@ __all__ = [
     "add_normalization_option",
     "add_runtime_options",
     "add_sets_option",
+    "examples_epilog",
     "make_parser",
     "number",
     "positive_int",
@@ -79,8 +80,12 @@ def make_parser(verb: str, description: str, examples: Sequence[str] = ()) -> Pa
     Args:
         examples: commands that the help shows as examples, below the options.
     """
-    epilog = "\n  ".join([_EXAMPLES, *examples]) if examples else None
-    return Parser(prog=f"dermedge {verb}", description=description, epilog=epilog)
+    return Parser(prog=f"dermedge {verb}", description=description, epilog=examples_epilog(examples))
+
+
+def examples_epilog(examples: Sequence[str]) -> str | None:
+    """Returns the end of a help, which shows these commands as examples. Returns None without examples."""
+    return "\n  ".join([_EXAMPLES, *examples]) if examples else None
 
 
 def _option_names(parser: argparse.ArgumentParser) -> list[str]:
@@ -218,7 +223,8 @@ def add_runtime_options(parser: OptionGroup) -> None:
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="run the network with this TFLite runtime; auto: choose one that is installed",
+        help="run the network with this TFLite runtime; auto: litert if it is installed, otherwise tflite-runtime. If "
+        "--num-threads is auto too, `dermedge run` uses the fastest runtime that is installed",
     )
 
 

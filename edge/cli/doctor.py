@@ -56,7 +56,8 @@ def parser() -> Parser:
         "--runtime",
         choices=("auto", *RUNTIMES),
         default="auto",
-        help="repeat the golden test with this TFLite runtime; auto: choose one that is installed",
+        help="repeat the golden test with this TFLite runtime; auto: litert if it is installed, otherwise "
+        "tflite-runtime",
     )
     made.add_argument("--json", action="store_true", help="print the results as one JSON object")
     return made

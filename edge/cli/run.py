@@ -287,7 +287,8 @@ def parser() -> Parser:
         type=_probability,
         default=0.0,
         metavar="PROBABILITY",
-        help="show 'uncertain' below this probability, 0 to 1",
+        help="also show 'uncertain' if the probability of the answer is below this number, 0 to 1. The model's own "
+        "threshold still applies, so that this option never makes an answer more certain. Default: 0",
     )
     _add_output_options(made.add_argument_group("views and files"))
     limits = made.add_argument_group("limits")

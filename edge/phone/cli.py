@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dermedge.edge.cli.arguments import Parser, make_parser
+from dermedge.edge.cli.arguments import Parser, examples_epilog, make_parser
 from dermedge.edge.model.shipped import DEFAULT_MODEL, SHIPPED, model_path
 from dermedge.edge.phone.authority import authority_folder, make_context, open_authority
 from dermedge.edge.phone.build import build_app
@@ -18,6 +18,9 @@ __all__ = ["main", "parser"]
 _BYTES_PER_MB = 1e6
 # The largest port for --port; the port after it must be valid too.
 _LAST_PORT = 65534
+# Commands that the ends of the helps show.
+_BUILD_EXAMPLES = ("dermedge phone build app/", "dermedge phone build app/ --model mine.tflite")
+_SERVE_EXAMPLES = ("dermedge phone serve app/", "dermedge phone serve app/ --host 192.168.1.20")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,10 +91,24 @@ def _port(text: str) -> int:
 def parser() -> Parser:
     """Returns the options of `dermedge phone`."""
     made = make_parser(
-        "phone", "Write the classifier as a web app for phones that works without a network, and serve it."
+        "phone",
+        "Write the classifier as a web app for phones that works without a network, and serve it.",
+        (*_BUILD_EXAMPLES, *_SERVE_EXAMPLES),
     )
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
-    building = commands.add_parser("build", help="write the app into a new folder", allow_abbrev=False)
+    _add_build(commands)
+    _add_serve(commands)
+    return made
+
+
+def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
+    building = commands.add_parser(
+        "build",
+        help="write the app into a new folder",
+        description="Write a web app that classifies on the phone itself and works without a network. The app is a "
+        "folder of plain files. Any web server with HTTPS can serve it. Needs Node.js 20 or newer with npm.",
+        epilog=examples_epilog(_BUILD_EXAMPLES),
+    )
     building.set_defaults(run=_build)
     building.add_argument("folder", type=Path, metavar="OUT", help="Write the app into this new folder.")
     building.add_argument(
@@ -100,7 +117,16 @@ def parser() -> Parser:
         default=DEFAULT_MODEL,
         help=f"Put this int8 .tflite of `dermedge convert` into the app, or one that ships: {', '.join(SHIPPED)}.",
     )
-    serving = commands.add_parser("serve", help="show a built app in a browser", allow_abbrev=False)
+
+
+def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
+    serving = commands.add_parser(
+        "serve",
+        help="show a built app in a browser",
+        description="Serve a built app until Ctrl-C. Without --host, only browsers on this machine can open it. With "
+        "--host, phones on the network can open it over HTTPS; the QR code that is printed opens a page that says how.",
+        epilog=examples_epilog(_SERVE_EXAMPLES),
+    )
     serving.set_defaults(run=_serve)
     serving.add_argument("folder", type=Path, metavar="OUT", help="Show the app in this folder.")
     serving.add_argument(
@@ -115,4 +141,3 @@ def parser() -> Parser:
         help="Serve on this port. With --host, the next port explains how to trust the certificate. "
         "Default: 8000.",
     )
-    return made
