@@ -1,4 +1,4 @@
-"""`dermedge inspect`: describes a .tflite file of any maker, without running it."""
+"""`dermedge inspect`: describes any .tflite file without running it."""
 
 from __future__ import annotations
 
@@ -34,23 +34,24 @@ _MACS_PER_MILLION = 1e6
 _HEADS = {
     Head.SOFTMAX: "softmax, probabilities of classes that exclude each other",
     Head.SIGMOID: "sigmoid, probabilities of independent labels",
-    Head.LOGITS: "neither softmax nor sigmoid; a classifier's values are taken for logits",
+    Head.LOGITS: "neither softmax nor sigmoid; the values are treated as logits",
 }
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The facts about a file.
+    """The facts about a .tflite file.
 
     Attributes:
         path: path of the file.
-        bytes: its size.
+        bytes: size of the file in bytes.
         sha256: SHA-256 digest of the whole file, in hexadecimal.
-        graph: its content.
-        manifest: its manifest; None if dermedge did not write the file.
-        labels: class names of the manifest, or else of the label file in the model.
-        heads: the kind of each output; empty for a file with a manifest, which states it.
-        normalization: how pixels are normalized, in words.
+        graph: the tensors, operators and metadata of the file.
+        manifest: the manifest in the file; None if dermedge did not make the file.
+        labels: the class names in the manifest. Without a manifest, they are those in the label file inside the
+            .tflite; empty if there is no label file.
+        heads: the kind of each output; empty if the file has a manifest.
+        normalization: a description of how pixels are normalized.
     """
 
     path: Path
@@ -64,8 +65,9 @@ class Inspection:
 
     @property
     def view_output(self) -> str | None:
-        """The name of the output that tells close-ups from dermoscopic photos; None without one, or without a
-        manifest.
+        """The name of the output that tells close-ups from dermoscopic photos.
+
+        It is None if the file has no such output or no manifest.
         """
         places = output_places([one.shape for one in self.graph.outputs]) or {}
         if self.manifest is None or "close_up" not in places:
@@ -78,7 +80,10 @@ class Inspection:
 
     @property
     def left_in_float(self) -> tuple[Operator, ...]:
-        """The operators that compute in floats, in a file that otherwise computes in integers."""
+        """The operators that compute in floats although the file is quantized to integers.
+
+        Empty if the file is not quantized to integers.
+        """
         floats = tuple(one for one in self.graph.operators if one.is_float)
         integers = [one for one in self.graph.operators if one.macs and not one.is_float]
         claims = self.manifest is not None and self.manifest.quantization.startswith("int")
@@ -98,15 +103,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
-    """Reads a file.
+    """Reads the facts about a .tflite file.
 
     Args:
         path: path of the file.
-        normalization: a name in `dermedge.edge.model.normalization` that the user gave, or None.
+        normalization: the value of --normalization, a key of `dermedge.edge.model.normalization.NORMALIZATIONS`; None
+            if the user gave none.
 
     Raises:
-        ModelError: it is missing, damaged, or no .tflite.
-        MissingExtra: the schema of .tflite files is not installed.
+        ModelError: the file is missing, damaged, or not a .tflite file.
+        MissingExtra: the package that contains the schema of .tflite files is not installed.
     """
     try:
         model = path.read_bytes()
@@ -130,34 +136,34 @@ def inspect_model(path: Path, normalization: str | None = None) -> Inspection:
 
 
 def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str | None) -> str:
-    """Describes how pixels are normalized before they enter the network."""
+    """Returns a description of how pixels are normalized before they are written into the network's input."""
     dtype = graph.inputs[0].dtype if graph.inputs else ""
     if is_ours:
-        return "inside the network, which takes pixels of 0 to 255"
+        return "inside the network; the input holds pixel values from 0 to 255"
     if asked:
         one = NORMALIZATIONS[asked]
-        return f"{asked}, as asked for: {_mean_and_std(one.mean, one.std)}"
+        return f"{asked}, from --normalization: {_mean_and_std(one.mean, one.std)}"
     if facts.mean or facts.std:
-        stated = f"its metadata states {_mean_and_std(facts.mean, facts.std)}"
-        return f"{stated}; uint8 takes pixels of 0 to 255 as they are" if dtype == "uint8" else stated
+        stated = f"the metadata states {_mean_and_std(facts.mean, facts.std)}"
+        return f"{stated}; the uint8 input holds pixel values from 0 to 255" if dtype == "uint8" else stated
     if dtype == "uint8":
-        return "uint8 takes pixels of 0 to 255 as they are"
+        return "not stated; the uint8 input holds pixel values from 0 to 255"
     if dtype == "int8":
-        return "not stated; int8 takes pixels less 128, unless --normalization says otherwise"
+        return "not stated; without --normalization, the int8 input holds pixel values minus 128"
     return (
-        f"not stated; to run the file, give --normalization ({', '.join(FOREIGN)}), or let dermedge evaluate "
-        f"--normalization auto find it on labelled photos"
+        f"not stated; to run the file, give --normalization ({', '.join(FOREIGN)}). With labelled photos, find the "
+        "right one with: dermedge evaluate MODEL --data PHOTOS --normalization auto"
     )
 
 
 def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Returns mean and standard deviation in parentheses; one number each if all channels have the same."""
+    """Returns the mean and the standard deviation as text. A value that all channels share is stated once."""
     means, stds = (", ".join(f"{one:g}" for one in dict.fromkeys(values)) for values in (mean, std))
     return f"mean {means}, std {stds}"
 
 
 def as_text(inspection: Inspection) -> Iterator[str]:
-    """Returns the facts as text for people."""
+    """Yields the facts as lines of text."""
     graph = inspection.graph
     yield f"{inspection.path}"
     yield _line("size", f"{inspection.bytes / _BYTES_PER_MB:.2f} MB")
@@ -178,25 +184,24 @@ def as_text(inspection: Inspection) -> Iterator[str]:
     precisions = [
         f"{name} {one['share']:.1%}" for name, one in _by_precision(inspection).items() if one["macs"]
     ]
-    yield _line("precision", f"of the multiply-accumulates: {', '.join(precisions) or '-'}")
+    yield _line("precision", f"{', '.join(precisions)} of the multiply-accumulates" if precisions else "-")
     for operator in inspection.left_in_float:
-        yield _line("left in float", f"{operator.name} that makes {operator.output!r}")
+        yield _line("left in float", f"{operator.name}, which computes {operator.output!r}")
     yield _line("metadata", ", ".join(graph.metadata) or "-")
     if inspection.manifest is None:
-        labels = f"{len(inspection.labels)} labels in its label file" if inspection.labels else "no labels"
-        yield _line("manifest", f"none of dermedge; {labels}")
+        count = len(inspection.labels)
+        labels = f"the label file in the model names {count} classes" if count else "no classes are named"
+        yield _line("manifest", f"none; {labels}")
         return
     values = asdict(inspection.manifest)
     values["network_sha256"] = values["network_sha256"] or "no digest"
     if values["golden"]:
         values["golden"] = (
-            f"its answers to {IMAGE_COUNT} generated images; dermedge doctor --model repeats them"
+            f"the answers to {IMAGE_COUNT} generated images, which dermedge doctor --model compares"
         )
     for name, value in values.items():
-        if value not in (None, "", {}) and name not in (
-            "inputs",
-            "outputs",
-        ):  # printed above, from the file itself
+        # the file's own inputs and outputs are printed above
+        if value not in (None, "", {}) and name not in ("inputs", "outputs"):
             yield _line(name, _value_text(value))
 
 
@@ -227,7 +232,7 @@ def _line(name: str, value: str) -> str:
 
 
 def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
-    """Returns the operators grouped by name and precision, with the most multiply-accumulates first."""
+    """Returns a summary of the operators of each name and precision. The most multiply-accumulates come first."""
     counts = Counter((one.name, one.precision) for one in inspection.graph.operators)
     macs: Counter[tuple[str, str]] = Counter()
     for one in inspection.graph.operators:
@@ -239,7 +244,10 @@ def _by_operator(inspection: Inspection) -> list[dict[str, Any]]:
 
 
 def _by_precision(inspection: Inspection) -> dict[str, dict[str, Any]]:
-    """Returns, for each precision, its operators, multiply-accumulates and their share, the greatest share first."""
+    """Returns for each precision the number of operators, their multiply-accumulates, and the share of these.
+
+    The precision with the greatest share comes first.
+    """
     counts = Counter(one.precision for one in inspection.graph.operators)
     macs: Counter[str] = Counter()
     for one in inspection.graph.operators:
@@ -280,13 +288,13 @@ def _value_text(value: Any) -> str:
 
 def parser() -> Parser:
     """Returns the options of `dermedge inspect`."""
-    made = make_parser("inspect", "Describe a .tflite file of any maker, without running it.")
+    made = make_parser("inspect", "Describe any .tflite file without running it.")
     made.add_argument(
         "model",
         type=model_path,
         metavar="MODEL",
-        help=f"describe this .tflite file, or one that ships: {', '.join(SHIPPED)}",
+        help=f"describe this .tflite file, or one of the models that ship with dermedge: {', '.join(SHIPPED)}",
     )
     add_normalization_option(made)
-    made.add_argument("--json", action="store_true", help="print one JSON object, for a program")
+    made.add_argument("--json", action="store_true", help="print the facts as one JSON object")
     return made

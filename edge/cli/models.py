@@ -1,4 +1,4 @@
-"""`dermedge models`: lists the models that ship, with facts from their manifests."""
+"""`dermedge models`: lists the models that ship with dermedge, with facts from their manifests."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["main", "parser"]
 _BYTES_PER_MB = 1e6
 _WIDTH = 80
 _NOTE = (
-    "The accuracies were measured on the validation photos, on which temperature and thresholds were set. Balanced "
-    "accuracy is the mean recall of the classes. The model card, models/README.md, has the figures on photos that no "
-    "model was trained or chosen on. The licence is that of the weights; the code is Apache-2.0. Score a model on "
-    "your own photos with: dermedge evaluate MODEL --data PHOTOS"
+    "The accuracies were measured on the validation photos. The temperature and the thresholds were chosen on the same "
+    "photos. Balanced accuracy is the mean recall of the classes. The model card, models/README.md, has the accuracies "
+    "on photos that were not used to train or choose a model. The licence applies to the weights; the licence of the "
+    "code is Apache-2.0. To score a model on your own photos, run: dermedge evaluate MODEL --data PHOTOS"
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a row for each model that ships."""
+    """Prints a table with one row for each model that ships with dermedge."""
     options = parser().parse_args(argv)
     models = [_described(name, path) for name, path in SHIPPED.items()]
     if options.json:
@@ -39,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
-    """Returns the facts about a model, for JSON.
+    """Returns the facts about a model as an object for JSON.
 
     Raises:
-        ModelError: the file is missing, damaged, or has no manifest.
+        ModelError: the model file is missing, damaged, or has no manifest.
     """
     manifest = read_manifest(path)
     if manifest is None:
-        raise ModelError(f"'{path}' has no manifest; install dermedge again")
+        raise ModelError(f"the model file '{path}' of dermedge has no manifest; install dermedge again")
     metrics = manifest.metrics
     return {
         "name": name,
@@ -77,11 +77,13 @@ def _table(models: Sequence[dict[str, Any]]) -> TextTable:
         )
         for one in models
     )
-    return TextTable("The models that ship. Give their names wherever a MODEL is asked for.", head, rows)
+    return TextTable("The models that ship with dermedge. Use a name in place of MODEL.", head, rows)
 
 
 def parser() -> Parser:
     """Returns the options of `dermedge models`."""
-    made = make_parser("models", "List the models that ship: input, size, accuracy and licence.")
-    made.add_argument("--json", action="store_true", help="print one JSON list, for a program")
+    made = make_parser(
+        "models", "List the models that ship with dermedge: input size, file size, accuracy and licence."
+    )
+    made.add_argument("--json", action="store_true", help="print the models as one JSON list")
     return made

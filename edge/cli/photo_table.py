@@ -1,4 +1,4 @@
-"""The answers of `dermedge predict` as lines for people: brief, or with the probabilities of all classes."""
+"""Prints the answers of `dermedge predict` as a table: a brief one, or one with the probabilities of all classes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ __all__ = ["brief_table", "full_table"]
 _HEAD = ("photo", "answer", "probability", "alert")
 _GAP = "  "
 _LEAST_WIDTH, _LEAST_PHOTO_WIDTH = 60, 12
-# Wide enough for "not clearly one of the 4 classes", the longest headline.
+# The smaller width is that of "not clearly one of the 4 classes", the longest headline that names no class.
 _ANSWER_WIDTH, _MOST_ANSWER_WIDTH = 32, 66
-# The full table shows the probabilities of all classes if they are at most this many. Otherwise it shows those of the
-# most probable classes.
+# The full table shows the probabilities of up to `_MOST_COLUMNS` classes. If there are more classes, it shows only the
+# probabilities of the `_MOST_PROBABLE` most probable ones.
 _MOST_COLUMNS, _MOST_PROBABLE = 12, 5
 
 
 def brief_table(
     classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
 ) -> Iterator[str]:
-    """Yields a table as wide as the terminal: photo, answer, probability of the class in the answer, and alert.
+    """Yields the lines of a table that fits the width of the terminal.
 
-    Each row is yielded as soon as its photo is predicted. A long answer continues in the line below. Further lines
-    hold the note on a close-up, and the prediction set if it was asked for.
+    The columns are the photo, the answer, the probability of the class that the answer names, and the alert. Each row
+    is yielded as soon as its photo is predicted. A long answer continues on the line below. The note on a close-up
+    and the prediction set, if it was requested, stand on lines of their own.
 
     Args:
         classifications: classifications of the photos.
-        classifier: the classifier that made them.
+        classifier: the classifier that made the classifications.
         paths: paths of all photos.
     """
     widths = _widths(classifier, paths)
@@ -57,7 +58,7 @@ def _widths(classifier: Classifier, paths: Sequence[Path]) -> tuple[int, int, in
 
 
 def _answer(classification: Classification, width: int) -> list[str]:
-    """Returns the lines of an answer: the headline, wrapped to this width, the note on a close-up, and the prediction
+    """Returns the lines of an answer, wrapped to ``width``: the headline, the note on a close-up, and the prediction
     set.
     """
     headline = classification.headline
@@ -72,7 +73,7 @@ def _answer(classification: Classification, width: int) -> list[str]:
 
 
 def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """Yields the lines of a row, whose cells may have several lines."""
+    """Yields the lines of one row. A cell may have several lines."""
     for number in range(max(map(len, cells))):
         texts = [cell[number] if number < len(cell) else "" for cell in cells]
         yield _GAP.join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
@@ -81,8 +82,9 @@ def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[st
 def full_table(
     classifications: Iterable[Classification], classifier: Classifier, paths: Sequence[Path]
 ) -> Iterator[str]:
-    """Yields one line for each photo with all values of its answer, however long; the arguments are those of
-    `brief_table`.
+    """Yields a header, and one line for each photo with all values of its answer.
+
+    The lines may be wider than the terminal. The arguments are those of `brief_table`.
     """
     labels = classifier.labels
     first = max(len("photo"), *(len(str(path)) for path in paths))
@@ -104,14 +106,14 @@ def full_table(
 
 
 def _class_columns(labels: Sequence[str]) -> str:
-    """Returns the titles of the columns of the classes; one title if there are too many classes for columns."""
+    """Returns the titles of the columns of the classes. There is one common title if the classes are too many."""
     if len(labels) > _MOST_COLUMNS:
         return f"the {_MOST_PROBABLE} most probable"
     return "  ".join(f"{label:>{max(len(label), 6)}}" for label in labels)
 
 
 def _class_cells(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """Returns the probabilities, one cell for each title of `_class_columns`."""
+    """Returns the probabilities as the cells below the titles of `_class_columns`."""
     pairs = list(zip(labels, probabilities, strict=True))
     if len(labels) > _MOST_COLUMNS:
         most = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_PROBABLE]

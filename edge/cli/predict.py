@@ -39,15 +39,18 @@ _EXAMPLES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Classifies the photos that can be read; the exit status is 2 if one could not be read."""
+    """Classifies the photos that can be read. The exit status is 2 if a photo could not be read, and else 0."""
     options = parser().parse_args(argv)
     if options.all and options.format != "table":
-        raise OptionError(f"--all goes with --format table; {options.format} holds all probabilities anyway")
+        raise OptionError(
+            f"--all is for --format table only; {options.format} always has the probabilities of all classes. "
+            "Leave --all out"
+        )
     if options.output:
         check_file(options.output)
     if options.explain:
         check_writable(options.explain)
-    cv2.setNumThreads(1)  # as in dermedge.edge.cli.run
+    cv2.setNumThreads(1)  # `dermedge.edge.cli.run` explains why
     paths = _find_all(options.paths)
     if options.explain:
         _refuse_equal_names(paths)
@@ -62,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as classifier:
         if options.explain and not classifier.has_heat_map:
             raise OptionError(
-                f"--explain needs a model with an evidence output, from which the heat map is made; "
-                f"'{options.model}' has none"
+                f"--explain needs a model with an evidence output, from which the heat map is computed; "
+                f"'{options.model}' has none. Leave --explain out, or use a model that `dermedge models` lists"
             )
         if options.sets:
             classifier.require_prediction_sets()
@@ -78,11 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_all(paths: Sequence[Path]) -> list[Path]:
-    """Returns the photos of all folders, and all other paths unchanged, in the order given.
+    """Returns the paths with each folder replaced by the photos in it, in the same order.
 
     Raises:
-        OptionError: a path is a model.
-        SourceError: a folder holds no photo.
+        OptionError: a path names a model file.
+        SourceError: a folder contains no photo.
     """
     found: list[Path] = []
     for path in paths:
@@ -98,7 +101,7 @@ def _find_all(paths: Sequence[Path]) -> list[Path]:
 def _predict(
     paths: Iterable[Path], classifier: Classifier, unreadable: list[PictureError], sets: bool = False
 ) -> Iterator[Classification]:
-    """Classifies the photos that can be decoded; appends the errors of the others to ``unreadable``."""
+    """Classifies the photos that can be decoded. Appends the errors of the other photos to ``unreadable``."""
     for path in paths:
         with PhotoFiles([path]) as source:
             try:
@@ -108,7 +111,9 @@ def _predict(
 
 
 def _explain(classifications: Iterable[Classification], folder: Path) -> Iterator[Classification]:
-    """Yields each classification, after it has written the annotated photo with its heat map into ``folder``."""
+    """Writes the annotated photo of each classification, with the heat map, into ``folder``, and then yields the
+    classification.
+    """
     for classification in classifications:
         name = Path(classification.frame.name).name + _EXPLAINED_SUFFIX
         write_bytes(folder / name, encode_image(paint_classification(classification, heat=True), ".png"))
@@ -121,7 +126,7 @@ def _lines(
     classifier: Classifier,
     paths: Sequence[Path],
 ) -> Iterator[str]:
-    """Returns the answers in the format that was asked for."""
+    """Returns the answers as lines in the format that the user chose."""
     if options.format == "csv":
         return _comma_separated(classifications, classifier, options.sets)
     if options.format == "jsonl":
@@ -133,9 +138,9 @@ def _lines(
 def _comma_separated(
     classifications: Iterable[Classification], classifier: Classifier, sets: bool
 ) -> Iterator[str]:
-    """Yields lines of CSV with a header; the column of each class is named by its label.
+    """Yields a header, and one line of CSV for each photo. The column of a class is named by the label of the class.
 
-    The column ``view`` exists only if the model tells the view.
+    The column ``view`` exists only if the model tells close-ups from dermoscopic photos.
     """
     yield _csv_line(
         [
@@ -168,9 +173,9 @@ def _comma_separated(
 
 
 def _csv_line(values: Sequence[str]) -> str:
-    """Returns a row without its line end."""
+    """Returns the values as one line of CSV, without a line end."""
     buffer = io.StringIO()
-    # a value that contains a character of the line end must be quoted
+    # with this line end, csv.writer also quotes a value that contains a carriage return
     csv.writer(buffer, lineterminator=_CSV_LINE_END).writerow(values)
     return buffer.getvalue().removesuffix(_CSV_LINE_END)
 
@@ -178,7 +183,10 @@ def _csv_line(values: Sequence[str]) -> str:
 def _print_or_write(
     lines: Iterable[str], output: Path | None, unreadable: Sequence[PictureError], count: int
 ) -> None:
-    """Prints lines as they come, or writes them all at the end, unless no photo could be read."""
+    """Prints each line when it is ready. If ``output`` is given, writes all lines to this file at the end instead.
+
+    No file is written if none of the ``count`` photos could be read.
+    """
     if output is None:
         for line in lines:
             print(printable(line) if sys.stdout.isatty() else line, flush=True)
@@ -195,8 +203,8 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
     name, count = Counter(path.name for path in paths).most_common(1)[0]
     if count > 1:
         raise OptionError(
-            f"--explain: {count} photos are named '{name}', and their heat maps would overwrite one "
-            f"another; run the command for each folder"
+            f"--explain: {count} photos are named '{name}', and the heat map of one would overwrite that of another; "
+            "run the command once for each folder of photos, with a different --explain folder each time"
         )
 
 
@@ -210,7 +218,7 @@ def parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="classify this photo, or all photos of this folder",
+        help="classify this photo, or all photos in this folder and its subfolders",
     )
     model = made.add_argument_group("model")
     add_model_options(model)
@@ -225,12 +233,18 @@ def parser() -> Parser:
     output.add_argument(
         "--all",
         action="store_true",
-        help="add the probabilities of all classes to the table, however wide it becomes",
+        help="show the probabilities of all classes, even if the table becomes wider than the terminal",
     )
     output.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the predictions to this file, whole or not at all"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the predictions to this file instead of printing them",
     )
     output.add_argument(
-        "--explain", type=Path, metavar="DIR", help="write each photo with its heat map into this folder"
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="write a copy of each photo with its heat map into this folder",
     )
     return made

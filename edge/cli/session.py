@@ -1,4 +1,4 @@
-"""Figures that `dermedge run` collects during a run, and the summary that it prints at the end."""
+"""Collects counts and times during `dermedge run`, and summarizes them at the end."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from dermedge.edge.views.text import answer_line, notes_line, set_line
 
 __all__ = ["Session", "counts_line", "frames_of", "rejected_line", "summary"]
 
-# The summary states medians over the last classifications, at most this many: five minutes at 30 a second.
+# The number of the newest classifications over which the summary computes medians: five minutes at 30 a second.
 _WINDOW = 9000
 
 
 @dataclass
 class Session:
-    """The figures that a run collects for its summary. Their memory is bounded, because a run may last for weeks.
+    """The counts and times of one call of `dermedge run`, from which the summary is made.
+
+    They use a bounded amount of memory, because a run may last for weeks.
 
     Attributes:
-        none_label: the class "none of these", which never counts for `best`.
-        counts: numbers of frames that were classified, rejected, dropped or lost.
+        none_label: the label of "none of these", which is not a lesion; None if the model has no such class.
+        counts: the numbers of classified, rejected, dropped and repeated frames, and of outages.
         first_s: `time.monotonic` seconds of the first classification.
         last_s: `time.monotonic` seconds of the newest classification.
-        best: the classification with the most probable lesion.
+        best: the classification in which a lesion had the highest probability.
         last: the newest classification.
         delivery: the size, rate and format that the camera reports; None for other sources.
-        drift: shares of rejected frames and of answers, in the first hour and in the latest one.
-        splits: milliseconds of the newest classifications, for capture, preprocess, invoke, postprocess, and end to
-            end.
+        drift: the shares of rejected frames and of answers, in the first hour and in the latest hour.
+        splits: one tuple for each of the newest classifications. It holds the milliseconds for capture, preprocess,
+            invoke and postprocess, and the milliseconds from end to end.
     """
 
     none_label: str | None
@@ -47,7 +49,7 @@ class Session:
     splits: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     def add(self, result: FrameResult) -> None:
-        """Counts a result, and keeps its figures for the summary."""
+        """Adds the result of one frame to the counts and times."""
         self.counts, self.drift = result.counts, result.drift
         if result.classification is not None:
             self._add(result.classification)
@@ -71,17 +73,18 @@ class Session:
             self.best = classification
 
     def _lesion(self, classification: Classification) -> float:
-        """Returns the probability of the most probable lesion."""
+        """Returns the probability of the most probable class other than "none of these"."""
         pairs = zip(classification.labels, classification.prediction.probabilities, strict=True)
         return max((one for label, one in pairs if label != self.none_label), default=0.0)
 
 
 def summary(session: Session) -> str:
-    """Returns the run in a few lines: frames classified, frames rejected, the median latency of each step, the last
+    """Returns a few lines: the numbers of classified and rejected frames, the median time of each step, and the last
     answer.
 
-    Lines of their own describe the camera, and what changed since the first hour. If nothing was classified, the
-    summary only counts frames; without any frame, it is empty.
+    If the source is a camera, one more line describes the camera. If the run was longer than an hour, another line
+    compares the latest hour with the first hour. If no frame was classified, the summary only counts frames. If there
+    was no frame, the summary is empty.
     """
     last, counts = session.last, session.counts
     if last is None:
@@ -108,7 +111,7 @@ def summary(session: Session) -> str:
 
 
 def counts_line(counts: FrameCounts) -> str:
-    """Describes what happened to the frames that were neither classified nor rejected."""
+    """Returns the numbers of dropped and repeated frames, and how often the camera was lost."""
     parts = [f"{counts.dropped} dropped"]
     if counts.repeated:
         parts.append(f"{counts.repeated} repeated")
@@ -118,7 +121,10 @@ def counts_line(counts: FrameCounts) -> str:
 
 
 def rejected_line(counts: FrameCounts) -> str:
-    """Returns how many frames the quality gate rejected, the most frequent defect first; empty if it was none."""
+    """Returns how many frames the quality gate rejected for each defect. The most frequent defect comes first.
+
+    The line is empty if no frame was rejected.
+    """
     total = sum(counts.rejected.values())
     if not total:
         return ""

@@ -58,7 +58,7 @@ def test_operators_in_float_are_named_where_the_rest_is_integer(model_path: Path
         inspection, graph=replace(inspection.graph, operators=(*inspection.graph.operators, softmax))
     )
     assert mixed.left_in_float == (softmax,)
-    assert "  left in float  SOFTMAX that makes 'odds'" in as_text(mixed)
+    assert "  left in float  SOFTMAX, which computes 'odds'" in as_text(mixed)
     alone = replace(mixed, manifest=None, graph=replace(mixed.graph, operators=(softmax,)))
     assert alone.left_in_float == (), "a float model is not an integer one with parts in float"
 
@@ -88,7 +88,7 @@ def test_a_golden_test_is_named_and_not_spelled_out(
 ) -> None:
     assert cli.main(["inspect", str(make_golden())]) == 0
     [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  golden")]
-    assert "its answers to 12 generated images" in told
+    assert "the answers to 12 generated images" in told
     assert len(told) < 110
 
 
@@ -98,7 +98,7 @@ def test_a_file_without_a_manifest_is_told_too(
     path = tmp_path / "foreign.tflite"
     path.write_bytes(strip(model_path.read_bytes()))
     assert cli.main(["inspect", str(path)]) == 0
-    assert "none of dermedge; no labels" in capsys.readouterr().out
+    assert "  manifest       none; no classes are named" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])
@@ -158,15 +158,19 @@ def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
     ("options", "asked", "said"),
     [
         ({}, [], "not stated; to run the file, give --normalization (pixels, unit"),
-        ({}, ["--normalization", "unit"], "unit, as asked for: mean 0, std 255"),
-        ({"normalization": ((127.5,), (127.5,))}, [], "its metadata states mean 127.5, std 127.5"),
-        ({"normalization": ((1, 2, 3), (4, 5, 6))}, [], "its metadata states mean 1, 2, 3, std 4, 5, 6"),
+        ({}, ["--normalization", "unit"], "unit, from --normalization: mean 0, std 255"),
+        ({"normalization": ((127.5,), (127.5,))}, [], "the metadata states mean 127.5, std 127.5"),
+        ({"normalization": ((1, 2, 3), (4, 5, 6))}, [], "the metadata states mean 1, 2, 3, std 4, 5, 6"),
         (
             {"dtype": "uint8", "quantization": (1 / 128, 128)},
             [],
-            "uint8 takes pixels of 0 to 255 as they are",
+            "the uint8 input holds pixel values from 0 to 255",
         ),
-        ({"dtype": "int8", "quantization": (1 / 128, 0)}, [], "int8 takes pixels less 128"),
+        (
+            {"dtype": "int8", "quantization": (1 / 128, 0)},
+            [],
+            "the int8 input holds pixel values minus 128",
+        ),
     ],
 )
 def test_the_normalization_of_a_foreign_file_is_told(

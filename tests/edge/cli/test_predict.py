@@ -42,7 +42,7 @@ def test_all_adds_each_class_to_the_table(
     assert first.startswith(str(pictures / "b.png"))
     assert second.startswith(str(pictures / "deeper" / "c.jpg"))
     assert predict(model_path, pictures, "--all", "--format", "csv") == 2
-    assert "csv holds all probabilities anyway" in capsys.readouterr().err
+    assert "csv always has the probabilities of all classes" in capsys.readouterr().err
 
 
 def test_a_csv_row_stays_one_row_whatever_the_name_of_the_photo_holds(
@@ -357,7 +357,10 @@ def test_a_model_among_the_photos_is_not_answered_by_another_model(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file or directory"), ("a\nb\n".encode("utf-16"), "save the file as UTF-8")],
+    [
+        (None, "No such file or directory"),
+        ("a\nb\n".encode("utf-16"), "the file is not UTF-8; save it as UTF-8"),
+    ],
 )
 def test_labels_that_cannot_be_read_have_a_cure(
     model_path: Path,
