@@ -158,8 +158,8 @@ def _normalization(graph: Graph, is_ours: bool, facts: NetworkFacts, asked: str 
 
 def _mean_and_std(mean: Sequence[float], std: Sequence[float]) -> str:
     """Returns the mean and the standard deviation as text. A value that all channels share is stated once."""
-    means, stds = (", ".join(f"{one:g}" for one in dict.fromkeys(values)) for values in (mean, std))
-    return f"mean {means}, std {stds}"
+    means, stds = (values[:1] if len({*values}) == 1 else values for values in (mean, std))
+    return f"mean {', '.join(f'{one:g}' for one in means)}, std {', '.join(f'{one:g}' for one in stds)}"
 
 
 def as_text(inspection: Inspection) -> Iterator[str]:

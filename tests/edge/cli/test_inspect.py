@@ -161,6 +161,7 @@ def test_a_damaged_network_is_refused_and_a_missing_digest_is_told(
         ({}, ["--normalization", "unit"], "unit, from --normalization: mean 0, std 255"),
         ({"normalization": ((127.5,), (127.5,))}, [], "the metadata states mean 127.5, std 127.5"),
         ({"normalization": ((1, 2, 3), (4, 5, 6))}, [], "the metadata states mean 1, 2, 3, std 4, 5, 6"),
+        ({"normalization": ((1, 2, 1), (4, 5, 5))}, [], "the metadata states mean 1, 2, 1, std 4, 5, 5"),
         (
             {"dtype": "uint8", "quantization": (1 / 128, 128)},
             [],
