@@ -1,1 +1,1 @@
-"""Views that show frame results: terminal, window, JSON lines, web page, recording, systemd."""
+"""The views, which show or store frame results: terminal, window, JSON lines, web page, recording, systemd."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 __all__ = ["Colour", "colour_of"]
 
-# Blue, green and red, each 0 to 255.
+# The values of blue, green and red, each from 0 to 255.
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's colours, which colour-blind people can tell apart, blue first; none of them says "danger".
+# The colours of Okabe and Ito, in the order blue, green, red. Colour-blind people can tell these colours apart, and no
+# colour of this palette signals danger.
 _PALETTE: tuple[Colour, ...] = (
     (0, 159, 230),
     (233, 180, 86),
@@ -20,5 +21,8 @@ _PALETTE: tuple[Colour, ...] = (
 
 
 def colour_of(index: int) -> Colour:
-    """Returns the colour of the class with this index, blue first."""
+    """Returns the colour of the class with this index, in the order blue, green, red.
+
+    There are seven colours. The eighth class has the colour of the first class again.
+    """
     return _PALETTE[index % len(_PALETTE)]

@@ -1,4 +1,4 @@
-"""Prints results for programs: one JSON object per line on standard output."""
+"""Prints results for other programs: one JSON object per line on standard output."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from dermedge.edge.states import State
 
 __all__ = ["JsonLinesView", "to_json"]
 
-# Room for about 20 lines.
+# The size of the buffer of a pipe with `may_drop`. About 20 lines fit into the buffer.
 _PIPE_BYTES = 16384
 
 
 class JsonLinesView:
-    """Prints each result as one JSON object, flushed at once so that a pipe is live too.
+    """Prints each result as one JSON object. Each line is flushed, so that the reader of a pipe gets it immediately.
 
-    When the camera is lost, one line is printed at once, and another one each time that the reason changes.
+    While the camera is lost, a line is printed only at the beginning and when the reason changes.
 
     Args:
-        may_drop: whether a result is skipped while the reader of a pipe is behind. The loop then never waits, and the
-            reader gets new results; the pipe is shortened to about 16 kB.
+        may_drop: whether to skip results while the reader of a pipe is too slow. If true, the loop never waits for the
+            reader, and the buffer of the pipe is reduced to about 16 kB, so that the reader gets recent results. If
+            false, every result is printed, and the loop waits for the reader.
     """
 
     def __init__(self, may_drop: bool = False) -> None:
@@ -58,8 +59,8 @@ class JsonLinesView:
 
 
 def _shorten_pipe() -> None:
-    """Makes the buffer of a pipe at standard output small; does nothing if standard output is not a pipe."""
-    # the first two are raised on systems other than Linux
+    """Reduces the buffer of the pipe at standard output. Does nothing if standard output is not a pipe."""
+    # systems other than Linux have no fcntl (ImportError) or no F_SETPIPE_SZ (AttributeError)
     with suppress(ImportError, AttributeError, OSError):
         import fcntl
 
@@ -67,7 +68,7 @@ def _shorten_pipe() -> None:
 
 
 def _can_take_a_line() -> bool:
-    """Tells whether standard output takes a line without waiting for its reader."""
+    """Tells whether a line can be written to standard output without waiting for the reader."""
     try:
         return bool(select.select([], [sys.stdout.fileno()], [], 0)[1])
     except (OSError, ValueError):  # standard output has no file descriptor
@@ -75,16 +76,21 @@ def _can_take_a_line() -> bool:
 
 
 def to_json(result: FrameResult) -> dict[str, Any]:
-    """Returns a result as JSON values; times in milliseconds, those of the day as ISO 8601 in UTC.
+    """Returns a result as JSON values. Durations are in milliseconds. Times of the day are in UTC and ISO 8601.
 
-    In the states answer, uncertain and none of these, ``headline``, ``label``, ``probability``, ``probabilities``,
-    ``alert`` and ``view`` are those of the shown answer. It is the answer of this frame, smoothed over time. If this
-    frame was rejected or would change the answer too soon, it is that of a frame less than 0.4 s before. In the state
-    reading, the values are those of this frame, and no answer yet; in the other states they are null. ``nearest`` is
-    the class that the headline adds if its title does not name a class. ``view`` is ``dermoscopic`` or ``close-up``,
-    and null if the model does not tell the view. ``set`` is the prediction set of these probabilities, and null if
-    none was asked for. ``frame_age_ms`` and ``latency_ms`` belong to this frame, and are null if it was not
-    classified.
+    ``headline``, ``nearest``, ``label``, ``uncertain``, ``alert``, ``view``, ``probability``, ``probabilities`` and
+    ``set`` depend on the state:
+
+    - answer, uncertain, none of these: the values describe the shown answer. Its probabilities are smoothed over time.
+      The shown answer usually belongs to this frame. It belongs to a frame less than 0.4 s earlier if this frame was
+      rejected, or if this frame would change the answer too soon.
+    - reading: the values describe this frame, and there is no answer yet. They are null if this frame was rejected.
+    - searching, hold still, camera lost: the values are null.
+
+    ``nearest`` is the class that the headline names after "nearest:", or null if the headline has no such part.
+    ``view`` is ``dermoscopic`` or ``close-up``, or null if the model does not tell the view. ``set`` is the prediction
+    set, or null if prediction sets were not requested. ``frame_age_ms`` and ``latency_ms`` belong to this frame. They
+    are null if this frame was not classified.
     """
     frame = result.frame
     return {
@@ -119,7 +125,7 @@ _ANSWER_KEYS = (
 
 
 def _answer_to_json(classification: Classification) -> dict[str, Any]:
-    """Returns the values of `_ANSWER_KEYS`."""
+    """Returns the values of an answer for the keys in `_ANSWER_KEYS`."""
     return {
         "headline": classification.headline.text,
         "nearest": classification.headline.nearest,
@@ -149,10 +155,10 @@ def _latency_to_json(classification: Classification) -> dict[str, float]:
     }
 
 
-def _iso(result: datetime) -> str:
-    return result.isoformat(timespec="milliseconds")
+def _iso(time_of_day: datetime) -> str:
+    return time_of_day.isoformat(timespec="milliseconds")
 
 
 def _wall_clock(monotonic_s: float) -> datetime:
-    """Returns the time of day, in UTC, of a `time.monotonic` stamp of this process."""
+    """Converts a value of `time.monotonic` in this process to the time of day in UTC."""
     return datetime.now(UTC) - timedelta(seconds=time.monotonic() - monotonic_s)

@@ -1,4 +1,4 @@
-"""Opens views by their names. A view is imported only when it is opened."""
+"""Opens views by name. The module of a view is imported only when the view is opened."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["VIEWS", "open_best", "open_jsonlines", "open_terminal", "open_window
 
 
 def open_window() -> View:
-    """Returns a window.
+    """Returns the view that shows results in a window.
 
     Raises:
-        OptionError: this OpenCV has no windows, or this machine has no screen.
+        OptionError: if the installed OpenCV cannot open windows, or if this machine has no screen.
     """
     from dermedge.edge.views.window import WindowView
 
@@ -23,7 +23,8 @@ def open_window() -> View:
 def open_terminal() -> View:
     """Returns the view for the terminal.
 
-    It prints one plain line a second if standard output is no terminal, or if plain text is asked for.
+    The view prints plain lines, about one per second, in two cases: standard output is not a terminal, or the user
+    asked for plain text with the environment variable NO_COLOR or with TERM=dumb.
     """
     from dermedge.edge.views.terminal import TerminalView
 
@@ -31,7 +32,7 @@ def open_terminal() -> View:
 
 
 def open_best() -> View:
-    """Returns a window if that is possible, else the terminal."""
+    """Returns the window view if a window can be opened, and the terminal view otherwise."""
     from dermedge.edge.views.window import why_no_window
 
     return open_terminal() if why_no_window() else open_window()
@@ -41,7 +42,7 @@ def open_jsonlines(is_live: bool = False) -> View:
     """Returns the view that prints one JSON object for each result.
 
     Args:
-        is_live: whether results are skipped if the reader is too slow.
+        is_live: whether to skip results while the reader is too slow.
     """
     from dermedge.edge.views.jsonlines import JsonLinesView
 

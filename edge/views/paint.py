@@ -29,15 +29,15 @@ from dermedge.edge.views.text import (
 
 __all__ = ["LEGIBLE_SIZE", "paint_classification", "paint_frame", "paint_result"]
 
-# Smaller frames are enlarged to this width or height, so that text is legible.
+# The least width and height of a painted frame in pixels. Smaller frames are enlarged, so that text is legible.
 LEGIBLE_SIZE = (480, 320)
 
 _WHITE: Colour = (245, 245, 245)
 _GREY: Colour = (205, 205, 205)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# The layout is made for frames of this size, and scaled for others.
+# The layout is designed for frames of this size in pixels. For other frames, the layout is scaled.
 _LAYOUT_WIDTH, _LAYOUT_HEIGHT = 640, 480
-_LEAST_SCALE = 0.85  # letters are not made smaller, because they could not be read
+_LEAST_SCALE = 0.85  # smaller letters would be illegible
 _PANEL_OPACITY = 0.62
 _UNSEEN_LIGHT = 0.75
 _LOST_LIGHT = 0.35
@@ -48,10 +48,11 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
     """Returns the frame of a classification, with the answer painted on it.
 
     Args:
-        heat: whether to paint the heat map, if the model has one.
+        heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
     Returns:
-        uint8 BGR of the frame's size, or enlarged to about `LEGIBLE_SIZE`; a fresh array.
+        A new uint8 array [height, width, 3] in BGR order. It has the size of the frame, unless the frame is smaller
+        than `LEGIBLE_SIZE`. A smaller frame is enlarged until neither side is shorter than in `LEGIBLE_SIZE`.
     """
     image, scale = _canvas(classification.frame.image_bgr)
     _paint_crop(image, classification, heat)
@@ -63,13 +64,13 @@ def paint_classification(classification: Classification, heat: bool = False) -> 
 
 
 def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
-    """Returns the newest frame with the reticle, the state, the hint and, if there is one, the answer.
+    """Returns the newest frame with the reticle, the state and the hint painted on it, and with any answer.
 
     Args:
-        heat: whether to paint the heat map, if the model has one.
+        heat: whether to paint the heat map. It is not painted if the model has no heat map.
 
     Returns:
-        As `paint_classification`; a black image before the first frame.
+        An array as `paint_classification` returns it. Before the first frame, the image is black.
     """
     image, scale = _frame_and_reticle(result, heat)
     if result.shown is not None:
@@ -84,13 +85,13 @@ def paint_result(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
 def paint_frame(result: FrameResult, heat: bool = False) -> NDArray[np.uint8]:
     """Returns the newest frame with the reticle but without text, for a view that shows the text beside the frame.
 
-    Arguments and result are those of `paint_result`.
+    The arguments and the returned array are the same as for `paint_result`.
     """
     return _frame_and_reticle(result, heat)[0]
 
 
 def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint8], float]:
-    """Returns a copy of the newest frame with the reticle, and the scale of its layout."""
+    """Returns a copy of the newest frame with the reticle, and the scale of the layout."""
     blank = np.zeros((LEGIBLE_SIZE[1], LEGIBLE_SIZE[0], 3), np.uint8)
     image, scale = _canvas(result.frame.image_bgr if result.frame else blank)
     if result.shown is not None:
@@ -103,19 +104,19 @@ def _frame_and_reticle(result: FrameResult, heat: bool) -> tuple[NDArray[np.uint
 
 
 def _canvas(frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Returns a legible copy of a frame to paint on, and the scale of its layout."""
+    """Returns a copy of a frame, large enough to paint text on it, and the scale of the layout."""
     image = _enlarge(frame_bgr)
     return image, max(min(image.shape[0] / _LAYOUT_HEIGHT, image.shape[1] / _LAYOUT_WIDTH), _LEAST_SCALE)
 
 
 def _paint_panel(image: NDArray[np.uint8], classification: Classification, scale: float) -> None:
-    """Paints the bars and the footer."""
+    """Paints the footer, and above the footer the bars of the classes."""
     footer = _paint_footer(image, latency_line(classification), scale)
     _paint_bars(image, classification, scale, bottom=image.shape[0] - footer)
 
 
 def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: bool) -> None:
-    """Darkens the frame outside the crop, and paints the heat map if it is wanted and the model has one."""
+    """Darkens the frame outside the crop. Paints the heat map if ``heat`` is true and the model has a heat map."""
     crop = _part(image, classification.frame, classification.crop)
     _dim_outside(image, crop)
     heat_cells = heat_map(classification.prediction) if heat else None
@@ -124,9 +125,9 @@ def _paint_crop(image: NDArray[np.uint8], classification: Classification, heat: 
 
 
 def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
-    """Darkens the frame outside the crop.
+    """Darkens a frame without an answer outside the crop.
 
-    An old frame is darkened everywhere, so that nobody takes it for a live one.
+    While the camera is lost, the whole frame is darkened, so that nobody mistakes the old frame for a live one.
     """
     if result.state is State.CAMERA_LOST:
         image[...] = cv2.convertScaleAbs(image, alpha=_LOST_LIGHT)
@@ -135,7 +136,7 @@ def _dim_unread(image: NDArray[np.uint8], result: FrameResult) -> None:
 
 
 def _colour_of_state(result: FrameResult) -> Colour:
-    """Returns the colour of the answered class, or white while there is no answer; blue first."""
+    """Returns the colour of the answered class, or white while there is no answer."""
     return colour_of(result.answer.prediction.index) if result.answer else _WHITE
 
 
@@ -148,7 +149,7 @@ def _paint_reticle(image: NDArray[np.uint8], crop: tuple[slice, slice], colour: 
 
 
 def _enlarge(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a copy, enlarged until text on it is legible."""
+    """Returns a copy of a frame. A frame smaller than `LEGIBLE_SIZE` is enlarged."""
     height, width = frame_bgr.shape[:2]
     factor = max(1.0, LEGIBLE_SIZE[0] / width, LEGIBLE_SIZE[1] / height)
     if factor == 1:
@@ -165,7 +166,7 @@ def _part(image: NDArray[np.uint8], frame: Frame, crop: Region) -> tuple[slice, 
 
 
 def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
-    """Blends the heat map over the crop. Hot places are tinted strongly, and cold ones stay unchanged."""
+    """Blends the heat map over the crop. Hot places are tinted strongly, and cold places stay unchanged."""
     height, width = crop.shape[:2]
     heat = np.clip(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -174,7 +175,7 @@ def _paint_heat(crop: NDArray[np.uint8], cells: NDArray[np.float32]) -> None:
 
 
 def _dim_outside(image: NDArray[np.uint8], crop: tuple[slice, slice]) -> None:
-    """Darkens what lies outside the crop."""
+    """Darkens the image outside the crop."""
     kept = image[crop].copy()
     image[...] = cv2.convertScaleAbs(image, alpha=_UNSEEN_LIGHT)
     image[crop] = kept
@@ -188,7 +189,7 @@ def _paint_header(
     scale: float,
     temperature_c: float | None = None,
 ) -> int:
-    """Paints title, frame rate and temperature along the upper edge; returns the height in pixels."""
+    """Paints title, frame rate and temperature along the upper edge; returns the height of the header in pixels."""
     height = round(40 * scale)
     _panel(image, 0, 0, image.shape[1], height)
     if classification is not None:
@@ -201,7 +202,7 @@ def _paint_header(
 
 
 def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) -> None:
-    """Paints the notes in small letters, in a panel below the title, in as many lines as they need."""
+    """Paints the notes in small letters in a panel below the title, on as many lines as the notes need."""
     if not text:
         return
     left, right, size, row = round(18 * scale), round(10 * scale), 0.46 * scale, round(18 * scale)
@@ -213,8 +214,9 @@ def _paint_notes(image: NDArray[np.uint8], text: str, scale: float, top: int) ->
 
 
 def _note_lines(text: str, size: float, width: int) -> list[str]:
-    """Returns the text in lines of at most ``width`` pixels, broken between notes; a longer note is a line of its
-    own.
+    """Breaks the text between notes into lines of at most ``width`` pixels.
+
+    A note that is wider than ``width`` is not broken. It gets a line to itself.
     """
     lines: list[str] = []
     for note in text.split(", "):
@@ -227,7 +229,7 @@ def _note_lines(text: str, size: float, width: int) -> list[str]:
 
 
 def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
-    """Paints latency and disclaimer along the lower edge; returns the height in pixels."""
+    """Paints ``text`` and the disclaimer along the lower edge; returns the height of the footer in pixels."""
     height = round(24 * scale)
     top = image.shape[0] - height
     _panel(image, 0, top, image.shape[1], image.shape[0])
@@ -238,7 +240,10 @@ def _paint_footer(image: NDArray[np.uint8], text: str, scale: float) -> int:
 
 
 def _paint_bars(image: NDArray[np.uint8], classification: Classification, scale: float, bottom: int) -> None:
-    """Paints one bar for each class, in a panel in the lower left corner that ends at ``bottom``."""
+    """Paints the bars of the most probable classes, as many as fit, in a panel at the left edge.
+
+    The panel ends at the image row ``bottom``.
+    """
     row, pad, size = round(19 * scale), round(8 * scale), 0.42 * scale
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, max(1, image.shape[0] // 2 // row))
@@ -282,7 +287,7 @@ def _text(
 
 
 def _text_right(image: NDArray[np.uint8], text: str, base: int, size: float, colour: Colour) -> None:
-    """Paints text that ends a little before the right edge."""
+    """Paints a text that ends a little before the right edge."""
     origin = (image.shape[1] - _text_width(text, size) - round(16 * size), base)
     _text(image, text, origin, size, colour)
 

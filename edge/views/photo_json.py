@@ -1,4 +1,4 @@
-"""Returns the answer for one photo as JSON values, the same for `dermedge predict` and the web server."""
+"""Converts the answer for one photo to JSON values, in one format for `dermedge predict` and the web server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dermedge.edge.results import Classification
 
 __all__ = ["PHOTO_KEYS", "photo_to_json"]
 
-# The keys of an answer besides the path. They are absent for a photo that the quality gate rejects.
+# The keys of an answer, besides ``path`` and the optional ``set``.
 PHOTO_KEYS = ("headline", "label", "probability", "uncertain", "alert", "view", "probabilities")
 
 
 def photo_to_json(classification: Classification) -> dict[str, Any]:
-    """Returns ``path`` and the values of `PHOTO_KEYS`, and ``set`` if prediction sets were asked for."""
+    """Returns the values of ``path`` and of `PHOTO_KEYS`, and of ``set`` if prediction sets were requested."""
     prediction = classification.prediction
     values: dict[str, Any] = {
         "path": classification.frame.name,

@@ -1,12 +1,14 @@
 """Records a run in a folder: JSON lines, the frames of the answers, and the model and settings.
 
-    DIR/20261124T211530Z/session.json    model, digest, settings; at the end, what has changed over the run
-    DIR/20261124T211530Z/frames.jsonl    pandas.read_json(path, lines=True)
-    DIR/20261124T211530Z/000042.jpg      the frame of a line that names it
+    DIR/20261124T211530Z/session.json    the model, its digest, the settings and, at the end, the drift over the run
+    DIR/20261124T211530Z/frames.jsonl    one JSON object per line, for pandas.read_json(path, lines=True)
+    DIR/20261124T211530Z/000042.jpg      a frame; one line in frames.jsonl contains this file name
 
-A line is written when the state changes, and once a second while it stays. The first line of each answer names
-a photo, which is on the disk before it. Lines are on the disk when `show` returns: a power cut loses at most the
-last one, and the half line that it may leave is cut off at the next start.
+A line is written when the state changes, and once a second while the state stays the same. The first line of each
+answer contains the file name of a photo. The photo is written to the disk before the line.
+
+Each line is on the disk when `show` returns, so a power cut loses at most the last line. If a power cut leaves an
+incomplete line, the next recording into the same folder removes it.
 """
 
 from __future__ import annotations
@@ -40,22 +42,24 @@ _BYTES_PER_MB = 1e6
 
 
 class RecordView:
-    """Records the results that it is shown, from entry to exit, into a new folder below ``folder``.
+    """Records the results that `show` receives, in a new folder below ``folder``.
 
-    It stops, and says so, when ``folder`` has reached its limit, or when a line or photo cannot be written, as on a
-    full disk. The other views go on. Earlier recordings are never deleted, and no incomplete line remains.
+    Recording stops with a message in two cases: ``folder`` has reached its limit, or a line or photo cannot be
+    written, for example because the disk is full. The other views go on. Earlier recordings are never deleted, and no
+    incomplete line remains.
 
     Args:
         session: the content of session.json.
-        limit_mb: the size that all sessions below ``folder`` may reach.
+        limit_mb: the total size in MB that all recordings below ``folder`` may reach.
 
     Raises:
-        StorageError: at the entry: the folder cannot be made or written, for another reason than a full disk.
+        StorageError: at the entry, if the folder cannot be made or written for a reason other than a full disk.
     """
 
     def __init__(self, folder: Path, session: dict[str, Any], limit_mb: float) -> None:
         self._folder = folder
         self._session = session
+        self._limit_mb = limit_mb
         self._room = limit_mb * _BYTES_PER_MB
         self._descriptor = -1
         self._size = 0
@@ -97,7 +101,7 @@ class RecordView:
         pass
 
     def _start(self) -> None:
-        """Makes the session's folder with its first file; raises StorageError."""
+        """Makes the folder of the session, writes session.json and opens frames.jsonl; raises StorageError."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             mend(self._folder)
@@ -111,9 +115,9 @@ class RecordView:
             raise storage_error(self._folder, error) from error
 
     def _stop(self, error: StorageError) -> None:
-        """Stops recording, and prints why."""
+        """Stops recording, and prints the reason."""
         self._room = 0
-        print(f"dermedge: recording has stopped, classification goes on: {error}", file=sys.stderr)
+        print(f"dermedge: classification goes on, but recording has stopped: {error}", file=sys.stderr)
 
     def _keep(self, result: FrameResult, with_photo: bool) -> None:
         photo = self._keep_photo(result) if with_photo else None
@@ -133,7 +137,7 @@ class RecordView:
         self._report_if_full()
 
     def _write_first(self) -> None:
-        """Writes session.json; if the disk is full, the empty folder is removed."""
+        """Writes session.json. If that fails, removes the empty folder of the session and raises StorageError."""
         try:
             self._write_session({})
         except StorageError:
@@ -141,7 +145,7 @@ class RecordView:
             raise
 
     def _write_last(self) -> None:
-        """Adds the changes over the run to session.json, unless the disk is full."""
+        """Adds the drift over the run to session.json. If that fails, session.json stays as it was."""
         with suppress(StorageError):
             self._write_session({"drift": drift_to_json(self._drift)})
 
@@ -151,10 +155,14 @@ class RecordView:
 
     def _report_if_full(self) -> None:
         if self._room <= 0:
-            print(f"dermedge: the recording in '{self._folder}' is full, and has stopped", file=sys.stderr)
+            print(
+                f"dermedge: nothing more is recorded, because '{self._folder}' has reached the limit of "
+                f"{self._limit_mb:g} MB; delete old recordings, or set a higher --record-limit",
+                file=sys.stderr,
+            )
 
     def _keep_photo(self, result: FrameResult) -> str | None:
-        """Writes the unchanged frame of the camera; returns the name of its file."""
+        """Writes the frame as the camera delivered it; returns the file name, or None if there is no frame."""
         if result.frame is None:
             return None
         path = self.path / f"{result.frame.number:06d}.jpg"
@@ -166,32 +174,33 @@ class RecordView:
 
 
 def _is_full(error: StorageError) -> bool:
-    """Tells whether the disk, or the user's share of it, is used up."""
+    """Tells whether the disk is full, or the user's disk quota is used up."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def mend(folder: Path) -> None:
-    """Removes incomplete lines and photos that a power cut or a kill left in the sessions below a folder."""
+    """Removes incomplete lines and photos in the sessions below a folder, which a power cut or a kill has left."""
     for part in folder.glob("*/.*.part*"):
         if not is_running(part):
             part.unlink(missing_ok=True)
     for path in folder.glob("*/*.jsonl"):
         content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+        end_of_lines = content.rfind(b"\n") + 1
+        if end_of_lines < len(content):
+            os.truncate(path, end_of_lines)
 
 
 def is_running(part: Path) -> bool:
-    """Tells whether the process that writes this file is still running; its number is in the file's name."""
+    """Tells whether the process that writes this file is still running. The file name contains the process number."""
     numbers = [one for one in part.name.split(".") if one.isdecimal()]
     return bool(numbers) and Path(f"/proc/{numbers[-1]}").exists()
 
 
 def _new_folder(folder: Path) -> Path:
-    """Makes a folder named by the time, with a number if it exists: a board without a clock may have the same time
-    again.
+    """Makes a folder whose name is the current time in UTC. If that name exists already, a number is added.
+
+    The name can exist because a board without a clock may start at the same time again.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, 10000):
@@ -205,7 +214,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes the names in a folder to the disk. Systems on which folders cannot be opened do not need this."""
+    """Flushes the file names in a folder to the disk. Windows does not need this, and cannot open a folder."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

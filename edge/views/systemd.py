@@ -1,4 +1,4 @@
-"""Tells systemd, which started the process, that the loop is ready and still running, and its state (sd_notify(3))."""
+"""Tells systemd that the loop is ready and still running, and in which state it is (see sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ _STATUS_INTERVAL_S = 5.0
 
 
 def is_service() -> bool:
-    """Tells whether systemd waits for a message that the service is ready."""
+    """Tells whether systemd started this process as a service and waits for a message that it is ready."""
     return _SOCKET_VARIABLE in os.environ
 
 
 class ServiceView:
-    """Reports results to systemd. The loop itself notifies the watchdog, so that systemd restarts a loop that hangs."""
+    """Reports results to systemd.
+
+    The loop itself notifies the watchdog. If the loop hangs, the notifications stop, and systemd restarts the service.
+    """
 
     def __init__(self) -> None:
         address = os.environ[_SOCKET_VARIABLE]
-        # a leading @ means the zero byte of an abstract socket
+        # a leading @ stands for the zero byte with which the address of an abstract socket begins
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog_s = int(os.environ.get(_WATCHDOG_VARIABLE, 0)) / _US_PER_S
         self._interval_s = watchdog_s / 3 if watchdog_s else _STATUS_INTERVAL_S

@@ -1,4 +1,4 @@
-"""Shows results in a terminal: the frame in half-block characters, and the figures beside or below it."""
+"""Shows results in a terminal: the frame in half-block characters, and the answer beside or above the frame."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from dermedge.edge.views.text import (
 
 __all__ = ["TerminalView", "half_blocks", "plain_line", "render"]
 
-# Frames a second in a terminal. Each takes about 40 kB, too much for a slow connection or a Pi at 30 a second.
+# The least time between two updates of the terminal. One update is about 40 kB of text. At 30 updates a second, that
+# would be too much for a slow connection or a Raspberry Pi.
 _DRAW_INTERVAL_S = 1 / 15
 _LINE_INTERVAL_S = 1.0
 _PANEL_COLUMNS = 42
@@ -41,14 +42,14 @@ _MAX_BARS = 9
 _MAX_NOTE_LINES, _LEAST_NOTE_WIDTH = 3, 8
 _MIN_IMAGE_COLUMNS = 24
 _FALLBACK_SIZE = (80, 24)
-# The text before the first frame.
+# The image that is shown before the first frame.
 _BLANK = np.zeros((3, 4, 3), np.uint8)
 
-# alternate screen, hidden cursor, no line wrapping, cleared screen
+# opens the alternate screen, hides the cursor, turns line wrapping off, clears the screen
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
-# synchronized update: terminals that support it draw the update at once
+# begin and end of a synchronized update, which a terminal draws in one step if it supports synchronized updates
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _RESET, _BOLD, _DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
@@ -56,10 +57,11 @@ _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 
 class TerminalView:
-    """Draws on the terminal's alternate screen, and restores the normal one at the exit.
+    """Draws results on the alternate screen of the terminal, and restores the normal screen at the exit.
 
-    If standard output is not an interactive terminal, it prints a plain line about once a second. In the journal of a
-    service, it prints one only when the state or the answer changes. Each photo of a folder is always one plain line.
+    If standard output is not an interactive terminal, the view prints a plain line about once a second. In a systemd
+    service, it prints a plain line only when the state or the answer changes, at most once a second. For each photo of
+    a folder, it always prints one plain line.
     """
 
     def __init__(self) -> None:
@@ -93,7 +95,7 @@ class TerminalView:
         return True
 
     def _draw(self, result: FrameResult) -> None:
-        """Draws on the alternate screen, which the first result opens."""
+        """Draws a result on the alternate screen. The first result opens the alternate screen."""
         if not self._draws:
             self._draws = True
             _write(_ENTER)
@@ -109,7 +111,7 @@ class TerminalView:
 
 
 def plain_line(result: FrameResult) -> str:
-    """Returns a result in one line of plain text."""
+    """Returns a result as one line of plain text."""
     frame, shown = result.frame, result.shown
     parts = [
         f"frame {frame.number}" if frame else "",
@@ -126,7 +128,7 @@ def plain_line(result: FrameResult) -> str:
 
 
 def render(result: FrameResult, columns: int, rows: int) -> str:
-    """Returns a result as text with colours that fills at most ``rows`` lines of ``columns`` cells."""
+    """Returns a result as coloured text: at most ``rows`` lines of at most ``columns`` cells."""
     image = result.frame.image_bgr if result.frame else _BLANK
     columns -= 1  # erasing to the end of a full line would erase its last character
     if columns < _PANEL_COLUMNS + _MIN_IMAGE_COLUMNS:
@@ -144,9 +146,13 @@ def render(result: FrameResult, columns: int, rows: int) -> str:
 
 
 def half_blocks(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> list[str]:
-    """Returns an image as lines of upper half blocks, two pixels a cell, as large as fits.
+    """Returns an image as lines of half-block characters, as large as fits into ``columns`` and ``rows`` of cells.
 
-    A colour is written only where it changes. Its lowest two bits are cleared, so that it changes less often.
+    Each cell shows two pixels, one above the other. A colour code is written only where the colour changes. The lowest
+    two bits of each colour value are cleared, so that the colour changes less often.
+
+    Args:
+        image_bgr: uint8 array [height, width, 3] in BGR order.
     """
     if rows < 1:
         return []
@@ -172,14 +178,14 @@ def _half_block_line(upper: list[list[int]], lower: list[list[int]]) -> str:
 
 
 def _fit(image_bgr: NDArray[np.uint8], columns: int, rows: int) -> tuple[int, int]:
-    """Returns how many columns and rows of cells the image fills; a cell is two pixels high."""
+    """Returns how many columns and rows of cells the image fills. A cell is two pixels high."""
     height, width = image_bgr.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     return max(1, int(width * scale)), max(1, int(height * scale / 2))
 
 
 def _panel_lines(result: FrameResult, columns: int) -> list[str]:
-    """Returns state, label, probabilities, rate and latency as lines of at most ``columns`` cells."""
+    """Returns state, label, probabilities, frame rate and latencies as lines of at most ``columns`` cells."""
     figures: list[tuple[str, str] | None] = [
         ("frames a second", "-" if result.fps is None else f"{result.fps:.1f}"),
         ("dropped", str(result.counts.dropped)),
@@ -210,7 +216,7 @@ def _panel_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _compact_lines(result: FrameResult, columns: int) -> list[str]:
-    """Returns the same in few lines, so that a small terminal has room for the frame."""
+    """Returns the most important lines of the panel, so that a small terminal has room for the frame."""
     figures = [f"{rate_line(result.fps, None) or '- fps'}, {result.counts.dropped} dropped"]
     if result.classification is not None:
         figures[0] += f", age {result.classification.frame_age_ms:.0f} ms"
@@ -224,7 +230,7 @@ def _compact_lines(result: FrameResult, columns: int) -> list[str]:
 
 
 def _head(result: FrameResult, columns: int) -> list[str]:
-    """Returns the title, what to do, and the bars."""
+    """Returns the lines with the title, the notes and the hint for the user, and the bars."""
     shown = result.shown
     notes = textwrap.wrap(
         with_legend(hint_line(result), shown),
@@ -241,7 +247,7 @@ def _head(result: FrameResult, columns: int) -> list[str]:
 
 
 def _bars(classification: Classification, columns: int) -> list[str]:
-    """Returns one line for each class: name, bar with steps of an eighth of a cell, percentage."""
+    """Returns a line for each of the most probable classes: name, bar in steps of an eighth of a cell, percentage."""
     probabilities = classification.prediction.probabilities
     indices = rows_that_fit(probabilities, _MAX_BARS)
     names = min(max(len(name_line(classification, index)) for index in indices), columns // 2 + 5)
@@ -263,20 +269,18 @@ def _foreground(red: int, green: int, blue: int) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
-    """Returns a text of at most ``columns`` cells. A longer one loses its beginning: paths differ at the end."""
+    """Shortens a text to at most ``columns`` cells. Cuts off the beginning, because paths differ at the end."""
     return text if len(text) <= columns else "…" + text[len(text) - columns + 1 :]
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Returns the current columns and rows of the terminal, so that a resize takes effect at the next update."""
+    """Returns the numbers of columns and rows that the terminal has now. The user may resize the terminal."""
     size = os.get_terminal_size(sys.stdout.fileno())
     return (size.columns, size.lines) if size.columns and size.lines else _FALLBACK_SIZE
 
 
 def _is_interactive() -> bool:
-    """Tells whether standard output is a terminal that can move the cursor, should show colours, and supports
-    Unicode.
-    """
+    """Tells whether the view may draw: on a terminal that supports cursor movement and Unicode, without NO_COLOR."""
     asked_plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
     return sys.stdout.isatty() and is_unicode and not asked_plain

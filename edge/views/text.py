@@ -1,4 +1,4 @@
-"""The words and figures of results as lines of text, shared by the terminal, the window and the web page."""
+"""Formats results as lines of text for the views, so that all views use the same words and numbers."""
 
 from __future__ import annotations
 
@@ -24,36 +24,37 @@ __all__ = [
 ]
 
 DISCLAIMER = "not a medical device"
-# The mark before the names of the classes in a prediction set.
+# The mark before the name of a class that is in the prediction set.
 _NOT_RULED_OUT = "* "
 
 
 def answer_line(classification: Classification) -> str:
-    """Returns the headline with the probability of the class that it names: "nevus  84%", "uncertain; nearest: nevus
-    45%".
+    """Returns the headline, and the probability of the class that the headline names.
+
+    Examples: "nevus  84%", "uncertain; nearest: nevus  45%".
     """
     return f"{printable(classification.headline.text)}  {classification.named_probability:.0%}"
 
 
 def answer_title(classification: Classification) -> str:
-    """Returns the same without the nearest class, which `nearest_line` returns: "nevus 84%", "uncertain"."""
+    """Returns the title of the headline, with the probability if the title names a class: "nevus  84%", "uncertain"."""
     title = printable(classification.headline.title)
     return title if classification.headline.nearest else f"{title}  {classification.named_probability:.0%}"
 
 
 def nearest_line(classification: Classification) -> str:
-    """Returns the nearest class with its probability, for the line below the title; empty if that names a class."""
+    """Returns the nearest class with its probability, or an empty text if the title already names a class."""
     nearest = classification.headline.nearest
     return f"nearest: {printable(nearest)}  {classification.named_probability:.0%}" if nearest else ""
 
 
 def title_of(result: FrameResult) -> str:
-    """Returns the title of the answer, or the name of the state if there is none."""
+    """Returns the title of the answer, or the name of the state if there is no answer."""
     return answer_title(result.answer) if result.answer else result.state
 
 
 def rate_line(fps: float | None, temperature_c: float | None) -> str:
-    """Returns the frame rate, and the processor's temperature if it is known."""
+    """Returns the temperature of the processor and the frame rate. A value that is not known is left out."""
     parts = ["" if fps is None else f"{fps:.1f} fps"]
     if temperature_c is not None:
         parts.insert(0, f"{temperature_c:.0f} C")  # OpenCV's fonts have no degree sign
@@ -61,24 +62,24 @@ def rate_line(fps: float | None, temperature_c: float | None) -> str:
 
 
 def hint_line(result: FrameResult) -> str:
-    """Returns the line below the title: the nearest class, the notes and the hint for the user; often empty."""
+    """Returns the line below the title: the nearest class, the notes and the hint for the user. It may be empty."""
     notes = (nearest_line(result.answer), notes_line(result.answer)) if result.answer else ()
     return ", ".join(filter(None, (*notes, printable(result.hint))))
 
 
 def notes_line(classification: Classification) -> str:
-    """Returns the notes on an answer: the alert of a class, and that the photo is a close-up; often empty."""
+    """Returns the notes on an answer: the alert if it is on, and a note if the photo is a close-up. May be empty."""
     alert = classification.prediction.alert
     return ", ".join(filter(None, (f"{printable(alert)} alert" if alert else "", classification.view_note)))
 
 
-def set_line(chosen: Sequence[str]) -> str:
+def set_line(prediction_set: Sequence[str]) -> str:
     """Returns a prediction set in braces: ``{melanoma, nevus}``."""
-    return f"{{{', '.join(map(printable, chosen))}}}"
+    return f"{{{', '.join(map(printable, prediction_set))}}}"
 
 
 def with_legend(text: str, classification: Classification | None) -> str:
-    """Returns the text, and the meaning of the prediction set's mark if sets were asked for."""
+    """Adds the meaning of the mark for classes in the prediction set to a text, if prediction sets were requested."""
     legend = (
         f"{_NOT_RULED_OUT}not ruled out"
         if classification and classification.prediction_set is not None
@@ -88,14 +89,14 @@ def with_legend(text: str, classification: Classification | None) -> str:
 
 
 def name_line(classification: Classification, index: int) -> str:
-    """Returns the name of a class beside its bar, marked if the class is in the prediction set."""
+    """Returns the name to show beside the bar of a class. A mark precedes it if the class is in the prediction set."""
     label = classification.labels[index]
     mark = _NOT_RULED_OUT if label in (classification.prediction_set or ()) else ""
     return f"{mark}{printable(label)}"
 
 
 def latency_line(classification: Classification, with_capture: bool = True) -> str:
-    """Returns one line with the milliseconds of each step."""
+    """Returns one line with the duration of each step in milliseconds."""
     timing = classification.prediction.timing
     capture = f"capture {classification.capture_ms:.1f}  " if with_capture else ""
     return (
@@ -105,5 +106,8 @@ def latency_line(classification: Classification, with_capture: bool = True) -> s
 
 
 def rows_that_fit(probabilities: Sequence[float], count: int) -> list[int]:
-    """Returns the indices of the ``count`` most probable classes, in the model's order, so that bars do not jump."""
+    """Returns the indices of the ``count`` most probable classes.
+
+    The indices are in ascending order, so that the bars do not change places when the probabilities change.
+    """
     return sorted(sorted(range(len(probabilities)), key=lambda index: -probabilities[index])[:count])

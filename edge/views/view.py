@@ -1,4 +1,4 @@
-"""The protocol of all views, and a view that shows results in several others."""
+"""The protocol that all views follow, and a view that passes each result to several views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Several", "View"]
 
 
 class View(Protocol):
-    """Shows results from entry to exit, and then leaves the screen as it was."""
+    """Shows results between entry and exit. At the exit, the view restores the screen."""
 
     def __enter__(self) -> View: ...
 
@@ -22,14 +22,14 @@ class View(Protocol):
     ) -> None: ...
 
     def show(self, result: FrameResult) -> bool:
-        """Shows a result; returns False if the user asked to stop."""
+        """Shows a result. Returns False if the user asked to stop, and True otherwise."""
 
     def finish(self) -> None:
-        """Is called when the source has ended: a window then stays until the user closes it."""
+        """Reacts to the end of the source. A window stays open until the user closes it."""
 
 
 class Several:
-    """Views that show the same results; if one asks to stop, all stop."""
+    """Shows the same results in several views. If the user asks one view to stop, all views stop."""
 
     def __init__(self, views: Sequence[View]) -> None:
         self._views = views

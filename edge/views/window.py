@@ -1,7 +1,7 @@
-"""Shows results in a window, if this OpenCV has windows: q quits, s saves, h shows the heat map, space freezes.
+"""Shows results in a window. Keys: q quits, s saves the frame, h shows or hides the heat map, space freezes.
 
-The OpenCV that dermedge installs has no windows, because they need libGL, which a machine without a desktop lacks. To
-get windows: ``pip uninstall opencv-python-headless`` and ``pip install opencv-python``.
+The OpenCV package that dermedge installs cannot open windows. Windows need libGL, and a machine without a desktop does
+not have libGL. To get windows, run ``pip uninstall opencv-python-headless``, then ``pip install opencv-python``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _QUIT_KEYS = (ord("q"), 27)
 
 
 def why_no_window() -> str | None:
-    """Returns why no window can be opened here, and what to do; None if one can be opened."""
+    """Returns None if a window can be opened, and otherwise the reason and the cure."""
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
     if not gui or gui[0].split(":")[1].strip() in ("", "NONE"):
         return (
-            f"this OpenCV has no windows; replace it: {pip_command('uninstall', 'opencv-python-headless')}, "
-            f"then {pip_command('install', 'opencv-python')}"
+            "the installed OpenCV cannot open windows; replace it: "
+            f"{pip_command('uninstall', 'opencv-python-headless')}, then {pip_command('install', 'opencv-python')}"
         )
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -45,10 +45,10 @@ def why_no_window() -> str | None:
 
 
 class WindowView:
-    """A window with the annotated frame, and the keys of `_KEYS`.
+    """Shows the painted frame in a window, and obeys the keys that `_KEYS` lists.
 
     Raises:
-        OptionError: no window can be opened; the message names the cure.
+        OptionError: if no window can be opened. The message names the cure.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class WindowView:
         self._frozen = False
 
     def __enter__(self) -> WindowView:
-        # silences Qt's warning about fonts that the wheel lacks, and that we do not use
+        # silences a warning of Qt about missing fonts, which the window does not use
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         print(f"{_TITLE}: {_KEYS}")
@@ -90,7 +90,7 @@ class WindowView:
         cv2.imshow(_TITLE, paint_result(result, self._heat))
 
     def _handle_key(self, result: FrameResult, wait_ms: int) -> bool:
-        """Waits for a key and acts on it; returns False for quit or a closed window."""
+        """Waits for a key and obeys it. Returns False if the user quits or closes the window, and True otherwise."""
         key = cv2.waitKey(wait_ms) & 0xFF
         if key == ord(" "):
             self._frozen = not self._frozen

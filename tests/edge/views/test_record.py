@@ -156,6 +156,14 @@ def test_a_board_whose_clock_starts_anew_overwrites_nothing(
     assert all((path / LINES_NAME).stat().st_size for path in paths)
 
 
+def at_the_limit(folder: Path, limit: str) -> str:
+    """The message about a folder that has reached its limit, in MB."""
+    return (
+        f"dermedge: nothing more is recorded, because '{folder}' has reached the limit of {limit} MB; "
+        "delete old recordings, or set a higher --record-limit\n"
+    )
+
+
 def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
     tmp_path: Path,
     make_result: Callable[..., FrameResult],
@@ -167,8 +175,7 @@ def test_at_its_limit_it_stops_says_so_once_and_deletes_nothing(
         for _ in range(100):
             assert view.show(make_result())
             now[0] += 2
-    said = capsys.readouterr().err
-    assert said == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
+    assert capsys.readouterr().err == at_the_limit(tmp_path, "0.02")
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert 15000 < size < 30000
     assert (tmp_path / "earlier.bin").stat().st_size == 5000
@@ -211,7 +218,7 @@ def test_on_a_disk_that_fills_recording_stops_says_so_once_and_leaves_whole_line
             assert view.show(make_result(state=list(State)[number % len(State)]))
             now[0] += 2
         [said] = capsys.readouterr().err.splitlines()
-        assert said.startswith("dermedge: recording has stopped, classification goes on: cannot write")
+        assert said.startswith("dermedge: classification goes on, but recording has stopped: cannot write")
         assert "the disk is full" in said
         (small_disk / "other.bin").unlink()
         view.show(make_result(state=State.READING))
@@ -233,7 +240,7 @@ def test_on_a_disk_that_is_full_from_the_start_there_is_no_session_and_the_run_g
     with RecordView(small_disk / "kept", SESSION, 100) as view:
         assert view.show(make_result())
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("dermedge: recording has stopped, classification goes on: cannot write")
+    assert said.startswith("dermedge: classification goes on, but recording has stopped: cannot write")
     assert not list(small_disk.glob("kept/*"))
 
 
@@ -243,7 +250,7 @@ def test_a_folder_that_is_full_from_the_start_is_told(
     (tmp_path / "earlier.bin").write_bytes(bytes(5000))
     with RecordView(tmp_path, SESSION, 0.001) as view:
         view.show(make_result())
-    assert capsys.readouterr().err == f"dermedge: the recording in '{tmp_path}' is full, and has stopped\n"
+    assert capsys.readouterr().err == at_the_limit(tmp_path, "0.001")
     assert lines(view) == []
 
 
