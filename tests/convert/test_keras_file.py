@@ -399,7 +399,7 @@ def test_labels_in_another_order_are_refused_and_named(
     command = ["convert", str(model), "--float32", "--data", str(photos), "--labels", str(labels)]
     assert cli.main([*command, "--output", str(target)]) == 3
     error = capsys.readouterr().err
-    assert "another one fits clearly better, with a balanced accuracy of 1.000 in place of 0.000" in error
+    assert "another order fits clearly better, with a balanced accuracy of 1.000 instead of 0.000" in error
     assert "'melanoma' is 'dermatofibroma'" in error
     assert "give the labels in the order of the outputs" in error
     assert not target.exists()

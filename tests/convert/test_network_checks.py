@@ -86,15 +86,15 @@ def test_labels_in_another_order_are_found_and_named() -> None:
     check = order(truth, rotated)
     assert not check.passed
     assert check.line == (
-        "order of the classes: another one fits clearly better, with a balanced accuracy of 0.950 in place of 0.000: "
-        "'a' is 'c', 'b' is 'a', 'c' is 'b'"
+        "order of the classes: another order fits clearly better, with a balanced accuracy of 0.950 instead of 0.000: "
+        "'a' should be 'c', 'b' should be 'a', 'c' should be 'b'"
     )
 
 
 def test_two_swapped_classes_of_five_are_found() -> None:
     truth = np.repeat(np.arange(5), 20)
     check = order(truth, np.array([0, 3, 2, 1, 4])[truth], 5)
-    assert check.line.endswith(": 'b' is 'd', 'd' is 'b'")
+    assert check.line.endswith(": 'b' should be 'd', 'd' should be 'b'")
 
 
 def test_an_order_that_is_better_by_chance_is_no_finding() -> None:

@@ -1,1 +1,1 @@
-"""Scores models on labelled photos, with intervals, and writes reports."""
+"""Scores models on labelled photos, with confidence intervals, and writes reports."""

@@ -1,4 +1,4 @@
-"""Finds out whether the outputs of a network stand in another order than its labels."""
+"""Finds out whether the labels of a network are in another order than the outputs of the network."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dermedge.train.evaluation.metrics import Floats, Integers, confusion_matrix
 
 __all__ = ["BetterOrder", "find_better_order"]
 
-# A small bonus for the given order of the classes, which decides if another order explains the photos equally well.
+# A small bonus for the given order of the classes: it wins if another order explains the photos equally well.
 _TIE = 1e-9
 _SWAPS_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class BetterOrder:
-    """Another order of the classes, which explains labelled photos clearly better than the given one.
+    """An order of the classes that explains labelled photos clearly better than the given order.
 
     Attributes:
         here: balanced accuracy with the given order.
-        other: the same with the better order.
-        swaps: for each label that is wrong, what its output is: ``'nevus' is 'melanoma'``.
+        other: balanced accuracy with the better order.
+        swaps: one text for each label that is wrong: ``'nevus' should be 'melanoma'``.
     """
 
     here: float
@@ -34,9 +34,9 @@ class BetterOrder:
     swaps: tuple[str, ...]
 
     def describe(self) -> str:
-        """Returns the figures and the first swaps, in one line."""
+        """Returns one line with both balanced accuracies and the first wrong labels."""
         return (
-            f"another one fits clearly better, with a balanced accuracy of {self.other:.3f} in place "
+            f"another order fits clearly better, with a balanced accuracy of {self.other:.3f} instead "
             f"of {self.here:.3f}: {some_of(self.swaps, _SWAPS_SHOWN)}"
         )
 
@@ -44,17 +44,17 @@ class BetterOrder:
 def find_better_order(
     truth: Integers, answers: Integers, labels: Sequence[str], draws: Floats
 ) -> BetterOrder | None:
-    """Returns the order of the classes that explains the photos clearly better than the given one; None if none does.
+    """Returns the best order of the classes, or None if it is not clearly better than the given order.
 
-    The order with the highest balanced accuracy is found on the confusion matrix (Kuhn, "The Hungarian Method for
-    the Assignment Problem", 1955). It is clearly better if the interval of the difference, by the paired bootstrap
-    over lesions, lies above 0.
+    The best order is the one with the highest balanced accuracy. It is found on the confusion matrix (Kuhn, "The
+    Hungarian Method for the Assignment Problem", 1955). The best order is clearly better if its balanced accuracy minus
+    that of the given order has a 95 % confidence interval above 0, by the paired bootstrap over lesions.
 
     Args:
         truth: int [n], the true class of each photo.
         answers: int [n], the most probable class, an index into ``labels``.
         labels: the K classes.
-        draws: float [1 + B, n], the resamples of `lesion_draws`.
+        draws: float64 [1 + B, n], the resamples of `lesion_draws`.
     """
     class_of_output = _best_order(truth, answers, len(labels))
     here, other = (
@@ -64,7 +64,7 @@ def find_better_order(
     if not score_of(other - here).low > 0:
         return None
     swaps = tuple(
-        f"'{labels[output]}' is '{labels[index]}'"
+        f"'{labels[output]}' should be '{labels[index]}'"
         for output, index in enumerate(class_of_output)
         if index != output and (answers == output).any()
     )
@@ -72,7 +72,7 @@ def find_better_order(
 
 
 def _best_order(truth: Integers, answers: Integers, classes: int) -> NDArray[np.int64]:
-    """Returns int64 [K]: for each output, the class that it should stand for to make the balanced accuracy highest."""
+    """Returns int64 [K]: the class of each output for which the balanced accuracy is highest."""
     matrix = confusion_matrix(truth, answers, classes)
     recalls = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     true, outputs = linear_sum_assignment(recalls + _TIE * np.eye(classes), maximize=True)

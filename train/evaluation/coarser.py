@@ -1,7 +1,7 @@
-"""Scores a model on some of its classes; all its other classes count as "none of these".
+"""Scores a model on some of its classes, and counts all other classes of the model as "none of these".
 
-This makes it possible to compare models with different classes on the same photos, for instance with five and nine
-classes.
+In this way, models with different classes can be compared on the same photos, for instance a model with five classes
+and one with nine.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["merge_classes", "merge_logits"]
 
 
 def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedModel:
-    """Returns the model with the given classes, and "none of these" for all others that it has.
+    """Returns the model with only the given classes, and with all its other classes merged into "none of these".
 
-    The probability of "none of these" is the sum of the probabilities of the other classes. The alert is kept. The
-    other thresholds are dropped, because they were fitted for all classes; the answer is then the most probable
-    class.
+    The probability of "none of these" is the sum of the probabilities of the other classes. The threshold of the alert
+    is kept if the class of the alert is among ``classes``. The other thresholds are dropped, because they were fitted
+    for the classes before the merge. The answer is then the most probable class.
 
     Args:
         model: the model to score.
-        classes: names of classes of the model, at least two; "none of these" may be left out.
+        classes: names of classes of the model, at least two without "none of these", which need not be given.
 
     Raises:
-        OptionError: the model lacks one of the classes, a class is given twice, or one is left.
+        OptionError: the model lacks one of the classes, a class is given twice, or fewer than two are given.
     """
     named = [name for name in classes if name != NONE_OF_THESE]
     _check(model, named)
@@ -59,23 +59,23 @@ def merge_classes(model: EvaluatedModel, classes: Sequence[str]) -> EvaluatedMod
 def _merged(
     model: EvaluatedModel, outputs: ModelOutputs, kept: Sequence[int], others: Sequence[int]
 ) -> ModelOutputs:
-    """Returns the outputs with the other classes summed, with the temperature of each photo's view."""
+    """Returns the outputs with the columns ``others`` merged at the temperature of each photo's view."""
     calibrations = model.answers(outputs).calibrations
     temperatures = [1.0 if model.independent else one.temperature for one in calibrations]
     return replace(outputs, logits=merge_logits(outputs.logits, kept, others, np.array(temperatures)))
 
 
 def merge_logits(logits: Floats, kept: Sequence[int], others: Sequence[int], temperature: Floats) -> Floats:
-    """Returns float64 [n, len(kept) + 1]: the kept columns, and one column whose probability is the sum of all
-    others.
+    """Returns float64 [n, len(kept) + 1]: the logits of the kept columns, and one logit for all other columns.
 
-    That column is T * log(sum(exp(z / T))) over the others: softmax at T then gives it the sum of their probabilities.
+    The last logit is T * log(sum(exp(z / T))), where z are the logits of the columns ``others``. Its probability, by
+    the softmax with temperature T, is the sum of the probabilities of these columns.
 
     Args:
         logits: float64 [n, K].
-        kept: columns, in the order of the result.
-        others: the columns that are summed, at least one.
-        temperature: float64 [n], T of the softmax that follows.
+        kept: columns that are kept, in the order of the result.
+        others: columns that are merged, at least one.
+        temperature: float64 [n], the temperature T of the softmax that follows, for each photo.
     """
     summed = temperature * np.logaddexp.reduce(logits[:, list(others)] / temperature[:, None], axis=1)
     return np.column_stack([logits[:, list(kept)], summed])
@@ -90,8 +90,10 @@ def _check(model: EvaluatedModel, named: Sequence[str]) -> None:
     unknown = next((name for name in named if name not in model.labels), None)
     if unknown is not None:
         raise OptionError(
-            f"--classes names '{unknown}', which is not a class of '{model.name}'. Its classes: "
-            f"{', '.join(model.labels)}"
+            f"--classes names '{unknown}', which is not a class of '{model.name}'. Known: {', '.join(model.labels)}"
         )
     if len(set(named)) < max(2, len(named)):
-        raise OptionError(f"--classes is '{', '.join(named)}'; name at least two classes, each once")
+        raise OptionError(
+            f"--classes is '{', '.join(named)}'; name at least two classes besides '{NONE_OF_THESE}', and each class "
+            "only once"
+        )

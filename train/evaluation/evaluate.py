@@ -1,4 +1,8 @@
-"""Evaluates models on identical labelled photos: answers, figures, differences, stress and worst mistakes."""
+"""Evaluates models on the same labelled photos.
+
+The result holds the answers, the metrics, the differences between models, the effect of disturbed photos, and the worst
+mistakes.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ from dermedge.train.tensorflow_start import load_tensorflow
 
 __all__ = ["EvaluatedModel", "Evaluation", "Mistake", "Scored", "evaluate", "model_of_run", "models_of_files"]
 
-# At most this many photos are in memory at once.
+# At most this many photos are in memory at the same time.
 _CHUNK = 32
 _MISTAKES_SHOWN = 8
 _THUMBNAIL_PX, _THUMBNAIL_QUALITY = 168, 82
@@ -54,29 +58,31 @@ _HEAT_OPACITY = 0.6
 _CONFIDENT, _MISSED = "most confident mistakes", "missed photos of the critical class"
 
 _Frame = NDArray[np.uint8]
-# Makes a callback (done, total) for the progress of a named task.
+# A callback (done, total) that shows progress, and a function that makes such a callback for a named task.
 _Show = Callable[[int, int], None]
 _MakeShow = Callable[[str], _Show]
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model that is scored.
+    """A model to score.
 
     Attributes:
-        name: short, unique among those of a report.
-        labels: labels of its classes.
+        name: short name, unique among the models of a report.
+        labels: labels of the classes.
         none_label: the label that stands for "none of these", or None.
-        temperature: temperature of its manifest; that of dermoscopic photos if the model tells the view.
-        thresholds: the same for the thresholds.
-        facts: further facts about the model, for people.
-        learned: record of its training photos, as `dermedge.train.data.learned` packs them; None if the model holds
-            none.
-        outputs: computes a few uint8 [h, w, 3] BGR frames.
-        heat: returns the heat map of one frame's centre square, float32 [h, w] of 0 to 1, or None.
+        temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
+            temperature for dermoscopic photos.
+        thresholds: thresholds for the same photos as ``temperature``.
+        facts: further facts about the model for a reader of the report: name -> value.
+        learned: the training photos, as `dermedge.train.data.learned` packs them; None if the model file does not state
+            them.
+        outputs: a function that runs the model on a few uint8 [h, w, 3] BGR frames.
+        heat: a function that returns the heat map of the centre square of a frame, float32 [h, w] from 0 to 1. It
+            returns None if the model has no heat map.
         independent: as in `Answers`.
         of_close_ups: as in `Answers`.
-        is_foreign: whether it is a file without a manifest of dermedge.
+        is_foreign: whether the model is a file without a manifest of dermedge.
     """
 
     name: str
@@ -107,18 +113,18 @@ class EvaluatedModel:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A photo that was answered wrongly.
+    """A photo for which the answer of a model is wrong.
 
     Attributes:
-        kind: `_CONFIDENT` or `_MISSED`.
+        kind: why the photo is shown: "most confident mistakes" or "missed photos of the critical class".
         image_id: identifier of the photo.
-        source: the set it came from.
-        truth: its diagnosis.
+        source: data set that the photo comes from.
+        truth: diagnosis of the photo.
         answer: answer of the model.
-        probability: probability of the answer.
-        critical: the probability of the critical class, or None without one.
-        thumbnail: JPEG of the square that the network sees.
-        heat: the same with the heat map over it, or None if the model has no heat map.
+        probability: probability of the answer, 0 to 1.
+        critical: probability of the critical class, 0 to 1, or None if there is no critical class.
+        thumbnail: JPEG of the centre square that the network sees.
+        heat: JPEG of this square with the heat map drawn over it, or None if the model has no heat map.
     """
 
     kind: str
@@ -134,10 +140,15 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Scored:
-    """One model with its answers, figures and worst mistakes.
+    """One model with its answers, metrics and worst mistakes.
 
     Attributes:
-        learned: how many of the photos the model has learned from; None if it does not tell.
+        name: as in `EvaluatedModel`.
+        facts: as in `EvaluatedModel`.
+        learned: number of the scored photos that the model was trained on; None if the model does not state this.
+        answers: answers to the scored photos.
+        card: metrics of the answers.
+        mistakes: the most confident mistakes, and the missed photos of the critical class.
         is_foreign: as in `EvaluatedModel`.
     """
 
@@ -152,14 +163,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Strain:
-    """The effect of one perturbation at one severity on one model, on the photos that were sampled for stress.
+    """The effect of one perturbation at one severity on one model. It is measured on a sample of the photos.
 
     Attributes:
-        model: its name.
-        perturbation: one of `dermedge.train.evaluation.stress`.
-        severity: name of the severity, for people.
-        gain: balanced accuracy minus that on the unchanged photos.
-        flips: the share of photos whose answer differs from that for the unchanged photo.
+        model: name of the model.
+        perturbation: a key of `PERTURBATIONS`.
+        severity: severity in words.
+        gain: balanced accuracy on the changed photos minus the balanced accuracy on the same photos unchanged.
+        flips: share of the photos whose answer changes.
     """
 
     model: str
@@ -171,17 +182,17 @@ class _Strain:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of some models on one set of photos.
+    """The results of one or more models on the same photos.
 
     Attributes:
-        data: the set, and the split of it.
-        photos: photos in the order of the answers.
-        unreadable: error messages of photos that could not be decoded, and so are not scored.
-        truth: the true classes of the photos.
-        models: models in the order they were given.
-        comparisons: comparisons of the first model with each other.
-        strains: empty without stress.
-        strained_photos: number of photos on which the stress was measured.
+        data: name of the photos in the report: a path, and the split if there is one.
+        photos: scored photos, in the order of the answers.
+        unreadable: errors of the photos that could not be decoded. These photos are not scored.
+        truth: true classes of the photos.
+        models: results of each model, in the order in which the models were given.
+        comparisons: comparisons of every other model with the first model.
+        strains: effects of the perturbations; empty if none were requested.
+        strained_photos: number of photos on which the perturbations were measured.
     """
 
     data: str
@@ -197,21 +208,22 @@ class Evaluation:
 def models_of_files(
     classifiers: Sequence[Classifier], classes: Sequence[str] | None = None
 ) -> list[EvaluatedModel]:
-    """Returns .tflite files as models to evaluate with the device's runtime.
+    """Returns one model to evaluate for each .tflite file. It is run by the runtime of its classifier.
 
     Args:
-        classifiers: classifiers of different files.
-        classes: the classes to score them on, as in `merge_classes`; None for all their classes.
+        classifiers: open classifiers, each of a different file.
+        classes: classes to score the models on, as in `merge_classes`; None for all classes of the models.
 
     Raises:
-        OptionError: a file is given twice, or the models have different classes.
+        OptionError: a file is given twice; or ``classes`` is None and the models have different classes; or
+            `merge_classes` raises it.
     """
     if classes is None:
         common_labels(classifiers)
     files = [classifier.path.resolve() for classifier in classifiers]
     twice = next((file for index, file in enumerate(files) if file in files[:index]), None)
     if twice:
-        raise OptionError(f"'{twice}' is given twice: give each model once")
+        raise OptionError(f"'{twice}' is given twice; give each model once")
     stems = [file.stem for file in files]
     models = [
         _model_of_file(classifier, file.stem if stems.count(file.stem) == 1 else str(classifier.path))
@@ -222,7 +234,7 @@ def models_of_files(
 
 def _model_of_file(classifier: Classifier, name: str) -> EvaluatedModel:
     manifest = classifier.manifest
-    # the user may have given other labels than those in the manifest
+    # The labels of the user may differ from the labels in the manifest.
     given = dict(zip(manifest.labels, classifier.labels, strict=True)) if manifest else {}
     none_label = given.get(manifest.none_label or "") if manifest else NONE_OF_THESE
     facts = {
@@ -267,7 +279,7 @@ def _outputs_of(classifier: Classifier, frames: Sequence[_Frame]) -> ModelOutput
 
 
 def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the thresholds with the classes under their ``given`` labels."""
+    """Returns the thresholds with the labels of the manifest replaced by the ``given`` labels."""
     renamed = dict(thresholds)
     if "alert" in thresholds:
         renamed["alert"] = thresholds["alert"] | {"label": given[thresholds["alert"]["label"]]}
@@ -280,16 +292,17 @@ def _renamed(thresholds: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
 
 
 def model_of_run(run: RunFolder, stage: str, moved_to: Sequence[Path] = ()) -> EvaluatedModel:
-    """Returns the Keras network of a run's stage as a model to evaluate, without the logit adjustment, temperature
-    and thresholds that a conversion adds.
+    """Returns the Keras network of a run as a model to evaluate.
+
+    The model has no temperature, thresholds or correction of the logits, because `dermedge convert` adds these.
 
     Args:
         run: a run folder of `dermedge train`.
-        stage: a value of `STAGES`.
-        moved_to: folders where the run's photos lie now, as `read_catalogue` takes them.
+        stage: training stage after which the weights are used: a value of `STAGES`.
+        moved_to: folders where the photos of the run are now if they have moved, as for `read_catalogue`.
 
     Raises:
-        OptionError: an unknown stage.
+        OptionError: the stage is unknown.
         DataError: the stage has no weights yet.
     """
     load_tensorflow()
@@ -327,20 +340,21 @@ def evaluate(
     critical: str | None = None,
     progress: _MakeShow = lambda what: lambda done, total: None,
 ) -> Evaluation:
-    """Scores models with common labels; every photo is decoded once and shown to all.
+    """Scores models on the same photos. Every photo is decoded once and passed to all models.
 
     Args:
-        evaluated: one or more models.
-        photos: labelled by the classes of the models, as `labelled_photos` gives them.
-        data: names the photos in reports.
-        stress_photos: number of photos, sampled evenly over the classes, on which stress is measured; None to leave
-            it out.
-        critical: the class that must not be missed; None takes that of the first model's alert, or melanoma.
-        progress: makes a callback for the progress.
+        evaluated: one or more models with the same labels.
+        photos: photos whose labels are classes of the models, as `labelled_photos` returns them.
+        data: name of the photos in reports.
+        stress_photos: number of photos on which the perturbations are measured, sampled evenly over the classes. With
+            None, no perturbation is measured.
+        critical: the class that must not be missed. With None, it is the class of the first model's alert, or else
+            melanoma if that is a class.
+        progress: a function that returns a callback (done, total) for the task with the given name.
 
     Raises:
         DataError: no photo can be decoded.
-        OptionError: an unknown critical class.
+        OptionError: ``critical`` is not a class of the models.
     """
     first = evaluated[0]
     no_photos = ModelOutputs(np.empty((0, len(first.labels))))
@@ -377,7 +391,9 @@ def _outputs_of_readable(
     unreadable: list[PictureError],
     show: _Show,
 ) -> tuple[list[ModelOutputs], list[LabelledPhoto]]:
-    """Returns the outputs of each model, and the photos that could be decoded; appends errors to ``unreadable``.
+    """Returns the outputs of each model, and the photos that could be decoded.
+
+    The errors of the other photos are appended to ``unreadable``.
 
     Raises:
         DataError: no photo can be decoded.
@@ -397,14 +413,14 @@ def _outputs_of_readable(
                 part.append(model.outputs(frames))
         show(min(start + _CHUNK, len(photos)), len(photos))
     if not readable:
-        raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
+        raise DataError(f"none of the {len(photos)} photos can be decoded; the first error: {unreadable[0]}")
     return [ModelOutputs.joined(part) for part in parts], readable
 
 
 def _disturbed_outputs(
     evaluated: Sequence[EvaluatedModel], photos: Sequence[LabelledPhoto], name: str, step: int
 ) -> list[ModelOutputs]:
-    """Returns the outputs of each model for photos under one perturbation at one severity."""
+    """Returns the outputs of each model for the photos after one perturbation at one severity."""
     parts: list[list[ModelOutputs]] = [[] for _ in evaluated]
     for start in range(0, len(photos), _CHUNK):
         frames = [
@@ -445,7 +461,10 @@ def _strains(
 def _mistakes(
     model: EvaluatedModel, answers: Answers, truth: Truth, photos: Sequence[LabelledPhoto]
 ) -> list[Mistake]:
-    """Returns the most confident wrong answers, and the missed photos of the critical class, least probable first."""
+    """Returns the most confident wrong answers, and the missed photos of the critical class.
+
+    The missed photos are sorted by the probability of the critical class, the lowest first.
+    """
     wrong = np.flatnonzero(answers.index != truth.index)
     confidence = answers.probabilities[np.arange(len(photos)), answers.index]
     worst = [(_CONFIDENT, index) for index in wrong[np.argsort(-confidence[wrong], kind="stable")]]
@@ -479,7 +498,7 @@ def _mistake(
 
 
 def _heated(seen_bgr: _Frame, cells: NDArray[np.float32]) -> _Frame:
-    """Returns the crop with its heat map over it; more evidence is hotter."""
+    """Returns the crop with the heat map drawn over it. Brighter colours mean more evidence."""
     heat = np.clip(cv2.resize(cells, seen_bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = (_HEAT_OPACITY * heat)[..., None]

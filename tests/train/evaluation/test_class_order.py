@@ -17,9 +17,10 @@ def found(truth: list[int], answers: list[int]) -> BetterOrder | None:
 
 def test_two_labels_that_changed_places_are_named_with_both_figures() -> None:
     better = found([0, 1, 2] * 10, [0, 2, 1] * 10)
-    assert better == BetterOrder(1 / 3, 1.0, ("'b' is 'c'", "'c' is 'b'"))
+    assert better == BetterOrder(1 / 3, 1.0, ("'b' should be 'c'", "'c' should be 'b'"))
     assert better.describe() == (
-        "another one fits clearly better, with a balanced accuracy of 1.000 in place of 0.333: 'b' is 'c', 'c' is 'b'"
+        "another order fits clearly better, with a balanced accuracy of 1.000 instead of 0.333: "
+        "'b' should be 'c', 'c' should be 'b'"
     )
 
 

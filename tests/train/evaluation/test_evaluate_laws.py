@@ -125,7 +125,9 @@ def test_photos_are_decoded_a_few_at_a_time_and_broken_ones_left_out(
     assert (made.strains, made.strained_photos) == ((), 0)
     for photo in photos:
         photo.path.write_bytes(b"no photo")
-    with pytest.raises(DataError, match=r"none of the 66 photos can be decoded; the first: .*ISIC_0000000"):
+    with pytest.raises(
+        DataError, match=r"none of the 66 photos can be decoded; the first error: .*ISIC_0000000"
+    ):
         evaluate([model()], photos, "data")
 
 
