@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,9 @@ import pytest
 import dermedge
 from dermedge.edge.drift import SessionDrift, Shares, drift_to_json
 from dermedge.edge.errors import StorageError
+from dermedge.edge.model.decision import Headline
 from dermedge.edge.quality import Defect
-from dermedge.edge.results import FrameResult
+from dermedge.edge.results import Classification, FrameResult
 from dermedge.edge.states import State
 from dermedge.edge.views import record
 from dermedge.edge.views.record import LINES_NAME, RecordView, mend
@@ -58,6 +60,24 @@ def test_a_session_holds_model_and_settings_lines_and_the_picture_of_each_answer
     picture = cv2.imread(str(view.path / "000007.jpg"))
     assert picture.shape == (480, 640, 3)
     assert abs(int(picture[5, 5, 0]) - 120) <= 1, "the frame as the camera saw it, with nothing drawn on it"
+
+
+def test_an_answer_that_changes_to_another_class_gets_a_line_and_a_photo_too(
+    tmp_path: Path,
+    make_classification: Callable[..., Classification],
+    make_result: Callable[..., FrameResult],
+    now: list[float],
+) -> None:
+    other = make_classification(headline=Headline("melanoma"))
+    frame = replace(other.frame, number=8)
+    with RecordView(tmp_path, SESSION, 100) as view:
+        view.show(make_result())
+        for _ in range(2):
+            view.show(make_result(classification=other, frame=frame))
+    assert [(line["headline"], line["picture"]) for line in lines(view)] == [
+        ("nevus", "000007.jpg"),
+        ("melanoma", "000008.jpg"),
+    ]
 
 
 def test_while_a_state_stays_there_is_a_line_a_second_and_no_other_picture(
