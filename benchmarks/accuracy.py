@@ -30,13 +30,14 @@ class Accuracy:
     """The scores of one model.
 
     Attributes:
-        accuracy: part of the photos whose predicted class is right.
+        accuracy: share of the photos whose predicted class is right.
         balanced_accuracy: mean recall of the classes that have photos.
-        melanoma_sensitivity: sensitivity at 90 % specificity against all other photos, with the threshold chosen on
-            the same photos; None without melanomas.
-        recall: class -> part of its photos that are predicted as this class; None without photos.
+        melanoma_sensitivity: sensitivity for melanoma at a specificity of 90 % for all other photos. The threshold is
+            chosen on the same photos. None if no photo shows a melanoma.
+        recall: class -> share of the photos of the class that are predicted as this class; None for a class without
+            photos.
         photos: number of photos that were scored.
-        lesions: number of lesions, which the bootstrap samples as a whole.
+        lesions: number of lesions of these photos. The bootstrap samples lesions, not photos.
     """
 
     accuracy: Score
@@ -49,12 +50,12 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class ScoredPhotos:
-    """The scores of some models on the photos that could be decoded.
+    """The scores of several models on the photos that could be decoded.
 
     Attributes:
         models: the scores of each model.
         readable: the photos that were scored.
-        unreadable: error messages of photos that could not be decoded.
+        unreadable: error messages of the photos that could not be decoded.
     """
 
     models: tuple[Accuracy, ...]
@@ -69,19 +70,19 @@ def find_photos(
     max_photos: int | None = None,
     say: Callable[[str], object] = lambda line: None,
 ) -> list[LabelledPhoto]:
-    """Returns the photos to score on.
+    """Returns the photos that the models are scored on.
 
     Args:
-        data: a folder of labelled photos, a table of labels, or a run's catalogue.csv.
+        data: a folder of labelled photos, a table of labels, or the catalogue.csv of a run.
         labels: the classes of the models.
-        split: val or test, for a catalogue.
-        max_photos: at most this many photos, sampled as evenly over the classes as possible, and the same ones each
-            time.
-        say: called with each line on how folders and tables were understood.
+        split: the split of a catalogue: ``val`` or ``test``. None for other photos.
+        max_photos: the most photos to return, sampled as evenly over the classes as possible. Each call returns the
+            same photos. None returns all photos.
+        say: called with lines that tell how folders and tables were read.
 
     Raises:
-        DataError: there is nothing to score, or a photo is of a class that the models do not have.
-        OptionError: an unknown split.
+        DataError: there are no photos to score, or a photo is of a class that the models do not have.
+        OptionError: the split does not fit the data.
     """
     from dermedge.train.data.sampling import sample_evenly
     from dermedge.train.data.scoring import labelled_photos
@@ -95,7 +96,7 @@ def score(
 ) -> ScoredPhotos:
     """Returns the scores of classifiers with the same labels.
 
-    Every photo is decoded once and shown to all classifiers.
+    Each photo is decoded once, and all classifiers predict its class.
 
     Raises:
         DataError: no photo can be decoded.
@@ -115,7 +116,9 @@ def score(
         if progress and number % REPORT_EVERY_PHOTOS == 0:
             progress(f"accuracy: photo {number} of {len(photos)}")
     if not readable:
-        raise DataError(f"none of the {len(photos)} photos can be decoded; the first: {unreadable[0]}")
+        raise DataError(
+            f"none of the {len(photos)} photos can be decoded; the error of the first photo: {unreadable[0]}"
+        )
     truth = np.array([photo.label_index for photo in readable])
     groups = [photo.entry.group for photo in readable]
     scores = [
@@ -138,7 +141,15 @@ def accuracy_of(
     groups: Sequence[str],
     labels: Sequence[str],
 ) -> Accuracy:
-    """Returns the scores of predictions: class indices int [N], probabilities float [N, K], and N groups."""
+    """Returns the scores of the predictions for N photos and K classes.
+
+    Args:
+        truth: int64 [N], the true class of each photo.
+        predicted: int64 [N], the predicted class of each photo.
+        probabilities: float64 [N, K], 0 to 1.
+        groups: the lesion of each photo.
+        labels: the names of the K classes.
+    """
     from dermedge.train.evaluation.intervals import mean_score, share_score
 
     lesions = np.unique(np.asarray(groups), return_inverse=True)[1]

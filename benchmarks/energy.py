@@ -1,8 +1,8 @@
-"""Measures the energy of a prediction, on machines that have a meter.
+"""Measures the energy of a prediction on machines that have an energy meter.
 
-Two meters are supported: the RAPL counters of x86 processors, and the power chip (PMIC) of a Raspberry Pi 5.
-Both measure the whole processor or board, so the models run one at a time, in alternating blocks, and nothing
-else should run. The idle power is not subtracted.
+Two meters are supported: the RAPL counters of x86 processors, and the power chip (PMIC) of a Raspberry Pi 5. RAPL
+measures the whole processor, and the PMIC measures the whole board. Therefore the models run one at a time, in
+alternating blocks, and no other program should run. The idle power is not subtracted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dermedge.edge.doctor import ask_firmware
 __all__ = ["Energy", "Meter", "Pmic", "Rapl", "find_meter", "frame_energies", "rails_watts"]
 
 _BLOCKS, _BLOCK_S = 8, 1.0
-# The 97.5 % quantile of Student's t distribution; its degrees of freedom are the number of blocks minus 1.
+# The 97.5 % quantile of Student's t distribution with _BLOCKS - 1 degrees of freedom.
 _T_OF_BLOCKS = 2.3646
 _SAMPLE_EVERY_S = 0.05
 _MICRO, _MILLI = 1e-6, 1e-3
@@ -33,10 +33,10 @@ _MICRO, _MILLI = 1e-6, 1e-3
 
 @dataclass(frozen=True)
 class Energy:
-    """The energy of one frame in millijoules, with its 95 % interval over the blocks.
+    """The energy of one frame in millijoules, with the 95 % confidence interval over the blocks.
 
     Attributes:
-        mj: all joules of all blocks, divided by all frames.
+        mj: the energy of all blocks in millijoules, divided by the number of their frames.
         low: lower end of the interval.
         high: upper end of the interval.
     """
@@ -51,15 +51,15 @@ class Meter(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the meter, in words."""
+        """The name of the meter, for people."""
 
     def joules(self, work: Callable[[], None]) -> float:
-        """Does the work, and returns the energy in joules that was used during it."""
+        """Calls ``work``, and returns the energy in joules that was used during the call."""
 
 
 @dataclass(frozen=True)
 class Rapl:
-    """The energy counters of the processor packages, which only root may read on most systems."""
+    """The energy counters of the processor packages. On most systems, only root may read these counters."""
 
     domains: tuple[Path, ...]
     name: str = field(default="RAPL, processor packages", init=False)
@@ -70,14 +70,14 @@ class Rapl:
         used_uj = 0.0
         for domain, start in zip(self.domains, before, strict=True):
             taken = (read_number(domain / "energy_uj") or 0) - (start or 0)
-            # the counter has wrapped around to 0
+            # if the difference is negative, the counter has wrapped around to 0
             used_uj += taken if taken >= 0 else taken + (read_number(domain / "max_energy_range_uj") or 0)
         return used_uj * _MICRO
 
 
 @dataclass(frozen=True)
 class Pmic:
-    """The sampled power of all rails of a Raspberry Pi 5 times the seconds, without that of USB devices."""
+    """The power of all rails of a Raspberry Pi 5, without USB devices, sampled and multiplied by the seconds."""
 
     ask: Ask
     name: str = field(default="Raspberry Pi 5 power chip, all rails", init=False)
@@ -105,10 +105,11 @@ class Pmic:
 
 
 def rails_watts(answer: str) -> float:
-    """Returns the power of all rails together, from the answer of `vcgencmd pmic_read_adc`.
+    """Returns the power of all rails together in watts.
 
-    The answer has lines such as ``NAME_A current(7)=1.5A`` and ``NAME_V volt(15)=0.8V`` for each rail, and other
-    lines.
+    Args:
+        answer: the answer of `vcgencmd pmic_read_adc`. For each rail, it has lines such as ``NAME_A current(7)=1.5A``
+            and ``NAME_V volt(15)=0.8V``. Other lines are ignored.
     """
     amperes = dict(re.findall(r"(\w+)_A current\(\d+\)=([\d.]+)A", answer))
     volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=([\d.]+)V", answer))
@@ -116,7 +117,7 @@ def rails_watts(answer: str) -> float:
 
 
 def find_meter(root: Path = Path("/"), ask: Ask = ask_firmware) -> Meter | None:
-    """Returns the energy meter of this machine; None if there is none, or if this user may not read it."""
+    """Returns the energy meter of this machine; None if there is no meter, or if this user may not read the meter."""
     zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
     packages = [zone for zone in zones if (read_text(zone / "name") or "").startswith("package")]
     if packages and all(read_number(zone / "energy_uj") is not None for zone in packages):
@@ -130,7 +131,7 @@ def frame_energies(
     frames: Sequence[NDArray[np.uint8]],
     block_s: float = _BLOCK_S,
 ) -> list[Energy]:
-    """Returns the energy of one frame for each predictor, over alternating blocks of ``block_s`` seconds."""
+    """Returns the energy of one frame for each predictor. The predictors alternate in blocks of ``block_s`` seconds."""
     joules, counts = np.zeros((len(predictors), _BLOCKS)), np.zeros((len(predictors), _BLOCKS), int)
     shown = np.zeros(len(predictors), int)
     with one_opencv_thread():
@@ -143,7 +144,12 @@ def frame_energies(
 
 
 def _energy(joules: NDArray[np.float64], counts: NDArray[np.int_]) -> Energy:
-    """Returns the energy from the joules and the frames of each block, with Student's interval of the blocks' means."""
+    """Returns the energy of a frame, with the interval by Student's t distribution of the means of the blocks.
+
+    Args:
+        joules: float64 [blocks], the energy of each block.
+        counts: int [blocks], the number of frames of each block.
+    """
     mj = float(joules.sum() / counts.sum() / _MILLI)
     error = float((joules / counts / _MILLI).std(ddof=1) / np.sqrt(len(joules)))
     return Energy(mj, mj - _T_OF_BLOCKS * error, mj + _T_OF_BLOCKS * error)
@@ -156,7 +162,7 @@ def _block(
     place: int,
     counts: NDArray[np.int_],
 ) -> Callable[[], None]:
-    """Returns work that predicts for ``block_s`` seconds and adds the number of frames to ``counts[place]``."""
+    """Returns a function that predicts for ``block_s`` seconds, and adds the number of frames to ``counts[place]``."""
 
     def work() -> None:
         ends = perf_counter() + block_s

@@ -1,4 +1,4 @@
-"""`dermedge benchmark --estimate`: estimates the latency of a network on a board that is not at hand."""
+"""Estimates the latency of a network on a board that is not at hand, for `dermedge benchmark --estimate`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ __all__ = ["MAX_BEYOND", "Estimate", "count_here", "estimate", "to_json", "to_te
 _SCHEMA = "dermedge-estimate/1"
 _LAB = "dermedge.benchmarks.lab"
 _FLOAT, _INTEGER = "float32", "int8"
-# Estimates are only made for networks whose instructions differ by at most this factor from those of the anchors.
+# A network is estimated only if it executes at least the fewest instructions of an anchor divided by this factor, and
+# at most the most instructions of an anchor times this factor.
 MAX_BEYOND = 2.0
 _MILLION = 1e6
-# Counts the instructions of a model on a processor, which has the name that QEMU gives it.
+# Counts the instructions of a model. Its arguments are the model and QEMU's name of the processor.
 InstructionCounter = Callable[[Path, str], int]
 
 
@@ -43,14 +44,14 @@ class Estimate:
     """The estimated latency of one network on one board.
 
     Attributes:
-        model: name of a shipped model, or path.
+        model: name of a shipped model, or path of the file.
         board: name of the board, for people.
         threads: number of threads that the estimate is for.
-        ms: milliseconds of the network alone, from its input to its outputs; None if it is `refused`.
-        median_error: median error of the board by leave-one-out, as a part of the latency.
-        largest_error: largest error of the board by leave-one-out, in absolute value.
+        ms: latency of the network alone in milliseconds, from its input to its outputs; None without an estimate.
+        median_error: median of the absolute leave-one-out errors of the board, as a share of the latency.
+        largest_error: largest absolute leave-one-out error of the board, as a share of the latency.
         anchors: number of published latencies that the board was fitted to.
-        refused: why there is no estimate; None where there is one.
+        refused: the reason why there is no estimate; None if there is an estimate.
     """
 
     model: str
@@ -66,33 +67,35 @@ class Estimate:
 def estimate(
     models: Sequence[Path], keys: Sequence[str], count: InstructionCounter | None = None
 ) -> list[Estimate]:
-    """Estimates each model on each board; measures nothing.
+    """Estimates the latency of each model on each board. Nothing is measured.
 
     Args:
         models: .tflite files.
         keys: keys of the boards; see `dermedge.benchmarks.calibrated_boards.read_boards`.
-        count: counts the instructions of models without a stored count; by default `count_here`.
+        count: counts the instructions of a model without a stored count; None stands for `count_here`.
 
     Raises:
-        OptionError: an unknown board.
+        OptionError: a board is not known.
         ModelError: a file cannot be read.
-        ToolError: a model does not ship, and its instructions cannot be counted here.
+        ToolError: the instructions of a model are not stored, and cannot be counted here.
     """
     boards = read_boards(keys)
     return [_estimate(path, board, count or count_here) for path in models for board in boards]
 
 
 def to_text(estimates: Sequence[Estimate]) -> str:
-    """Returns a table of the estimates, and notes on how they were made."""
+    """Returns a table of the estimates, and notes on how the estimates were made."""
     head = ("model", "board", "threads", "estimate", "largest error")
     rows = tuple(_cells(one) for one in estimates)
     title = (
         "Estimates of the network alone (invoke), without camera and preprocessing. Nothing here was measured. "
-        "±: the median error of networks whose latency was published; largest error: the worst of them."
+        "The errors are those of networks with a published latency. ±: median error; largest error: the largest one."
     )
     boards = {one.board: one for one in estimates}.values()
     notes = [
-        *dict.fromkeys(f"{one.board}: no estimate, since {one.refused}" for one in estimates if one.refused),
+        *dict.fromkeys(
+            f"{one.board}: no estimate, because {one.refused}" for one in estimates if one.refused
+        ),
         *map(_board_note, boards),
         DISCLAIMER,
     ]
@@ -101,7 +104,7 @@ def to_text(estimates: Sequence[Estimate]) -> str:
 
 
 def to_json(estimates: Sequence[Estimate]) -> str:
-    """Returns all values as JSON with its own schema, so that no program takes them for measurements."""
+    """Returns all values as JSON. The schema differs from that of measurements, so that no program confuses the two."""
     content = {"schema": _SCHEMA, "disclaimer": DISCLAIMER, "estimates": [asdict(one) for one in estimates]}
     return json.dumps(content, indent=1, allow_nan=False)
 
@@ -110,12 +113,12 @@ def count_here(model: Path, cpu: str) -> int:
     """Counts the instructions of a model under emulation, which takes some minutes.
 
     Raises:
-        ToolError: this is no checkout of dermedge, or it has no emulator.
+        ToolError: this is not a checkout of dermedge, or there is no emulator.
     """
     if util.find_spec(_LAB) is None:
         raise ToolError(
-            f"no instruction count of '{model}' is stored, and only a checkout of dermedge can count it; "
-            f"run this there, or name a shipped model: {', '.join(SHIPPED)}"
+            f"the instructions of '{model}' are not stored, and only a checkout of dermedge can count them; "
+            f"run this command in a checkout, or name a shipped model: {', '.join(SHIPPED)}"
         )
     command = [sys.executable, "-m", _LAB, "anchors", "--model", str(model.resolve())]
     name = f"counting the instructions of '{model}'"
@@ -144,23 +147,25 @@ def _estimate(path: Path, board: CalibratedBoard, count: InstructionCounter) -> 
 
 
 def _refused(board: CalibratedBoard, form: str) -> str | None:
-    """Tells why a network of this form cannot be estimated on this board; None if it can."""
+    """Returns the reason why a network of this form cannot be estimated on this board; None if it can be estimated."""
     if board.median_error() > MAX_MEDIAN_ERROR:
-        return f"its median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
+        return f"the median error of {_percent(board.median_error())} is above {_percent(MAX_MEDIAN_ERROR)}"
     if form not in {one.form for one in board.anchors}:
-        return f"the network computes in {form}, and no latency of such a network was published for it"
+        return (
+            f"the network computes in {form}, and no latency of such a network was published for this board"
+        )
     return None
 
 
 def _far_from_anchors(board: CalibratedBoard, instructions: float) -> str | None:
-    """Tells why a network is too small or too large to be estimated on this board; None if it can be."""
+    """Returns the reason why a network is too small or too large for this board; None if it can be estimated."""
     counts = [one.cost.instructions for one in board.anchors]
     if min(counts) / MAX_BEYOND <= instructions <= max(counts) * MAX_BEYOND:
         return None
     return (
-        f"the network executes {instructions / _MILLION:.3g} million instructions, and the networks of published "
-        f"latency {min(counts) / _MILLION:.3g} to {max(counts) / _MILLION:.3g} million; an estimate may lie a factor "
-        f"of {MAX_BEYOND:g} beyond these"
+        f"the network executes {instructions / _MILLION:.3g} million instructions, but the networks with a published "
+        f"latency execute {min(counts) / _MILLION:.3g} to {max(counts) / _MILLION:.3g} million; an estimate may leave "
+        f"this range by a factor of {MAX_BEYOND:g} at most"
     )
 
 
@@ -171,9 +176,9 @@ def _cells(one: Estimate) -> tuple[str, ...]:
 
 def _board_note(one: Estimate) -> str:
     return (
-        f"{one.board}: fitted to {one.anchors} published latencies of known networks. Each was estimated from "
-        f"the others: half of them were within {_percent(one.median_error)}, the worst was off by "
-        f"{_percent(one.largest_error)}"
+        f"{one.board}: fitted to {one.anchors} published latencies of known networks. Each published latency was also "
+        f"estimated from the others. Half of these estimates were off by at most {_percent(one.median_error)}, and "
+        f"the worst was off by {_percent(one.largest_error)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes the report as one HTML page without external files."""
+"""Writes the report of a benchmark as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ $plot
 <section>
 <h2>How long a frame takes</h2>
 $bars
-<p class="soft">From the frame to the decision. The wide bar ends at the median, the narrow one at the 99th
+<p class="soft">From the frame to the decision. The wide bar ends at the median, and the narrow bar at the 99th
 percentile.</p>
 </section>
 $tables
@@ -90,14 +90,16 @@ $notes
 _PLOT = Template("""<section>
 <h2>Accuracy against latency</h2>
 <div class="beside">$plot</div>
-<p class="soft">Models higher up are more accurate, and models further left are faster. Lines are 95 % intervals. A
-filled mark means that no other model is both as fast and as accurate.</p>
+<p class="soft">Models higher up are more accurate, and models further left are faster. Lines are 95 % confidence
+intervals. If a mark is filled, every other model is slower or less accurate.</p>
 </section>""")
-_DOUBT = '<p class="warning">Do not rely on figures marked noisy or throttled; the reasons are below.</p>'
+_DOUBT = (
+    '<p class="warning">Do not rely on results that are marked noisy or throttled. The reasons are below.</p>'
+)
 
 
 def to_html(report: BenchmarkReport) -> str:
-    """Returns the page: the answer, the plots, and the tables and notes of the terminal report."""
+    """Returns the page: the result in one sentence, the plots, and the tables and notes of the terminal report."""
     plot = accuracy_plot(report)
     return _PAGE.substitute(
         date=escape(report.created[:10]),
@@ -113,7 +115,7 @@ def to_html(report: BenchmarkReport) -> str:
 
 
 def answer(report: BenchmarkReport) -> str:
-    """Returns a sentence on the fastest model and its latency, and on the most accurate one if photos were scored."""
+    """Returns one sentence that names the fastest model and, if photos were scored, the most accurate model."""
     fastest = min(report.rows, key=lambda row: row.latency.total.median)
     if len(report.rows) == 1:
         first = f"{row_name(fastest)}, takes {_latency(fastest)} from frame to decision"
@@ -128,7 +130,7 @@ def answer(report: BenchmarkReport) -> str:
 
 
 def _best(report: BenchmarkReport, fastest: ModelResult) -> str:
-    """Returns the part of the sentence on accuracy; empty if no photos were scored."""
+    """Returns the end of the sentence, about accuracy; an empty text if no photos were scored."""
     scored = scored_rows(report)
     if not scored:
         return ""

@@ -1,4 +1,4 @@
-"""The plots of the benchmark's page, as HTML and SVG that need no other file."""
+"""Makes the plots of the page of a benchmark, as HTML and SVG that need no other file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_plot", "bar_widths", "latency_bars", "scored_rows"]
 
-# The longest bar takes this per cent of the width, which leaves room for its label.
+# The width of the longest bar in per cent of the page. The rest is room for its label.
 _LONGEST_BAR = 72.0
 _WIDTH, _HEIGHT = 360, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 14, 30, 44
 _RADIUS = 9
-# Margins above and below the intervals, as a part of their range, and to the right of the slowest model.
+# Margins: above and below the intervals, as a share of their range; to the right of the slowest model, as a share of
+# its latency.
 _MARGIN, _FREE = 0.08, 0.08
 _TICKS = 4
 _NICE_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
-    """Returns the widths in per cent for the median and the 99th percentile of each row, all on one scale from 0."""
+    """Returns the widths of two bars for each row, in per cent: for the median, and for the 99th percentile.
+
+    All bars have the same scale, which begins at 0.
+    """
     longest = max(row.latency.total.p99 for row in rows)
     return [
         (row.latency.total.median / longest * _LONGEST_BAR, row.latency.total.p99 / longest * _LONGEST_BAR)
@@ -36,7 +40,7 @@ def bar_widths(rows: Sequence[ModelResult]) -> list[tuple[float, float]]:
 
 
 def latency_bars(rows: Sequence[ModelResult]) -> str:
-    """Returns two bars for each row, for the median and the 99th percentile, with the figures at their ends."""
+    """Returns two bars for each row, for the median and the 99th percentile, with the milliseconds at their ends."""
     blocks = []
     for row, (to_median, to_p99) in zip(rows, bar_widths(rows), strict=True):
         total = row.latency.total
@@ -55,9 +59,10 @@ def scored_rows(report: BenchmarkReport) -> list[tuple[ModelResult, Score]]:
 
 
 def accuracy_plot(report: BenchmarkReport) -> str:
-    """Plots balanced accuracy with its 95 % interval against the median latency; empty without accuracy.
+    """Returns a plot of balanced accuracy with 95 % confidence intervals against the median latency.
 
-    Points have the numbers of the rows in the list below the plot. A filled point is on the Pareto front.
+    The numbers of the points are those of the list below the plot. A filled point is on the Pareto front. The text is
+    empty if no photos were scored.
     """
     scored = scored_rows(report)
     if not scored:

@@ -22,12 +22,12 @@ __all__ = ["check_plot", "pareto_front", "plain_axes", "save_plot", "spread_out"
 _SUFFIXES = (".png", ".svg", ".pdf")
 _WIDTH_INCHES, _PANEL_INCHES = 8.0, 4.2
 _DPI = 150
-# Area of a marker in square points for a file of one MB.
+# The area of a marker, in square points, for each MB of the file.
 _AREA_PER_MB = 60
 # The latency axis is logarithmic if the slowest model takes at least this many times as long as the fastest.
 _LOGARITHMIC_FROM = 8
 _MIN_AREA = 25
-# The distance between two names, as a share of the height of the axes.
+# The least distance between two names, as a share of the height of the axes.
 _NAME_SPACING = 0.07
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -38,19 +38,22 @@ def check_plot(path: Path) -> None:
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        OptionError: the file's suffix is not one of SUFFIXES.
+        OptionError: the suffix of the file is not .png, .svg or .pdf.
     """
     if util.find_spec("matplotlib") is None:
         raise MissingExtra("matplotlib", "benchmark")
     if path.suffix.lower() not in _SUFFIXES:
-        raise OptionError(f"--plot is '{path}'; the file name must end in {', '.join(_SUFFIXES)}")
+        raise OptionError(
+            f"'{path}' does not name a format for --plot; give a file name that ends in {', '.join(_SUFFIXES)}"
+        )
 
 
 def save_plot(report: BenchmarkReport, path: Path) -> None:
-    """Plots scores against median end-to-end latency, with the Pareto front.
+    """Plots scores against the median end-to-end latency, with the Pareto front.
 
-    One panel shows the balanced accuracy, the other the sensitivity for melanoma, with 95 % intervals. A filled
-    marker is on the front: no other model is at least as fast and better. The area of a marker is the file size.
+    One panel shows the balanced accuracy, and one panel the sensitivity for melanoma, with 95 % confidence intervals.
+    The marker of a model on the front is filled: every other model is slower or has a lower score. The area of a marker
+    is in proportion to the file size.
 
     Raises:
         StorageError: the file cannot be written.
@@ -76,9 +79,10 @@ def save_plot(report: BenchmarkReport, path: Path) -> None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Returns the indices of the (cost, score) points on the Pareto front, by rising cost.
+    """Returns the indices of the (cost, score) points on the Pareto front, ordered by rising cost.
 
-    A point is on the front if no other point has at most its cost and a higher score. All equal points are on it.
+    A point is on the front if every other point has a higher cost or a lower score. Equal points are on the front
+    together.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
@@ -98,7 +102,7 @@ def _panels(rows: Sequence[ModelResult]) -> dict[str, list[Score | None]]:
 
 
 def _plot_panel(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score | None]) -> None:
-    """Plots one panel: the points that have a score, the front and the names."""
+    """Plots one panel: the models that have a score, the Pareto front, and the names of the models."""
     points = {index: (rows[index].latency.total.median, score) for index, score in enumerate(scores) if score}
     indices = list(points)
     plain = [(latency_ms, score.value) for latency_ms, score in points.values()]
@@ -136,13 +140,18 @@ def _plot_panel(axes: Any, rows: Sequence[ModelResult], scores: Sequence[Score |
 
 
 def plain_axes(axes: Any, which: str = "major") -> None:
-    """Gives the axes a light grid at these ticks, and no lines at the top and the right."""
+    """Draws a light grid at the ticks, and removes the lines at the top and the right of the axes.
+
+    Args:
+        axes: the axes of matplotlib.
+        which: the ticks that get a grid line: ``major``, ``minor`` or ``both``.
+    """
     axes.grid(color="#e8e8e8", linewidth=0.8, which=which)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tuple[float, Score]]) -> None:
-    """Writes the models' names in a column to the right of the axes, each with a thin line to its point.
+    """Writes the names of the models in a column to the right of the axes. A thin line leads from a name to its point.
 
     Names beside the points would overlap, because good models lie close together.
     """
@@ -173,7 +182,12 @@ def _write_names(axes: Any, rows: Sequence[ModelResult], points: Mapping[int, tu
 
 
 def spread_out(heights: Sequence[float], spacing: float) -> list[float]:
-    """Returns rising heights, moved apart to at least ``spacing``, and moved down if the highest would exceed 1."""
+    """Returns the heights with a distance of at least ``spacing``, moved down together if the highest would exceed 1.
+
+    Args:
+        heights: rising heights, 0 to 1.
+        spacing: the least distance between two heights.
+    """
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + spacing) if moved else height)

@@ -18,10 +18,10 @@ _BITS_PER_BYTE = 8
 
 
 def bytes_moved(path: Path) -> int:
-    """Returns the bytes that all ops of a model read and write: their inputs, weights and outputs, each time one is
-    used.
+    """Returns the bytes that all ops of a model read and write.
 
-    Caches are not modelled, and ops that the runtime fuses or skips are counted like the others.
+    These are the bytes of the inputs, weights and outputs of each op. A tensor counts each time an op uses it. Caches
+    are not modelled. Ops that the runtime fuses or skips count like all others.
 
     Raises:
         ModelError: the file is damaged, or a tensor has no fixed size.
@@ -42,6 +42,8 @@ def _size(tensor: Any, dtype: str, path: Path) -> int:
     try:
         bits = bits or np.dtype(dtype).itemsize * _BITS_PER_BYTE
     except TypeError as error:
-        raise ModelError(f"'{path}' has values of type '{dtype}', whose size is not fixed") from error
+        raise ModelError(
+            f"the bytes that '{path}' moves cannot be counted: values of the type '{dtype}' have no fixed size"
+        ) from error
     sides = () if tensor.shape is None else [int(side) for side in tensor.shape]
     return prod(sides) * bits // _BITS_PER_BYTE
