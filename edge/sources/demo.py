@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dermedge.edge.sources.frame import Frame, FrameSource
+from dermedge.edge.sources.frame import Frame, FrameSource, live_frame
 
 __all__ = ["DWELL_S", "FPS", "STATIONS", "TRAVEL_S", "Demo", "generate"]
 
@@ -54,7 +54,7 @@ class Demo(FrameSource):
         time.sleep(max(self._due - now, 0))
         self._due = max(self._due, now) + 1 / FPS
         self._number += 1
-        return Frame(generate(self._number - 1), self._number - 1, time.monotonic(), _NAME)
+        return live_frame(generate(self._number - 1), self._number - 1, _NAME)
 
     def close(self) -> None:
         """Does nothing: the strip is kept for the next demo of this process."""

@@ -26,6 +26,14 @@ def test_the_demo_is_a_live_source_of_640_by_480() -> None:
     assert all(frame.image_bgr.shape == (480, 640, 3) for frame in frames if frame)
 
 
+def test_the_frames_of_the_demo_follow_each_other_in_time_as_those_of_a_camera() -> None:
+    with open_source("demo") as source:
+        frames = [frame for frame in (source.read(), source.read()) if frame]
+    assert [frame.at_s for frame in frames] == [frame.captured_at for frame in frames]
+    assert frames[0].captured_at < frames[1].captured_at
+    assert not any(frame.is_photo for frame in frames), "its answers settle over time"
+
+
 def test_two_demos_deliver_the_same_frames() -> None:
     one, other = open_source("demo"), open_source("demo")
     first, again = one.read(), other.read()
