@@ -1,4 +1,4 @@
-"""Runs programs, and functions of this project, in child processes."""
+"""Runs programs and functions of this project in child processes."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ def run_program(
     content: bytes | None = None,
     timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end; its output and errors are kept as text.
+    """Runs a program to its end.
 
     Args:
         command: the program and its arguments.
-        name: name of the program, for errors.
-        environment: variables that differ from those of this process.
-        content: the text for its standard input, if any.
-        timeout_s: seconds after which it is killed; None sets no limit.
+        name: name of the program, for error messages.
+        environment: environment variables to change or add for the program.
+        content: content of the standard input of the program; None for no content.
+        timeout_s: seconds after which the program is killed; None sets no limit.
+
+    Returns:
+        The exit status, and the standard output and standard error as text.
 
     Raises:
-        ToolError: the program is missing, fails, or does not end in time. The message ends with the last line that it
-            wrote to standard error.
+        ToolError: the program is missing, fails, or does not end in time. If it fails, the message ends with the last
+            line that the program wrote to standard error.
     """
     try:
         done = subprocess.run(
@@ -55,7 +58,7 @@ def run_program(
     except OSError as error:
         raise ToolError(f"{name} cannot be started: {error.strerror or error}") from error
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{name} had not ended after {timeout_s:g} s") from error
+        raise ToolError(f"{name} did not end within {timeout_s:g} s") from error
     output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode:
         raise ToolError(f"{name} failed: {last_words(errors, done.returncode)}")
@@ -63,15 +66,15 @@ def run_program(
 
 
 def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Result:
-    """Calls a function in a new Python process, and returns what it returns.
+    """Calls a function in a new Python process, and returns the result of the function.
 
     Args:
         function: a function of a module that can be imported.
-        arguments: arguments of the function; they and the result must be picklable.
+        arguments: arguments of the function. The arguments and the result must be picklable.
 
     Raises:
-        DermedgeError: the function raised it.
-        ToolError: the process died, or the function raised anything else.
+        DermedgeError: the function raised this error.
+        ToolError: the process died, or the function raised another error.
     """
     with TemporaryDirectory(prefix="dermedge-") as folder:
         answer = Path(folder) / "answer"
@@ -84,14 +87,14 @@ def call_in_child(function: Callable[..., _Result], *arguments: object) -> _Resu
         result, error = pickle.loads(answer.read_bytes())
     if error is not None:
         kind, text = error
-        # the exception is made without its constructor, whose arguments may differ
+        # the constructor is not called, because the constructors of the errors have different arguments
         raise kind.__new__(kind, text)
     returned: _Result = result
     return returned
 
 
 def with_our_packages() -> dict[str, str]:
-    """Returns the environment variable that makes another Python import the same `dermedge` as this one."""
+    """Returns the environment variable with which another Python imports the same `dermedge` as this process."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 

@@ -1,4 +1,4 @@
-"""The state of the machine while it is measured: temperature, clock, throttling, and other processes."""
+"""Reads the state of the machine during a measurement: temperature, clock, throttling, and other processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = [
 
 KHZ_PER_MHZ = 1000
 MILLI = 1000
-# Fields of the first line of /proc/stat after its name: user, nice, system, idle, iowait, irq, softirq, steal.
+# Indices of the busy fields in the first line of /proc/stat. After the name, this line has the fields user, nice,
+# system, idle, iowait, irq, softirq and steal.
 _BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
 
 Ask = Callable[[str], str | None]
@@ -32,14 +33,14 @@ Ask = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Conditions:
-    """The state of the machine at one time; None for what this system does not report.
+    """The state of the machine at one time. A value is None if this system does not report it.
 
     Attributes:
-        temperature_c: temperature of the first thermal zone.
-        clock_mhz: clock rate in MHz of the first core.
-        governor: governor of the first core's frequency.
-        throttling: limits of the clock that a Raspberry Pi's firmware reports now; empty if there are none.
-        throttle_events: how often the first core was throttled because of heat since boot, on Intel processors.
+        temperature_c: temperature of the first thermal zone in degrees Celsius.
+        clock_mhz: clock rate of the first core in MHz.
+        governor: frequency governor of the first core.
+        throttling: current limits of the clock, as the firmware of a Raspberry Pi names them; empty without a limit.
+        throttle_events: number of times since boot that heat throttled the first core of an Intel processor.
     """
 
     temperature_c: float | None
@@ -50,11 +51,11 @@ class Conditions:
 
 
 def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditions:
-    """Reads the state now.
+    """Reads the current state of the machine.
 
     Args:
-        root: where /proc and /sys are.
-        ask: asks a Raspberry Pi's firmware, whose flags may not be in any file.
+        root: the folder that holds proc/ and sys/.
+        ask: asks the firmware of a Raspberry Pi. It is used if no file has the flags of the throttling.
     """
     cpu0 = root / "sys/devices/system/cpu/cpu0"
     events = read_number(cpu0 / "thermal_throttle/core_throttle_count")
@@ -70,7 +71,7 @@ def read_conditions(root: Path = Path("/"), ask: Ask = ask_firmware) -> Conditio
 def busy_s(root: Path = Path("/")) -> float | None:
     """Returns the busy seconds of all cores together since boot, or None if the system does not report them.
 
-    Time that another guest of the same host took (steal) counts as work of others.
+    Time that another virtual machine on the same host used (steal) counts as busy.
     """
     fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
     if len(fields) <= max(_BUSY_FIELDS) + 1 or fields[0] != "cpu":
@@ -79,9 +80,9 @@ def busy_s(root: Path = Path("/")) -> float | None:
 
 
 class OtherProcesses:
-    """Measures how many cores other processes keep busy, from its creation on.
+    """Measures how many cores other processes keep busy. The measurement starts when the object is created.
 
-    Children of this process count as its own once they have ended.
+    A child of this process counts as another process until it ends. Then all its time counts as time of this process.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -104,7 +105,10 @@ def _own_s() -> float:
 
 
 def read_text(path: Path) -> str | None:
-    """Returns the text of a small file without spaces and NULs at its ends; None if it is empty or unreadable."""
+    """Returns the text of a small file without spaces, line ends and NULs at both ends.
+
+    None if the file is empty or cannot be read.
+    """
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None
     except OSError:
@@ -112,7 +116,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path, divisor: float = 1) -> float | None:
-    """Returns the number in a file divided by ``divisor``; None if there is none."""
+    """Returns the number in a file divided by ``divisor``; None if the file has no number or cannot be read."""
     try:
         return float(read_text(path) or "") / divisor
     except ValueError:

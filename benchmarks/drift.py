@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = ["LEAST_WINDOWS", "Drift", "drift_of"]
 
-# Two-sided, at 95 %.
+# The quantile of the normal distribution for a two-sided interval of 95 %.
 _Z = 1.959964
 LEAST_WINDOWS = 8
 _MOST_CORRELATION = 0.95
@@ -19,14 +19,14 @@ _MOST_CORRELATION = 0.95
 
 @dataclass(frozen=True)
 class Drift:
-    """The trend of a series.
+    """The trend of a series of measurements.
 
     Attributes:
-        start: median over the first fifth of the values.
-        change: Theil-Sen's slope times the length of the run, in the unit of the series.
-        low: lower end of the 95 % interval of the change.
-        high: its upper end.
-        p_value: p-value of the two-sided Mann-Kendall test, whose variance is corrected for autocorrelation.
+        start: median of the first fifth of the values.
+        change: Theil-Sen's slope times the duration of the run, in the unit of the series.
+        low: lower end of the 95 % confidence interval of ``change``.
+        high: upper end of the 95 % confidence interval of ``change``.
+        p_value: p-value of the two-sided Mann-Kendall test. The variance of the test is corrected for autocorrelation.
         windows: number of values.
     """
 
@@ -39,11 +39,15 @@ class Drift:
 
 
 def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
-    """Returns the trend of values at rising times in seconds; None for fewer than LEAST_WINDOWS values.
+    """Returns the trend of a series of measurements; None for fewer than LEAST_WINDOWS values.
 
     Sources: Mann, "Nonparametric tests against trend", 1945; Sen, "Estimates of the regression coefficient
     based on Kendall's tau", 1968; Yue and Wang, "The Mann-Kendall test modified by effective sample size",
-    2004; Orcutt and Winokur, "First order autoregression", 1969, for the correction of the correlation.
+    2004; Orcutt and Winokur, "First order autoregression", 1969, for the correction of the autocorrelation.
+
+    Args:
+        at_s: rising times of the values in seconds.
+        values: measured values.
     """
     n = len(values)
     if n < LEAST_WINDOWS:
@@ -55,7 +59,7 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
     slope = float(np.median(slopes))
     deviation = sqrt(_variance(y) * _autocorrelation(y - slope * t))
     z = 0.0 if deviation == 0 else (score - np.sign(score)) / deviation
-    # Sen's interval: the slopes whose rank is within this distance of the middle
+    # the ends of Sen's interval are the slopes whose ranks lie half of this above and below the middle rank
     reach = _Z * deviation
     low_at = max(int((len(slopes) - reach) / 2), 0)
     high_at = min(int((len(slopes) + reach) / 2) + 1, len(slopes)) - 1
@@ -71,16 +75,16 @@ def drift_of(at_s: Sequence[float], values: Sequence[float]) -> Drift | None:
 
 
 def _variance(y: NDArray[np.float64]) -> float:
-    """Returns the variance of the Mann-Kendall score without a trend, corrected for ties."""
+    """Returns the variance of the Mann-Kendall score of a series without a trend, corrected for ties."""
     n = len(y)
     ties = np.unique(y, return_counts=True)[1]
     return float((n * (n - 1) * (2 * n + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18)
 
 
 def _autocorrelation(residuals: NDArray[np.float64]) -> float:
-    """Returns the factor of that variance for autocorrelation: (1 + r) / (1 - r), 1 or more.
+    """Returns the factor by which autocorrelation increases the variance of the score: (1 + r) / (1 - r), 1 or more.
 
-    r is the lag-1 autocorrelation, corrected for its bias in a short detrended series.
+    r is the lag-1 autocorrelation of the residuals, corrected for its bias in a short series without its trend.
     """
     n = len(residuals)
     centred = residuals - residuals.mean()

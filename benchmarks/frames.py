@@ -1,4 +1,4 @@
-"""Prepares the frames that models are shown while they are timed."""
+"""Prepares the frames on which models are timed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ __all__ = [
     "frames_of_source",
 ]
 
-# The size that a Raspberry Pi camera or webcam is usually asked for.
+# The usual frame size of a Raspberry Pi camera or a webcam, in pixels.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
-# With this many frames, each has left the fastest caches before it is shown again, like a new frame of a camera.
+# Number of frames. With this many, each frame has left the fastest caches before it is used again. A new frame of a
+# camera is not in these caches either.
 FRAMES = 16
 GENERATED = "demo"
 
@@ -36,22 +37,23 @@ Frames = list[NDArray[np.uint8]]
 
 
 def frames_of_source(spec: str | None) -> tuple[Frames, str]:
-    """Returns at most FRAMES frames of a source, and a text that describes their origin.
+    """Returns at most FRAMES frames of a source, and a description of these frames.
 
-    A folder gives photos spread evenly over it; any other source gives its first frames.
+    The frames of a folder are photos that are spread evenly over the sorted files. The frames of any other source are
+    its first ones.
 
     Args:
         spec: a source for `open_source`. None is an error, because no photo ships with dermedge, and generated frames
-            are used only if they are asked for by name.
+            are used only if ``spec`` names them.
 
     Raises:
-        OptionError: there is no source.
-        SourceError, PictureError: it cannot be read.
+        OptionError: ``spec`` is None.
+        SourceError, PictureError: the source cannot be read.
     """
     if spec is None:
         raise OptionError(
-            "there is nothing to show to the models: give photos with --data or --source (a photo, a folder, "
-            f"a video, a camera), or use generated frames with --source {GENERATED}"
+            "there are no frames to measure on; name a photo, a folder of photos, a video or a camera with --source, "
+            f"or use generated frames with --source {GENERATED}"
         )
     size = f"{FRAME_WIDTH}x{FRAME_HEIGHT}"
     if Path(spec).is_dir() and (paths := find_photo_files(Path(spec))):
@@ -86,10 +88,10 @@ def frames_of_photos(paths: Sequence[Path]) -> Frames:
 
 
 def camera_frame(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns an image as a camera with 640x480 pixels would deliver it.
+    """Returns an image as a frame of a camera with 640x480 pixels.
 
-    The largest centred part with an aspect ratio of 4:3 is cut out and resized. The result is used to measure times,
-    never accuracy.
+    The largest centred part with an aspect ratio of 4:3 is cut out and resized. Times are measured on the result;
+    accuracy is never measured on it.
 
     Args:
         image_bgr: uint8 [h, w, 3] of any size.

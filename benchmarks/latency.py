@@ -1,7 +1,8 @@
-"""Measures the latency of predictions, its parts, and its spread.
+"""Measures the latency of predictions, the latency of their parts, and the spread of both.
 
-All models are loaded at once and take turns, frame by frame. Disturbances of the machine (another process, a clock
-that falls because of heat) then affect all models alike, and the ratio of two models stays correct.
+All models are loaded before the measurement, and take turns frame by frame. A disturbance of the machine, such as
+another process or a clock that falls because of heat, then affects all models alike. Therefore the ratio of two models
+stays correct.
 """
 
 from __future__ import annotations
@@ -42,19 +43,20 @@ __all__ = [
 ]
 
 _REPORT_EVERY_ROUNDS = 10
-# The warm-up ends when the medians of two successive windows differ by less than this for every model.
+# The warm-up ends when, for every model, the medians of two successive windows of STEADY_ROUNDS rounds differ by at
+# most STEADY_WITHIN.
 STEADY_ROUNDS = 32
 STEADY_WITHIN = 0.02
 _MAX_WARMUP_S = 30.0
-# Seconds between two readings of the machine's conditions. The round after a reading is not counted.
+# Seconds between two readings of the state of the machine. The round after a reading is not counted.
 LOOK_EVERY_S = 2.0
-# Successive times are correlated, so the bootstrap samples blocks of them.
+# Successive times are correlated, so the bootstrap samples blocks of this many times.
 _BLOCK_ROUNDS = 32
 _SAMPLES = 1000
 _SAMPLED_AT_ONCE = 1 << 20
 _INTERVAL = (2.5, 97.5)
 _Z_95 = 1.96
-# To see slow changes, a run is cut into this many windows, each of at least this many rounds.
+# To see slow changes, a run is cut into 2, 4, 8 and 16 windows of at least _LEAST_WINDOW rounds each.
 _WINDOWS = (2, 4, 8, 16)
 _LEAST_WINDOW = 8
 # With fewer times, the 99.9th percentile would be about the maximum.
@@ -69,18 +71,19 @@ class Predictor(Protocol):
     """An object that can be timed, such as `dermedge.edge.model.classifier.Classifier`."""
 
     def predict(self, frame_bgr: NDArray[np.uint8]) -> Prediction:
-        """Classifies one uint8 [h, w, 3] BGR frame, and times its parts."""
+        """Classifies one uint8 [h, w, 3] BGR frame, and times the parts of the prediction."""
 
 
 @dataclass(frozen=True)
 class RunLength:
-    """The duration of a measurement, with the names and meanings of LiteRT's benchmark tool.
+    """The duration of a measurement. Names and meanings are those of LiteRT's benchmark tool.
 
     Attributes:
-        warmup_runs: least number of warm-up rounds; the warm-up goes on until the models are steady.
+        warmup_runs: least number of warm-up rounds. The warm-up continues until the models are steady.
         num_runs: least number of measured rounds, 1 or more.
         min_secs: least duration of the measurement.
-        max_secs: after this time, no further round begins, both in the warm-up and in the measurement.
+        max_secs: longest duration of the warm-up, and longest duration of the measurement. A round that has begun is
+            finished.
     """
 
     warmup_runs: int = 50
@@ -95,8 +98,9 @@ class Spread:
 
     Attributes:
         low: lower end of the 95 % interval of the median.
-        high: its upper end.
-        p999: the 99.9th percentile; None for fewer than 1000 times.
+        high: upper end of the 95 % interval of the median.
+        p999: the 99.9th percentile; None for fewer than 1000 measurements.
+        n: number of measurements.
     """
 
     median: float
@@ -110,14 +114,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Latency:
-    """Warm times of one model.
+    """The latency of one model after the warm-up.
 
     Attributes:
-        preprocess: from the frame to the input tensor.
-        invoke: the interpreter.
-        postprocess: from the output tensors to calibrated probabilities.
-        total: the sum of the three for each frame; its median is not the sum of their medians.
-        cpu_ms: mean processor time of one frame over all threads.
+        preprocess: time from the frame to the input tensor.
+        invoke: time of the interpreter.
+        postprocess: time from the output tensors to calibrated probabilities.
+        total: the sum of these three times for each frame. The median of the sums is not the sum of the medians.
+        cpu_ms: mean processor time of one frame, summed over all threads.
         drift: median total of the second half divided by that of the first, minus 1.
     """
 
@@ -130,7 +134,7 @@ class Latency:
 
     @property
     def overhead(self) -> float:
-        """The ratio of the time outside the interpreter to the time inside it, from the medians."""
+        """The time outside the interpreter divided by the time of the interpreter, from the medians."""
         return (self.preprocess.median + self.postprocess.median) / self.invoke.median
 
 
@@ -139,14 +143,14 @@ class Measurement:
     """The latencies of models that took turns.
 
     Attributes:
-        latencies: one per model.
-        warmup_runs: rounds before the measured ones.
+        latencies: the latency of each model.
+        warmup_runs: number of warm-up rounds.
         is_steady: whether the models had become steady when the warm-up ended.
-        secs: seconds from the first measured round to the last.
-        harness: time of the measuring itself, as a part of the predictions' time; median over the rounds. No latency
-            includes it.
-        others_cores: mean number of cores that other processes kept busy; None if not reported.
-        conditions: conditions of the machine before the warm-up, during the measurement and after it.
+        secs: seconds from the start of the first measured round to the end of the last one.
+        harness: time that the measuring itself takes, divided by the time of the predictions; median over the rounds.
+            No latency includes it.
+        others_cores: mean number of cores that other processes kept busy; None if the system does not report it.
+        conditions: state of the machine before the warm-up, during the measurement and after the measurement.
     """
 
     latencies: tuple[Latency, ...]
@@ -160,15 +164,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasuredRounds:
-    """The readings of the measured rounds.
+    """The measured times of all rounds, and the state of the machine during these.
 
     Attributes:
-        timings: timings of each round, one per model.
-        cpu_ms: mean processor time of a frame, one per model.
-        secs: seconds from the first round to the last.
+        timings: for each round, the timing of each model.
+        cpu_ms: for each model, the mean processor time of a frame.
+        secs: seconds from the start of the first round to the end of the last one.
         harness: as in `Measurement`.
         others_cores: as in `Measurement`.
-        conditions: conditions of the machine during the rounds.
+        conditions: state of the machine during the rounds.
     """
 
     timings: list[list[Timing]]
@@ -180,7 +184,11 @@ class MeasuredRounds:
 
 
 def spread(times_ms: Sequence[float]) -> Spread:
-    """Returns linearly interpolated percentiles of one or more times, and the interval of the median."""
+    """Returns linearly interpolated percentiles, and the interval of the median.
+
+    Args:
+        times_ms: one or more times in milliseconds, in the order in which they were measured.
+    """
     median, p90, p99, p999 = np.percentile(times_ms, (50, 90, 99, 99.9)).tolist()
     low, high = median_interval(times_ms)
     return Spread(
@@ -189,16 +197,16 @@ def spread(times_ms: Sequence[float]) -> Spread:
 
 
 def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
-    """Returns the 95 % interval of the median, meant to hold for the next run too.
+    """Returns the 95 % confidence interval of the median, which should also cover the median of the next run.
 
-    Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular
-    block-resampling procedure for stationary data", 1992). Slow changes of the machine do not average out, because a
-    run of twice the length drifts just as far. The interval is therefore widened by 1.96 standard deviations of the
-    medians of windows, after their random part is subtracted. Changes that are slower than a run cannot be seen in
-    it; `python -m dermedge.benchmarks.lab repeat` measures these.
+    Random variation is estimated by the circular block bootstrap (Politis and Romano, "A circular block-resampling
+    procedure for stationary data", 1992). Slow changes of the machine do not average out, because a run of twice the
+    length drifts just as far. Therefore the interval is widened by 1.96 standard deviations of the medians of windows.
+    The random part of these standard deviations is subtracted first. Changes that take longer than a run stay unseen;
+    `python -m dermedge.benchmarks.lab repeat` measures such changes.
 
     Args:
-        times_ms: milliseconds, in the order in which they were measured.
+        times_ms: one or more times in milliseconds, in the order in which they were measured.
     """
     times = np.asarray(times_ms, np.float64)
     middle, (low, high) = float(np.median(times)), _bootstrap(times)
@@ -211,7 +219,7 @@ def median_interval(times_ms: Sequence[float]) -> tuple[float, float]:
 
 
 def latency(timings: Sequence[Timing], cpu_ms: float) -> Latency:
-    """Returns the latency from one or more timings, in the order in which they were measured."""
+    """Returns the latency from one or more timings, which are in the order of the measurement."""
     totals = [one.total_ms for one in timings]
     half = max(1, len(totals) // 2)
     return Latency(
@@ -231,15 +239,15 @@ def measure(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> Measurement:
-    """Times the predictors in turn (A B A B …) on all frames.
+    """Times the predictors in turn (A B A B …) on the frames.
 
     Args:
-        predictors: predictors, all of them loaded.
-        frames: uint8 BGR, shown in turn. In each round every predictor gets a different frame, so that no predictor
-            finds its frame in a cache because another one has just read it.
-        run_length: how long to measure.
+        predictors: loaded predictors.
+        frames: uint8 [h, w, 3] BGR frames, which are used in turn. In a round, each predictor gets a different frame.
+            So no predictor finds its frame in a cache because another predictor has just read the same frame.
+        run_length: duration of the warm-up and of the measurement.
         progress: shows the status.
-        look: reads the machine's conditions.
+        look: reads the state of the machine.
     """
     before = look()
     with one_opencv_thread():
@@ -265,7 +273,7 @@ def take_rounds(
     progress: ShowStatus = lambda text: None,
     look: _Look = read_conditions,
 ) -> MeasuredRounds:
-    """Measures the rounds without a warm-up; arguments as in `measure`."""
+    """Measures the rounds without a warm-up. The arguments are those of `measure`."""
     rounds: list[list[Timing]] = []
     conditions: list[Conditions] = []
     # NumPy is not used between the rounds, because it would push the models out of the caches
@@ -299,10 +307,14 @@ def take_rounds(
 def warm_up(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], run_length: RunLength
 ) -> tuple[int, bool]:
-    """Runs rounds until all predictors are steady; returns their number, and whether they became steady.
+    """Runs rounds until all predictors are steady.
 
-    A predictor is steady when its median over the last STEADY_ROUNDS rounds differs by at most STEADY_WITHIN
-    from that over the STEADY_ROUNDS rounds before. The warm-up gives up after 30 s or ``max_secs``.
+    A predictor is steady when its median time over the last STEADY_ROUNDS rounds differs by at most STEADY_WITHIN from
+    its median time over the STEADY_ROUNDS rounds before. The warm-up gives up after 30 s, or after ``max_secs`` if that
+    is shorter.
+
+    Returns:
+        The number of rounds, and whether all predictors became steady.
     """
     totals: list[list[float]] = []
     ends = perf_counter() + min(_MAX_WARMUP_S, run_length.max_secs)
@@ -318,7 +330,7 @@ def warm_up(
 def one_opencv_thread() -> Iterator[None]:
     """Limits OpenCV to one thread.
 
-    OpenCV's thread pool would use all cores for the preprocessing, and its threads would sleep and wake in between.
+    Otherwise the preprocessing would use all cores, and the threads of OpenCV would sleep and wake between two frames.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -332,7 +344,7 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
     block = min(_BLOCK_ROUNDS, max(1, len(times) // 4))
     blocks = -(-len(times) // block)
     random = np.random.default_rng(0)
-    # computes as many samples at once as fit into a few megabytes
+    # the arrays of as many samples are computed together as fit into a few megabytes
     samples = max(1, min(_SAMPLES, _SAMPLED_AT_ONCE // (blocks * block)))
     medians = np.concatenate(
         [
@@ -347,22 +359,28 @@ def _bootstrap(times: NDArray[np.float64]) -> tuple[float, float]:
 def _medians_of_blocks(
     times: NDArray[np.float64], starts: NDArray[np.int64], block: int
 ) -> NDArray[np.float64]:
-    """Returns the median of each sample, [samples], of blocks that begin at ``starts``, [samples, blocks, 1]."""
+    """Returns the median of each bootstrap sample, float64 [samples].
+
+    Args:
+        times: float64 [n].
+        starts: int64 [samples, blocks, 1], the indices at which the blocks of a sample begin.
+        block: length of a block.
+    """
     places = (starts + np.arange(block)).reshape(len(starts), -1) % len(times)
     medians: NDArray[np.float64] = np.median(times[places], axis=1)
     return medians
 
 
 def _parts(total: int, size: int) -> list[int]:
-    """Returns sizes of ``size`` each that add up to the total; the last one may be smaller."""
+    """Returns sizes that add up to ``total``. Each is ``size``; the last one may be smaller."""
     return [min(size, total - begun) for begun in range(0, total, size)]
 
 
 def _wander(times: NDArray[np.float64], count: int) -> float:
-    """Returns the standard deviation of the medians of ``count`` windows, without its random part.
+    """Returns the standard deviation of the medians of ``count`` windows, after its random part is subtracted.
 
-    The random part is estimated from two order statistics of each window. They lie one standard deviation of the
-    binomial distribution below and above the median.
+    The random part is estimated from two order statistics of each window. One lies a standard deviation of the binomial
+    distribution below the median, and the other one as far above the median.
     """
     length = len(times) // count
     if length < _LEAST_WINDOW:
@@ -390,7 +408,12 @@ def _goes_on(rounds: int, secs: float, run_length: RunLength) -> bool:
 def _round(
     predictors: Sequence[Predictor], frames: Sequence[NDArray[np.uint8]], number: int
 ) -> tuple[list[Timing], list[int]]:
-    """Returns one prediction of each, and the processor time before, between and after them, in nanoseconds."""
+    """Lets each predictor predict once.
+
+    Returns:
+        The timing of each prediction; and the processor time of this process in nanoseconds, before the first
+        prediction and after each one.
+    """
     timings, stamps = [], [process_time_ns()]
     for place, predictor in enumerate(predictors):
         timings.append(predictor.predict(frames[(number + place) % len(frames)]).timing)

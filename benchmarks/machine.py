@@ -1,4 +1,4 @@
-"""Describes the machine that figures were measured on."""
+"""Describes the machine on which a measurement ran."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ _BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine and the software of a measurement; None for what this system does not report.
+    """The machine and the software of a measurement. A value is None if this system does not report it.
 
     Attributes:
-        model: model of the board or computer, as its firmware names it.
-        cpu: the processor's name.
+        model: model of the board or computer, as the firmware names it.
+        cpu: name of the processor.
         cores: number of cores that this process may use.
-        features: the instruction sets in FEATURES that the processor has.
+        features: instruction sets of the processor that XNNPACK's kernels use, as Linux names them.
         memory_mb: RAM in 10^6 bytes.
-        governor: governor of the first core's frequency.
-        clock_mhz: clock rate in MHz of the first core, when it was read.
-        temperature_c: temperature of the first thermal zone, when it was read.
-        load: load average over one minute, when it was read.
+        governor: frequency governor of the first core.
+        clock_mhz: clock rate of the first core in MHz, at the start of the measurement.
+        temperature_c: temperature of the first thermal zone in degrees Celsius, at the start of the measurement.
+        load: load average over one minute, at the start of the measurement.
         system: the operating system and its kernel.
-        architecture: name of the architecture, as the kernel names it.
-        python: version.
+        architecture: architecture of the processor, as the kernel names it.
+        python: version of Python.
         runtime: package and version of the TFLite interpreter.
-        numpy: version.
-        opencv: version.
+        numpy: version of NumPy.
+        opencv: version of OpenCV.
     """
 
     model: str | None
@@ -76,11 +76,11 @@ class Machine:
 
 
 def describe_machine(runtime: str, root: Path = Path("/")) -> Machine:
-    """Reads what this machine reports about itself.
+    """Describes this machine and its software.
 
     Args:
         runtime: a name of `dermedge.edge.model.runtime.RUNTIMES`.
-        root: where /proc, /sys and /etc are.
+        root: the folder that holds proc/, sys/ and etc/.
     """
     cpuinfo = read_text(root / "proc/cpuinfo") or ""
     cpu0 = root / "sys/devices/system/cpu/cpu0/cpufreq"
@@ -113,7 +113,7 @@ def _board(root: Path) -> str | None:
 
 
 def _arm_cpu(cpuinfo: str) -> str | None:
-    """Returns the numbers of implementer and part, which Linux reports on ARM instead of a name."""
+    """Returns the numbers of the implementer and the part. Linux reports these on ARM instead of a name."""
     implementer, part = _field(cpuinfo, "CPU implementer"), _field(cpuinfo, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else None
 

@@ -1,4 +1,4 @@
-"""Measures models side by side: loads all of them, times them in turn, and scores them on the same photos."""
+"""Measures several models side by side: loads all models, times them in turn, and scores them on the same photos."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ class BenchmarkSettings:
         num_threads: numbers of threads; each model is measured with each of them.
         runtime: ``auto``, ``litert`` or ``tflite-runtime``.
         labels: class names for files without a manifest.
-        normalization: how pixels are normalized for files without a manifest, as `Classifier` takes it.
-        data: labelled photos, as `find_photos` takes them; None leaves accuracy out.
-        split: val or test, for a catalogue.
-        max_photos: number of photos to score on, sampled evenly over the classes; None takes all.
-        source: source of the frames for the latency, as for `open_source`; None takes the photos of ``data``.
-        run_length: how long to measure.
-        profile: whether to time each operator too.
-        tta: whether to measure each model a second time with test-time augmentation.
-        command: the command line, to be written into the report.
+        normalization: normalization of the pixels for files without a manifest: a name that `Classifier` accepts.
+        data: labelled photos, in a form that `find_photos` accepts; None leaves accuracy out.
+        split: split of a catalogue: ``val`` or ``test``.
+        max_photos: the most photos to score on, sampled evenly over the classes; None for all photos.
+        source: source of the frames for the latency, in a form that `open_source` accepts. None stands for the photos
+            of ``data``.
+        run_length: duration of the measurement.
+        profile: whether each operator is timed too.
+        tta: whether each model is measured a second time, with test-time augmentation.
+        command: command line for the report.
     """
 
     models: tuple[Path, ...]
@@ -77,11 +78,11 @@ class _Input:
     """The input of the benchmark.
 
     Attributes:
-        frames: frames to measure the latency on.
-        frames_origin: a text that describes where the frames come from.
+        frames: frames for the measurement of the latency.
+        frames_origin: description of the frames.
         open_again: opens the source of the whole loop.
         scores: scores of the classifiers; None without labelled photos.
-        data: description of the labelled photos; None without them.
+        data: description of the labelled photos; None without labelled photos.
     """
 
     frames: Frames
@@ -93,7 +94,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Figures:
-    """The measurements of all classifiers; each list has one entry per classifier."""
+    """The measurements of all classifiers. Each list has one entry per classifier."""
 
     run: Measurement
     meter: str | None
@@ -109,15 +110,15 @@ def benchmark(
     progress: ShowStatus = lambda text: None,
     say: Callable[[str], object] = lambda line: None,
 ) -> BenchmarkReport:
-    """Scores all models, times them in turn, and measures the cold start of each in new processes.
+    """Scores all models, times them in turn, and measures the cold start of each model in new processes.
 
     Args:
         settings: the settings.
-        progress: called with what is being measured.
-        say: called with each line on how the labelled photos were understood.
+        progress: called with a text that names the current measurement.
+        say: called with lines that tell how the labelled photos were read.
 
     Raises:
-        DermedgeError: a file, option or photo cannot be used. Most such errors are found before anything is measured.
+        DermedgeError: a file, option or photo cannot be used. Most such errors are found before the measurement.
     """
     check_different(settings.models)
     runtime = choose_runtime(settings.runtime)
@@ -148,7 +149,7 @@ def benchmark(
 
 
 def short_names(models: Sequence[Path]) -> list[str]:
-    """Returns the files' names without .tflite; equal names get their folders too."""
+    """Returns the names of the files without .tflite. If names are equal, the names of their folders are added."""
     plain = [model.resolve().with_suffix("") for model in models]
     for depth in range(1, max(len(path.parts) for path in plain)):
         names = ["/".join(path.parts[-depth:]) for path in plain]
@@ -158,12 +159,12 @@ def short_names(models: Sequence[Path]) -> list[str]:
 
 
 def named_source(source: str | None) -> str:
-    """Returns the source of the whole loop in words, without a password."""
+    """Returns a description of the source of the whole loop, without passwords."""
     return without_secrets(source) if source else "the photos of --data"
 
 
 def _open_all(settings: BenchmarkSettings, runtime: str, stack: ExitStack) -> list[Classifier]:
-    """Opens every model with all numbers of threads, and if asked for also with test-time augmentation."""
+    """Opens each model once for each number of threads; with ``settings.tta``, also with test-time augmentation."""
     return [
         stack.enter_context(
             Classifier(model, settings.labels, threads, runtime, tta, normalization=settings.normalization)
@@ -238,7 +239,7 @@ def _measure_all(
 
 
 def _energies(classifiers: Sequence[Classifier], frames: Frames) -> tuple[str | None, list[Energy | None]]:
-    """Returns the name of the machine's meter, and the energy of a frame for each model; None without a meter."""
+    """Returns the name of the energy meter, and the energy of a frame for each model; None if there is no meter."""
     meter = find_meter()
     if meter is None:
         return None, [None] * len(classifiers)

@@ -48,7 +48,7 @@ def test_a_foreign_error_of_a_child_is_one_line() -> None:
     [
         ("import sys; print('a\\nb', file=sys.stderr); sys.exit(3)", r"^it failed: b$"),
         ("import sys; sys.exit(3)", r"^it failed: status 3$"),
-        ("import time; time.sleep(60)", r"^it had not ended after 0.5 s$"),
+        ("import time; time.sleep(60)", r"^it did not end within 0.5 s$"),
     ],
 )
 def test_a_program_that_fails_says_its_last_line(program: str, words: str) -> None:

@@ -133,7 +133,7 @@ def test_a_machine_that_wanders_far_is_noisy_and_one_that_does_not_is_good() -> 
         for times in (chance, far)
     )
     assert good == []
-    assert any("its median is known only to" in fault for fault in noisy)
+    assert any("half the 95 % interval of the median is" in fault for fault in noisy)
 
 
 def test_chance_alone_hardly_widens_the_interval() -> None:

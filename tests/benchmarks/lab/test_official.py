@@ -87,7 +87,7 @@ def test_a_tool_that_fails_is_one_line(
         raise subprocess.TimeoutExpired("tool", 1)
 
     monkeypatch.setattr(subprocess, "run", hangs)
-    with pytest.raises(ToolError, match="had not ended"):
+    with pytest.raises(ToolError, match="did not end within"):
         tool_ms(model_path, 1)
 
 

@@ -24,7 +24,10 @@ def built(tmp_path: Path) -> Path:
     ("arguments", "line"),
     [
         (["{empty}", "--source", "demo", "--browser", "{built}/chromium"], "holds no built app"),
-        (["{built}", "--browser", "{built}/chromium"], "give photos with --data or --source"),
+        (
+            ["{built}", "--browser", "{built}/chromium"],
+            "name a photo, a folder of photos, a video or a camera with --source",
+        ),
         (
             ["{built}", "--source", "demo", "--browser", "netscape"],
             "'netscape' is not an installed Chromium",
