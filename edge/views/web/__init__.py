@@ -1,4 +1,4 @@
-"""The web page for a board without a screen: live video, state, history, and figures for Prometheus."""
+"""The web page for a board without a screen: live video, state, history, and metrics for Prometheus."""
 
-# On the loopback, so that nobody else sees it.
+# The loopback address, which other machines cannot reach.
 DEFAULT_ADDRESS = "127.0.0.1:8000"

@@ -1,4 +1,4 @@
-"""The pages of `dermedge run --serve`, and `POST /predict`; on Starlette."""
+"""The web application of `dermedge run --serve`: the live page and `POST /predict`. It uses Starlette."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dermedge.edge.views.web.photos import PhotoService
 
 __all__ = ["MOST_VIEWERS", "make_app"]
 
-# At most this many viewers can watch the live video at a time.
+# The largest number of viewers who can watch the live video at the same time.
 MOST_VIEWERS = 16
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -36,10 +36,10 @@ _BOUNDARY = "frame"
 
 
 def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
-    """Returns the application.
+    """Returns the web application.
 
-    GET: ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME``, ``/openapi.json``. POST: ``/save``,
-    ``/predict``.
+    It answers GET requests for ``/``, ``/video.mjpg``, ``/state``, ``/metrics``, ``/saved/NAME`` and ``/openapi.json``,
+    and POST requests to ``/save`` and ``/predict``.
     """
 
     async def file(request: Request) -> Response:
@@ -47,7 +47,10 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
     async def video(request: Request) -> Response:
         if board.viewers >= MOST_VIEWERS:
-            return PlainTextResponse(f"{MOST_VIEWERS} viewers watch already; close one of them", 503)
+            return PlainTextResponse(
+                f"{MOST_VIEWERS} viewers already watch the live video, which is the limit; close one of their pages",
+                503,
+            )
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         return StreamingResponse(_stream(board, _wants_heat(request)), media_type=kind)
 
@@ -71,17 +74,19 @@ def make_app(board: Board, photos: PhotoService, guard: Guard) -> Starlette:
 
 
 async def _save(board: Board, request: Request) -> Response:
-    """Saves the newest result on the device; only the page's own script may ask for it."""
+    """Saves the newest result as an image on the device. Refuses requests that the page's own script did not send."""
     require_own_script(request)
     try:
         name = await asyncio.to_thread(board.save, _wants_heat(request))
     except StorageError as error:
         return JSONResponse({"error": str(error)}, 507)
-    return JSONResponse({"saved": name}) if name else JSONResponse({"error": "no frame yet"}, 409)
+    if name is None:
+        return JSONResponse({"error": "the camera has not sent a frame yet; try again"}, 409)
+    return JSONResponse({"saved": name})
 
 
 async def _saved(board: Board, request: Request) -> Response:
-    """Returns a saved image, or with ``?thumbnail=1`` a small version of it."""
+    """Returns a saved image. With ``?thumbnail=1``, returns a small version of the image."""
     name = request.path_params["name"]
     path = board.saves.path(name)
     if request.query_params.get("thumbnail") == "1":
@@ -93,18 +98,18 @@ async def _saved(board: Board, request: Request) -> Response:
 
 
 def _no_image() -> Response:
-    return PlainTextResponse("there is no such image", 404)
+    return PlainTextResponse("no saved image has this name", 404)
 
 
 def _wants_heat(request: Request) -> bool:
-    """Tells whether this viewer wants the heat map: ``?heat=1``."""
+    """Tells whether the request asks for the heat map, with ``?heat=1``."""
     return request.query_params.get("heat") == "1"
 
 
 async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
-    """Yields parts of a motion JPEG: the newest frame, each time that the viewer has received the previous one.
+    """Yields the parts of a Motion JPEG stream. When a viewer has received one frame, the newest frame is sent next.
 
-    A slow viewer misses frames, and does not delay other viewers.
+    A slow viewer misses frames, but does not delay other viewers.
     """
     shown = 0
     with _counting_viewer(board):
@@ -119,14 +124,14 @@ async def _stream(board: Board, heat: bool) -> AsyncIterator[bytes]:
 
 
 def _part(frame: EncodedFrame) -> bytes:
-    """Returns a frame as a part of a motion JPEG."""
+    """Returns a frame as one part of a Motion JPEG stream."""
     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\n\r\n"
     return head.encode() + frame.jpeg + b"\r\n"
 
 
 @contextmanager
 def _counting_viewer(board: Board) -> Iterator[None]:
-    """Counts a viewer while it is connected."""
+    """Counts one more viewer until the ``with`` block ends."""
     board.count_viewer(1)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Holds the content of the web page: the newest result, encoded once for all viewers, and the last answers."""
+"""Holds the content of the web page: the newest result and the last answers. All viewers share one encoded frame."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ INTERVAL_S = 0.1
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """An encoded result.
+    """The frame of a result, encoded as a JPEG.
 
     Attributes:
-        number: number of the result; later results have greater numbers.
+        number: the number of the result. Later results have greater numbers.
+        jpeg: the bytes of the JPEG file.
     """
 
     number: int
@@ -42,7 +43,7 @@ class EncodedFrame:
 
 
 class _Encoder:
-    """The last JPEG, either with or without the heat map, and the time when the next one may be made."""
+    """The last encoded frame, and the time from which the next frame may be encoded."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -51,16 +52,16 @@ class _Encoder:
 
 
 class Board:
-    """Takes results from the loop without waiting, and gives them to any number of threads.
+    """Receives results from the loop without delaying the loop, and serves the results to any number of threads.
 
     Args:
-        facts: labels of the metrics, such as the model's name and digest, and the source.
-        folder: where images are saved.
+        facts: facts about the run for the metrics, such as the name and digest of the model, and the source.
+        folder: the folder in which images are saved.
         has_heat_map: whether the model has an evidence output for the heat map.
 
     Attributes:
-        saves: the images that were saved.
-        is_closed: whether the loop has ended, so that no viewer waits for a newer result.
+        saves: the saved images.
+        is_closed: whether the loop has ended. If it is true, the live video of each viewer ends too.
     """
 
     def __init__(self, facts: dict[str, str], folder: Path, has_heat_map: bool) -> None:
@@ -79,21 +80,25 @@ class Board:
         self.is_closed = False
 
     def put(self, result: FrameResult) -> None:
-        """Stores the newest result; nothing is drawn or encoded here."""
+        """Stores the newest result. This is fast, because nothing is painted or encoded here."""
         with self._lock:
             self._number += 1
             self._result = result
             self._remember(result)
 
     def has_news(self, shown: int, heat: bool) -> bool:
-        """Tells whether `frame` would return another frame than the one with this number."""
+        """Tells whether `frame` would return a frame whose number is not ``shown``."""
         encoder = self._encoder(heat)
         if encoder.frame is not None and encoder.frame.number != shown:
             return True
         return self._number != shown and time.monotonic() >= encoder.due_s
 
     def state(self) -> dict[str, Any]:
-        """Returns the newest result as the JSON lines have it, and the last answers, the newest first."""
+        """Returns the content of the page as JSON values.
+
+        The values are the newest result in the format of the JSON lines, the last answers and the names of the saved
+        images (both with the newest first), and whether the model has a heat map.
+        """
         with self._lock:
             result, history = self._result, list(self._history)
         return {
@@ -104,13 +109,14 @@ class Board:
         }
 
     def frame(self, heat: bool) -> EncodedFrame | None:
-        """Returns a frame with the reticle as a JPEG, or None before the first frame.
+        """Returns a recent frame with the reticle as a JPEG, or None before the first frame.
 
-        It is the newest frame, unless the last one is younger than `INTERVAL_S`. The frame has no text, because the
-        page shows the answer. The first caller encodes the frame, and the others wait for it.
+        A new frame is encoded at most once in `INTERVAL_S` seconds. In between, the last encoded frame is returned.
+        If several threads ask at the same time, one thread encodes the frame, and the others wait for it. The frame
+        has no text, because the page shows the answer beside the frame.
 
         Args:
-            heat: whether to paint the heat map, if the model has one.
+            heat: whether to paint the heat map. It is not painted if the model has no heat map.
         """
         encoder = self._encoder(heat)
         with encoder.lock:
@@ -126,13 +132,13 @@ class Board:
             return encoder.frame
 
     def save(self, heat: bool) -> str | None:
-        """Writes the newest result as an image on this device; returns its file name, or None before the first frame.
+        """Saves the newest result as an image on this device; returns the file name, or None before the first frame.
 
         Args:
             heat: as in `frame`.
 
         Raises:
-            StorageError: as `Saves.add`.
+            StorageError: in the cases that `Saves.add` lists.
         """
         result = self._result
         if result is None or result.frame is None:
@@ -140,7 +146,7 @@ class Board:
         return self.saves.add(encode_image(paint_result(result, heat and self._has_heat_map), ".png"))
 
     def metrics(self) -> Iterator[str]:
-        """Returns the metrics in the text format of Prometheus."""
+        """Yields the lines of the metrics in the text format of Prometheus."""
         result = self._result
         yield from _metric("info", "gauge", [(self.facts, 1)])
         yield from _metric("viewers", "gauge", [({}, self._viewers)])
@@ -171,7 +177,7 @@ class Board:
         return self._viewers
 
     def count_viewer(self, more: int) -> None:
-        """Adds a viewer of the live video, or removes one."""
+        """Adds ``more`` to the number of viewers: 1 if a viewer of the live video connects, -1 if one disconnects."""
         with self._lock:
             self._viewers += more
 
@@ -179,7 +185,11 @@ class Board:
         return self._hot if heat and self._has_heat_map else self._plain
 
     def _remember(self, result: FrameResult) -> None:
-        """Adds an answer to the history. If the last one was shown for less than `_STAND_S`, it is replaced."""
+        """Adds an answer to the history.
+
+        The answer replaces the previous entry in two cases: the headline is the same, or the previous headline was
+        shown for less than `_STAND_S`. After a result without an answer, no entry is replaced.
+        """
         answer = result.answer
         if answer is None:
             self._is_answering = False
@@ -204,7 +214,7 @@ class Board:
 
 
 def _drift_metrics(drift: SessionDrift) -> Iterator[str]:
-    """Yields the shares of the first hour and of the latest one, 0 to 1."""
+    """Yields the metrics of the first hour and of the latest hour: shares and a mean probability, all 0 to 1."""
     periods = [
         (name, one) for name, one in (("first_hour", drift.first), ("latest_hour", drift.latest)) if one
     ]

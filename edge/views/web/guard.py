@@ -1,9 +1,13 @@
-"""Decides who may use the web server: everyone on this machine, or those who have the token.
+"""Decides who may use the web server: everyone on this machine, or everyone who has the token.
 
-On the loopback address, everyone on this machine may use it. The host in the browser's address must be a loopback one
-too: a foreign name that resolves to it is refused, because any web site could read the pages through such a name. On
-other addresses a token is needed, either once as ``?token=…``, which becomes a cookie, or as ``Authorization: Bearer
-…``. Pages of other origins are refused, and our pages load nothing from elsewhere.
+If the server listens on the loopback address, everyone on this machine may use it. The Host header of a request must
+then be a loopback address or localhost. Other names are refused, even if they resolve to the loopback address, because
+any web site could read the pages through such a name.
+
+If the server listens on another address, each request needs a token. A browser sends the token once, as ``?token=…``,
+and gets a cookie for its further requests. A program sends the header ``Authorization: Bearer …``.
+
+Pages of other web sites cannot use the server. The pages of this server load nothing from other sites.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ __all__ = ["Answer", "Guard", "read_body", "require_own_script", "without_foreig
 Answer = Callable[[Request], Awaitable[Response]]
 
 _COOKIE = "dermedge"
-# The header that the page's own script sends with POST requests; other origins cannot send it.
+# The header that the page's own script sends with POST requests. Scripts of other web sites cannot send it.
 _OWN_HEADER = "x-dermedge"
 _READS = ("GET", "HEAD")
 _HEADERS = {
@@ -43,9 +47,9 @@ class Guard:
     """Accepts or refuses requests.
 
     Args:
-        token: the token that a viewer needs. None for the loopback address, where the host of a request must be a
-            loopback name.
-        places: gives a connection a lasting place when one of its requests is accepted.
+        token: the token that a viewer needs. It is None on the loopback address, where the Host header is checked
+            instead.
+        places: the limits on connections. If a request is accepted, its connection is reported there as proved.
     """
 
     def __init__(self, token: str | None, places: Places) -> None:
@@ -53,7 +57,7 @@ class Guard:
         self._places = places
 
     def page(self, answer: Answer) -> Answer:
-        """Wraps a handler for people: a refused request gets one line of text."""
+        """Wraps a handler whose responses are for people. A refused request gets one line of text."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -66,7 +70,7 @@ class Guard:
         return respond
 
     def service(self, answer: Answer) -> Answer:
-        """Wraps a handler for programs: errors are JSON, ``{"error": …}``, and nothing is redirected."""
+        """Wraps a handler whose responses are for programs. Errors are JSON, ``{"error": …}``, without redirections."""
 
         async def respond(request: Request) -> Response:
             try:
@@ -84,8 +88,9 @@ class Guard:
         return await answer(request)
 
     def _redirection(self, request: Request) -> Response | None:
-        """Returns a redirection to the same address without the token, and a cookie, if the token in the address is
-        right.
+        """Returns a redirection that sets the cookie, if the URL contains the right token; None otherwise.
+
+        The redirection leads to the same URL without the token.
         """
         given = request.query_params.get("token")
         if given is None or request.method not in _READS or not self._is_token(given):
@@ -100,14 +105,16 @@ class Guard:
             host = request.headers.get("host", "").lower()
             name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
             if not _is_loopback(name):
-                raise HTTPException(403, f"'{host}' is not this machine")
+                raise HTTPException(
+                    403, f"the host '{host}' is not a loopback address; use localhost or 127.0.0.1"
+                )
             return
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not self._is_token(request.cookies.get(_COOKIE, "")) and not self._is_token(bearer):
             raise HTTPException(
                 401,
-                "open the address that dermedge printed at its start, with its token, or send the header "
-                "Authorization: Bearer TOKEN",
+                "the token is missing or wrong; open the complete URL that dermedge printed at its start, or send the "
+                "header Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": "Bearer"},
             )
 
@@ -118,11 +125,14 @@ class Guard:
 def require_own_script(request: Request) -> None:
     """Raises HTTPException if a request that changes something does not come from the page's own script."""
     if _OWN_HEADER not in request.headers:
-        raise HTTPException(403, f"the header {_OWN_HEADER} is missing")
+        raise HTTPException(403, f"the header {_OWN_HEADER} is missing; send it with any value")
 
 
 def without_foreign_pages(request: Request) -> None:
-    """Raises HTTPException if a page of another web site sent the request. Programs send no origin."""
+    """Raises HTTPException if a page of another web site sent the request.
+
+    A request without an Origin header passes. It comes from a program that is not a browser.
+    """
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise HTTPException(403, f"a page of '{origin}' may not use this server")
@@ -131,10 +141,11 @@ def without_foreign_pages(request: Request) -> None:
 async def read_body(request: Request, most_bytes: int) -> bytes:
     """Returns the body of a request.
 
-    A body that is too large is read to its end and dropped, so that its sender reads the answer.
+    A body that is too large is read to its end and discarded, because many clients read the response only after they
+    have sent the whole body.
 
     Raises:
-        HTTPException: it has more than ``most_bytes``; status 413.
+        HTTPException: if the body has more than ``most_bytes`` bytes. The status is 413.
     """
     declared = request.headers.get("content-length", "")
     is_too_large = declared.isdecimal() and int(declared) > most_bytes
@@ -148,12 +159,14 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
         else:
             parts.append(part)
     if is_too_large:
-        raise HTTPException(413, f"the body has more than {most_bytes:,} bytes, which is the limit")
+        raise HTTPException(
+            413, f"the body has more than {most_bytes:,} bytes, which is the limit; send a smaller one"
+        )
     return b"".join(parts)
 
 
 def _is_loopback(name: str) -> bool:
-    """Tells whether a host in an address is this machine's loopback: ``localhost``, ``127.0.0.2``, ``[::1]``."""
+    """Tells whether a host is a loopback address or localhost, such as ``localhost``, ``127.0.0.2`` or ``[::1]``."""
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""`POST /predict`: receives one photo, and returns the answer of `dermedge predict` as JSON.
+"""Answers `POST /predict`: receives one photo, and returns the answer as JSON, as `dermedge predict` does.
 
-Photos have a classifier of their own, which handles one photo at a time on one thread, so that the live loop never
-waits for it. The first photo opens it. Photos pass the quality gate as the frames of the loop do.
+Photos are classified by a second classifier, so that the live loop never waits. It classifies one photo at a time, and
+is opened when the first photo arrives. The quality gate checks photos in the same way as the frames of the live loop.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ __all__ = ["MOST_BYTES", "MOST_PHOTOS", "MOST_PIXELS", "PhotoClassifier", "Photo
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000
-# At most this many photos are received or classified at once. More are refused, so that they do not fill the memory.
+# The largest number of photos that are received or classified at the same time. Further photos are refused, so that
+# photos cannot fill the memory.
 MOST_PHOTOS = 4
-# A form has one photo, and may have a few other fields, which are ignored.
+# The largest number of fields of a form besides the photo. These fields are ignored.
 _MOST_FIELDS = 16
 _FORM = "multipart/form-data"
-# The allowed media types of the body; the format is read from the photo itself.
+# The media types that the body may have besides image/*. The format of the photo is read from its content.
 _PLAIN_TYPES = ("", "application/octet-stream")
 _NAMELESS = "photo"
-# (offset, bytes) by which the formats are recognized: JPEG, PNG, GIF, BMP, TIFF, JPEG 2000, WebP, and HEIC and AVIF.
+# The formats are recognized by these bytes at these offsets. In order: JPEG, PNG, GIF, BMP, TIFF (two byte orders),
+# JPEG 2000, WebP, and HEIC or AVIF.
 _SIGNATURES = (
     (0, b"\xff\xd8\xff"),
     (0, b"\x89PNG\r\n\x1a\n"),
@@ -60,10 +62,10 @@ _SIGNATURES = (
 
 
 class PhotoClassifier:
-    """Classifies photos with a classifier of its own, for one thread at a time.
+    """Classifies photos with a separate classifier, one photo at a time. Several threads may use it.
 
     Args:
-        open_classifier: opens the classifier; it is called with the first photo.
+        open_classifier: opens the classifier. It is called when the first photo arrives.
         confidence: as in `Pipeline`.
         sets: as in `Pipeline`.
     """
@@ -81,15 +83,16 @@ class PhotoClassifier:
         """Returns the answer for one photo.
 
         Args:
-            content: content of the photo's file.
-            name: becomes ``path`` in the answer.
+            content: the bytes of the photo's file.
+            name: the file name, which becomes ``path`` in the answer.
 
         Returns:
-            The values of `photo_to_json`, and ``defect`` and ``hint``: why the quality gate rejected the photo, and
-                what the user can do. For a rejected photo, label and probabilities are None.
+            The values of `photo_to_json`, and two more. ``defect`` is the reason why the quality gate rejected the
+                photo, or None. ``hint`` tells the user what helps against the defect, or is empty. For a rejected
+                photo, all values except ``path``, ``defect`` and ``hint`` are None.
 
         Raises:
-            PictureError: it cannot be decoded.
+            PictureError: if the photo cannot be decoded.
         """
         with self._lock:
             image = decode_photo(np.frombuffer(content, np.uint8), name)
@@ -103,7 +106,7 @@ class PhotoClassifier:
         return {"path": name, **dict.fromkeys(keys), "defect": result.defect, "hint": hint}
 
     def close(self) -> None:
-        """Closes the classifier, if a photo has opened it."""
+        """Closes the classifier if it is open."""
         with self._lock:
             if self._classifier is not None:
                 self._classifier.close()
@@ -111,18 +114,20 @@ class PhotoClassifier:
 
 
 class PhotoService:
-    """Answers `POST /predict`: checks a request, reads its photo, and classifies it in a thread."""
+    """Answers `POST /predict`: checks the request, reads the photo, and classifies the photo in a thread."""
 
     def __init__(self, classifier: PhotoClassifier) -> None:
         self._classifier = classifier
         self._photos = 0
 
     async def answer(self, request: Request) -> Response:
-        """Returns the response; raises HTTPException."""
+        """Returns the response to a request. Raises HTTPException if the request or its photo is refused."""
         without_foreign_pages(request)
         if self._photos >= MOST_PHOTOS:
             raise HTTPException(
-                503, f"{MOST_PHOTOS} photos are being classified; try again", {"Retry-After": "1"}
+                503,
+                f"{MOST_PHOTOS} photos are already being classified, which is the limit; try again in a second",
+                {"Retry-After": "1"},
             )
         self._photos += 1
         try:
@@ -136,7 +141,7 @@ class PhotoService:
 
 
 class _OnePhoto(FrameSource):
-    """A photo as a source of one frame."""
+    """A source whose only frame is a photo."""
 
     is_live = False
 
@@ -152,7 +157,7 @@ class _OnePhoto(FrameSource):
 
 
 class _FormInMemory(MultiPartParser):
-    """Starlette's form parser, which here writes no files to the disk."""
+    """Starlette's form parser, which in this server keeps files in memory and never writes them to the disk."""
 
     spool_max_size = MOST_BYTES + 1
 
@@ -167,7 +172,8 @@ async def _photo_of(request: Request) -> tuple[str, bytes]:
     if not is_photo:
         raise HTTPException(
             415,
-            f"the body is '{kind}'; send the photo's bytes as image/jpeg or another image/ type, or a form as {_FORM}",
+            f"the body has the type '{kind}'; send the bytes of a photo as image/jpeg or another image/ type, or a "
+            f"form as {_FORM}",
         )
     return _NAMELESS, content
 
@@ -194,23 +200,29 @@ async def _photo_of_form(request: Request, content: bytes) -> tuple[str, bytes]:
 
 
 def _check_header(content: bytes) -> None:
-    """Raises HTTPException if the header of a photo shows that it is too large, or not a photo."""
+    """Raises HTTPException if the bytes are not a photo, or if the photo states more than `MOST_PIXELS` pixels."""
     if not content:
         raise HTTPException(400, "the body is empty; send the bytes of a photo")
     if not any(content.startswith(mark, offset) for offset, mark in _SIGNATURES):
         raise HTTPException(
             415,
-            "the body is not a photo; JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, HEIC and AVIF are read",
+            "the body is not a photo; send JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, HEIC or AVIF",
         )
     width, height = _size_of(content)
     if width * height > MOST_PIXELS:
         raise HTTPException(
-            413, f"the photo has {width} x {height} pixels; {MOST_PIXELS // 1_000_000} million are the limit"
+            413,
+            f"the photo has {width} x {height} pixels, and the limit is {MOST_PIXELS // 1_000_000} million; send a "
+            f"smaller photo",
         )
 
 
 def _size_of(content: bytes) -> tuple[int, int]:
-    """Returns the width and height in pixels that the header states; raises HTTPException if it states none."""
+    """Returns the width and height in pixels that the header of a photo states.
+
+    Raises:
+        HTTPException: if the header states no size.
+    """
     try:
         width, height = imagesize.get(io.BytesIO(content))
     except (ValueError, IndexError, OverflowError, struct.error) as error:

@@ -1,8 +1,13 @@
-"""Limits the connections of the web server, so that nobody can lock its owner out.
+"""Limits the connections to the web server, so that a stranger who opens many connections cannot lock the owner out.
 
-A connection is proved once one of its requests was accepted (with the token, if one is needed). A connection must
-send each request within `HEAD_TIMEOUT_S`; a proved one within `BODY_TIMEOUT_S`, because it may send a photo. The
-number of unproved connections is limited, for each client and in all: a new one closes the oldest.
+A connection is proved after the server has accepted one of its requests. If the server needs a token, it accepts only
+requests with the token.
+
+A connection must send each request within `HEAD_TIMEOUT_S`. If the head of the request arrived in time and the
+connection is proved, the whole request may take `BODY_TIMEOUT_S`, because its body may be a photo.
+
+The number of unproved connections is limited, both for each client and in total. If a new connection would exceed a
+limit, the oldest unproved connection is closed.
 """
 
 from __future__ import annotations
@@ -27,18 +32,22 @@ BODY_TIMEOUT_S = 60.0
 MOST_UNPROVED = 32
 MOST_OF_A_CLIENT = 16
 
-# Host and port of the other end.
+# Host and port of the client.
 _Client = tuple[str, int]
 
 
 class Places:
-    """The connections that are not proved yet. Only the server's event loop uses it."""
+    """Holds the connections that are not proved yet. Only the event loop of the server may call the methods."""
 
     def __init__(self) -> None:
         self._unproved: dict[_Client, asyncio.Transport] = {}  # the oldest first
 
     def enter(self, client: _Client, transport: asyncio.Transport) -> None:
-        """Adds a new connection. If there are too many, closes the oldest one of the same client, or of all."""
+        """Adds a new connection, and closes another one if there are too many.
+
+        If the client has too many unproved connections, its oldest one is closed. Otherwise, if all clients together
+        have too many, the oldest one of all is closed.
+        """
         of_client = [other for other in self._unproved if other[0] == client[0]]
         if len(of_client) >= MOST_OF_A_CLIENT:
             self._unproved.pop(of_client[0]).abort()
@@ -47,7 +56,7 @@ class Places:
         self._unproved[client] = transport
 
     def prove(self, client: _Client | None) -> None:
-        """Notes that a request of this connection was accepted; the connection then stays until it ends."""
+        """Notes that a request of this connection was accepted. New connections can no longer close this one."""
         if client is not None:
             self._unproved.pop((client[0], client[1]), None)
 
@@ -61,7 +70,7 @@ class Places:
 
 
 class PlacedProtocol(H11Protocol):
-    """Uvicorn's HTTP/1.1 with `Places` and with a time limit for each request."""
+    """Uvicorn's HTTP/1.1 protocol, with the limits of `Places` and a time limit for each request."""
 
     def __init__(self, places: Places, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
@@ -92,7 +101,7 @@ class PlacedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _expire(self) -> None:
-        """Closes the connection, unless it is proved and still sending."""
+        """Closes the connection after the time limit. A proved one that is sending a body gets more time once."""
         is_sending = self.conn.their_state is h11.SEND_BODY
         if is_sending and self.client is not None and self._places.has_proved(self.client):
             self._deadline = self.loop.call_later(BODY_TIMEOUT_S - HEAD_TIMEOUT_S, self.transport.abort)

@@ -1,4 +1,4 @@
-"""Saves images for viewers of the web page on this device, without overwriting any, up to a limit."""
+"""Saves images on this device for viewers of the web page. No image is overwritten, and the total size is limited."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["LIMIT_MB", "THUMBNAIL_WIDTH", "Saves"]
 
 # Width of a thumbnail in pixels.
 THUMBNAIL_WIDTH = 240
-# The limit for all saved images of a folder together, in MB.
+# The largest total size in MB of all saved images in a folder.
 LIMIT_MB = 500.0
 _BYTES_PER_MB = 1e6
-# Seconds between two images, so that a key that is held down, or a script, does not fill the disk.
+# The least time between two saved images, so that a key that is held down, or a script, does not fill the disk.
 _LEAST_INTERVAL_S = 0.5
-# The number of names that are remembered.
+# The server remembers the names of this many saved images, and serves no other images.
 _MOST_NAMES = 50
 _PATTERN = "dermedge-*.png"
 
 
 class Saves:
-    """Writes images into a folder, with the time in their names."""
+    """Saves images in a folder. The file name of an image contains the time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,15 +42,15 @@ class Saves:
 
     @property
     def names(self) -> list[str]:
-        """The names of the last images that were saved here, the newest first."""
+        """The file names of the last `_MOST_NAMES` images that this object saved, the newest first."""
         return list(self._names)[::-1]
 
     def path(self, name: str) -> Path | None:
-        """Returns the file of an image that was saved here; None for any other name."""
+        """Returns the path of an image in `names`, or None for any other name."""
         return self._folder / name if name in self._names else None
 
     def thumbnail(self, name: str) -> bytes | None:
-        """Returns a saved image as a JPEG of `THUMBNAIL_WIDTH` pixels; None if there is no such image."""
+        """Returns a saved image as a JPEG that is `THUMBNAIL_WIDTH` pixels wide, or None if it cannot be read."""
         path = self.path(name)
         try:
             image = read_picture(path) if path else None
@@ -63,11 +63,14 @@ class Saves:
         return encode_image(np.asarray(small, np.uint8), ".jpg")
 
     def add(self, content: bytes) -> str:
-        """Writes a PNG image; returns the name of its file.
+        """Saves a PNG image; returns the file name.
+
+        Args:
+            content: the bytes of the PNG file.
 
         Raises:
-            StorageError: the last image was saved less than half a second ago, the folder has reached `LIMIT_MB`, or
-                the image cannot be written; nothing is left behind.
+            StorageError: in three cases: an image was saved less than half a second ago; the images in the folder
+                would be larger than `LIMIT_MB`; the image cannot be written. No incomplete file is left.
         """
         with self._lock:
             now = time.monotonic()
@@ -83,11 +86,12 @@ class Saves:
         taken = sum(path.stat().st_size for path in self._folder.glob(_PATTERN))
         if taken + size > LIMIT_MB * _BYTES_PER_MB:
             raise StorageError(
-                f"the saved images in '{self._folder.absolute()}' have reached {LIMIT_MB:g} MB; delete some of them"
+                f"the saved images in '{self._folder.absolute()}' have reached the limit of {LIMIT_MB:g} MB; delete "
+                f"some of them"
             )
 
     def _write(self, content: bytes) -> str:
-        """Writes a file under a new name; returns that name."""
+        """Writes a file with a new name; returns the name."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         for number in range(1, 1000):
             path = self._folder / f"dermedge-{stamp}Z{'' if number == 1 else f'-{number}'}.png"
@@ -102,7 +106,7 @@ class Saves:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all; raises FileExistsError if the name is taken."""
+    """Writes a new file. Raises FileExistsError if the name is taken. If writing fails, no incomplete file is left."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with open(descriptor, "wb") as handle:

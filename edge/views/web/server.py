@@ -1,4 +1,4 @@
-"""The web server in a thread of its own, on Uvicorn, and the view of the loop that it serves."""
+"""Runs the web server (Uvicorn) in a separate thread, and defines the view that shows the results of the loop there."""
 
 from __future__ import annotations
 
@@ -30,36 +30,39 @@ from dermedge.edge.views.web.places import PlacedProtocol, Places
 __all__ = ["WebServer", "WebView", "parse_address"]
 
 _TOKEN_VARIABLE = "DERMEDGE_TOKEN"
-# The environment variable that names the folder into which systemd's LoadCredential= puts files.
+# systemd's LoadCredential= puts files into a folder, and names the folder in this environment variable.
 _CREDENTIALS_VARIABLE, _CREDENTIAL_NAME = "CREDENTIALS_DIRECTORY", "dermedge-token"
 _TOKEN_BYTES = 16
 _LEAST_TOKEN_LENGTH = 16
-# Addresses of documentation (RFC 5737 and RFC 3849). Nothing is sent to them; they tell which address of this machine
-# would be used.
+# Addresses that are reserved for documentation (RFC 5737 and RFC 3849). Nothing is sent to them. They serve to find out
+# which address this machine uses in its network.
 _ELSEWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-# More connections at once are refused. Unproved connections have a lower limit, so that they never use up this one.
+# The largest number of simultaneous connections; further ones are refused. The limit on unproved connections is lower,
+# so that unproved connections alone never reach this limit.
 _MAX_CONNECTIONS = 128
 _STOP_S = 2
 
 
 class WebServer:
-    """Serves an application in a thread of its own, from entry to exit.
+    """Serves a web application in a separate thread, between entry and exit.
 
-    Bound to another address than the loopback, it asks for a token: that of systemd's credential ``dermedge-token``,
-    that of the environment variable DERMEDGE_TOKEN, or a new one at each start.
+    If the address is not a loopback address, each viewer needs a token. The server uses the systemd credential
+    ``dermedge-token``. If there is none, it uses the environment variable DERMEDGE_TOKEN. If that is not set either, it
+    makes a new token at each start.
 
     Attributes:
-        port: the port at which it listens.
-        token: the token that a viewer needs, or None.
-        url: the address to open in a browser, with the token. If the server listens at all addresses, this is the
-            machine's address in its network, if it has one.
+        port: the port on which the server listens.
+        token: the token that a viewer needs, or None if no token is needed.
+        url: the URL to open in a browser. It includes the token. If the server listens on all addresses, the host in
+            the URL is the address of this machine in its network, as far as the machine has one.
 
     Args:
-        address: ``HOST:PORT``; port 0 takes any free port.
-        make_app: makes the application from the guard that checks its requests.
+        address: ``HOST:PORT``. Port 0 stands for any free port.
+        make_app: makes the application. It is called with the guard that checks the requests.
 
     Raises:
-        OptionError: the address cannot be bound, or the token is too short or cannot stand in an address.
+        OptionError: if the server cannot listen on the address, or if the token is too short or contains characters
+            that cannot stand in a URL.
     """
 
     def __init__(self, address: str, make_app: Callable[[Guard], Starlette]) -> None:
@@ -100,7 +103,7 @@ class WebServer:
 
 
 class WebView:
-    """A view that serves results as a web page, and classifies photos that are sent to it, from entry to exit.
+    """A view that serves results as a web page, and classifies the photos that clients send to it.
 
     Attributes:
         port: as in `WebServer`.
@@ -109,12 +112,13 @@ class WebView:
 
     Args:
         address: as in `WebServer`.
-        facts: facts of the run, as `Board` takes them.
-        has_heat_map: as `Board` takes it.
-        photos: classifies the photos of `POST /predict`; closed at the exit. None uses the default model.
+        facts: as in `Board`.
+        has_heat_map: as in `Board`.
+        photos: classifies the photos of `POST /predict`, and is closed at the exit. If it is None, the default model
+            classifies the photos.
 
     Raises:
-        OptionError: as `WebServer`.
+        OptionError: in the cases that `WebServer` lists.
     """
 
     def __init__(
@@ -148,7 +152,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Returns host and port of ``HOST:PORT``, ``HOST`` or ``:PORT``.
 
     Raises:
-        OptionError: the address has another form.
+        OptionError: if the text has another format.
     """
     default_host, default_port = DEFAULT_ADDRESS.split(":")
     if _is_address(text):
@@ -157,7 +161,7 @@ def parse_address(text: str) -> tuple[str, int]:
     if not colon:
         host, port = host or port, default_port
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise OptionError(f"--serve is '{text}', which is not HOST:PORT such as {DEFAULT_ADDRESS}")
+        raise OptionError(f"--serve '{text}' is not HOST:PORT; write for example --serve {DEFAULT_ADDRESS}")
     return host.strip("[]") or default_host, int(port)
 
 
@@ -167,19 +171,19 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise OptionError(
-            f"cannot serve at '{host}:{port}': {_reason(error)}; name another --serve HOST:PORT"
+            f"cannot serve at '{host}:{port}': {_reason(error)}; choose another address with --serve HOST:PORT"
         ) from error
 
 
 def _reason(error: OSError) -> str:
-    """Returns the reason of an error without the address, which `socket.create_server` adds."""
+    """Returns the reason of an error. The address that `socket.create_server` adds to the reason is left out."""
     if error.errno is None or isinstance(error, socket.gaierror):
         return str(error.strerror)
     return os.strerror(error.errno)
 
 
 def _reachable(host: str, family: int) -> str:
-    """Returns the host to use in an address that another machine can open."""
+    """Returns the host for a URL that another machine can open."""
     if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
         with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
             probe.connect(_ELSEWHERE[socket.AddressFamily(family)])
@@ -204,18 +208,24 @@ def _token() -> str:
     if token is None:
         return secrets.token_urlsafe(_TOKEN_BYTES)
     if quote(token, safe="") != token:
-        # the token is used in an address and in a cookie
-        raise OptionError(f"{origin} may only contain ASCII letters, digits and - . _ ~; choose another one")
+        # the token is used in a URL and in a cookie
+        raise OptionError(
+            f"{origin} may only contain ASCII letters, digits and - . _ ~; choose another token"
+        )
     if len(token) < _LEAST_TOKEN_LENGTH:
         raise OptionError(
-            f"{origin} has {len(token)} characters, which can be guessed; choose {_LEAST_TOKEN_LENGTH} or "
-            f"more, or leave it out: each start then makes a new token"
+            f"{origin} has only {len(token)} characters, so that others could guess it; choose {_LEAST_TOKEN_LENGTH} "
+            f"characters or more, or remove it, and each start makes a new token"
         )
     return token
 
 
 def _given_token() -> tuple[str | None, str]:
-    """Returns the token that the user chose, or None, and where it was set; raises OptionError."""
+    """Returns the token that the user chose, or None, and the name of the credential or variable that holds it.
+
+    Raises:
+        OptionError: if the credential cannot be read.
+    """
     folder = os.environ.get(_CREDENTIALS_VARIABLE)
     path = Path(folder or ".") / _CREDENTIAL_NAME
     if folder and path.is_file():

@@ -292,7 +292,7 @@ def test_saved_images_have_a_quota_that_counts_those_of_earlier_starts(
     web.show(make_result())
     response, text = ask(web, "/save", "POST", {"X-Dermedge": "1"})
     assert response.status == 507
-    assert "have reached 0.5 MB; delete some of them" in json.loads(text)["error"]
+    assert "have reached the limit of 0.5 MB; delete some of them" in json.loads(text)["error"]
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -447,7 +447,7 @@ def test_the_address_that_is_shown_can_be_opened(guarded: WebView) -> None:
 
 def test_a_short_token_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DERMEDGE_TOKEN", "hunter2")
-    with pytest.raises(OptionError, match="has 7 characters, which can be guessed") as refused:
+    with pytest.raises(OptionError, match="has only 7 characters, so that others could guess it") as refused:
         WebView("0.0.0.0:0", FACTS, True)
     assert "hunter2" not in str(refused.value)
 
@@ -581,5 +581,5 @@ def test_there_are_so_many_viewers_and_the_next_one_is_told(
         viewer.picture()
     response, text = ask(guarded, "/video.mjpg", headers=OWNER)
     assert response.status == 503
-    assert "16 viewers watch already" in text
+    assert "16 viewers already watch the live video" in text
     assert ask(guarded, "/state", headers=OWNER)[0].status == 200

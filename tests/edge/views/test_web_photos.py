@@ -114,9 +114,9 @@ def test_a_photo_of_an_iphone_is_read_where_pi_heif_is_installed(web: WebView) -
     [
         (b"", JPEG, 400, "the body is empty"),
         (b"\xff\xd8\xff\xe0" + bytes(40), JPEG, 400, "header of the photo is damaged"),
-        (b"{}", {"Content-Type": "application/json"}, 415, "the body is 'application/json'; send"),
-        (b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "send the photo's bytes as image/jpeg"),
-        (b"<svg width='9' height='9'/>", {"Content-Type": "image/svg+xml"}, 415, "not a photo; JPEG, PNG"),
+        (b"{}", {"Content-Type": "application/json"}, 415, "the body has the type 'application/json'; send"),
+        (b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "send the bytes of a photo as image/jpeg"),
+        (b"<svg width='9' height='9'/>", {"Content-Type": "image/svg+xml"}, 415, "not a photo; send JPEG, PNG"),
         (b"no form", FORM, 400, "the form"),
         (b"no form", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
         (form(), FORM, 400, "no files"),
@@ -141,7 +141,9 @@ def test_a_damaged_photo_is_named_and_the_next_one_is_answered(web: WebView, jpe
 def test_a_photo_of_too_many_pixels_is_refused_by_its_header(web: WebView, oversized_png: bytes) -> None:
     status, values = post(web, oversized_png, JPEG)
     assert status == 413
-    assert values["error"] == "the photo has 40000 x 40000 pixels; 50 million are the limit"
+    assert values["error"] == (
+        "the photo has 40000 x 40000 pixels, and the limit is 50 million; send a smaller photo"
+    )
 
 
 def test_a_body_that_is_too_large_is_refused_and_its_sender_reads_why(
@@ -153,7 +155,10 @@ def test_a_body_that_is_too_large_is_refused_and_its_sender_reads_why(
         if "Transfer-Encoding" in headers:
             body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         status, values = post(web, body, headers)
-        assert (status, values["error"]) == (413, "the body has more than 1,000 bytes, which is the limit")
+        assert (status, values["error"]) == (
+            413,
+            "the body has more than 1,000 bytes, which is the limit; send a smaller one",
+        )
 
 
 def test_without_the_token_no_photo_is_classified(guarded: WebView, jpeg: bytes) -> None:
@@ -190,7 +195,10 @@ def test_more_photos_at_once_than_the_limit_are_told_to_come_again(jpeg: bytes) 
         while post(web, b"", JPEG)[0] != 503 and time.monotonic() < deadline:
             time.sleep(0.02)
         status, values = post(web, jpeg, JPEG)
-        assert (status, values["error"]) == (503, "4 photos are being classified; try again")
+        assert (status, values["error"]) == (
+            503,
+            "4 photos are already being classified, which is the limit; try again in a second",
+        )
         go_on.set()
         for thread in threads:
             thread.join(30)

@@ -1,4 +1,4 @@
-// Shows the state twice a second, and reloads the live image after it was lost.
+// Updates the page twice a second, and requests the live video again if it breaks off.
 "use strict";
 
 const POLL_MS = 500;
@@ -11,11 +11,11 @@ let shownLinks = "";
 let spoken = "";
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-// The notes beside the headline.
+// The notes on an answer, which stand beside the headline.
 const notesOf = ({ alert, view }) =>
   [alert && `${alert} alert`, view === "close-up" && "close-up: less certain"].filter(Boolean);
 
-// The text for screen readers, read out when it changes. It has no percentages, which would be read out twice a second.
+// Sets the text that screen readers read out when it changes. It has no percentages, because they change all the time.
 function speak(...parts) {
   const text = parts.join(", ");
   if (text !== spoken) element("spoken").textContent = spoken = text;
@@ -31,14 +31,14 @@ function make(tag, text, className) {
 function showBars(result) {
   const rows = Object.entries(result.probabilities ?? {}).map(([label, share]) => {
     const row = make("div", "", label === result.label ? "bar chosen" : "bar");
-    const isLeft = result.set?.includes(label);
+    const isInSet = result.set?.includes(label);
     const bar = make("progress");
     bar.value = share;
     bar.setAttribute("aria-label", label);
-    row.append(make("span", isLeft ? `* ${label}` : label), bar, make("span", percent(share)));
+    row.append(make("span", isInSet ? `* ${label}` : label), bar, make("span", percent(share)));
     return row;
   });
-  // without an answer, the bars keep their place, so that nothing below them moves
+  // without an answer, the bars are hidden but keep their place, so that the text below the bars does not move
   if (rows.length) element("bars").replaceChildren(...rows);
   element("bars").classList.toggle("empty", !rows.length);
 }
@@ -67,7 +67,7 @@ function showHistory(history) {
   element("none").hidden = history.length > 0;
 }
 
-// The time of the device in the name of a saved photo: dermedge-20261129T223602.123Z.png.
+// The time at which a photo was saved, from its file name, such as dermedge-20261129T223602.123Z.png.
 function savedAt(name) {
   const [, ...parts] = name.match(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)/) ?? [];
   if (!parts.length) return name;
@@ -135,7 +135,8 @@ element("save").addEventListener("click", async () => {
   }
 });
 
-// The address of the page holds whether the heat map is on, so that a reload keeps it. No element has that id.
+// The hash of the page's URL tells whether the heat map is on, so that the heat map stays on after a reload. No element
+// has the id "hot", so the page does not scroll.
 const isHot = () => location.hash === "#hot";
 const withHeat = (path) => `${path}?heat=${Number(isHot())}`;
 
