@@ -1,1 +1,1 @@
-"""Everything that runs on the device: numpy, OpenCV and LiteRT, never TensorFlow."""
+"""All code that runs on the device. It uses NumPy, OpenCV and LiteRT, and never imports TensorFlow."""

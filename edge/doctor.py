@@ -1,6 +1,7 @@
-"""Checks an installation, and names the cure of each fault. Each check is a function that changes nothing.
+"""Checks an installation, and names a cure for each fault. Each check is a function that changes nothing.
 
-This module imports neither NumPy nor OpenCV nor a runtime, so that it can report that they do not work.
+This module imports neither NumPy nor OpenCV nor a TFLite runtime, so that it can report when one of these packages
+does not work.
 """
 
 from __future__ import annotations
@@ -50,14 +51,17 @@ _OPENCV_PACKAGES = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# Degrees Celsius from which a Raspberry Pi slows down.
+# A Raspberry Pi slows down when it is at least this hot, in degrees Celsius.
 _HOT_C = 80
 _MILLI = 1000
 _COMMAND_TIMEOUT_S = 5
-# Bits of `vcgencmd get_throttled`, as its documentation lists them. The bits 16 places higher tell whether it has
-# happened since the start.
+# The bits of the answer to `vcgencmd get_throttled`, as the documentation of vcgencmd lists them. Each bit is set while
+# its condition holds. The bit 16 places higher is set if the condition has held at any time since the board started.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
+_INSTALL_PICAMERA2 = "sudo apt install python3-picamera2"
+_CONVERT_AGAIN = "convert the model again with this version of dermedge"
+_REPLACE_MODEL = "copy the model file again, or convert the model again"
 
 _Load = Callable[[str], Any]
 _Ask = Callable[[str], str | None]
@@ -68,10 +72,10 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        check: name of the check.
+        check: the name of the check.
         status: OK, WARNING (something is slow, unusual or absent) or FAULT (something cannot work).
-        text: what was found.
-        cure: what to do about it; empty where all is well.
+        text: the finding, in words.
+        cure: what the user can do about a warning or a fault. Empty if all is well, or if ``text`` already says it.
     """
 
     check: str
@@ -81,10 +85,15 @@ class Finding:
 
 
 def examine(model: Path, runtime: str = "auto") -> list[Finding]:
-    """Runs all checks in order; later checks depend on earlier ones. The model is run if that is possible."""
+    """Runs all checks, and returns the finding of each one in order.
+
+    If Python, NumPy, OpenCV or the TFLite runtime has a fault, the model is not run.
+    """
     needed = [check_python(), check_numpy(), check_opencv(), check_runtime()]
     if any(one.status == FAULT for one in needed):
-        checked = Finding("model", WARNING, "not run", "mend the faults above, and run this again")
+        checked = Finding(
+            "model", WARNING, "not run", "mend the faults above, and run `dermedge doctor` again"
+        )
     else:
         checked = check_model(model, runtime)
     return [
@@ -102,20 +111,22 @@ def check_python(
     is_64_bit: bool = sys.maxsize > 2**32,
     machine: str = platform.machine(),
 ) -> Finding:
-    """Tells whether the runtimes have wheels for this Python."""
+    """Tells whether a TFLite runtime has a wheel for this Python."""
     text = f"{python[0]}.{python[1]}, {64 if is_64_bit else 32} bits, {machine}"
     if python not in _PYTHONS:
-        return Finding("python", FAULT, text, "make an environment with Python 3.11, 3.12, 3.13 or 3.14")
+        return Finding(
+            "python", FAULT, text, "make a virtual environment with Python 3.11, 3.12, 3.13 or 3.14"
+        )
     if not is_64_bit and python > _TFLITE_PYTHON:
         return Finding(
             "python",
             FAULT,
-            f"{text}: no runtime has a wheel for it",
-            "install a 64-bit system, or make an environment with Python 3.11",
+            f"{text}: no TFLite runtime has a wheel for this Python",
+            "install a 64-bit system, or make a virtual environment with Python 3.11",
         )
     if not is_64_bit:
-        cure = "install a 64-bit system to use ai-edge-litert"
-        return Finding("python", WARNING, f"{text}: only tflite-runtime has a wheel for it", cure)
+        text = f"{text}: tflite-runtime is the only TFLite runtime with a wheel for this Python"
+        return Finding("python", WARNING, text, "install a 64-bit system to use ai-edge-litert")
     return Finding("python", OK, text)
 
 
@@ -136,14 +147,14 @@ def check_opencv(load: _Load = import_module, versions: Callable[[str], str | No
     try:
         cv2 = load("cv2")
     except ImportError as error:
-        # the build with windows needs libGL, which a system without a desktop lacks
+        # an OpenCV that can open windows needs libGL, which a system without a desktop lacks
         cure = one_of_them if installed else one
         return Finding("opencv", FAULT, _first_line(error), cure)
     gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     windows = gui.group(1) if gui else "NONE"
-    text = f"{cv2.__version__}, {'without windows' if windows == 'NONE' else f'windows by {windows}'}"
+    text = f"{cv2.__version__}, {'cannot open windows' if windows == 'NONE' else f'opens windows with {windows}'}"
     if len(installed) > 1:
-        text = f"{text}; {' and '.join(installed)} overwrite each other"
+        text = f"{text}; the packages {' and '.join(installed)} overwrite each other's files"
         return Finding("opencv", WARNING, text, one_of_them)
     return Finding("opencv", OK, text)
 
@@ -154,24 +165,26 @@ def check_runtime(
     python: tuple[int, int] = sys.version_info[:2],
     is_64_bit: bool = sys.maxsize > 2**32,
 ) -> Finding:
-    """Tells whether there is a TFLite runtime, which one, and whether it can be imported with this NumPy."""
+    """Tells which TFLite runtime is installed, if any, and whether it can be imported with this NumPy."""
     names = installed_runtimes() if installed is None else installed
     if not names:
-        return Finding("runtime", FAULT, "there is no TFLite runtime", _runtime_cure(python, is_64_bit))
+        return Finding("runtime", FAULT, "no TFLite runtime is installed", _runtime_cure(python, is_64_bit))
     name = names[0]
     text = f"{RUNTIMES[name].package} {_version(RUNTIMES[name].package) or ''}".strip()
     try:
         if name == "tflite-runtime" and int(load("numpy").__version__.split(".")[0]) >= 2:
             cure = pip_command("install", "numpy<2")
-            return Finding("runtime", FAULT, f"{text} was built for NumPy 1", cure)
+            return Finding(
+                "runtime", FAULT, f"{text} was built for NumPy 1, and fails with later versions", cure
+            )
         load(RUNTIMES[name].module)
     except (ImportError, AttributeError) as error:
         cure = pip_command("install", "--force-reinstall", RUNTIMES[name].package)
         return Finding("runtime", FAULT, f"{text}: {_first_line(error)}", cure)
     if name == "tflite-runtime":
-        no_32_bits = "install a 64-bit system; there is no such runtime for 32 bits"
+        no_32_bits = "install a 64-bit system, because ai-edge-litert has no wheel for 32 bits"
         cure = _runtime_cure(python, is_64_bit) if is_64_bit else no_32_bits
-        text = f"{text} computes int8 without XNNPACK: several times slower, and answers differ a little"
+        text = f"{text} runs int8 models without XNNPACK: they are several times slower, and answers differ a little"
         return Finding("runtime", WARNING, text, cure)
     return Finding("runtime", OK, text)
 
@@ -184,12 +197,14 @@ def check_cameras(
     """Tells which V4L2 devices exist, and whether this user may open them."""
     found = sorted(devices.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video")))
     if not found:
-        return Finding("cameras", WARNING, "no V4L2 camera", "plug one in; --source demo needs none")
+        return Finding(
+            "cameras", WARNING, "no V4L2 camera was found", "plug a camera in, or use --source demo"
+        )
     told = ", ".join(f"{_read(names / path.name / 'name') or 'unnamed'} ({path})" for path in found)
     refused = [str(path) for path in found if not may_use(path)]
     if refused:
-        text = f"{told}; no permission for {', '.join(refused)}"
-        return Finding("cameras", FAULT, text, "sudo usermod -aG video $USER, and log in again")
+        text = f"{told}; this user has no permission for {', '.join(refused)}"
+        return Finding("cameras", FAULT, text, "run `sudo usermod -aG video $USER`, and log in again")
     return Finding("cameras", OK, told)
 
 
@@ -203,11 +218,11 @@ def check_picamera2(
     """Tells whether the Raspberry Pi's own camera can be used from this environment.
 
     Args:
-        board: the file in which the firmware names the board.
-        load: imports a module.
-        environment: the virtual environment's folder, or None outside of one.
-        system_packages: where Debian keeps Python packages.
-        python: the version that runs this.
+        board: the file that holds the name of the board.
+        load: a function that imports a module by its name.
+        environment: the folder of the virtual environment; None if Python runs outside of a virtual environment.
+        system_packages: the folder in which Debian installs Python packages.
+        python: the version of the running Python.
     """
     if "Raspberry Pi" not in (_read(board) or ""):
         return Finding("picamera2", OK, "not needed: this is not a Raspberry Pi")
@@ -216,26 +231,23 @@ def check_picamera2(
         return Finding("picamera2", OK, f"{_version('picamera2') or 'can be imported'}")
     except ModuleNotFoundError as error:
         if error.name != "picamera2":
-            return Finding("picamera2", WARNING, _first_line(error), "sudo apt install python3-picamera2")
+            return Finding("picamera2", WARNING, _first_line(error), _INSTALL_PICAMERA2)
     except (ImportError, ValueError, AttributeError) as error:
-        # Debian's simplejpeg was built for NumPy 1, and its error messages differ
-        cure = (
-            pip_command("install", "numpy<2")
-            if "numpy" in str(error)
-            else "sudo apt install python3-picamera2"
-        )
+        # Debian built picamera2's dependency simplejpeg for NumPy 1; with NumPy 2, its import fails in several ways
+        cure = pip_command("install", "numpy<2") if "numpy" in str(error) else _INSTALL_PICAMERA2
         return Finding("picamera2", WARNING, _first_line(error), cure)
     again = "python3 -m venv --clear --system-site-packages"
     if environment is None or not (system_packages / "picamera2").is_dir():
-        cure = f"sudo apt install python3-picamera2, and make the environment with {again} DIR"
+        cure = f"run `{_INSTALL_PICAMERA2}`, and make the virtual environment with `{again} DIR`"
         return Finding("picamera2", WARNING, "not installed", cure)
     built_for = [path.name for path in (system_packages / "libcamera").glob("*.cpython-*.so")]
-    text = "installed for the system, but this environment does not see it"
+    text = (
+        "installed for the system's Python, but this virtual environment does not see the system's packages"
+    )
     if built_for and not any(f"cpython-{python[0]}{python[1]}-" in name for name in built_for):
-        text = f"{text}; it was not built for Python {python[0]}.{python[1]}"
-        return Finding(
-            "picamera2", WARNING, text, f"/usr/bin/{again} {environment}, and install dermedge again"
-        )
+        text = f"{text}; libcamera was not built for Python {python[0]}.{python[1]}"
+        cure = f"make the environment anew with `/usr/bin/{again} {environment}`, and install dermedge again"
+        return Finding("picamera2", WARNING, text, cure)
     cure = f"set include-system-site-packages = true in {environment / 'pyvenv.cfg'}"
     return Finding("picamera2", WARNING, text, cure)
 
@@ -251,9 +263,9 @@ def check_temperature(
     elif answer:
         celsius = float(answer.group(1))
     else:
-        return Finding("temperature", OK, "not readable here")
+        return Finding("temperature", OK, "not readable on this machine")
     if celsius >= _HOT_C:
-        cure = "cool it with a heat sink or a fan: a hot processor slows down, and latencies rise"
+        cure = "cool the processor with a heat sink or a fan: a hot processor slows down, and latencies rise"
         return Finding("temperature", WARNING, f"{celsius:.0f} °C", cure)
     return Finding("temperature", OK, f"{celsius:.0f} °C")
 
@@ -266,18 +278,18 @@ def check_throttling(
     try:
         bits = int(answer, 16)
     except ValueError:
-        return Finding("throttling", OK, "not readable here")
+        return Finding("throttling", OK, "not readable on this machine")
     now = [name for bit, name in THROTTLING.items() if bits >> bit & 1]
     earlier = [name for bit, name in THROTTLING.items() if bits >> bit + _SINCE_START & 1 and name not in now]
-    told = [*(f"{name} now" for name in now), *(f"{name} since the start" for name in earlier)]
+    told = [*(f"{name} now" for name in now), *(f"{name} earlier since the start" for name in earlier)]
     if not told:
-        return Finding("throttling", OK, "none since the start")
+        return Finding("throttling", OK, "none since the board started")
     cure = "use the board's own power supply" if "under-voltage" in (*now, *earlier) else "cool the board"
     return Finding("throttling", WARNING, ", ".join(told), cure)
 
 
 def check_model(model: Path, runtime: str = "auto") -> Finding:
-    """Tells whether a model runs here, and answers the golden images as it did at its conversion."""
+    """Tells whether a model runs on this machine, and gives the golden images the same answers as at the conversion."""
     from dermedge.edge.model.classifier import Classifier
     from dermedge.edge.model.golden import IMAGE_COUNT, golden_image, replay
 
@@ -289,34 +301,39 @@ def check_model(model: Path, runtime: str = "auto") -> Finding:
             classifier.predict(golden_image(0))
             tools = classifier.manifest.tools if classifier.manifest else {}
     except DermedgeError as error:
-        cure = "copy the file again, or convert it again" if "damaged" in str(error) else ""
+        cure = _REPLACE_MODEL if "damaged" in str(error) else ""
         return Finding(check, FAULT, str(error), cure)
     if replayed is None:
-        return Finding(check, WARNING, "runs, but has no golden test", "convert it with this dermedge")
+        return Finding(check, WARNING, "the model runs, but it has no golden test", _CONVERT_AGAIN)
     if replayed.passed:
-        return Finding(check, OK, f"{name} answers all {IMAGE_COUNT} golden images as at the conversion")
+        told = f"with {name}, all {IMAGE_COUNT} golden images get the same answers as at the conversion"
+        return Finding(check, OK, told)
     told = "; ".join(map(str, replayed.moved))
     if replayed.moved:
-        told = f"{told}; for {replayed.other_class} images, another class is the most probable one"
+        told = f"{told}; for {replayed.other_class} images, another class is now the most probable one"
     if not replayed.same_pixels:
         told = "; ".join(
-            filter(None, ["the preprocessing computes other network inputs on this machine", told])
+            filter(None, ["the preprocessing computes other network inputs than at the conversion", told])
         )
         cure = pip_command("install", "--force-reinstall", "opencv-python-headless>=4.11")
         return Finding(check, FAULT, told, cure)
     if not replayed.is_xnnpack:
-        told = f"{told}; {name} has computed them with its own kernels, without XNNPACK"
-        cure = f"use ai-edge-litert, on 64 bits: {pip_command('install', 'ai-edge-litert')}"
+        told = f"{told}; {name} computed the answers with its own kernels, without XNNPACK"
+        cure = f"use ai-edge-litert, which needs a 64-bit system: {pip_command('install', 'ai-edge-litert')}"
         return Finding(check, WARNING, told, cure)
     made_with = tools.get("ai-edge-litert")
     if made_with == _version("ai-edge-litert"):
-        return Finding(check, FAULT, told, "copy the file again, or convert it again")
+        return Finding(check, FAULT, told, _REPLACE_MODEL)
     package = f"ai-edge-litert=={made_with}" if made_with else "ai-edge-litert"
     return Finding(check, FAULT, told, pip_command("install", package))
 
 
 def ask_firmware(what: str) -> str | None:
-    """Returns the answer of a Raspberry Pi's firmware to vcgencmd; None on other machines."""
+    """Asks the firmware of a Raspberry Pi with ``vcgencmd``; returns the answer, or None on other machines.
+
+    Args:
+        what: the question, such as ``measure_temp``.
+    """
     try:
         done = subprocess.run(
             ["vcgencmd", what], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
@@ -332,7 +349,8 @@ def _runtime_cure(python: tuple[int, int], is_64_bit: bool) -> str:
     command = this_installation().command_for("tflite-runtime")
     if python <= _TFLITE_PYTHON:
         return command
-    return f"make an environment with Python 3.11, and install dermedge there as with: {command}"
+    made = "make a virtual environment with Python 3.11, and install dermedge there"
+    return f"{made}; here the command would be: {command}"
 
 
 def _version(package: str) -> str | None:
@@ -343,9 +361,9 @@ def _version(package: str) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """Returns the content of a small text file, or None.
+    """Returns the content of a small text file; None if the file is empty or cannot be read.
 
-    White space and NULs (of the device tree) at its ends are removed.
+    White space is removed at both ends, and so are NULs, which end the texts of the device tree.
     """
     try:
         return path.read_text(errors="replace").strip(" \n\0") or None

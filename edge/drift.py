@@ -1,9 +1,8 @@
-"""Detects changes over a long run: compares rejected frames, answers and probabilities of the latest hour with those
-of the first hour.
+"""Detects changes over a long run: compares the latest hour with the first hour.
 
-Such changes reveal a camera that loses its focus, a lamp that ages, or lesions of another kind than at the start.
-Frames are counted by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the
-run.
+It compares the share of rejected frames, the share of each answer and the mean probability. A change can mean that the
+camera loses its focus, that a lamp ages, or that the lesions are of another kind than at the start. Frames are counted
+by the minute. Only the minutes of the latest hour are kept, so that memory does not grow with the run.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from dermedge.edge.quality import Defect
 __all__ = ["NO_DRIFT", "DriftMeter", "SessionDrift", "Shares", "drift_line", "drift_to_json"]
 
 _PERIOD_S, _SLICE_S = 3600.0, 60.0
-# Changes of a share below this are not mentioned.
+# The smallest change of a share, or of the mean probability, that is mentioned.
 _TOLD = 0.05
 
 
 @dataclass(frozen=True)
 class Shares:
-    """The results of the frames of a period.
+    """The results of one period, as shares of its frames.
 
     Attributes:
-        frames: how many were classified or rejected.
-        rejected: for each defect that occurred, the share of the frames, 0 to 1, that the quality gate rejected for
-            it.
-        answers: for each class that occurred, the share of the classified frames, 0 to 1, that got this answer.
-        probability: the mean probability, 0 to 1, of the answered class; None if no frame was classified.
+        frames: the number of frames that were classified or rejected.
+        rejected: for each defect that occurred, the share of frames that the quality gate rejected for this defect,
+            0 to 1.
+        answers: for each answer that occurred, the share of the classified frames with this answer, 0 to 1.
+        probability: the mean probability of the answered class, 0 to 1; None if no frame was classified.
     """
 
     frames: int
@@ -42,11 +41,13 @@ class Shares:
 
 @dataclass(frozen=True)
 class SessionDrift:
-    """Two periods of a run to compare.
+    """The two periods of a run that are compared.
 
     Attributes:
-        first: counts of the first hour, or of its minutes so far; None before the first minute is over.
-        latest: counts of the latest hour, or of the minutes since the first hour; None before there are any.
+        first: the results of the first hour. During the first hour, these are the results of its minutes so far. None
+            before the first minute is over.
+        latest: the results of the latest hour, without minutes of the first hour. None until the first minute after
+            the first hour is over.
     """
 
     first: Shares | None = None
@@ -59,7 +60,7 @@ NO_DRIFT = SessionDrift()
 
 @dataclass
 class _Tally:
-    """Counts of some minutes: the rejected frames for each defect, and the answers for each class."""
+    """Counts of some minutes: the rejected frames by defect, the answers by class, and their probabilities."""
 
     rejected: Counter[Defect] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
@@ -80,10 +81,10 @@ class _Tally:
 
 
 class DriftMeter:
-    """Counts the frames of a run.
+    """Counts the frames of a run, and summarizes its first and its latest hour.
 
     Attributes:
-        drift: the periods as they were at the end of the last whole minute.
+        drift: the two periods, as they were when the last full minute ended.
     """
 
     def __init__(self) -> None:
@@ -95,18 +96,24 @@ class DriftMeter:
         self._latest: deque[_Tally] = deque(maxlen=round(_PERIOD_S / _SLICE_S))
 
     def classified(self, label: str, probability: float, now_s: float) -> None:
-        """Counts a frame that was answered with a class of this probability, at this time in seconds."""
+        """Counts a classified frame.
+
+        Args:
+            label: the answered class.
+            probability: the probability of this class, 0 to 1.
+            now_s: the time in seconds, on a clock that never goes back.
+        """
         self._start_slice(now_s)
         self._slice.answers[label] += 1
         self._slice.probability += probability
 
     def rejected(self, defect: Defect, now_s: float) -> None:
-        """Counts a frame that the quality gate rejected, at this time in seconds."""
+        """Counts a frame that the quality gate rejected for ``defect`` at the time ``now_s``, in seconds."""
         self._start_slice(now_s)
         self._slice.rejected[defect] += 1
 
     def _start_slice(self, now_s: float) -> None:
-        """Closes the minute that is over, if one is."""
+        """Updates `drift` and starts a new minute, if the present minute is over."""
         if self._first_s is None:
             self._first_s = self._slice_s = now_s
         if now_s - self._slice_s < _SLICE_S:
@@ -129,19 +136,20 @@ def _sum(tallies: Iterable[_Tally]) -> _Tally:
 
 
 def drift_line(drift: SessionDrift) -> str:
-    """Returns the changes of 5 percentage points or more, in words; empty before there are two periods to compare."""
+    """Returns one line that names each change of 5 percentage points or more; empty if a period is still missing."""
     if drift.first is None or drift.latest is None:
         return ""
     told = [
-        f"{name} {before:.0%} -> {after:.0%}"
+        f"{name} from {before:.0%} to {after:.0%}"
         for name, before, after in _pairs(drift.first, drift.latest)
         if abs(after - before) >= _TOLD
     ]
-    return f"latest hour against the first: {', '.join(told) or 'no share changed by 5 points or more'}"
+    changes = ", ".join(told) or "no share changed by 5 percentage points or more"
+    return f"latest hour compared with the first hour: {changes}"
 
 
 def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
-    """Yields each quantity that is compared: its name, and its values in the two periods."""
+    """Yields the name of each compared quantity, its value in the first period, and its value in the latest period."""
     yield "rejected", sum(first.rejected.values()), sum(latest.rejected.values())
     for defect in sorted({*first.rejected, *latest.rejected}):
         yield str(defect), first.rejected.get(defect, 0.0), latest.rejected.get(defect, 0.0)
@@ -152,7 +160,7 @@ def _pairs(first: Shares, latest: Shares) -> Iterator[tuple[str, float, float]]:
 
 
 def drift_to_json(drift: SessionDrift) -> dict[str, Any]:
-    """Returns the two periods as JSON values: ``first_hour`` and ``latest_hour``, null where there is none."""
+    """Returns the two periods as the JSON values ``first_hour`` and ``latest_hour``. A missing period is null."""
     return {"first_hour": _shares_to_json(drift.first), "latest_hour": _shares_to_json(drift.latest)}
 
 

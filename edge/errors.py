@@ -4,12 +4,12 @@ DermedgeError
 ├── OptionError    an option, label or name that is not known
 ├── ModelError     a model file that is missing, damaged or unsuitable
 ├── PictureError   a photo that cannot be read
-├── SourceError    a camera, video or folder that cannot be opened or has died
-│   └── SourceLost     a live source that stopped, and that is being opened again
-├── DataError      labelled photos that cannot be used to train or score
+├── SourceError    a camera, video or folder that cannot be opened, or a camera that stopped
+│   └── SourceLost     a live source that stopped and is being opened again
+├── DataError      labelled photos that cannot be used to train or evaluate
 ├── StorageError   a file that cannot be written
-├── ToolError      a program beside Python that is missing, or failed
-├── WorkerError    a process of a multi-machine training that cannot be reached, or has ended
+├── ToolError      an external program that is missing or has failed
+├── WorkerError    a process of a training on several machines that cannot be reached or has ended
 └── MissingExtra   a package that is not installed
 """
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class DermedgeError(Exception):
-    """Base class of all errors; the text says what was wrong, which value was received, and how to correct it."""
+    """Base class of all errors. The text says what is wrong, names the received value, and says how to correct it."""
 
 
 class OptionError(DermedgeError):
@@ -41,7 +41,7 @@ class OptionError(DermedgeError):
 
 
 class ModelError(DermedgeError):
-    """A model file is missing, truncated, foreign or refused by the runtime."""
+    """A model file is missing, truncated or in another format, or the TFLite runtime rejects it."""
 
 
 class PictureError(DermedgeError):
@@ -52,34 +52,34 @@ class SourceError(DermedgeError):
     """A frame source cannot be opened, or stopped delivering frames."""
 
 
-class SourceLost(SourceError):  # noqa: N818 - reads as what it is
+class SourceLost(SourceError):  # noqa: N818 - the name is clear without the suffix Error
     """A live source stopped delivering frames and is being opened again; a later read may deliver a frame."""
 
 
 class DataError(DermedgeError):
-    """A labelled set cannot be used: no classes, too few photos, contradicting tables."""
+    """Labelled photos cannot be used: there are no classes or too few photos, or tables contradict each other."""
 
 
 class StorageError(DermedgeError):
-    """A file cannot be written: disk full, no permission, or it exists already."""
+    """A file cannot be written: the disk is full, permission is missing, or the file exists already."""
 
 
 class ToolError(DermedgeError):
-    """An external program is missing, or failed."""
+    """An external program is missing or has failed."""
 
 
 class WorkerError(DermedgeError):
-    """A worker of a multi-machine training cannot be reached, or has ended."""
+    """A worker of a training on several machines cannot be reached or has ended."""
 
 
-class MissingExtra(DermedgeError):  # noqa: N818 - reads as what it is
+class MissingExtra(DermedgeError):  # noqa: N818 - the name is clear without the suffix Error
     """A package is not installed.
 
     Args:
-        package: its name.
-        extra: the extra of dermedge that brings it; None for one that dermedge always needs.
-        note: what the package is needed for, if the command does not make that clear.
-        cure: what to do, if installing the package is not enough.
+        package: the name of the package.
+        extra: the extra of dermedge that installs the package; None for a package without an extra.
+        note: a clause that says what the package is needed for, if the command does not make that clear.
+        cure: what the user must do, if installing the package with pip is not the cure.
     """
 
     def __init__(self, package: str, extra: str | None = None, note: str = "", cure: str = "") -> None:

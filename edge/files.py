@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Writes files and folders atomically: nobody finds one that is half written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CURES = {
     errno.EACCES: "no permission: choose a folder that you may write to",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of the path is a file: choose another folder",
-    errno.EISDIR: "it is a folder: name a file",
+    errno.EISDIR: "it is a folder: give the name of a file",
     errno.EEXIST: "a file is in the way: choose another folder",
 }
 
@@ -39,9 +39,9 @@ def storage_error(path: Path | str, error: OSError) -> StorageError:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises StorageError if ``folder`` could not be made or written to. It makes nothing itself.
+    """Raises StorageError if ``folder`` cannot be created or written to. This function creates nothing.
 
-    Call it before long work whose results go there.
+    Call it before long work whose results will be written to ``folder``.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
@@ -51,7 +51,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises StorageError if ``path`` could not be written as a file. It makes nothing itself."""
+    """Raises StorageError if ``path`` cannot be written as a file. This function creates nothing."""
     if path.is_dir():
         raise storage_error(path, IsADirectoryError(errno.EISDIR, "a folder"))
     _refuse_device(path)
@@ -60,14 +60,15 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def write_beside(path: Path | str) -> Iterator[Path]:
-    """Yields a path beside ``path`` to write to, and renames it over ``path`` when the block succeeds.
+    """Yields the path of a temporary file beside ``path``. When the block succeeds, the file is renamed to ``path``.
 
-    The path keeps its suffix, because some writers choose a format by it. Parent folders are made. When the block
-    fails, nothing is left behind. If the path is a link, the file that it points to is replaced.
+    The temporary file has the same suffix as ``path``, because some writers choose a format by the suffix. Missing
+    parent folders are created. If the block fails, the temporary file is removed, and ``path`` stays as it was. If
+    ``path`` is a link, the file that it points to is replaced.
 
     Raises:
-        StorageError: the file cannot be written (disk full, permissions), or is a device or pipe, whose name
-            a renamed file would take.
+        StorageError: the file cannot be written, for example because the disk is full or permission is missing. It is
+            also raised if ``path`` is a device or a pipe, which renaming would replace.
     """
     target = Path(os.path.realpath(path))
     _refuse_device(target)
@@ -87,15 +88,15 @@ def write_beside(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``folder``, which takes its name when the block succeeds.
+    """Yields an empty temporary folder beside ``folder``. When the block succeeds, it is renamed to ``folder``.
 
-    When the block fails, nothing is left behind.
+    If the block fails, the temporary folder is removed.
 
     Raises:
         StorageError: ``folder`` exists, or something cannot be written.
     """
     if folder.exists():
-        raise StorageError(f"'{folder}' exists already; name a new folder, or remove it")
+        raise StorageError(f"'{folder}' exists already; give the name of a new folder, or remove this one")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
@@ -108,19 +109,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
-    """Writes ``content`` to ``path``, whole or not at all; raises StorageError."""
+    """Writes ``content`` to ``path`` atomically. Raises StorageError if that fails."""
     with write_beside(path) as part:
         part.write_bytes(content)
 
 
 def write_text(path: Path | str, content: str) -> None:
-    """Writes ``content`` to ``path`` as UTF-8, whole or not at all; raises StorageError.
+    """Writes ``content`` to ``path`` as UTF-8, atomically. Raises StorageError if that fails.
 
-    A byte of a file name that is not UTF-8 is written as an escape, as JSON does: ``\\udce9``.
+    If ``content`` holds a file name that is not valid UTF-8, each invalid byte is written as an escape such as
+    ``\\udce9``, as in JSON.
     """
     write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def _refuse_device(path: Path) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise StorageError(f"cannot write '{path}': it is a device or a pipe: name a file")
+        raise StorageError(f"cannot write '{path}': it is a device or a pipe: give the name of a file")

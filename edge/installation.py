@@ -1,6 +1,7 @@
-"""Finds out how dermedge was installed, and the commands that add packages to that installation.
+"""Finds out how dermedge was installed, and returns commands that add packages to this installation.
 
-This module imports only the standard library, so that `dermedge doctor` and error messages can use it anywhere.
+Apart from `dermedge` itself, this module imports only the standard library. So `dermedge doctor` and error messages can
+use it even if other packages are missing.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import dermedge
 
 __all__ = ["PYTHONS", "Installation", "install_hint", "pip_command", "this_installation"]
 
-# The name, without a version, of the folder in uv's cache where `uvx` makes environments.
+# `uvx` makes environments in a folder of uv's cache. The folder's name begins like this, and a version number follows.
 _UV_CACHE = "archive-v"
 
-# package -> the Python versions that it has wheels for, if it lacks some that the device part supports
+# The Python versions for which a package has wheels. A package is listed only if it has no wheel for one of the Python
+# versions that dermedge supports on devices.
 PYTHONS = {
     "tensorflow": ((3, 11), (3, 12), (3, 13)),
     "tf-keras": ((3, 11), (3, 12), (3, 13)),
@@ -36,16 +38,18 @@ PYTHONS = {
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment that holds dermedge.
+    """A Python environment in which dermedge is installed.
 
     Attributes:
-        python: path of its Python.
-        manager: ``pipx`` or ``uv tool`` where one of them made the environment, ``uvx`` where uv made it for one
-            call; else ``pip``, or ``uv pip`` where the environment has no pip.
-        origin: the folder, wheel, source archive or address that dermedge was installed from; None where that is
-            not known or no longer there.
+        python: the path of the environment's Python.
+        manager: the tool that installs packages into the environment. ``pipx`` and ``uv tool``: this tool made the
+            environment. ``uvx``: uv made the environment for one call. ``pip``: any other environment that has pip.
+            ``uv pip``: any other environment without pip.
+        origin: the folder, wheel, source archive or URL from which dermedge was installed; None if it is not known or
+            no longer exists.
         is_editable: whether the code runs from the folder ``origin``.
-        requirements: what dermedge and its extras need, as ``Requires-Dist`` of the metadata says it.
+        requirements: the packages that dermedge and its extras need, as the metadata field ``Requires-Dist`` lists
+            them.
     """
 
     python: str
@@ -55,11 +59,13 @@ class Installation:
     requirements: tuple[str, ...] = field(default=(), repr=False)
 
     def command_for(self, extra: str) -> str:
-        """Returns a shell command that adds the packages of an extra; for ``uvx``, one that starts dermedge with
-        them.
+        """Returns a shell command that installs the packages of an extra.
 
-        The command names the source that dermedge was installed from, or else the packages. It never names
-        ``dermedge`` alone, because a package index may have another package of this name.
+        Packages cannot be added to an environment of ``uvx``. The command for ``uvx`` starts dermedge with the
+        packages instead.
+
+        The command names the source from which dermedge was installed. If the source is not known, the command names
+        the packages. It never names ``dermedge`` alone, because a package index may have another package of this name.
         """
         packages = [] if self.origin else self._packages(extra)
         if self.manager == "uvx":
@@ -73,8 +79,8 @@ class Installation:
     def pip(self, command: str, *arguments: str) -> str:
         """Returns a shell command that runs ``pip`` for this environment.
 
-        Packages cannot be added to an environment of ``uvx``. There, ``install`` gives a command that starts dermedge
-        with the packages.
+        Packages cannot be added to an environment of ``uvx``. For ``uvx`` and ``install``, the command starts dermedge
+        with the packages instead.
         """
         if self.manager == "uvx" and command == "install":
             return self._uvx(*(one for one in arguments if not one.startswith("-")), origin=self.origin)
@@ -100,7 +106,7 @@ class Installation:
 
 @cache
 def this_installation() -> Installation:
-    """Returns the environment that runs this code."""
+    """Returns the environment in which this code runs."""
     prefix, root = Path(sys.prefix), Path(dermedge.__file__).resolve().parents[1]
     python = os.path.abspath(sys.executable)
     manager = "pip" if find_spec("pip") else "uv pip"
@@ -121,10 +127,12 @@ def this_installation() -> Installation:
 
 
 def read_origin(direct_url: str | None) -> str | None:
-    """Returns the source that a package was installed from, as its direct_url.json states it: an existing path, or an
-    address for pip.
+    """Returns the source from which a package was installed: an existing path, or a URL for pip.
 
-    The file's format is specified by PEP 610.
+    None if the source is not known, or if its path no longer exists.
+
+    Args:
+        direct_url: the content of the package's direct_url.json, whose format PEP 610 specifies; None without the file.
     """
     if not direct_url:
         return None
@@ -140,16 +148,16 @@ def read_origin(direct_url: str | None) -> str | None:
 
 
 def pip_command(command: str, *arguments: str) -> str:
-    """Returns a shell command that runs ``pip`` for the environment of this code."""
+    """Returns a shell command that runs ``pip`` for the environment in which this code runs."""
     return this_installation().pip(command, *arguments)
 
 
 def install_hint(package: str, extra: str | None) -> str:
-    """Returns the advice for a package that cannot be imported: a command, or another Python version.
+    """Returns advice for a package that cannot be imported: an install command, or the Python versions to use.
 
     Args:
         package: the missing package.
-        extra: the extra that brings it; None where the package is enough.
+        extra: the extra of dermedge that installs the package; None for a package without an extra.
     """
     installation = this_installation()
     command = installation.command_for(extra) if extra else installation.pip("install", package)
@@ -158,7 +166,7 @@ def install_hint(package: str, extra: str | None) -> str:
         return f"{'start dermedge with' if installation.manager == 'uvx' else 'install it with'}: {command}"
     versions = " or ".join(f"{major}.{minor}" for major, minor in pythons)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"it has no wheel for Python {here}: install dermedge with [{extra}] on Python {versions}"
+    return f"{package} has no wheel for Python {here}; install dermedge with the extra [{extra}] on Python {versions}"
 
 
 def _shell(command: list[str]) -> str:

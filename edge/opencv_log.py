@@ -1,4 +1,4 @@
-"""Turns off OpenCV's own messages, so that an error is reported once, by us."""
+"""Turns off OpenCV's own messages, so that only dermedge reports an error, and only once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["silence_opencv"]
 
 
 def silence_opencv() -> None:
-    """Turns off the messages that OpenCV prints to standard error. Libraries inside it may still print theirs."""
-    # OpenCV 5 has the function in another place
+    """Turns off the messages that OpenCV prints to standard error. Its libraries may still print messages."""
+    # OpenCV 5 has this function in cv2.utils.logging
     set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
     set_level(0)

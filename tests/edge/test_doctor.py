@@ -82,7 +82,9 @@ def test_a_numpy_that_cannot_be_imported_is_a_fault() -> None:
     assert finding.cure == pip_command("install", "--force-reinstall", "numpy>=1.26")
 
 
-@pytest.mark.parametrize(("gui", "said"), [("NONE", "without windows"), ("QT5", "windows by QT5")])
+@pytest.mark.parametrize(
+    ("gui", "said"), [("NONE", "cannot open windows"), ("QT5", "opens windows with QT5")]
+)
 def test_opencv_is_told_with_or_without_windows(gui: str, said: str) -> None:
     finding = check_opencv(loads(cv2=opencv_of(gui)), {"opencv-python-headless": "5"}.get)
     assert finding.status == OK
@@ -238,7 +240,12 @@ def test_temperature(zone: str | None, firmware: str | None, status: str, said: 
     [
         ("throttled=0x0", OK, "none", ""),
         ("throttled=0x50005", WARNING, "under-voltage now, throttled now", "power supply"),
-        ("throttled=0x50000", WARNING, "under-voltage since the start, throttled since the start", "power"),
+        (
+            "throttled=0x50000",
+            WARNING,
+            "under-voltage earlier since the start, throttled earlier since the start",
+            "power",
+        ),
         ("throttled=0x80008", WARNING, "soft temperature limit now", "cool"),
         (None, OK, "not readable", ""),
     ],
@@ -275,10 +282,10 @@ def test_a_model_without_a_golden_test_is_run_all_the_same(model_path: Path, tmp
 @pytest.mark.parametrize(
     ("shift", "pixels", "statuses", "said"),
     [
-        (0, None, {OK}, "answers all 12 golden images as at the conversion"),
+        (0, None, {OK}, "all 12 golden images get the same answers"),
         # tflite-runtime's own kernels are the reason there; XNNPACK's would be at fault
         (2, None, {FAULT, WARNING}, "evidence differs for 12 of 12 images, by 2 levels at most"),
-        (0, "0" * 64, {FAULT}, "the preprocessing computes other network inputs on this machine"),
+        (0, "0" * 64, {FAULT}, "the preprocessing computes other network inputs than at the conversion"),
     ],
 )
 def test_the_golden_test_is_told(
@@ -313,7 +320,9 @@ def test_a_model_is_not_run_where_what_it_needs_is_broken(
 ) -> None:
     monkeypatch.setattr(doctor, broken, lambda: Finding("broken", FAULT, "a text", "a cure"))
     found = examine(model_path)
-    assert found[-1] == Finding("model", WARNING, "not run", "mend the faults above, and run this again")
+    assert found[-1] == Finding(
+        "model", WARNING, "not run", "mend the faults above, and run `dermedge doctor` again"
+    )
     assert Finding("broken", FAULT, "a text", "a cure") in found
 
 
@@ -388,7 +397,7 @@ def test_what_is_said_of_picamera2_is_complete(raspberry: Path, tmp_path: Path) 
         "picamera2",
         WARNING,
         "not installed",
-        f"sudo apt install python3-picamera2, and make the environment with {again} DIR",
+        f"run `sudo apt install python3-picamera2`, and make the virtual environment with `{again} DIR`",
     )
     assert check_picamera2(raspberry, loads(), None, tmp_path) == without
     assert check_picamera2(raspberry, loads(), environment, tmp_path) == without
@@ -398,7 +407,9 @@ def test_what_is_said_of_picamera2_is_complete(raspberry: Path, tmp_path: Path) 
     )
     (tmp_path / "picamera2").mkdir()
     assert check_picamera2(raspberry, loads(), None, tmp_path) == without
-    text = "installed for the system, but this environment does not see it"
+    text = (
+        "installed for the system's Python, but this virtual environment does not see the system's packages"
+    )
     cure = "set include-system-site-packages = true in /home/pi/env/pyvenv.cfg"
     unseen = Finding("picamera2", WARNING, text, cure)
     assert check_picamera2(raspberry, loads(), environment, tmp_path, (3, 11)) == unseen
@@ -409,6 +420,6 @@ def test_what_is_said_of_picamera2_is_complete(raspberry: Path, tmp_path: Path) 
     assert check_picamera2(raspberry, loads(), environment, tmp_path, (3, 13)) == Finding(
         "picamera2",
         WARNING,
-        f"{text}; it was not built for Python 3.13",
-        f"/usr/bin/{again} /home/pi/env, and install dermedge again",
+        f"{text}; libcamera was not built for Python 3.13",
+        f"make the environment anew with `/usr/bin/{again} /home/pi/env`, and install dermedge again",
     )

@@ -39,8 +39,8 @@ def test_the_first_hour_and_the_latest_are_told_apart() -> None:
     assert latest.answers == {"melanoma": 1.0}
     assert latest.probability == pytest.approx(0.625)
     assert drift_line(meter.drift) == (
-        "latest hour against the first: rejected 10% -> 40%, out of focus 10% -> 40%, "
-        "answered melanoma 0% -> 100%, answered nevus 100% -> 0%, mean probability 88% -> 62%"
+        "latest hour compared with the first hour: rejected from 10% to 40%, out of focus from 10% to 40%, "
+        "answered melanoma from 0% to 100%, answered nevus from 100% to 0%, mean probability from 88% to 62%"
     )
 
 
@@ -58,7 +58,7 @@ def test_small_changes_are_said_to_be_none() -> None:
     first = Shares(100, {Defect.MOVING: 0.1}, {"nevus": 0.5, "melanoma": 0.5}, 0.8)
     latest = Shares(100, {Defect.MOVING: 0.13}, {"nevus": 0.52, "melanoma": 0.48}, 0.79)
     line = drift_line(SessionDrift(first, latest))
-    assert line == "latest hour against the first: no share changed by 5 points or more"
+    assert line == "latest hour compared with the first hour: no share changed by 5 percentage points or more"
 
 
 def test_an_hour_without_an_answer_has_no_probability() -> None:
@@ -67,7 +67,7 @@ def test_an_hour_without_an_answer_has_no_probability() -> None:
     feed(meter, HOUR_S, 2 * HOUR_S, "nevus", 0.75, 10)
     feed(meter, 2 * HOUR_S, 2 * HOUR_S + 1, "nevus", 0.75, 0)
     assert meter.drift.latest == Shares(HOUR_S, {Defect.BLURRED: 1.0}, {}, None)
-    assert "answered nevus 100% -> 0%" in drift_line(meter.drift)
+    assert "answered nevus from 100% to 0%" in drift_line(meter.drift)
     assert drift_to_json(meter.drift) == {
         "first_hour": {"frames": HOUR_S, "rejected": {}, "answers": {"nevus": 1.0}, "probability": 0.75},
         "latest_hour": {
@@ -103,7 +103,7 @@ def test_the_summary_ends_with_what_has_changed(make_result: Callable[..., Frame
     session = Session(None)
     session.add(replace(make_result(), drift=meter.drift))
     assert summary(session).splitlines()[-1] == (
-        "latest hour against the first: rejected 0% -> 50%, out of focus 0% -> 50%"
+        "latest hour compared with the first hour: rejected from 0% to 50%, out of focus from 0% to 50%"
     )
     short = Session(None)
     short.add(make_result())
