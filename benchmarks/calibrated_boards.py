@@ -1,9 +1,9 @@
-"""Fits the latencies of a board to published latencies of other networks on it.
+"""Fits a model of the latencies of a board to published latencies of networks on the board.
 
-A latency is taken as a sum of two parts: one in proportion to the instructions of the network, which an emulator
-counts, and one in proportion to the bytes that it moves, since large layers wait for memory. The two factors are
-fitted to published latencies, the anchors. Leave-one-out tells how far such a fit is off: each anchor is estimated
-from the others.
+A latency is modelled as a sum of two parts. The first part is in proportion to the instructions of the network, which
+an emulator counts. The second part is in proportion to the bytes that the network moves, because large layers wait for
+memory. The two factors are fitted to published latencies, which are called anchors. Leave-one-out shows the error of
+such a fit: each anchor is estimated from the other anchors.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ __all__ = [
     "stored_instructions",
 ]
 
-# Written by `python -m dermedge.benchmarks.lab estimate`: the anchors, and the counts of the shipped models.
+# The anchors, and the instruction counts of the shipped models. `python -m dermedge.benchmarks.lab anchors` writes this
+# file.
 ESTIMATES = Path(__file__).with_name("estimates.json")
-# No estimates are made for a board whose median leave-one-out error is above this.
+# A board with a median leave-one-out error above this gets no estimates.
 MAX_MEDIAN_ERROR = 0.25
 
 
@@ -43,8 +44,8 @@ class Cost:
     """The cost of one inference.
 
     Attributes:
-        instructions: executed on one thread.
-        bytes: read and written, as `dermedge.benchmarks.traffic.bytes_moved` counts them.
+        instructions: number of instructions that one thread executes.
+        bytes: number of bytes that are read and written, as `dermedge.benchmarks.traffic.bytes_moved` counts.
     """
 
     instructions: float
@@ -56,13 +57,13 @@ class Anchor:
     """A published latency of a network on a board.
 
     Attributes:
-        network: its name.
-        form: ``int8`` or ``float32``.
-        ms: the latency.
-        cost: cost of the same network, counted on this machine.
+        network: name of the network.
+        form: number type of the weights and activations: ``int8`` or ``float32``.
+        ms: the latency in milliseconds.
+        cost: cost of an inference of the same network, counted under emulation.
         runtime: the runtime that was measured.
-        published: when, as the source says.
-        source: address of the page.
+        published: date of publication, as the source states it.
+        source: URL of the page.
     """
 
     network: str
@@ -76,7 +77,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Factors:
-    """Milliseconds for each instruction and for each byte; neither is negative."""
+    """The milliseconds for each instruction, and for each byte. No factor is negative."""
 
     per_instruction: float
     per_byte: float
@@ -92,10 +93,10 @@ class CalibratedBoard:
 
     Attributes:
         key: name of the board for ``--estimate``.
-        name: name for people.
-        cpu: processor as QEMU names it.
-        threads: number of threads of the anchors, and so of the estimates.
-        anchors: published latencies.
+        name: name of the board, for people.
+        cpu: QEMU's name of the processor.
+        threads: number of threads of the anchors, and therefore of the estimates.
+        anchors: published latencies on the board.
     """
 
     key: str
@@ -105,30 +106,30 @@ class CalibratedBoard:
     anchors: tuple[Anchor, ...]
 
     def factors(self) -> Factors:
-        """Returns the fit to all anchors."""
+        """Returns the factors that are fitted to all anchors."""
         return fit(self.anchors)
 
     def errors(self) -> tuple[float, ...]:
-        """Returns the relative error of each anchor by leave-one-out, as `leave_one_out`."""
+        """Returns the relative error of each anchor, as `leave_one_out` does."""
         return leave_one_out(self.anchors)
 
     def median_error(self) -> float:
-        """Returns the median of the absolute errors."""
+        """Returns the median of the absolute leave-one-out errors."""
         return median(abs(error) for error in self.errors())
 
 
 def fit(anchors: Sequence[Anchor]) -> Factors:
-    """Returns the factors, not negative, that minimize the sum of squared relative errors.
+    """Returns the factors of 0 or more that minimize the sum of squared relative errors.
 
     Args:
-        anchors: two or more.
+        anchors: two or more published latencies.
     """
-    # each row is an anchor's cost divided by its latency, so that its product with the factors should be 1
+    # a row is the cost of an anchor divided by its latency; its product with the right factors is 1
     rows = np.array([(one.cost.instructions / one.ms, one.cost.bytes / one.ms) for one in anchors])
     both = np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0]
     if (both >= 0).all():
         return Factors(*both.tolist())
-    # a factor would be negative, so only one factor is used; its optimum is sum(x) / sum(x²)
+    # one factor would be negative, so it is set to 0; the optimum of the other factor is sum(x) / sum(x²)
     alone = rows.sum(axis=0) / np.square(rows).sum(axis=0)
     choices = (np.array([alone[0], 0.0]), np.array([0.0, alone[1]]))
     best = min(choices, key=lambda factors: float(np.square(rows @ factors - 1).sum()))
@@ -136,10 +137,10 @@ def fit(anchors: Sequence[Anchor]) -> Factors:
 
 
 def leave_one_out(anchors: Sequence[Anchor]) -> tuple[float, ...]:
-    """Returns (estimate - published) / published for each anchor, with a fit to all other anchors.
+    """Returns (estimate - published) / published for each anchor. The estimate is from a fit to all other anchors.
 
     Args:
-        anchors: three or more.
+        anchors: three or more published latencies.
     """
     others = ([*anchors[:at], *anchors[at + 1 :]] for at in range(len(anchors)))
     return tuple(fit(left).ms(one.cost) / one.ms - 1 for one, left in zip(anchors, others, strict=True))
@@ -151,10 +152,11 @@ def read_boards(
     """Returns the boards with these keys, or all boards if no key is given.
 
     Args:
-        content: content of `ESTIMATES`; without it, the file is read.
+        keys: keys of the boards.
+        content: content of the file `ESTIMATES`; None reads the file.
 
     Raises:
-        OptionError: an unknown key.
+        OptionError: a key is not known.
     """
     described = (content or _content())["boards"]
     for key in keys:
@@ -168,7 +170,7 @@ def stored_instructions(digest: str, cpu: str, content: Mapping[str, Any] | None
 
     Args:
         digest: SHA-256 of the file in hexadecimal.
-        cpu: name of the processor, as QEMU names it.
+        cpu: QEMU's name of the processor.
         content: as in `read_boards`.
     """
     counts = (content or _content())["shipped"]

@@ -1,7 +1,7 @@
-"""Measures the cold start of a model in new processes: memory, loading, first frame.
+"""Measures the cold start of a model: the memory, the time to load the model, and the time of the first frame.
 
-New processes are needed, because a second model in one process would find libraries, code pages and freed memory of
-the first.
+Each start is measured in a new process. In one process, a second model would benefit from the libraries, code pages and
+freed memory of the first model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _STARTS = 3
-# Memory still grows a little after the first prediction. After this many predictions it no longer does.
+# After the first prediction, the memory still grows a little. After this many predictions, it no longer grows.
 _PREDICTIONS = 5
 _BYTES_PER_KIB = 1024
 BYTES_PER_MB = 1e6
@@ -40,14 +40,17 @@ BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Medians over some starts, each in a new process with its files already in the page cache.
+    """Medians over several starts, each in a new process. The files are already in the page cache.
+
+    A memory is None if the system does not report it.
 
     Attributes:
-        load_ms: time to read the model and allocate its tensors; the import of the runtime is not included.
+        load_ms: time to read the model and allocate its tensors, without the import of the runtime.
         first_ms: time of the first invoke, which also fills caches and finishes deferred work.
-        peak_mb: highest resident memory of the process in 10^6 bytes; None if the system does not report it.
-        steady_mb: resident memory after warming up.
-        model_mb: part of the peak beyond that of Python with NumPy, OpenCV and the runtime.
+        peak_mb: highest resident memory of the process, in 10^6 bytes.
+        steady_mb: resident memory after the warm-up, in 10^6 bytes.
+        model_mb: ``peak_mb`` minus the highest memory of Python with NumPy, OpenCV and the runtime, before the model is
+            loaded.
         starts: number of starts.
     """
 
@@ -69,7 +72,7 @@ def cold_start(
     """Measures ``starts`` new processes one after the other, and returns the medians.
 
     Raises:
-        ModelError: the model cannot be run, or such a process dies.
+        ModelError: the model cannot be run, or one of the processes dies.
     """
     try:
         runs = [
@@ -90,8 +93,8 @@ def cold_start(
 def start_here(
     model: Path | str, num_threads: int, runtime: str = "auto", normalization: str | None = None
 ) -> ColdStart:
-    """Measures one start in this process, which should not have done anything else before."""
-    # the frame is plain gray, because computing a frame would raise the peak
+    """Measures one start in this process. The process should not have done anything else before."""
+    # the frame is plain gray, because the generation of a frame would raise the peak of the memory
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), 127, np.uint8)
     import_module(RUNTIMES[choose_runtime(runtime)].module)
     before = resident_peak_bytes()
@@ -111,16 +114,16 @@ def start_here(
 
 
 def resident_peak_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """Returns the highest resident memory of this process so far, or None if it cannot be read.
+    """Returns the highest resident memory of this process so far in bytes, or None if it cannot be read.
 
-    Linux's VmHWM is preferred, because getrusage reports the parent's peak if that was higher.
+    Linux's VmHWM is preferred, because getrusage reports the peak of the parent process if that was higher.
     """
     found = _status_bytes(status, "VmHWM")
     return _rusage_peak_bytes() if found is None else found
 
 
 def resident_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """Returns the resident memory of this process now, or None if it cannot be read."""
+    """Returns the current resident memory of this process in bytes, or None if it cannot be read."""
     return _status_bytes(status, "VmRSS")
 
 

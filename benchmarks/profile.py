@@ -1,9 +1,9 @@
 """Times each operator ("op") of a .tflite file on this device.
 
-The runtime offers no profile to Python. Therefore every op is cut out into a model of its own, with the ops that
-unpack its weights, and these models and the whole model take turns. The time of a separate op differs from its part
-of the whole time: each model adds the cost of a call, and ops that would be fused are separate. The result states how
-far the sum of the ops is from the whole time.
+The runtime offers no profile to Python. Therefore each op is cut out into a model of its own, together with the ops
+that unpack its weights. These models and the whole model take turns. The time of a separate op differs from its share
+of the time of the whole model: each model adds the cost of a call, and ops that the runtime would fuse are separate.
+The result states the sum of the times of the ops beside the time of the whole model.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class OpTime:
     """The time of one op.
 
     Attributes:
-        number: index in the order of execution, from 0.
-        kind: name in the schema, such as ``CONV_2D``.
-        shape: shape of its first output.
-        macs: multiply-accumulates.
-        ms: median time of the op by itself; None if it cannot run by itself.
+        number: index of the op in the order of execution, from 0.
+        kind: name of the op in the schema of .tflite files, such as ``CONV_2D``.
+        shape: shape of the first output of the op.
+        macs: number of multiply-accumulates.
+        ms: median time of the op by itself in milliseconds; None if the op cannot run by itself.
     """
 
     number: int
@@ -53,12 +53,12 @@ class OpTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """All ops of one model at one number of threads.
+    """The times of all ops of one model with one number of threads.
 
     Attributes:
-        ops: operators in the order of execution, without those that only unpack weights.
-        whole_ms: median time of the whole model, measured in turn with them.
-        rounds: number of runs of each.
+        ops: ops in the order of execution, without ops that only unpack weights.
+        whole_ms: median time of the whole model, which took turns with the ops.
+        rounds: number of runs of each op and of the whole model.
     """
 
     ops: tuple[OpTime, ...]
@@ -67,16 +67,16 @@ class Profile:
 
     @property
     def parts_ms(self) -> float:
-        """The sum over the ops; its difference from `whole_ms` shows how exact the parts are."""
+        """The sum of the times of the ops. Its difference from `whole_ms` shows how exact these times are."""
         return sum(op.ms or 0.0 for op in self.ops)
 
 
 def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: float = _MAX_SECS) -> Profile:
-    """Times every op of a model, and the model.
+    """Times each op of a model, and the whole model.
 
     Raises:
         ModelError: the model cannot be read or run.
-        MissingExtra: the schema is not installed.
+        MissingExtra: the schema of .tflite files is not installed.
     """
     content = model.read_bytes()
     described = read_graph(content, model).operators
@@ -107,12 +107,12 @@ def profile(model: Path, num_threads: int = 1, runtime: str = "auto", max_secs: 
 
 
 def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
-    """Returns a .tflite of one op, with the op's inputs and outputs.
+    """Returns the content of a .tflite file that holds one op. The inputs and outputs of the file are those of the op.
 
     Args:
-        root: a `ModelT`; it is not changed.
-        number: number of the op in the first subgraph.
-        unpacking: the result of `_unpacking`; the ops whose output this op reads are included.
+        root: the `ModelT` of the whole model, which is not changed.
+        number: index of the op in the first subgraph.
+        unpacking: the result of `_unpacking`. If the op reads the output of one of these ops, that op is included.
     """
     from dermedge.convert.to_tflite.share_buffers import pack
 
@@ -148,7 +148,10 @@ def cut(root: Any, number: int, unpacking: dict[int, int]) -> bytes:
 
 
 def _unpacking(root: Any) -> dict[int, int]:
-    """Returns tensor -> the op that computes it from constants only, such as DEQUANTIZE of float16 weights."""
+    """Returns tensor index -> index of the op that computes the tensor from constants only.
+
+    An example of such an op is DEQUANTIZE of float16 weights.
+    """
     return {
         int(operator.outputs[0]): number
         for number, operator in enumerate(root.subgraphs[0].operators)
@@ -170,7 +173,7 @@ def _moved(operator: Any, place: dict[int, int]) -> Any:
 
 
 def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
-    """Returns an interpreter, or None for an op that cannot run by itself, such as one that reads a variable."""
+    """Returns an interpreter, or None if the op cannot run by itself. An op that reads a variable is an example."""
     try:
         interpreter = open_interpreter(path, num_threads, runtime)
         interpreter.invoke()
@@ -180,7 +183,11 @@ def _open(path: Path, num_threads: int, runtime: str) -> Interpreter | None:
 
 
 def _take_turns(interpreters: Sequence[Interpreter | None], max_secs: float) -> list[list[float]]:
-    """Returns milliseconds [rounds][interpreters] of one or more rounds; 0 if the interpreter is None."""
+    """Runs the interpreters in turn for one or more rounds.
+
+    Returns:
+        The milliseconds, [rounds][interpreters]; 0 where an interpreter is None.
+    """
     rounds: list[list[float]] = []
     ends = perf_counter() + max_secs
     while not rounds or (len(rounds) < _WARMUP_ROUNDS + MAX_ROUNDS and perf_counter() < ends):

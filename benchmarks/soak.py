@@ -1,4 +1,4 @@
-"""`dermedge benchmark --soak MINUTES`: runs the whole loop for a long time, and tests it for drift."""
+"""Runs the whole loop for a long time and tests the measurements for drift, for `dermedge benchmark --soak MINUTES`."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 _SCHEMA = "dermedge-soak/1"
-# The run is cut into this many windows, but none shorter or longer than these.
+# The run is cut into this many windows, unless a window would be shorter than MIN_WINDOW_S or longer than MAX_WINDOW_S.
 _WINDOWS = 60
 MIN_WINDOW_S, MAX_WINDOW_S = 1.0, 30.0
 _S_PER_MINUTE = 60.0
 # A significance level of 5 %, divided by the four series that are tested.
 _ALPHA = 0.05 / 4
-# field of SoakWindow that is tested for drift -> (title, unit)
+# Field of SoakWindow that is tested for drift -> its title and its unit.
 SERIES = {
     "latency_ms": ("end to end, median", "ms"),
     "fps": ("frame rate", "frames/s"),
@@ -62,19 +62,21 @@ _COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7")
 
 @dataclass(frozen=True)
 class SoakWindow:
-    """One window of a long run. A value is None if it was not reported, or if no frame passed the quality gate.
+    """One window of a long run.
+
+    A latency is None if no frame passed the quality gate. Any other value is None if the system does not report it.
 
     Attributes:
-        at_s: middle of the window, seconds from the start.
-        latency_ms: median from capture to decision.
-        p99_ms: its 99th percentile.
+        at_s: middle of the window, in seconds from the start of the run.
+        latency_ms: median latency from capture to decision.
+        p99_ms: 99th percentile of the latency from capture to decision.
         fps: frames per second.
-        memory_mb: resident memory at its end, in 10^6 bytes.
-        temperature_c: temperature at its end.
-        clock_mhz: clock rate at its end.
-        others_cores: the mean number of cores that other processes kept busy.
+        memory_mb: resident memory at the end of the window, in 10^6 bytes.
+        temperature_c: temperature at the end of the window, in degrees Celsius.
+        clock_mhz: clock rate at the end of the window.
+        others_cores: mean number of cores that other processes kept busy.
         frames: number of frames in the window.
-        rejected: number of these that the quality gate rejected.
+        rejected: number of frames that the quality gate rejected.
     """
 
     at_s: float
@@ -94,16 +96,16 @@ class SoakRun:
     """A long run of one model.
 
     Attributes:
-        created: date and time of its start, UTC, ISO 8601.
+        created: date and time of the start, UTC, ISO 8601.
         command: the command line.
-        machine: the machine that it ran on.
-        model: its name.
+        machine: the machine that the model ran on.
+        model: name of the model.
         num_threads: number of threads of the interpreter.
-        source: source of the frames, in words.
+        source: description of the source of the frames.
         minutes: requested duration.
         window_s: seconds per window.
-        stopped: whether it was ended by Ctrl-C.
-        windows: windows in their order, without the warm-up.
+        stopped: whether Ctrl-C ended the run.
+        windows: windows in the order of time, without the warm-up.
     """
 
     created: str
@@ -118,7 +120,7 @@ class SoakRun:
     windows: tuple[SoakWindow, ...]
 
     def drifts(self) -> dict[str, Drift | None]:
-        """Returns the trend of each of SERIES; None if it was not measured, or in too few windows."""
+        """Returns the trend of each of SERIES. None for a series that was measured in too few windows or not at all."""
         return {name: self._drift(name) for name in SERIES}
 
     def _drift(self, name: str) -> Drift | None:
@@ -135,15 +137,15 @@ def soak(
     keep: Callable[[SoakRun], None],
     progress: ShowStatus = lambda text: None,
 ) -> SoakRun:
-    """Runs the loop for some minutes; Ctrl-C ends it early and returns what was measured.
+    """Runs the loop for some minutes. Ctrl-C ends the loop early; the run so far is returned.
 
     Args:
         classifier: the loaded model.
-        open_again: opens the source; one that ends is opened again.
-        minutes: above 0.
-        source: source of the frames, in words.
-        command: command line, to be written into the result.
-        keep: called with the run so far after each window.
+        open_again: opens the source. A source that ends is opened again.
+        minutes: duration of the run, above 0.
+        source: description of the source of the frames.
+        command: command line for the result.
+        keep: called after each window with the run so far.
         progress: shows the status.
 
     Raises:
@@ -178,12 +180,12 @@ def soak(
 def _windows(
     open_again: OpenSource, classifier: Classifier, window_s: float
 ) -> Generator[tuple[SoakWindow, float], None, None]:
-    """Yields the windows of a run, each with its end in seconds after the start."""
+    """Yields each window of a run, with the seconds from the start of the run to the end of the window."""
     with one_opencv_thread(), closing(results(open_again, classifier)) as running:
         for _ in zip(range(WARMUP_RESULTS), running, strict=False):
             pass
         began = started = perf_counter()
-        # keeps only times, because frame results hold images
+        # only the times are stored, because frame results hold images
         company, seen = OtherProcesses(), list[float | None]()
         for result, at_s in running:
             seen.append(result.classification.end_to_end_ms if result.classification else None)
@@ -197,8 +199,14 @@ def _windows(
 def window(
     seen: Sequence[float | None], begin_s: float, end_s: float, others: float | None, now: Conditions
 ) -> SoakWindow:
-    """Returns the window for one or more frames, given their end-to-end milliseconds, which are None for a rejected
-    frame.
+    """Returns the window for one or more frames.
+
+    Args:
+        seen: end-to-end milliseconds of each frame; None for a frame that the quality gate rejected.
+        begin_s: start of the window, in seconds from the start of the run.
+        end_s: end of the window, in seconds from the start of the run.
+        others: mean number of cores that other processes kept busy.
+        now: state of the machine at the end of the window.
     """
     times_ms = [one for one in seen if one is not None]
     memory = resident_bytes()
@@ -240,7 +248,14 @@ def _to_csv(found: SoakRun) -> str:
 
 
 def save(found: SoakRun, folder: Path) -> list[Path]:
-    """Writes soak.csv and soak.json, each whole or not at all; raises StorageError."""
+    """Writes soak.csv and soak.json into a folder, each file atomically.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     writers = {"soak.csv": _to_csv, "soak.json": to_json}
     for name, writer in writers.items():
         write_text(folder / name, writer(found))
@@ -248,7 +263,11 @@ def save(found: SoakRun, folder: Path) -> list[Path]:
 
 
 def save_plot(found: SoakRun, path: Path) -> None:
-    """Plots each series over time in a panel of its own, with its trend; raises StorageError."""
+    """Plots each series over time, with its trend. Each series has its own panel.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
@@ -278,7 +297,10 @@ def save_plot(found: SoakRun, path: Path) -> None:
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Returns limits of an axis that span at least a tenth of the level, so that rounding errors look small."""
+    """Returns the limits of an axis.
+
+    The limits span at least a tenth of the largest value, so that tiny changes look small.
+    """
     least, most = min(values), max(values)
     margin = max(0.1 * (most - least), 0.05 * abs(most) - (most - least) / 2, 1e-9)
     return least - margin, most + margin
@@ -306,8 +328,8 @@ def _table(found: SoakRun) -> TextTable:
     title = (
         f"The whole loop of {found.model} for {_minutes(found):.1f} minutes: {frames} frames, "
         f"{len(found.windows)} windows of {found.window_s:g} s. change: Theil-Sen's slope times the duration. "
-        f"p: p-value of the Mann-Kendall test for autocorrelated series. A series drifts if p is below "
-        f"{_ALPHA:g}, which is 0.05 divided by four series."
+        f"p: p-value of the Mann-Kendall test, corrected for autocorrelation. A series drifts if p is below "
+        f"{_ALPHA:g}, which is 0.05 divided by the number of series."
     )
     return TextTable(title, head, tuple(rows))
 
@@ -323,7 +345,7 @@ def _notes(found: SoakRun) -> list[str]:
         lines.append(f"stopped after {_minutes(found):.1f} of {found.minutes:g} minutes")
     if others and max(others) > MAX_OTHERS_CORES:
         lines.append(
-            f"do not rely on it: {NOISY}: other processes kept {np.median(others):.2f} cores busy, and up "
+            f"do not rely on these results: {NOISY}: other processes kept {np.median(others):.2f} cores busy, and up "
             f"to {max(others):.2f} in one window"
         )
     return [*lines, DISCLAIMER]

@@ -1,4 +1,4 @@
-"""Shows on one line of the terminal what is being measured."""
+"""Shows the current measurement on one line of the terminal."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _WIDTH = 78
 
 
 def show_status(text: str) -> None:
-    """Overwrites the last line on standard error with this text; does nothing if it is not a terminal."""
+    """Overwrites the last line on standard error with a text; does nothing if standard error is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r{text:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
 
 
 def clear_status() -> None:
-    """Clears the line of `show_status`."""
+    """Clears the line that `show_status` has written."""
     if sys.stderr.isatty():
         print("\r" + " " * _WIDTH, end="\r", file=sys.stderr, flush=True)
 
 
 def print_above_status(line: str) -> None:
-    """Prints a line on standard error, so that the line of `show_status` comes below it."""
+    """Prints a line on standard error above the line of `show_status`."""
     clear_status()
     print(line, file=sys.stderr)
 
 
 @contextmanager
 def status_cleared() -> Iterator[None]:
-    """Clears the line of `show_status` when the block ends, even by an error."""
+    """Clears the line of `show_status` when the block ends, even if an error ends the block."""
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """Measures the whole loop of `dermedge run`: capture, quality gate, network, decision, and the frame rate.
 
-`dermedge.benchmarks.latency` times predictions on frames in memory. Here the device's pipeline reads a source, so the
-times include the camera or the decoding, and everything between the steps.
+`dermedge.benchmarks.latency` times predictions on frames in memory. In contrast, the loop reads a source with the
+pipeline of the device. Its times include the camera or the decoding, and all work between the steps.
 """
 
 from __future__ import annotations
@@ -45,17 +45,19 @@ OpenSource = Callable[[], FrameSource]
 class LoopTimes:
     """The times of the loop of one model, in milliseconds unless stated otherwise.
 
+    The times are those of the frames that the quality gate accepted.
+
     Attributes:
-        capture: waiting for the source, transfer and decoding.
-        preprocess: from the frame to the input tensor.
-        invoke: the interpreter.
-        postprocess: from the output tensors to the decision.
-        rest: quality gate, smoothing, and a live frame's wait for the classifier.
-        end_to_end: milliseconds of one frame from capture to output.
-        fps: frames per second, including rejected ones.
-        frames: number of frames.
-        rejected: part of the frames that the quality gate rejected; the times do not include them.
-        dropped: frames of a live source that arrived while the network was busy.
+        capture: time of waiting for the source, transfer and decoding.
+        preprocess: time from the frame to the input tensor.
+        invoke: time of the interpreter.
+        postprocess: time from the output tensors to the decision.
+        rest: time of the quality gate and the smoothing, and the time that a live frame waits for the classifier.
+        end_to_end: time of one frame from capture to output.
+        fps: frames per second, including rejected frames.
+        frames: number of frames, including rejected frames.
+        rejected: share of the frames that the quality gate rejected, 0 to 1.
+        dropped: number of frames of a live source that arrived while the network was busy.
     """
 
     capture: Spread
@@ -71,10 +73,10 @@ class LoopTimes:
 
 
 class EndlessSource(FrameSource):
-    """A source that starts again at its end, so that a few photos suffice for the whole measurement.
+    """A source that starts again at its end, so that a few photos are enough for the whole measurement.
 
-    Raises:
-        SourceError: from `read`, if the source delivers nothing at all.
+    Args:
+        open_again: opens the source from its start.
     """
 
     def __init__(self, open_again: OpenSource) -> None:
@@ -91,7 +93,7 @@ class EndlessSource(FrameSource):
         return frame
 
     def _next_readable(self) -> Frame | None:
-        """Returns the next frame; photos that cannot be decoded are skipped."""
+        """Returns the next frame. Photos that cannot be decoded are skipped."""
         while True:
             try:
                 return self._source.read()
@@ -103,28 +105,30 @@ class EndlessSource(FrameSource):
 
 
 def source_opener(spec: str | None, photos: list[Path]) -> OpenSource:
-    """Returns a function that opens the source ``spec``, or the photos if it is None."""
+    """Returns a function that opens the source ``spec``, or the photos if ``spec`` is None."""
     return (lambda: PhotoFiles(photos)) if spec is None else (lambda: open_source(spec))
 
 
 def results(
     open_again: OpenSource, classifier: Classifier
 ) -> Generator[tuple[FrameResult, float], None, None]:
-    """Yields the results of the endless loop, each with its `perf_counter` seconds. Close the generator.
+    """Yields the results of an endless loop, each with the `perf_counter` time in seconds at which it came.
+
+    The caller closes the generator.
 
     Raises:
-        SourceError: the source delivers nothing, or was lost.
+        SourceError: the source has no frame, or was lost.
     """
     with closing(EndlessSource(open_again)) as source, Pipeline(source, classifier) as pipeline:
         for result in pipeline:
             yield result, perf_counter()
-    raise SourceError("the source delivers no frame")
+    raise SourceError("the source has no frame; name another source with --source")
 
 
 def measure_loop(
     open_again: OpenSource, classifier: Classifier, secs: float, progress: ShowStatus = lambda text: None
 ) -> LoopTimes | None:
-    """Runs the loop for this time, and for at least two frames; returns the result of `summarize`.
+    """Runs the loop for ``secs`` seconds, and for at least two frames; returns the result of `summarize`.
 
     Raises:
         SourceError, PictureError: the source cannot be opened or read.
@@ -145,9 +149,11 @@ def measure_loop(
 
 
 def summarize(seen: list[FrameResult], stamps: list[float]) -> LoopTimes | None:
-    """Returns the times of the loop, from at least two results and the seconds at which they came.
+    """Returns the times of the loop; None if the quality gate rejected all frames.
 
-    None if the quality gate rejected all of them.
+    Args:
+        seen: at least two results.
+        stamps: the time in seconds at which each result came.
     """
     classifications = [result.classification for result in seen if result.classification]
     if not classifications:
