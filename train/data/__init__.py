@@ -1,1 +1,1 @@
-"""Finds labelled photos, reads their tables, audits, groups and splits them."""
+"""Finds labelled photos, reads the tables that describe the photos, and audits, groups and splits the photos."""

@@ -97,7 +97,7 @@ def test_copies_and_lesions_in_two_splits_are_errors(tmp_path: Path, lesion: Dra
         audit = run_audit(paths)
         found = by_kind(audit)
         assert found["one photo, two splits"].breakdown == (("test and train of set", 1),)
-        assert "turned or mirrored" in found["one photo, two splits"].examples[0].detail
+        assert "rotated or mirrored" in found["one photo, two splits"].examples[0].detail
         assert found["one lesion, two splits"].count == 1
         assert "one photo, two sets" not in found
 
@@ -129,8 +129,8 @@ def test_a_squashed_set_is_told_from_a_cut_one(clean_set: Path, tmp_path: Path, 
         centre = cv2.resize(lesion(number)[:, 50:350], (224, 224), interpolation=cv2.INTER_AREA)
         save(tmp_path / "cut" / "melanoma" / f"c{number}.png", centre)
     found = by_kind(run_audit([clean_set, tmp_path / "squashed", tmp_path / "cut"]))
-    assert found["squashed"].breakdown == (("180x180 in squashed is 400x300 in set", 3),)
-    assert found["cut"].breakdown == (("224x224 in cut is 400x300 in set", 2),)
+    assert found["squashed"].breakdown == (("180x180 in squashed and 400x300 in set", 3),)
+    assert found["cut"].breakdown == (("224x224 in cut and 400x300 in set", 2),)
 
 
 def test_a_folder_of_squares_is_noted(tmp_path: Path, lesion: Draw) -> None:
@@ -172,10 +172,10 @@ def test_the_balance_of_classes_and_sets_is_told(tmp_path: Path, lesion: Draw) -
         source, label = ("a", "nevus") if number < 23 else ("b", "melanoma")
         save(tmp_path / source / label / f"{number}.png", cv2.resize(lesion(number), (120, 90)))
     found = by_kind(run_audit([tmp_path / "a", tmp_path / "b"]))
-    assert found["imbalance"].breakdown == (("melanoma: 2 for 23", 1),)
+    assert found["imbalance"].breakdown == (("melanoma: 2 files, against 23", 1),)
     assert {where for where, _ in found["class from one set"].breakdown} == {
-        "melanoma: 2 of 2 from b",
-        "nevus: 23 of 23 from a",
+        "melanoma: 2 of 2 files from b",
+        "nevus: 23 of 23 files from a",
     }
 
 
@@ -238,10 +238,10 @@ def test_sets_that_tell_the_class_or_are_blurred_are_told(tmp_path: Path, lesion
         )
     found = by_kind(run_audit([tmp_path / "sets"]))
     assert found["set of one class"].breakdown == (
-        ("a: 8 of 8 are nevus", 1),
-        ("b: 8 of 8 are melanoma", 1),
+        ("a: 8 of 8 files are nevus", 1),
+        ("b: 8 of 8 files are melanoma", 1),
     )
-    assert found["small set"].breakdown == (("b: 60 pixels, the median set 160", 1),)
+    assert found["small set"].breakdown == (("b: 60 pixels; the median of all datasets is 160", 1),)
 
 
 def test_lesions_with_many_photos_are_counted(clean_set: Path, lesion: Draw) -> None:

@@ -92,8 +92,8 @@ def test_a_class_is_of_one_set_above_nine_tenths() -> None:
     assert told(check_one_source(material(nevi))) == (
         "class from one set",
         "warning",
-        "1 class with more than 90% of the files from one of 2 sets",
-        (("nevus: 10 of 11 from a", 1),),
+        "1 class with more than 90% of the files from one of 2 datasets",
+        (("nevus: 10 of 11 files from a", 1),),
     )
     # one set alone tells nothing, and photos without a label are of no class
     assert check_one_source(material(many(10, source="a", reference="nevus"))) is None
@@ -112,8 +112,8 @@ def test_a_set_is_of_one_class_above_nine_tenths() -> None:
     assert told(check_set_of_one_class(material(known))) == (
         "set of one class",
         "warning",
-        "1 set with more than 90% of one class",
-        (("a: 10 of 11 are nevus", 1),),
+        "1 dataset with more than 90% of the files in one class",
+        (("a: 10 of 11 files are nevus", 1),),
     )
     assert check_set_of_one_class(material(many(5, source="a", reference="nevus"))) is None
     one_class = [*many(5, source="a", reference="nevus"), *many(5, 5, source="b", reference="nevus")]
@@ -127,8 +127,8 @@ def test_a_set_is_small_by_the_shorter_side_of_what_can_be_decoded() -> None:
         expected = (
             "small set",
             "warning",
-            "1 set whose photos have less than 50% of the side of those in the other sets",
-            (("c: 99 pixels, the median set 200", 1),),
+            "1 dataset of small photos, with less than 50% of the median side length of all datasets",
+            (("c: 99 pixels; the median of all datasets is 200", 1),),
         )
         assert told(check_small_set(tested)) == (expected if is_small else None)
     broken = many(1, 2, source="c", width=0, height=0, problem="not a photo")
@@ -162,7 +162,7 @@ def test_a_class_is_rare_below_a_tenth_of_the_largest() -> None:
         "imbalance",
         "note",
         "1 class with less than 1/10 of the files of 'nevus'",
-        (("melanoma: 1 for 11", 1),),
+        (("melanoma: 1 file, against 11", 1),),
     )
     assert check_imbalance(material(many(3))) is None
 
@@ -190,7 +190,7 @@ def test_files_that_are_broken_tiny_or_plain() -> None:
     assert told(check_plain(tested)) == (
         "plain",
         "warning",
-        "1 photo without any structure, plain or black",
+        "1 photo without any structure: black, or of one colour",
         (("nevus in set", 1),),
     )
     assert told(check_plain(material([photo(0)], features=[0])))[3] == (("no label in set", 1),)  # type: ignore[index]
@@ -225,7 +225,7 @@ def test_labels_that_contradict_one_another_or_a_table() -> None:
         "one photo, two labels",
         "error",
         "1 photo filed under two labels",
-        (("'melanoma' and 'nevus' (1 with equal bytes), 1 of the 1 'melanoma'", 1),),
+        (("'melanoma' and 'nevus' (1 with equal bytes), 1 of the 1 files labelled 'melanoma'", 1),),
     )
     assert told(check_against_the_table(tested)) == (
         "label against the table",
@@ -268,32 +268,32 @@ def test_photos_and_lesions_in_two_places() -> None:
     assert told(check_lesion_across_splits(tested)) == (
         "one lesion, two splits",
         "error",
-        "1 lesion with different photos in two splits of one set",
+        "1 lesion with different photos in two splits of one dataset",
         (("test and train of set", 1),),
     )
     assert told(check_across_sources(tested)) == (
         "one photo, two sets",
         "warning",
-        "1 photo in two sets",
+        "1 photo in two datasets",
         (("b and set (1 under the same id)", 1),),
     )
     assert told(check_lesion_across_sources(tested)) == (
         "one lesion, two sets",
         "warning",
-        "1 lesion with different photos in two sets",
+        "1 lesion with different photos in two datasets",
         (("b and set", 1),),
     )
     assert told(check_duplicates_in_one_place(tested)) == (
         "copies",
         "warning",
-        "1 file with the photo of another file of the same set and class",
+        "1 file with the photo of another file of the same dataset and class",
         (("nevus in set", 1),),
     )
     assert check_photo_across_splits(tested) is None
     assert told(check_photo_across_splits(material(photos, same=[(0, 1)], digests="aabcd"))) == (
         "one photo, two splits",
         "error",
-        "1 photo in two splits of one set",
+        "1 photo in two splits of one dataset",
         (("test and train of set (1 with equal bytes)", 1),),
     )
 
@@ -309,15 +309,15 @@ def test_shapes_that_differ() -> None:
     assert told(check_squashed(tested)) == (
         "squashed",
         "warning",
-        "1 photo at two aspect ratios, squashed",
-        (("300x300 in set is 400x300 in set", 1),),
+        "1 photo whose files have two aspect ratios, because one file is squashed",
+        (("300x300 in set and 400x300 in set", 1),),
     )
     assert check_cut(tested) is None
     assert told(check_cut(material(photos, [replace(squashed, squashed=False)]))) == (
         "cut",
         "note",
-        "1 photo whole in one file and cut in another",
-        (("300x300 in set is 400x300 in set", 1),),
+        "1 photo stored whole in one file and cropped in another",
+        (("300x300 in set and 400x300 in set", 1),),
     )
     # sides that differ by rounding are not cut
     barely = Match(1, 2, 0.9, 50, 0, False, False)
@@ -345,9 +345,9 @@ def test_how_two_files_are_known_to_be_one_photo() -> None:
     turned = Match(0, 1, 0.876, 50, 90, False, True)
     tested = material(photos, [turned], digests="aba")
     assert tested.likeness(0, 2) == "equal bytes"
-    assert tested.likeness(1, 0) == "similarity 0.88, squashed, turned or mirrored"
-    assert tested.likeness(1, 2) == "one id, 400x300 and 200x300"
-    assert material(photos).likeness(0, 1) == "both duplicate a third"
+    assert tested.likeness(1, 0) == "similarity 0.88, squashed, rotated or mirrored"
+    assert tested.likeness(1, 2) == "the same id, 400x300 and 200x300"
+    assert material(photos).likeness(0, 1) == "both duplicate a third file"
     # files that cannot be read have no digest, and are not equal for that
     assert material(photos[:2], digests="aa").equal(0, 1)
     assert not replace(material(photos[:2]), prints=cast(Any, SimpleNamespace(digests=["", ""]))).equal(0, 1)
@@ -385,7 +385,7 @@ def test_the_text_of_an_audit(long_audit: Audit) -> None:
         "tables: none",
         "not looked at: 1,234 (a mask)",
         "",
-        "ERRORS: scores and labels of this data cannot be trusted as it is",
+        "ERRORS: correct these first; until then, do not trust labels and scores of these data",
         "",
         " 1. 11 photos wrong",
         *(f"          {32 - number}  place {number}" for number in range(6)),

@@ -1,1 +1,1 @@
-"""Audits labelled photos before anything is learned from them: checks, findings and their report."""
+"""Audits labelled photos before a network learns from them: the checks, the findings and the report."""

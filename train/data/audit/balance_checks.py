@@ -1,4 +1,4 @@
-"""Checks for rare classes, classes from a single set, sets that reveal the class, and lesions with many photos."""
+"""Checks for rare classes, classes from one dataset, datasets that reveal the class, and lesions with many photos."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dermedge.train.data.audit.findings import (
 from dermedge.train.data.audit.material import (
     AuditMaterial,
 )
+from dermedge.train.data.counts import plural
 
 __all__ = [
     "check_imbalance",
@@ -24,15 +25,17 @@ __all__ = [
     "check_small_set",
 ]
 
-# Largest ratio of the files of the largest class to those of the smallest.
+# A class is rare if the largest class has more than this many times the files of the class.
 _MAX_IMBALANCE = 10
-# Largest share of a class that may come from one of several sets. Above it, a network may learn the set.
+# The largest share of a class that may come from one dataset. Above this share, a network may learn to recognize the
+# dataset instead of the class.
 _MAX_FROM_ONE_SOURCE = 0.9
-# Largest share of a set that may be of one class. Above it, the set reveals the class.
+# The largest share of a dataset that may belong to one class. Above this share, the dataset reveals the class.
 _MAX_OF_ONE_CLASS = 0.9
-# Smallest ratio of a set's shorter side in pixels to that of the other sets. Below it, the set looks blurred.
+# The smallest ratio of a dataset's side length to the median side length of all datasets. Below this ratio, the
+# photos of the dataset look blurred. A dataset's side length is the median of its photos' shorter sides.
 _SMALL_SHARE = 0.5
-# Most photos of one lesion; further ones add no information.
+# A lesion with more photos than this is reported, because further photos add little information.
 _MANY_PHOTOS = 5
 
 
@@ -48,12 +51,14 @@ def check_one_source(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "class from one set",
         WARNING,
-        f"with more than {_MAX_FROM_ONE_SOURCE:.0%} of the files from one of {len(sources)} sets",
+        f"with more than {_MAX_FROM_ONE_SOURCE:.0%} of the files from one of {len(sources)} datasets",
         (DefectCase(label, (), "", label) for label in mostly),
-        "A network can learn the crop and the colours of the set in place of the class. Add photos from other "
-        "sets, and compare the scores of each set.",
+        "A network can learn the crop and the colours of the dataset instead of the class. Add photos from other "
+        "datasets, and compare the scores of the datasets.",
         "class",
-        lambda label: f"{label}: {counts[label, mostly[label]]:,} of {totals[label]:,} from {mostly[label]}",
+        lambda label: (
+            f"{label}: {counts[label, mostly[label]]:,} of {totals[label]:,} files from {mostly[label]}"
+        ),
     )
 
 
@@ -69,13 +74,13 @@ def check_set_of_one_class(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "set of one class",
         WARNING,
-        f"with more than {_MAX_OF_ONE_CLASS:.0%} of one class",
+        f"with more than {_MAX_OF_ONE_CLASS:.0%} of the files in one class",
         (DefectCase(source, (), "", source) for source in mostly),
-        "The set reveals the class: a network that recognizes the camera knows the answer. Sample by class and "
-        "set, and score the classes within each set.",
-        "set",
+        "The dataset reveals the class: a network that recognizes the camera knows the answer. Sample the photos "
+        "by class and dataset, and score the classes within each dataset.",
+        "dataset",
         lambda source: (
-            f"{source}: {counts[source, mostly[source]]:,} of {totals[source]:,} are {mostly[source]}"
+            f"{source}: {counts[source, mostly[source]]:,} of {totals[source]:,} files are {mostly[source]}"
         ),
     )
 
@@ -91,12 +96,12 @@ def check_small_set(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "small set",
         WARNING,
-        f"whose photos have less than {_SMALL_SHARE:.0%} of the side of those in the other sets",
+        f"of small photos, with less than {_SMALL_SHARE:.0%} of the median side length of all datasets",
         (DefectCase(source, (), "", source) for source in small),
-        "They look blurred beside the others, so that blur reveals the set. Resize all photos at random in "
-        "training, and do not let a class come from such a set only.",
-        "set",
-        lambda source: f"{source}: {medians[source]:g} pixels, the median set {usual:g}",
+        "Small photos look blurred beside the others, so that the blur reveals the dataset. Resize all photos at "
+        "random in training, and do not take a class from such a dataset alone.",
+        "dataset",
+        lambda source: f"{source}: {medians[source]:g} pixels; the median of all datasets is {usual:g}",
     )
 
 
@@ -116,7 +121,8 @@ def check_many_photos_of_a_lesion(material: AuditMaterial) -> AuditFinding | Non
             for lesion, photos in lesions.items()
             if len(photos) > _MANY_PHOTOS
         ),
-        "Many photos of one lesion are not many lesions. Sample by lesion, and look at intervals over lesions.",
+        "Many photos of one lesion do not replace many lesions. Sample by lesion, and use confidence intervals that "
+        "resample lesions.",
         "lesion",
     )
 
@@ -136,5 +142,5 @@ def check_imbalance(material: AuditMaterial) -> AuditFinding | None:
         "'dermedge train' samples rare classes more often. Look at the recall of each class, not at the "
         "accuracy.",
         "class",
-        lambda label: f"{label}: {totals[label]:,} for {largest:,}",
+        lambda label: f"{label}: {plural(totals[label], 'file')}, against {largest:,}",
     )

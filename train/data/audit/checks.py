@@ -1,4 +1,4 @@
-"""All checks of an audit, in the order of the report."""
+"""The checks of an audit, in the order in which the report shows their findings."""
 
 from __future__ import annotations
 

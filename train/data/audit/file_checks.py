@@ -1,4 +1,4 @@
-"""Checks for files that cannot be decoded, are too small or plain, or do not show the photo of their id."""
+"""Checks for files that cannot be decoded, that are tiny or plain, or that do not show the photo of their id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dermedge.train.data.audit.material import (
 
 __all__ = ["check_one_id_two_photos", "check_plain", "check_tiny", "check_unreadable"]
 
-# A photo whose smaller side is below this, in pixels, shows no structure of a lesion.
+# A photo whose shorter side has fewer pixels than this shows hardly any structure of a lesion.
 _TINY_SIDE = 64
 
 
@@ -32,7 +32,7 @@ def check_unreadable(material: AuditMaterial) -> AuditFinding | None:
             for index, file in enumerate(material.photos)
             if file.problem
         ),
-        "Download them again, or delete them; 'dermedge data catalogue' leaves them out.",
+        "Download these files again, or delete them. 'dermedge data catalogue' leaves such files out.",
         "file",
     )
 
@@ -53,7 +53,7 @@ def check_one_id_two_photos(material: AuditMaterial) -> AuditFinding | None:
         WARNING,
         "given to files that do not look alike",
         cases(),
-        "Look at them: a renamed file gets the label and the lesion of another photo from the tables.",
+        "Look at the files. If a file was renamed, the tables give it the label and the lesion of another photo.",
         "id",
     )
 
@@ -68,7 +68,7 @@ def check_tiny(material: AuditMaterial) -> AuditFinding | None:
             for index, file in enumerate(material.photos)
             if 0 < min(file.width, file.height) < _TINY_SIDE
         ),
-        "Find the originals: little of a lesion's structure is left in these.",
+        "Look for the originals. These photos show hardly any structure of a lesion.",
         "photo",
     )
 
@@ -78,12 +78,12 @@ def check_plain(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "plain",
         WARNING,
-        "without any structure, plain or black",
+        "without any structure: black, or of one colour",
         (
             DefectCase(f"{file.label or 'no label'} in {file.source}", (index,), file.size, index)
             for index, file in enumerate(material.photos)
             if not file.problem and not features[index]
         ),
-        "Delete them if a camera or a conversion failed.",
+        "Look at these photos, and delete them if a camera or a conversion failed.",
         "photo",
     )

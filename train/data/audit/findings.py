@@ -1,4 +1,4 @@
-"""Findings of an audit: the cases of one kind of defect, counted and ordered."""
+"""The findings of an audit. A finding counts and orders the cases of one kind of defect."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class FindingExample:
-    """Files that show a finding.
+    """One or two files that show a finding.
 
     Attributes:
-        files: one file, or two that belong together, as indices into `Audit.files`.
+        files: indices into `Audit.photos`: one index, or two if the finding compares two files.
         detail: what the files show.
     """
 
@@ -37,17 +37,18 @@ class FindingExample:
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """One kind of defect.
+    """All cases of one kind of defect.
 
     Attributes:
-        kind: a short name for programs.
-        severity: error, warning or note.
-        title: a sentence with the count.
+        kind: a short name by which programs recognize the kind of defect.
+        severity: `ERROR`, `WARNING` or `NOTE`.
+        title: a phrase that begins with the count, such as "2 files that cannot be decoded".
         count: the number in the title.
-        files: how many files are concerned.
-        breakdown: (group, number of cases), the most frequent first.
-        advice: what to do.
-        examples: all cases that have files to look at, taken from the lines of the breakdown in turn.
+        files: the number of different files in all cases; 0 if the cases are classes or datasets.
+        breakdown: the cases in groups, as (text of the group, number of cases). The largest group comes first.
+        advice: a text that tells the user what to do.
+        examples: all cases that have files to look at. They are taken from the groups of the breakdown in turn, so that
+            the first examples come from different groups.
     """
 
     kind: str
@@ -62,13 +63,14 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class DefectCase:
-    """One instance of a defect, before the instances are counted.
+    """One case of a defect, before the cases are counted.
 
     Attributes:
-        where: the group of the breakdown that it belongs to.
-        files: files that show it; none if a whole class is meant.
+        where: the group of the breakdown that the case belongs to.
+        files: indices of the files that show the case; empty if the case is a whole class or dataset.
         detail: what the files show.
-        subject: the photo, lesion or id that is counted once, however many cases it has.
+        subject: the photo, lesion, id, class, folder or dataset that has the defect. A subject with several cases is
+            counted once.
     """
 
     where: str
@@ -86,16 +88,16 @@ def finding_of(
     noun: str,
     line: Callable[[str], str] = lambda where: where,
 ) -> AuditFinding | None:
-    """Returns the finding for some cases, or None without any.
+    """Returns the finding that counts ``cases``, or None if there are no cases.
 
     Args:
-        kind: a short name.
+        kind: a short name for the kind of defect.
         severity: one of `SEVERITIES`.
-        title: the part of the title after the count, such as "12 photos".
+        title: the part of the title after the count and the noun, such as "that cannot be decoded".
         cases: cases in the order of their files.
-        advice: what to do.
-        noun: noun for a subject, such as "photo".
-        line: returns the line of the breakdown for a value of ``where``.
+        advice: a text that tells the user what to do.
+        noun: the noun for one subject, such as "photo".
+        line: a function that returns the text of a group for a value of ``where``.
     """
     cases = list(cases)
     if not cases:

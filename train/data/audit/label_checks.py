@@ -1,4 +1,4 @@
-"""Checks for labels that contradict one another, or a table."""
+"""Checks for labels that contradict each other or a table, and for missing labels."""
 
 from __future__ import annotations
 
@@ -45,15 +45,16 @@ def check_two_labels(material: AuditMaterial) -> AuditFinding | None:
             (len(found) / totals[label], label) for (there, label), found in seen_in.items() if there == where
         ]
         _, rarer = max(shares)
-        return f"{in_line(where)}, {len(seen_in[where, rarer]):,} of the {totals[rarer]:,} '{rarer}'"
+        return f"{in_line(where)}, {len(seen_in[where, rarer]):,} of the {totals[rarer]:,} files labelled '{rarer}'"
 
     return finding_of(
         "one photo, two labels",
         ERROR,
         "filed under two labels",
         cases,
-        "At least one label of each is wrong. Decide by the publisher's table (--reference), or leave them "
-        "out: 'dermedge data catalogue' follows a table that has the id, and leaves out the others.",
+        "At least one label of each photo is wrong. Look the photos up in the publisher's table (--reference), or "
+        "leave the photos out. 'dermedge data catalogue' uses the label of a table that names the photo, and leaves "
+        "out the photos that still contradict each other.",
         "photo",
         line,
     )
@@ -74,13 +75,14 @@ def check_against_the_table(material: AuditMaterial) -> AuditFinding | None:
             for i, file in enumerate(material.photos)
             if file.folder and file.reference and contradict(file.folder, file.reference)
         ),
-        "Move them to the folder of the table's diagnosis; 'dermedge data catalogue' follows the table.",
+        "Move each file to the folder of the diagnosis that the table states. 'dermedge data catalogue' uses the "
+        "table's diagnosis.",
         "file",
     )
 
 
 def _two_truths(one: AuditedPhoto, other: AuditedPhoto) -> str | None:
-    """Returns the diagnoses of two photos if they cannot be of one lesion; else None."""
+    """Returns the diagnoses of two photos, joined by "and", if one lesion cannot have both; else None."""
     return two_values(one.truth, other.truth) if contradict(one.truth, other.truth) else None
 
 
@@ -90,7 +92,7 @@ def check_lesion_of_two_diagnoses(material: AuditMaterial) -> AuditFinding | Non
         ERROR,
         "with photos under two diagnoses",
         lesion_cases(material, _two_truths),
-        "Look them up at their publisher, or leave the lesions out, as 'dermedge data catalogue' does.",
+        "Look the lesions up at their publisher, or leave them out, as 'dermedge data catalogue' does.",
         "lesion",
     )
 
@@ -105,6 +107,7 @@ def check_unlabelled(material: AuditMaterial) -> AuditFinding | None:
             for index, file in enumerate(material.photos)
             if not file.label
         ),
-        "Add the publisher's table to the paths, or sort them into class folders; otherwise they are left out.",
+        "Add the publisher's table to the paths, or sort the files into class folders. Files without a label are left "
+        "out.",
         "file",
     )

@@ -1,4 +1,4 @@
-"""Checks for photos and lesions in two splits or two sets, and for duplicates."""
+"""Checks for photos and lesions that are in two splits or two datasets, and for duplicates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,17 @@ __all__ = [
 
 
 _LEAK_ADVICE = (
-    "Scores on this split are too good. Ignore the split of the folders, and split again by lesion, as "
-    "'dermedge data catalogue' does."
+    "Scores on these splits are too high, because a network is tested on photos or lesions that it learned from. "
+    "Ignore these splits, and split the photos again by lesion, as 'dermedge data catalogue' does."
 )
 
 
 def _parts(one: AuditedPhoto, other: AuditedPhoto) -> str:
-    """Returns the two parts of a set in which two files lie; empty if they lie in the same part, or in two sets."""
+    """Returns the splits of two files, such as "test and train of clinic".
+
+    The text is empty if the files are in the same split, if a split is unknown, or if the files are from two
+    datasets.
+    """
     if one.source != other.source or not one.part or not other.part or one.part == other.part:
         return ""
     return f"{' and '.join(sorted((one.part, other.part)))} of {one.source}"
@@ -58,7 +62,7 @@ def check_photo_across_splits(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "one photo, two splits",
         ERROR,
-        "in two splits of one set",
+        "in two splits of one dataset",
         found,
         _LEAK_ADVICE,
         "photo",
@@ -70,7 +74,7 @@ def check_lesion_across_splits(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "one lesion, two splits",
         ERROR,
-        "with different photos in two splits of one set",
+        "with different photos in two splits of one dataset",
         lesion_cases(material, _parts),
         _LEAK_ADVICE,
         "lesion",
@@ -89,9 +93,9 @@ def check_across_sources(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "one photo, two sets",
         WARNING,
-        "in two sets",
+        "in two datasets",
         cases,
-        "Do not train on one of these sets and test on the other. 'dermedge data catalogue' keeps all "
+        "Do not train on one of these datasets and test on the other. 'dermedge data catalogue' keeps all "
         "duplicates of a photo in one split.",
         "photo",
         lambda where: f"{where} ({same_id[where]:,} under the same id)",
@@ -102,9 +106,9 @@ def check_lesion_across_sources(material: AuditMaterial) -> AuditFinding | None:
     return finding_of(
         "one lesion, two sets",
         WARNING,
-        "with different photos in two sets",
+        "with different photos in two datasets",
         lesion_cases(material, lambda one, other: two_values(one.source, other.source)),
-        "Give the publishers' tables to 'dermedge data catalogue', which keeps a lesion in one split.",
+        "Give the publishers' tables to 'dermedge data catalogue', which keeps all photos of a lesion in one split.",
         "lesion",
     )
 
@@ -124,10 +128,10 @@ def check_duplicates_in_one_place(material: AuditMaterial) -> AuditFinding | Non
     return finding_of(
         "copies",
         WARNING,
-        "with the photo of another file of the same set and class",
+        "with the photo of another file of the same dataset and class",
         cases,
-        "They count twice in training and in every score. Delete the duplicates, or keep them in one split, as "
-        "'dermedge data catalogue' does.",
+        "A photo with duplicates counts several times in training and in every score. Delete the duplicates, or keep "
+        "them in one split, as 'dermedge data catalogue' does.",
         "file",
         with_equal_bytes(material, cases),
     )

@@ -29,16 +29,16 @@ class AuditedPhoto:
 
     Attributes:
         path: path of the file.
-        name: its path below the folder that was given.
-        image_id: the publisher's id, or else ``name``.
-        lesion_id: the publisher's, or empty.
-        source: the set.
-        part: train, val or test, or empty.
-        folder: the class that its folder states, or empty.
-        reference: the diagnosis that a publisher's table states, or empty.
-        width: width in pixels, 0 if it cannot be decoded.
-        height: height in pixels, 0 if it cannot be decoded.
-        problem: why it cannot be decoded, or empty.
+        name: path of the file from the given folder on, including the name of that folder: ``set/nevus/1.jpg``.
+        image_id: the publisher's id of the photo; if there is none, the path from the given folder on.
+        lesion_id: the publisher's id of the lesion, or empty.
+        source: the dataset that the photo is from.
+        part: the split that a folder or a table states: train, val or test; empty if neither states one.
+        folder: the class that the photo's folder states, or empty.
+        reference: the diagnosis that a table states, or empty.
+        width: width of the photo in pixels; 0 if the file cannot be decoded.
+        height: height of the photo in pixels; 0 if the file cannot be decoded.
+        problem: why the file cannot be decoded; empty if it can be decoded.
     """
 
     path: Path
@@ -55,17 +55,19 @@ class AuditedPhoto:
 
     @property
     def label(self) -> str:
-        """The label that the set states: that of the folder, or else of the table; empty if neither states one."""
+        """The label of the folder, or else the diagnosis of the table; empty if neither states one."""
         return self.folder or self.reference
 
     @property
     def diagnosis(self) -> str:
-        """The label, under the name that is common to all sets."""
+        """The label under the name that dermedge uses for all datasets. A label that is not a known diagnosis is
+        unchanged.
+        """
         return diagnosis_of(self.label) or self.label
 
     @property
     def truth(self) -> str:
-        """The label of the table, else that of the folder."""
+        """The best known label: the diagnosis of the table, or else that of the folder."""
         return self.reference or self.diagnosis
 
     @property
@@ -79,10 +81,12 @@ class AuditMaterial:
 
     Attributes:
         photos: all photos.
-        prints: data for the search for duplicates (`Prints`), in the same order.
-        matches: (first, second) -> the near-duplicates, equal bytes among them.
-        same_photo: the files of each photo that has several files: equal bytes, one id, or near-duplicates.
-        first_of: file -> the lowest index among the files of its photo.
+        prints: the records of all photos for the search for duplicates, in the order of ``photos``.
+        matches: the pairs of files that show one photo, by (lower index, higher index). They include files with equal
+            bytes.
+        same_photo: for each photo that has several files, the indices of these files. Files show the same photo if they
+            have equal bytes or the same id, or if they are near-duplicates.
+        first_of: for each file, the lowest index of a file that shows the same photo.
     """
 
     photos: tuple[AuditedPhoto, ...]
@@ -99,21 +103,24 @@ class AuditMaterial:
         if self.equal(one, other):
             return "equal bytes"
         a, b = self.photos[one], self.photos[other]
-        facts = ["one id"] if a.image_id == b.image_id else []
+        facts = ["the same id"] if a.image_id == b.image_id else []
         match = self.matches.get((min(one, other), max(one, other)))
         if match:
             facts.append(f"similarity {match.similarity:.2f}")
             facts += ["squashed"] if match.squashed else []
-            facts += ["turned or mirrored"] if match.turned else []
+            facts += ["rotated or mirrored"] if match.turned else []
         if a.size != b.size:
             facts.append(f"{a.size} and {b.size}")
-        return ", ".join(facts) or "both duplicate a third"
+        return ", ".join(facts) or "both duplicate a third file"
 
 
 def photo_pairs(
     material: AuditMaterial, key: Callable[[AuditedPhoto], str]
 ) -> Iterator[tuple[tuple[str, str], list[tuple[int, int]]]]:
-    """Returns pairs of files for each photo whose files have two values of ``key``; pairs of equal bytes come first."""
+    """Yields the values of ``key`` that differ among the files of one photo, two at a time, with the pairs of files.
+
+    A pair holds one file of each value. Pairs with equal bytes come first.
+    """
     for members in material.same_photo:
         pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for one, other in combinations(members, 2):
@@ -125,7 +132,7 @@ def photo_pairs(
 
 
 def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Returns, for each lesion of the publishers, the pairs of its files that are different photos."""
+    """Yields each lesion id, with the pairs of files that show different photos of this lesion."""
     lesions: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(material.photos):
         if file.lesion_id:
@@ -138,7 +145,7 @@ def _lesion_pairs(material: AuditMaterial) -> Iterator[tuple[str, list[tuple[int
 def lesion_cases(
     material: AuditMaterial, where: Callable[[AuditedPhoto, AuditedPhoto], str | None]
 ) -> Iterator[DefectCase]:
-    """Returns, for each lesion of the publishers, its first two photos for which ``where`` is not empty."""
+    """Yields one case for each lesion with two photos for which ``where`` returns a text: the first such pair."""
     for lesion, pairs in _lesion_pairs(material):
         for one, other in pairs:
             if place := where(material.photos[one], material.photos[other]):
@@ -147,14 +154,15 @@ def lesion_cases(
 
 
 def two_values(one: str, other: str) -> str | None:
-    """Returns two names joined by "and" if they are known and differ; else None."""
+    """Returns two names, joined by "and", if they differ and neither is empty; else None."""
     return " and ".join(sorted((one, other))) if one and other and one != other else None
 
 
 def contradict(one: str, other: str) -> bool:
-    """Tells whether two labels cannot be of one lesion.
+    """Tells whether one lesion cannot have both labels.
 
-    A folder name that is not a diagnosis never contradicts another label.
+    A known diagnosis and a name that is not a diagnosis never contradict each other. Two different names that are not
+    diagnoses do.
     """
     if is_known(one) != is_known(other):
         return False
@@ -162,6 +170,8 @@ def contradict(one: str, other: str) -> bool:
 
 
 def with_equal_bytes(material: AuditMaterial, cases: list[DefectCase]) -> Callable[[str], str]:
-    """Returns the text of a line of the breakdown if some of the duplicates have equal bytes."""
+    """Returns a function that writes the text of a group: its name, and how many of its cases have equal bytes, if
+    any.
+    """
     equal = Counter(case.where for case in cases if material.equal(*case.files))
     return lambda where: f"{where} ({equal[where]:,} with equal bytes)" if equal[where] else where

@@ -1,4 +1,4 @@
-"""Writes an audit as text for a terminal, as JSON, and as a page in one file."""
+"""Writes an audit as text for a terminal, as JSON, and as an HTML page in one file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["summary", "to_html", "to_json", "to_text"]
 
 _SCHEMA = "dermedge-audit/1"
 _HEADINGS = {
-    "error": "ERRORS: scores and labels of this data cannot be trusted as it is",
+    "error": "ERRORS: correct these first; until then, do not trust labels and scores of these data",
     "warning": "WARNINGS: look at these before training",
     "note": "NOTES",
 }
@@ -39,7 +39,7 @@ _MOST_SIZES = 3
 
 
 def to_text(audit: Audit) -> str:
-    """Returns the report for a terminal: the sets, then the findings with counts, examples and advice."""
+    """Returns the report for a terminal: the datasets, then the findings with counts, examples and advice."""
     blocks = [_sets_text(audit)]
     number = 0
     for severity in SEVERITIES:
@@ -90,7 +90,7 @@ def _finding_text(number: int, finding: AuditFinding, audit: Audit) -> str:
 
 
 def _classes(audit: Audit) -> dict[str, Counter[str]]:
-    """Returns class -> source -> number of files, by the best known label, the largest class first."""
+    """Returns the number of files for each class and source, by the best known label. The largest class comes first."""
     classes: dict[str, Counter[str]] = {}
     for file in audit.photos:
         classes.setdefault(file.truth or "(no label)", Counter())[file.source] += 1
@@ -109,7 +109,7 @@ def _sizes(audit: Audit, source: str) -> str:
 
 
 def to_json(audit: Audit, command: str) -> str:
-    """Returns everything as indented JSON of schema `_SCHEMA`, with the full paths of files."""
+    """Returns the audit as indented JSON text of the schema `_SCHEMA`, with the absolute paths of the photos."""
     sources = sorted({file.source for file in audit.photos})
     values = {
         **json_head(_SCHEMA, command),
@@ -143,7 +143,9 @@ def to_json(audit: Audit, command: str) -> str:
 
 
 def to_html(audit: Audit, command: str) -> str:
-    """Returns the report as a page that needs no other file and no network, with the photos of the first cases."""
+    """Returns the report as an HTML page with the photos of the first cases. The page needs no other file and no
+    network.
+    """
     sources = sorted({file.source for file in audit.photos})
     return render(
         "audit.html",
@@ -162,7 +164,7 @@ def to_html(audit: Audit, command: str) -> str:
 
 
 def _finding_view(finding: AuditFinding, audit: Audit) -> dict[str, Any]:
-    """Returns the values that the template shows with a finding."""
+    """Returns the values of a finding that the template shows."""
     examples = [
         {"detail": example.detail, "photos": [_photo_view(audit, index) for index in example.files]}
         for example in finding.examples[:_PAGE_EXAMPLES]
@@ -189,7 +191,10 @@ def _photo_view(audit: Audit, index: int) -> dict[str, str]:
 
 
 def _thumbnail(path: Path) -> str:
-    """Returns the photo as a small JPEG in a data URI, at its own aspect ratio; empty if it cannot be decoded."""
+    """Returns the photo as a small JPEG in a data URI, with the aspect ratio of the photo.
+
+    The text is empty if the photo cannot be decoded.
+    """
     try:
         image = read_picture(path)
     except PictureError:

@@ -20,14 +20,14 @@ __all__ = ["Audit", "run_audit"]
 
 @dataclass(frozen=True)
 class Audit:
-    """An audit: the photos, the tables and the findings.
+    """The result of an audit.
 
     Attributes:
         photos: photos in the order of their paths.
-        tables: the tables that were understood.
-        findings: the most serious first.
-        account: lines that say how folders and tables were understood.
-        skipped: reason -> number of files that were skipped.
+        tables: paths of the tables that were understood.
+        findings: the errors, then the warnings, then the notes.
+        account: lines that describe how folders and tables were understood.
+        skipped: for each reason, the number of files that were skipped.
     """
 
     photos: tuple[AuditedPhoto, ...]
@@ -49,15 +49,17 @@ def run_audit(
 
     Args:
         paths: folders of photos, with or without class folders, and tables.
-        references: more tables with which the labels are compared.
-        reading: called with (files read, files to read).
-        comparing: called with (files compared, files to compare).
+        references: further tables to compare the labels with.
+        reading: a function that is called with the number of files read and the number of files to read.
+        comparing: a function that is called with the number of files compared and the number of files to compare.
         labels_from: a value of `LABEL_SOURCES`.
-        say: called with each line on how the data were understood, before the photos are read.
+        say: a function that is called with each line that describes how the data were understood, before the photos
+            are read.
 
     Raises:
         DataError: a path does not exist, there is no photo, or folders or tables cannot be understood.
-        OptionError: a reference, or a file among the paths, is not a table that is understood.
+        OptionError: a file among ``paths`` or ``references`` is not a table that can be understood.
+        StorageError: the temporary file for the search for duplicates cannot be written.
     """
     found = label_files(paths, labels_from, references=references)
     for line in found.account:

@@ -1,4 +1,4 @@
-"""Checks for photos that were squashed, cut or made square."""
+"""Checks for photos that were squashed, cropped or made square."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from dermedge.train.data.counts import plural
 
 __all__ = ["check_all_square", "check_cut", "check_squashed"]
 
-# A folder of this many photos, all of them square, was cut or squashed: no camera takes square photos.
+# If a folder has at least this many photos and all of them are square, they were cropped or squashed: few cameras
+# take square photos.
 _MIN_SQUARES = 10
-# Two aspect ratios count as different if one is larger by this factor.
+# Two aspect ratios are different if one is more than this factor times the other.
 _ASPECT_TOLERANCE = 1.03
 
 
@@ -31,16 +32,17 @@ def check_squashed(material: AuditMaterial) -> AuditFinding | None:
         for (one, other), match in material.matches.items():
             a, b = material.photos[one], material.photos[other]
             if match.squashed:
-                where = " is ".join(sorted(f"{file.size} in {file.source}" for file in (a, b)))
+                where = " and ".join(sorted(f"{file.size} in {file.source}" for file in (a, b)))
                 detail = f"{a.size} and {b.size} show the same photo at two aspect ratios"
                 yield DefectCase(where, (one, other), detail, material.first_of[one])
 
     return finding_of(
         "squashed",
         WARNING,
-        "at two aspect ratios, squashed",
+        "whose files have two aspect ratios, because one file is squashed",
         cases(),
-        "One file of each is distorted: round lesions in it are oval. Restore its shape before training.",
+        "One file of each photo is distorted: a round lesion looks oval. Restore the aspect ratio of this file before "
+        "training.",
         "photo",
     )
 
@@ -51,16 +53,16 @@ def check_cut(material: AuditMaterial) -> AuditFinding | None:
             a, b = material.photos[one], material.photos[other]
             aspects = sorted(max(file.width, file.height) / min(file.width, file.height) for file in (a, b))
             if aspects[1] > _ASPECT_TOLERANCE * aspects[0] and not match.squashed:
-                where = " is ".join(sorted(f"{file.size} in {file.source}" for file in (a, b)))
+                where = " and ".join(sorted(f"{file.size} in {file.source}" for file in (a, b)))
                 yield DefectCase(where, (one, other), f"{a.size} and {b.size}", material.first_of[one])
 
     return finding_of(
         "cut",
         NOTE,
-        "whole in one file and cut in another",
+        "stored whole in one file and cropped in another",
         cases(),
-        "The shape of the lesion is not changed, but margins may reveal the set: show the network the centre "
-        "square.",
+        "Cropping does not change the shape of a lesion, but the margins may reveal the dataset. Show the network only "
+        "the square in the centre of each photo.",
         "photo",
     )
 
@@ -84,8 +86,8 @@ def check_all_square(material: AuditMaterial) -> AuditFinding | None:
             DefectCase(name, (members[0],), material.photos[members[0]].size, name)
             for name, members in square.items()
         ),
-        "Cameras do not take square photos. These were either cut, which is harmless, or squashed, which makes "
-        "round lesions oval. Compare a few with their originals.",
+        "Few cameras take square photos. These photos were either cropped, which is harmless, or squashed, which makes "
+        "round lesions oval. Compare a few photos with their originals.",
         "folder",
         lambda name: f"{name}: {plural(len(square[name]), 'file')}",
     )
