@@ -1,1 +1,4 @@
-"""Converts a trained network to one .tflite that describes itself, and compares both before the file is delivered."""
+"""Convert a trained network to one .tflite file that carries its own description.
+
+The file is only written if it passes a comparison with the float network.
+"""

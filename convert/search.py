@@ -1,4 +1,4 @@
-"""Try several forms of a file, the fastest kind first, and choose the best accepted one."""
+"""Convert a classifier to several forms, the fastest kind first, and choose the best accepted file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from dermedge.convert.load.conversion_input import ConversionInput, ShowProgress
 from dermedge.convert.to_tflite.form import FLOAT16, INT8_MIXED, INT8_PTQ, INT8_QAT, INT16X8, MIN_MAX, Form
 from dermedge.convert.to_tflite.ranges import METHODS
 from dermedge.edge.errors import ModelError, OptionError
+from dermedge.train.data.counts import plural
 
 __all__ = ["ConversionAttempt", "SearchResult", "int8_forms", "mixed_form", "search_forms", "try_forms"]
 
-# Numbers of layers in float, tried in this order. With more layers in float, float16 is as fast and more accurate.
+# The numbers of float layers that are tried, in this order. With more float layers, the file would be no faster than
+# float16, and less accurate.
 _FLOAT_LAYERS = (1, 2, 4, 8, 16, 32)
 _LAYERS_NAMED = 5
 
@@ -25,9 +27,9 @@ class ConversionAttempt:
     """One form that was tried.
 
     Attributes:
-        form: the form.
-        conversion: the file, or None if the converter or the runtime refused it.
-        refusal: the reason for that, or empty.
+        form: the form that was tried.
+        conversion: the converted file, or None if the converter or the runtime refused the network.
+        refusal: the reason why there is no file; empty if there is a file.
     """
 
     form: Form
@@ -36,20 +38,21 @@ class ConversionAttempt:
 
     @property
     def accepted(self) -> bool:
-        """Whether there is a file and it was accepted."""
+        """Whether there is a file that was accepted."""
         return self.conversion is not None and self.conversion.acceptance.passed
 
     @property
     def line(self) -> str:
         """The form and its result in one line for people."""
         if self.conversion is None:
-            return f"{self.form.name}: cannot be made: {self.refusal}"
+            return f"{self.form.name}: the conversion failed: {self.refusal}"
         if self.accepted:
             return (
-                f"{self.form.name}: {self.conversion.acceptance.verdict}, {self.conversion.invoke_ms:.2f} ms"
+                f"{self.form.name}: {self.conversion.acceptance.verdict}, "
+                f"{self.conversion.invoke_ms:.2f} ms per inference"
             )
         failed = self.conversion.acceptance.failed
-        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        more = f"; {plural(len(failed) - 1, 'more check')} failed" if len(failed) > 1 else ""
         return f"{self.form.name}: refused, {failed[0].line}{more}"
 
 
@@ -59,9 +62,9 @@ class SearchResult:
 
     Attributes:
         attempts: the attempts in the order in which they were made.
-        best: the best file; it is delivered if it was accepted.
-        layers: the loss of each layer of that file; empty for float files.
-        delivers_untold: whether a file is delivered of which the photos cannot tell whether it is sound.
+        best: the best file. It is only written if it was accepted, as `delivered` tells.
+        layers: the error of each layer of the best file; empty if the activations of the file are not integers.
+        delivers_untold: whether a file is also written if the photos cannot tell whether it is sound.
     """
 
     attempts: tuple[ConversionAttempt, ...]
@@ -71,12 +74,15 @@ class SearchResult:
 
     @property
     def delivered(self) -> bool:
-        """Whether the best file is delivered."""
+        """Whether the best file is to be written."""
         return self._is_deliverable(self.best)
 
     @property
     def deliveries(self) -> tuple[Conversion, ...]:
-        """The files to deliver: the best one; of ONNX files, each one that can be delivered."""
+        """The files to write: every accepted ONNX file, or the best .tflite if it was accepted.
+
+        If the photos cannot tell whether a file is sound, ``delivers_untold`` decides.
+        """
         made = [one.conversion for one in self.attempts if one.conversion is not None]
         candidates = made if self.best.is_onnx else [self.best]
         return tuple(one for one in candidates if self._is_deliverable(one))
@@ -89,7 +95,11 @@ class SearchResult:
 def int8_forms(
     source: ConversionInput, io: str, method: str = "auto", ranges: str | None = None
 ) -> list[Form]:
-    """Return the int8 forms of a method: ``qat``, ``ptq``, or ``auto`` for both where there is a QAT stage."""
+    """Return the int8 forms of a method.
+
+    ``qat`` gives the form with the ranges of quantization-aware training, if the classifier has a QAT stage. ``ptq``
+    gives the form with calibrated ranges. ``auto`` gives the forms of both methods.
+    """
     ptq = Form(INT8_PTQ, io) if ranges is None else Form(INT8_PTQ, io, ranges)
     qat = [Form(INT8_QAT, io)] if source.quantization_aware and method != "ptq" else []
     return [*qat, *([ptq] if method != "qat" else [])]
@@ -102,17 +112,17 @@ def try_forms(
     show_progress: ShowProgress,
     log: Callable[[str], None] = print,
 ) -> SearchResult:
-    """Convert to each of some forms that are equally fast, and choose the `better` one.
+    """Convert a classifier to each of several forms, and choose the best accepted file.
 
     Args:
         source: the classifier and its photos.
         forms: the forms.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: task's name -> callback (done, total).
-        log: called with one line per form, if there are several.
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
+        log: called with one line per form if there are several forms.
 
     Raises:
-        ModelError: none of the forms can be made.
+        ModelError: the classifier cannot be converted to any of the forms.
     """
     attempts = []
     for form in forms:
@@ -129,21 +139,27 @@ def search_forms(
     show_progress: ShowProgress,
     log: Callable[[str], None] = print,
 ) -> SearchResult:
-    """Try int8 first, then slower or larger forms, and choose the fastest accepted one.
+    """Try int8 first, then slower or larger forms, and choose the fastest accepted file.
 
-    The order is: int8 by QAT and by PTQ, then PTQ with other ranges. If none of these is accepted: int8 with more and
-    more of its worst layers in float, until one is accepted; then 16-bit activations and float16. The form with the
-    fastest inference on this machine is chosen among these.
+    The search goes through these steps:
+
+    1. It tries int8 by QAT and by PTQ. If a file is accepted, the search ends with the `better` file.
+    2. It tries PTQ with the other methods for ranges. If a file is accepted, the search ends with the `better` file.
+    3. It tries int8 with more and more of the worst layers in float, until a file is accepted.
+    4. It tries 16-bit activations and float16. Of the accepted files of steps 3 and 4, the search chooses the one with
+       the fastest inference on this machine.
+
+    If no file is accepted, the result holds the `better` one of all files.
 
     Args:
         source: the classifier and its photos.
-        io: dtype of the input, as in `Form`.
+        io: the dtype of the input, as in `Form`.
         max_drop: the loss that is accepted, as in `accept`.
-        show_progress: task's name -> callback (done, total).
+        show_progress: called with the name of a task; it returns a function that is called with (done, total).
         log: called with one line per form.
 
     Raises:
-        ModelError: no form can be made.
+        ModelError: the classifier cannot be converted to any of the forms.
     """
     attempts: list[ConversionAttempt] = []
 
@@ -156,7 +172,7 @@ def search_forms(
         int8_forms(source, io),
         [Form(INT8_PTQ, io, method) for method in METHODS if method != MIN_MAX],
     ):
-        # all of these are tried, because they are equally fast; the better one is delivered
+        # All forms of a step are tried, because they are equally fast.
         accepted = [try_form(form) for form in forms]
         if any(accepted):
             return _result(source, attempts)
@@ -171,7 +187,7 @@ def search_forms(
 def _forms_with_float_layers(
     source: ConversionInput, attempts: Sequence[ConversionAttempt], io: str
 ) -> Iterator[Form]:
-    """Yield forms with more and more of the plain int8 file's worst layers in float."""
+    """Yield int8 forms with more and more layers in float. The worst layers of the plain int8 file come first."""
     plain = Form(INT8_PTQ, io)
     made = next((one.conversion for one in attempts if one.form == plain), None)
     worst = worst_layers(explain(source, made), max(_FLOAT_LAYERS)) if made else []
@@ -186,18 +202,19 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
     Args:
         source: the classifier and its photos.
         form: the form with all layers in int8.
-        float_layers: the number of layers, the worst first, or the names of their output tensors, separated
-            by commas.
+        float_layers: the number of layers that stay in float, the worst first; or the names of the output tensors of
+            these layers, separated by commas.
 
     Raises:
-        OptionError: there are fewer layers, or none has such a name.
+        OptionError: there are fewer layers than this, or no layer has one of the names.
     """
     layers = explain(source, convert_to_form(source, form, 1.0))
     if float_layers.isdecimal():
         names = worst_layers(layers, int(float_layers))
         if len(names) < int(float_layers):
             raise OptionError(
-                f"--float-layers is {float_layers}, and there are {len(names)} layers to choose from"
+                f"--float-layers is {float_layers}, but only {plural(len(names), 'layer')} can stay in float; give a "
+                "smaller number"
             )
         return _mixed(form, names)
     known = {layer.name for layer in layers}
@@ -206,7 +223,7 @@ def mixed_form(source: ConversionInput, form: Form, float_layers: str) -> Form:
     if unknown or not names:
         raise OptionError(
             f"--float-layers names '{unknown or float_layers}', but no layer has that name; "
-            f"the worst are: {', '.join(worst_layers(layers, _LAYERS_NAMED))}"
+            f"the worst layers are: {', '.join(worst_layers(layers, _LAYERS_NAMED))}"
         )
     return _mixed(form, names)
 
@@ -235,8 +252,10 @@ def _result(source: ConversionInput, attempts: list[ConversionAttempt]) -> Searc
 
 
 def _fastest(accepted: list[Conversion]) -> Conversion:
-    """Return the better one of wholly int8 files, which are equally fast, or else the file with the fastest
-    inference.
+    """Return the fastest one of several accepted files.
+
+    Files without float layers that are int8 throughout are the fastest, and are all equally fast. So the `better` one
+    of these is returned. If there are none, the file with the fastest inference on this machine is returned.
     """
     whole = [one for one in accepted if one.form.kind in (INT8_QAT, INT8_PTQ)]
     return better(whole) if whole else min(accepted, key=lambda one: one.invoke_ms)

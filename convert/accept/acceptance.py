@@ -1,7 +1,7 @@
-"""Decide whether a converted file may be delivered.
+"""Decide whether a converted file is accepted.
 
-The file must classify better than chance (`dermedge.convert.accept.network_checks`), and lose little compared with
-its float network on the same photos.
+The file must classify better than chance (`dermedge.convert.accept.network_checks`). On the same photos, it must also
+be nearly as good as its float network.
 """
 
 from __future__ import annotations
@@ -38,34 +38,37 @@ __all__ = [
     "accept",
 ]
 
-# The verdicts on a file, and on each check.
+# The possible verdicts on a file and on a single check.
 PASSED, REFUSED, CANNOT_TELL = "passed", "refused", "cannot tell"
 _NOT_MEASURED = "not measured"
 
-# The two most probable classes of a photo are tied if they are closer than this; rounding may swap them.
+# An answer is sure if its probability leads that of the next class by at least this much. With a smaller lead, rounding
+# may swap the two classes.
 SURE_LEAD = 0.25
 POINTS = 100
-# Sound 8-bit files change the probability of single photos by 0.05 to 0.25; broken ones reverse answers.
+# A sound 8-bit file changes a probability of a single photo by 0.25 at most. A broken file reverses answers.
 _LARGEST_CHANGE = 0.5
 _SPECIFICITY = 0.90
-# Rounding error of the difference of two shares in float64.
+# A difference of two float64 shares may exceed the limit by this much, because it is rounded.
 _ROUNDING = 1e-9
-# Photos on which a loss of balanced accuracy of this size would not be found cannot tell whether a file is sound.
+# The photos are too few for the verdict "passed" if they would not reveal a loss of balanced accuracy of this size.
 _LOSS_TO_SHOW = 0.10
 _BALANCED_ACCURACY = "balanced accuracy"
 
 
 @dataclass(frozen=True)
 class AcceptanceCheck:
-    """The comparison of one figure between the float network and the file.
+    """The comparison of the file and the float network by one metric.
 
     Attributes:
-        name: name of the figure.
-        reference: the float network's figure, 0 to 1; None for a figure that only exists for both together.
-        device: the file's figure, by the device runtime; NaN if these photos cannot measure it.
-        drop: the loss as a share, with its 95 % interval by a paired bootstrap over lesions.
+        name: the name of the metric.
+        reference: the metric of the float network, 0 to 1. It is None for a metric that compares the file with the
+            float network, because the float network alone has no such metric.
+        device: the metric of the file in the device runtime. It is NaN if these photos cannot measure it.
+        drop: the loss, where 0.01 is one percentage point, with its 95 % confidence interval from a paired bootstrap
+            over lesions.
         limit: the largest loss that is accepted.
-        detectable: the smallest loss that is found on such photos with a power of 80 %, by `detectable_loss`.
+        detectable: the smallest loss that such photos reveal with a power of 80 %, computed by `detectable_loss`.
     """
 
     name: str
@@ -77,7 +80,11 @@ class AcceptanceCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the loss is within the limit, or may be chance: its interval holds 0."""
+        """Whether the check does not refuse the file.
+
+        It does not refuse the file if the loss was not measured, is within the limit, or may be chance. A loss may be
+        chance if its confidence interval does not lie above 0.
+        """
         return not self.drop.measured or self._is_within_limit or self.drop.low <= 0
 
     @property
@@ -86,7 +93,10 @@ class AcceptanceCheck:
 
     @property
     def status(self) -> str:
-        """``passed``, ``refused``, ``not measured``, or ``cannot tell`` for a loss that may be chance."""
+        """The result: ``passed``, ``refused``, ``not measured`` or ``cannot tell``.
+
+        ``cannot tell`` means that the loss is above the limit but may be chance.
+        """
         if not self.drop.measured:
             return _NOT_MEASURED
         if not self.passed:
@@ -95,15 +105,16 @@ class AcceptanceCheck:
 
     @property
     def line(self) -> str:
-        """The check in one line for people; losses are in percentage points."""
+        """The check in one line for people, with losses in percentage points."""
         if not self.drop.measured:
             return f"{self.name}: not measured on these photos"
         reference = "" if self.reference is None else f"{self.reference:.3f} -> "
-        interval = f"[{self.drop.low * POINTS:.1f}, {self.drop.high * POINTS:.1f}]"
+        interval = f"{self.drop.low * POINTS:.1f} to {self.drop.high * POINTS:.1f}"
         may_be_chance = ", which may be chance" if self.status == CANNOT_TELL else ""
         return (
-            f"{self.name}: {reference}{self.device:.3f}, lost {self.drop.value * POINTS:.1f} points {interval}"
-            f"{may_be_chance}; allowed {self.limit * POINTS:.1f}, detectable {self.detectable * POINTS:.1f}"
+            f"{self.name}: {reference}{self.device:.3f}, lost {self.drop.value * POINTS:.1f} points "
+            f"(95 % confidence interval {interval}){may_be_chance}; allowed: {self.limit * POINTS:.1f}, "
+            f"smallest detectable loss: {self.detectable * POINTS:.1f}"
         )
 
 
@@ -112,11 +123,11 @@ class Acceptance:
     """All checks of one file.
 
     Attributes:
-        photos: number of photos of the proof set.
-        network_checks: the checks that need no float network.
-        checks: the checks against the float network.
-        flips: class -> number of its photos that only the float network answers correctly, and number that
-            only the file does.
+        photos: the number of photos in the proof set.
+        network_checks: the checks of the file alone, which need no float network.
+        checks: the comparisons of the file with the float network.
+        flips: two numbers for each class that has photos: how many of these photos only the float network answers
+            correctly, and how many only the file answers correctly.
     """
 
     photos: int
@@ -131,17 +142,20 @@ class Acceptance:
 
     @property
     def verdict(self) -> str:
-        """``passed``, ``refused`` or ``cannot tell``."""
+        """The verdict on the file: ``passed``, ``refused`` or ``cannot tell``."""
         if self.failed:
             return REFUSED
         return CANNOT_TELL if self.doubts else PASSED
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why these photos cannot tell whether the file is sound, one reason in each line; empty if they can."""
+        """The reasons why these photos cannot tell whether the file is sound, one line each.
+
+        There are no reasons if the photos can tell.
+        """
         doubts = [
-            f"the {check.name} lost {check.drop.value * POINTS:.1f} points, which is more than the allowed "
-            f"{check.limit * POINTS:.1f} and may be chance"
+            f"the loss of {check.drop.value * POINTS:.1f} percentage points in '{check.name}' is above the allowed "
+            f"{check.limit * POINTS:.1f}, but it may be chance"
             for check in self.checks
             if check.status == CANNOT_TELL
         ]
@@ -149,32 +163,41 @@ class Acceptance:
         if accuracy.detectable > _LOSS_TO_SHOW:
             doubts.insert(
                 0,
-                f"{self.photos} photos show a loss of balanced accuracy only from "
-                f"{accuracy.detectable * POINTS:.1f} points on",
+                f"{self.photos} photos are too few, because they only reveal a loss of balanced accuracy of at least "
+                f"{accuracy.detectable * POINTS:.1f} percentage points",
             )
         return tuple(doubts)
 
     @property
     def failed(self) -> tuple[NetworkCheck | AcceptanceCheck, ...]:
-        """The checks that refuse the file: the losses, the largest excess first, then `network_checks`."""
+        """The checks that refuse the file.
+
+        The losses stand first, and the one that exceeds its limit most stands at the front. The `network_checks`
+        follow.
+        """
         failed = [check for check in self.checks if not check.passed]
         failed.sort(key=lambda check: check.limit - check.drop.value)
         return (*failed, *(check for check in self.network_checks if not check.passed))
 
 
 def accept(proof: ProofSet, device: Floats, max_drop: float) -> Acceptance:
-    """Check a file, and compare it with its float network. The answer of both is the most probable class.
+    """Check a file, and compare it with its float network. The most probable class counts as the answer.
 
-    The file must pass `check_network`. Each of these may lose ``max_drop``, unless the bootstrap over lesions shows
-    that the loss may be chance: balanced accuracy; the recall of each class; the sensitivity for the critical class
-    at a specificity of 90 %; the calibration error, each at its own temperature; and the share of the photos on which
-    the float network is sure (a lead of `SURE_LEAD`) but the file has another answer. No probability of any photo may
-    change by more than 0.5.
+    The file must pass `check_network`, and no probability of any photo may change by more than 0.5. Each of these
+    metrics may lose at most ``max_drop``:
+
+    - the balanced accuracy;
+    - the recall of each class;
+    - the sensitivity for the critical class at a specificity of 90 %;
+    - the calibration error, where the file and the float network each have a temperature of their own;
+    - the share of sure answers that stay the same. An answer of the float network is sure if it leads by `SURE_LEAD`.
+
+    A larger loss refuses the file only if the bootstrap over lesions shows that the loss is not chance.
 
     Args:
         proof: the photos with the float network's logits.
-        device: float [n, K] logits of the file, by the device runtime.
-        max_drop: the loss that is accepted, as a share: 0.01 is one percentage point.
+        device: the logits of the file in the device runtime, float [n, K].
+        max_drop: the loss that is accepted, where 0.01 is one percentage point.
     """
     draws = lesion_draws(list(proof.groups))
     checks = (
@@ -204,8 +227,9 @@ def _accuracy_checks(
 def _probability_checks(
     proof: ProofSet, device: Floats, draws: Floats, limit: float
 ) -> Iterator[AcceptanceCheck]:
-    """Return the checks of the sensitivity for the critical class and of the calibration error; each side has its own
-    temperature.
+    """Return the checks of the sensitivity for the critical class and of the calibration error.
+
+    The file and the float network each have a temperature of their own.
     """
     truth = proof.truth
     scaled = [calibrated(logits, fit_temperature(logits, truth)) for logits in (proof.reference, device)]
@@ -222,10 +246,12 @@ def _probability_checks(
 
 
 def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) -> Iterator[AcceptanceCheck]:
-    """Return the checks of sure answers that change, and of the largest change of any probability; both at one
-    temperature.
+    """Return the checks of the sure answers that change and of the largest change of any probability.
+
+    The file and the float network share one temperature.
     """
-    # On photos without a wrong answer, a fitted temperature could make the network arbitrarily sure.
+    # If no answer of the float network is wrong, the fitted temperature is as low as possible, and every answer would
+    # be sure. So the temperature is at least 1.
     temperature = max(1.0, fit_temperature(proof.reference, proof.truth))
     before, after = (calibrated(logits, temperature) for logits in (proof.reference, device))
     best = np.sort(before, axis=1)
@@ -236,7 +262,7 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
     yield _check("sure answers that stay the same", np.ones(1), 1 - lost, lost, [_size(proof, sure)], limit)
     change = float(np.abs(before - after).max())
     score = Score(change, change, change)
-    # This figure has no sampling error.
+    # The largest change is not an estimate: every change above the limit is found.
     detectable = _LARGEST_CHANGE
     yield AcceptanceCheck("largest change of a probability", None, change, score, _LARGEST_CHANGE, detectable)
 
@@ -244,21 +270,28 @@ def _photo_checks(proof: ProofSet, device: Floats, draws: Floats, limit: float) 
 def _loss(
     name: str, reference: Floats, device: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a figure for which more is better; reference and device are float [1 + B]."""
+    """Return the check of a metric for which more is better.
+
+    ``reference`` and ``device`` are float [1 + B]: the metric on the photos, followed by the metric on each resample.
+    """
     return _check(name, reference, device, reference - device, sizes, limit)
 
 
 def _check(
     name: str, reference: Floats, device: Floats, lost: Floats, sizes: Sequence[float], limit: float
 ) -> AcceptanceCheck:
-    """Return the check of a figure from its loss, float [1 + B]; ``sizes`` as in `detectable_loss`."""
+    """Return the check of a metric from its loss.
+
+    ``lost`` is float [1 + B]: the loss on the photos, followed by the loss on each resample. `detectable_loss` explains
+    ``sizes``.
+    """
     drop = score_of(lost)
     detectable = detectable_loss(drop, sizes, limit) if drop.measured else np.nan
     return AcceptanceCheck(name, float(reference[0]), float(device[0]), drop, limit, float(detectable))
 
 
 def _size(proof: ProofSet, among: Bools) -> float:
-    """Return the effective number of some of the photos."""
+    """Return the effective number of independent photos among those of the mask ``among``, bool [n]."""
     _, lesions = np.unique(np.asarray(proof.groups), return_inverse=True)
     return effective_size(lesions[among])
 

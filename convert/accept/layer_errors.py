@@ -19,12 +19,12 @@ from dermedge.edge.errors import DataError
 
 __all__ = ["LayerError", "Quantized", "compare_layers", "decibels", "delegated_results", "worst_layers"]
 
-# For these operators, absolute noise adds up; for all others, noise relative to the signal.
+# These operators add up the absolute noise of their inputs. For all other operators, the relative noise is added up.
 _ADDITIVE = {"ADD", "SUB", "CONCATENATION"}
-# Operators that only change the dtype or the name of an output.
+# Operators that only change the dtype or the name of a tensor.
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
-# A scale counts as collapsed if it leaves fewer steps than this for the values, or if less than this share of their
-# span is within the range.
+# A scale counts as collapsed if the values within the range of the integers span fewer steps than `_FEWEST_STEPS`, or
+# less than the part `_LEAST_REACH` of the span of all values.
 _FEWEST_STEPS = 4
 _LEAST_REACH = 1 / 16
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -37,33 +37,34 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class LayerError:
-    """The error of the result of one operator, over all images.
+    """The quantization error in the result of one operator, measured over all images.
 
-    y is the float network's result, q the dequantized result of the quantized network, and f(x) the result of
-    the float operator for the dequantized inputs of the quantized operator.
+    Three values are compared. y is the result of the operator in the float network. q is the dequantized result of the
+    operator in the quantized network. f(x) is the result of the float operator for the dequantized inputs of the
+    quantized operator.
 
     Attributes:
-        name: name of the tensor, in both files.
-        kind: operator in the float file, as the schema names it (``CONV_2D``).
-        inputs: names of the activations that it reads.
-        sqnr_db: signal-to-quantization-noise ratio, 10 log10(sum y^2 / sum (q - y)^2).
-        introduced: the operator's own error from weights, rounding and range: sum (q - f(x))^2 / sum y^2. An
-            input that the quantized file lacks is taken from the float network.
-        contribution: estimate of the part of ``introduced`` that reaches the network's outputs, from the
-            noise that each later operator was measured to pass on.
-        low: smallest y.
-        high: largest y.
-        rms: root mean square of y.
-        scale: quantization scale; 0 in float.
-        zero_point: quantization zero point.
-        channels: size of the last axis.
-        dead_channels: channels that are constant over all images and positions in float.
-        lost_channels: channels that are constant in the quantized network only.
-        saturated: share of y that lies more than half a step beyond the range of the integers.
-        in_float: whether the operator stayed in float.
-        collapsed: whether the scale leaves fewer than 4 steps to the values, or less than a sixteenth of
-            their span.
-        delegated: whether XNNPACK, which runs int8 fast on a device, takes the operator.
+        name: the name of the result tensor, which is the same in both files.
+        kind: the operator in the float file, named as in the TFLite schema, such as ``CONV_2D``.
+        inputs: the names of the activations that the operator reads.
+        sqnr_db: the signal-to-quantization-noise ratio in dB, 10 log10(sum y^2 / sum (q - y)^2).
+        introduced: the error that the operator itself adds by its weights, its rounding and its range:
+            sum (q - f(x))^2 / sum y^2. If the quantized file lacks an input, the float network's input is used.
+        contribution: an estimate of the part of ``introduced`` that reaches the outputs of the network. It is
+            computed from the noise that each later operator was measured to pass on.
+        low: the smallest y.
+        high: the largest y.
+        rms: the root mean square of y.
+        scale: the quantization scale; 0 if the result is not quantized.
+        zero_point: the quantization zero point; 0 if the result is not quantized.
+        channels: the size of the last axis.
+        dead_channels: the number of channels that are constant over all images and positions in the float network.
+        lost_channels: the number of channels that are constant in the quantized network, but not in the float network.
+        saturated: the share of all y that lie more than half a step outside the range of the integers.
+        in_float: whether the operator computes in float in the quantized file.
+        collapsed: whether the values within the range of the integers span fewer than 4 steps, or less than a
+            sixteenth of the span of all values.
+        delegated: whether XNNPACK, the library with the fast kernels, runs the operator.
     """
 
     name: str
@@ -91,10 +92,10 @@ class Quantized:
     """A tensor of a quantized file.
 
     Attributes:
-        index: its index in the graph.
-        dtype: dtype of its values.
-        scale: quantization scale; 0 for floats.
-        zero_point: quantization zero point; 0 for floats.
+        index: the index of the tensor in the graph.
+        dtype: the dtype of the values.
+        scale: the quantization scale; 0 if the tensor is not quantized.
+        zero_point: the quantization zero point; 0 if the tensor is not quantized.
     """
 
     index: int
@@ -104,17 +105,17 @@ class Quantized:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The real values of the smallest and the largest integer."""
+        """The real values that the smallest and the largest integer stand for."""
         info = np.iinfo(self.dtype)
         return (info.min - self.zero_point) * self.scale, (info.max - self.zero_point) * self.scale
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (q - zero point) * scale in float64; floats are only converted to float64."""
+        """Return (q - zero point) * scale in float64. Values without a scale are only converted to float64."""
         wide = values.astype(np.float64)
         return (wide - self.zero_point) * self.scale if self.scale else wide
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Scale, round, clip and cast; without a scale (floats, or whole pixels) only cast."""
+        """Scale, round, clip and cast values. Floats and pixel values, which have no scale, are only cast."""
         if not self.scale:
             return values.astype(self.dtype)
         info = np.iinfo(self.dtype)
@@ -123,7 +124,7 @@ class Quantized:
 
 
 class _Power:
-    """Sums of squares of y and of q - y over the images; symbols as in `LayerError`."""
+    """The sums of y^2 and of (q - y)^2 over the images, where `LayerError` explains y and q."""
 
     def __init__(self) -> None:
         self.signal = self.noise = 0.0
@@ -134,13 +135,13 @@ class _Power:
 
 
 class _Sums(_Power):
-    """The sums over all images for one operator's result; symbols as in `LayerError`."""
+    """The sums over all images for the result of one operator, where `LayerError` explains y, q and f(x)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.own = self.passed = 0.0
         self.values = self.places = self.beyond = 0
-        # [2, channels]: smallest and largest values.
+        # The smallest and the largest value of each channel, [2, channels].
         self.float_ends = np.array([[inf], [-inf]])
         self.quantized_ends = np.array([[inf], [-inf]])
 
@@ -161,16 +162,19 @@ class _Sums(_Power):
 def compare_layers(
     float_model: bytes, quantized_model: bytes, images: Sequence[NDArray[np.float32]]
 ) -> list[LayerError]:
-    """Measure each operator whose result has the same name in both files, in the order in which they run.
+    """Measure the error of each operator whose result has the same name and shape in both files.
 
     Args:
-        float_model: a float .tflite, such as that of `float_tflite`.
-        quantized_model: the quantized file; its input may be uint8, int8 or float32.
-        images: float32 [1, s, s, 3], normalized; they are quantized for the quantized file.
+        float_model: a float .tflite, such as `Network.float_tflite` returns.
+        quantized_model: the quantized file, with uint8, int8 or float32 input.
+        images: normalized images, each float32 [1, h, w, C]. They are quantized before the quantized file reads them.
+
+    Returns:
+        The errors of the operators, in the order in which the operators run.
 
     Raises:
         DataError: there are no images.
-        ModelError: the runtime refuses a file.
+        ModelError: the runtime refuses one of the files.
     """
     if not images:
         raise DataError("there are no images to compare the layers on; give at least one")
@@ -199,14 +203,18 @@ def _run_side_by_side(
     matched: dict[int, Quantized],
     images: Sequence[NDArray[np.float32]],
 ) -> tuple[dict[int, _Sums], dict[int, _Power]]:
-    """Return the sums for each operator's result and for each activation that is read, by their index in the float
-    file.
+    """Run both files on the images, and sum up the errors of the activations.
 
     Args:
         float_model: as in `compare_layers`.
         quantized_model: as in `compare_layers`.
-        matched: index in the float file -> the result of the same operator in the quantized file.
+        matched: for each result in the float file, given by its index, the result of the same operator in the
+            quantized file.
         images: as in `compare_layers`.
+
+    Returns:
+        The sums for the result of each operator in ``matched``, and the sums for each activation that an operator
+        reads. The keys are the indices of the tensors in the float file.
     """
     model, quantized_graph = read_model(float_model), read_model(quantized_model)
     input_index = int(model.subgraphs[0].inputs[0])
@@ -234,10 +242,10 @@ def _run_side_by_side(
 
 
 def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
-    """Return the names of the operators to leave in float, the worst first, at most ``count``.
+    """Return the names of the operators that should stay in float, at most ``count``, the worst first.
 
-    They are ordered by ``contribution``. An operator in float still passes a rounded result to one in int8,
-    so each is followed by the operators that read it.
+    The operators are ordered by ``contribution``. The result of a float operator is still rounded if an int8 operator
+    reads it. Therefore, the operators that read a result follow the operator that computes it.
     """
     readers: dict[str, list[str]] = {}
     for layer in layers:
@@ -252,9 +260,10 @@ def worst_layers(layers: Sequence[LayerError], count: int) -> list[str]:
 
 
 def delegated_results(model: bytes) -> set[int]:
-    """Return the indices of the tensors that XNNPACK computes; empty if it refuses the file.
+    """Return the indices of the tensors that XNNPACK computes. The set is empty if the runtime refuses the file.
 
-    The interpreter only reports what a delegate reads and writes. The graph tells which tensors lie between.
+    The interpreter only reports the first inputs and the last outputs of a delegate. The tensors between these are
+    found in the graph.
     """
     by_output = {output: op for op in ops_of(read_model(model)) for output in op.outputs}
     try:
@@ -318,7 +327,10 @@ def _is_collapsed(low: float, high: float, tensor: Quantized) -> bool:
 def _influence(
     ops: Sequence[Op], sums: dict[int, _Sums], arriving: dict[int, _Power], outputs: Sequence[int]
 ) -> dict[int, float]:
-    """Return index of a tensor -> the part of its relative noise that reaches the outputs, summed over the outputs."""
+    """Return how much of the relative noise of each tensor reaches the outputs of the network.
+
+    The keys are the indices of the tensors. The values are sums over all outputs.
+    """
     influence = dict.fromkeys((index for op in ops for index in (*op.inputs, *op.outputs)), 0.0)
     influence.update(dict.fromkeys(outputs, 1.0))
     for op in reversed(ops):
@@ -337,10 +349,12 @@ def _influence(
 
 
 def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
-    """Cut every operator from those before it, so that one run computes f(x) of all with any inputs.
+    """Cut every operator from the operators before it, so that each reads its activations from inputs of the network.
+
+    One run of the cut network then computes f(x) of all operators for any choice of x.
 
     Returns:
-        The cut network, and for each activation the index of the input from which its readers now read.
+        The cut network, and a dict from the index of each activation to the index of the input that replaces it.
     """
     ops = ops_of(model)
     apart = copy(model)
@@ -362,7 +376,10 @@ def _cut_apart(model: schema.ModelT) -> tuple[bytes, dict[int, int]]:
 
 
 def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantized]:
-    """Return the result of each operator, by name and shape; the result of a cast is its input."""
+    """Return the result of each operator, with its name and shape as the key.
+
+    The input of a cast counts as its result, because the values are the same.
+    """
     tensors = model.subgraphs[0].tensors
     results = {}
     for op in ops_of(model):
@@ -373,7 +390,10 @@ def _results(model: schema.ModelT) -> dict[tuple[str, tuple[int, ...]], Quantize
 
 
 def _key(tensor: schema.TensorT) -> tuple[str, tuple[int, ...]]:
-    """Return name and shape, which identify a tensor in another file. The name alone may be used twice."""
+    """Return the name and the shape, which together identify a tensor in another file.
+
+    The name alone does not, because a file may use it twice.
+    """
     return name_of(tensor), tuple(int(size) for size in tensor.shape)
 
 
@@ -394,10 +414,10 @@ def _widened(ends: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _ratio(part: float, whole: float) -> float:
-    """Return the ratio of two powers; 0 if there is no signal."""
+    """Return the ratio of two sums of squares, or 0 if the second one is 0."""
     return part / whole if whole else 0.0
 
 
 def decibels(signal: float, noise: float) -> float:
-    """Return 10 log10(signal / noise); infinite without noise."""
+    """Return 10 log10(signal / noise): inf without noise, and -inf for noise without signal."""
     return 10 * log10(signal / noise) if signal and noise else (-inf if noise else inf)

@@ -1,4 +1,7 @@
-"""Check that a file classifies better than chance, because a float network at chance level cannot lose accuracy."""
+"""Check that a file classifies better than chance.
+
+The comparison with the float network cannot show this: a float network at chance level has no accuracy to lose.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from numpy.typing import NDArray
 from dermedge.convert.load.conversion_input import ProofSet
 from dermedge.train.evaluation.class_order import find_better_order
 from dermedge.train.evaluation.intervals import mean_score, share_score
-from dermedge.train.evaluation.metrics import Floats, Integers, Score
+from dermedge.train.evaluation.metrics import Floats, Integers
 
 __all__ = ["NetworkCheck", "chance_check", "check_network", "missed_class", "order_check"]
 
 
 @dataclass(frozen=True)
 class NetworkCheck:
-    """One condition on a file.
+    """A condition that a file must meet.
 
     Attributes:
-        name: name of the condition.
-        passed: whether the file meets it.
-        line: the condition with its figures, in one line for people.
-        cure: advice for a file that does not meet it.
+        name: the name of the condition.
+        passed: whether the file meets the condition.
+        line: the condition and the measured values, in one line for people.
+        cure: advice for a file that does not meet the condition.
     """
 
     name: str
@@ -34,17 +37,17 @@ class NetworkCheck:
 
     @property
     def status(self) -> str:
-        """``passed`` or ``refused``."""
+        """The result: ``passed`` or ``refused``."""
         return "passed" if self.passed else "refused"
 
 
 def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) -> tuple[NetworkCheck, ...]:
-    """Return the checks that need no float network, on float [n, K] logits by the device runtime.
+    """Return the checks of the file alone, which need no float network.
 
     Args:
         proof: the photos.
-        device: the logits.
-        draws: float [1 + B, n], the resamples of `lesion_draws`.
+        device: the logits of the file in the device runtime, float [n, K].
+        draws: the resamples of `lesion_draws`, float [1 + B, n].
     """
     answers = device.argmax(axis=1)
     return (
@@ -54,41 +57,48 @@ def check_network(proof: ProofSet, device: NDArray[np.floating], draws: Floats) 
 
 
 def order_check(truth: Integers, answers: Integers, labels: Sequence[str], draws: Floats) -> NetworkCheck:
-    """Check that no other order of the classes explains the photos clearly better; arguments of `find_better_order`."""
+    """Check that no other order of the classes explains the photos clearly better.
+
+    `find_better_order` explains the arguments.
+    """
     found, name = find_better_order(truth, answers, labels, draws), "order of the classes"
     if found is None:
-        return NetworkCheck(name, True, f"{name}: no other fits clearly better", "")
+        return NetworkCheck(name, True, f"{name}: no other order fits clearly better", "")
     cure = "give the labels in the order of the outputs, or correct the labels of the photos"
     return NetworkCheck(name, False, f"{name}: {found.describe()}", cure)
 
 
 def chance_check(truth: Integers, answers: Integers, groups: Sequence[str]) -> NetworkCheck:
-    """Check that the 95 % interval of the balanced accuracy lies above 1/K, for the K classes that occur.
+    """Check that the 95 % confidence interval of the balanced accuracy lies above 1/K, for the K classes that occur.
 
     A network that always gives the same answer has a balanced accuracy of 1/K, however frequent each class is.
 
     Args:
-        truth: int [n], the true class of each photo.
-        answers: int [n], the most probable class.
-        groups: the lesion of each photo; photos of one lesion count as alike.
+        truth: the true class of each photo, int [n].
+        answers: the most probable class of each photo, int [n].
+        groups: the lesion of each photo. Photos of one lesion are not independent, which widens the interval.
     """
     lesions = np.unique(np.asarray(groups), return_inverse=True)[1]
     classes = np.unique(truth)
     found = mean_score([share_score(answers == truth, truth == one, lesions) for one in classes])
     chance = 1 / len(classes)
     passed = found.low > chance
-    comparison = "above" if passed else "not above"
+    comparison = "lies above" if passed else "does not lie above"
     line = (
-        f"better than chance: balanced accuracy {_with_interval(found)} is {comparison} "
-        f"{chance:.3f}, which guessing among {len(classes)} classes gives"
+        f"better than chance: the balanced accuracy is {found.value:.3f}; its 95 % confidence interval, "
+        f"{found.low:.3f} to {found.high:.3f}, {comparison} {chance:.3f}, the result of guessing among "
+        f"{len(classes)} classes"
     )
     return NetworkCheck(
-        "better than chance", passed, line, "prove the file on more photos, or train the network further"
+        "better than chance", passed, line, "give more labelled photos, or train the network further"
     )
 
 
 def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
-    """Warn if the file recognizes no photo of the critical class; None if it recognizes one, or there is none."""
+    """Return a warning if the file recognizes no photo of the critical class.
+
+    The result is None if the file recognizes at least one, or if there is no critical class or no photo of it.
+    """
     if proof.critical is None:
         return None
     index = proof.labels.index(proof.critical)
@@ -96,7 +106,3 @@ def missed_class(proof: ProofSet, device: NDArray[np.floating]) -> str | None:
     if not len(photos) or (photos.argmax(axis=1) == index).any():
         return None
     return f"the file recognizes none of the {len(photos)} photos of {proof.critical}, the critical class"
-
-
-def _with_interval(score: Score) -> str:
-    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"

@@ -1,4 +1,4 @@
-"""Parity: how close the answers of a converted file are to those of its Keras model."""
+"""Parity: how close the logits of a converted file are to those of the network that it was made from."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ __all__ = ["Parity", "compare"]
 
 @dataclass(frozen=True)
 class Parity:
-    """The difference between a file and its Keras model on the same photos.
+    """The difference between a file and the network that it was made from, on the same photos.
+
+    The mean logit of each photo is subtracted before logits are compared.
 
     Attributes:
-        photos: number of photos.
-        agreement: share of the photos with the same answer of both.
-        max_logit_difference: largest absolute difference over photos and classes.
-        mean_logit_difference: mean of the absolute differences.
+        photos: the number of photos.
+        agreement: the share of the photos for which the file and the network have the same most probable class.
+        max_logit_difference: the largest absolute difference of a logit over all photos and classes.
+        mean_logit_difference: the mean absolute difference of a logit over all photos and classes.
     """
 
     photos: int
@@ -27,7 +29,7 @@ class Parity:
     mean_logit_difference: float
 
     def to_json(self) -> dict[str, float]:
-        """Return the values for manifest and report, under the keys that manifest version 1 has."""
+        """Return the values for the manifest and the report, under the keys of manifest version 1."""
         return {
             "pictures": self.photos,
             "agreement": round(self.agreement, 5),
@@ -37,7 +39,10 @@ class Parity:
 
 
 def compare(reference: NDArray[np.floating], device: NDArray[np.floating]) -> Parity:
-    """Return the parity of two float [n, K] arrays of logits. A constant that is added to a whole row has no effect."""
+    """Return the parity of two float [n, K] arrays of logits.
+
+    A constant that is added to all logits of a photo has no effect.
+    """
     difference = np.abs(_centred(reference) - _centred(device))
     same = reference.argmax(axis=1) == device.argmax(axis=1)
     return Parity(len(same), float(same.mean()), float(difference.max()), float(difference.mean()))

@@ -1,4 +1,4 @@
-"""Estimate the smallest loss that a proof set can reveal. With few photos, only very large losses can be refused."""
+"""Estimate the smallest loss that a proof set can reveal. A small proof set only reveals very large losses."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["POWER", "detectable_loss"]
 
-# The share of proof sets of this size in which the loss must be found (the power of the test).
+# The probability with which the loss must be found on a random proof set (the power of the test).
 POWER = 0.80
 _Z_POWER = float(norm.ppf(POWER))
 _BISECTIONS = 40
 
 
 def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
-    """Return the smallest true loss that is found on 80 % of the proof sets of this size; at most 1.
+    """Return the smallest true loss that would be found on 80 % of all proof sets of this size, at most 1.
 
-    A loss d is refused if it is above the limit and its interval lies above 0. With a standard error s and a normal
-    distribution, that happens in 80 % of all samples if d = max(limit, 1.96 s) + 0.84 s (Cohen, "Statistical Power
-    Analysis for the Behavioral Sciences", 1988). s is the larger one of two: that of the bootstrap, and sqrt(d (1 -
-    d) / n), that of a file which loses d in each share and wins nothing. The second one is needed because the
-    bootstrap interval of a file that changes no answer has no width.
+    A file is refused if its loss d is above the limit and the confidence interval of d lies above 0. If d is normally
+    distributed with the standard error s, this happens for 80 % of all proof sets at d = max(limit, 1.96 s) + 0.84 s
+    (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988).
+
+    s is the larger of two standard errors. The first one is that of the bootstrap. The second one is
+    sqrt(d (1 - d) / n), that of a file which loses d in each share and gains nothing. It is needed because the
+    bootstrap interval has no width if the file changes no answer.
 
     Args:
-        drop: the loss with its interval.
-        sizes: the effective numbers of photos of the shares that are averaged in the figure.
-        limit: the loss that is accepted, as a share.
+        drop: the loss with its confidence interval.
+        sizes: the metric is a mean of shares, such as recalls; this is the effective number of photos of each share.
+        limit: the loss that is accepted, where 0.01 is one percentage point.
     """
     seen = (drop.high - drop.low) / (2 * Z)
     low, high = 0.0, 1.0
@@ -43,6 +45,9 @@ def detectable_loss(drop: Score, sizes: Sequence[float], limit: float) -> float:
 
 
 def _error_of_mean(loss: float, sizes: Sequence[float]) -> float:
-    """Return the standard error of the mean of shares, each with this loss, on ``sizes`` independent photos."""
+    """Return the standard error of the mean of several shares, if each share has this loss.
+
+    ``sizes`` holds the number of independent photos of each share.
+    """
     variances = loss * (1 - loss) / np.asarray(sizes, float)
     return float(np.sqrt(variances.sum()) / len(sizes))

@@ -1,4 +1,4 @@
-"""Describe the layers of a quantized file that lose most, and what to do about them."""
+"""Describe the layers of a quantized file that cause the largest errors, and what to do about them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dermedge.convert.accept.layer_errors import LayerError
 
 __all__ = ["Cures", "advice", "short_name"]
 
-# Operators that are hard on int8: hard-swish and the gates of squeeze-and-excite.
+# Operators that lose much accuracy in int8: hard-swish, and the gates of squeeze-and-excite.
 _INT8_WEAK = {"HARD_SWISH", "MUL", "LOGISTIC"}
-# Share of saturated values, and of lost or dead channels, above which a layer is mentioned.
+# A layer is mentioned if its share of saturated values, or of lost or dead channels, is larger than this.
 _MUCH_SATURATED = 0.01
 _MANY_CHANNELS = 0.05
-# Largest value over root mean square; it is 4 to 5 for a normal distribution.
+# A layer is mentioned if its largest value is more than this many times its root mean square. For normally distributed
+# values, the ratio is 4 to 5.
 _STRETCHED = 25
 _LAYERS_NAMED = 5
 
 
 class Cures(NamedTuple):
-    """The cures that are possible for a file; the advice only names these.
+    """The cures that are possible for a file. The advice names no other cures.
 
     Attributes:
-        ranges: whether its ranges come from calibration photos, by a method that --ranges chooses.
-        float_layers: whether some of its layers can stay in float.
-        qat: whether the network can be fine-tuned quantization-aware.
+        ranges: whether other calibration photos or another method (--ranges) can improve the ranges of the file.
+        float_layers: whether some layers of the file can stay in float.
+        qat: whether the network can be fine-tuned with quantization-aware training.
     """
 
     ranges: bool = True
@@ -36,12 +37,12 @@ class Cures(NamedTuple):
 _ALL_CURES = Cures()
 _RANGES = "calibrate on photos like those that the network will see, with --ranges percentile or mse"
 _MIN_MAX = "calibrate with --ranges min-max, or on more photos"
-_FLOAT = "leave it in float with --method ptq --float-layers"
-_QAT = "fine-tune quantization-aware with dermedge train --qat-epochs"
+_FLOAT = "keep this layer in float with --method ptq --float-layers"
+_QAT = "fine-tune the network with dermedge train --qat-epochs"
 
 
 class _Fault(NamedTuple):
-    """Layers that share a fault, with the fault and its cure in words; the cure may be empty."""
+    """A fault that several layers share, described in words. The cure is empty if there is none."""
 
     layers: list[LayerError]
     fault: str
@@ -49,21 +50,24 @@ class _Fault(NamedTuple):
 
 
 def short_name(name: str) -> str:
-    """Return the name of the layer in the name of a tensor, without the model, the operator and the fused operators."""
+    """Return the name of a layer, taken from the name of its tensor.
+
+    The names of the model, of the operator and of the operators fused with it are left out.
+    """
     parts = name.split(";")[0].split("/")
     return "/".join(parts[1:-1] or parts)
 
 
 def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]:
-    """Return one or two sentences on each layer that loses most and on each fault, the most important first.
+    """Return one line for each of the worst layers, the worst first, and then one line for each fault.
 
     Args:
         layers: the errors of the layers.
-        cures: the cures that apply.
+        cures: the cures that are possible for the file.
     """
     quantized = [layer for layer in layers if not layer.in_float]
     if not quantized:
-        return ["every operator is in float: nothing is lost to int8"]
+        return ["every operator is in float, so int8 causes no loss"]
     total = sum(layer.contribution for layer in quantized)
     by_contribution = sorted(quantized, key=lambda layer: layer.contribution, reverse=True)
     worst = [layer for layer in by_contribution[:_LAYERS_NAMED] if layer.contribution > 0]
@@ -76,15 +80,15 @@ def advice(layers: Sequence[LayerError], cures: Cures = _ALL_CURES) -> list[str]
 
 def _line_of_layer(layer: LayerError, share: float, cures: Cures) -> str:
     return _with_end(
-        f"{short_name(layer.name)} ({layer.kind}) causes {share:.0%} of the error at the output; after it the "
-        f"signal is {layer.sqnr_db:.0f} dB above the noise",
+        f"{short_name(layer.name)} ({layer.kind}) causes {share:.0%} of the error at the output; after this "
+        f"layer, the signal is {layer.sqnr_db:.0f} dB above the noise",
         ": ",
         _fault_and_cure(layer, cures),
     )
 
 
 def _with_end(start: str, mark: str, end: str) -> str:
-    """Return the start of a sentence and, if there is one, its end after a colon or comma."""
+    """Return the start of a sentence. If there is an end, it follows after a punctuation mark."""
     return f"{start}{mark}{end}" if end else start
 
 
@@ -101,17 +105,17 @@ def _range_faults(quantized: Sequence[LayerError], cures: Cures) -> list[_Fault]
     return [
         _Fault(
             [layer for layer in quantized if layer.collapsed],
-            "have a collapsed scale, which rounds most of their values away",
+            "have a scale that rounds most of their values away",
             _RANGES if cures.ranges else "",
         ),
         _Fault(
             [layer for layer in quantized if layer.saturated > _MUCH_SATURATED],
-            "have values beyond their range",
+            "have values outside the range of the integers",
             _MIN_MAX if cures.ranges else "",
         ),
         _Fault(
             [layer for layer in quantized if layer.lost_channels > _MANY_CHANNELS * layer.channels],
-            "have channels that int8 made constant",
+            "have channels that became constant in int8",
             _QAT if cures.qat else "",
         ),
     ]
@@ -122,41 +126,41 @@ def _other_faults(layers: Sequence[LayerError]) -> list[_Fault]:
         _Fault(
             [layer for layer in layers if layer.dead_channels > _MANY_CHANNELS * layer.channels],
             "have channels that are already constant in float",
-            "a smaller network would do; such channels cost time and no accuracy",
+            "such channels cost time and add no accuracy, so a smaller network would do",
         ),
         _Fault(
             [layer for layer in layers if layer.in_float],
             "stay in float",
-            "they run slower on a device and make the file larger",
+            "float operators run slower on a device and make the file larger",
         ),
         _Fault(
-            # a softmax is not reported: XNNPACK never runs it, and for a few classes it costs nothing
+            # A softmax is not reported. XNNPACK never runs it, and for a few classes it takes almost no time.
             [layer for layer in layers if not layer.delegated and layer.kind != "SOFTMAX"],
             "do not run in XNNPACK",
-            "they use the slow kernels; if these are all operators, XNNPACK refuses the file",
+            "such operators use slow kernels; if no operator runs in XNNPACK, XNNPACK refuses the file",
         ),
     ]
 
 
 def _fault_and_cure(layer: LayerError, cures: Cures) -> str:
-    """Return the most conspicuous fault of a layer, and its cure; empty without both."""
+    """Return the most conspicuous fault of a layer and its cure. The text is empty if there is neither."""
     ranges, qat = _RANGES if cures.ranges else "", _QAT if cures.qat else ""
     in_float = _FLOAT if cures.float_layers else ""
     peak = max(-layer.low, layer.high)
     if layer.collapsed:
-        return _with_end("its scale does not fit its values", "; ", ranges)
+        return _with_end("the scale does not fit the values", "; ", ranges)
     if layer.saturated > _MUCH_SATURATED:
-        fault = f"{layer.saturated:.1%} of its values lie beyond its range"
+        fault = f"{layer.saturated:.1%} of the values lie outside the range of the integers"
         return _with_end(fault, "; ", _MIN_MAX if cures.ranges else "")
     if peak > _STRETCHED * layer.rms:
         fault = (
-            f"its largest value is {peak / layer.rms:.0f} times the root mean square, which makes the steps "
-            f"coarse"
+            f"the largest value is {peak / layer.rms:.0f} times the root mean square, which makes the quantization "
+            f"steps coarse"
         )
         return _with_end(fault, "; ", ranges)
     if layer.lost_channels > _MANY_CHANNELS * layer.channels:
-        lost = f"{layer.lost_channels} of its {layer.channels} channels became constant"
-        return _with_end(f"{lost}, too small for the common scale", "; ", qat)
+        lost = f"{layer.lost_channels} of the {layer.channels} channels became constant"
+        return _with_end(f"{lost}, because they are too small for the common scale", "; ", qat)
     if layer.kind in _INT8_WEAK:
         return _with_end("hard-swish and squeeze-and-excite lose much in int8", "; ", in_float)
     return ", or ".join(cure for cure in (qat, in_float) if cure)

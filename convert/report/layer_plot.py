@@ -16,12 +16,15 @@ from dermedge.train.evaluation.plots import EMPHASIS, INK, LINE_COLOURS, SVG_STY
 __all__ = ["layers_svg"]
 
 _LAYERS_NAMED = 5
-# A layer without error or without signal is plotted at this end of the axis, in dB.
+# A layer without error is plotted at this end of the axis, and a layer without signal at the other end, in dB.
 _MOST_DB = 80
 
 
 def layers_svg(layers: Sequence[LayerError]) -> str:
-    """Return an SVG of the signal-to-noise ratio after each operator and of its own error; the worst are named."""
+    """Return a plot of the signal-to-noise ratio after each operator, and of the error that the operator itself adds.
+
+    The plot is an SVG document. The operators that contribute most to the error of the network are named.
+    """
     with rc_context(SVG_STYLE):
         figure = Figure(figsize=(10, 4.4), layout="constrained")
         axes = figure.subplots()
@@ -42,7 +45,7 @@ def layers_svg(layers: Sequence[LayerError]) -> str:
 
 
 def _name_worst(axes: Axes, layers: Sequence[LayerError], own: Sequence[float]) -> None:
-    """Number the layers that contribute most, and name them in the legend."""
+    """Number the layers that contribute most to the error of the network, and name these layers in the legend."""
     worst = sorted(range(len(layers)), key=lambda at: layers[at].contribution, reverse=True)[:_LAYERS_NAMED]
     for number, at in enumerate((at for at in worst if layers[at].contribution > 0), 1):
         label = f"{number}  {layers[at].kind}  {short_name(layers[at].name)}"

@@ -31,12 +31,12 @@ SCHEMA = "dermedge-conversion/1"
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PAGE, _FIGURES = "report.html", "report.json"
 _WORST_LAYERS_SHOWN = 20
-# With fewer layers, the table suffices and no chart is shown.
+# With fewer layers, the table says enough, and the layers are not plotted.
 _LEAST_LAYERS_PLOTTED = 3
 
 
 def save_report(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> Path:
-    """Write the folder of the report, whole or not at all, and return its page.
+    """Write the folder of the report, and return the path of its page. If an error occurs, no folder is left behind.
 
     Raises:
         StorageError: the folder exists already, or cannot be written.
@@ -52,7 +52,7 @@ def save_report(result: SearchResult, source: ConversionInput, request: Conversi
 
 
 def to_json(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
-    """Return the whole result as indented JSON of schema `SCHEMA`.
+    """Return the whole result as indented JSON with the schema `SCHEMA`.
 
     Args:
         result: the result of the conversion.
@@ -104,7 +104,10 @@ def _attempt_json(attempt: ConversionAttempt) -> dict[str, Any]:
 
 
 def _layer_json(layer: LayerError) -> dict[str, Any]:
-    """Return a layer as JSON. JSON has no infinity, so the ratio of a layer without noise or without signal is null."""
+    """Return a layer as JSON.
+
+    JSON has no infinity. So ``sqnr_db`` is null for a layer without noise or without signal.
+    """
     values = asdict(layer)
     return values | {"sqnr_db": layer.sqnr_db if np.isfinite(layer.sqnr_db) else None}
 
@@ -123,7 +126,10 @@ def _check_json(check: AcceptanceCheck) -> dict[str, Any]:
 
 
 def to_html(result: SearchResult, source: ConversionInput, request: ConversionRequest) -> str:
-    """Return the page: one file that needs no other and no network; arguments as in `to_json`."""
+    """Return the report as one HTML page, which needs no other file and no network connection.
+
+    `to_json` explains the arguments.
+    """
     best = result.best
     return render(
         "conversion.html",
@@ -144,7 +150,7 @@ def to_html(result: SearchResult, source: ConversionInput, request: ConversionRe
 
 
 def _cures(best: Conversion, source: ConversionInput) -> Cures:
-    """Return the cures that apply: none for a file that lost no more than allowed."""
+    """Return the cures that are possible for a file. There are none if the file lost no more than allowed."""
     has_lost = any(check.status in (REFUSED, CANNOT_TELL) for check in best.acceptance.checks)
     is_ptq, is_qat = best.form.kind in (INT8_PTQ, INT8_MIXED), best.form.kind == INT8_QAT
     is_run = source.manifest.data_digest is not None
@@ -166,12 +172,12 @@ def _facts(best: Conversion, source: ConversionInput) -> dict[str, str]:
         "normalization inside": source.network.normalization.name,
         "network": manifest.architecture,
         "classes": ", ".join(manifest.labels),
-        "size": f"{size:.2f} MB, of which the network {network_size:.2f} MB",
+        "size": f"{size:.2f} MB, of which the network takes {network_size:.2f} MB",
         "calibrated on": f"{len(source.calibration)} photos"
         if calibrated
-        else "no photos: this form needs none",
+        else "no photos, because this form needs no calibration",
         "proven on": _proven_on(best, source),
-        "inference": f"{best.invoke_ms:.2f} ms, the median on the proof set; not a benchmark",
+        "inference": f"{best.invoke_ms:.2f} ms on this machine, the median over the proof set; this is not a benchmark",
         **({"view": view} if view else {}),
         "temperature": _temperatures(manifest),
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
@@ -186,9 +192,9 @@ def _temperatures(manifest: Manifest) -> str:
 
 def _proven_on(best: Conversion, source: ConversionInput) -> str:
     if source.validated_by is None:
-        return f"{best.acceptance.photos} photos that it was not calibrated on"
+        return f"{best.acceptance.photos} photos that the file was not calibrated on"
     return (
-        f"{best.acceptance.photos} photos that the network was trained on: temperature, thresholds and checks "
-        f"come from '{best.manifest.metrics['validated_by']}', the same recipe trained without them and "
+        f"{best.acceptance.photos} photos that the network was trained on; so the temperature, the thresholds and the "
+        f"checks come from '{best.manifest.metrics['validated_by']}', a run of the same recipe without these photos, "
         "converted to the same form"
     )

@@ -1,4 +1,4 @@
-"""Summarize in a few lines of text what a conversion wrote and what it lost."""
+"""Summarize a conversion in a few lines of text: the file, and its losses compared with the float network."""
 
 from __future__ import annotations
 
@@ -24,58 +24,62 @@ _LAYERS_NAMED = 3
 
 
 def summary(result: SearchResult) -> str:
-    """Return the best file: its size, its parity, its decisions and its checks."""
+    """Return lines on the best file: the verdict, the size, the parity, the thresholds and the checks."""
     best, parity = result.best, result.best.parity
     lines = [verdict_sentence(result), *(f"warning: {line}" for line in best.warnings)]
     if "val_balanced_accuracy_argmax_of" in best.manifest.metrics:
         figures = best.manifest.metrics["val_balanced_accuracy_argmax_of"]
         listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        lines.append(f"balanced accuracy on the proof set by the most probable class: {listed}")
+        lines.append(f"balanced accuracy of the most probable class on the proof set: {listed}")
     lines += [
         f"{best.form.name}: {len(best.model) / 1e6:.2f} MB",
-        f"compared with {_made_from(best.form.kind)} on {parity.photos} photos, by {best.runtime}: same class "
-        f"{parity.agreement:.1%}, logits differ by {parity.mean_logit_difference:.3f} on average and "
-        f"{parity.max_logit_difference:.3f} at most",
+        f"compared with {_made_from(best.form.kind)} on {parity.photos} photos, in {best.runtime}: "
+        f"{parity.agreement:.1%} have the same most probable class, and logits differ by "
+        f"{parity.mean_logit_difference:.3f} on average and {parity.max_logit_difference:.3f} at most",
         *decision_lines(best.manifest),
         *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.network_checks),
-        f"compared with the float network (detectable: the smallest loss that such photos show with a power of "
-        f"{POWER:.0%}):",
+        f"compared with the float network; losses are in percentage points, and the smallest detectable loss is found "
+        f"on {POWER:.0%} of such proof sets:",
         *(f"  {check.status:<{_STATUS_WIDTH}} {check.line}" for check in best.acceptance.checks),
     ]
     return "\n".join(lines)
 
 
 def _made_from(kind: str) -> str:
-    """Return the network whose logits a file is compared with: the fine-tuned one rounds to 8 bits itself."""
+    """Return a name for the network whose logits a file is compared with.
+
+    For a quantization-aware file, this is the fine-tuned network, which simulates the rounding to 8 bits itself.
+    """
     return "the fine-tuned network, which rounds to 8 bits too," if kind == INT8_QAT else "the float network"
 
 
 def refusal(result: SearchResult, has_searched: bool) -> str:
-    """Return one line: the largest loss, the layers that cause it, and the cure."""
+    """Return one line for a refused file: the most important reason, the layers that cause it, and a cure."""
     worst = dict.fromkeys(map(short_name, worst_layers(result.layers, _LAYERS_NAMED)))
-    layers = f"; worst layers: {', '.join(worst)}" if worst else ""
+    layers = f"; the worst layers are {', '.join(worst)}" if worst else ""
     if result.best.acceptance.verdict == CANNOT_TELL:
-        cure = "prove the file on more photos, or accept it with --cannot-tell deliver"
-        return f"dermedge: refused: {'; '.join(result.best.acceptance.doubts)}; nothing is delivered: {cure}"
+        cure = "give more labelled photos, or accept the file with --cannot-tell deliver"
+        return f"dermedge: refused: {'; '.join(result.best.acceptance.doubts)}; no file was written; {cure}"
     check = result.best.acceptance.failed[0]
     if isinstance(check, NetworkCheck):
-        return f"dermedge: refused: {check.line}; nothing is delivered: {check.cure}"
-    cure = "allow more with --max-drop, or train longer"
+        return f"dermedge: refused: {check.line}; no file was written; {check.cure}"
+    cure = "allow a larger loss with --max-drop, or train longer"
     if not has_searched:
-        cure = "try --search, or allow more with --max-drop"
-    return f"dermedge: refused: {check.line}{layers}; nothing is delivered: {cure}"
+        cure = "try --search, or allow a larger loss with --max-drop"
+    return f"dermedge: refused: {check.line}{layers}; no file was written; {cure}"
 
 
 def decision_lines(manifest: Manifest) -> list[str]:
-    """Return lines on the effect of temperature and thresholds on the validation photos that they were fitted on.
+    """Return lines on the temperature and the thresholds, and on their effect on the validation photos.
 
-    If the file tells the view of a photo, there are lines for each view.
+    The temperature and the thresholds were fitted on the same photos. If the file tells the view of a photo, each view
+    has lines of its own.
     """
     metrics = manifest.metrics
     lines = [
         *_network_lines(metrics),
-        f"validation balanced accuracy {metrics['val_balanced_accuracy']:.3f} by the decision, "
-        f"{metrics['val_balanced_accuracy_argmax']:.3f} by the most probable class",
+        f"balanced accuracy on the validation photos: {metrics['val_balanced_accuracy']:.3f} with the thresholds, "
+        f"{metrics['val_balanced_accuracy_argmax']:.3f} for the most probable class",
     ]
     if view := view_line(metrics):
         lines.append(view)
@@ -88,26 +92,30 @@ def decision_lines(manifest: Manifest) -> list[str]:
 
 
 def view_line(metrics: Mapping[str, Any]) -> str:
-    """Return one line on how well the file tells close-ups from dermoscopic photos; empty if it does not tell them."""
+    """Return one line on how well the file tells close-ups from dermoscopic photos.
+
+    The line is empty if the file does not tell the view of a photo.
+    """
     if "val_view_accuracy" not in metrics:
         return ""
     taken = ", ".join(
-        f"{of_view['val_photos']} taken for {view} (calibration error {of_view['val_ece']:.3f})"
+        f"{of_view['val_photos']} were classified as {view} (calibration error {of_view['val_ece']:.3f})"
         for view, of_view in metrics.get("val_views", {}).items()
     )
-    share = f"view told right for {metrics['val_view_accuracy']:.1%} of the validation photos"
+    share = f"the view is right for {metrics['val_view_accuracy']:.1%} of the validation photos"
     return f"{share}; {taken}" if taken else share
 
 
 def _fitted_lines(manifest: Manifest) -> list[str]:
-    """Return lines with the temperature, the thresholds, and their effect."""
+    """Return lines with the temperature, the thresholds, and the effect of each."""
     metrics, thresholds = manifest.metrics, manifest.thresholds
     return [
-        f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f}, "
+        f"temperature {manifest.temperature:.2f}: calibration error {metrics['val_ece']:.3f} with the temperature, "
         f"{metrics['val_ece_unscaled']:.3f} without it",
         *_threshold_lines(manifest),
-        f"prediction sets for {thresholds['conformal']['coverage']:.0%}: {metrics['val_set_coverage']:.1%} "
-        f"hold the true class, with {metrics['val_set_size']:.2f} classes on average",
+        f"prediction sets with a coverage of {thresholds['conformal']['coverage']:.0%}: "
+        f"{metrics['val_set_coverage']:.1%} hold the true class, and a set has {metrics['val_set_size']:.2f} classes "
+        "on average",
     ]
 
 
@@ -115,13 +123,13 @@ def _network_lines(metrics: dict[str, Any]) -> list[str]:
     lines = []
     if "validated_by" in metrics:
         lines.append(
-            "the network was trained on the validation photos too: temperature, thresholds and their figures "
-            f"come from '{metrics['validated_by']}', the same recipe trained without them"
+            "the network was also trained on the validation photos; so the temperature, the thresholds and their "
+            f"metrics come from '{metrics['validated_by']}', a run of the same recipe without these photos"
         )
     if metrics.get("logit_adjustment"):
         lines.append(
-            f"logit adjustment {metrics['logit_adjustment']:.2f}: balanced accuracy in float "
-            f"{metrics['val_float_balanced_accuracy']:.3f}, "
+            f"logit adjustment with the strength {metrics['logit_adjustment']:.2f}: balanced accuracy of the float "
+            f"network {metrics['val_float_balanced_accuracy']:.3f} with the adjustment, "
             f"{metrics['val_float_balanced_accuracy_unadjusted']:.3f} without it"
         )
     return lines
@@ -133,20 +141,20 @@ def _threshold_lines(manifest: Manifest) -> list[str]:
     if "none" in thresholds:
         others = metrics.get("val_none_declined")
         lines.append(
-            f"declined from p({manifest.none_label}) >= {thresholds['none']:.4f}: "
-            f"{metrics['val_declined']:.1%} of the named classes"
-            + ("" if others is None else f", {others:.1%} of other photos")
+            f"declined if p({manifest.none_label}) >= {thresholds['none']:.4f}: "
+            f"{metrics['val_declined']:.1%} of the photos of named classes"
+            + ("" if others is None else f", {others:.1%} of the other photos")
         )
     if "alert" in thresholds:
         alert = thresholds["alert"]
         lines.append(
-            f"alert from p({alert['label']}) >= {alert['threshold']:.4f}: sensitivity "
+            f"alert if p({alert['label']}) >= {alert['threshold']:.4f}: sensitivity "
             f"{metrics['val_alert_sensitivity']:.1%}, specificity {metrics['val_alert_specificity']:.1%}"
         )
     if "uncertain" in thresholds:
         lines.append(
             f"uncertain below {thresholds['uncertain']:.4f}: {metrics['val_uncertain']:.1%} of the answered "
-            f"photos; balanced error {metrics['val_risk']:.3f}, of the certain ones "
-            f"{metrics['val_risk_certain']:.3f}"
+            f"photos; the balanced error is {metrics['val_risk']:.3f} for all answers and "
+            f"{metrics['val_risk_certain']:.3f} for the certain ones"
         )
     return lines

@@ -62,13 +62,16 @@ def test_a_line_says_what_was_lost_and_whether_it_may_be_chance() -> None:
     def line(reference: float | None, drop: Score) -> str:
         return AcceptanceCheck("recall", reference, 0.88, drop, ONE_POINT, 0.1234).line
 
-    lost = "recall: 0.900 -> 0.880, lost 2.0 points [1.0, 3.0]"
-    assert line(0.9, Score(0.02, 0.01, 0.03)) == f"{lost}; allowed 1.0, detectable 12.3"
+    limits = "; allowed: 1.0, smallest detectable loss: 12.3"
+    assert line(0.9, Score(0.02, 0.01, 0.03)) == (
+        f"recall: 0.900 -> 0.880, lost 2.0 points (95 % confidence interval 1.0 to 3.0){limits}"
+    )
     assert line(0.9, Score(0.02, -0.01, 0.03)) == (
-        "recall: 0.900 -> 0.880, lost 2.0 points [-1.0, 3.0], which may be chance; allowed 1.0, detectable 12.3"
+        "recall: 0.900 -> 0.880, lost 2.0 points (95 % confidence interval -1.0 to 3.0), which may be chance"
+        + limits
     )
     assert line(None, Score(0.005, -0.01, 0.03)) == (
-        "recall: 0.880, lost 0.5 points [-1.0, 3.0]; allowed 1.0, detectable 12.3"
+        f"recall: 0.880, lost 0.5 points (95 % confidence interval -1.0 to 3.0){limits}"
     )
 
 
@@ -76,8 +79,19 @@ def test_a_line_says_what_was_lost_and_whether_it_may_be_chance() -> None:
     ("detectable", "low", "doubts"),
     [
         (0.10, 0.001, ()),
-        (0.11, 0.001, ("40 photos show a loss of balanced accuracy only from 11.0 points on",)),
-        (0.10, 0.0, ("the recall lost 2.0 points, which is more than the allowed 2.0 and may be chance",)),
+        (
+            0.11,
+            0.001,
+            (
+                "40 photos are too few, because they only reveal a loss of balanced accuracy of at least 11.0 "
+                "percentage points",
+            ),
+        ),
+        (
+            0.10,
+            0.0,
+            ("the loss of 2.0 percentage points in 'recall' is above the allowed 2.0, but it may be chance",),
+        ),
     ],
 )
 def test_photos_that_show_no_loss_of_ten_points_leave_doubt(
@@ -185,12 +199,12 @@ def test_of_many_classes_in_another_order_four_are_named() -> None:
     draws = lesion_draws([str(index) for index in range(72)], resamples=50)
     five = order_check(truth, (truth + 1) % 6, labels, draws)
     assert not five.passed
-    named = five.line.partition(" in place of 0.000: ")[2]
-    assert named == "'a' is 'f', 'b' is 'a', 'c' is 'b', 'd' is 'c', …"
+    named = five.line.partition(" instead of 0.000: ")[2]
+    assert named == "'a' should be 'f', 'b' should be 'a', 'c' should be 'b', 'd' should be 'c', …"
     swapped = truth.copy()
     swapped[truth == 0], swapped[truth == 1], swapped[truth == 2], swapped[truth == 3] = 1, 0, 3, 2
     four = order_check(truth, swapped, labels, draws)
-    assert four.line.endswith("'a' is 'b', 'b' is 'a', 'c' is 'd', 'd' is 'c'")
+    assert four.line.endswith("'a' should be 'b', 'b' should be 'a', 'c' should be 'd', 'd' should be 'c'")
 
 
 def test_what_a_check_can_show_follows_from_the_photos_of_its_class() -> None:
@@ -233,12 +247,12 @@ def test_a_loss_above_the_limit_that_may_be_chance_is_neither_passed_nor_refused
     recall = next(check for check in acceptance.checks if check.name == "recall of a")
     assert (recall.status, acceptance.verdict) == ("cannot tell", "cannot tell")
     assert recall.line == (
-        "recall of a: 1.000 -> 0.980, lost 2.0 points [0.0, 5.1], which may be chance; allowed 1.0, "
-        f"detectable {100 * recall.detectable:.1f}"
+        "recall of a: 1.000 -> 0.980, lost 2.0 points (95 % confidence interval 0.0 to 5.1), which may be chance; "
+        f"allowed: 1.0, smallest detectable loss: {100 * recall.detectable:.1f}"
     )
     assert acceptance.passed
     assert (
-        "the recall of a lost 2.0 points, which is more than the allowed 1.0 and may be chance"
+        "the loss of 2.0 percentage points in 'recall of a' is above the allowed 1.0, but it may be chance"
         in acceptance.doubts
     )
 
@@ -251,7 +265,10 @@ def test_few_photos_cannot_tell_even_if_nothing_is_lost(photos: int, verdict: st
     assert acceptance.verdict == verdict
     accuracy = acceptance.checks[0].detectable
     assert (accuracy > 0.10) == (verdict == "cannot tell")
-    doubt = f"{2 * photos} photos show a loss of balanced accuracy only from {100 * accuracy:.1f} points on"
+    doubt = (
+        f"{2 * photos} photos are too few, because they only reveal a loss of balanced accuracy of at least "
+        f"{100 * accuracy:.1f} percentage points"
+    )
     assert acceptance.doubts == ((doubt,) if verdict == "cannot tell" else ())
 
 

@@ -349,15 +349,15 @@ def test_the_summary_tells_the_accuracy_of_the_view_in_one_line_and_each_views_v
         metrics=both.metrics,
     )
     lines = decision_lines(manifest)
-    (view,) = (line for line in lines if line.startswith("view told right for "))
+    (view,) = (line for line in lines if line.startswith("the view is right for "))
     assert view == view_line(both.metrics)
-    assert "view told right for 95.0% of the validation photos; 296 taken for dermoscopic" in view
+    assert "the view is right for 95.0% of the validation photos; 296 were classified as dermoscopic" in view
     for name, temperature in (
         ("dermoscopic", both.temperature),
         ("close-up", both.views["close-up"]["temperature"]),
     ):
         assert sum(line.startswith(f"{name}: temperature {temperature:.2f}") for line in lines) == 1
-        assert sum(line.startswith(f"{name}: alert from p(melanoma)") for line in lines) == 1
+        assert sum(line.startswith(f"{name}: alert if p(melanoma)") for line in lines) == 1
     plain = calibrate(proof, logits)
     assert view_line(plain.metrics) == ""
 
@@ -393,8 +393,8 @@ def test_a_run_with_both_views_becomes_a_file_that_tells_them(
     assert manifest is not None
     assert manifest.metrics["val_view_accuracy"] == 1
     assert manifest.views.keys() == {"close-up"}
-    assert said.count("view told right for 100.0% of the validation photos") == 1
-    assert "view told right for 100.0%" in (tmp_path / "a-report" / "report.html").read_text()
+    assert said.count("the view is right for 100.0% of the validation photos") == 1
+    assert "the view is right for 100.0%" in (tmp_path / "a-report" / "report.html").read_text()
     golden = replay(target)
     assert golden is not None
     assert golden.passed

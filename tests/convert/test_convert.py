@@ -112,7 +112,7 @@ def test_a_refitted_run_decides_as_the_run_that_has_not_learned_the_photos(
     report = json.loads((refitted.with_name("refitted-report") / "report.json").read_text())
     page = (refitted.with_name("refitted-report") / "report.html").read_text()
     assert report["manifest"]["metrics"]["validated_by"] == str(trained_run)
-    assert "the same recipe trained without them" in page
+    assert "a run of the same recipe without these photos" in page
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "benchmark"])
@@ -199,10 +199,10 @@ def test_thresholds_are_fitted_on_what_the_file_itself_says_of_validation(
     assert manifest.metrics["val_set_size"] == pytest.approx(np.mean([len(one) for one in sets]), abs=1e-4)
     for part in (
         "temperature",
-        "declined from p(none of these)",
-        "alert from p(melanoma)",
+        "declined if p(none of these)",
+        "alert if p(melanoma)",
         "uncertain below",
-        "prediction sets for 90%",
+        "prediction sets with a coverage of 90%",
     ):
         assert said.count(part) == 1
 
@@ -223,8 +223,9 @@ def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
     command = ["convert", str(trained_run), "--float32", "--output"]
     assert cli.main([*command, str(tmp_path / "a.tflite")]) == 0
     first, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("Cannot tell, delivered: ")
-    assert "photos show a loss of balanced accuracy only from" in first
+    assert first.startswith("Cannot tell: ")
+    assert first.endswith(" The file is written.")
+    assert "photos are too few, because they only reveal a loss of balanced accuracy of at least" in first
     manifest = read_manifest(tmp_path / "a.tflite")
     assert manifest is not None
     assert manifest.metrics["acceptance"] == "cannot tell"
@@ -235,8 +236,9 @@ def test_a_file_of_which_few_photos_cannot_tell_is_delivered_or_not_as_asked(
     assert cli.main([*command, str(tmp_path / "b.tflite"), "--cannot-tell", "refuse"]) == 3
     assert not (tmp_path / "b.tflite").exists()
     captured = capsys.readouterr()
-    assert captured.out.startswith("Cannot tell, nothing is delivered: ")
-    assert "prove the file on more photos, or accept it with --cannot-tell deliver" in captured.err
+    assert captured.out.startswith("Cannot tell: ")
+    assert captured.out.splitlines()[0].endswith(" No file is written.")
+    assert "no file was written; give more labelled photos, or accept the file with" in captured.err
 
 
 def test_int8_delivers_the_better_of_qat_and_ptq_and_tells_both(

@@ -22,8 +22,8 @@ def test_one_answer_for_all_is_chance_however_frequent_its_class_is(classes: int
     truth = np.concatenate([np.zeros(400, int), np.arange(classes)])
     check = chance_check(truth, np.zeros_like(truth), lesions(len(truth)))
     assert not check.passed
-    assert f"balanced accuracy {1 / classes:.3f}" in check.line
-    assert f"not above {1 / classes:.3f}" in check.line
+    assert f"balanced accuracy is {1 / classes:.3f};" in check.line
+    assert f"does not lie above {1 / classes:.3f}" in check.line
 
 
 def test_the_border_is_the_lower_end_of_the_interval() -> None:
@@ -54,7 +54,7 @@ def test_photos_of_one_lesion_are_one_photo() -> None:
 
 def test_classes_without_photos_do_not_count() -> None:
     truth = np.repeat([0, 4], 30)
-    assert "0.500, which guessing among 2 classes" in chance_check(truth, truth, lesions(60)).line
+    assert "0.500, the result of guessing among 2 classes" in chance_check(truth, truth, lesions(60)).line
 
 
 def proof(truth: list[int], critical: str | None) -> ProofSet:

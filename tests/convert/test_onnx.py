@@ -41,11 +41,11 @@ def test_a_run_becomes_float_and_int8_files_with_their_manifests(
     said = capsys.readouterr().out
     int8 = tmp_path / "net-int8.onnx"
     assert f"done: '{target}'\ndone: '{int8}'" in said
-    assert "by ONNX Runtime: same class" in said
+    assert "photos, in ONNX Runtime: " in said
     report = json.loads((tmp_path / "net-report" / "report.json").read_text())
     assert report["files"] == [str(target), str(int8)]
     assert [one["form"]["kind"] for one in report["attempts"]] == [ONNX_FLOAT32, ONNX_INT8]
-    assert "run by ONNX Runtime" in (tmp_path / "net-report" / "report.html").read_text()
+    assert "run in ONNX Runtime" in (tmp_path / "net-report" / "report.html").read_text()
 
     source = load_run(RunFolder(trained_run), 30)
     pixels = source.proof.pixels

@@ -47,9 +47,9 @@ LAYER = LayerError(
 )
 RANGES = "calibrate on photos like those that the network will see, with --ranges percentile or mse"
 MIN_MAX = "calibrate with --ranges min-max, or on more photos"
-FLOAT = "leave it in float with --method ptq --float-layers"
-QAT = "fine-tune quantization-aware with dermedge train --qat-epochs"
-START = "conv (CONV_2D) causes 100% of the error at the output; after it the signal is 30 dB above the noise"
+FLOAT = "keep this layer in float with --method ptq --float-layers"
+QAT = "fine-tune the network with dermedge train --qat-epochs"
+START = "conv (CONV_2D) causes 100% of the error at the output; after this layer, the signal is 30 dB above the noise"
 
 
 def named(name: str, **facts: Any) -> LayerError:
@@ -67,21 +67,21 @@ def test_a_layer_is_named_without_model_and_operator() -> None:
     ("facts", "end"),
     [
         ({}, f"{QAT}, or {FLOAT}"),
-        ({"collapsed": True}, f"its scale does not fit its values; {RANGES}"),
-        ({"saturated": 0.0101}, f"1.0% of its values lie beyond its range; {MIN_MAX}"),
+        ({"collapsed": True}, f"the scale does not fit the values; {RANGES}"),
+        ({"saturated": 0.0101}, f"1.0% of the values lie outside the range of the integers; {MIN_MAX}"),
         ({"saturated": 0.01}, f"{QAT}, or {FLOAT}"),
         (
             {"high": 25.1},
-            f"its largest value is 25 times the root mean square, which makes the steps coarse; {RANGES}",
+            f"the largest value is 25 times the root mean square, which makes the quantization steps coarse; {RANGES}",
         ),
         (
             {"low": -50.2, "rms": 2.0},
-            f"its largest value is 25 times the root mean square, which makes the steps coarse; {RANGES}",
+            f"the largest value is 25 times the root mean square, which makes the quantization steps coarse; {RANGES}",
         ),
         ({"high": 25.0, "low": -25.0}, f"{QAT}, or {FLOAT}"),
         (
             {"lost_channels": 6},
-            f"6 of its 100 channels became constant, too small for the common scale; {QAT}",
+            f"6 of the 100 channels became constant, because they are too small for the common scale; {QAT}",
         ),
         ({"lost_channels": 5}, f"{QAT}, or {FLOAT}"),
     ],
@@ -117,23 +117,26 @@ def test_of_the_layers_the_five_worst_are_told_with_their_shares() -> None:
     [
         (
             {"collapsed": True},
-            f"1 of 2 operators have a collapsed scale, which rounds most of their values away (conv): {RANGES}",
+            f"1 of 2 operators have a scale that rounds most of their values away (conv): {RANGES}",
         ),
-        ({"saturated": 0.02}, f"1 of 2 operators have values beyond their range (conv): {MIN_MAX}"),
-        ({"lost_channels": 6}, f"1 of 2 operators have channels that int8 made constant (conv): {QAT}"),
+        (
+            {"saturated": 0.02},
+            f"1 of 2 operators have values outside the range of the integers (conv): {MIN_MAX}",
+        ),
+        ({"lost_channels": 6}, f"1 of 2 operators have channels that became constant in int8 (conv): {QAT}"),
         (
             {"dead_channels": 6},
             "1 of 2 operators have channels that are already constant in float (conv): "
-            "a smaller network would do; such channels cost time and no accuracy",
+            "such channels cost time and add no accuracy, so a smaller network would do",
         ),
         (
             {"in_float": True},
-            "1 of 2 operators stay in float (conv): they run slower on a device and make the file larger",
+            "1 of 2 operators stay in float (conv): float operators run slower on a device and make the file larger",
         ),
         (
             {"delegated": False},
             "1 of 2 operators do not run in XNNPACK (conv): "
-            "they use the slow kernels; if these are all operators, XNNPACK refuses the file",
+            "such operators use slow kernels; if no operator runs in XNNPACK, XNNPACK refuses the file",
         ),
     ],
 )
@@ -145,7 +148,7 @@ def test_borders_of_faults_and_more_than_five_layers() -> None:
     assert len(advice([replace(LAYER, saturated=0.01, lost_channels=5, dead_channels=5)])) == 1
     assert len(advice([replace(LAYER, kind="SOFTMAX", delegated=False)])) == 1
     six = [named(f"l{number}", collapsed=True) for number in range(6)]
-    assert "6 of 6 operators have a collapsed scale" in advice(six)[5]
+    assert "6 of 6 operators have a scale that rounds most of their values away" in advice(six)[5]
     assert "(l0, l1, l2, l3, l4 and 1 more)" in advice(six)[5]
     assert "(l0, l1, l2, l3, l4)" in advice(six[:5])[5]
 
@@ -170,6 +173,11 @@ def test_the_plot_names_five_layers_and_cuts_what_has_no_noise() -> None:
 
 CHECK = AcceptanceCheck("balanced accuracy", 0.9, 0.9, Score(0.0, 0.0, 0.0), 0.01, 0.05)
 LOST = AcceptanceCheck("recall of nevus", 0.9, 0.8, Score(0.1, 0.05, 0.15), 0.01, 0.05)
+LOST_LINE = (
+    "recall of nevus: 0.900 -> 0.800, lost 10.0 points (95 % confidence interval 5.0 to 15.0); allowed: 1.0, "
+    "smallest detectable loss: 5.0"
+)
+DOUBT = "40 photos are too few, because they only reveal a loss of balanced accuracy of at least 11.0 percentage points"
 ORDER = NetworkCheck("order of the classes", False, "the order is wrong", "give --labels in another order")
 METRICS = {
     "val_balanced_accuracy": 0.812,
@@ -214,49 +222,48 @@ def result_of(
 
 
 def test_the_verdict_in_one_sentence() -> None:
-    passed = "Passed, delivered: on 40 photos, no figure of int8-ptq loses more than allowed."
+    passed = "Passed: on 40 photos, no metric of int8-ptq loses more than allowed. The file is written."
     assert verdict_sentence(result_of(CHECK)) == passed
     assert verdict_sentence(result_of(CHECK, LOST)) == (
-        "Refused, nothing is delivered: int8-ptq fails the check 'recall of nevus'."
+        "Refused: int8-ptq fails the check 'recall of nevus'. No file is written."
     )
     unsure = replace(CHECK, detectable=0.11)
-    doubt = "40 photos show a loss of balanced accuracy only from 11.0 points on"
-    assert verdict_sentence(result_of(unsure)) == f"Cannot tell, delivered: {doubt}."
+    assert verdict_sentence(result_of(unsure)) == f"Cannot tell: {DOUBT}. The file is written."
     chance = replace(LOST, drop=Score(0.1, -0.1, 0.15))
     assert verdict_sentence(result_of(unsure, chance, delivers_untold=False)) == (
-        f"Cannot tell, nothing is delivered: {doubt} (and 1 more)."
+        f"Cannot tell: {DOUBT} (1 more doubt). No file is written."
     )
 
 
 def test_a_refusal_names_the_loss_the_layers_and_the_cure() -> None:
     layers = tuple(named(f"l{number}", contribution=1.0 + number) for number in range(4))
     lost = replace(result_of(CHECK, LOST), layers=layers)
-    figures = "0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0"
-    line = f"dermedge: refused: recall of nevus: {figures}"
-    worst = "; worst layers: l3, l2, l1"
+    line = f"dermedge: refused: {LOST_LINE}"
+    worst = "; the worst layers are l3, l2, l1"
     assert refusal(lost, has_searched=False) == (
-        f"{line}{worst}; nothing is delivered: try --search, or allow more with --max-drop"
+        f"{line}{worst}; no file was written; try --search, or allow a larger loss with --max-drop"
     )
     assert refusal(replace(lost, layers=()), has_searched=True) == (
-        f"{line}; nothing is delivered: allow more with --max-drop, or train longer"
+        f"{line}; no file was written; allow a larger loss with --max-drop, or train longer"
     )
     assert refusal(result_of(CHECK, network=(ORDER,)), has_searched=False) == (
-        "dermedge: refused: the order is wrong; nothing is delivered: give --labels in another order"
+        "dermedge: refused: the order is wrong; no file was written; give --labels in another order"
     )
     assert refusal(result_of(replace(CHECK, detectable=0.11)), has_searched=False) == (
-        "dermedge: refused: 40 photos show a loss of balanced accuracy only from 11.0 points on; nothing is "
-        "delivered: prove the file on more photos, or accept it with --cannot-tell deliver"
+        f"dermedge: refused: {DOUBT}; no file was written; give more labelled photos, or accept the file with "
+        "--cannot-tell deliver"
     )
 
 
 def test_the_decisions_are_told_with_what_they_achieve() -> None:
     assert decision_lines(MANIFEST) == [
-        "validation balanced accuracy 0.812 by the decision, 0.800 by the most probable class",
-        "temperature 1.26: calibration error 0.021, 0.091 without it",
-        "declined from p(none of these) >= 0.4322: 4.6% of the named classes, 78.9% of other photos",
-        "alert from p(melanoma) >= 0.1235: sensitivity 95.1%, specificity 60.2%",
-        "uncertain below 0.5000: 12.3% of the answered photos; balanced error 0.200, of the certain ones 0.151",
-        "prediction sets for 90%: 90.1% hold the true class, with 1.23 classes on average",
+        "balanced accuracy on the validation photos: 0.812 with the thresholds, 0.800 for the most probable class",
+        "temperature 1.26: calibration error 0.021 with the temperature, 0.091 without it",
+        "declined if p(none of these) >= 0.4322: 4.6% of the photos of named classes, 78.9% of the other photos",
+        "alert if p(melanoma) >= 0.1235: sensitivity 95.1%, specificity 60.2%",
+        "uncertain below 0.5000: 12.3% of the answered photos; the balanced error is 0.200 for all answers and 0.151 "
+        "for the certain ones",
+        "prediction sets with a coverage of 90%: 90.1% hold the true class, and a set has 1.23 classes on average",
     ]
     metrics = {name: value for name, value in METRICS.items() if name != "val_none_declined"} | {
         "validated_by": "runs/a",
@@ -267,13 +274,15 @@ def test_the_decisions_are_told_with_what_they_achieve() -> None:
     conformal = {"conformal": MANIFEST.thresholds["conformal"]}
     fewer = replace(MANIFEST, metrics=metrics, thresholds=conformal)
     assert decision_lines(fewer)[:2] == [
-        "the network was trained on the validation photos too: temperature, thresholds and their figures "
-        "come from 'runs/a', the same recipe trained without them",
-        "logit adjustment 0.50: balanced accuracy in float 0.810, 0.790 without it",
+        "the network was also trained on the validation photos; so the temperature, the thresholds and their metrics "
+        "come from 'runs/a', a run of the same recipe without these photos",
+        "logit adjustment with the strength 0.50: balanced accuracy of the float network 0.810 with the adjustment, "
+        "0.790 without it",
     ]
     assert len(decision_lines(fewer)) == 5
     with_none = replace(fewer, thresholds={**conformal, "none": 0.4})
-    assert "declined from p(none of these) >= 0.4000: 4.6% of the named classes" in decision_lines(with_none)
+    declined = "declined if p(none of these) >= 0.4000: 4.6% of the photos of named classes"
+    assert declined in decision_lines(with_none)
 
 
 def test_the_summary_tells_size_parity_and_each_check() -> None:
@@ -283,18 +292,20 @@ def test_the_summary_tells_size_parity_and_each_check() -> None:
     made = replace(made, best=replace(made.best, manifest=replace(MANIFEST, metrics=metrics)))
     lines = summary(made).splitlines()
     assert lines[:5] == [
-        "Refused, nothing is delivered: int8-ptq fails the check 'recall of nevus'.",
+        "Refused: int8-ptq fails the check 'recall of nevus'. No file is written.",
         "warning: look here",
-        "balanced accuracy on the proof set by the most probable class: network 0.801, file 0.800",
+        "balanced accuracy of the most probable class on the proof set: network 0.801, file 0.800",
         "int8-ptq: 2.35 MB",
-        "compared with the float network on 40 photos, by the device runtime: same class 97.5%, "
-        "logits differ by 0.046 on average and 0.123 at most",
+        "compared with the float network on 40 photos, in the device runtime: 97.5% have the same most probable class, "
+        "and logits differ by 0.046 on average and 0.123 at most",
     ]
     assert lines[-4:] == [
         "  passed       a line",
-        "compared with the float network (detectable: the smallest loss that such photos show with a power of 80%):",
-        "  passed       balanced accuracy: 0.900 -> 0.900, lost 0.0 points [0.0, 0.0]; allowed 1.0, detectable 5.0",
-        "  refused      recall of nevus: 0.900 -> 0.800, lost 10.0 points [5.0, 15.0]; allowed 1.0, detectable 5.0",
+        "compared with the float network; losses are in percentage points, and the smallest detectable loss is found "
+        "on 80% of such proof sets:",
+        "  passed       balanced accuracy: 0.900 -> 0.900, lost 0.0 points (95 % confidence interval 0.0 to 0.0); "
+        "allowed: 1.0, smallest detectable loss: 5.0",
+        f"  refused      {LOST_LINE}",
     ]
     tuned = replace(made, best=replace(made.best, form=Form(INT8_QAT)))
     assert "compared with the fine-tuned network, which rounds to 8 bits too, on 40 photos" in summary(tuned)
@@ -302,12 +313,12 @@ def test_the_summary_tells_size_parity_and_each_check() -> None:
 
 def test_an_attempt_in_one_line() -> None:
     [made] = result_of(CHECK).attempts
-    assert (made.accepted, made.line) == (True, "int8-ptq: passed, 3.46 ms")
+    assert (made.accepted, made.line) == (True, "int8-ptq: passed, 3.46 ms per inference")
     [failed] = result_of(CHECK, LOST, network=(ORDER,)).attempts
     assert (failed.accepted, failed.line[:35]) == (False, "int8-ptq: refused, recall of nevus:")
-    assert failed.line.endswith(", and 1 more")
+    assert failed.line.endswith("; 1 more check failed")
     refused = ConversionAttempt(Form(INT8_PTQ), None, "no such operator")
-    assert (refused.accepted, refused.line) == (False, "int8-ptq: cannot be made: no such operator")
+    assert (refused.accepted, refused.line) == (False, "int8-ptq: the conversion failed: no such operator")
 
 
 def test_files_for_onnx_are_delivered_each_if_it_passed() -> None:

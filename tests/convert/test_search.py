@@ -70,7 +70,7 @@ def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
     printed = capsys.readouterr()
     (refused,) = [line for line in printed.err.splitlines() if line.startswith("dermedge: refused")]
     assert "lost" in refused
-    assert "worst layers: " in refused
+    assert "the worst layers are " in refused
     assert "try --search" in refused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model-report"]
     report = json.loads((tmp_path / "model-report" / "report.json").read_text())
@@ -79,7 +79,7 @@ def test_a_refused_conversion_delivers_nothing_and_says_what_was_lost(
     assert any(not check["passed"] for check in report["attempts"][0]["checks"])
     assert any(layer["collapsed"] for layer in report["layers"])
     page = (tmp_path / "model-report" / "report.html").read_text()
-    assert "<h2>Refused, nothing is delivered: " in page
+    assert "<h2>Refused: " in page
     assert "<svg" in page
 
 
@@ -166,9 +166,9 @@ def test_named_and_worst_layers_stay_in_float(source: ConversionInput, tmp_path:
     assert read_manifest(path).quantization == INT8_MIXED
     with Classifier(path) as classifier:
         assert classifier.input_quantization[0] > 0
-    with pytest.raises(OptionError, match="no layer has that name; the worst are"):
+    with pytest.raises(OptionError, match="no layer has that name; the worst layers are"):
         mixed_form(source, Form(INT8_PTQ), "nothing")
-    with pytest.raises(OptionError, match="layers to choose from"):
+    with pytest.raises(OptionError, match="layers can stay in float; give a smaller number"):
         mixed_form(source, Form(INT8_PTQ), "900")
 
 
@@ -258,4 +258,5 @@ def test_every_form_is_made_proven_and_reported_by_the_command_line(
         calibrated = classifier.manifest.quantization in CALIBRATED_KINDS
     report = tmp_path / "model-report"
     assert json.loads((report / "report.json").read_text())["delivered"]
-    assert ("no photos: this form needs none" in (report / "report.html").read_text()) == (not calibrated)
+    page = (report / "report.html").read_text()
+    assert ("no photos, because this form needs no calibration" in page) == (not calibrated)

@@ -115,7 +115,7 @@ def test_the_search_ends_with_both_kinds_of_int8_and_takes_the_more_accurate(
     assert one.calls == ["int8-qat", "int8-ptq", "explain int8-qat"]
     assert result.best.form.kind == INT8_QAT
     assert one.limits == {0.02}
-    assert lines == ["int8-qat: passed, 9.00 ms", "int8-ptq: passed, 1.00 ms"]
+    assert lines == ["int8-qat: passed, 9.00 ms per inference", "int8-ptq: passed, 1.00 ms per inference"]
 
 
 def test_other_ranges_are_all_tried_where_the_plain_ones_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +136,8 @@ def test_other_ranges_are_all_tried_where_the_plain_ones_fail(monkeypatch: pytes
     ]
     assert result.best.form.ranges == "mse"
     assert {form.io for form in one.forms} == {"int8"}
-    assert lines[0].startswith("int8-ptq: cannot be made: no")
-    assert lines[2] == "int8-ptq, ranges by entropy: refused, recall lost, and 1 more"
+    assert lines[0].startswith("int8-ptq: the conversion failed: no")
+    assert lines[2] == "int8-ptq, ranges by entropy: refused, recall lost; 1 more check failed"
     assert [attempt.accepted for attempt in result.attempts] == [False, True, False, True]
 
 
@@ -189,7 +189,7 @@ def test_a_refused_form_is_told_with_its_first_fault_and_the_number_of_others() 
         return search.ConversionAttempt(Form(INT8_PTQ), conversion).line
 
     assert line("lost") == "int8-ptq: refused, lost"
-    assert line("lost", "b", "c") == "int8-ptq: refused, lost, and 2 more"
+    assert line("lost", "b", "c") == "int8-ptq: refused, lost; 2 more checks failed"
 
 
 def test_a_single_form_is_not_told_and_a_float_file_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,13 +208,13 @@ def test_layers_in_float_are_a_number_or_names(monkeypatch: pytest.MonkeyPatch) 
     assert one.limits == {1.0}
     assert mixed_form(PLAIN, form, "3").float_layers == ("layer0", "layer1", "layer2")
     assert mixed_form(PLAIN, form, " layer2 ,layer0,").float_layers == ("layer2", "layer0")
-    with pytest.raises(OptionError, match="--float-layers is 4, and there are 3 layers"):
+    with pytest.raises(OptionError, match="--float-layers is 4, but only 3 layers can stay in float"):
         mixed_form(PLAIN, form, "4")
     for names in ("layer0,conv", ","):
-        with pytest.raises(OptionError, match="the worst are: layer0, layer1, layer2"):
+        with pytest.raises(OptionError, match="the worst layers are: layer0, layer1, layer2"):
             mixed_form(PLAIN, form, names)
     made(monkeypatch, {}, layers=9)
     with pytest.raises(
-        OptionError, match=r"'x', but no layer has that name; the worst are: layer0, .*, layer4$"
+        OptionError, match=r"'x', but no layer has that name; the worst layers are: layer0, .*, layer4$"
     ):
         mixed_form(PLAIN, form, "x")
