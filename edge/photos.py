@@ -30,9 +30,9 @@ __all__ = [
 WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 SUFFIXES = WRITTEN_SUFFIXES | _HEIF_SUFFIXES | {".jfif", ".jpe", ".mpo", ".avif", ".gif", ".jp2"}
-# The brands in the header of a HEIC photo, which is an ISO media file; they follow its first four bytes.
+# A HEIC photo is an ISO media file. After the first four bytes of the file stands one of these brands.
 _HEIF_BRANDS = frozenset({b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"})
-# Folders that systems and editors make, and whose names do not begin with a dot.
+# Folders that operating systems, storage servers and programs create, and whose names do not begin with a dot.
 _SYSTEM_FOLDERS = frozenset(
     {
         "@eadir",
@@ -50,19 +50,20 @@ _SYSTEM_FOLDERS = frozenset(
 
 
 def is_photo_file(path: Path) -> bool:
-    """Tells whether a file has the suffix of a photo that `read_picture` reads."""
+    """Tells whether a file is visible and has the suffix of a photo format that `read_picture` reads."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def is_system_folder(name: str) -> bool:
-    """Tells whether a folder of this name is hidden or belongs to a system, such as a folder of thumbnails."""
+    """Tells whether a folder with this name is hidden, or holds files of the system such as thumbnails."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
 
 
 def find_photo_files(folder: Path) -> list[Path]:
-    """Returns all photos at any depth below ``folder``, in the order of their paths.
+    """Returns the paths of all photos at any depth below ``folder``, sorted.
 
-    Links are followed, but never in a circle; hidden and system folders are left out.
+    Links are followed, except links to a folder that contains them. Hidden photos, hidden folders and system folders
+    are left out.
 
     Raises:
         SourceError: a folder cannot be read.
@@ -79,7 +80,7 @@ def _photos_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     except OSError as error:
         raise SourceError(f"cannot read the folder '{folder}': {error.strerror}") from error
     for path in entries:
-        if os.path.isdir(path):  # Path.is_dir raises an error if the path may not be looked at
+        if os.path.isdir(path):  # Path.is_dir raises an error if permission is missing
             if not is_system_folder(path.name):
                 yield from _photos_below(path, (*above, real))
         elif is_photo_file(path):
@@ -87,15 +88,18 @@ def _photos_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
 
 
 def read_picture(path: Path | str) -> NDArray[np.uint8]:
-    """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first; its EXIF orientation is applied.
+    """Returns one photo as uint8 [height, width, 3], 0 to 255, blue first, after applying its EXIF orientation.
 
     Raises:
-        PictureError: the file is missing, empty, not a photo, or larger than 120 million pixels.
+        PictureError: the file is missing, empty or not a photo, or the photo has too many pixels. The limit is the
+            environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS``; by default, it is 120 million pixels.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            # a named pipe would be waited for without end
-            raise PictureError(f"cannot read the photo '{path}': it is not a regular file")
+            # reading a named pipe might wait for ever
+            raise PictureError(
+                f"cannot read the photo '{path}': it is not a regular file; give the path of a photo"
+            )
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError(f"cannot read the photo '{path}': {error.strerror}") from error
@@ -109,12 +113,12 @@ def decode_photo(
 
     Args:
         content: uint8 [n], the bytes of the file.
-        path: names the file in errors.
-        flags: flags of ``cv2.imdecode``, for gray or smaller images; HEIC photos are always decoded in colour and at
-            full size.
+        path: the path of the file, for error messages.
+        flags: the flags of ``cv2.imdecode``, which can ask for a grey or a smaller image. They have no effect on HEIC
+            photos, which are always decoded in colour and at full size.
 
     Raises:
-        PictureError: as `read_picture`.
+        PictureError: the content is empty or not a photo, or the photo has too many pixels.
     """
     if content[4:12].tobytes() in _HEIF_BRANDS:
         return _decode_heif(content, path)
@@ -131,7 +135,7 @@ def decode_photo(
 def _not_decoded(path: Path | str, error: cv2.error) -> PictureError:
     if "CV_IO_MAX_IMAGE" in str(error):
         return _too_large(path)
-    return PictureError(f"'{path}' is not a photo that can be decoded ({error.err or 'OpenCV refused it'})")
+    return PictureError(f"'{path}' is not a photo that can be decoded ({error.err or 'OpenCV rejected it'})")
 
 
 def _too_large(path: Path | str) -> PictureError:
@@ -164,8 +168,8 @@ def encode_image(image_bgr: NDArray[np.uint8], suffix: str, jpeg_quality: int = 
 
     Args:
         image_bgr: uint8 [height, width, 3], 0 to 255, blue first.
-        suffix: names the format, such as ``.png``.
-        jpeg_quality: 0 to 100; other formats ignore it.
+        suffix: the suffix of the format, such as ``.png``; one of `WRITTEN_SUFFIXES`.
+        jpeg_quality: the quality of a JPEG file, 0 to 100. It has no effect on other formats.
     """
     settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix.lower() in (".jpg", ".jpeg") else []
     encoded: Any = cv2.imencode(suffix, image_bgr, settings)

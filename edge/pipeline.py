@@ -1,4 +1,4 @@
-"""The device loop: crop, quality gate, infer, smooth, decide, state."""
+"""The device loop crops each frame, checks its quality, runs the network, smooths the answers, and sets the state."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from dermedge.edge.thermal import Thermometer
 
 __all__ = ["Pipeline", "classify_frames", "rate"]
 
-# The frame rate is measured over this many frames: a second of a camera with 30 frames a second.
+# The frame rate is measured over this many frames. A camera with 30 frames a second delivers them in one second.
 _RATE_WINDOW = 31
 
 
 class Pipeline:
-    """Iterates over the results of a source: one for each frame, or for the newest frames if the source is live.
+    """Iterates over the frame results of a source. For a live source, frames that come too fast are skipped.
 
     Use it in a ``with`` statement:
 
@@ -37,24 +37,26 @@ class Pipeline:
             for result in results:
                 print(result.state)
 
-    When the block ends, it closes the source and the model if they were given by name. If you passed an open source
-    or classifier, you close it yourself. From entry to exit, a thread reads a live source. One iteration takes as
-    long as the network, or `dermedge.edge.sources.latest.SILENT_S` if no frame comes, or, from a slow source, up to
-    10 s.
+    At the end of the block, the pipeline closes a source and a model that were given by name. An open source or
+    classifier that you passed stays open; close it yourself. From entry to exit, a thread reads a live source.
+
+    Each iteration waits for the next frame and returns the result for it. If a live source delivers no frame for
+    `dermedge.edge.sources.latest.SILENT_S`, the iteration returns a result with the state "camera lost". For a
+    slow source, this time is longer, but at most 10 s.
 
     Args:
-        source: a name or path, as `dermedge.open_source` takes it, or an open source.
-        classifier: a name or path, as `dermedge.Classifier` takes it, or an open classifier; None is the default
+        source: a name or path that `dermedge.open_source` accepts, or an open source.
+        classifier: a name or path that `dermedge.Classifier` accepts, or an open classifier; None uses the default
             model.
         confidence: the probability, 0 to 1, below which the label of a classification is ``uncertain``.
-        max_fps: classify at most this many frames a second, so that the device stays cool; None sets no limit.
-        gated: whether the quality gate (`dermedge.edge.quality`) rejects frames that are not worth an answer.
+        max_fps: the largest number of frames a second to classify, so that the device stays cool; None sets no limit.
+        gated: whether the quality gate (`dermedge.edge.quality`) rejects frames that are too bad for an answer.
         sets: whether each classification has a prediction set.
 
     Raises:
-        OptionError: sets are asked for, and the model has no thresholds for them.
-        SourceError: the source cannot be opened; during the iteration: it stopped delivering frames.
-        PictureError: during the iteration: a photo cannot be decoded.
+        OptionError: ``sets`` is True, but the model has no thresholds for prediction sets.
+        SourceError: the source cannot be opened, or stopped delivering frames during the iteration.
+        PictureError: a photo cannot be decoded during the iteration.
         ModelError: the model cannot be run.
     """
 
@@ -82,7 +84,7 @@ class Pipeline:
         self._interval_s = 1 / max_fps if max_fps else 0.0
         self._due_s = time.monotonic()
         self._gate = QualityGate() if gated else None
-        # the quality gate needs a side of at least GRID pixels
+        # the quality gate needs a square crop with a side of at least GRID pixels
         is_square = classifier.layout.height == classifier.layout.width
         fits_gate = is_square and classifier.input_size >= GRID
         self._larger = None if fits_gate else Preprocessor(max(GRID, classifier.input_size))
@@ -120,7 +122,7 @@ class Pipeline:
         crop, defect = self._crop_and_gate(arrival)
         newer = self._latest.newer() if defect is None else None
         if newer is not None:
-            # classifies the newest frame: the older one would be a whole frame interval old by now
+            # the newer frame is classified, because the older one is a whole frame interval old by now
             arrival = newer
             crop, defect = self._crop_and_gate(newer)
         at_s = arrival.frame.at_s
@@ -139,10 +141,10 @@ class Pipeline:
         return self._result(update, classification)
 
     def _crop_and_gate(self, arrival: Arrival) -> tuple[Crop, Defect | None]:
-        """Returns the network's input for a frame, and its defect; None without a defect."""
+        """Returns the network's input for a frame, and the defect that the quality gate found, or None."""
         frame = arrival.frame
         if self._frame is not None and self._frame.name != frame.name:
-            self._machine = StateMachine()  # a later photo of a folder
+            self._machine = StateMachine()  # each photo of a folder starts anew
         crop = self._classifier.crop(frame.image_bgr)
         self._frame, self._region = frame, crop.region
         self._dropped, self._repeated = arrival.dropped, frame.repeated
@@ -204,7 +206,7 @@ class Pipeline:
             self._outages += 1
 
     def _wait(self) -> None:
-        """Keeps the requested interval between frames; after a late frame, the interval starts again."""
+        """Waits until the next frame is due. After a late frame, the next one is due a full interval later."""
         now = time.monotonic()
         if self._due_s > now:
             time.sleep(self._due_s - now)
@@ -216,8 +218,8 @@ def classify_frames(
 ) -> Generator[Classification, None, None]:
     """Classifies each frame of an open source without the quality gate.
 
-    Close the generator (with `contextlib.closing`) before you close the source, because its thread reads the source
-    until then. Arguments and errors are those of `Pipeline`.
+    Close the generator (with `contextlib.closing`) before you close the source, because a thread of the generator
+    reads the source until then. The arguments and errors are those of `Pipeline`.
     """
     with Pipeline(source, classifier, confidence, gated=False, sets=sets) as results:
         for result in results:
@@ -226,8 +228,9 @@ def classify_frames(
 
 
 def rate(stamps: Sequence[float]) -> float | None:
-    """Returns events per second from their times in seconds, or None for fewer than two. n times have n - 1
-    intervals.
+    """Returns the number of events per second, given the times of the events in seconds.
+
+    Between n events there are n - 1 intervals. None if there are fewer than two events, or no time between them.
     """
     if len(stamps) < 2 or stamps[-1] <= stamps[0]:
         return None

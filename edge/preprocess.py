@@ -1,9 +1,9 @@
-"""Turns a frame into the network's input: centred crop, 2x2 means, bilinear, RGB.
+"""Turns a frame into the network's input: crops its centre, averages 2x2 blocks, resizes bilinearly, converts to RGB.
 
 Training, calibration, evaluation, the benchmark and the device all call this module, so that the network sees the same
-pixels everywhere. Every step is integer arithmetic with the same result on every processor; OpenCV's INTER_LINEAR,
-and INTER_AREA at factors that are not whole, differ between x86-64 and arm64. The phone app repeats these steps, and
-shared test vectors hold both equal.
+pixels everywhere. Every step is integer arithmetic with the same result on every processor. OpenCV's INTER_LINEAR, and
+INTER_AREA with a factor that is not a whole number, are not used, because they differ between x86-64 and arm64. The
+phone app repeats these steps in JavaScript. Shared test vectors prove that both compute the same pixels.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ __all__ = [
 
 PREPROCESSING = "centre square less a rest of 1/15, 2x2 means, exact bilinear, RGB, uint8"
 
-# If halving alone leads to the input size after cutting off at most this share of the side, it is cut off: at
-# 640x480 a 224-pixel input sees the centre 448 pixels of 480, which saves the bilinear step.
+# At most this share of the crop's side is cut off, if halving alone then reaches the input size, which saves the
+# bilinear step. For example, an input of 224 pixels sees the middle 448 of the 480 pixels of a 640x480 frame.
 MAX_TRIM = 1 / 15
 
-# A pixel p enters the network as (p - ZERO_POINT) / SCALE, which a uint8 input tensor states as its
-# quantization parameters; the zero point is an integer so that padding with 0 stays exact.
+# A pixel p enters the network as (p - ZERO_POINT) / SCALE. A uint8 input tensor states this formula as its quantization
+# parameters. The zero point is an integer, so that padding with 0 is exact.
 ZERO_POINT = 128
 SCALE = 127.5
 
 
 class Region(NamedTuple):
-    """A part of a frame, in pixels."""
+    """A rectangle of a frame, in pixels."""
 
     top: int
     left: int
@@ -50,14 +50,15 @@ class Region(NamedTuple):
 def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
     """Returns the region of a frame that a network with an input of any aspect ratio sees.
 
-    It is the largest centred region of the input's aspect ratio, to the pixel, less at most MAX_TRIM of its height
-    if halving alone then leads to the input. For a square input it is a square.
+    It is the largest centred region with the aspect ratio of the input, rounded down to whole pixels. If halving alone
+    reaches the input size from a region that is lower by at most the share MAX_TRIM, that region is returned instead.
+    For a square input, the region is a square.
 
     Args:
         height: height of the frame, in pixels.
         width: width of the frame, in pixels.
-        rows: rows of the network's input.
-        columns: columns of the network's input.
+        rows: height of the network's input, in pixels.
+        columns: width of the network's input, in pixels.
     """
     high = max(1, min(height, width * rows // columns))
     wide = max(1, min(width, height * columns // rows))
@@ -69,22 +70,23 @@ def crop_region(height: int, width: int, rows: int, columns: int) -> Region:
 
 
 class Preprocessor:
-    """Turns frames into network inputs of one size. It keeps its buffers, because allocating new ones is slow.
+    """Turns frames into network inputs of one size. It reuses its buffers, because allocating new ones is slow.
 
-    While the crop is at least twice as large as the input, 2x2 blocks are averaged (an odd last row and column are
-    left out); the last step is bilinear. OpenCV's own area resize is slow at a factor that is not whole, and its exact
-    bilinear one is slow with three channels, so that step has a fourth one.
+    While the crop is at least twice as large as the input, 2x2 blocks are averaged; an odd last row or column is left
+    out. If the size is then not that of the input, the last step resizes bilinearly. A single step of OpenCV's
+    INTER_AREA would be slow, because its factor is not a whole number. OpenCV's exact bilinear resizing is slow with
+    three channels, so that the last step adds a fourth channel.
 
-    Not for use from several threads at once.
+    Do not use one Preprocessor from several threads at the same time.
 
     Args:
-        size: the height of the network's input in pixels, and its width if no other is given.
+        size: the height of the network's input in pixels. It is also the width, if ``width`` is None.
         width: the width of the network's input in pixels.
     """
 
     def __init__(self, size: int, width: int | None = None) -> None:
         self._rows, self._columns = size, width or size
-        # the region and the buffers for frames of the size of the last one
+        # the region and the buffers fit frames of the same size as the last frame
         self._frame_size = (0, 0)
         self._region = Region(0, 0, 0, 0)
         self._halves: list[NDArray[np.uint8]] = []
@@ -98,10 +100,10 @@ class Preprocessor:
 
         Args:
             frame_bgr: uint8 [height, width, 3], 0 to 255, blue first, as OpenCV delivers it.
-            out: uint8 of the returned shape to write into, so that no copy is made.
+            out: a uint8 array of the returned shape, which receives the result. None makes a new array.
 
         Returns:
-            uint8 [size, size, 3], or [size, width, 3], 0 to 255, red first; ``out`` where given, else a fresh array.
+            uint8 [size, size, 3], or [size, width, 3], 0 to 255, red first. It is ``out`` if given, else a new array.
         """
         rows, columns = self._rows, self._columns
         top, left, high, wide = self.region(frame_bgr.shape[0], frame_bgr.shape[1])
@@ -122,7 +124,7 @@ class Preprocessor:
         return cv2.cvtColor(resized, cv2.COLOR_RGBA2RGB, dst=out)  # type: ignore[return-value]
 
     def region(self, height: int, width: int) -> Region:
-        """Returns the region of a frame of this size that the network sees, as `crop_region` does."""
+        """Returns the region that the network sees of a frame of this size. `crop_region` describes it."""
         if (height, width) != self._frame_size:
             self._region = crop_region(height, width, self._rows, self._columns)
             self._make_buffers(self._region.height, self._region.width)
@@ -130,7 +132,7 @@ class Preprocessor:
         return self._region
 
     def _make_buffers(self, high: int, wide: int) -> None:
-        """Makes the buffers for a crop: one for each halving, and one for the bilinear step if there is one."""
+        """Makes the buffers for a crop: one for each halving, and one for the bilinear step if it is needed."""
         self._halves = []
         while high >= 2 * self._rows and wide >= 2 * self._columns:
             high, wide = high // 2, wide // 2
@@ -145,5 +147,8 @@ def to_input(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def normalize(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the input of the float network: (p - 128) / 127.5, float32 from -128/127.5 to 127/127.5, same shape."""
+    """Returns the input of the float network: (p - 128) / 127.5 for each value p, as float32 of the same shape.
+
+    The values are from -128 / 127.5 to 127 / 127.5.
+    """
     return (rgb.astype(np.float32) - ZERO_POINT) / SCALE

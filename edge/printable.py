@@ -1,4 +1,4 @@
-"""Text that is safe to print in a terminal."""
+"""Makes text safe to print in a terminal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["printable", "printable_json", "printable_lines"]
 
 
 def printable(text: str) -> str:
-    """Returns the text with control and format characters as escapes such as ``\\x1b``; all other characters are
-    unchanged.
+    """Returns the text, in which escapes such as ``\\x1b`` replace control and format characters.
 
-    A label or a file name may hold escape codes, which move a terminal's cursor, clear it, or make it type.
+    A label or a file name may contain control codes. They could move the cursor of a terminal, clear its screen, or
+    make it type text.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def printable_lines(text: str) -> str:
-    """Returns a text of several lines with its control characters as escapes; line ends are unchanged."""
+    """Returns a text of several lines, in which escapes replace control and format characters, but not line ends."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_json(value: Any) -> str:
-    """Returns JSON in one line, with control and format characters as JSON escapes such as ``\\u009b``."""
+    """Returns JSON in one line, in which JSON escapes such as ``\\u009b`` replace control and format characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped_in_json, text))
 
@@ -33,8 +33,8 @@ def _escaped(character: str) -> str:
 
 
 def _escaped_in_json(character: str) -> str:
-    """Returns JSON with these characters as escapes.
+    """Returns a character of a JSON text; a control or format character becomes a JSON escape.
 
-    They only occur within strings, where JSON allows an escape for any character.
+    Such a character occurs only within a string, where JSON allows an escape for any character.
     """
     return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -1,27 +1,29 @@
-"""The quality gate: light, glare, a lesion in the reticle, focus and motion, each with a hint for the user.
+"""The quality gate checks light, glare, the lesion, focus and motion, and has a hint for the user for each defect.
 
-The gate judges the crop that the network sees, within the reticle, which is the circle inside it. So it measures the
-image that would be classified, and needs no second resized image. The grey levels of the crop are reduced to `GRID`
-pixels a side for light and focus, and to `_COARSE` for the lesion and motion:
+The gate judges the crop that the network sees, but only within the reticle, which is the largest circle in the crop. So
+the measured image is the one that would be classified, and usually no second resized image is needed. Light, glare and
+focus are measured on the grey levels of the crop, reduced to `GRID` pixels a side. The lesion and motion are measured
+on the same grey levels, reduced to `_COARSE` pixels a side. The measures are:
 
-- too dark: the 95th percentile of the grey levels, so that dark skin in good light is not dark;
+- too dark: the 95th percentile of the grey levels. In good light it is high enough for dark skin too;
 - too bright: the share of pixels that are nearly white;
-- glare: the share of pixels that are white, which skin is not;
-- the lesion is the connected part below Otsu's threshold ("A Threshold Selection Method from Gray-Level
-  Histograms", 1979) with the greatest weight, where a pixel in the middle weighs more than one at the rim; there is
-  no lesion if the two sides of the threshold differ too little, or if the part is a shadow that enters over a part of
-  the rim;
-- out of focus: the root mean square of the Laplacian (Pech-Pacheco et al., "Diatom Autofocusing in
-  Brightfield Microscopy", 2000, take its variance), or its mean absolute value, which a few hairs do not raise;
-- moving: the mean absolute change since the previous frame, divided by the mean absolute gradient (which gives the
-  shift in pixels, if it is small) and by the time between the frames.
+- glare: the share of pixels that are white, because skin itself is never white;
+- lesion: Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979) separates dark from light
+  pixels. The lesion is the connected area of dark pixels with the greatest weight. A pixel in the middle weighs more
+  than a pixel at the rim. There is no lesion if the contrast between dark and light pixels is too low, if the dark area
+  fills nearly the whole reticle, or if it is a shadow that covers a part of the rim;
+- out of focus: the root mean square and the mean absolute value of the Laplacian. Pech-Pacheco et al. ("Diatom
+  Autofocusing in Brightfield Microscopy", 2000) use the variance of the Laplacian. The mean absolute value is
+  measured too, because a few hairs hardly raise it;
+- moving: the mean absolute change since the previous frame, divided by the mean absolute gradient and by the time
+  between the frames. The change divided by the gradient is the shift in pixels, if the shift is small.
 
-Right after an inference, the processor's caches are full of the network, and the first call of a function costs more
-than its arithmetic. Therefore the gate makes few calls, computes one histogram of the grey levels, and loops over its
-bins in plain Python. The phone app repeats these measures.
+Right after an inference, the processor's caches are full of the network's data. The first call of a function then takes
+longer than its arithmetic. Therefore the gate calls few functions, computes one histogram of the grey levels, and loops
+over the bins of the histogram in plain Python. The phone app computes the same measures.
 
-The thresholds are fitted on real photos, unchanged and degraded on purpose. `dermedge.benchmarks.lab.quality` prints
-how often each threshold errs; benchmarks/results/quality-gate has the last figures.
+The thresholds are fitted on real photos, some of which were degraded on purpose. `dermedge.benchmarks.lab.quality`
+prints how often each threshold is wrong; benchmarks/results/quality-gate has the latest results.
 """
 
 from __future__ import annotations
@@ -62,15 +64,16 @@ __all__ = [
 
 # Sides in pixels of the two reduced images that are made from the crop. The side of the crop must be GRID or more.
 GRID, _COARSE = 96, 48
-# The number of bins of the histogram, and the grey levels in each.
+# The number of bins of the histogram, and the number of grey levels in each bin.
 _BINS, _LEVELS = 64, 4
 # The share of pixels that may be lighter than `Measures.light`.
 _LIGHTER = 0.05
-# From these grey levels on, a pixel counts as nearly white, and as white. Each is the first level of a bin.
+# A pixel counts as nearly white from the first of these grey levels on, and as white from the second one on. Each is
+# the first grey level of a bin.
 _CLIPPED, _WHITE = 240, 252
-# The rim of the reticle begins at this share of its radius.
+# The rim is the part of the reticle outside of this share of the reticle's radius.
 _RIM = 0.84
-# The weight of a pixel falls with its distance from the middle, but not below this.
+# The weight of a pixel decreases with its distance from the middle, down to this value.
 _LEAST_WEIGHT = 0.02
 # Motion is not measured between frames that are further apart in time than this.
 _MOTION_GAP_S = 0.5
@@ -107,19 +110,19 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one crop, all within the reticle.
+    """The measures of one crop. All of them are taken within the reticle.
 
     Attributes:
         light: the 95th percentile of the grey levels, rounded down to the first level of its bin, 0 to 252.
         clipped: the share of pixels with a grey level of at least `_CLIPPED`, 0 to 1.
-        glare: the share of pixels with a grey level of at least `_WHITE`.
-        contrast: mean grey level of the lighter side of Otsu's threshold less that of the darker one.
-        area: the share of the reticle that the lesion covers.
-        offset: distance between the centres of the reticle and of the lesion, in radii of the reticle.
-        cut: the share of the rim that the lesion covers.
+        glare: the share of pixels with a grey level of at least `_WHITE`, 0 to 1.
+        contrast: the mean grey level above Otsu's threshold minus the mean grey level up to the threshold.
+        area: the share of the reticle that the lesion covers, 0 to 1.
+        offset: the distance from the centre of the reticle to the centre of the lesion, in radii of the reticle.
+        cut: the share of the rim that the lesion covers, 0 to 1.
         sharpness: the root mean square of the Laplacian, in grey levels.
-        texture: its mean absolute value.
-        speed: motion in sides of the crop per second; None if there was no frame just before.
+        texture: the mean absolute value of the Laplacian, in grey levels.
+        speed: the speed of motion, in sides of the crop per second; None if no frame came just before.
     """
 
     light: float
@@ -134,8 +137,8 @@ class Measures:
     speed: float | None
 
 
-# A crop is rejected if a measure is below its MIN_ or above its MAX_ threshold. `dermedge.benchmarks.lab.quality`
-# fits them.
+# A crop is rejected if a measure is below its MIN_ threshold or above its MAX_ threshold. The experiment
+# `dermedge.benchmarks.lab.quality` fits these thresholds.
 MIN_BLACK_LIGHT = 16.0
 MIN_LIGHT = 72.0
 MAX_CLIPPED = 0.3
@@ -147,8 +150,8 @@ MAX_SHADE = 0.3
 MAX_AREA = 0.9
 MIN_AREA = 0.015
 MAX_OFFSET = 0.65
-# A lesion counts as cut off if it covers at least this share of the rim, and its centre is at least this far from the
-# reticle's.
+# A lesion counts as cut off if it covers more than the share MAX_CUT of the rim, and its centre is more than
+# MAX_CUT_OFFSET radii away from the centre of the reticle.
 MAX_CUT, MAX_CUT_OFFSET = 0.2, 0.55
 MIN_SHARPNESS = 5.0
 MIN_TEXTURE = 3.2
@@ -156,7 +159,7 @@ MAX_SPEED = 0.3
 
 
 def judge(measures: Measures) -> Defect | None:
-    """Returns the first defect for the user to mend, or None if the crop is worth an answer."""
+    """Returns the defect that the user should correct first, or None if the crop is good enough for an answer."""
     failing = (
         (measures.light < MIN_BLACK_LIGHT, Defect.BLACK),
         (measures.light < MIN_LIGHT, Defect.DARK),
@@ -178,7 +181,10 @@ def _is_absent(measures: Measures) -> bool:
 
 
 class QualityGate:
-    """Measures crops, one after the other. Use it from one thread at a time."""
+    """Measures crops one after the other, and keeps the last crop to measure motion.
+
+    Use it from one thread at a time.
+    """
 
     def __init__(self) -> None:
         self._before: tuple[float, NDArray[np.uint8]] | None = None
@@ -194,14 +200,15 @@ class QualityGate:
         self._weights = np.maximum(1 - squared, _LEAST_WEIGHT).ravel()
 
     def check(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Defect | None:
-        """Returns the first defect of a crop, or None; the arguments are those of `measure`."""
+        """Measures a crop, and returns the defect to correct first, or None. The arguments are those of `measure`."""
         return judge(self.measure(crop_rgb, at_s))
 
     def measure(self, crop_rgb: NDArray[np.uint8], at_s: float | None) -> Measures:
         """Measures one crop.
 
         Args:
-            crop_rgb: uint8 [S, S, 3], red first, S of `GRID` or more, as `dermedge.edge.preprocess` makes it.
+            crop_rgb: uint8 [S, S, 3], 0 to 255, red first, as `dermedge.edge.preprocess` makes it. S is at least
+                `GRID`.
             at_s: the time of the crop in seconds, or None for a photo, which follows no other frame.
         """
         # OpenCV's type hints are too general here
@@ -209,7 +216,7 @@ class QualityGate:
         coarse = _reduced(grid, _COARSE)
         counts: list[float] = cv2.calcHist([grid], [0], self._reticle, [_BINS], [0, 256]).ravel().tolist()
         threshold, contrast = _otsu(counts)
-        # a norm without a mask is several times faster than one with it
+        # a norm without a mask is several times faster than a norm with a mask
         laplacian = cv2.bitwise_and(cv2.Laplacian(grid, cv2.CV_16S), self._reticle_bits)
         area, offset, cut = self._lesion(coarse, threshold)
         return Measures(
@@ -226,9 +233,7 @@ class QualityGate:
         )
 
     def _lesion(self, coarse: NDArray[np.uint8], threshold: int) -> tuple[float, float, float]:
-        """Returns area, offset and share of the rim of the lesion, which is the dark connected part with the greatest
-        weight.
-        """
+        """Returns ``area``, ``offset`` and ``cut`` of the lesion, as `Measures` describes them; 0 without a lesion."""
         dark = cv2.threshold(coarse, threshold, 1, cv2.THRESH_BINARY_INV)[1]
         dark = cv2.bitwise_and(dark, self._coarse_reticle)
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(dark, connectivity=4)
@@ -253,8 +258,9 @@ class QualityGate:
 
 
 def _reduced(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Returns a square image reduced to ``side`` as `dermedge.edge.preprocess` does it; the image itself if it has
-    that side.
+    """Returns a square image reduced to ``side`` pixels a side, with the same steps as `dermedge.edge.preprocess`.
+
+    An image that already has this size is returned itself.
     """
     while grey.shape[0] >= 2 * side:
         half = grey.shape[0] // 2
@@ -267,13 +273,16 @@ def _resized(grey: NDArray[np.uint8], side: int, way: int) -> NDArray[np.uint8]:
 
 
 def _squared_radii(side: int) -> NDArray[np.float64]:
-    """Returns float64 [side, side]: squared distances from the middle, the reticle's radius being 1."""
+    """Returns the squared distance of each pixel from the middle, in units of the squared radius of the reticle.
+
+    The result is float64 [side, side].
+    """
     reach = (2 * np.arange(side) - (side - 1)) ** 2
     return (reach[:, None] + reach[None, :]) / side**2
 
 
 def _light(counts: Sequence[float], lighter: float) -> float:
-    """Returns the first grey level of the lightest bin above which lie at most ``lighter`` pixels."""
+    """Returns the first grey level of the darkest bin for which at most ``lighter`` pixels are in lighter bins."""
     level, above = _BINS - 1, counts[-1]
     while above <= lighter and level:
         level -= 1
@@ -282,8 +291,9 @@ def _light(counts: Sequence[float], lighter: float) -> float:
 
 
 def _otsu(counts: Sequence[float]) -> tuple[int, float]:
-    """Returns Otsu's threshold (the last grey level of its bin) and the difference between the means of its two
-    sides.
+    """Returns Otsu's threshold, and the difference between the mean grey levels above and up to the threshold.
+
+    The threshold is the last grey level of a bin.
     """
     total = sum(counts)
     whole = sum(map(mul, range(len(counts)), counts))
