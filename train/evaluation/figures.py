@@ -1,4 +1,4 @@
-"""The figures of an evaluation: their names, their definitions, and their needs."""
+"""The metrics of an evaluation, called figures in the code and in the JSON: their names, definitions and needs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 __all__ = ["FIGURES", "GROUPS", "SLICE_FIGURES", "Figure", "applicable"]
 
-# The needs of figures. Without them, a figure has no meaning.
+# What a model or the photos must have. Without it, the metrics that need it have no meaning.
 NONE_CLASS, CRITICAL, TEMPERATURE = "a class for none of these", "a critical class", "a temperature"
 ALERT, UNCERTAIN, CONFORMAL = "an alert", "a threshold for uncertain", "prediction sets"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """One metric of an evaluation.
 
     Attributes:
-        name: its key in JSON.
-        title: title for people; ``{critical}`` stands for the critical class.
-        definition: definition in one or two sentences.
-        needs: what the data or the model must have, or None.
+        name: key of the metric in the JSON.
+        title: title of the metric in reports; ``{critical}`` stands for the name of the critical class.
+        definition: definition in a few sentences; ``{critical}`` stands for the name of the critical class.
+        needs: what the photos or the model must have for this metric, for instance "an alert"; None if nothing.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Figure:
     needs: str | None = None
 
     def titled(self, critical: str | None) -> str:
-        """Returns the title with the name of the critical class."""
+        """Returns the title, with the name of the critical class in place of ``{critical}``."""
         return self.title.format(critical=critical)
 
     def defined(self, critical: str | None) -> str:
-        """Returns the definition with the name of the critical class."""
+        """Returns the definition, with the name of the critical class in place of ``{critical}``."""
         return self.definition.format(critical=critical)
 
 
-# Heading -> its figures, in the order of the report.
+# Heading -> the metrics below this heading. Both are in the order of the report.
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Recognition": (
         Figure(
@@ -48,56 +48,59 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "balanced_accuracy_named",
             "balanced accuracy among the named classes",
-            "The mean recall over photos of the named classes (all but 'none of these'), if the answer is the "
-            "most probable of these classes. No photo is declined.",
+            "The mean of the recalls of the named classes, which are all classes except 'none of these'. Here, the "
+            "answer is always the most probable named class, and no photo is declined (answered 'none of these').",
             NONE_CLASS,
         ),
         Figure(
             "balanced_accuracy_end_to_end",
             "balanced accuracy, declined photos count as wrong",
-            "The mean recall over the same photos with the model's own answers. A declined photo counts as a "
-            "wrong answer.",
+            "The mean of the recalls of the named classes with the answers that the model gives. A photo of a named "
+            "class that is declined (answered 'none of these') counts as a wrong answer.",
             NONE_CLASS,
         ),
         Figure("accuracy", "accuracy", "The share of all photos whose answer is the true class."),
         Figure(
             "macro_precision",
             "macro precision",
-            "The mean precision of all classes. It is 0 for a class that was never answered.",
+            "The mean of the precisions of all classes. The precision of a class that was never answered counts as 0.",
         ),
         Figure(
             "macro_recall",
             "macro recall",
-            "The mean recall of all classes. It is 0 for a class without photos.",
+            "The mean of the recalls of all classes. The recall of a class without photos counts as 0.",
         ),
-        Figure("macro_f1", "macro F1", "The mean F1 of all classes."),
+        Figure("macro_f1", "macro F1", "The mean of the F1 scores of all classes."),
     ),
     "Critical class": (
         Figure(
             "critical_auroc_named",
             "{critical} AUROC among the named classes",
-            "The area below the ROC curve of p({critical}) / p(any named class), for {critical} against the other "
-            "named classes. Nothing is declined.",
+            "The area under the ROC curve that separates {critical} from the other named classes. The score is the "
+            "probability of {critical} divided by the sum of the probabilities of all named classes. No photo is "
+            "declined.",
             CRITICAL,
         ),
         Figure(
             "critical_auroc_all",
             "{critical} AUROC",
-            "The area below the ROC curve of p({critical}), for {critical} against all other photos.",
+            "The area under the ROC curve that separates {critical} from all other photos. The score is the "
+            "probability of {critical}.",
             CRITICAL,
         ),
         Figure(
             "critical_sensitivity_named",
             "{critical} sensitivity at 90 % specificity among the named classes",
-            "The greatest sensitivity for {critical} at a threshold on this ratio that keeps a specificity of "
-            "at least 90 % among the other named classes. The threshold is chosen on these very photos.",
+            "The highest sensitivity for {critical} at which the specificity among the other named classes is still "
+            "at least 90 %. The score is the probability of {critical} divided by the sum of the probabilities of all "
+            "named classes. Its threshold is chosen on the photos that are scored.",
             CRITICAL,
         ),
         Figure(
             "critical_sensitivity_all",
             "{critical} sensitivity at 90 % specificity",
-            "The greatest sensitivity at a threshold on p({critical}) that keeps a specificity of at least 90 % among "
-            "all other photos. The threshold is chosen on these very photos.",
+            "The highest sensitivity for {critical} at which the specificity among all other photos is still at least "
+            "90 %. The score is the probability of {critical}. Its threshold is chosen on the photos that are scored.",
             CRITICAL,
         ),
     ),
@@ -105,32 +108,36 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "declined_named",
             "declined: named classes",
-            "The share of the photos of named classes that are answered 'none of these'. Lower is better.",
+            "The share of the photos of named classes that are declined, that is, answered 'none of these'. Lower is "
+            "better.",
             NONE_CLASS,
         ),
         Figure(
             "declined_other",
             "declined: other lesions",
-            "The share of photos of other lesions, which belong to no class of the model, that are answered "
-            "'none of these'.",
+            "The share of the photos of other lesions that are declined, that is, answered 'none of these'. Other "
+            "lesions belong to no named class. Higher is better.",
             NONE_CLASS,
         ),
         Figure(
             "declined_no_lesion",
             "declined: no lesion",
-            "The share of the photos without a lesion (clothing, hands) that are answered 'none of these'.",
+            "The share of the photos without a lesion (clothing, hands) that are declined, that is, answered 'none of "
+            "these'. Higher is better.",
             NONE_CLASS,
         ),
         Figure(
             "decline_auroc_other",
             "declining AUROC, other lesions",
-            "The area below the ROC curve of p(none of these), for other lesions against the named classes.",
+            "The area under the ROC curve that separates other lesions from the named classes. The score is the "
+            "probability of 'none of these'.",
             NONE_CLASS,
         ),
         Figure(
             "decline_auroc_no_lesion",
             "declining AUROC, no lesion",
-            "The same for photos without a lesion.",
+            "The area under the ROC curve that separates photos without a lesion from the named classes. The score is "
+            "the probability of 'none of these'.",
             NONE_CLASS,
         ),
     ),
@@ -138,64 +145,68 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure(
             "calibration_error",
             "calibration error",
-            "The expected calibration error of the top probability over 15 equal bins. Its interval is biased "
-            "upwards, because resampling adds noise to the bins.",
+            "The expected calibration error of the highest probability, over 15 bins of equal width. Lower is better. "
+            "The confidence interval is shifted upwards, because resampling adds noise to the bins.",
         ),
         Figure(
             "calibration_error_before",
             "calibration error at temperature 1",
-            "The same before the temperature of the model's manifest.",
+            "The expected calibration error with a temperature of 1 in place of the temperature in the manifest.",
             TEMPERATURE,
         ),
         Figure(
             "calibration_error_balanced",
             "calibration error, classes weighted equally",
-            "The same, with weights that give each class the same total.",
+            "The expected calibration error, with weights on the photos that give each class the same total weight.",
         ),
         Figure(
             "calibration_error_balanced_before",
             "calibration error, classes weighted equally, at temperature 1",
-            "The same before the temperature.",
+            "The expected calibration error with equally weighted classes, and with a temperature of 1 in place of the "
+            "temperature in the manifest.",
             TEMPERATURE,
         ),
         Figure(
             "brier",
             "Brier score",
-            "The mean squared distance of the probabilities from the truth, from 0 to 2. Lower is better.",
+            "The mean squared distance between the probabilities and the truth, from 0 to 2. Lower is better.",
         ),
         Figure(
-            "brier_before", "Brier score at temperature 1", "The same before the temperature.", TEMPERATURE
+            "brier_before",
+            "Brier score at temperature 1",
+            "The Brier score with a temperature of 1 in place of the temperature in the manifest.",
+            TEMPERATURE,
         ),
     ),
     "Decisions with the thresholds of the manifest": (
         Figure(
             "alert_sensitivity",
             "alert: sensitivity",
-            "The share of the photos of the alert's class that raise the alert, whatever the answer is.",
+            "The share of the photos of the alert's class for which the alert is on, whatever the answer is.",
             ALERT,
         ),
         Figure(
             "alert_specificity",
             "alert: specificity",
-            "The share of all other photos that do not raise the alert.",
+            "The share of the photos of all other classes for which the alert is off.",
             ALERT,
         ),
         Figure(
             "uncertain",
             "uncertain",
-            "The share of all photos that are not declined but marked uncertain.",
+            "The share of all photos that are not declined and whose answer is marked uncertain.",
             UNCERTAIN,
         ),
         Figure(
             "answered",
             "answered",
-            "The share of all photos that are neither declined nor uncertain.",
+            "The share of all photos that are not declined and whose answer is not marked uncertain.",
             UNCERTAIN,
         ),
         Figure(
             "risk_answered",
             "risk among the answered",
-            "The share of the answered photos whose answer is wrong.",
+            "The share of wrong answers among the photos that are neither declined nor marked uncertain.",
             UNCERTAIN,
         ),
         Figure(
@@ -215,7 +226,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
 
 FIGURES = {one.name: one for group in GROUPS.values() for one in group}
 
-# Shown for each source, view and group of people.
+# The metrics that a report shows for each source, view and group of people.
 SLICE_FIGURES = (
     "balanced_accuracy",
     "balanced_accuracy_named",
@@ -228,5 +239,5 @@ SLICE_FIGURES = (
 
 
 def applicable(has: Collection[str]) -> list[Figure]:
-    """Returns the figures that are meaningful if these needs are met."""
+    """Returns the metrics that need nothing, and those whose need is in ``has``."""
     return [one for one in FIGURES.values() if one.needs is None or one.needs in has]

@@ -1,14 +1,15 @@
-"""95 % intervals that keep their coverage at 0 and 1 and with few photos, with lesions as independent units.
+"""95 % confidence intervals that are also valid for shares near 0 and 1 and for few photos.
 
-A bootstrap cannot do this: if all of 6 photos are right, every resample is right too, and the interval collapses to
-[1, 1]. The intervals here come from formulas that keep their width there.
+A bootstrap interval is not: if all of 6 answers are right, they are right in every resample too, and the interval
+collapses to [1, 1]. The intervals in this module come from formulas, which give an interval of a sensible width there.
 
-Photos of one lesion are treated as identical. N photos in lesions with m_1, m_2, ... photos then count as
+Lesions are the independent units, and the photos of one lesion are treated as identical. If the lesions have
+m_1, m_2, ... photos, these photos count as n independent photos:
 
     n = (m_1 + m_2 + ...)^2 / (m_1^2 + m_2^2 + ...)
 
-independent ones: Kish, "Survey Sampling", 1965, section 8.2, with an intra-cluster correlation of 1, which is the
-most cautious choice. n equals the number of lesions if all have equally many photos.
+Source: Kish, "Survey Sampling", 1965, section 8.2, with an intra-cluster correlation of 1, which is the most cautious
+choice. n equals the number of lesions if all lesions have the same number of photos.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ BISECTIONS = 60
 
 
 def effective_size(lesions: Integers) -> float:
-    """Returns the effective number of independent photos among N photos of int [N] lesions; 0 without photos."""
+    """Returns the effective number of independent photos; 0 without photos.
+
+    Args:
+        lesions: int [N], the lesion of each photo.
+    """
     if not len(lesions):
         return 0.0
     _, sizes = np.unique(lesions, return_counts=True)
@@ -53,18 +58,28 @@ def effective_size(lesions: Integers) -> float:
 
 
 def wilson(share: float, size: float) -> tuple[float, float]:
-    """Returns the score interval of a share of ``size`` independent photos, which need not be a whole number.
+    """Returns the ends of Wilson's score interval of a share.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+
+    Args:
+        share: share from 0 to 1.
+        size: number of independent photos, above 0. It need not be a whole number.
     """
     centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
     half = Z / (1 + Z**2 / size) * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2))
-    # rounding must not exclude the share itself from the interval
+    # Floating-point rounding must not exclude the share itself from the interval.
     return min(float(max(centre - half, 0.0)), share), max(float(min(centre + half, 1.0)), share)
 
 
 def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
-    """Returns the share of the photos in ``among`` that are also in ``part``: bool [N] each, and int [N] lesions."""
+    """Returns the share of the photos in ``among`` that are also in ``part``, with Wilson's interval.
+
+    Args:
+        part: bool [N].
+        among: bool [N].
+        lesions: int [N], the lesion of each photo.
+    """
     if not among.any():
         return NOT_MEASURED
     value = float(part[among].mean())
@@ -72,12 +87,12 @@ def share_score(part: Bools, among: Bools, lesions: Integers) -> Score:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Returns the mean of independent scores, such as the recalls of all classes, without those that were not
-    measured.
+    """Returns the mean of independent scores, such as the recalls of all classes. Undefined scores are left out.
 
-    Source: Zou and Donner, "Construction of confidence limits about effect measures: a general approach", 2008
-    (MOVER): the distance from the mean to an end of its interval is the square root of the sum of the squared
-    distances of the parts.
+    Each score has a distance between its value and the lower end of its interval. The distance between the mean and the
+    lower end of the mean's interval is the root of the sum of the squares of these distances, divided by the number of
+    scores. The upper end follows in the same way. Source: Zou and Donner, "Construction of confidence limits about
+    effect measures: a general approach", 2008 (MOVER).
     """
     measured = [one for one in scores if one.measured]
     if not measured:
@@ -92,18 +107,27 @@ def mean_score(scores: Sequence[Score]) -> Score:
 
 
 def f1_score(truths: Bools, answers: Bools, lesions: Integers) -> Score:
-    """Returns the F1 of a class, from bool [N] photos of the class and bool [N] photos that were answered with it.
+    """Returns the F1 score of a class.
 
-    F1 = 2 J / (1 + J) grows with J, the Jaccard index of both sets of photos. The interval of F1 follows from that of
-    J.
+    F1 = 2 J / (1 + J) grows with J, the Jaccard index of ``truths`` and ``answers``. The ends of the interval of F1
+    are therefore computed from the ends of Wilson's interval of J.
+
+    Args:
+        truths: bool [N], whether the class is the true class of each photo.
+        answers: bool [N], whether the class is the answer to each photo.
+        lesions: int [N], the lesion of each photo.
     """
     overlap = share_score(truths & answers, truths | answers, lesions)
     return Score(*(2 * value / (1 + value) for value in (overlap.value, overlap.low, overlap.high)))
 
 
 def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
-    """Returns the area below the ROC curve for bool [N] truths and float [N] scores; not measured if all truths are
-    equal.
+    """Returns the area under the ROC curve, or `NOT_MEASURED` if all photos are positive or all are negative.
+
+    Args:
+        positive: bool [N], whether each photo is positive.
+        evidence: float64 [N], the score that ranks the photos; positive photos should have a higher score.
+        lesions: int [N], the lesion of each photo.
     """
     if positive.all() or not positive.any():
         return NOT_MEASURED
@@ -117,10 +141,18 @@ def area_score(positive: Bools, evidence: Floats, lesions: Integers) -> Score:
 def sensitivity_score(
     specificity: float, positive: Bools, evidence: Floats, lesions: Integers, draws: Floats
 ) -> Score:
-    """Returns the greatest sensitivity of an operating point of at least this specificity; not interpolated.
+    """Returns the highest sensitivity among the operating points with at least this specificity.
 
-    Its interval contains two intervals: that of the resamples ``draws`` [1 + B, N], which move the threshold, and
-    Wilson's, which does not collapse if all positive photos pass.
+    Operating points are not interpolated. The interval is the smallest one that contains two others: the interval of
+    the resamples, which includes the choice of the threshold, and Wilson's interval, which does not collapse if all
+    positive photos are found. The score is `NOT_MEASURED` if all photos are positive or all are negative.
+
+    Args:
+        specificity: lowest allowed specificity, 0 to 1.
+        positive: bool [N], whether each photo is positive.
+        evidence: float64 [N], the score to which the threshold is applied.
+        lesions: int [N], the lesion of each photo.
+        draws: float64 [1 + B, N], the resamples of `lesion_draws`.
     """
     if positive.all() or not positive.any():
         return NOT_MEASURED
@@ -130,18 +162,22 @@ def sensitivity_score(
 
 
 def area_interval(area: float, positives: float, negatives: float) -> tuple[float, float]:
-    """Returns the interval of an area below the ROC curve, from the effective numbers of positive and negative
-    photos.
+    """Returns the ends of the interval of an area under the ROC curve.
 
-    The ends are the areas A whose distance to the measured one is Z standard errors of A itself.
-    Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
+    An end of the interval is the area whose distance from the measured area is Z times the standard error of the area
+    at that end. Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic,
     part 2", 2006, method 5.
+
+    Args:
+        area: measured area, 0 to 1.
+        positives: effective number of positive photos.
+        negatives: effective number of negative photos.
     """
     return _end(area, 0.0, positives, negatives), _end(area, 1.0, positives, negatives)
 
 
 def _end(area: float, border: float, positives: float, negatives: float) -> float:
-    """Returns the end of the interval between the area and 0 or 1, by bisection."""
+    """Returns the end of the interval that lies between ``area`` and ``border`` (0 or 1), by bisection."""
     inside, outside = area, border
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
@@ -153,7 +189,11 @@ def _end(area: float, border: float, positives: float, negatives: float) -> floa
 
 
 def _area_variance(area: float, positives: float, negatives: float) -> float:
-    """Returns Hanley and McNeil's variance of an area, with the mean of both numbers of photos in place of each."""
+    """Returns Hanley and McNeil's variance of an area.
+
+    As in Newcombe's method 5, the mean of the numbers of positive and negative photos replaces the single numbers in
+    two terms of the formula.
+    """
     beyond = max((positives + negatives) / 2 - 1, 0.0)
     spread = 1 + beyond * (1 - area) / (2 - area) + beyond * area / (1 + area)
     return area * (1 - area) * spread / (positives * negatives)

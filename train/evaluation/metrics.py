@@ -1,9 +1,11 @@
-"""Computes scores of a classifier, and intervals by bootstrap over lesions.
+"""Computes scores of a classifier, and their confidence intervals by a bootstrap over lesions.
 
-A bootstrap interval needs the score of a thousand resamples, so scores are computed for all of them at once:
-``draws`` is float64 [1 + B, N], how often each of N photos occurs in each of B resamples, and row 0 counts every
-photo once. A score that is undefined for the given photos is NaN. Shares, areas and their means have intervals by
-formula instead (`dermedge.train.evaluation.intervals`), because a bootstrap collapses at 0 and 1.
+A bootstrap interval needs the score of each of a thousand resamples. The functions here compute these scores in one
+step from ``draws``, a float64 [1 + B, N] array. Row 0 counts each of the N photos once. Each of the other B rows is a
+resample: it says how often each photo occurs in the resample.
+
+A score that is undefined for the given photos is NaN. The intervals of shares, of areas and of means of these come from
+formulas in `dermedge.train.evaluation.intervals`, because a bootstrap interval collapses at 0 and 1.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ _CALIBRATION_BINS = 15
 
 @dataclass(frozen=True)
 class Score:
-    """A score and its 95 % interval; NaN where it is not defined."""
+    """A score and the ends of its 95 % confidence interval. All three numbers are NaN if the score is undefined."""
 
     value: float
     low: float
@@ -66,7 +68,7 @@ class Score:
         return not np.isnan(self.value)
 
     def to_json(self) -> dict[str, float] | None:
-        """Returns JSON values; an undefined one is null, because JSON has no NaN."""
+        """Returns the score as a JSON object, or None (null in JSON) if the score is undefined."""
         ends = {"low": float(self.low), "high": float(self.high)}
         return {"value": float(self.value), **ends} if self.measured else None
 
@@ -75,10 +77,17 @@ NOT_MEASURED = Score(np.nan, np.nan, np.nan)
 
 
 def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Returns the counts of resamples: row 0 has only ones; the others tell how often each photo occurs when whole
-    groups (lesions) are sampled with replacement.
+    """Returns how often each photo occurs in each resample, as float64 [1 + B, N].
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; of clusters, section 8.
+    Row 0 has only ones. For each of the other B rows, as many groups (lesions) as there are were sampled with
+    replacement, each with all its photos.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; section 8 on clusters.
+
+    Args:
+        groups: group (lesion) of each of the N photos.
+        resamples: the number B of resamples.
+        seed: seed of the random numbers.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -88,7 +97,7 @@ def lesion_draws(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 
 
 
 def score_of(values: Floats) -> Score:
-    """Returns the score of row 0 with the 95 % percentile interval of the other rows where it is defined."""
+    """Returns the score of row 0, with a 95 % percentile interval from those other rows in which it is defined."""
     defined = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(defined):
         return NOT_MEASURED
@@ -103,24 +112,30 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
 
 
 def _mean_of_defined(values: Floats) -> Floats:
-    """Returns the mean over the last axis without NaN values; NaN if all values are."""
+    """Returns the mean over the last axis. NaN values are left out; the mean is NaN if all values are NaN."""
     return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> NDArray[np.int64]:
-    """Returns int64 [K, K]: row the true class, column the predicted one."""
+    """Returns int64 [K, K]: the number of photos with the true class of the row and the predicted class of the column.
+
+    Args:
+        truth: int [N], the true classes.
+        predicted: int [N], the predicted classes.
+        classes: the number K of classes.
+    """
     flat = np.bincount(np.asarray(truth) * classes + np.asarray(predicted), minlength=classes * classes)
     return flat.reshape(classes, classes)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The counts that the scores of a confusion matrix need; [..., K], one for each class.
+    """The numbers of photos from which the scores of a classifier are computed; [..., K], one for each class.
 
     Attributes:
-        hits: photos of the class that were answered with it.
-        truths: photos of the class.
-        answers: photos that were answered with the class.
+        hits: number of photos of the class for which the class is the answer.
+        truths: number of photos of the class.
+        answers: number of photos for which the class is the answer.
     """
 
     hits: Floats
@@ -134,33 +149,43 @@ class Counts:
 
     @property
     def recall(self) -> Floats:
-        """Sensitivity of each class: TP / (TP + FN); NaN for a class without photos."""
+        """The recall (sensitivity) of each class: TP / (TP + FN). It is NaN for a class without photos."""
         return _ratio(self.hits, self.truths)
 
     @property
     def precision(self) -> Floats:
-        """TP / (TP + FP) of each class; NaN for a class that was never answered."""
+        """The precision of each class: TP / (TP + FP). It is NaN for a class that was never answered."""
         return _ratio(self.hits, self.answers)
 
     @property
     def f1(self) -> Floats:
-        """2 TP / (2 TP + FP + FN) of each class; NaN for a class that neither occurs nor was answered."""
+        """The F1 score of each class: 2 TP / (2 TP + FP + FN).
+
+        It is NaN for a class that has no photos and was never answered.
+        """
         return _ratio(2 * self.hits, self.truths + self.answers)
 
     @property
     def balanced_accuracy(self) -> Floats:
-        """The mean recall of the classes that occur."""
+        """The mean of the recalls of all classes that have photos."""
         return _mean_of_defined(self.recall)
 
 
 def count(truth: Integers, predicted: Integers, classes: int, draws: Floats) -> Counts:
-    """Returns the counts [1 + B, K] for int [N] predicted and int [N] true classes."""
+    """Returns the counts [1 + B, K] in each row of ``draws``.
+
+    Args:
+        truth: int [N], the true classes.
+        predicted: int [N], the predicted classes.
+        classes: the number K of classes.
+        draws: float64 [1 + B, N], as in the docstring of the module.
+    """
     true, named = np.eye(classes)[truth], np.eye(classes)[predicted]
     return Counts(draws @ (true * named), draws @ true, draws @ named)
 
 
 def counts_of(matrix: NDArray[np.int64]) -> Counts:
-    """Returns the counts [K] of a confusion matrix."""
+    """Returns the counts [K] of an int64 [K, K] confusion matrix."""
     return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))  # type: ignore[arg-type]
 
 
@@ -175,19 +200,25 @@ def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def macro(values: Floats) -> Floats:
-    """Returns the mean over the classes; an undefined precision counts as 0, as in scikit-learn."""
+    """Returns the mean over the last axis, the classes. Undefined values count as 0, as in scikit-learn."""
     return np.nan_to_num(values).mean(axis=-1)
 
 
 def mean(values: Floats, among: Bools, draws: Floats) -> Score:
-    """Returns the mean of [N] values over the photos ``among``."""
+    """Returns the mean of float [N] values over those photos for which bool [N] ``among`` is true."""
     return score_of(_ratio(draws @ np.where(among, values, 0.0), draws @ among))
 
 
 def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[Floats, Floats]:
-    """Returns the false and true positive rates [1 + B, T + 1] at every threshold, from none positive to all.
+    """Returns the false and the true positive rates of each row of ``draws``, float64 [1 + B, T + 1] each.
 
-    The points of scikit-learn's `roc_curve(drop_intermediate=False)`, of every resample at once.
+    The columns are the thresholds, from one that no photo passes to one that all photos pass. Row 0 has the same points
+    as `roc_curve(drop_intermediate=False)` of scikit-learn.
+
+    Args:
+        positive: bool [N], whether each photo is positive.
+        evidence: float64 [N] with T different values, the score to which the thresholds are applied.
+        draws: float64 [1 + B, N], as in the docstring of the module.
     """
     order = np.argsort(-evidence, kind="stable")
     sorted_evidence = evidence[order]
@@ -201,7 +232,12 @@ def operating_points(positive: Bools, evidence: Floats, draws: Floats) -> tuple[
 
 
 def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
-    """Returns the false and true positive rates of scikit-learn's ROC curve; both classes must occur."""
+    """Returns the false and the true positive rates of scikit-learn's ROC curve.
+
+    Args:
+        positive: bool [N], whether each photo is positive. There must be positive and negative photos.
+        evidence: float64 [N], the score to which the thresholds are applied.
+    """
     from sklearn.metrics import roc_curve
 
     false_positive_rate, true_positive_rate, _ = roc_curve(positive, evidence)
@@ -209,51 +245,59 @@ def roc(positive: Bools, evidence: Floats) -> tuple[Floats, Floats]:
 
 
 def sensitivities_at(specificity: float, positive: Bools, evidence: Floats, draws: Floats) -> Floats:
-    """Returns the greatest sensitivity of an operating point of at least this specificity, of every draw, [1 + B].
+    """Returns the highest sensitivity among the operating points with at least this specificity, float64 [1 + B].
 
-    Operating points are not interpolated.
+    There is one value for each row of ``draws``. Operating points are not interpolated. `operating_points` explains the
+    other arguments.
     """
     false_positive_rate, sensitivity = operating_points(positive, evidence, draws)
-    # 1 - 0.9 is a little less than 0.1, and the point of exactly that specificity is allowed
+    # The margin allows an operating point with exactly this specificity: 1 - 0.9 is rounded to a little less than 0.1.
     allowed = false_positive_rate <= 1 - specificity + 1e-9
     best = np.where(allowed, sensitivity, 0.0).max(axis=1)
     return np.where(np.isnan(false_positive_rate[:, -1]), np.nan, best)
 
 
 def class_balanced(truth: Integers, draws: Floats) -> Floats:
-    """Returns the draws, scaled so that the photos of each occurring class have a total weight of 1."""
+    """Returns ``draws`` with each row scaled so that the photos of each class have a total weight of 1."""
     of_class = np.eye(int(truth.max()) + 1)[truth]
     return np.nan_to_num(_ratio(draws, (draws @ of_class)[:, truth]))
 
 
 def _bins(confidence: Floats) -> NDArray[np.int64]:
-    """Returns the bin of each confidence: 15 bins of equal width, each of which includes its upper edge."""
+    """Returns the bin of each confidence. There are 15 bins of equal width; each bin includes its upper edge."""
     bins = np.ceil(confidence * _CALIBRATION_BINS).astype(np.int64) - 1
     return np.clip(bins, 0, _CALIBRATION_BINS - 1)
 
 
 def calibration_error(confidence: Floats, right: Bools, draws: Floats) -> Score:
-    """Returns the expected calibration error: the mean distance between accuracy and confidence over 15 bins.
+    """Returns the expected calibration error.
+
+    It is the mean distance between accuracy and mean confidence over 15 bins, weighted by the photos in each bin.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
 
     Args:
-        confidence: float [N], the top probability.
-        right: bool [N], whether the most probable class is the true one.
-        draws: draws as above, or class-balanced ones. Source: Guo et al., "On Calibration of Modern Neural Networks",
-            2017, equation 3.
+        confidence: float [N], the highest probability of each photo, 0 to 1.
+        right: bool [N], whether the most probable class is the true class.
+        draws: float64 [1 + B, N], as in the docstring of the module or as `class_balanced` returns them.
     """
     return score_of(calibration_errors(confidence, right, draws))
 
 
 def calibration_errors(confidence: Floats, right: Bools, draws: Floats) -> Floats:
-    """Returns the `calibration_error` of every draw, [1 + B]."""
+    """Returns the expected calibration error of each row of ``draws``, float64 [1 + B]."""
     excess = np.eye(_CALIBRATION_BINS)[_bins(confidence)] * (confidence - right)[:, None]
     return _ratio(np.abs(draws @ excess).sum(axis=1), draws.sum(axis=1))
 
 
 def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:
-    """Returns the mean over photos of the squared distance of [N, K] probabilities from the truth, 0 to 2.
+    """Returns the Brier score, 0 to 2: the mean squared distance between the probabilities and the truth.
 
     Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+
+    Args:
+        probabilities: float [N, K].
+        truth: int [N], the true classes.
+        draws: float64 [1 + B, N], as in the docstring of the module.
     """
     off = probabilities - np.eye(probabilities.shape[1])[truth]
     return mean((off**2).sum(axis=1), np.ones(len(truth), bool), draws)
@@ -261,7 +305,7 @@ def brier(probabilities: Floats, truth: Integers, draws: Floats) -> Score:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of a reliability diagram: its photos, their mean confidence and how many of them are right."""
+    """One bin of a reliability diagram: the number of photos, their mean confidence, and the share of right answers."""
 
     photos: int
     confidence: float
@@ -269,7 +313,7 @@ class Bin:
 
 
 def reliability(confidence: Floats, right: Bools) -> list[Bin]:
-    """Returns the bins of `calibration_error` that hold any photos."""
+    """Returns the bins of `calibration_error`. Bins without photos are left out."""
     bins = _bins(confidence)
     members = [bins == one for one in range(_CALIBRATION_BINS)]
     return [
@@ -280,11 +324,14 @@ def reliability(confidence: Floats, right: Bools) -> list[Bin]:
 
 
 def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
-    """Returns coverage and risk at each threshold: the share of photos that are answered, and the share of these that
-    are wrong.
+    """Returns the coverage and the risk at each threshold on the confidence.
 
-    Photos of equal confidence are answered together. Source: Geifman and El-Yaniv, "Selective
-    Classification for Deep Neural Networks", 2017.
+    The coverage is the share of photos with at least this confidence. The risk is the share of wrong answers among
+    these photos. Source: Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017.
+
+    Args:
+        confidence: float [N].
+        wrong: bool [N], whether the answer to each photo is wrong.
     """
     order = np.argsort(-confidence, kind="stable")
     last_of_ties = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))
@@ -294,7 +341,13 @@ def risk_coverage(confidence: Floats, wrong: Bools) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class McNemar:
-    """The numbers of photos on which only one of two classifiers is right, and the p-value for their difference."""
+    """The result of McNemar's test.
+
+    Attributes:
+        first_only: number of photos on which only the first classifier is right.
+        other_only: number of photos on which only the other classifier is right.
+        p_value: p-value for the difference between these numbers.
+    """
 
     first_only: int
     other_only: int
@@ -302,12 +355,17 @@ class McNemar:
 
 
 def mcnemar(first_right: Bools, other_right: Bools) -> McNemar:
-    """Returns McNemar's exact two-sided test.
+    """Returns the result of McNemar's exact two-sided test.
 
-    Its null hypothesis: each classifier is equally often the only one that is right.
+    The null hypothesis is: where only one of the classifiers is right, each of the two is equally likely to be right.
+    The test treats all photos as independent, even photos of the same lesion.
 
-    Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised
-    Classification Learning Algorithms", 1998. It treats all photos as independent, even those of one lesion.
+    Source: McNemar, 1947; Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning
+    Algorithms", 1998.
+
+    Args:
+        first_right: bool [N], whether the first classifier is right on each photo.
+        other_right: bool [N], whether the other classifier is right on each photo.
     """
     from scipy.stats import binomtest
 

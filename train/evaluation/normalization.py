@@ -1,4 +1,4 @@
-"""Finds the normalization that a foreign .tflite expects, by trying each one on labelled photos."""
+"""Finds the normalization that a .tflite from another program expects, by trying each one on labelled photos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dermedge.train.evaluation.metrics import Score
 
 __all__ = ["NormalizationTrial", "find_normalization"]
 
-# This many photos suffice to tell normalizations apart, and take a few seconds on a device.
+# This many photos are enough to tell which normalization is right. They take a few seconds on a device.
 _PHOTOS = 120
 
 
@@ -31,8 +31,8 @@ class NormalizationTrial:
 
     Attributes:
         name: name of the normalization.
-        balanced_accuracy: mean recall of the classes that occur.
-        probability: mean probability of the right class.
+        balanced_accuracy: mean of the recalls of the classes that have photos.
+        probability: mean probability of the true class, 0 to 1.
     """
 
     name: str
@@ -46,57 +46,62 @@ def find_normalization(
     open_with: Callable[[str], Classifier],
     say: Callable[[str], object],
 ) -> str:
-    """Returns the name of the normalization with which a network explains labelled photos best.
+    """Returns the name of the normalization with which a network predicts labelled photos best.
 
-    The one with the highest balanced accuracy is chosen; among equals, the one with the highest mean probability of the
-    right class.
+    The best normalization has the highest balanced accuracy. If several have the same, the best of them has the highest
+    mean probability of the true class.
 
     Args:
         path: path of the .tflite.
-        photos_of: gives the labelled photos for the classes of the network, as `labelled_photos` does.
-        open_with: opens the file with the normalization of a name.
-        say: called with the lines of the table of trials.
+        photos_of: function from the classes of the network to the labelled photos, such as `labelled_photos`.
+        open_with: function that opens the file with the normalization of the given name.
+        say: function that is called with a table of all normalizations and their scores.
 
     Raises:
-        DataError: no normalization is better than chance on these photos, or none of them can be decoded.
-        ModelError, OptionError: the file cannot be run.
+        DataError: no normalization is better than chance on these photos, or none of the photos can be decoded.
+        ModelError: the file cannot be run.
+        OptionError: the file cannot be opened with the options of the user, such as the labels.
     """
     with open_with(FOREIGN[0]) as classifier:
         labels = classifier.labels
     photos = _decoded(sample_evenly(photos_of(labels), _PHOTOS))
     if not photos:
-        raise DataError(f"none of the photos for '{path}' can be decoded")
+        raise DataError(
+            f"none of the labelled photos for '{path}' can be decoded; give other photos with --data"
+        )
     trials = []
     for name in FOREIGN:
         with open_with(name) as classifier:
             trials.append(_try(name, classifier, photos))
     best = max(trials, key=lambda one: (one.balanced_accuracy.value, one.probability))
-    title = f"normalization of '{path}', tried on {len(photos)} photos; chosen: --normalization {best.name}"
+    title = (
+        f"normalizations of '{path}', tried on {len(photos)} photos; the best is --normalization {best.name}"
+    )
     say(_table(title, trials).to_text())
     classes = len({photo.label_index for photo, _ in photos})
     if not best.balanced_accuracy.low > 1 / classes:
         raise DataError(
-            f"'{path}' is not better than chance on these {len(photos)} photos with any normalization; give "
-            f"--labels with the classes in the order of the outputs, or more photos"
+            f"'{path}' is no better than chance on these {len(photos)} photos with any normalization; give "
+            f"--labels with the classes in the order of the outputs, or more photos with --data"
         )
     return best.name
 
 
 def _decoded(photos: Sequence[LabelledPhoto]) -> list[tuple[LabelledPhoto, NDArray[np.uint8]]]:
-    """Returns the photos that can be decoded, with their pixels: uint8 [h, w, 3], blue first."""
+    """Returns the photos that can be decoded, each with its pixels as uint8 [h, w, 3] BGR."""
     decoded = []
     for photo in photos:
         try:
             decoded.append((photo, read_picture(photo.path)))
         except PictureError:
-            continue  # the evaluation reports the photo
+            continue  # the evaluation that follows reports this photo
     return decoded
 
 
 def _try(
     name: str, classifier: Classifier, photos: Sequence[tuple[LabelledPhoto, NDArray[np.uint8]]]
 ) -> NormalizationTrial:
-    """Predicts all photos with one normalization."""
+    """Returns the scores on all photos with one normalization."""
     truth = np.array([photo.label_index for photo, _ in photos])
     lesions = np.unique([photo.entry.group for photo, _ in photos], return_inverse=True)[1]
     probabilities = np.array([classifier.predict(image).probabilities for _, image in photos])
@@ -112,5 +117,5 @@ def _table(title: str, trials: Sequence[NormalizationTrial]) -> TextTable:
         score = one.balanced_accuracy
         interval = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
         rows.append((one.name, interval, f"{one.probability:.3f}"))
-    head = ("normalization", "balanced accuracy", "probability of the right class")
+    head = ("normalization", "balanced accuracy", "probability of the true class")
     return TextTable(title, head, tuple(rows))

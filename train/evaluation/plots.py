@@ -1,4 +1,4 @@
-"""Plots the curves and augmented photos of a run, and the curves of an evaluation."""
+"""Plots the training curves and augmented photos of a run, and the curves of an evaluation."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ __all__ = [
 
 _STAGE_COLOURS = {"float": "#1f6f8b", "qat": "#c8553d"}
 
-# Colours that are legible on white and on black, and that colour-blind people can tell apart; after Okabe and Ito.
+# Colours that stand out on white and on black, and that colour-blind people can tell apart. Based on the palette of
+# Okabe and Ito.
 LINE_COLOURS = ("#2f8fd0", "#e07a1f", "#1f9e77", "#c264a5", "#8c8c3f", "#7a7ae0", "#5b9aa0", "#b07050")
 EMPHASIS = "#e0442f"
-# The colour of text and axes in plots. In a page, it is replaced by the text colour of the light or dark design.
+# The colour of text and axes in plots. An HTML page replaces it by the text colour of its light or dark design.
 INK = "#808182"
 SVG_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -48,7 +49,7 @@ SVG_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": INK,
-    "text.parse_math": False,  # names of classes may contain dollar signs, which would start a formula
+    "text.parse_math": False,  # dollar signs in class names would otherwise start a formula
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.facecolor": "none",
@@ -65,15 +66,22 @@ SVG_STYLE: dict[Any, Any] = {
 }
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _SIDE_INCHES = 4.4
-# A curve has at most this many points; more would not be visible.
+# A curve is drawn with at most this many points, because more would not be visible.
 _MOST_POINTS = 300
 
 
 def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
-    """Plots the losses and the validation accuracies over the epochs of both stages; raises StorageError.
+    """Plots the losses and the validation accuracies over the epochs of both stages.
 
-    The accuracy on training photos is not shown, because they are augmented and blended, and so it cannot be
-    compared.
+    The accuracy on the training photos is not shown. It cannot be compared with the validation accuracy, because the
+    training photos are augmented and blended.
+
+    Args:
+        history: rows of ``history.csv``, one for each epoch.
+        path: image file to write.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -101,7 +109,17 @@ def plot_history(history: Sequence[dict[str, str]], path: Path) -> None:
 
 
 def plot_images(images: NDArray[np.uint8], titles: Sequence[str], path: Path, columns: int = 8) -> None:
-    """Writes a sheet of uint8 [n, s, s, 3] RGB images, each with a title; raises StorageError."""
+    """Writes one image file that shows images in rows and columns.
+
+    Args:
+        images: uint8 [n, s, s, 3] RGB.
+        titles: title above each image.
+        path: image file to write.
+        columns: number of images in a row.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
     for place, (image, title) in enumerate(zip(images, titles, strict=True), 1):
@@ -114,7 +132,14 @@ def plot_images(images: NDArray[np.uint8], titles: Sequence[str], path: Path, co
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot, and whether it is highlighted."""
+    """One line of a plot.
+
+    Attributes:
+        name: name in the legend.
+        x: float64 [n], horizontal coordinates.
+        y: float64 [n], vertical coordinates.
+        emphasised: whether the line is highlighted.
+    """
 
     name: str
     x: Floats
@@ -123,7 +148,7 @@ class Curve:
 
 
 def roc_svg(curves: Sequence[Curve]) -> str:
-    """Plots sensitivity against the false positive rate, one curve for each class."""
+    """Returns a plot of the sensitivity against the false positive rate, with one curve for each class, as SVG."""
     with rc_context(SVG_STYLE):
         figure, axes = _square("1 - specificity", "sensitivity")
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
@@ -133,7 +158,10 @@ def roc_svg(curves: Sequence[Curve]) -> str:
 
 
 def risk_coverage_svg(curves: Sequence[Curve]) -> str:
-    """Plots the share of wrong answers against the share of photos that are answered, one curve for each model."""
+    """Returns a plot of the share of wrong answers against the share of answered photos, as SVG.
+
+    There is one curve for each model.
+    """
     with rc_context(SVG_STYLE):
         figure, axes = _square("coverage: share answered", "risk: share of these wrong")
         _draw_curves(axes, curves)
@@ -143,16 +171,16 @@ def risk_coverage_svg(curves: Sequence[Curve]) -> str:
 
 
 def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
-    """Plots the accuracy of each bin against its mean confidence, one curve for each name.
+    """Returns a plot of the accuracy of each bin against the mean confidence of the bin, as SVG.
 
-    The area of a point shows how many photos are in its bin.
+    There is one curve for each key of ``curves``. The area of a point shows how many photos are in the bin.
     """
     with rc_context(SVG_STYLE):
         figure, axes = _square("mean top probability", "share right")
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         for (name, bins), colour in zip(curves.items(), LINE_COLOURS, strict=False):
             photos = sum(one.photos for one in bins)
-            # the accuracy of a single photo can only be 0 or 1
+            # leaves out bins with a single photo, whose accuracy can only be 0 or 1
             bins = [one for one in bins if one.photos > 1]
             x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
             axes.plot(x, y, color=colour, linewidth=1.4, label=printable(name))
@@ -164,8 +192,11 @@ def reliability_svg(curves: Mapping[str, Sequence[Bin]]) -> str:
 
 
 def stress_svg(rows: Sequence[str], models: Sequence[tuple[str, Sequence[Score]]]) -> str:
-    """Plots the change of balanced accuracy with its interval: a row for each perturbation and severity, a mark for
-    each model.
+    """Returns a plot of the change of balanced accuracy, with its confidence interval, as SVG.
+
+    Args:
+        rows: name of each row: a perturbation with its severity.
+        models: name of each model, with its change of balanced accuracy in each row.
     """
     with rc_context(SVG_STYLE):
         height = 0.9 + 0.14 * len(rows) * (1 + len(models))
@@ -209,7 +240,10 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Returns only the <svg> element, for use in a page, with axes and text in the colour of the page's text."""
+    """Returns the <svg> element of a figure, for use in an HTML page.
+
+    Axes and text get the text colour of the page.
+    """
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=_NO_METADATA)
     drawing = text.getvalue()

@@ -1,4 +1,4 @@
-"""Writes an evaluation as a page in one file, as JSON, and as a summary for the terminal."""
+"""Writes an evaluation as a self-contained HTML page, as JSON, and as a summary for the terminal."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = ["NOT_MEASURED", "SCHEMA", "cautions", "save", "to_html", "to_json", "
 SCHEMA = "dermedge-evaluation/3"
 NOT_MEASURED = "not measured"
 _CLASS_FIGURES = ("precision", "recall", "f1", "auroc", "coverage", "set_size")
-# At most this many models are side by side in the terminal.
+# The terminal shows at most this many models side by side.
 _COLUMNS = 3
 _SCORE_WIDTH = 20
-# A confusion matrix with more classes is only in the JSON.
+# A confusion matrix with more classes is written to the JSON only.
 _MOST_CLASSES_SHOWN = 20
-# With fewer lesions, the interval of a recall is at least 0.35 wide, even if all are right (Wilson).
+# With fewer lesions of a class, Wilson's interval of the recall is at least 0.35 wide, even if all answers are right.
 _FEW_LESIONS = 8
-# The figures that the page shows at its top.
+# The metrics that the page shows at its top.
 _SUMMARY = (
     "balanced_accuracy",
     "critical_auroc_named",
@@ -56,8 +56,8 @@ _SUMMARY = (
     "alert_specificity",
     "calibration_error",
 )
-# Figure -> another figure that it may equal, for instance in a model without "none of these" or with temperature 1.
-# It is then left out.
+# Metric -> another metric. If both have the same value, the first one is left out of the report. This happens for
+# models without "none of these", or with a temperature of 1.
 _REPEATS = {
     "balanced_accuracy_named": "balanced_accuracy",
     "balanced_accuracy_end_to_end": "balanced_accuracy",
@@ -68,12 +68,14 @@ _REPEATS = {
     "calibration_error_balanced_before": "calibration_error_balanced",
     "brier_before": "brier",
 }
-# Prediction sets are useless if more than this share of them hold all classes.
+# If more than this share of the prediction sets contain all classes, the report warns that the sets are useless.
 _MOST_FULL_SETS = 0.5
 
 
 def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
-    """Writes evaluation.html and evaluation.json; returns their paths.
+    """Writes evaluation.html and evaluation.json into ``folder``, and returns the paths of both files.
+
+    ``command`` is the command line that the reports show.
 
     Raises:
         StorageError: a file cannot be written.
@@ -88,7 +90,7 @@ def save(evaluation: Evaluation, folder: Path, command: str) -> list[Path]:
 
 
 def to_json(evaluation: Evaluation, command: str) -> str:
-    """Returns all figures as indented JSON of schema `SCHEMA`; a figure that was not measured is null."""
+    """Returns all results as indented JSON with the schema `SCHEMA`. A metric that was not measured is null."""
     values = {
         **json_head(SCHEMA, command),
         "data": evaluation.data,
@@ -122,7 +124,10 @@ def to_json(evaluation: Evaluation, command: str) -> str:
 
 
 def _diagnoses(evaluation: Evaluation) -> list[tuple[str, str, int]]:
-    """Returns (diagnosis, class that it counts as, number of photos), grouped by kind, the most frequent first."""
+    """Returns a row for each diagnosis: the diagnosis, the class or kind that it counts as, and the number of photos.
+
+    The rows are sorted by this class or kind, and then by the number of photos, the most frequent first.
+    """
     truth = evaluation.truth
 
     def counted_as(photo: LabelledPhoto) -> str:
@@ -172,8 +177,8 @@ def _model_json(model: Scored) -> dict[str, Any]:
 
 
 def _views_json(answers: Answers) -> dict[str, Any]:
-    """Returns ``views``: the values for close-ups, and how many photos the model takes for close-ups; empty if it
-    does not tell the view.
+    """Returns the field ``views``: temperature and thresholds for close-ups, and the number of photos that the model
+    predicts to be close-ups. Returns no field if the model does not predict the view.
     """
     if answers.of_close_ups is None or answers.close_up is None:
         return {}
@@ -212,7 +217,7 @@ def _comparison_json(one: Comparison) -> dict[str, Any]:
 
 
 def _shown_figures(evaluation: Evaluation) -> list[Figure]:
-    """Returns the figures that apply to these photos and models, without those that equal another one."""
+    """Returns the metrics that apply to these photos and models, without those that repeat another metric."""
     shown = applicable(needs_met(evaluation.truth, [model.answers for model in evaluation.models]))
     return [one for one in shown if not _is_repeat(one.name, evaluation.models)]
 
@@ -224,27 +229,32 @@ def _is_repeat(name: str, models: Sequence[Scored]) -> bool:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Returns the result in one or two sentences: the best balanced accuracy beside guessing, and what the alert
-    finds.
+    """Returns the main result in one or two sentences.
+
+    They state the best balanced accuracy beside the result of random guessing, and how often the alert is on.
     """
     best = max(evaluation.models, key=lambda one: np.nan_to_num(one.card.figures["balanced_accuracy"].value))
     score = best.card.figures["balanced_accuracy"]
     guess = 1 / len(np.unique(evaluation.truth.index))
     which = "the highest" if len(evaluation.models) > 1 else "a"
     text = (
-        f"{best.name} has {which} balanced accuracy of {score.value:.3f} (95 % {score.low:.3f} to {score.high:.3f}); "
-        f"guessing reaches {guess:.2f}."
+        f"{best.name} has {which} balanced accuracy of {score.value:.3f} (95 % confidence interval: {score.low:.3f} to "
+        f"{score.high:.3f}). Random guessing reaches {guess:.2f}."
     )
     found, spared = (best.card.figures[f"alert_{name}"] for name in ("sensitivity", "specificity"))
     if found.measured and spared.measured:
-        text += f" Its alert is on for {100 * found.value:.0f}\u00a0% of the photos of its class"
-        text += f" and {100 * (1 - spared.value):.0f}\u00a0% of the others."
+        text += (
+            f" The alert is on for {100 * found.value:.0f}\u00a0% of the photos of {best.answers.alert_label}"
+        )
+        text += f" and for {100 * (1 - spared.value):.0f}\u00a0% of all other photos."
     return text
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
-    """Returns the warnings before the figures: missing photos, classes that are too small, prediction sets of all
-    classes.
+    """Returns the warnings that a report shows before the metrics.
+
+    They name unreadable photos, classes with few or no photos, photos that a model was trained on, and models whose
+    prediction sets mostly contain all classes.
     """
     truth, found = evaluation.truth, []
     if evaluation.unreadable:
@@ -252,28 +262,32 @@ def cautions(evaluation: Evaluation) -> list[str]:
     for index, label in enumerate(truth.labels):
         lesions = len(set(truth.groups[truth.index == index]))
         if not lesions:
-            found.append(f"no photo here shows '{label}'")
+            found.append(f"no scored photo shows the class '{label}'")
         elif lesions < _FEW_LESIONS:
-            found.append(f"'{label}' has {plural(lesions, 'lesion')} here, too few to judge its recall")
+            found.append(
+                f"the scored photos show only {plural(lesions, 'lesion')} of the class '{label}', too few to judge the "
+                "recall of this class"
+            )
     for model in evaluation.models:
         if model.learned:
             found.append(
-                f"{model.name} has learned from {model.learned} of these {len(evaluation.photos)} photos: its "
-                f"figures would be worse on new photos"
+                f"{model.name} was trained on {model.learned} of these {len(evaluation.photos)} photos; on new photos, "
+                f"this model would be worse"
             )
         sets = model.answers.sets
         if sets is not None and sets.all(axis=1).mean() > _MOST_FULL_SETS:
             found.append(
-                f"{model.name}: {sets.all(axis=1).mean():.0%} of its prediction sets hold all classes"
+                f"{sets.all(axis=1).mean():.0%} of the prediction sets of {model.name} contain all classes, and so do "
+                "not narrow the answer down"
             )
     return found
 
 
 def to_text(evaluation: Evaluation) -> str:
-    """Returns the main figures for a terminal."""
+    """Returns the main results as text for a terminal."""
     lesions = len(set(evaluation.truth.groups))
     counts = f"{plural(len(evaluation.photos), 'photo')} of {plural(lesions, 'lesion')}"
-    blocks = [f"{evaluation.data}: {counts}; [95 % intervals]"]
+    blocks = [f"{evaluation.data}: {counts}; 95 % confidence intervals are in brackets"]
     blocks += ["\n".join(f"caution: {text}" for text in cautions(evaluation))] if cautions(evaluation) else []
     shown = _shown_figures(evaluation)
     critical = evaluation.truth.critical
@@ -295,12 +309,12 @@ def _row(name: str, width: int, cells: Sequence[str]) -> str:
 
 
 def _heads(models: Sequence[Scored]) -> list[str]:
-    """Returns the names of the models, shortened at their beginning, because they often differ only at their end."""
+    """Returns the names of the models. A long name is cut at its beginning, because names often differ at their end."""
     return [m.name if len(m.name) <= _SCORE_WIDTH else f"…{m.name[1 - _SCORE_WIDTH :]}" for m in models]
 
 
 def _figures_text(models: Sequence[Scored], shown: Sequence[Figure], critical: str | None) -> str:
-    """Returns the figures that at least one model has, and a line that names the others."""
+    """Returns a table of the metrics that were measured for at least one model, and a line that names the others."""
     titles = {one.name: one.titled(critical) for one in shown}
     width = max(map(len, titles.values()))
     measured = [name for name in titles if any(model.card.figures[name].measured for model in models)]
@@ -336,7 +350,10 @@ def _matrix_text(model: Scored) -> str:
 
 
 def _slices_text(model: Scored, critical: str | None) -> str:
-    """Returns one row per source, view or group of people: balanced accuracy and AUROC of the critical class."""
+    """Returns a table with the balanced accuracy and the AUROC of the critical class.
+
+    There is one row for each source, view and group of people.
+    """
     titles = ["balanced accuracy", *([f"{critical} AUROC"] if critical else [])]
     names = ["balanced_accuracy", *(["critical_auroc_named"] if critical else [])]
     rows = [
@@ -351,19 +368,23 @@ def _slices_text(model: Scored, critical: str | None) -> str:
 def _comparison_text(one: Comparison) -> str:
     test = one.test
     return (
-        f"{one.other} against {one.first}: {one.agreement.value:.1%} answered alike; balanced accuracy "
-        f"{_cell(one.gain, '+.3f')}; right alone {test.other_only} against {test.first_only}, "
-        f"McNemar {_p_value(test.p_value)}"
+        f"{one.other} compared with {one.first}: same answer to {one.agreement.value:.1%} of the photos; change of "
+        f"balanced accuracy {_cell(one.gain, '+.3f')}; only {one.other} is right on "
+        f"{plural(test.other_only, 'photo')}, only {one.first} on {test.first_only}; McNemar's test: "
+        f"{_p_value(test.p_value)}"
     )
 
 
 def _stress_text(evaluation: Evaluation) -> str:
-    """Returns one line per perturbation and severity, with its effect on each model side by side."""
+    """Returns a table with the effect of each perturbation and severity, the models side by side."""
     rows: dict[str, list[str]] = {}
     for one in evaluation.strains:
         cells = rows.setdefault(_strain_name(one.perturbation, one.severity), [])
         cells.append(f"{_cell(one.gain, '+.3f')} {one.flips.value:>6.1%}")
-    head = f"stress on {evaluation.strained_photos} photos: change of balanced accuracy, share of flips"
+    head = (
+        f"stress on {evaluation.strained_photos} photos: change of balanced accuracy, share of photos whose answer "
+        "changes"
+    )
     return "\n".join([head, *aligned_lines([(name, *cells) for name, cells in rows.items()])])
 
 
@@ -382,7 +403,7 @@ def _p_value(value: float) -> str:
 
 
 def to_html(evaluation: Evaluation, command: str) -> str:
-    """Returns the report as a page that needs no other file and no network."""
+    """Returns the report as an HTML page that needs no other file and no network access."""
     shown = _shown_figures(evaluation)
     return render(
         "evaluation.html",
@@ -406,7 +427,7 @@ def to_html(evaluation: Evaluation, command: str) -> str:
 
 
 def _shown_groups(shown: Sequence[Figure]) -> dict[str, list[Figure]]:
-    """Returns the groups of figures without those that do not apply."""
+    """Returns the groups of metrics, reduced to the metrics in ``shown``. Empty groups are left out."""
     groups = {heading: [one for one in group if one in shown] for heading, group in GROUPS.items()}
     return {heading: group for heading, group in groups.items() if group}
 
@@ -416,7 +437,7 @@ def _data_uri(jpeg: bytes) -> str:
 
 
 def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
-    """Returns the values that the template shows with a model."""
+    """Returns the values that the template shows for a model."""
     kinds: dict[str, list[Mistake]] = {}
     for mistake in model.mistakes:
         kinds.setdefault(mistake.kind, []).append(mistake)
@@ -432,7 +453,7 @@ def _model_view(model: Scored, truth: Truth) -> dict[str, Any]:
 
 
 def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
-    """Returns the bins at the manifest's temperature, and those at temperature 1 if that differs."""
+    """Returns the bins at the temperature of the manifest, and the bins at temperature 1 if this is another one."""
     if not model.answers.is_calibrated:
         return {"top probability": model.card.bins}
     temperatures = " and ".join(f"{one.temperature:.2f}" for one in model.answers.by_view.values())
@@ -445,18 +466,22 @@ def _reliability_curves(model: Scored) -> dict[str, list[Bin]]:
 def _thresholds_text(thresholds: Mapping[str, Any]) -> str:
     parts = []
     if "none" in thresholds:
-        parts.append(f"declined at p(none of these) {thresholds['none']:.3f}")
+        parts.append(f"declined if the probability of 'none of these' is at least {thresholds['none']:.3f}")
     if "uncertain" in thresholds:
-        parts.append(f"uncertain below {thresholds['uncertain']:.3f} among the lesion classes")
+        parts.append(
+            f"uncertain if the answer has a share below {thresholds['uncertain']:.3f} among the probabilities of the "
+            "other classes"
+        )
     if "alert" in thresholds:
-        parts.append(f"alert at p({thresholds['alert']['label']}) {thresholds['alert']['threshold']:.3f}")
+        alert = thresholds["alert"]
+        parts.append(f"alert if the probability of {alert['label']} is at least {alert['threshold']:.3f}")
     if "conformal" in thresholds:
-        parts.append(f"prediction sets for a coverage of {thresholds['conformal']['coverage']:.0%}")
-    return "; ".join(parts) or "none, the most probable class is answered"
+        parts.append(f"prediction sets with a coverage of {thresholds['conformal']['coverage']:.0%}")
+    return "; ".join(parts) or "none; the answer is the most probable class"
 
 
 def _roc_svg(model: Scored, truth: Truth) -> str:
-    """Returns one ROC curve per class that has photos, if other photos are there too."""
+    """Returns a plot with a ROC curve for each class whose AUROC was measured; empty if there is no such class."""
     curves = []
     for index, (label, one) in enumerate(model.card.classes.items()):
         if one.auroc.measured:

@@ -1,4 +1,8 @@
-"""Computes the figures of one model on one set of photos."""
+"""Computes the metrics of one model on labelled photos.
+
+The code and the JSON call these metrics figures. A card holds all metrics of a model, of a class, or of a group of
+photos.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +58,23 @@ __all__ = [
     "needs_met",
 ]
 
-# The critical class if neither an option nor a model names one.
+# The critical class if neither the option --critical nor a model names one.
 MELANOMA = "melanoma"
 SPECIFICITY = 0.90
 NAMED, OTHER_LESION, NO_LESION, NOT_TOLD = "named class", "other lesion", "no lesion", "not told"
 
 
 def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None) -> str:
-    """Tells whether a photo shows a class of the model, another lesion, no lesion, or an unknown object."""
+    """Returns what a photo shows: a named class of the model, another lesion, no lesion, or something not known.
+
+    Args:
+        photo: photo with its label and diagnosis.
+        labels: classes of the model.
+        none_label: the label that stands for "none of these", or None.
+
+    Returns:
+        `NAMED`, `OTHER_LESION`, `NO_LESION` or `NOT_TOLD`.
+    """
     if labels[photo.label_index] != none_label:
         return NAMED
     if photo.entry.diagnosis in (NONE_OF_THESE, none_label):
@@ -71,16 +84,16 @@ def kind_of(photo: LabelledPhoto, labels: Sequence[str], none_label: str | None)
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth about N photos.
+    """The true classes of N photos, and further facts about the photos.
 
     Attributes:
-        labels: the classes of the models.
-        none_label: the one that stands for "none of these", or None.
+        labels: classes of the models.
+        none_label: the label that stands for "none of these", or None.
         critical: the class that must not be missed, or None.
-        index: int, the true class.
-        groups: the lesion of each photo.
-        slices: name of a slicing, as in `dermedge.train.evaluation.slices` -> the value of each photo.
-        kinds: kinds, as `kind_of` tells them.
+        index: int64 [N], the true class of each photo as an index into ``labels``.
+        groups: [N], the name of the lesion of each photo.
+        slices: property by which photos are grouped, such as "age" -> [N], the value of this property for each photo.
+        kinds: [N], the result of `kind_of` for each photo.
     """
 
     labels: tuple[str, ...]
@@ -110,7 +123,7 @@ class Truth:
         )
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Truth:
-        """Returns the values of the chosen photos only."""
+        """Returns the truth about the chosen photos. ``chosen`` is a bool [N] mask, or the indices of the photos."""
         return replace(
             self,
             index=self.index[chosen],
@@ -121,7 +134,7 @@ class Truth:
 
     @cached_property
     def lesions(self) -> NDArray[np.int64]:
-        """int [N], the number of each photo's lesion."""
+        """int64 [N], a number for the lesion of each photo; photos of the same lesion have the same number."""
         return np.unique(self.groups, return_inverse=True)[1]
 
     @property
@@ -130,7 +143,7 @@ class Truth:
 
     @property
     def named_indices(self) -> list[int]:
-        """The classes that are not "none of these"."""
+        """The indices of the named classes: all classes except "none of these"."""
         return [index for index in range(len(self.labels)) if index != self.none_index]
 
 
@@ -140,7 +153,8 @@ class ModelOutputs:
 
     Attributes:
         logits: float64 [N, K].
-        close_up: bool [N], whether the model takes each photo for a close-up; None if it does not tell the view.
+        close_up: bool [N], whether the model predicts that each photo is a close-up; None if the model does not predict
+            the view.
     """
 
     logits: Floats
@@ -148,7 +162,7 @@ class ModelOutputs:
 
     @classmethod
     def joined(cls, parts: Sequence[ModelOutputs]) -> ModelOutputs:
-        """Returns the outputs for the photos of all parts, of one model."""
+        """Returns the outputs of one model for all photos, from the outputs for consecutive parts of the photos."""
         close_ups = [one.close_up for one in parts if one.close_up is not None]
         return cls(
             np.concatenate([one.logits for one in parts]), np.concatenate(close_ups) if close_ups else None
@@ -157,17 +171,19 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of one model to N photos, with the same decisions as on the device.
+    """The answers of one model to N photos. They are decided as on the device.
 
     Attributes:
         logits: float64 [N, K].
-        labels: labels of the classes.
-        none_label: the one of them that stands for "none of these", or None.
-        temperature: temperature of the manifest; that of dermoscopic photos if the model tells the view.
-        thresholds: thresholds of the same photos, as `dermedge.edge.model.decision` describes them.
-        independent: whether the logits are the logarithms of independent probabilities, which need not sum to 1.
+        labels: labels of the K classes.
+        none_label: the label that stands for "none of these", or None.
+        temperature: temperature that divides the logits. If the model predicts the view of a photo, this is the
+            temperature for dermoscopic photos.
+        thresholds: thresholds for the same photos as ``temperature``, as `dermedge.edge.model.decision` describes them.
+        independent: whether the logits are the logarithms of independent probabilities. Such probabilities need not sum
+            to 1.
         close_up: as in `ModelOutputs`.
-        of_close_ups: temperature and thresholds of close-ups; None if the model does not tell the view.
+        of_close_ups: temperature and thresholds for close-ups; None if the model does not predict the view.
     """
 
     logits: Floats
@@ -180,14 +196,15 @@ class Answers:
     of_close_ups: ViewCalibration | None = None
 
     def where(self, chosen: Bools | NDArray[np.intp]) -> Answers:
-        """Returns the values of the chosen photos only."""
+        """Returns the answers to the chosen photos. ``chosen`` is a bool [N] mask, or the indices of the photos."""
         close_up = None if self.close_up is None else self.close_up[chosen]
         return replace(self, logits=self.logits[chosen], close_up=close_up)
 
     @property
     def by_view(self) -> dict[str, ViewCalibration]:
-        """The temperature and thresholds of each view; a single entry for all photos if the model does not tell the
-        view.
+        """The temperature and thresholds for each view.
+
+        If the model does not predict the view, there is a single entry, "all".
         """
         usual = ViewCalibration(self.temperature, self.thresholds)
         if self.of_close_ups is None:
@@ -196,7 +213,7 @@ class Answers:
 
     @property
     def threshold_names(self) -> set[str]:
-        """The kinds of thresholds that at least one view has."""
+        """The names of the thresholds that exist for at least one view, such as "none" and "alert"."""
         return {name for one in self.by_view.values() for name in one.thresholds}
 
     @property
@@ -212,7 +229,7 @@ class Answers:
 
     @cached_property
     def calibrations(self) -> list[ViewCalibration]:
-        """Temperature and thresholds of each photo."""
+        """The temperature and thresholds that apply to each of the N photos."""
         usual = ViewCalibration(self.temperature, self.thresholds)
         if self.of_close_ups is None or self.close_up is None:
             return [usual] * len(self.logits)
@@ -220,13 +237,14 @@ class Answers:
 
     @cached_property
     def raw_probabilities(self) -> Floats:
-        """float64 [N, K] at temperature 1."""
+        """The probabilities at temperature 1, float64 [N, K]."""
         return self._probabilities_at([1.0] * len(self.logits))
 
     @cached_property
     def probabilities(self) -> Floats:
-        """float64 [N, K] at the manifest's temperature; independent probabilities are those that the network
-        computes.
+        """The probabilities at the temperature of the manifest, float64 [N, K].
+
+        If the probabilities are independent, the temperature is not used.
         """
         return self._probabilities_at([one.temperature for one in self.calibrations])
 
@@ -245,14 +263,14 @@ class Answers:
 
     @cached_property
     def index(self) -> NDArray[np.int64]:
-        """int [N], the answered class."""
+        """The class that is the answer to each photo, int64 [N]."""
         return np.array([one.index for one in self.decisions])
 
     @cached_property
     def sets(self) -> Bools | None:
-        """bool [N, K], the classes of each prediction set; None without thresholds for them.
+        """The classes in the prediction set of each photo, bool [N, K]; None without thresholds for prediction sets.
 
-        As on the device, no class is ruled out if the photo's view has no thresholds for sets.
+        If only the view of a photo has no such thresholds, its prediction set contains all classes, as on the device.
         """
         if "conformal" not in self.threshold_names:
             return None
@@ -267,7 +285,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class ClassCard:
-    """The figures of one class; coverage and size describe the prediction sets of its photos."""
+    """The metrics of one class.
+
+    Attributes:
+        photos: number of photos of the class.
+        lesions: number of lesions of the class.
+        precision: share of the photos with this answer that belong to the class.
+        recall: share of the photos of the class with this answer.
+        f1: F1 score of the class.
+        auroc: area under the ROC curve of the probability of the class, against all other photos.
+        coverage: share of the photos of the class whose prediction set contains the class.
+        set_size: mean number of classes in the prediction sets of the photos of the class.
+    """
 
     photos: int
     lesions: int
@@ -281,7 +310,13 @@ class ClassCard:
 
 @dataclass(frozen=True)
 class SliceCard:
-    """The figures on one slice of the photos."""
+    """The metrics on one group of photos (slice), such as all photos of one source.
+
+    Attributes:
+        photos: number of photos.
+        lesions: number of lesions.
+        figures: name of a metric in `SLICE_FIGURES` -> its value.
+    """
 
     photos: int
     lesions: int
@@ -290,15 +325,16 @@ class SliceCard:
 
 @dataclass(frozen=True)
 class Card:
-    """Every figure of one model.
+    """All metrics of one model.
 
     Attributes:
-        figures: name of `FIGURES` -> value.
-        classes: label -> its figures.
-        slices: name of a slicing -> value -> the figures of its photos.
-        matrix: int64 [K, K], row truth, column answer.
+        figures: name of a metric in `FIGURES` -> its value.
+        classes: label of a class -> the metrics of this class.
+        slices: property by which photos are grouped, such as "age" -> value of this property -> the metrics of the
+            photos with this value.
+        matrix: confusion matrix, int64 [K, K]. Rows are true classes, columns are answers.
         bins_before: bins of the reliability diagram at temperature 1.
-        bins: bins of the reliability diagram at the manifest's temperature.
+        bins: bins of the reliability diagram at the temperature of the manifest.
     """
 
     figures: dict[str, Score]
@@ -310,7 +346,7 @@ class Card:
 
 
 def make_card(truth: Truth, answers: Answers) -> Card:
-    """Returns all figures of one model, with intervals over the lesions."""
+    """Returns all metrics of one model. Their confidence intervals count lesions, not photos."""
     draws = metrics.lesion_draws(truth.groups.tolist())
     slices = {
         name: {
@@ -342,7 +378,7 @@ def _slice_card(truth: Truth, answers: Answers) -> SliceCard:
 
 
 def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
-    """Returns the needs of `Figure` that the data and at least one model meet."""
+    """Returns the needs of metrics (`Figure.needs`) that the photos or at least one of the models meet."""
     found = set()
     if truth.none_index is not None:
         found.add(NONE_CLASS)
@@ -357,11 +393,13 @@ def needs_met(truth: Truth, models: Sequence[Answers]) -> set[str]:
 
 
 def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[Answers]) -> str | None:
-    """Returns the class that must not be missed: the requested one, that of the first model's alert, or melanoma; or
-    None.
+    """Returns the class that must not be missed, or None if there is none.
+
+    It is ``asked`` if that is given. Otherwise, it is the class of the first model's alert. If the first model has no
+    alert, it is melanoma, provided that melanoma is one of ``labels``.
 
     Raises:
-        OptionError: the requested class does not exist.
+        OptionError: ``asked`` is not one of ``labels``.
     """
     if asked is not None:
         if asked not in labels:
@@ -373,7 +411,11 @@ def critical_class(labels: Sequence[str], asked: str | None, models: Sequence[An
 
 
 def figures(truth: Truth, answers: Answers, draws: Floats) -> dict[str, Score]:
-    """Returns the figures of `FIGURES`; `NOT_MEASURED` where the photos or the model do not give one."""
+    """Returns the value of each metric in `FIGURES`.
+
+    The value is `NOT_MEASURED` if the photos or the model do not have what the metric needs. ``draws`` are the
+    resamples of `lesion_draws`.
+    """
     found = {
         **_accuracies(truth, answers),
         **_critical_areas(truth, answers),
@@ -415,7 +457,7 @@ def _accuracies(truth: Truth, answers: Answers) -> dict[str, Score]:
 
 
 def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple[Score, Score, Score]:
-    """Returns precision, recall and F1 of one class."""
+    """Returns the precision, the recall and the F1 score of one class."""
     members, named_so = truth.index == index, answered == index
     return (
         intervals.share_score(members, named_so, truth.lesions),
@@ -425,14 +467,18 @@ def _recognition(index: int, answered: NDArray[np.int64], truth: Truth) -> tuple
 
 
 def _with_zeros(scores: Sequence[Score]) -> list[Score]:
-    """Returns the scores with 0 for undefined ones, as a macro mean counts them in scikit-learn."""
+    """Returns the scores, with 0 in place of undefined scores, as scikit-learn counts them in a macro mean."""
     return [one if one.measured else Score(0.0, 0.0, 0.0) for one in scores]
 
 
 def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bools, Floats]]:
-    """Returns, for the named classes and for all photos: the photos, those of the critical class, and their scores.
+    """Returns what the metrics of the critical class need, for the photos of named classes and for all photos.
 
-    Among the named classes, the score is the class's share of their probabilities, because no photo is declined.
+    Returns:
+        "named" or "all" -> a triple. Its first element is a bool [N] mask of the photos. The other two are arrays over
+        these photos only: whether each shows the critical class, and the score of the critical class for each.
+        For "all", this score is the probability of the critical class. For "named", it is this probability divided by
+        the sum of the probabilities of the named classes, because none of these photos may be declined.
     """
     if truth.critical is None:
         return {}
@@ -478,7 +524,7 @@ def _declined(truth: Truth, answers: Answers) -> dict[str, Score]:
 
 
 def _top(probabilities: Floats, truth: Truth) -> tuple[Floats, Bools]:
-    """Returns the top probability of each photo, and whether its class is the true one."""
+    """Returns the highest probability of each photo, and whether the class with this probability is the true class."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == truth.index
 
 
@@ -536,16 +582,17 @@ def _class_card(index: int, truth: Truth, answers: Answers, draws: Floats) -> Cl
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same photos.
+    """The differences between two models on the same photos.
 
     Attributes:
         first: name of the first model.
         other: name of the second model.
-        agreement: share of photos with the same answer of both models.
-        gain: balanced accuracy of the second model minus that of the first, on the same resamples.
+        agreement: share of the photos to which both models give the same answer.
+        gain: balanced accuracy of the second model minus balanced accuracy of the first model.
         test: McNemar's test of the answers.
-        flips: label -> (photos of the class; photos with another answer; lost photos, which only the first model
-            answers rightly; won photos, which only the second one does).
+        flips: label of a class -> four numbers of photos of this class: all photos; photos to which the models give
+            different answers; photos on which only the first model is right; photos on which only the second model is
+            right.
     """
 
     first: str
@@ -576,7 +623,10 @@ def compare(names: tuple[str, str], truth: Truth, first: Answers, other: Answers
 
 
 def gain(truth: Truth, first: Answers, other: Answers, draws: Floats) -> Score:
-    """Returns the balanced accuracy of the other answers less that of the first, on the same resamples."""
+    """Returns the balanced accuracy of ``other`` minus the balanced accuracy of ``first``.
+
+    The interval of the difference is a paired bootstrap: both are computed on the same resamples ``draws``.
+    """
     before, after = (
         metrics.count(truth.index, one.index, len(truth.labels), draws).balanced_accuracy
         for one in (first, other)

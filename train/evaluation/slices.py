@@ -1,4 +1,7 @@
-"""Divides photos into the parts that are scored separately: sources, views, and groups of people."""
+"""Divides photos into groups that are scored separately: by source, by view, and by the people.
+
+The code and the JSON call such a group a slice.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ __all__ = ["NOT_KNOWN", "SLICES", "SOURCE", "age_band", "slice_values"]
 
 NOT_KNOWN = "not known"
 SOURCE = "source"
-# Upper ends of the age bands, in years, exclusive.
+# Upper ends of the age bands in years. The end itself belongs to the next band.
 _AGE_ENDS = (30, 50, 70)
 _TONES = ("very dark", "dark", "brown", "intermediate", "light", "very light")
 
 
 def age_band(age: str) -> str:
-    """Returns the band of an age in whole years: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``."""
+    """Returns the age band: ``under 30``, ``30 to 49``, ``50 to 69`` or ``70 and over``.
+
+    ``age`` is a whole number of years as text. If it is empty, the result is empty.
+    """
     if not age:
         return ""
     years = int(age)
@@ -36,7 +42,8 @@ def _skin_tone(tone: str) -> str:
     return f"{tone}, {_TONES[int(tone)]}" if tone else ""
 
 
-# Name of a slicing -> a function that returns the value of a photo; empty if it is not known.
+# Name of a property by which photos are grouped -> a function that returns the value of this property for a photo. The
+# value is empty if it is not known.
 SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
     SOURCE: lambda photo: photo.entry.source,
     "view": lambda photo: photo.entry.view,
@@ -49,9 +56,9 @@ SLICES: dict[str, Callable[[LabelledPhoto], str]] = {
 
 
 def slice_values(photos: Sequence[LabelledPhoto]) -> dict[str, NDArray[np.str_]]:
-    """Returns name of a slicing -> the value of each photo.
+    """Returns, for each property in `SLICES`, the value of each photo; "not known" where there is no value.
 
-    A slicing without known values is left out, except for the source.
+    A property whose value is known for no photo is left out, except for the source.
     """
     values = {name: [value_of(photo) for photo in photos] for name, value_of in SLICES.items()}
     return {

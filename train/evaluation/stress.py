@@ -1,10 +1,12 @@
-"""Disturbs photos as everyday use does, at several severities: blur, light, compression, rotation, hair, ink.
+"""Disturbs photos in ways that occur in everyday use: blur, light, compression, rotation, hair and ink.
 
-Each is a function of a uint8 [h, w, 3] BGR frame of 0 to 255, a severity and a random generator, and returns a new
-frame of the same shape. Lengths are shares of the frame's shorter side, because photos differ in size. The idea and
-most of the list: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations", 2019; ink: Winkler et al., "Association Between Surgical Skin Markings in Dermoscopic Images and
-Diagnostic Performance of a Deep Learning Convolutional Neural Network", 2019.
+Each perturbation has several severities. It is a function of a uint8 [h, w, 3] BGR frame, a severity and a random
+generator, and returns a new frame of the same shape. Lengths are shares of the shorter side of the frame, because
+photos differ in size.
+
+The idea and most perturbations are from Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
+Corruptions and Perturbations", 2019. The ink is from Winkler et al., "Association Between Surgical Skin Markings in
+Dermoscopic Images and Diagnostic Performance of a Deep Learning Convolutional Neural Network", 2019.
 """
 
 from __future__ import annotations
@@ -38,25 +40,25 @@ _FRACTION_BITS = 4
 
 
 def blur(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Returns a Gaussian blur, with sigma in thousandths of the shorter side."""
+    """Blurs the frame by a Gaussian. ``severity`` is its sigma in thousandths of the shorter side."""
     return cv2.GaussianBlur(  # type: ignore[return-value]
         frame_bgr, (0, 0), severity / 1000 * min(frame_bgr.shape[:2])
     )
 
 
 def scale_light(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Multiplies the light by this factor; values are clipped at 255."""
+    """Multiplies all values by the factor ``severity`` and clips them at 255."""
     return cv2.convertScaleAbs(frame_bgr, alpha=severity)  # type: ignore[return-value]
 
 
 def compress(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Compresses as JPEG of this quality."""
+    """Compresses the frame as JPEG with the quality ``severity``, 0 to 100, and decodes it again."""
     _, content = cv2.imencode(".jpg", frame_bgr, [cv2.IMWRITE_JPEG_QUALITY, int(severity)])
     return cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[return-value]
 
 
 def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Rotates about the centre by an angle in degrees; beyond the edges, the image is mirrored."""
+    """Rotates the frame about its centre by ``severity`` degrees. Empty corners are filled by reflection."""
     height, width = frame_bgr.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), severity, 1)
     return cv2.warpAffine(  # type: ignore[return-value]
@@ -65,7 +67,7 @@ def rotate(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Fra
 
 
 def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Draws this number of dark bent hairs across the centre square."""
+    """Draws ``severity`` dark bent hairs across the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(1, round(_HAIR_WIDTH * side))
@@ -77,7 +79,7 @@ def add_hairs(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _
 
 
 def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Frame:
-    """Draws this number of strokes of a skin marker in a ring around the middle of the centre square."""
+    """Draws ``severity`` strokes of a skin marker in a ring around the middle of the centre square."""
     image = frame_bgr.copy()
     origin, side = _centre_square(image)
     thickness = max(2, round(_INK_WIDTH * side))
@@ -90,7 +92,7 @@ def add_ink(frame_bgr: _Frame, severity: float, rng: np.random.Generator) -> _Fr
 
 
 def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
-    """Returns the upper left corner (x, y) and the side of what the network sees."""
+    """Returns the upper left corner (x, y) and the side of the square that the network sees, in pixels."""
     height, width = image.shape[:2]
     side = min(height, width)
     return np.array([(width - side) / 2, (height - side) / 2]), side
@@ -99,7 +101,7 @@ def _centre_square(image: _Frame) -> tuple[NDArray[np.float64], int]:
 def _draw_curve(
     image: _Frame, points: NDArray[np.float64], colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draws a quadratic Bézier curve with float [3, 2] control points (x, y) and soft edges."""
+    """Draws a smooth quadratic Bézier curve into ``image``. Its control points (x, y) are float64 [3, 2]."""
     t = np.linspace(0, 1, 24)[:, None]
     curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
     fixed = np.round(curve * 2**_FRACTION_BITS).astype(np.int32)
@@ -108,12 +110,12 @@ def _draw_curve(
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One kind of disturbance.
+    """One way to disturb a frame.
 
     Attributes:
-        apply: a function that changes a frame.
-        severities: severities from mild to strong.
-        unit: format string that shows a severity to people.
+        apply: function that returns the disturbed frame.
+        severities: severities, from mild to strong.
+        unit: format string that turns a severity into text.
     """
 
     apply: _Perturb
@@ -133,7 +135,14 @@ PERTURBATIONS: dict[str, Perturbation] = {
 
 
 def perturbed(frame_bgr: _Frame, name: str, step: int, seed: int) -> _Frame:
-    """Returns the frame under one perturbation at its ``step``-th severity; the same for the same ``seed``."""
+    """Returns the frame after a perturbation. Equal seeds give equal frames.
+
+    Args:
+        frame_bgr: uint8 [h, w, 3] BGR.
+        name: key of `PERTURBATIONS`.
+        step: index of the severity; 0 is the mildest.
+        seed: seed of the random numbers.
+    """
     kind = PERTURBATIONS[name]
-    # the strokes of a stronger severity begin with those of the milder ones
+    # The seed does not depend on the severity, so that a stronger severity adds strokes to those of a milder one.
     return kind.apply(frame_bgr, kind.severities[step], np.random.default_rng(seed))

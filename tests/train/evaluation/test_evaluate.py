@@ -148,7 +148,7 @@ def test_the_shipped_model_is_scored_by_the_device_runtime_with_itself_under_thr
     assert second["figures"]["alert_sensitivity"]["value"] == pytest.approx(alert)
     assert second["classes"]["melanoma"]["set_size"]["value"] >= 0
     assert values["comparisons"][0]["mcnemar"]["p_value"] <= 1
-    assert "alert at p(melanoma) 0.200" in page.text
+    assert "alert if the probability of melanoma is at least 0.200" in page.text
     assert "thresholds against plain" in capsys.readouterr().out
 
 
@@ -178,7 +178,7 @@ def test_a_model_that_tells_the_view_is_scored_as_on_the_device(
     )
     assert model["facts"]["temperature of close-ups"] == "4"
     assert "thresholds of dermoscopic photos" in page.text
-    assert "declined at p(none of these) 0.000" in page.text
+    assert "declined if the probability of 'none of these' is at least 0.000" in page.text
 
 
 def test_the_page_is_whole_in_itself_and_says_what_it_is_not(
@@ -256,7 +256,7 @@ def test_a_foreign_model_is_scored_with_given_labels_and_without_a_class_for_non
     # a class without photos has no recall; what cannot apply is not shown at all
     assert "not measured" in page.text
     said = capsys.readouterr().out
-    assert "caution: no photo here shows 'white'" in said
+    assert "caution: no scored photo shows the class 'white'" in said
     for text in (said, page.text):
         assert not re.search("melanoma|declin|alert|prediction set|temperature 1", text, re.IGNORECASE)
 
@@ -291,7 +291,7 @@ def test_photos_that_a_model_has_learned_from_are_counted(
     path = tmp_path / "learned.tflite"
     path.write_bytes(attach_file(model_path.read_bytes(), LEARNED_NAME, learned))
     assert run(path, model_path, "--data", lesions, "--output", tmp_path / "out") == 0
-    caution = "learned has learned from 4 of these 36 photos"
+    caution = "learned was trained on 4 of these 36 photos"
     assert f"caution: {caution}" in capsys.readouterr().out
     values, page = report(tmp_path / "out")
     assert [model["learned_photos"] for model in values["models"]] == [4, None]

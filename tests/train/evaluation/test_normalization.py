@@ -71,13 +71,13 @@ def test_the_one_that_explains_the_labels_is_chosen_and_shown(tmp_path: Path) ->
     found, table = find(partial(photos, tmp_path))
     assert found == "caffe"
     # the title is wrapped, by the length of the path
-    assert "24 photos; chosen: --normalization caffe" in " ".join(table.split())
+    assert "24 photos; the best is --normalization caffe" in " ".join(table.split())
     assert all(name in table for name in FOREIGN)
 
 
 def test_labels_that_no_normalization_explains_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="better than chance on these 24 photos with any normalization; give --labels"
+        DataError, match="no better than chance on these 24 photos with any normalization; give --labels"
     ):
         find(partial(photos, tmp_path, swapped=True))
 
@@ -115,6 +115,6 @@ def test_evaluate_tries_a_foreign_file_and_scores_it_with_what_it_found(
     options = ["--labels", tmp_path / "labels.txt", "--data", tmp_path / "photos", "--normalization", "auto"]
     assert cli.main(["evaluate", str(tmp_path / "foreign.tflite"), *map(str, options)]) == 0
     shown = capsys.readouterr().out
-    assert "chosen: --normalization caffe" in " ".join(shown.split())
+    assert "the best is --normalization caffe" in " ".join(shown.split())
     [accuracy] = [line for line in shown.splitlines() if line.startswith("accuracy ")]
     assert accuracy.split()[1] == "1.000"

@@ -91,16 +91,17 @@ def evaluation(
 
 def test_a_class_of_fewer_than_eight_lesions_is_too_small_to_judge() -> None:
     assert cautions(evaluation((8, 8))) == []
-    assert cautions(evaluation((8, 7))) == ["'dog' has 7 lesions here, too few to judge its recall"]
-    assert cautions(evaluation((8, 1))) == ["'dog' has 1 lesion here, too few to judge its recall"]
-    assert cautions(evaluation((8, 0))) == ["no photo here shows 'dog'"]
+    few = "of the class 'dog', too few to judge the recall of this class"
+    assert cautions(evaluation((8, 7))) == [f"the scored photos show only 7 lesions {few}"]
+    assert cautions(evaluation((8, 1))) == [f"the scored photos show only 1 lesion {few}"]
+    assert cautions(evaluation((8, 0))) == ["no scored photo shows the class 'dog'"]
 
 
 def test_learned_and_undecodable_photos_are_named_first() -> None:
     found = cautions(evaluation((9, 9), learned=5, unreadable=(PictureError("a"), PictureError("b"))))
     assert found == [
         "photos that could not be decoded and are not scored: 2",
-        "pets has learned from 5 of these 18 photos: its figures would be worse on new photos",
+        "pets was trained on 5 of these 18 photos; on new photos, this model would be worse",
     ]
     assert cautions(evaluation((9, 9), learned=0)) == []
 
@@ -111,11 +112,11 @@ def test_sets_that_hold_all_classes_for_more_than_half_of_the_photos_say_nothing
 
     # each photo has probabilities of 0.8 and 0.2
     assert cautions(evaluation((10, 10), sets(0.1, 0.1))) == [
-        "pets: 100% of its prediction sets hold all classes"
+        "100% of the prediction sets of pets contain all classes, and so do not narrow the answer down"
     ]
     assert cautions(evaluation((10, 10), sets(0.5, 0.1))) == []
     assert cautions(evaluation((11, 10), sets(0.5, 0.1))) == [
-        "pets: 52% of its prediction sets hold all classes"
+        "52% of the prediction sets of pets contain all classes, and so do not narrow the answer down"
     ]
 
 
@@ -123,7 +124,8 @@ def test_titles_and_definitions_name_the_critical_class() -> None:
     figure = FIGURES["critical_auroc_all"]
     assert figure.titled("nevus") == "nevus AUROC"
     assert figure.defined("nevus") == (
-        "The area below the ROC curve of p(nevus), for nevus against all other photos."
+        "The area under the ROC curve that separates nevus from all other photos. The score is the probability of "
+        "nevus."
     )
     assert FIGURES["accuracy"].titled(None) == "accuracy"
 
@@ -164,7 +166,7 @@ def test_the_page_opens_with_the_verdict_and_shows_equal_figures_once() -> None:
     made = evaluation((9, 9))
     [model] = made.models
     assert verdict(made).startswith(f"{model.name} has a balanced accuracy of ")
-    assert "guessing reaches 0.50" in verdict(made)
+    assert "Random guessing reaches 0.50" in verdict(made)
     page = to_html(made, "")
     assert page.index(verdict(made)) < page.index("<h2>Figures</h2>")
     assert "balanced accuracy" in page
@@ -179,8 +181,11 @@ def test_a_worse_model_is_reported_as_worse() -> None:
     other = Answers(logits, LABELS, None, 1.0, {})
     worse = compare(("pets", "other"), base.truth, base.models[0].answers, other)
     text = to_text(evaluation((10, 10), comparisons=(worse,)))
-    assert "other against pets: 80.0% answered alike; balanced accuracy -0.200 [-0." in text
-    assert "right alone 0 against 4, McNemar p = 0.1250" in text
+    assert (
+        "other compared with pets: same answer to 80.0% of the photos; change of balanced accuracy -0.2"
+        in text
+    )
+    assert "only other is right on 0 photos, only pets on 4; McNemar's test: p = 0.1250" in text
     better = compare(("other", "pets"), base.truth, other, base.models[0].answers)
     assert "balanced accuracy +0.200 [+0." in to_text(evaluation((10, 10), comparisons=(better,)))
     assert better.flips["cat"] == (10, 4, 0, 4)
@@ -245,7 +250,7 @@ def lesions() -> Evaluation:
 
 def test_the_text_names_what_each_model_reaches(lesions: Evaluation) -> None:
     lines = to_text(lesions).splitlines()
-    assert lines[0] == "photos: 30 photos of 30 lesions; [95 % intervals]"
+    assert lines[0] == "photos: 30 photos of 30 lesions; 95 % confidence intervals are in brackets"
     heads = next(line for line in lines if "right" in line and "…" in line)
     # cut to 20 characters at its beginning
     assert heads.endswith("  …of a very long name")
@@ -258,7 +263,8 @@ def test_the_text_names_what_each_model_reaches(lesions: Evaluation) -> None:
         ["none", "of", "these", "0", "0", "10"],
     ]
     assert any(line.startswith("source a (15)") for line in lines)
-    at = lines.index("stress on 12 photos: change of balanced accuracy, share of flips")
+    head = "stress on 12 photos: change of balanced accuracy, share of photos whose answer changes"
+    at = lines.index(head)
     cell = "-0.100 [-0.200, +0.000]  25.0%"
     assert re.sub(" +", " ", lines[at + 1]) == re.sub(" +", " ", f"blur, weak {cell} {cell}")
     assert lines[-1].startswith("For research and education only")
@@ -364,23 +370,24 @@ def test_the_json_names_everything(lesions: Evaluation) -> None:
 
 def test_the_verdict_is_of_the_best_model_and_tells_its_alert(lesions: Evaluation) -> None:
     text = verdict(lesions)
-    assert text.startswith("right has the highest balanced accuracy of 1.000 (95 % ")
-    assert text.endswith("guessing reaches 0.33.")
+    assert text.startswith("right has the highest balanced accuracy of 1.000 (95 % confidence interval: ")
+    assert text.endswith("Random guessing reaches 0.33.")
     alone = replace(lesions, models=lesions.models[1:])
     # 10 of 10 melanomas are at 0.25 or more; of the others, none is
     assert verdict(alone).startswith("a model of a very long name has a balanced accuracy of 0.933 (95 % ")
     assert verdict(alone).endswith(
-        " Its alert is on for 100\u00a0% of the photos of its class and 0\u00a0% of the others."
+        " The alert is on for 100\u00a0% of the photos of melanoma and for 0\u00a0% of all other photos."
     )
 
 
 def test_the_page_tells_thresholds_temperatures_and_probabilities(lesions: Evaluation) -> None:
     page = to_html(lesions, "command")
     assert (
-        "declined at p(none of these) 0.400; uncertain below 0.600 among the lesion classes; "
-        "alert at p(melanoma) 0.200; prediction sets for a coverage of 90%"
+        "declined if the probability of &#39;none of these&#39; is at least 0.400; uncertain if the answer has a share "
+        "below 0.600 among the probabilities of the other classes; alert if the probability of melanoma is at least "
+        "0.200; prediction sets with a coverage of 90%"
     ) in page
-    assert "none, the most probable class is answered" in page
+    assert "none; the answer is the most probable class" in page
     assert "temperature 1.25" in page
     assert "temperature 1<" in page
     assert "data:image/jpeg;base64,anBlZw==" in page
