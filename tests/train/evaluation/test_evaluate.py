@@ -149,7 +149,7 @@ def test_the_shipped_model_is_scored_by_the_device_runtime_with_itself_under_thr
     assert second["classes"]["melanoma"]["set_size"]["value"] >= 0
     assert values["comparisons"][0]["mcnemar"]["p_value"] <= 1
     assert "alert if the probability of melanoma is at least 0.200" in page.text
-    assert "thresholds against plain" in capsys.readouterr().out
+    assert "thresholds compared with plain" in capsys.readouterr().out
 
 
 def test_a_model_that_tells_the_view_is_scored_as_on_the_device(
