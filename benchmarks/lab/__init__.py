@@ -1,1 +1,1 @@
-"""Experiments on this project. They run from a checkout: `python -m dermedge.benchmarks.lab` lists them."""
+"""Experiments on dermedge, which run from a checkout. `python -m dermedge.benchmarks.lab` lists all experiments."""

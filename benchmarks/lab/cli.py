@@ -14,34 +14,38 @@ from dermedge.edge.cli.arguments import Parser, make_parser
 __all__ = ["COMMAND", "EXPERIMENTS", "command_line", "experiment_parser", "main"]
 
 COMMAND = "python -m dermedge.benchmarks.lab"
-# name -> its purpose. Each experiment is a module of this folder with `main(argv) -> int`.
+# Name of an experiment -> its purpose. Each experiment is a module of this folder with `main(argv) -> int`.
 EXPERIMENTS = {
-    "anchors": "count the instructions of networks whose latency was published, for `dermedge benchmark --estimate`",
-    "calibration": "compare choices of calibration photos and ranges for int8 conversion",
-    "card": "write the tables of the model card from the evaluation on the test split",
-    "converting": "time int8 conversion beside a bare TFLiteConverter script",
-    "figures": "measure all figures of one machine that README.md and docs/ quote, and rewrite the tables",
-    "growth": "measure how latency, size, training, audit and accuracy grow",
+    "anchors": "count the instructions of networks with a published latency, for `dermedge benchmark --estimate`",
+    "calibration": "compare calibration photos and activation ranges for int8 conversion",
+    "card": "write the tables of the model card from the evaluations on the test splits",
+    "converting": "compare the time and memory of int8 conversion with those of a bare TFLiteConverter script",
+    "figures": "measure everything that README.md and docs/ quote about this machine, and rewrite the tables",
+    "growth": "measure how cost and accuracy grow with the size of the network and the number of photos",
     "instructions": "count the arm64 instructions of an inference under emulation",
-    "loop": "measure the costs of the live loop besides the network, against their limits",
+    "loop": "measure the overhead, frame age, memory and start of the live loop, and compare them with limits",
     "mutants": "measure how many small mistakes in the code the tests notice",
-    "official": "check the benchmark's latencies against LiteRT's own benchmark tool",
-    "other-clinics": "score models on lesions of sources that they did not learn from",
-    "peers": "time the same model and frames in other runtimes, side by side",
-    "phone": "time the phone app from frame to answer in a browser",
-    "quality": "measure how often the quality gate rejects good photos and passes bad ones",
-    "readme": "write the table of latencies in README.md from one result per machine",
-    "recipe": "train with one part of the recipe changed at a time, and compare",
+    "official": "compare the latencies of the benchmark with those of LiteRT's own benchmark tool",
+    "other-clinics": "score models on lesions from sources that the models did not learn from",
+    "peers": "time the same model on the same frames in other runtimes",
+    "phone": "time the phone app in a browser, from frame to answer",
+    "quality": "measure how often the quality gate rejects good photos and accepts bad ones",
+    "readme": "write the tables of models and latencies in README.md and docs/how-good.md",
+    "recipe": "train with one part of the recipe changed at a time, and compare the results",
     "recording": "record the demo as an animated image for README.md",
     "repeat": "check that repeated measurements agree within their stated intervals",
-    "screenshots": "take screenshots of all pages at three sizes, light and dark",
-    "training-speed": "compare the photos a second of training with those of the bare step of the same network",
-    "unknown": "compare scores that should detect unknown photos, on a run's validation photos",
+    "screenshots": "take screenshots of all pages at three sizes, in the light and the dark theme",
+    "training-speed": "compare the speed of training with the speed of the bare training step",
+    "unknown": "compare scores that should detect unknown photos, on the validation photos of a run",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one experiment; returns its exit status, 2 for an error that the user can mend, or 130 for Ctrl-C."""
+    """Runs one experiment, or lists all experiments if none is named.
+
+    Returns:
+        The exit status: that of the experiment, 2 for an error that the user can correct, or 130 for Ctrl-C.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):
         return cli.run_command(_list_experiments)
@@ -59,7 +63,7 @@ def experiment_parser(name: str, description: str) -> Parser:
 
 
 def command_line(name: str, argv: Sequence[str]) -> str:
-    """Returns the command line of an experiment, for its results."""
+    """Returns the command line of an experiment, for the files of its results."""
     return shlex.join([*COMMAND.split(), name, *argv])
 
 
@@ -76,7 +80,10 @@ def _module_main(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _with_clear_line(command: Callable[[], int]) -> Callable[[], int]:
-    """Runs the command, and clears the progress line, so that an error message begins on an empty line."""
+    """Returns a function that runs the command and then clears the status line.
+
+    So an error message begins on an empty line.
+    """
 
     def run() -> int:
         with status_cleared():

@@ -1,4 +1,4 @@
-"""Sections of documents that a command writes, between two marks that name the command."""
+"""Replaces sections of documents that a command writes. A section lies between a mark with the command and `END`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def replace_section(document: str, command: str, text: str) -> str:
     written, count = re.subn(pattern, lambda found: new, document, flags=re.DOTALL)
     if count != 1:
         raise DataError(
-            f"the document must have '{begin(command)}' and, below it, '{END}' once; it has {count}"
+            f"the document must have exactly one section between '{begin(command)}' and '{END}'; it has {count}"
         )
     return written

@@ -1,9 +1,9 @@
-"""Checks that measurements on this machine agree within the intervals that they state.
+"""Checks that repeated measurements on this machine agree within their stated intervals.
 
     python -m dermedge.benchmarks.lab repeat [MODEL] --source photos/ [--runs 20] [--secs 5] [--output DIR]
 
-Each run is a process of its own. Two runs agree if their intervals overlap, as for `dermedge benchmark compare`. The
-limit is 19 of 20 pairs of good runs; runs that are marked noisy or throttled do not count.
+Each run is a process of its own. Two runs agree if their 95 % intervals overlap. The experiment succeeds if 19 of 20
+pairs of good runs agree. Runs that are marked noisy or throttled do not count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["RepeatedRun", "RunAgreement", "agreement", "main"]
 _BAR = 19 / 20
 _RUNS = 20
 _SECS = 5.0
-# The warm-up and the measurement may each take this many times --secs.
+# The warm-up may take this many times --secs, and so may the measurement.
 _MAX_SECS = 2.0
 
 
@@ -48,7 +48,7 @@ class RepeatedRun:
 
     Attributes:
         total: end-to-end latency in milliseconds.
-        faults: reasons why it is not good.
+        faults: reasons why the run is noisy or throttled; empty for a good run.
     """
 
     total: Spread
@@ -65,9 +65,9 @@ class RunAgreement:
 
     Attributes:
         pairs: number of all pairs.
-        promised: pairs of good runs.
-        agreed: pairs of good runs whose intervals overlap.
-        agreed_of_all: pairs whose intervals overlap, noisy runs included.
+        promised: number of pairs of good runs.
+        agreed: number of pairs of good runs whose intervals overlap.
+        agreed_of_all: number of pairs of any runs whose intervals overlap.
     """
 
     pairs: int
@@ -77,7 +77,7 @@ class RunAgreement:
 
     @property
     def verdict(self) -> str:
-        """Whether the bar is met."""
+        """Tells whether 19 of 20 pairs of good runs agree: ``met``, ``missed``, or ``not tested`` with the reason."""
         if not self.promised:
             return "not tested: fewer than two runs were good"
         return "met" if self.agreed >= _BAR * self.promised else "missed"
@@ -97,10 +97,10 @@ def main(argv: Sequence[str]) -> int:
         "--runs",
         type=positive_int,
         default=_RUNS,
-        help="measure this many times, each in a process of its own",
+        help="do this many runs, each in a process of its own",
     )
     parser.add_argument(
-        "--secs", type=seconds, default=_SECS, help="measure for at least this many seconds in each run"
+        "--secs", type=seconds, default=_SECS, help="measure for at least this many seconds per run"
     )
     arguments = parser.parse_args(argv)
     check_options(arguments)
@@ -124,22 +124,25 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _to_report(runs: Sequence[RepeatedRun], origin: Circumstances, failure: str | None) -> LabReport:
-    """Returns the report: a row per run, and how many pairs agree."""
-    head = ("run", "median ms", "95 % interval", "half of it", "run is")
+    """Returns the report: a table with a row per run, and the number of pairs that agree."""
+    head = ("run", "median ms", "95 % interval", "half width", "mark")
     rows = tuple(_cells(number, one) for number, one in enumerate(runs, 1))
     found = agreement(runs)
     medians = np.array([one.total.median for one in runs])
     noisy = sum(one.mark != GOOD for one in runs)
     lines = [
-        f"{found.agreed} of {found.promised} pairs of good runs agree; of all {found.pairs} pairs, "
-        f"{found.agreed_of_all}; {noisy} of {len(runs)} runs are not good",
-        f"the medians lie {medians.std(ddof=1) / medians.mean():.2%} apart (standard deviation)"
+        f"{found.agreed} of {found.promised} pairs of good runs agree; {found.agreed_of_all} of all {found.pairs} "
+        f"pairs agree; {noisy} of {len(runs)} runs are not good",
+        f"standard deviation of the medians: {medians.std(ddof=1) / medians.mean():.2%} of their mean"
         if len(runs) > 1
-        else "one run says nothing about others",
-        f"bar, 19 of 20 pairs of good runs agree: {found.verdict}",
+        else "there is only one run, so nothing can be compared",
+        f"limit: 19 of 20 pairs of good runs must agree: {found.verdict}",
         *([f"ended early: {failure}"] if failure else []),
     ]
-    title = f"Frame to decision, {origin.model}, each run in a process of its own."
+    title = (
+        f"Latency from frame to decision of {origin.model}, each run in a process of its own. half width: half the "
+        "95 % interval divided by the median."
+    )
     values = {
         "agreement": {**asdict(found), "verdict": found.verdict},
         "failure": failure,

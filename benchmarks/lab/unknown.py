@@ -1,10 +1,11 @@
-"""Compares scores that should detect unknown photos, on the validation photos of a run.
+"""Compares scores that should detect photos of unknown content, on the validation photos of a run.
 
     python -m dermedge.benchmarks.lab unknown runs/mine --output benchmarks/results/unknown
 
-Two kinds of photos should be told apart from lesions of the named classes: photos without a lesion, and lesions of no
-class. The run needs the class "none of these" with both. The score of each photo is computed from the float network
-and from the features of at most 6,000 training photos.
+The named classes are all classes except "none of these". Two kinds of unknown photos should get higher scores than
+lesions of the named classes: photos without a lesion, and lesions that belong to no named class. The class "none of
+these" of the run must have photos of both kinds. The scores are computed from the outputs of the float network, and
+from the features of at most 6,000 training photos.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ NO_LESION, NO_CLASS = "photos without a lesion", "lesions of no class"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints and writes the areas below the ROC curves; returns the exit status."""
+    """Prints and writes the AUROC (area under the ROC curve) of each score; returns the exit status."""
     parser = experiment_parser(
-        "unknown", "Compare scores that should detect unknown photos, on a run's validation photos."
+        "unknown", "Compare scores that should detect unknown photos, on the validation photos of a run."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="take the float network and photos of this run")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write results.json and README.md here")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="use the float network and the photos of this run"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write results.json and README.md into this folder"
+    )
     options = parser.parse_args(argv)
     if options.output:
         check_writable(options.output)
@@ -48,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
     classes = run.config().classes
     if NONE_OF_THESE not in classes:
         raise OptionError(
-            f"'{options.run}' has no class '{NONE_OF_THESE}'; its classes: {', '.join(classes)}"
+            f"'{options.run}' has no class '{NONE_OF_THESE}'; name a run with this class. Its classes are "
+            f"{', '.join(classes)}"
         )
     photos, held_out, known = _answers(run)
     found = compare_scores(photos, held_out, known)
@@ -62,12 +68,15 @@ def main(argv: Sequence[str]) -> int:
 def compare_scores(
     photos: Sequence[Photo], answered: Answered, known: Reference
 ) -> dict[str, dict[str, Score]]:
-    """Returns the area below the ROC curve of each score, for each kind of photo against the named classes.
+    """Returns the AUROC of each score, for each kind of unknown photos against the photos of the named classes.
 
     Args:
-        photos: held out, with their labels.
-        answered: the network's outputs for these photos.
-        known: training photos of the named classes.
+        photos: held-out photos with their labels.
+        answered: the outputs of the network for these photos.
+        known: features of training photos of the named classes.
+
+    Returns:
+        Name of the score -> kind of photos -> AUROC.
     """
     kinds = np.array([_kind(photo) for photo in photos])
     lesions = np.unique([photo.group for photo in photos], return_inverse=True)[1]
@@ -82,14 +91,16 @@ def compare_scores(
 
 
 def _kind(photo: Photo) -> str:
-    """Returns the kind of an unknown photo; empty for a photo of a named class."""
+    """Returns the kind of an unknown photo; an empty text for a photo of a named class."""
     if photo.label != NONE_OF_THESE:
         return ""
     return NO_CLASS if photo.diagnosis in LESION_DIAGNOSES else NO_LESION
 
 
 def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
-    """Returns the validation photos, the network's outputs for them, and training photos of the named classes."""
+    """Returns the validation photos, the outputs of the network for these photos, and the features of training photos
+    of the named classes.
+    """
     photos, config = run.photos(), run.config()
     held_out = [photo for photo in photos if photo.split == "val"]
     named = [photo for photo in photos if photo.split == "train" and photo.label != NONE_OF_THESE]
@@ -105,7 +116,7 @@ def _answers(run: RunFolder) -> tuple[list[Photo], Answered, Reference]:
 def _features_and_logits(
     run: RunFolder, photos: Sequence[Photo]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the features float64 [n, F] and the logits [n, K] of photos, by the float network of a run."""
+    """Returns the features, float64 [n, F], and the logits, float64 [n, K], that the float network computes."""
     import tf_keras as keras
 
     from dermedge.edge.preprocess import normalize
@@ -128,7 +139,10 @@ def _features_and_logits(
 def _table(found: dict[str, dict[str, Score]], answered: Answered) -> TextTable:
     rows = tuple((name, *(_told(score) for score in areas.values())) for name, areas in found.items())
     count = len(answered.logits)
-    title = f"Area below the ROC curve against lesions of the named classes, {count:,} validation photos:"
+    title = (
+        "Area under the ROC curve (AUROC) for unknown photos against lesions of the named classes, "
+        f"{count:,} validation photos:"
+    )
     return TextTable(title, ("score", NO_LESION, NO_CLASS), rows)
 
 

@@ -1,4 +1,7 @@
-"""Scores that should detect photos of unknown content, from features and logits. A higher score means less known."""
+"""Computes scores that should detect photos of unknown content, from features and logits.
+
+A higher score means that the photo is more probably unknown. The named classes are all classes except "none of these".
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class Answered:
     """The outputs of a network for n photos.
 
     Attributes:
-        features: float64 [n, F], the input of the last layer, averaged over the cells.
-        logits: float64 [n, K].
+        features: float64 [n, F], the input of the last layer, averaged over the cells of its grid.
+        logits: float64 [n, K], the outputs before the softmax.
         none_index: the column of "none of these".
     """
 
@@ -43,11 +46,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Reference:
-    """The features of training photos of the named classes, with which other features are compared.
+    """The features of training photos of the named classes. The features of other photos are compared with these.
 
     Attributes:
         features: float64 [m, F].
-        labels: int [m], the class of each.
+        labels: int64 [m], the class of each photo.
     """
 
     features: _Floats
@@ -55,7 +58,7 @@ class Reference:
 
     @property
     def means(self) -> _Floats:
-        """float64 [C, F], the mean of each class."""
+        """float64 [C, F]: the mean features of each class."""
         return np.stack(
             [self.features[self.labels == label].mean(axis=0) for label in np.unique(self.labels)]
         )
@@ -66,12 +69,12 @@ def _log_sum(logits: _Floats) -> _Floats:
 
 
 def none_probability(photos: Answered, known: Reference) -> _Floats:
-    """Returns p(none of these), which the device uses."""
+    """Returns p(none of these), the score that the device uses."""
     return np.asarray(photos.probabilities[:, photos.none_index])
 
 
 def named_doubt(photos: Answered, known: Reference) -> _Floats:
-    """Returns 1 - the probability of the most probable named class (Hendrycks and Gimpel, 2017)."""
+    """Returns 1 minus the probability of the most probable named class (Hendrycks and Gimpel, 2017)."""
     return np.asarray(1 - np.delete(photos.probabilities, photos.none_index, axis=1).max(axis=1))
 
 
@@ -83,8 +86,9 @@ def energy(photos: Answered, known: Reference) -> _Floats:
 
 
 def mahalanobis(photos: Answered, known: Reference) -> _Floats:
-    """Returns the squared distance to the nearest class mean, by the covariance within the classes (Lee et al.,
-    2018).
+    """Returns the squared Mahalanobis distance to the nearest class mean (Lee et al., 2018).
+
+    The covariance is the one within the classes.
     """
     centres = np.searchsorted(np.unique(known.labels), known.labels)
     precision = _precision(known.features - known.means[centres])
@@ -92,8 +96,9 @@ def mahalanobis(photos: Answered, known: Reference) -> _Floats:
 
 
 def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
-    """Returns `mahalanobis` minus the squared distance to the mean of all photos, by their covariance (Ren et al.,
-    2021).
+    """Returns `mahalanobis` minus the squared Mahalanobis distance to the mean of all photos (Ren et al., 2021).
+
+    For the second distance, the covariance is that of all photos together.
     """
     centre = known.features.mean(axis=0)
     precision = _precision(known.features - centre)
@@ -101,12 +106,12 @@ def relative_mahalanobis(photos: Answered, known: Reference) -> _Floats:
 
 
 def prototype(photos: Answered, known: Reference) -> _Floats:
-    """Returns minus the cosine of the angle to the nearest class mean."""
+    """Returns the negative cosine of the angle between the features and the nearest class mean."""
     return -(_unit(photos.features) @ _unit(known.means).T).max(axis=1)
 
 
 def neighbours(photos: Answered, known: Reference) -> _Floats:
-    """Returns minus the mean cosine of the angles to the ten nearest training photos (after Sun et al., 2022)."""
+    """Returns the negative mean cosine of the angles to the ten nearest training photos (after Sun et al., 2022)."""
     cosines = _unit(photos.features) @ _unit(known.features).T
     nearest = np.partition(cosines, -_NEIGHBOURS, axis=1)[:, -_NEIGHBOURS:]
     return np.asarray(-nearest.mean(axis=1))

@@ -52,7 +52,7 @@ def test_the_command_measures_in_new_processes_and_writes_what_it_prints(
     assert len(content["runs"]) == 2
     assert content["agreement"]["pairs"] == 1
     assert f"{content['runs'][1]['total']['median']:.3f}" in text
-    assert "bar, 19 of 20" in (tmp_path / "out/repeat.md").read_text()
+    assert "limit: 19 of 20" in (tmp_path / "out/repeat.md").read_text()
     assert max(map(len, text.splitlines())) <= 100
 
 
