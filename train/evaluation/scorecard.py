@@ -484,7 +484,10 @@ def _critical_parts(truth: Truth, answers: Answers) -> dict[str, tuple[Bools, Bo
         return {}
     index = truth.labels.index(truth.critical)
     positive, probability = truth.index == index, answers.probabilities[:, index]
-    share = probability / answers.probabilities[:, truth.named_indices].sum(axis=1)
+    total = answers.probabilities[:, truth.named_indices].sum(axis=1)
+    # Large logits can make the probabilities of all named classes 0. These classes then have equal shares.
+    equal = np.full(len(total), 1 / len(truth.named_indices))
+    share = np.divide(probability, total, out=equal, where=total > 0)
     named = truth.kinds == NAMED
     everything = np.ones(len(positive), bool)
     parts = {"named": (named, share), "all": (everything, probability)}

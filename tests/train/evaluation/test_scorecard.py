@@ -208,6 +208,15 @@ def test_photos_of_one_class_alone_have_no_area_and_no_crash() -> None:
     assert card.figures["accuracy"].value == 0.5
 
 
+def test_named_classes_that_all_have_probability_zero_count_equally() -> None:
+    # logits of hundreds, as from pixels with a wrong normalization
+    logits = np.array([[0.0, 0.0, 2000.0], [0.0, 9.0, 2000.0], [2.0, 0.0, 0.0]])
+    answers = Answers(logits, LABELS, NONE_OF_THESE, 1.0, {})
+    card = make_card(truth_of(["melanoma", "nevus", "nevus"]), answers)
+    # the shares of melanoma: 1/2 of nothing, 1/2 of nothing, and 0.88
+    assert card.figures["critical_auroc_named"].value == 0.25
+
+
 def test_each_source_has_its_own_figures() -> None:
     sources = make_card(TRUTH, answers_of(ROWS)).slices["source"]
     assert {name: one.photos for name, one in sources.items()} == {"first": 5, "second": 5}
