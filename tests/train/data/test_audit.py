@@ -61,7 +61,8 @@ def test_a_copy_under_another_label_is_an_error(clean_set: Path, lesion: Draw, s
     assert names(audit, finding) == ["set/melanoma/ISIC_0000002.png", f"set/nevus/copy{suffix}"]
     assert ("equal bytes" in finding.examples[0].detail) == (suffix == ".png")
     assert (
-        "1 of the 6 'melanoma'" in finding.breakdown[0][0] or "1 of the 7 'nevus'" in finding.breakdown[0][0]
+        "1 of the 6 files labelled 'melanoma'" in finding.breakdown[0][0]
+        or "1 of the 7 files labelled 'nevus'" in finding.breakdown[0][0]
     )
 
 
