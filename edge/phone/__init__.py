@@ -1,1 +1,1 @@
-"""The classifier as a web app for phones: static, installable, and offline after its first visit."""
+"""The classifier as a web app for phones. It can be installed, and works without a network after the first visit."""

@@ -1,4 +1,4 @@
-"""Makes a certificate authority for one host, so that a phone can trust this machine's server, and nothing else."""
+"""Makes a certificate authority for one host. A phone that trusts it trusts the server of this host, and no other."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "authority_folder", "make_context", "open_authority"]
 
 _VALID_DAYS = 365
-# A certificate is valid this long before now, because clocks of phones may be behind.
+# A new certificate is valid from this long ago, because the clock of a phone may be slow.
 _CLOCK_SLACK = timedelta(hours=1)
-# A certificate that ends sooner is replaced.
+# A certificate authority that expires sooner is replaced.
 _LEAST_LEFT = timedelta(days=1)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
@@ -35,12 +35,14 @@ _HOST_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority that can sign certificates for one host only, is valid for a year, and cannot create
-    further authorities.
+    """A certificate authority that is valid for one year.
+
+    It can sign certificates for one host only, and it cannot create further authorities.
 
     Attributes:
-        certificate: certificate in PEM.
-        key: private key in PEM; whoever has it can pose as this host to a phone that trusts the certificate.
+        certificate: the certificate in PEM format.
+        key: the private key in PEM format. Whoever has the private key can pose as this host to every phone that
+            trusts the certificate.
     """
 
     certificate: bytes
@@ -48,7 +50,7 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the certificate, in the form that phones show."""
+        """The SHA-256 digest of the certificate as phones show it: pairs of hexadecimal digits between colons."""
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.decode())).hexdigest().upper()
         return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
@@ -60,16 +62,18 @@ def authority_folder() -> Path:
 
 
 def open_authority(folder: Path, host: str) -> Authority:
-    """Returns the certificate authority for ``host`` in a folder; makes a new one if there is none, or if it ends
-    within a day.
+    """Returns the certificate authority for ``host`` in a folder.
 
-    Only its owner can read its key. Earlier versions made an authority that was valid for any web site; such a one is
-    deleted.
+    If the folder holds none for this host, or one that expires within a day, a new certificate authority is made. Only
+    the user who runs dermedge can read the file of the private key.
+
+    Earlier versions of dermedge made a certificate authority that was valid for any web site. If the folder holds it,
+    it is deleted.
 
     Raises:
-        OptionError: ``host`` can have no certificate.
-        StorageError: it cannot be read or written, or is damaged.
-        MissingExtra: cryptography is not installed.
+        OptionError: if ``host`` is neither an IP address nor a host name.
+        StorageError: if the files cannot be read or written, or are damaged.
+        MissingExtra: if the package cryptography is not installed.
     """
     _need_cryptography()
     names = _names(host)
@@ -95,14 +99,16 @@ def open_authority(folder: Path, host: str) -> Authority:
 
 
 def make_context(authority: Authority, host: str) -> ssl.SSLContext:
-    """Returns the TLS context of a server with the name or address ``host``.
+    """Returns the TLS context of a server at ``host``, with a new certificate that expires when the authority expires.
 
-    Its certificate has the same dates as the authority.
+    Args:
+        authority: the authority that signs the certificate.
+        host: IP address or host name of the server.
 
     Raises:
-        OptionError: ``host`` can have no certificate.
-        StorageError: the authority is damaged.
-        MissingExtra: cryptography is not installed.
+        OptionError: if ``host`` is neither an IP address nor a host name.
+        StorageError: if the authority is damaged.
+        MissingExtra: if the package cryptography is not installed.
     """
     _need_cryptography()
     from cryptography import x509
@@ -126,19 +132,19 @@ def make_context(authority: Authority, host: str) -> ssl.SSLContext:
 
 def _need_cryptography() -> None:
     try:
-        import cryptography  # noqa: F401 - whether it is there
+        import cryptography  # noqa: F401 - only to find out whether it is installed
     except ImportError as error:
         raise MissingExtra("cryptography", "phone") from error
 
 
 def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x509.GeneralName]]:
-    """Returns the name of a host in a certificate, and the names that its authority may and may not sign.
+    """Returns the name of the host, the names that its authority may sign, and the names that it may not sign.
 
-    A name constraint only restricts names of its own kind (RFC 5280, 4.2.1.10). Without the third part, an authority
-    for an address could sign certificates for any domain.
+    A name constraint restricts only names of the same kind (RFC 5280, 4.2.1.10). Without the list of names that it may
+    not sign, an authority for an IP address could sign certificates for any domain.
 
     Raises:
-        OptionError: it is neither an address nor a name.
+        OptionError: if ``host`` is neither an IP address nor a host name.
     """
     from cryptography import x509
 
@@ -148,7 +154,7 @@ def _names(host: str) -> tuple[x509.GeneralName, list[x509.GeneralName], list[x5
         name = host.lower().rstrip(".")
         if not _HOST_NAME.match(name):
             raise OptionError(
-                f"'{host}' can have no certificate; give a name or an address as --host"
+                f"'{host}' is neither an IP address nor a host name; give --host an address or name of this machine"
             ) from None
         everywhere = [x509.IPAddress(ipaddress.ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
         return x509.DNSName(name), [x509.DNSName(name)], [*everywhere]
@@ -213,14 +219,18 @@ def _usage(digital_signature: bool = False, key_cert_sign: bool = False) -> x509
 
 
 def _signed(builder: x509.CertificateBuilder, issuer_key: EllipticCurvePrivateKey) -> bytes:
-    """Returns the certificate in PEM."""
+    """Signs a certificate, and returns it in PEM format."""
     from cryptography.hazmat.primitives import hashes, serialization
 
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
-    """Returns certificate and key; raises StorageError."""
+    """Returns the certificate and the private key of an authority.
+
+    Raises:
+        StorageError: if one of them is damaged, or if they do not belong together.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -229,14 +239,23 @@ def _loaded(authority: Authority) -> tuple[x509.Certificate, EllipticCurvePrivat
         certificate = x509.load_pem_x509_certificate(authority.certificate)
         key = serialization.load_pem_private_key(authority.key, password=None)
     except ValueError as error:
-        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'") from error
+        raise _damaged() from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise StorageError(f"the certificate authority is damaged; remove '{authority_folder()}'")
+        raise _damaged()
     return certificate, key
 
 
+def _damaged() -> StorageError:
+    return StorageError(
+        f"the certificate authority in '{authority_folder()}' is damaged; delete this folder, and run the command again"
+    )
+
+
 def _context(certificate: bytes, key: EllipticCurvePrivateKey) -> ssl.SSLContext:
-    """Returns a server's context with this certificate. `ssl` reads it from a file, which is removed at once."""
+    """Returns the TLS context of a server with this certificate.
+
+    `ssl` reads a certificate only from a file. The file is temporary, and is deleted before this function returns.
+    """
     from cryptography.hazmat.primitives import serialization
 
     private = key.private_bytes(

@@ -1,4 +1,4 @@
-"""Builds the phone app: page, model and LiteRT.js in one folder, complete and checked."""
+"""Builds the phone app: a folder with the page, the model, and LiteRT.js, which runs the model in the browser."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ __all__ = ["PAGE", "Build", "build_app"]
 
 _HERE = Path(__file__).resolve().parent
 PAGE = _HERE / "page"
-# Files of the npm package of LiteRT.js that are shipped -> their names in the app.
+# The files of LiteRT.js that the app contains: path in the npm package -> file name in the app.
 _LITERT = {
     "core/dist/index.js": "index.js",
     "core/wasm/litert_wasm_compat_internal.js": "litert_wasm_compat_internal.js",
     "core/wasm/litert_wasm_compat_internal.wasm": "litert_wasm_compat_internal.wasm",
     "wasm-utils/dist/index.js": "wasm-utils.js",
 }
-# Workers do not support import maps, so the only import by a bare name is rewritten as a path.
+# LiteRT.js imports one module by a bare name. Workers do not support import maps, so this import is changed to a path.
 _BARE_IMPORT, _PATH_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm-utils.js"'
 _MODEL, _WASM = "model.tflite", "litert/litert_wasm_compat_internal.wasm"
-# Name of each icon -> its side in pixels, and the radius of its circle as a share of the side. Of a maskable icon,
-# Android may show only the middle 80 %.
+# File name of each icon -> side in pixels, and radius of the circle as a share of the side. Android may cut off the
+# outer parts of a maskable icon, so that only the middle 80 % are visible.
 _ICONS = {"icon-192.png": (192, 0.42), "icon-512.png": (512, 0.42), "icon-maskable.png": (512, 0.3)}
-# Colours of the icon, blue first: skin, and the lesion on it.
+# The colours of the icons in BGR order: the skin, the lesion, and the circle around the lesion.
 _SKIN, _SPOT, _RING = (196, 212, 236), (58, 78, 128), (60, 40, 20)
-_NODE_CURE = "install Node.js 20 or newer with npm, such as by: apt install nodejs npm"
+_NODE_CURE = "install Node.js 20 or newer with npm, for example with: apt install nodejs npm"
 _NPM_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
 class Build:
-    """The app that was written.
+    """A phone app that was built.
 
     Attributes:
         folder: the folder of the app.
-        files: the files of the app, as paths relative to this folder.
-        model_sha256: SHA-256 digest of the model in it, in hexadecimal.
+        files: the paths of the app's files, relative to ``folder``.
+        model_sha256: the SHA-256 digest of the model file, in hexadecimal.
     """
 
     folder: Path
@@ -61,16 +61,18 @@ class Build:
 
     @property
     def bytes(self) -> int:
+        """The total size of the files in bytes."""
         return sum((self.folder / name).stat().st_size for name in self.files)
 
 
 def build_app(model: Path, folder: Path) -> Build:
-    """Writes the app for a model into a new folder, whole or not at all.
+    """Writes the app for a model into a new folder. If building fails, no folder is left.
 
     Raises:
-        ModelError: the model was not made by `dermedge convert` with a uint8 input.
-        ToolError: npm is missing, or could not get LiteRT.js.
-        StorageError: the folder exists, or cannot be written.
+        ModelError: if the model was not made by `dermedge convert`, if its inputs or outputs are not uint8, or if its
+            input is not a square colour image.
+        ToolError: if npm is missing, or if npm cannot download LiteRT.js.
+        StorageError: if the folder exists already, or cannot be written.
     """
     app = _describe(model)
     with whole_folder(folder) as part:
@@ -91,10 +93,12 @@ def build_app(model: Path, folder: Path) -> Build:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    """Returns the facts about a model that the page needs: manifest, head, and scale and zero point of the outputs.
+    """Returns the facts about a model that the page needs.
+
+    They are the manifest, the head, and for each output its scale, zero point and shape.
 
     Raises:
-        ModelError: as `build_app`.
+        ModelError: in the cases that `build_app` lists.
     """
     manifest = read_manifest(model)
     if manifest is None:
@@ -102,17 +106,19 @@ def _describe(model: Path) -> dict[str, Any]:
     with Classifier(model) as classifier:
         layout = classifier.layout
         if layout.channels != 3 or layout.channels_first or layout.height != layout.width:
+            order = "first" if layout.channels_first else "last"
             raise ModelError(
-                f"'{model}' takes {layout.height} x {layout.width} images of {layout.channels} channels, and "
-                f"the phone app can only cut out square colour images; use `dermedge run` for this model"
+                f"the input of '{model}' is {layout.height} x {layout.width} pixels with {layout.channels} channels, "
+                f"channels {order}, but the phone app supports only square colour images, channels last; use "
+                f"`dermedge run` for this model"
             )
         head, outputs = classifier.head, classifier.raw_outputs(golden_image(0))
         if classifier.input_dtype != np.uint8 or any(
             one.values.dtype != np.uint8 for one in outputs.values()
         ):
             raise ModelError(
-                f"'{model}' is {manifest.quantization}, and the phone app needs uint8 inputs and outputs; "
-                f"convert it with --int8"
+                f"'{model}' has the quantization {manifest.quantization}, but the phone app needs uint8 inputs and "
+                f"outputs; convert the model again with `dermedge convert --int8`"
             )
     quantization = {
         name: {"scale": one.scale, "zero_point": one.zero_point, "shape": list(one.values.shape)}
@@ -122,15 +128,18 @@ def _describe(model: Path) -> dict[str, Any]:
 
 
 def _fetch_litert(folder: Path) -> None:
-    """Gets the version of LiteRT.js in package-lock.json by npm, which checks its digest, and copies the shipped
-    files into a folder.
+    """Downloads LiteRT.js with npm, and copies the files that the app needs into a folder.
+
+    package-lock.json states the version and the digest of LiteRT.js, and npm checks the digest.
 
     Raises:
-        ToolError: npm is missing, or failed.
+        ToolError: if npm is missing or fails.
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        raise ToolError(f"`phone build` gets LiteRT.js by npm, which is not installed; {_NODE_CURE}")
+        raise ToolError(
+            f"`phone build` needs npm to download LiteRT.js, but npm is not installed; {_NODE_CURE}"
+        )
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("package.json", "package-lock.json"):
@@ -148,14 +157,14 @@ def _fetch_litert(folder: Path) -> None:
             )
         except subprocess.TimeoutExpired as error:
             raise ToolError(
-                f"npm had not finished getting LiteRT.js after {_NPM_TIMEOUT_S} s; run the command again"
+                f"npm did not finish downloading LiteRT.js within {_NPM_TIMEOUT_S} s; run the command again"
             ) from error
         if done.returncode:
             said = next(
                 (line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}"
             )
             raise ToolError(
-                f"npm could not get LiteRT.js ({said.strip()}); the first build needs a connection to the npm "
+                f"npm could not download LiteRT.js ({said.strip()}); the first build needs a connection to the npm "
                 f"registry"
             )
         for source, name in _LITERT.items():
@@ -164,8 +173,11 @@ def _fetch_litert(folder: Path) -> None:
 
 
 def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
-    """Returns an icon that shows a lesion in a circle, whose radius is ``radius`` times the side: uint8 [size, size,
-    3], blue first.
+    """Returns an icon that shows a lesion in a circle: a uint8 array [size, size, 3] in BGR order.
+
+    Args:
+        size: the side of the icon in pixels.
+        radius: the radius of the circle as a share of the side, 0 to 0.5.
     """
     icon = np.full((size, size, 3), _SKIN, np.uint8)
     middle = (size // 2, size // 2)
@@ -175,13 +187,13 @@ def _paint_icon(size: int, radius: float) -> NDArray[np.uint8]:
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Returns the manifest without the golden answers, which are large and which the page does not use."""
+    """Returns the values of the manifest without the golden answers. They are large, and the page does not use them."""
     return {name: value for name, value in asdict(manifest).items() if name != "golden"}
 
 
 def _digest_of(folder: Path, names: list[str]) -> str:
-    """Returns a digest over all files and their names, short enough to read aloud."""
-    seen = hashlib.sha256()
+    """Returns a digest of the names and contents of all files. It is short enough to read aloud."""
+    hashed = hashlib.sha256()
     for name in names:
-        seen.update(f"{name} {digest(folder / name)}\n".encode())
-    return seen.hexdigest()[:16]
+        hashed.update(f"{name} {digest(folder / name)}\n".encode())
+    return hashed.hexdigest()[:16]

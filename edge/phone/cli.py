@@ -1,4 +1,4 @@
-"""`dermedge phone`: the classifier as a web app for phones."""
+"""The command `dermedge phone`, which builds the classifier as a web app for phones, and serves the app."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dermedge.edge.phone.serve import LOOPBACK, load_files, make_server, trust_f
 __all__ = ["main", "parser"]
 
 _BYTES_PER_MB = 1e6
-# The largest port for --port; the port after it must be valid too.
+# The largest value of --port. The next port is used too, so it must exist.
 _LAST_PORT = 65534
-# Commands that the ends of the helps show.
+# The examples at the end of the help texts.
 _BUILD_EXAMPLES = ("dermedge phone build app/", "dermedge phone build app/ --model mine.tflite")
 _SERVE_EXAMPLES = ("dermedge phone serve app/", "dermedge phone serve app/ --host 192.168.1.20")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Builds the app, or serves it until Ctrl-C."""
+    """Builds the app, or serves a built app until the user presses Ctrl-C."""
     options = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], None] = options.run
     command(options)
@@ -32,26 +32,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
-    """Writes the app."""
+    """Builds the app, and prints what was written and how to serve it."""
     built = build_app(options.model, options.folder)
     print(
         f"wrote {built.folder}: {len(built.files)} files, {built.bytes / _BYTES_PER_MB:.1f} MB, "
         f"model {built.model_sha256[:16]}"
     )
-    print(f"copy it to any web server with HTTPS, or run: dermedge phone serve {built.folder}")
+    print(f"copy this folder to any web server with HTTPS, or run: dermedge phone serve {built.folder}")
 
 
 def _serve(options: argparse.Namespace) -> None:
-    """Serves the app on this machine.
+    """Serves the app to browsers on this machine.
 
-    With --host, serves it on the network, and a page that explains how to trust this machine.
+    With --host, serves the app on the network, and also a page that explains how a phone can trust this machine.
     """
     files = load_files(options.folder)
     if options.host is None:
         with make_server(files, LOOPBACK, options.port) as server:
             print(
-                f"http://localhost:{server.server_port}/ (Ctrl-C ends the server; with --host, a phone can "
-                f"open the app)",
+                f"Open http://localhost:{server.server_port}/ on this machine. For a phone, add --host ADDRESS. Ctrl-C "
+                f"stops the server.",
                 flush=True,
             )
             server.serve_forever()
@@ -65,12 +65,13 @@ def _serve(options: argparse.Namespace) -> None:
         with make_server(trust_files(authority, url), options.host, trust_port) as trust:
             trust_url = f"http://{_in_url(options.host)}:{trust.server_port}/"
             segno.make(trust_url, micro=False).terminal(compact=True)
-            print(f"1. on the phone: {trust_url}   (the code above; how to trust this machine, once)")
-            print(f"2. then:         {url}")
+            print(f"1. On the phone, scan the code above, or open {trust_url}")
+            print("   The page explains how the phone can trust this machine. Do this once.")
+            print(f"2. Then open {url}")
             print(f"SHA-256 of the certificate authority: {authority.fingerprint}")
             print(
-                f"It is valid for {options.host} only, and for a year. Its key is in {authority_folder()}. "
-                f"Ctrl-C ends the server.",
+                f"The certificate authority is valid for {options.host} only, and for a year. Its private key is in "
+                f"{authority_folder()}. Ctrl-C stops the server.",
                 flush=True,
             )
             threading.Thread(target=trust.serve_forever, daemon=True).start()
@@ -82,9 +83,9 @@ def _in_url(host: str) -> str:
 
 
 def _port(text: str) -> int:
-    """An argparse type: a TCP port."""
+    """Converts the value of --port, as an argparse type."""
     if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port of 0 to {_LAST_PORT}")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port number from 0 to {_LAST_PORT}")
     return int(text)
 
 
@@ -92,7 +93,7 @@ def parser() -> Parser:
     """Returns the options of `dermedge phone`."""
     made = make_parser(
         "phone",
-        "Write the classifier as a web app for phones that works without a network, and serve it.",
+        "Build the classifier as a web app for phones, which works without a network, or serve the app.",
         (*_BUILD_EXAMPLES, *_SERVE_EXAMPLES),
     )
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
@@ -115,29 +116,34 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
         "--model",
         type=model_path,
         default=DEFAULT_MODEL,
-        help=f"Put this int8 .tflite of `dermedge convert` into the app, or one that ships: {', '.join(SHIPPED)}.",
+        help="Put this model into the app: an int8 .tflite file of `dermedge convert`, or the name of a shipped model: "
+        f"{', '.join(SHIPPED)}.",
     )
 
 
 def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serving = commands.add_parser(
         "serve",
-        help="show a built app in a browser",
-        description="Serve a built app until Ctrl-C. Without --host, only browsers on this machine can open it. With "
-        "--host, phones on the network can open it over HTTPS; the QR code that is printed opens a page that says how.",
+        help="serve a built app to a browser",
+        description="Serve a built app until Ctrl-C. Without --host, only browsers on this machine can open the app. "
+        "With --host, phones on the network can open the app over HTTPS. The command then prints a QR code. The code "
+        "leads to a page that tells how to open the app on a phone.",
         epilog=examples_epilog(_SERVE_EXAMPLES),
     )
     serving.set_defaults(run=_serve)
-    serving.add_argument("folder", type=Path, metavar="OUT", help="Show the app in this folder.")
+    serving.add_argument(
+        "folder", type=Path, metavar="OUT", help="Serve the app that `phone build` wrote into this folder."
+    )
     serving.add_argument(
         "--host",
         metavar="ADDRESS",
-        help="Serve to a phone over HTTPS, at this address or name of this machine; needs dermedge[phone].",
+        help="Serve the app to phones over HTTPS, at this IP address or host name of this machine. Needs the extra "
+        "dermedge[phone].",
     )
     serving.add_argument(
         "--port",
         type=_port,
         default=8000,
-        help="Serve on this port. With --host, the next port explains how to trust the certificate. "
-        "Default: 8000.",
+        help="Serve the app on this port. With --host, the next port serves the page that explains how a phone can "
+        "trust this machine. Default: 8000.",
     )

@@ -1,4 +1,4 @@
-"""A web server for a built app: on this machine, or with HTTPS for a phone on the same network."""
+"""A web server for a built app: over HTTP for this machine, or over HTTPS for phones in the same network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
-    # this policy is that of the page; a worker has the policy of its own response
+    # the policy of the page. It is sent with each file, because a worker obeys the policy of its own script's response
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
@@ -55,7 +55,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READ_TIMEOUT_S = 30
-# Advice for an address of this machine at which the server cannot listen.
+# The errors for which another port is the cure. For other errors, another host is the cure.
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 AUTHORITY_PATH = "/dermedge-ca.crt"
 
@@ -66,8 +66,8 @@ class ServedFile:
 
     Attributes:
         content: the bytes of the file.
-        gzipped: the same, compressed, or None where that saves nothing.
-        type: media type of the content, as HTTP names it.
+        gzipped: the bytes of the file after compression, or None if compression does not make them fewer.
+        type: the media type of the file, for the header Content-Type.
     """
 
     content: bytes
@@ -76,13 +76,18 @@ class ServedFile:
 
 
 def load_files(folder: Path) -> dict[str, ServedFile]:
-    """Returns URL path -> the file that is served there.
+    """Returns the files of a built app: path in the URL -> file.
 
     Raises:
-        OptionError: the folder holds no built app.
+        OptionError: if the folder holds no built app.
     """
     if not (folder / "files.js").is_file():
-        raise OptionError(f"'{folder}' holds no built app; make one with: dermedge phone build {folder}")
+        cure = (
+            "name the folder that `dermedge phone build` wrote"
+            if folder.exists()
+            else f"build one with: dermedge phone build {folder}"
+        )
+        raise OptionError(f"'{folder}' holds no built app; {cure}")
     files = {
         f"/{path.relative_to(folder).as_posix()}": make_file(path.read_bytes(), path.suffix)
         for path in folder.rglob("*")
@@ -92,20 +97,20 @@ def load_files(folder: Path) -> dict[str, ServedFile]:
 
 
 def make_file(content: bytes, suffix: str) -> ServedFile:
-    """Returns a ServedFile with this content; ``suffix`` determines its media type."""
+    """Returns a ServedFile with this content. Its media type follows from ``suffix``, for example ``.html``."""
     gzipped = gzip.compress(content, 6)
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return ServedFile(content, gzipped if len(gzipped) < len(content) else None, kind)
 
 
 class FileHandler(BaseHTTPRequestHandler):
-    """Answers one connection with files, by their paths."""
+    """Answers the requests of one connection with the files at the requested paths."""
 
     protocol_version = "HTTP/1.1"
     timeout = _READ_TIMEOUT_S
 
     def __init__(self, files: Mapping[str, ServedFile], *connection: Any) -> None:
-        # set before the base class, whose __init__ already answers the request
+        # set before the call below, because __init__ of the base class answers the requests
         self._files = files
         super().__init__(*connection)
 
@@ -141,7 +146,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # a phone that disconnects, or does not trust the certificate yet, is not an error of the server
+        # it is not an error of the server if a phone disconnects, or does not trust the certificate yet
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -153,10 +158,17 @@ def make_server(
     context: ssl.SSLContext | None = None,
     handler: type[FileHandler] = FileHandler,
 ) -> ThreadingHTTPServer:
-    """Returns a server that is bound but not yet running; port 0 takes any free port.
+    """Returns a server that is bound to an address. Call its ``serve_forever`` to answer requests.
+
+    Args:
+        files: path in the URL -> file.
+        host: IP address or host name of this machine.
+        port: the TCP port. 0 stands for any free port.
+        context: the TLS context for HTTPS. None means HTTP.
+        handler: the class that answers the requests.
 
     Raises:
-        OptionError: the address cannot be bound.
+        OptionError: if the server cannot be bound to the address.
     """
     try:
         server = _Server((host, port), partial(handler, files))
@@ -165,13 +177,13 @@ def make_server(
         cure = "choose another --port" if is_port else "give an address of this machine as --host"
         raise OptionError(f"cannot listen on {host}, port {port}: {error}; {cure}") from error
     if context is not None:
-        # the TLS handshake happens in the connection's own thread, so that a silent client does not block others
+        # the TLS handshake happens in the thread of each connection, so that a silent client does not block others
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 
 
 def trust_files(authority: Authority, app_url: str) -> dict[str, ServedFile]:
-    """Returns the pages that tell a phone how to trust the authority, and its certificate."""
+    """Returns two files: a page that explains how a phone can trust the authority, and the authority's certificate."""
     text = _TRUST_PAGE.read_text(encoding="utf-8").format(app=escape(app_url), mark=authority.fingerprint)
     return {
         "/": make_file(text.encode(), ".html"),

@@ -84,7 +84,7 @@ def test_where_npm_fails_one_line_says_so(
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     assert cli.main(["phone", "build", str(tmp_path / "app")]) == 2
-    assert "npm could not get LiteRT.js (npm error network)" in capsys.readouterr().err
+    assert "npm could not download LiteRT.js (npm error network)" in capsys.readouterr().err
     assert not (tmp_path / "app").exists()
 
 

@@ -104,7 +104,7 @@ def test_the_page_beside_it_gives_the_certificate_and_tells_what_to_do(authority
             "iPhone",
             "https://192.0.2.7:8000/",
             authority.fingerprint,
-            "To remove it",
+            "Remove the certificate",
             "not a medical device",
         ):
             assert part in text
@@ -116,8 +116,9 @@ def test_the_page_beside_it_gives_the_certificate_and_tells_what_to_do(authority
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["{empty}"], "holds no built app; make one with: dermedge phone build"),
-        (["{built}", "--port", "70000"], "'70000' is not a port of 0 to 65534"),
+        (["{empty}"], "holds no built app; name the folder that `dermedge phone build` wrote"),
+        (["{empty}/missing"], "holds no built app; build one with: dermedge phone build "),
+        (["{built}", "--port", "70000"], "'70000' is not a port number from 0 to 65534"),
         (["{built}", "--host", "no such name", "--port", "0"], "'no such name'"),
         (["{built}", "--host", "192.0.2.1", "--port", "0"], "give an address of this machine as --host"),
     ],
