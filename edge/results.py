@@ -1,4 +1,4 @@
-"""The results that the device loop passes to the views, one for each frame."""
+"""The results that the device loop passes to the views. There is one result for each frame."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class Classification:
 
     Attributes:
         frame: the classified frame.
-        prediction: prediction for the frame; its probabilities, label, decision and alert are smoothed over time.
+        prediction: the prediction for the frame. Its probabilities are smoothed over time. Its label, decision and
+            alert follow from the smoothed probabilities.
         labels: the model's classes, in the order of the prediction's probabilities.
-        label: the answered class, or `UNCERTAIN` if its probability is below the requested confidence.
+        label: the answered class, or `UNCERTAIN` if the probability of that class is below the requested confidence.
         headline: the text that every view shows for the answer.
-        prediction_set: the classes that are not ruled out; None if the set was not asked for.
+        prediction_set: the classes that are not ruled out; None if no prediction set was asked for.
         crop: the region of the frame that the network sees.
-        dropped: how many frames of a live source were replaced by newer ones so far.
-        capture_ms: milliseconds that the source took for the frame: waiting, transfer, decoding.
-        frame_age_ms: milliseconds from the frame's arrival to the decision, including the wait for the classifier.
-        fps: frames a second over the last frames; None for the first one.
+        dropped: the number of frames of a live source that newer frames have replaced so far.
+        capture_ms: the milliseconds that the source took to deliver the frame, with waiting, transfer and decoding.
+        frame_age_ms: the milliseconds from the frame's arrival to the decision, with the wait for the classifier.
+        fps: the rate of the last frames, in frames a second; None for the first frame.
     """
 
     frame: Frame
@@ -51,10 +52,11 @@ class Classification:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the answer is too weak to be shown without a reserve.
+        """Whether the answer is uncertain.
 
-        That is so if its probability is below the model's threshold or the requested confidence, or if "none of
-        these" is more probable.
+        It is uncertain if the probability of the answered class is below the model's threshold or below the requested
+        confidence. It is also uncertain if the photo was accepted although the answered class is not the most probable
+        one.
         """
         decision = self.prediction.decision
         is_weak = decision.uncertain or self.label == UNCERTAIN
@@ -62,12 +64,12 @@ class Classification:
 
     @property
     def end_to_end_ms(self) -> float:
-        """Milliseconds from the start of the read that delivered the frame to the decision."""
+        """The milliseconds from the moment when the source began to read the frame to the decision."""
         return self.capture_ms + self.frame_age_ms
 
     @property
     def answer(self) -> State:
-        """The state that this answer leads to once it has settled."""
+        """The state that the device shows when this answer has settled."""
         if self.is_uncertain:
             return State.UNCERTAIN
         return State.NONE if self.prediction.decision.declined else State.ANSWER
@@ -82,25 +84,28 @@ class Classification:
 
     @property
     def meaning(self) -> str:
-        """The words that views show for this answer: the headline, the alert if it is on, the note on a close-up."""
+        """The words that views show for this answer: the headline, the alert if it is on, and `view_note`."""
         return "; ".join(filter(None, (self.headline.text, self.prediction.alert, self.view_note)))
 
     @property
     def view_note(self) -> str:
-        """The note that is shown with an answer for a close-up; empty for other photos, and without a view."""
+        """The note that views show with the answer for a close-up.
+
+        It is empty for other frames, and if the model does not tell the view.
+        """
         return _CLOSE_UP_NOTE if self.prediction.view == CLOSE_UP else ""
 
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Counts of the frames of a source so far.
+    """How many frames of a source were handled so far, and how.
 
     Attributes:
-        classified: frames that the network classified.
-        rejected: defect -> frames that the quality gate rejected for it.
-        dropped: frames of a live source that a newer frame replaced.
-        repeated: frames that were skipped because they equalled the previous one.
-        outages: how often a live source was lost.
+        classified: the number of frames that the network classified.
+        rejected: for each defect, the number of frames that the quality gate rejected for this defect.
+        dropped: the number of frames of a live source that newer frames replaced.
+        repeated: the number of frames that were skipped because they equalled the previous frame.
+        outages: the number of times that a live source was lost.
     """
 
     classified: int = 0
@@ -115,18 +120,21 @@ class FrameResult:
     """What the device shows after one frame, or while its camera is lost.
 
     Attributes:
-        state: state of the state machine.
-        hint: what the user can do, or why the camera is lost; empty if there is nothing to do.
-        frame: the newest frame, even while the camera is lost; None before the first.
+        state: the state of the state machine.
+        hint: the advice for the user, or the reason why the camera is lost; empty if there is nothing to do.
+        frame: the newest frame. While the camera is lost, it is the last frame before the outage. None before the
+            first frame.
         crop: the region of the frame that the network sees; None without a frame.
-        classification: classification of this frame; None if the quality gate rejected it, or the camera is lost.
-        answer: in the states of `ANSWERED`, the answer that is shown: that of this frame, or of a frame just before
-            it, if this frame was rejected or would change the answer too soon. None in the other states.
-        defect: why the quality gate rejected the frame, or None.
-        counts: numbers of frames that were classified, rejected, dropped and repeated so far.
-        fps: frames a second over the last frames; None for the first one.
-        temperature_c: temperature of the processor, in °C, or None if it cannot be read.
-        drift: shares of rejected frames and of answers, in the first hour and in the latest one.
+        classification: the classification of this frame; None if the quality gate rejected the frame, or if the
+            camera is lost.
+        answer: the answer that is shown in the states of `ANSWERED`; None in the other states. It is the answer for
+            this frame. If this frame was rejected, or would change the answer too soon, it is the answer for a frame
+            just before.
+        defect: the reason why the quality gate rejected the frame, or None.
+        counts: the numbers of frames that were classified, rejected, dropped and repeated so far.
+        fps: the rate of the last frames, in frames a second; None for the first frame.
+        temperature_c: the temperature of the processor, in °C, or None if it cannot be read.
+        drift: the shares of rejected frames and of answers, in the first hour and in the latest hour.
     """
 
     state: State
@@ -148,7 +156,8 @@ class FrameResult:
 
     @property
     def shown(self) -> Classification | None:
-        """The classification whose figures are shown: the settled answer, or that of this frame before one has
-        settled.
+        """The classification whose numbers are shown.
+
+        It is the answer, if there is one, and otherwise the classification of this frame.
         """
         return self.answer or self.classification

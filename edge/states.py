@@ -1,29 +1,33 @@
 """The state machine: what the device shows after each frame, each rejected frame and each outage.
 
-    searching      there is nothing in the reticle to answer: no frame, no lesion, too far away, off centre
-    hold still     there is a lesion, and the frame is not good enough: it moves, is blurred, or the light is wrong
-    reading        good frames arrive, and the answer has not settled yet
-    answer         the answer has settled: a class
-    uncertain      the answer has settled on a class, with too little probability to stand alone
-    none of these  the answer has settled on none of the classes that the model knows
-    camera lost    no frame arrives, or the same one again and again
+    searching      no lesion can be judged: no frame has arrived, it is too dark, or no whole lesion is near the middle
+    hold still     there is a lesion, but the frame moves, is out of focus, is too bright, or shows glare
+    reading        good frames arrive, but the answer has not settled yet
+    answer         the answer has settled on a class
+    uncertain      the answer has settled on a class, but the class is uncertain
+    none of these  the answer has settled: the image shows none of the classes that the model knows
+    camera lost    no frame arrives, or the same frame arrives again and again
 
-The probabilities p of good frames are smoothed over time, independently of the frame rate: after dt seconds
+The probabilities p of good frames are smoothed over time. The smoothed probabilities s do not depend on the frame rate:
+when a frame follows the previous good frame after dt seconds, s changes to
 
-    s <- s + (1 - exp(-dt / TIME_CONSTANT_S)) (p - s),
+    s + (1 - exp(-dt / TIME_CONSTANT_S)) (p - s).
 
-and s = p at the first frame. After 3 time constants, 0.9 s, s has followed a step by 95 %. The answer settles
-SETTLE_S after the first good frame, whose weight is 14 % by then. A photo, which follows no other frame, settles at
-once.
+At the first frame, s = p. If p changes suddenly, s has followed 95 % of the change after 3 time constants, which is
+0.9 s. The answer settles SETTLE_S after the first good frame. At this time, the first frame still has a weight of 14 %.
+A photo follows no other frame, so that its answer settles immediately.
 
-The probability of a close-up is smoothed in the same way, and tells the view by two thresholds: the first frame is a
-close-up from 0.5; after that, the view becomes a close-up from 0.6 and dermoscopic from 0.4 down, so that it does not
-flicker at the border.
+The probability of a close-up is smoothed in the same way, and decides the view. The first frame is a close-up if
+this probability is at least 0.5. After that, the view changes to a close-up at 0.6 or more, and to dermoscopic at 0.4
+or less. Between these two thresholds, the view does not change, so that it does not flicker.
 
-A rejected frame ends an answer only if no frame was good for GRACE_S, so that a blink does not end it; its hint is
-shown at once. After that, and after an outage, smoothing starts again. In the same way, a frame that would be answered
-otherwise changes an answer only if no frame has agreed with it for GRACE_S, so that an answer at the border between two
-does not flicker. While an answer stays, its figures are those of the last frame that agreed with it.
+The hint for a rejected frame is shown immediately. The frame ends the answer only if there was no good frame for
+GRACE_S, so that a short disturbance does not end an answer. When an answer has ended, and after an outage, smoothing
+starts again.
+
+A frame with another answer changes the shown answer only if no frame has agreed with the shown answer for GRACE_S. So
+the answer does not flicker while two answers are almost equally probable. While an answer stays, the views show the
+numbers of the last frame that agreed with it.
 """
 
 from __future__ import annotations
@@ -60,7 +64,7 @@ _TO_CLOSE_UP, _TO_DERMOSCOPIC = 0.6, 0.4
 
 
 class State(StrEnum):
-    """The states, which the module's docstring describes."""
+    """The states of the device. The module's docstring describes them."""
 
     SEARCHING = "searching"
     HOLD_STILL = "hold still"
@@ -72,7 +76,7 @@ class State(StrEnum):
 
 
 ANSWERED = frozenset({State.ANSWER, State.UNCERTAIN, State.NONE})
-# Defects of frames that show a lesion in the right place. With any other defect, the device searches for a lesion.
+# The defects of frames that show a lesion in the right place. With any other defect, the state is "searching".
 OF_A_LESION = frozenset({Defect.MOVING, Defect.BLURRED, Defect.GLARE, Defect.BRIGHT})
 
 
@@ -81,8 +85,8 @@ class StateUpdate:
     """The state after one frame.
 
     Attributes:
-        hint: what the user can do, in plain words; empty if there is nothing to do.
-        agrees: whether this frame has the same answer as the one that is shown; False without an answer.
+        hint: the advice for the user, in plain words; empty if there is nothing to do.
+        agrees: whether the answer for this frame is the answer that is shown; False if no answer is shown.
     """
 
     state: State
@@ -91,7 +95,7 @@ class StateUpdate:
 
 
 class Smoother:
-    """Smooths the probabilities of all frames since it was last cleared, by the formula in the module's docstring."""
+    """Smooths the probabilities of all frames since the last `clear`, by the formula in the module's docstring."""
 
     def __init__(self) -> None:
         self.clear()
@@ -106,9 +110,9 @@ class Smoother:
         """Adds the probabilities of one more frame; returns the smoothed probabilities.
 
         Args:
-            probabilities: probabilities of the frame, one for each class.
-            at_s: time of the frame in seconds; None for a photo, whose probabilities are not smoothed. If time does
-                not advance, the frame changes nothing.
+            probabilities: the probabilities of the frame, one for each class.
+            at_s: the time of the frame in seconds. None for a photo, whose probabilities are not smoothed. If the
+                time is not later than that of the last frame, the frame changes nothing.
         """
         if at_s is None:
             return tuple(probabilities)
@@ -129,7 +133,7 @@ class Smoother:
 
 
 class ViewTracker:
-    """Tells the view of all frames since it was last cleared, by the rule in the module's docstring."""
+    """Decides the view from all frames since the last `clear`, by the rule in the module's docstring."""
 
     def __init__(self) -> None:
         self._smoother = Smoother()
@@ -144,9 +148,9 @@ class ViewTracker:
         """Adds one more frame; returns the view.
 
         Args:
-            close_up: the probability that the frame is a close-up. None if the model does not tell it; then the view
-                is None too.
-            at_s: time of the frame in seconds; None for a photo, whose view depends on its own probability only.
+            close_up: the probability that the frame is a close-up. If the model does not tell this probability, it is
+                None, and the view is None too.
+            at_s: the time of the frame in seconds. None for a photo, whose view depends only on its own probability.
         """
         if close_up is None or at_s is None:
             return view_by_probability(close_up)
@@ -164,8 +168,8 @@ class StateMachine:
     """The state machine that the module's docstring describes. Each method reports one event to it.
 
     Attributes:
-        smoother: smooths the probabilities; the machine clears it when an answer is lost.
-        view_tracker: tells the view; the machine clears it with the smoother.
+        smoother: the smoother of the probabilities. The machine clears it when an answer ends.
+        view_tracker: the tracker of the view. The machine clears it together with the smoother.
     """
 
     def __init__(self) -> None:
@@ -184,7 +188,7 @@ class StateMachine:
         return StateUpdate(self._state, reason)
 
     def defective(self, defect: Defect, at_s: float | None) -> StateUpdate:
-        """Reports that the quality gate rejected a frame. ``at_s`` is its time in seconds, or None for a photo."""
+        """Reports that the quality gate rejected a frame. ``at_s`` is the frame's time in seconds; None for a photo."""
         if at_s is None or self._good_s is None or not 0 <= at_s - self._good_s < GRACE_S:
             self._forget()
             self._state = State.HOLD_STILL if defect in OF_A_LESION else State.SEARCHING
@@ -194,9 +198,10 @@ class StateMachine:
         """Reports that a frame was classified.
 
         Args:
-            answer: the state of `ANSWERED` that follows from its smoothed probabilities.
-            at_s: time of the frame in seconds; None for a photo.
-            meaning: the words that are shown for the answer; they tell answers of one state apart.
+            answer: the state of `ANSWERED` that follows from the smoothed probabilities.
+            at_s: the time of the frame in seconds; None for a photo.
+            meaning: the words that are shown for the answer. Answers with the same state but different words are
+                different answers.
         """
         self._good_s = at_s
         if at_s is not None and not self.smoother.has_settled:
@@ -209,7 +214,7 @@ class StateMachine:
         return StateUpdate(self._state)
 
     def _stands(self, at_s: float | None) -> bool:
-        """Tells whether the shown answer stays although a frame has another answer."""
+        """Tells whether the shown answer stays, although the frame at this time has another answer."""
         return self._answer is not None and at_s is not None and 0 <= at_s - self._agreed_s < GRACE_S
 
     def _forget(self) -> None:

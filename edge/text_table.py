@@ -39,7 +39,7 @@ class TextTable:
     def to_text(self) -> str:
         """Returns aligned lines.
 
-        If they would exceed TABLE_WIDTH, the cells of the first column are shortened in their middle.
+        If a line would be longer than TABLE_WIDTH, the cells of the first column are shortened in their middle.
         """
         lines = aligned_lines([self.head, *self.rows], TABLE_WIDTH)
         return "\n".join([textwrap.fill(self.title, TABLE_WIDTH), lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -52,12 +52,14 @@ class TextTable:
 
 
 def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -> list[str]:
-    """Returns rows with the same number of cells as aligned printable lines: the first column to the left, the others
-    to the right.
+    """Returns rows of cells as printable lines with aligned columns.
+
+    The first column is aligned to the left, the others to the right.
 
     Args:
-        rows: at least one.
-        max_width: the most characters of a line; cells of the first column are shortened in their middle to fit.
+        rows: at least one row. All rows have the same number of cells.
+        max_width: the largest number of characters in a line. To fit, the cells of the first column are shortened in
+            their middle, but not below `_MIN_NAME_WIDTH` characters. None sets no limit.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -68,7 +70,7 @@ def aligned_lines(rows: Sequence[Sequence[str]], max_width: int | None = None) -
 
 
 def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """Returns CSV with a header line, which pandas reads; None becomes an empty cell."""
+    """Returns the lines as CSV with a header, as pandas can read it. None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -77,7 +79,7 @@ def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def measured(value: float | None, form: str) -> str:
-    """Returns the number in a format, or "not measured" for None."""
+    """Returns the number in a format such as ``.1f``, or "not measured" for None."""
     return NOT_MEASURED if value is None else format(value, form)
 
 
@@ -88,7 +90,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """Returns the text, cut in its middle if it is longer than ``width``, because names often differ at their ends."""
+    """Returns the text in at most ``width`` characters.
+
+    A longer text is cut in its middle, because names often differ at their ends.
+    """
     if len(text) <= width:
         return text
     tail = (width - 1) * 2 // 3

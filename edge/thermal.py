@@ -13,7 +13,7 @@ _MILLI = 1000.0
 
 
 class Thermometer:
-    """Reads the processor's temperature at most once a second, and remembers it in between."""
+    """Reads the processor's temperature at most once a second, and remembers it until the next time."""
 
     def __init__(self) -> None:
         self._due_s = 0.0
@@ -29,7 +29,7 @@ class Thermometer:
 
 
 def _read_celsius() -> float | None:
-    """Returns the temperature of the first thermal zone in °C, or None where there is none."""
+    """Returns the temperature of the first thermal zone in °C, or None if there is no thermal zone."""
     try:
         return int(_ZONE.read_text()) / _MILLI
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""Sources of frames: cameras, streams, videos, photos, folders and the demo."""
+"""Sources that deliver frames: cameras, streams, videos, photos, folders and the demo."""

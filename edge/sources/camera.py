@@ -1,4 +1,4 @@
-"""Cameras and network streams that OpenCV reads."""
+"""Reads cameras and network streams with OpenCV."""
 
 from __future__ import annotations
 
@@ -39,31 +39,32 @@ __all__ = [
 SETTLE_S = 1.0
 _V4L2_EXPOSURE_MANUAL = 1
 
-# A stream that repeats its first frame for this long is reported as one that cannot be decoded.
+# A stream that repeats its first frame for this long is reported as frozen.
 _PROOF_S = 1.5
 
-# A stream counts as lost after this many parts in a row that cannot be decoded, or after this time.
+# A stream counts as lost if more than this many parts in a row cannot be decoded, or if no part can be decoded for this
+# time.
 _MOST_BAD_PARTS, _BAD_PARTS_S = 5, 1.0
 
 # Advice for the user when a source does not open.
-_CHECK_CAMERA = "is it connected, and free of other programs?"
-_CHECK_STREAM = "is the address right, and its server running?"
+_CHECK_CAMERA = "check that the camera is connected, and that no other program uses it."
+_CHECK_STREAM = "check the URL, and that the server is running"
 
 
 @dataclass(frozen=True)
 class CameraMode:
-    """The settings that a camera is asked for; None and False leave the choice to the camera.
+    """The settings that a camera is asked for. None and False leave a setting to the camera.
 
     Attributes:
-        width: width in pixels; the camera may deliver the nearest size it has.
-        height: height in pixels.
-        fps: frames a second.
-        focus: ``auto``, or a fixed lens position: dioptres for picamera2 (0 is infinity, 10 is 10 cm), the
-            driver's steps for V4L2.
+        width: the width in pixels. The camera may deliver the nearest size that it supports.
+        height: the height in pixels.
+        fps: the number of frames a second.
+        focus: ``auto``, or a number for a fixed lens position. For picamera2, the number is in dioptres: 0 is infinity,
+            10 is 10 cm. For V4L2, the number is in the steps of the driver.
         lock_exposure: whether exposure and gain stay fixed from `SETTLE_S` after the start.
-        lock_white_balance: the same for the white balance.
-        pixel_format: the FOURCC of the format in which a V4L2 camera sends frames. With ``MJPG``, most USB cameras
-            deliver large frames several times as fast.
+        lock_white_balance: whether the white balance stays fixed from `SETTLE_S` after the start.
+        pixel_format: the FOURCC of the format in which a V4L2 camera sends frames. Most USB cameras deliver large
+            frames several times as fast with ``MJPG``.
     """
 
     width: int | None = None
@@ -79,12 +80,12 @@ class LiveCapture(FrameSource):
     """A camera, network stream or pipeline that OpenCV reads.
 
     Args:
-        name: the source's name in errors and frames.
+        name: the name of the source, for errors and frames.
         capture: a ``cv2.VideoCapture``, or an object with the same methods.
-        check: advice for the case that it does not open.
+        check: the advice for the user if the source does not open.
 
     Raises:
-        SourceError: it cannot be opened.
+        SourceError: the source cannot be opened.
     """
 
     is_live = True
@@ -100,7 +101,7 @@ class LiveCapture(FrameSource):
     def read(self) -> Frame | None:
         image = self._image()
         if image is None:
-            raise SourceError(f"'{self._name}' stopped delivering frames after {self._number}")
+            raise SourceError(f"'{self._name}' stopped delivering frames after {self._number} frames")
         self._number += 1
         return live_frame(as_bgr(image), self._number - 1, self._name)
 
@@ -117,10 +118,10 @@ class CameraCapture(LiveCapture):
     """A camera that OpenCV reads.
 
     Args:
-        mode: the settings to ask for. The other arguments are those of `LiveCapture`.
+        mode: the settings that the camera is asked for. The other arguments are those of `LiveCapture`.
 
     Raises:
-        SourceError: it cannot be opened, or refuses the mode.
+        SourceError: the camera cannot be opened, or refuses a setting.
     """
 
     def __init__(self, name: str, capture: Any, check: str, mode: CameraMode) -> None:
@@ -130,7 +131,7 @@ class CameraCapture(LiveCapture):
         except SourceError:
             self.close()
             raise
-        # read now, because later another thread may be in `read`
+        # the settings are read now, because another thread may be in `read` later
         self._delivery = self._read_back()
 
     def delivery(self) -> Delivery | None:
@@ -165,7 +166,7 @@ class CameraCapture(LiveCapture):
         if mode.lock_exposure or mode.lock_white_balance:
             self._settle()
         if mode.lock_exposure:
-            # some drivers would return to the last value that was set manually
+            # the value is set again, because some drivers return to the last value that was set manually
             found = self._capture.get(cv2.CAP_PROP_EXPOSURE)
             self._set(cv2.CAP_PROP_AUTO_EXPOSURE, _V4L2_EXPOSURE_MANUAL, "--lock-exposure")
             self._set(cv2.CAP_PROP_EXPOSURE, found, "--lock-exposure")
@@ -177,12 +178,12 @@ class CameraCapture(LiveCapture):
     def _set(self, key: int, value: float, option: str) -> None:
         if not self._capture.set(key, value):
             raise SourceError(
-                f"'{self._name}' refuses {option}: its driver has no such control; `v4l2-ctl --list-ctrls` "
-                f"lists the controls that it has"
+                f"'{self._name}' refuses {option}: its driver has no such control; leave the option out "
+                f"(`v4l2-ctl -d {self._name} --list-ctrls` lists the controls of this camera)"
             )
 
     def _settle(self) -> None:
-        """Reads frames until the automatic settings have found their values."""
+        """Reads frames for `SETTLE_S`, until exposure and white balance have settled."""
         until = time.monotonic() + SETTLE_S
         while time.monotonic() < until:
             self.read()
@@ -192,8 +193,9 @@ class CameraCapture(LiveCapture):
 class StreamCapture(LiveCapture):
     """A network stream that OpenCV reads with FFmpeg.
 
-    Frames are delivered from the first one on that differs from the one before. For interlaced video, OpenCV returns
-    the same memory again and again, which is black or holds an old image. A part that cannot be decoded is skipped.
+    The first delivered frame is the first one that differs from the frame before. The reason is interlaced video: for
+    it, OpenCV returns the same memory again and again, which is black or holds an old image. Parts of the stream that
+    cannot be decoded are skipped.
     """
 
     def read(self) -> Frame | None:
@@ -206,12 +208,12 @@ class StreamCapture(LiveCapture):
             if not is_second:
                 raise
             raise SourceError(
-                f"'{self._name}' sent one frame and stopped. Is it the address of a photo? Give the address of "
-                f"the camera's video stream"
+                f"'{self._name}' sent one frame and stopped. Is it the URL of a photo? Give the URL of the camera's "
+                "video stream"
             ) from error
 
     def _first(self) -> Frame | None:
-        """Returns the first frame that differs from the one before, or the only frame of a stream.
+        """Returns the first frame that differs from the frame before, or the only frame of a stream.
 
         Raises:
             SourceError: no frame arrived, or all frames were the same for `_PROOF_S`.
@@ -232,8 +234,9 @@ class StreamCapture(LiveCapture):
                 raise self._never_changes(frame)
 
     def _image(self) -> Any:
-        """Returns the next image that can be decoded; None if the stream has ended, stalls, or sends only damaged
-        parts.
+        """Returns the next image that can be decoded.
+
+        None if the stream has ended, stalls, or sends only damaged parts.
         """
         until = time.monotonic() + _BAD_PARTS_S
         for _ in range(1 + _MOST_BAD_PARTS):
@@ -245,18 +248,18 @@ class StreamCapture(LiveCapture):
     def _never_changes(self, frame: Frame) -> SourceError:
         kind = "black frames only" if not frame.image_bgr.any() else "the same frame again and again"
         return SourceError(
-            f"'{self._name}' is frozen: it sends {kind}. It is interlaced, which OpenCV "
-            f"{cv2.__version__} cannot read (switch the camera to progressive video, or convert the stream with: "
-            "ffmpeg -i … -vf yadif …), or the lens is covered"
+            f"'{self._name}' is frozen: it sends {kind}. Either the lens is covered, or the video is interlaced, "
+            f"which OpenCV {cv2.__version__} cannot read: switch the camera to progressive video, or convert the "
+            "stream with: ffmpeg -i … -vf yadif …"
         )
 
 
 class CameraOpener:
-    """Opens a camera at each call; it finds the same camera again if its number has changed.
+    """Opens a camera each time it is called. It finds the same camera again if the number of the camera has changed.
 
     Args:
-        spec: an index, a path ``/dev/videoN``, or a link to one, which is followed at each call.
-        mode: the settings to ask for.
+        spec: the index of a camera, a path ``/dev/videoN``, or a link to such a path. A link is followed at each call.
+        mode: the settings that the camera is asked for.
     """
 
     def __init__(self, spec: str, mode: CameraMode) -> None:
@@ -266,10 +269,10 @@ class CameraOpener:
         self._others: frozenset[str] = frozenset()
 
     def __call__(self) -> FrameSource:
-        """Opens the camera; raises SourceError."""
+        """Opens the camera. Raises SourceError if the camera cannot be opened."""
         node = self._find()
         number = re.fullmatch(r"video(\d+)", node.name)
-        # CAP_ANY would try every back-end in turn, and report only the message of the last one
+        # CAP_ANY would try each back-end in turn, and report only the message of the last back-end
         backend = cv2.CAP_V4L2 if os.name == "posix" else cv2.CAP_ANY
         capture = open_capture(int(number[1]) if number else str(node), backend)
         camera = CameraCapture(self._spec, capture, f"{_CHECK_CAMERA} {_cameras()}", self._mode)
@@ -277,7 +280,7 @@ class CameraOpener:
         return camera
 
     def _find(self) -> Path:
-        """Returns the path of the camera now; raises SourceError if it was known and is gone."""
+        """Returns the present path of the camera. Raises SourceError if a camera that was open before is gone."""
         named = device_path(self._spec)
         if self._identity is None or Path(self._spec).is_symlink():
             return named
@@ -293,7 +296,7 @@ class CameraOpener:
 
 
 def open_stream(spec: str, mode: CameraMode) -> FrameSource:
-    """Opens the stream at an address; raises SourceError."""
+    """Opens the stream at a URL. Raises SourceError if the stream cannot be opened."""
     settings = (
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_TIMEOUT_S),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_TIMEOUT_S),
@@ -306,7 +309,7 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
     check = _CHECK_STREAM
     is_silent = time.monotonic() - began_s >= OPEN_TIMEOUT_S
     if not capture.isOpened() and not is_silent and address.startswith("http"):
-        # imported here, because the import takes a moment, and only an address that does not open needs it
+        # imported here, because the import takes a moment, and is needed only for a URL that does not open
         from dermedge.edge.sources.http_answer import http_advice
 
         check = http_advice(address) or check
@@ -314,11 +317,11 @@ def open_stream(spec: str, mode: CameraMode) -> FrameSource:
 
 
 def _cameras() -> str:
-    """Returns which cameras exist, for the message about a camera that does not open."""
+    """Returns a sentence about the cameras that exist, for the message about a camera that does not open."""
     found = sorted(str(path) for path in Path("/dev").glob("video*"))
     there = (
         f"There {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
         if found
         else "There is no /dev/video*"
     )
-    return f"{there}; `dermedge doctor` tells more, and --source demo needs no camera"
+    return f"{there}; `dermedge doctor` checks the cameras, and --source demo needs no camera"

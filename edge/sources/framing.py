@@ -1,4 +1,4 @@
-"""Flips frames and cuts out their middle, for cameras that are mounted upside down or far away."""
+"""Flips frames and crops them to their middle, for cameras that are mounted upside down or far away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dermedge.edge.sources.frame import Delivery, Frame, FrameSource
 __all__ = ["FLIPS", "Flip", "FramedSource", "Framing", "frame_image"]
 
 Flip = Literal["horizontal", "vertical", "both"]
-# OpenCV's codes.
+# The codes of cv2.flip.
 FLIPS: dict[str, int] = {"horizontal": 1, "vertical": 0, "both": -1}
 
 
@@ -23,8 +23,9 @@ class Framing:
     """The flip and the crop that are applied to each frame before anything else.
 
     Attributes:
-        flip: ``horizontal`` mirrors left and right, ``both`` rotates by 180 degrees.
-        zoom: 1 or more; the middle 1/zoom of height and width is kept, without resizing.
+        flip: ``horizontal`` swaps left and right, ``vertical`` swaps top and bottom, and ``both`` does both, which
+            rotates the frame by 180 degrees. None does not flip.
+        zoom: 1 or more. The middle 1/zoom of the height and of the width is kept, without resizing.
     """
 
     flip: Flip | None = None
@@ -32,7 +33,14 @@ class Framing:
 
 
 def frame_image(image_bgr: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
-    """Returns the flipped middle of a uint8 [height, width, 3] image; a view of the image if nothing is flipped."""
+    """Returns the middle of an image, flipped if asked for.
+
+    Without a flip, the result is a view of the image.
+
+    Args:
+        image_bgr: uint8 [height, width, 3], 0 to 255, blue first.
+        framing: the flip and the zoom.
+    """
     height, width = image_bgr.shape[:2]
     rows, columns = max(1, round(height / framing.zoom)), max(1, round(width / framing.zoom))
     top, left = (height - rows) // 2, (width - columns) // 2

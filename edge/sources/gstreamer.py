@@ -1,4 +1,4 @@
-"""Reads GStreamer pipelines with an OpenCV that was built with GStreamer, as Debian's is."""
+"""Reads GStreamer pipelines with an OpenCV that was built with GStreamer, such as Debian's OpenCV."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from dermedge.edge.sources.redact import without_secrets
 
 __all__ = ["AbandonableCapture", "open_gstreamer"]
 
-# After this many attempts that hang, no more are made, because each keeps its memory.
+# If this many attempts hang, no further attempt is made, because each one keeps its memory.
 _MOST_ABANDONED = 8
 _CHECK_PIPELINE = (
-    "does `gst-launch-1.0` run it, and does it end in `videoconvert ! video/x-raw,format=BGR ! appsink`?"
+    "check that `gst-launch-1.0` runs the pipeline, and that the pipeline ends in "
+    "`videoconvert ! video/x-raw,format=BGR ! appsink`"
 )
 
 
 class AbandonableCapture:
-    """A capture that may hang while it opens or reads.
+    """A capture whose opening or reading may hang.
 
-    A thread does both, and is abandoned if it hangs. If the thread returns later, it releases the capture, so that
-    the camera is free again.
+    A thread opens and reads the capture. If the thread hangs, it is abandoned. If an abandoned thread returns later, it
+    releases the capture, so that the camera is free again.
 
     Raises:
-        SourceError: `_MOST_ABANDONED` threads hang.
+        SourceError: `_MOST_ABANDONED` abandoned threads still hang.
     """
 
     _abandoned = 0
 
     def __init__(self, open_capture: Callable[[], cv2.VideoCapture]) -> None:
         if AbandonableCapture._abandoned >= _MOST_ABANDONED:
-            raise SourceError(f"{_MOST_ABANDONED} earlier attempts still hang; start dermedge again")
+            raise SourceError(
+                f"{_MOST_ABANDONED} earlier attempts to open or read a pipeline still hang; start dermedge again"
+            )
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._hangs = False
@@ -78,13 +81,14 @@ class AbandonableCapture:
 
 
 def open_gstreamer(spec: str, mode: CameraMode) -> FrameSource:
-    """Opens a GStreamer pipeline that ends in an appsink; raises SourceError."""
+    """Opens a GStreamer pipeline that ends in an appsink. Raises SourceError if the pipeline cannot be opened."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise SourceError(
-            "this OpenCV runs no GStreamer pipelines, but Debian's does: apt install python3-opencv, and use a "
-            "virtual environment made with --system-site-packages, without opencv-python-headless"
+            "the installed OpenCV cannot run GStreamer pipelines, but Debian's OpenCV can: run `sudo apt install "
+            "python3-opencv`, make the virtual environment with --system-site-packages, and uninstall "
+            "opencv-python-headless from it"
         )
     check_encoding(spec)
-    # no time limit is set: OpenCV 4.6, which Debian 12 has, cannot open a pipeline with one
+    # no time limit is set, because OpenCV 4.6, which Debian 12 has, cannot open a pipeline with a time limit
     capture = AbandonableCapture(lambda: open_capture(spec, cv2.CAP_GSTREAMER))
     return LiveCapture(without_secrets(spec), capture, _CHECK_PIPELINE)

@@ -236,7 +236,7 @@ def test_any_source_can_be_flipped_and_zoomed(pictures: Path) -> None:
 
 def test_a_pipeline_without_gstreamer_names_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: False)
-    with pytest.raises(SourceError, match=r"no GStreamer.*apt install python3-opencv"):
+    with pytest.raises(SourceError, match=r"cannot run GStreamer.*apt install python3-opencv"):
         open_source("videotestsrc ! videoconvert ! appsink")
 
 

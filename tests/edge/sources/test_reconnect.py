@@ -312,5 +312,5 @@ def test_the_address_of_a_photo_is_named_as_one_and_read_again_and_again(
         first = next_of(latest)
         outage = next_of(latest, lambda found: isinstance(found, Outage))
         again = next_of(latest)
-    assert "sent one frame and stopped. Is it the address of a photo?" in outage.reason
+    assert "sent one frame and stopped. Is it the URL of a photo?" in outage.reason
     assert again.frame.number > first.frame.number

@@ -126,7 +126,7 @@ def test_a_link_is_followed_at_each_opening(machine: Machine, opened: list[int |
 def test_a_link_without_its_camera_is_named(machine: Machine, opened: list[int | str]) -> None:
     link = machine.dev / "v4l" / "by-id" / "usb-Webcam-video-index0"
     link.symlink_to("../../video2")
-    with pytest.raises(SourceError, match=f"cannot open '{link}': is it connected"):
+    with pytest.raises(SourceError, match=f"cannot open '{link}': check that the camera is connected"):
         open_source(str(link))
 
 
