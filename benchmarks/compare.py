@@ -53,7 +53,9 @@ class ModelChange:
 def parser() -> Parser:
     """Returns the parser of `dermedge benchmark compare`."""
     made = make_parser(
-        "benchmark compare", "Compare two results of `dermedge benchmark`, from two machines or two versions."
+        "benchmark compare",
+        "Compare two results of `dermedge benchmark`, from two machines or two versions.",
+        ("dermedge benchmark compare before.json after.json",),
     )
     made.add_argument(
         "before", type=Path, metavar="A.json", help="read the first result from this results.json"

@@ -43,7 +43,9 @@ def _line(finding: Finding, width: int) -> str:
 def parser() -> Parser:
     """Returns the options of `dermedge doctor`."""
     made = make_parser(
-        "doctor", "Check the installation and the cameras, and repeat the golden test of a model."
+        "doctor",
+        "Check the installation and the cameras, and repeat the golden test of a model.",
+        ("dermedge doctor", "dermedge doctor --model mine.tflite", "dermedge doctor --json"),
     )
     made.add_argument(
         "--model",

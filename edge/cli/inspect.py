@@ -288,7 +288,11 @@ def _value_text(value: Any) -> str:
 
 def parser() -> Parser:
     """Returns the options of `dermedge inspect`."""
-    made = make_parser("inspect", "Describe any .tflite file without running it.")
+    made = make_parser(
+        "inspect",
+        "Describe any .tflite file without running it.",
+        ("dermedge inspect dermedge-192", "dermedge inspect mine.tflite --json"),
+    )
     made.add_argument(
         "model",
         type=model_path,

@@ -83,7 +83,9 @@ def _table(models: Sequence[dict[str, Any]]) -> TextTable:
 def parser() -> Parser:
     """Returns the options of `dermedge models`."""
     made = make_parser(
-        "models", "List the models that ship with dermedge: input size, file size, accuracy and licence."
+        "models",
+        "List the models that ship with dermedge: input size, file size, accuracy and licence.",
+        ("dermedge models", "dermedge models --json"),
     )
     made.add_argument("--json", action="store_true", help="print the models as one JSON list")
     return made

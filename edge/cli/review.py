@@ -82,6 +82,7 @@ def parser() -> Parser:
     made = make_parser(
         "review",
         "Label the photos that `dermedge run --record` kept, in the browser, the least certain first.",
+        ("dermedge review sessions/", "dermedge review sessions/ --serve 127.0.0.1:9000"),
     )
     made.add_argument(
         "folder", type=Path, metavar="DIR", help="review the photos of this folder of run --record"
