@@ -1,9 +1,9 @@
-"""Compares choices of calibration photos and activation ranges for int8 conversion, one run at a time.
+"""Compares calibration photos and activation ranges for int8 conversion, on a run of `dermedge train`.
 
     python -m dermedge.benchmarks.lab calibration RUN [--counts 20 200 500]
 
-Calibration photos are sampled either with equal numbers per class, or at random from the training split. The device
-runtime runs each file on all validation photos, and the results are compared with those of the float network.
+Calibration photos are sampled from the training split, either with equal numbers per class, or at random. The runtime
+of the device runs each int8 file on all validation photos. The results are compared with those of the float network.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ _EVENLY, _AS_THEY_COME = "evenly", "as they come"
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """The results of one choice on the validation photos.
+    """The results of one conversion on the validation photos.
 
     Attributes:
         photos: number of calibration photos.
-        sampling: ``evenly``, with equal numbers per class, or ``as they come``, at random from the training split.
-        ranges: method, as in `dermedge.convert.to_tflite.form.Form`.
-        agreement: part of the photos for which the file and the float network answer the same class.
-        logits_apart: mean absolute difference of the logits from the float network's.
-        balanced_accuracy: balanced accuracy of the most probable class.
+        sampling: how the calibration photos are sampled. ``evenly``: equal numbers per class; ``as they come``: at
+            random from the training split.
+        ranges: method that chooses the activation ranges, as in `dermedge.convert.to_tflite.form.Form`.
+        agreement: share of the photos for which the file and the float network answer the same class.
+        logits_apart: mean absolute difference between the logits of the file and those of the float network.
+        balanced_accuracy: balanced accuracy of the file, if the answer is the most probable class.
     """
 
     photos: int
@@ -51,7 +52,7 @@ class CalibrationResult:
 def main(argv: Sequence[str]) -> int:
     """Prints a Markdown table; returns the exit status."""
     parser = experiment_parser(
-        "calibration", "Compare choices of calibration photos and activation ranges for int8 conversion."
+        "calibration", "Compare calibration photos and activation ranges for int8 conversion."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="convert this run of dermedge train")
     parser.add_argument(
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         type=positive_int,
         nargs="+",
         default=_COUNTS,
-        help="compare these numbers of calibration photos",
+        help="compare conversions with these numbers of calibration photos",
     )
     options = parser.parse_args(argv)
     print("| photos | sampling | ranges | same class as float | logits apart | balanced accuracy |")
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(path: Path, counts: Sequence[int]) -> Iterator[CalibrationResult]:
-    """Yields the results of each method for ranges, of each number of photos, and of photos sampled at random.
+    """Yields the results for each method of choosing ranges, for each number of photos, and for photos at random.
 
     Raises:
         DataError: the folder is not a run, or its photos are missing.

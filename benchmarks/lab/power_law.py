@@ -1,4 +1,4 @@
-"""Fits power laws to costs, by a line through the logarithms."""
+"""Fits a power law to costs, as a line through the logarithms."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import numpy as np
 
 __all__ = ["PowerLaw", "fit"]
 
-# At least three points are needed, because two always lie on a line and tell nothing about the error.
+# Two points always lie on a line, so at least three points are needed to estimate the error.
 _LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """cost = factor * x ** exponent.
+    """The power law cost = factor * x ** exponent.
 
     Attributes:
-        low: lower end of the 95 % interval of the exponent, by Student's t of the residuals.
-        high: its upper end.
+        factor: the cost at x = 1.
+        exponent: the exponent of x.
+        low: lower end of the 95 % confidence interval of the exponent, by Student's t distribution of the residuals.
+        high: upper end of the 95 % confidence interval of the exponent.
         r_squared: coefficient of determination of the logarithms, 0 to 1.
-        points: number of points.
+        points: number of points that the law was fitted to.
     """
 
     factor: float
@@ -36,13 +38,13 @@ class PowerLaw:
         return self.factor * x**self.exponent
 
     def __str__(self) -> str:
-        # 0.0 is added because a rounded -0.001 is -0.0
+        # adding 0.0 turns -0.0 into 0.0; a rounded -0.001 is -0.0
         exponent, low, high = (round(one, 2) + 0.0 for one in (self.exponent, self.low, self.high))
         return f"exponent {exponent:.2f} [{low:.2f}, {high:.2f}], R² {self.r_squared:.3f}"
 
 
 def fit(x: Sequence[float], costs: Sequence[float]) -> PowerLaw | None:
-    """Returns the power law of positive costs at different positive ``x``; None for fewer than three points."""
+    """Fits a power law to positive costs at different positive ``x``; returns None for fewer than three points."""
     if len(x) < _LEAST_POINTS:
         return None
     from scipy.stats import linregress, t

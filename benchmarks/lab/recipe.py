@@ -1,10 +1,11 @@
-"""Measures the benefit of each part of the training recipe, by runs that differ from the recipe in one setting.
+"""Measures the benefit of each part of the training recipe. Each run differs from the recipe in one part.
 
     python -m dermedge.benchmarks.lab recipe OUT --data PATH... --weights efficientnet_lite0_trunk=FILE [--rows NAME...]
 
-Every row is trained like a run of `dermedge train`, on one half of the photos outside the test split, and scored in
-float on the other half: the validation split has too few photos of rare classes to compare recipes. A stopped row
-is resumed, and a finished one is kept, so rows can be added one by one.
+A row of the table is one variant of the recipe. It is trained like a run of `dermedge train`, on one half of the photos
+outside the test split. The float network is scored on the other half, because the validation split has too few photos
+of rare classes to compare recipes. A stopped row is resumed. A finished row is not trained again, so rows can be added
+one by one.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ _HEAD = ("balanced accuracy, four classes", "balanced accuracy", "melanoma AUROC
 
 @dataclass(frozen=True)
 class RecipeVariant:
-    """One row of the table: a change of the recipe.
+    """A variant of the recipe, which is one row of the table.
 
     Attributes:
-        what: the change in words.
-        config: fields of `dermedge.train.fit.run_folder.Config` that differ.
+        what: description of the change.
+        config: fields of `dermedge.train.fit.run_folder.Config` that differ from those of the recipe.
         recipe: recipe of the run.
-        teachers: other rows whose networks teach this one, besides the labels.
+        teachers: names of other rows. The network of this row learns from their networks and from the labels.
     """
 
     what: str
@@ -63,7 +64,7 @@ class RecipeVariant:
 
 
 def _augmented(**changes: Any) -> Recipe:
-    """Returns the recipe with other values of its augmentation."""
+    """Returns the default recipe with changed fields of its augmentation."""
     return replace(_DEFAULT_RECIPE, augmentation=replace(_DEFAULT_RECIPE.augmentation, **changes))
 
 
@@ -120,7 +121,16 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class TrainedVariant:
-    """One finished row; ``figures`` maps names of `scorecard.figures` to value, low and high."""
+    """The result of a finished row.
+
+    Attributes:
+        name: name of the row.
+        what: description of the change.
+        epochs: number of epochs.
+        photos_per_epoch: number of photos that an epoch samples.
+        seed: seed of the training.
+        figures: name of a figure of the evaluation -> its value, and the ends of its 95 % confidence interval.
+    """
 
     name: str
     what: str
@@ -131,7 +141,7 @@ class TrainedVariant:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains the missing rows, and writes the table of all finished ones; returns the exit status."""
+    """Trains the rows that are not finished, and writes the table of all finished rows; returns the exit status."""
     options = _parse(argv)
     for name in options.rows:
         _train(name, options)
@@ -142,10 +152,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = experiment_parser("recipe", "Train with one part of the recipe changed at a time, and compare.")
-    parser.add_argument("output", type=Path, metavar="OUT", help="keep all rows in this folder")
+    parser = experiment_parser(
+        "recipe", "Train with one part of the recipe changed at a time, and compare the results."
+    )
     parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="train on these photos, as for dermedge train"
+        "output", type=Path, metavar="OUT", help="store the runs and results of all rows in this folder"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="train on the photos of these folders, tables and catalogues",
     )
     parser.add_argument(
         "--weights",
@@ -153,22 +171,38 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="ARCH=FILE",
-        help="start networks of these architectures with these weights; others start with imagenet",
+        help="start the training of architecture ARCH from the weights in FILE. Other architectures start from "
+        "ImageNet weights",
     )
-    parser.add_argument("--rows", nargs="*", default=list(VARIANTS), metavar="NAME", help="train these rows")
-    parser.add_argument("--epochs", type=positive_int, default=_EPOCHS, help="of a row")
-    parser.add_argument("--photos-per-epoch", type=positive_int, default=_PHOTOS_PER_EPOCH, help="of a row")
+    parser.add_argument(
+        "--rows",
+        nargs="*",
+        default=list(VARIANTS),
+        metavar="NAME",
+        help="train these variants of the recipe. Without this option, train all variants",
+    )
+    parser.add_argument(
+        "--epochs", type=positive_int, default=_EPOCHS, help="train each row for this many epochs"
+    )
+    parser.add_argument(
+        "--photos-per-epoch",
+        type=positive_int,
+        default=_PHOTOS_PER_EPOCH,
+        help="sample this many photos in each epoch of a row",
+    )
     options = parser.parse_args(argv)
     for name in options.rows:
         if name not in VARIANTS:
-            raise OptionError(f"there is no row '{name}'. Known: {', '.join(VARIANTS)}")
+            raise OptionError(f"--rows names no row '{name}'. Known: {', '.join(VARIANTS)}")
     return options
 
 
 def _start(text: str) -> tuple[str, str]:
     architecture, given, path = text.partition("=")
     if not given or not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"'{text}' is not ARCH=FILE with an existing file")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not ARCH=FILE with an existing file; name an architecture and its file of weights"
+        )
     return architecture, path
 
 
@@ -182,7 +216,8 @@ def _train(name: str, options: argparse.Namespace) -> None:
     missing = [teacher for teacher in variant.teachers if not (options.output / f"{teacher}.json").is_file()]
     if missing:
         raise OptionError(
-            f"the row '{name}' is taught by '{missing[0]}', which is not trained yet; name that row before it"
+            f"the row '{name}' learns from the row '{missing[0]}', which has not been trained; name both in this order "
+            "with --rows"
         )
     run = _run(name, variant, options)
     Trainer(run, say=lambda line: print(f"{name}: {line}", flush=True)).fit()
@@ -194,7 +229,7 @@ def _train(name: str, options: argparse.Namespace) -> None:
 
 
 def _run(name: str, variant: RecipeVariant, options: argparse.Namespace) -> RunFolder:
-    """Returns the run of a row; it is made if it does not exist."""
+    """Returns the run of a row. The run is made if it does not exist."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.data.splits import with_fold
     from dermedge.train.fit.plan import plan_training
@@ -237,16 +272,20 @@ def _figures(run: RunFolder) -> dict[str, Sequence[float]]:
 
 
 def read_rows(folder: Path) -> list[TrainedVariant]:
-    """Returns the finished rows of a folder in the order of `VARIANTS`; raises DataError if there are none."""
+    """Returns the finished rows of a folder, in the order of `VARIANTS`.
+
+    Raises:
+        DataError: no row is finished.
+    """
     there = [folder / f"{name}.json" for name in VARIANTS]
     rows = [TrainedVariant(**json.loads(path.read_text())) for path in there if path.is_file()]
     if not rows:
-        raise DataError(f"no row is finished in '{folder}'")
+        raise DataError(f"no row is finished in '{folder}'; train rows into this folder first")
     return rows
 
 
 def to_csv(rows: Sequence[TrainedVariant]) -> str:
-    """Returns one line per row, each figure with the ends of its 95 % interval over lesions."""
+    """Returns one line per row: each figure, and the ends of its 95 % confidence interval over lesions."""
     columns = ["row", "what", "epochs", "photos_per_epoch", "seed"]
     columns += [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     lines = []
@@ -258,14 +297,16 @@ def to_csv(rows: Sequence[TrainedVariant]) -> str:
 
 
 def to_table(rows: Sequence[TrainedVariant]) -> TextTable:
-    """Returns a table of the rows, and below it the standard deviation over the seeds of the recipe."""
+    """Returns a table of the rows. Its last line is the standard deviation over the seeds of the recipe."""
     cells = [(row.what, str(row.epochs), *(_interval(row.figures[name]) for name in _SHOWN)) for row in rows]
     seeds = [row for row in rows if row.name in _SEEDS]
     if len(seeds) > 1:
         spread = [np.std([row.figures[name][0] for row in seeds], ddof=1) for name in _SHOWN]
         cells.append((f"standard deviation over {len(seeds)} seeds", "", *(f"{one:.4f}" for one in spread)))
     return TextTable(
-        "Scored in float on the half that was not trained on.", ("row", "epochs", *_HEAD), tuple(cells)
+        "The float networks, scored on the half of the photos that was not used for training.",
+        ("row", "epochs", *_HEAD),
+        tuple(cells),
     )
 
 

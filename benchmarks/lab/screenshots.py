@@ -1,10 +1,11 @@
-"""Takes screenshots of the pages of dermedge at three sizes, light and dark, so that a person can look at them.
+"""Takes screenshots of the pages of dermedge at three sizes, in the light and the dark theme, for a person to look at.
 
     python -m dermedge.benchmarks.lab screenshots SHOTS --data photos/ [--more conversion.html build/docs/index.html]
 
-This command itself makes the live view, the review, and the reports of evaluate, benchmark and data audit, with a
-shipped model. The photos must lie in a folder per class of that model. The report of a conversion, the phone app and
-the documentation take longer to make: make them first, and name their files or addresses with --more.
+The command itself makes these pages with a shipped model: the live view, the review, and the reports of evaluate,
+benchmark and data audit. The folder of --data must have a subfolder with photos for each class of the model. The report
+of a conversion, the phone app and the documentation take longer. Make such pages first, and name their files or URLs
+with --more.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ __all__ = ["SIZES", "THEMES", "main", "pages", "photograph"]
 
 # Name -> width and height in pixels of a desktop, a tablet and a phone.
 SIZES = {"1280": (1280, 1600), "768": (768, 1600), "390": (390, 1600)}
-# Theme -> the value of Chromium's setting for the preferred colour scheme.
+# Theme -> the value of Chromium's setting preferredColorScheme.
 THEMES = {"light": 1, "dark": 0}
-# Milliseconds after which Chromium stops waiting for the page, because the live video never ends.
+# Milliseconds after which Chromium stops waiting for the page. The limit is needed because the live video never ends.
 _PATIENCE_MS = 8000
-# Milliseconds of virtual time for the scripts of a page.
+# Milliseconds of Chromium's virtual time that the scripts of a page may use.
 _SCRIPTS_MS = 4000
 _LIMIT_S = 300
 _START_S = 60
@@ -41,11 +42,11 @@ _RECORDED = ("--max-secs", "12")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Makes the pages, and writes PAGE-SIZE-THEME.png for each; returns the exit status."""
+    """Makes the pages, and writes PAGE-SIZE-THEME.png for each page, size and theme; returns the exit status."""
     options = _parser().parse_args(argv)
     browser = shutil.which(options.browser)
     if browser is None:
-        raise OptionError(f"'{options.browser}' is not installed; name a Chromium with --browser")
+        raise OptionError(f"'{options.browser}' is not installed; name an installed Chromium with --browser")
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dermedge-") as work:
         for name, address in pages(Path(work), options.data, options.more):
@@ -55,7 +56,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def photograph(browser: str, name: str, address: str, folder: Path) -> Iterator[Path]:
-    """Writes a page at each size and in each theme; yields the paths.
+    """Writes an image of a page at each size and in each theme; yields the paths of the images.
+
+    Args:
+        browser: path of Chromium.
+        name: name of the page, for the file names.
+        address: URL of the page.
+        folder: folder of the images.
 
     Raises:
         ToolError: the browser fails, or writes no image.
@@ -76,12 +83,12 @@ def photograph(browser: str, name: str, address: str, folder: Path) -> Iterator[
 
 
 def pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields name and address of each page while it can be opened.
+    """Yields the name and the URL of each page. The page can be opened until the next one is requested.
 
     Args:
         work: an empty folder for the files of the pages.
-        data: photos for the reports, a folder per class; None for no reports.
-        more: further files and addresses.
+        data: a folder with a subfolder of photos for each class, for the reports; None for no reports.
+        more: files and URLs of further pages.
     """
     with _serving("run", "--source", "demo", "--model", _MODEL, "--json") as address:
         yield "live", address
@@ -104,10 +111,10 @@ def pages(work: Path, data: Path | None, more: Sequence[str]) -> Iterator[tuple[
 
 @contextmanager
 def _serving(verb: str, *arguments: str) -> Iterator[str]:
-    """Runs a verb with --serve; yields the address of its page.
+    """Runs a command of dermedge with --serve; yields the URL of its page.
 
     Raises:
-        ToolError: nothing listens there within `_START_S` seconds.
+        ToolError: the command does not serve the page within `_START_S` seconds.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -128,7 +135,9 @@ def _wait_for(port: int, name: str) -> None:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise ToolError(f"{name} did not open its page within {_START_S} s")
+    raise ToolError(
+        f"{name} did not serve its page within {_START_S} s; run the command by itself to see why"
+    )
 
 
 def _dermedge(*arguments: str) -> None:
@@ -138,24 +147,28 @@ def _dermedge(*arguments: str) -> None:
 
 def _existing(path: str) -> Path:
     if not Path(path).is_file():
-        raise OptionError(f"there is no page '{path}'")
+        raise OptionError(f"there is no file '{path}'; name HTML files that exist, or URLs, with --more")
     return Path(path)
 
 
 def _parser() -> Parser:
     parser = experiment_parser(
-        "screenshots", "Take screenshots of the pages of dermedge at three sizes, light and dark."
+        "screenshots",
+        "Take screenshots of the pages of dermedge at three sizes, in the light and the dark theme.",
     )
     parser.add_argument("output", type=Path, metavar="SHOTS", help="write the images into this folder")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="make the reports on these photos, a folder per class"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="make the reports on the photos of this folder, which has a subfolder for each class",
     )
     parser.add_argument(
         "--more",
         nargs="+",
         default=[],
         metavar="PAGE",
-        help="take screenshots of these HTML files and addresses too",
+        help="take screenshots of these HTML files and URLs too",
     )
-    parser.add_argument("--browser", default="chromium", help="run this Chromium")
+    parser.add_argument("--browser", default="chromium", help="take the screenshots with this Chromium")
     return parser

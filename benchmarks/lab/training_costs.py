@@ -1,7 +1,7 @@
-"""Measures the costs of a training on a folder of photos: preparation, network, and everything else.
+"""Measures the time and memory of a training on a folder of photos: the preparation, the input pipeline and the epochs.
 
-Each function must run in a new process, so that a second set of photos does not benefit from the freed memory and the
-warm TensorFlow of the first one.
+Each public function must run in a new process. In one process, a second measurement would benefit from the freed memory
+and the loaded TensorFlow of the first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingFigures", "first_start", "second_start"]
 
-# The first epoch includes the tracing of the graph; the second is timed.
+# The first epoch includes the tracing of the graph, so only the second epoch is timed.
 _EPOCHS = 2
 
 TrainingFigures = dict[str, float]
@@ -29,10 +29,11 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
     """Measures a training from its start to the end of the float stage.
 
     Returns:
-        ``reading_s`` and ``comparing_s``: reading all photos for the catalogue, and finding duplicates;
-        ``decoding_s``, ``decoded`` and ``cache_mb``: decoding the photos of train and val into the cache, their
-        number and its size; ``pipeline`` and ``training``: photos per second of the input pipeline alone and of an
-        epoch; ``catalogue_peak_mb`` and ``peak_mb``: highest memory after the catalogue, and at the end.
+        ``reading_s``: seconds to read all photos for the catalogue. ``comparing_s``: seconds to find duplicates.
+        ``decoding_s``: seconds to decode the photos of the splits train and val into the cache. ``decoded``: number of
+        these photos. ``cache_mb``: size of the cache. ``pipeline``: photos per second of the input pipeline alone.
+        ``training``: photos per second of an epoch. ``catalogue_peak_mb``: highest memory until the catalogue is
+        complete. ``peak_mb``: highest memory until the end.
     """
     from dermedge.train.data.pixels import cached_pixels
     from dermedge.train.fit.batches import TrainingBatches
@@ -69,10 +70,11 @@ def first_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigur
 
 
 def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigures:
-    """Measures another training on known photos up to its first step, and a resumed one.
+    """Measures the start of another training on known photos, and the start of a resumed training.
 
     Returns:
-        ``start_s``: time before the first step; ``resumed_s``: the same for a run with a catalogue.
+        ``start_s``: seconds before the first step of the other training. ``resumed_s``: seconds before the first step
+        of the resumed training, which has a catalogue.
     """
     from dermedge.train.fit.training import Trainer
 
@@ -85,14 +87,14 @@ def second_start(photos: Path, run: Path, photos_per_epoch: int) -> TrainingFigu
 
 
 def _catalogued(photos: Path, run: Path, photos_per_epoch: int) -> tuple[TrainingFigures, RunFolder]:
-    """Returns the seconds that the catalogue took, and a run folder like that of `dermedge train`."""
+    """Builds a catalogue; returns the seconds this took, and a run folder like a run folder of `dermedge train`."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder
 
     folder, halves = RunFolder(run), list[float]()
 
     def note(done: int, total: int) -> None:
-        # the first half of the progress is the reading; photos that are already known are not read
+        # in the first half of the progress, photos are read; photos that are already known are not read
         if 2 * done == total:
             halves.append(perf_counter())
 

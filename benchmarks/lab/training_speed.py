@@ -1,11 +1,11 @@
-"""Compares the photos a second of `dermedge train` with those of the bare training step of the same network.
+"""Compares the speed of `dermedge train`, in photos per second, with that of the bare training step of the network.
 
     python -m dermedge.benchmarks.lab training-speed [--imgsz 128] [--batch 32] [--rounds 5]
 
-Both take turns in one process: after each epoch of a real training, as many steps are run by `train_on_batch` on one
-batch that stays in memory. The difference is the cost of sampling, augmentation, blending, the average of the weights
-and the loop. The photos are generated: they are decoded before the first epoch, and their content has no influence on
-the time. The first round warms up and is not counted.
+Training and bare steps take turns in one process: after each epoch of a real training, `train_on_batch` runs the same
+number of steps on one batch in memory. The difference is the cost of sampling, augmentation, mixup, the average of the
+weights, and the training loop. The photos are generated, because their content has no influence on the time. They are
+decoded before the first epoch. The first round is a warm-up and is not counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_SHARE", "SpeedRound", "main", "measure_rounds", "summary"]
 
-# The share of the bare step's speed that the training should reach.
+# The training should reach this share of the speed of the bare step.
 LEAST_SHARE = 0.85
 _CLASSES, _PHOTOS_PER_CLASS, _PHOTO_SIDE = ("one", "two"), 48, 256
 _WARMUP_STEPS = 3
@@ -46,19 +46,24 @@ _WARMUP_STEPS = 3
 
 @dataclass(frozen=True)
 class SpeedRound:
-    """Photos a second of one epoch of training, and of as many bare steps right after it."""
+    """The speeds of one round in photos per second.
+
+    Attributes:
+        training: speed of one epoch of training.
+        bare: speed of the same number of bare steps after the epoch.
+    """
 
     training: float
     bare: float
 
     @property
     def share(self) -> float:
-        """The training's speed as a part of the bare step's."""
+        """The speed of the training divided by the speed of the bare step."""
         return self.training / self.bare
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints and writes the results; returns the exit status, which is 1 if the training is too slow."""
+    """Prints and writes the results. Returns the exit status: 0, or 1 if the training is too slow."""
     options = _parse(argv)
     if options.output:
         check_writable(options.output.parent)
@@ -80,14 +85,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def summary(rounds: Sequence[SpeedRound]) -> list[str]:
-    """Returns the medians with their 95 % intervals, one line each, and whether the limit is met."""
+    """Returns lines with the medians and their 95 % intervals, and a line that tells whether the limit is met."""
     share = median(one.share for one in rounds)
     verdict = "met" if share >= LEAST_SHARE else "not met"
     return [
         f"training   {_described([one.training for one in rounds], '.1f')} photos/s",
         f"bare step  {_described([one.bare for one in rounds], '.1f')} photos/s",
         f"ratio      {_described([one.share for one in rounds], '.3f')} within a round",
-        f"at least {LEAST_SHARE:.0%} of the bare step: {verdict}, in {len(rounds)} rounds",
+        f"limit: at least {LEAST_SHARE:.0%} of the speed of the bare step: {verdict}, in {len(rounds)} rounds",
     ]
 
 
@@ -95,10 +100,10 @@ def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[Speed
     """Trains on generated photos, and runs the bare step after each epoch.
 
     Args:
-        rounds: epochs that are counted; one more is run before them.
+        rounds: number of rounds that are counted. One more round is run first, as a warm-up.
         size: side of the input in pixels.
-        batch: photos a step.
-        steps: steps a round.
+        batch: number of photos per step.
+        steps: number of steps per round.
     """
     from dermedge.train.fit.training import Trainer
 
@@ -117,7 +122,7 @@ def measure_rounds(rounds: int, size: int, batch: int, steps: int) -> list[Speed
 
 
 class _BareStep:
-    """The same network, optimizer and batch, without anything around the step."""
+    """The bare training step: the network, optimizer and batch size of the training, without any other work."""
 
     def __init__(self, config: Config, steps: int) -> None:
         import tf_keras as keras
@@ -138,7 +143,7 @@ class _BareStep:
             self._model.train_on_batch(self._images, self._targets)
 
     def photos_per_second(self) -> float:
-        """Returns the speed of one round."""
+        """Runs the bare steps of one round, and returns their speed."""
         began = perf_counter()
         for _ in range(self._steps):
             self._model.train_on_batch(self._images, self._targets)
@@ -146,7 +151,7 @@ class _BareStep:
 
 
 def _run_folder(made: Path, epochs: int, size: int, batch: int, steps: int) -> RunFolder:
-    """Returns a run like that of `dermedge train` on generated photos."""
+    """Returns a run like a run of `dermedge train`, on generated photos."""
     from dermedge.train.data.build import build_catalogue
     from dermedge.train.fit.run_folder import RunFolder
 
@@ -188,11 +193,19 @@ def _circumstances(options: argparse.Namespace) -> list[str]:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = experiment_parser(
         "training-speed",
-        "Compare the photos a second of training with those of the bare step of the same network.",
+        "Compare the speed of training with the speed of the bare training step, in photos per second.",
     )
-    parser.add_argument("--imgsz", type=positive_int, default=SIZE, help="train at this side in pixels")
-    parser.add_argument("--batch", type=positive_int, default=BATCH, help="train on this many photos a step")
-    parser.add_argument("--steps", type=positive_int, default=20, help="run this many steps a round")
-    parser.add_argument("--rounds", type=positive_int, default=5, help="count this many rounds")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write all rounds into this JSON file")
+    parser.add_argument(
+        "--imgsz", type=positive_int, default=SIZE, help="set the side of the input, in pixels"
+    )
+    parser.add_argument(
+        "--batch", type=positive_int, default=BATCH, help="train on this many photos per step"
+    )
+    parser.add_argument("--steps", type=positive_int, default=20, help="run this many steps per round")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=5, help="measure this many rounds, after a warm-up round"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the results of all rounds into this JSON file"
+    )
     return parser.parse_args(argv)
