@@ -1,4 +1,4 @@
-"""Describes how folders and tables were understood, in lines that are printed before anything else."""
+"""Writes the lines that describe how folders and tables were understood, for printing before the photos are read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dermedge.train.data.tables import TableAccount
 __all__ = ["account_lines"]
 
 _SHOWN_COLUMNS = 12
-# The name of one of several photos of a lesion: a shared part and a number. IMG_0012 does not match, because only a
-# camera's prefix precedes its number.
+# Matches a file name that has a shared beginning with a digit, and a number at its end, such as lesion7_2. Several
+# photos of one lesion often have such names. IMG_0012 does not match, because the camera's prefix IMG has no digit.
 _SERIES = re.compile(r"(.*\d.*?)[ _.-]+\(?\d{1,4}\)?")
 _MIN_SERIES = 5
 
@@ -31,11 +31,11 @@ def account_lines(
     """Returns the lines that describe how the photos were understood.
 
     Args:
-        files: the photos.
-        tables: how each table was understood.
-        contradicted: the number of photos on which the tables contradict one another.
-        spellings: name of a folder -> the spelling that is used for it.
-        group_folders_count: whether folders below the class folders are groups.
+        files: the photos, with the facts that folders and tables state about them.
+        tables: the account of each table file.
+        contradicted: the number of photos for which tables state diagnoses that exclude each other.
+        spellings: for the name of each class folder, the spelling that is used.
+        group_folders_count: whether the photos of a folder below a class folder form a group.
     """
     lines = (
         *_set_lines(files),
@@ -54,7 +54,7 @@ def account_lines(
 
 def _set_lines(files: Sequence[LabelledFile]) -> list[str]:
     counts = Counter(file.photo.source for file in files)
-    return [f"sets: {counted(counts)}"] if len(counts) > 1 else []
+    return [f"datasets: {counted(counts)}"] if len(counts) > 1 else []
 
 
 def _folder_lines(files: Sequence[LabelledFile]) -> list[str]:
@@ -72,7 +72,7 @@ def _spelling_lines(spellings: Mapping[str, str]) -> list[str]:
     for written, one in spellings.items():
         merged[one].append(written)
     return [
-        f"one class, '{one}': the folders {', '.join(map(repr, sorted(written)))}"
+        f"the folders {', '.join(map(repr, sorted(written)))} are one class: '{one}'"
         for one, written in merged.items()
         if len(written) > 1
     ]
@@ -81,24 +81,28 @@ def _spelling_lines(spellings: Mapping[str, str]) -> list[str]:
 def _table_line(account: TableAccount) -> str:
     name = f"'{account.path.name}'"
     if not account.format:
-        return f"not read: {name}: {account.note}"
+        return f"table not read: {name} {account.note}"
     if not account.photos:
-        return f"not used: {name} ({account.format}) names none of the photos"
+        return f"table not used: {name} ({account.format}) names none of the photos"
     missing = f"; rows that name none of the photos: {account.strangers:,}" if account.strangers else ""
     if account.labelled:
         return f"labels from {name} ({account.format}): {plural(account.labelled, 'photo')}{missing}"
-    return f"read: {name} ({account.format}) names {plural(account.photos, 'photo')}{missing}"
+    return f"no labels from {name} ({account.format}), which names {plural(account.photos, 'photo')}{missing}"
 
 
 def _column_lines(tables: Sequence[TableAccount]) -> list[str]:
-    """Returns a line for each table with columns or cells that are not read."""
+    """Returns lines about tables: one line names the columns that are not read, another one counts the cells that are
+    not understood.
+    """
     lines = []
     for account in tables:
         if account.unused:
             columns = some_of([f"'{column}'" for column in account.unused], _SHOWN_COLUMNS)
             lines.append(f"columns of '{account.path.name}' that are not read: {columns}")
         if account.unclear:
-            lines.append(f"not understood in '{account.path.name}': {counted(Counter(account.unclear))}")
+            lines.append(
+                f"cells of '{account.path.name}' that are not understood: {counted(Counter(account.unclear))}"
+            )
     return lines
 
 
@@ -111,12 +115,13 @@ def _override_lines(files: Sequence[LabelledFile], contradicted: int) -> list[st
     lines = []
     if over:
         lines.append(
-            f"a table overrides the folders of {plural(over.total(), 'photo')} ({counted(over)}); "
-            "--labels-from folder goes by the folders"
+            f"a table states another diagnosis than the folder for {plural(over.total(), 'photo')} (in the folders: "
+            f"{counted(over)}). The table is used; --labels-from folder uses the folders instead"
         )
     if contradicted:
         lines.append(
-            f"the tables contradict one another on {plural(contradicted, 'photo')}; the finest diagnosis counts"
+            f"tables contradict each other on the diagnosis of {plural(contradicted, 'photo')}. dermedge prefers a "
+            "specific diagnosis to an ambiguous one, and otherwise your own table to a publisher's"
         )
     return lines
 
@@ -126,14 +131,16 @@ def _group_lines(
 ) -> list[str]:
     groups = [f"{column} of '{account.path.name}'" for account in tables for column in account.groups]
     folders = sorted({file.group_folder for file in files if file.group_folder})
+    without = []
     if folders:
-        without = "" if group_folders_count else "not from the "
-        groups.append(f"{without}{plural(len(folders), 'folder')} of lesions or persons ({some_of(folders)})")
-    return [f"groups from: {', '.join(groups)}"] if groups else []
+        found = f"{plural(len(folders), 'folder')} of lesions or persons ({some_of(folders)})"
+        (groups if group_folders_count else without).append(found)
+    lines = [f"groups from: {', '.join(groups)}"] if groups else []
+    return lines + [f"no groups from: {found}" for found in without]
 
 
 def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
-    """Returns a line if names of files suggest several photos of each lesion, although nothing groups them."""
+    """Returns a line if file names suggest several photos of one lesion, although nothing groups these photos."""
     stems: dict[tuple[str, str], list[str]] = defaultdict(list)
     alone = [file for file in files if not file.links]
     for file in alone:
@@ -146,8 +153,9 @@ def _name_lines(files: Sequence[LabelledFile]) -> list[str]:
         return []
     first, second = several[0][:2]
     return [
-        f"names of {plural(count, 'photo')} differ only in the number at their end, as '{first}' and '{second}': if "
-        "these show one lesion, give a table with a column lesion_id, or each lesion a folder below its class"
+        f"the names of {plural(count, 'photo')} differ only in the number at the end, such as '{first}' and "
+        f"'{second}'. If such photos show one lesion, add a table with a column lesion_id, or put the photos of each "
+        "lesion into a folder of their own below the class folder"
     ]
 
 
@@ -155,7 +163,10 @@ def _part_lines(files: Sequence[LabelledFile]) -> list[str]:
     counts = Counter(file.part for file in files if file.part)
     if not counts:
         return []
-    return [f"parts: {counted(counts)}; they are split anew by group unless --keep-parts keeps them"]
+    return [
+        f"parts that folders or tables state: {counted(counts)}. Without --keep-parts, the photos are split anew by "
+        "group"
+    ]
 
 
 def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
@@ -164,4 +175,4 @@ def _people_lines(files: Sequence[LabelledFile]) -> list[str]:
         for name in ("view", "age", "sex", "site", "skin_tone", "fitzpatrick")
     }
     told = [f"{name.replace('_', ' ')} of {count:,}" for name, count in known.items() if count]
-    return [f"known of {plural(len(files), 'photo')}: {', '.join(told)}"] if told else []
+    return [f"known facts of {plural(len(files), 'photo')}: {', '.join(told)}"] if told else []

@@ -1,9 +1,10 @@
-"""Finds, labels, groups and splits photos, and so turns folders and tables into a catalogue.
+"""Builds a catalogue from folders and tables: finds, labels, groups and splits the photos.
 
-The label of a photo comes from a table that names the photo, or else from the name of its folder. Photos of one
-lesion or person, and duplicates of one photo, form a group, whatever their file names. A photo whose duplicate
-has another label is left out, and so is a lesion with two labels. The rest of the group stays, so that one wrong pair
-of duplicates costs two photos and not two lesions.
+The label of a photo comes from a table that names the photo, or else from the name of the photo's folder. Photos of
+one lesion or person form a group, and so do duplicates of one photo. File names do not matter for this. If two
+duplicates have different labels, both are left out. If photos of one lesion have different labels, all photos of the
+lesion are left out. The other photos of the group stay. Two photos that are mistaken for duplicates therefore cost
+two photos, and not two lesions.
 """
 
 from __future__ import annotations
@@ -40,19 +41,19 @@ if TYPE_CHECKING:
 
 __all__ = ["build_catalogue"]
 
-_NO_LABEL = "no table and no folder names it"
-_TABLE_SILENT = "its table does not tell its diagnosis"
-_TABLE_UNDECIDED = "tables state several diagnoses for it"
+_NO_LABEL = "no table and no folder states a label"
+_TABLE_SILENT = "the table that names the photo states no diagnosis"
+_TABLE_UNDECIDED = "tables state diagnoses that exclude each other"
 _UNREADABLE = "cannot be decoded"
-_CONTRADICTING_DUPLICATE = "label contradicts a duplicate of the same photo"
-_CONTRADICTING_LESION = "label contradicts another photo of the same lesion"
-_LEAKED = "its lesion, person or duplicate is in a part that is held out"
+_CONTRADICTING_DUPLICATE = "the label contradicts that of a duplicate of the photo"
+_CONTRADICTING_LESION = "the label contradicts that of another photo of the lesion"
+_LEAKED = "a duplicate, or a photo of the same lesion or person, is in a held-out part"
 _SHOWN_CLASSES = 4
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """Photos with their classes, and for each photo the names that link it with others of its group."""
+    """Photos, with the names that link each photo to others of its group, and the part that folders or tables state."""
 
     photos: list[Photo]
     links: list[tuple[str, ...]]
@@ -82,28 +83,34 @@ def build_catalogue(
     """Finds, labels, groups and splits the photos below ``paths``.
 
     Args:
-        paths: folders of photos, files of tables, and earlier catalogues, whose photos and lesions keep their
-            splits; if only earlier catalogues are given, they are not changed.
-        classes: classes, as `choose_classes` takes them.
-        seed: seed of the split.
-        progress: called with (steps done, steps in all).
-        cache: a folder that keeps the duplicates among the photos, so that they are searched only once.
+        paths: folders of photos, table files, and earlier catalogues. The photos and lesions of an earlier catalogue
+            keep their splits. If all paths are earlier catalogues, their photos also keep their groups.
+        classes: names of the classes to learn, as in `choose_classes`.
+        seed: seed of the random split.
+        progress: a function that is called with the number of steps done and the total number of steps.
+        cache: a folder in which the list of duplicates is stored, so that the search runs only once.
         labels_from: a value of `LABEL_SOURCES`.
         groups_from: a value of `GROUP_SOURCES`.
-        keep_parts: whether the parts that folders or a split column state become the splits.
-        say: called with each line on how the data were understood, before the photos are read.
+        keep_parts: whether the parts (train, val, test) that folders or a split column state become the splits.
+        say: a function that is called with each line that describes how the data were understood, before the photos
+            are read. Afterwards, it is called with warnings about the splits.
 
     Raises:
-        DataError: there are no photos, fewer than two classes, or too few photos of a class; or folders or tables
-            cannot be understood.
-        OptionError: no photo shows a class that was asked for, or a table that was named is not understood.
+        DataError: there are no photos, fewer than two classes, or too few groups of a class; folders or tables cannot
+            be understood; or ``keep_parts`` is set and a photo has no part.
+        OptionError: no photo shows a requested class; a table among ``paths`` cannot be understood; or ``keep_parts``
+            is set although ``paths`` has an earlier catalogue.
+        StorageError: the duplicates or a temporary file cannot be written.
     """
     tables = [path for path in paths if path.is_file() and is_catalogue(path)]
     earlier = [photo for table in tables for photo in read_catalogue(table)]
     if tables and set(tables) == set(paths):
         return _as_catalogued(earlier, classes, seed)
     if tables and keep_parts:
-        raise OptionError("--keep-parts does not go with an earlier catalogue, whose splits are kept already")
+        raise OptionError(
+            "--keep-parts cannot be used with an earlier catalogue, which keeps the splits of its own photos; leave "
+            "--keep-parts out"
+        )
     left_out: Counter[str] = Counter()
     given = [path for path in paths if path not in tables]
     draft, order, account = _understood(given, classes, labels_from, groups_from, say, left_out)
@@ -125,8 +132,9 @@ def _understood(
     say: Callable[[str], object],
     left_out: Counter[str],
 ) -> tuple[_Draft, tuple[str, ...], tuple[str, ...]]:
-    """Returns the photos with their classes, the order of the classes, and the lines, already printed, that explain
-    both.
+    """Finds the labels and the classes of the photos, and prints lines that explain both.
+
+    Returns the photos with their classes, the order of the classes, and the lines.
     """
     found = label_files(paths, labels_from, groups_from)
     left_out.update(found.skipped)
@@ -142,7 +150,7 @@ def _understood(
 def _split(
     draft: _Draft, seed: int, earlier: Sequence[Photo], keep_parts: bool, left_out: Counter[str]
 ) -> tuple[Photo, ...]:
-    """Returns the photos with their splits; counts those that --keep-parts leaves out."""
+    """Returns the photos with their splits. Photos that --keep-parts leaves out are counted in ``left_out``."""
     if keep_parts:
         photos, leaked = with_parts_kept(draft.photos, draft.parts, seed)
         left_out[_LEAKED] += leaked
@@ -152,7 +160,7 @@ def _split(
 
 
 def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[str, ...]:
-    """Returns a line for each class that has fewer photos in training than in a part that is held out."""
+    """Returns a line for each class that has fewer photos in train than in val or in test."""
     lines = []
     for name in classes:
         counts = Counter(photo.split for photo in photos if photo.label == name)
@@ -160,16 +168,22 @@ def _lopsided_lines(photos: Sequence[Photo], classes: Sequence[str]) -> tuple[st
         part = max(("val", "test"), key=counts.__getitem__)
         if counts["train"] < counts[part]:
             lines.append(
-                f"'{name}' has only {plural(counts['train'], 'photo')} in training, but {counts[part]:,} in {part}: "
-                f"its largest group holds {largest:,} of {counts.total():,}. Another --seed may split it better"
+                f"the class '{name}' has only {plural(counts['train'], 'photo')} in train, but {counts[part]:,} in "
+                f"{part}. Its largest group has {largest:,} of {counts.total():,} photos. Another --seed may give a "
+                "better split"
             )
     return tuple(lines)
 
 
 def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed: int) -> Catalogue:
-    """Returns the catalogue of photos that already have groups and splits, with their labels or with ``classes``."""
+    """Returns a catalogue of photos that already have groups and splits.
+
+    The photos are labelled by ``classes``. Without ``classes``, they keep their labels.
+    """
     if not photos:
-        raise DataError("the catalogue has no photos: make it again with dermedge data catalogue")
+        raise DataError(
+            "the catalogue has no photos; make a new one: dermedge data catalogue PHOTOS --output CATALOGUE.csv"
+        )
     left_out: Counter[str] = Counter()
     if classes:
         draft = _Draft(list(photos), [()] * len(photos), [""] * len(photos))
@@ -184,7 +198,9 @@ def _as_catalogued(photos: Sequence[Photo], classes: Sequence[str] | None, seed:
 
 
 def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Mapping[str, int]) -> _Draft:
-    """Returns the photos that have a diagnosis; counts the others; raises DataError if no photo has one."""
+    """Returns the photos that have a diagnosis, and counts the others in ``left_out``. Raises DataError if no photo
+    has one.
+    """
     labelled = [file for file in files if file.photo.diagnosis]
     without = Counter(
         _TABLE_UNDECIDED if file.undecided else _TABLE_SILENT if file.in_table else _NO_LABEL
@@ -196,9 +212,9 @@ def _labelled(files: Sequence[LabelledFile], left_out: Counter[str], skipped: Ma
         reasons = ", ".join(f"{count:,} ({why})" for why, count in without.items())
         folders = some_of(sorted({Path(file.photo.path).parent.name for file in files}))
         raise DataError(
-            f"none of {plural(len(files), 'photo')} has a label: {reasons}. The folders {folders} name no class; "
-            "give the table that does (path,label or a publisher's), or say which folder does with "
-            f"--labels-from folder or parent{_left_out_text(skipped)}"
+            f"none of {plural(len(files), 'photo')} has a label: {reasons}. The photos are in folders that were not "
+            f"read as classes: {folders}. Give a table of labels (path,label, or a publisher's table), or say which "
+            f"folder is the class with --labels-from folder or parent{_left_out_text(skipped)}"
         )
     return _Draft(
         [file.photo for file in labelled], [file.links for file in labelled], [file.part for file in labelled]
@@ -210,11 +226,11 @@ def _with_classes(
 ) -> tuple[_Draft, tuple[str, ...]]:
     """Returns the photos with their classes, and the order of the classes.
 
-    Photos whose label leaves the class open are left out.
+    Photos whose label can mean more than one class are left out.
     """
     chosen = choose_classes(draft.photos, classes)
     unclear = {
-        index: f"'{photo.original_label}' leaves open which of the classes it is"
+        index: f"the label '{photo.original_label}' can mean more than one class"
         for index, (photo, label) in enumerate(zip(draft.photos, chosen.labels, strict=True))
         if label is None
     }
@@ -228,7 +244,10 @@ def _with_classes(
 def _grouped(
     draft: _Draft, cache: Path | None, progress: Callable[[int, int], None], left_out: Counter[str]
 ) -> _Draft:
-    """Returns the photos with their groups, without those that cannot be read or whose labels contradict."""
+    """Returns the photos with their groups.
+
+    Photos that cannot be decoded, and photos whose labels contradict each other, are left out.
+    """
     from dermedge.train.data.duplicate_cache import find_duplicates
 
     found = find_duplicates([Path(photo.path) for photo in draft.photos], cache, progress)
@@ -244,7 +263,9 @@ def _grouped(
 
 
 def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
-    """Returns the photos with their groups: photos that share a name, and duplicates of a photo, are in one group."""
+    """Returns the photos with their groups. Photos that share a name are in one group, and so are duplicates of a
+    photo.
+    """
     pairs = [(match.first, match.second) for match in duplicates.near]
     for members in (*duplicates.equal, *sets_of_equal(draft.links), *_sets_of_one_name(draft.photos)):
         pairs += [(members[0], other) for other in members[1:]]
@@ -256,12 +277,12 @@ def _joined(draft: _Draft, duplicates: Duplicates) -> list[Photo]:
 
 
 def _sets_of_one_name(photos: Sequence[Photo]) -> list[list[int]]:
-    """Returns the photos that share the name of a group or an image id."""
+    """Returns the indices of photos that share a group's name or an image id, one list for each shared name."""
     return sets_of_equal([{photo.group, photo.image_id} for photo in photos])
 
 
 def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
-    """Returns photo -> why its label cannot be trusted."""
+    """Returns the photos whose labels cannot be trusted: the index of each photo, with the reason."""
     bad: dict[int, str] = {}
     one_photo = [*duplicates.equal, *sets_of_equal([{photo.image_id} for photo in draft.photos])]
     one_photo += [[match.first, match.second] for match in duplicates.near]
@@ -276,7 +297,7 @@ def _contradictions(draft: _Draft, duplicates: Duplicates) -> dict[int, str]:
 
 
 def _contradict(photos: Sequence[Photo]) -> bool:
-    """Tells whether photos of one lesion have classes or diagnoses that cannot be of one lesion."""
+    """Tells whether photos of one lesion have different classes, or diagnoses that exclude each other."""
     if len({photo.label for photo in photos}) > 1:
         return True
     diagnoses = sorted({photo.diagnosis for photo in photos})
@@ -299,10 +320,12 @@ def _check_sizes(
         for name, groups in list(small.items())[:_SHOWN_CLASSES]
     )
     more = (
-        f" and {len(small) - _SHOWN_CLASSES} more classes have too few" if len(small) > _SHOWN_CLASSES else ""
+        f", and {len(small) - _SHOWN_CLASSES} more classes have too few groups"
+        if len(small) > _SHOWN_CLASSES
+        else ""
     )
     raise DataError(
-        f"{shown}{more}; {MIN_GROUPS} groups (lesions or persons) of each class or more are needed to train, validate "
+        f"{shown}{more}. At least {MIN_GROUPS} groups (lesions or persons) of each class are needed to train, validate "
         f"and test{_cure(small, len(classes), links)}{_left_out_text(left_out or {})}"
     )
 
@@ -312,16 +335,17 @@ def _cure(small: Mapping[str, Counter[str]], classes: int, links: Sequence[tuple
     in_folders = any(link.startswith("folder ") for names in links for link in names)
     if in_folders and all(groups.total() >= MIN_GROUPS for groups in small.values()):
         return (
-            "; the folders below the class folders are kept whole, --groups-from table lets splits cut them"
+            ". No split cuts the folders below the class folders. If they are not lesions or persons, give "
+            "--groups-from table"
         )
     if len(small) > _SHOWN_CLASSES and 2 * len(small) > classes:
         return (
-            "; folders that hold so few photos may be lesions or persons: give the table that tells their classes "
-            "(path,label)"
+            ". Folders with so few photos may be lesions or persons. If they are, give a table with the class of each "
+            "photo (path,label)"
         )
     return "; add photos of them, or leave them out with --classes" if classes - len(small) > 1 else ""
 
 
 def _left_out_text(left_out: Mapping[str, int]) -> str:
     reasons = ", ".join(f"{count:,} ({why})" for why, count in left_out.items() if count)
-    return f"; left out: {reasons}" if reasons else ""
+    return f". Left out: {reasons}" if reasons else ""

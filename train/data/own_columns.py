@@ -1,4 +1,4 @@
-"""Finds the columns of a table that no publisher made: by their names, and where no name is known, by their cells."""
+"""Finds the columns of a user's own table by their names. If no name is known, the cells decide."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ __all__ = [
     "own_format",
 ]
 
-# Why a table of a network's answers is not read as labels, with a cure.
+# The message about a table that holds a network's answers instead of labels.
 PROBABILITIES = "it holds probabilities, not labels; write one label for each photo (path,label)"
 
-# A column whose name is not known holds photos or diagnoses if this share of its cells does.
+# A column with an unknown name is a column of photos if at least this share of its cells name photos. It is a column
+# of diagnoses if at least this share of its cells are diagnoses.
 _NEARLY_ALL = 0.9
-# Of several columns of classes, those count of which this share of the cells are diagnoses.
+# A label column is a column of diagnoses if at least this share of its cells are known diagnoses.
 _HALF = 0.5
 _ZERO_OR_ONE = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-# Columns that name a lesion, a person or another group: PatientID, Lesion #, anon_patient_no, MRN.
+# Names of columns that name a lesion, a person or another group, such as PatientID, Lesion #, anon_patient_no and MRN.
 _GROUP = re.compile(
     r"(anon|anonymized|anonymised|hashed|unique)?"
     r"(lesion|mole|specimen|biopsy|patient|pat|subject|person|participant|individual|case|group)s?"
     r"(id|no|nr|num|number|code|key|uid|identifier|name|hash)?|"
     r"id(lesion|patient|subject|person|case)|mrn|medicalrecord(no|number)|accession(no|number)?"
 )
-# Beginnings of the columns of groups whose values are kept as the id of the lesion or person too.
+# If the name of a group column begins like this, its values are also the ids of lesions or persons.
 _LESION = ("lesion",)
 _PERSON = ("patient", "pat", "subject", "person", "mrn")
 
@@ -42,14 +43,14 @@ _Rows = Sequence[Mapping[str, str]]
 
 
 def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableFormat | None:
-    """Returns how a person's own table is read; None where it has no column of photos, or nothing about them.
+    """Returns the format of a user's own table; None if no column names photos, or no other column states a fact.
 
     Args:
         text: the table.
         names_photo: tells whether a cell names one of the photos.
 
     Raises:
-        ValueError: the table is about photos, but can be read in several ways.
+        ValueError: the table names photos, but holds probabilities or has several columns that may be the label.
     """
     rows = list(text.first_rows())
     columns = [column for column in text.names if column]
@@ -73,7 +74,7 @@ def own_format(text: TableText, names_photo: Callable[[str], bool]) -> TableForm
 
 
 def group_columns(columns: Sequence[str], known: TableFormat) -> tuple[str, ...]:
-    """Returns the columns that name a lesion, a person or another group, and that the format does not use itself."""
+    """Returns the columns that name a lesion, a person or another group, without those that the format already uses."""
     used = _columns_used(known)
     return tuple(column for column in columns if _GROUP.fullmatch(_compact(column)) and column not in used)
 
@@ -89,25 +90,25 @@ def names_person(column: str) -> bool:
 
 
 def holds_probabilities(text: TableText, columns: Sequence[str]) -> bool:
-    """Returns whether columns that should hold 0 or 1 hold numbers between them, as the answers of a network do."""
+    """Tells whether columns hold numbers between 0 and 1, as the answers of a network do."""
     cells = [row.get(column, "") for row in text.first_rows() for column in columns]
     return any(0 < number < 1 for number in map(number_in, cells))
 
 
 def _compact(name: str) -> str:
-    """Returns a column's name as it is compared: only its letters and digits, in lower case."""
+    """Returns the form in which names of columns are compared: only letters and digits, in lower case."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _usual(fact: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns that have a usual name of a fact, the most usual one first."""
+    """Returns the columns with a usual name for a fact. The most usual name comes first."""
     names = [_compact(name) for name in OWN_COLUMNS[fact].split()]
     found = [column for column in columns if _compact(column) in names]
     return tuple(sorted(found, key=lambda column: names.index(_compact(column))))
 
 
 def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[str], bool]) -> tuple[str, ...]:
-    """Returns the column that names the photos, in a tuple; an empty tuple where none does."""
+    """Returns a tuple with the column that names the photos; an empty tuple if there is none."""
     usual = _usual("image", columns)
     named = {column: sum(names_photo(row[column]) for row in rows if row[column]) for column in columns}
     best = max(usual, key=named.__getitem__, default="")
@@ -119,22 +120,22 @@ def _image_column(columns: Sequence[str], rows: _Rows, names_photo: Callable[[st
 
 
 def _are_different(column: str, rows: _Rows) -> bool:
-    """Returns whether nearly every row has a cell of its own, so that numbers are not ages or classes."""
+    """Tells whether nearly all cells of a column are different. Numbers of photos are, but not ages or classes."""
     return len({row[column] for row in rows}) >= _NEARLY_ALL * len(rows)
 
 
 def _label_columns(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns the columns of the class: those of diagnoses, else those of other words, else those of numbers."""
+    """Returns the label columns. Columns of diagnoses are preferred to those of other words, and these to numbers."""
     filled = [column for column in columns if any(row[column] for row in rows)]
     kinds = {column: _kind_of_label(column, rows) for column in _usual("label", filled)}
-    # "lesion" and "case" may name a diagnosis as well as a group
+    # columns such as "lesion" and "case" may hold diagnoses or names of groups
     groups = [column for column in filled if _GROUP.fullmatch(_compact(column)) and column not in kinds]
     kinds |= {column: 0 for column in groups if _kind_of_label(column, rows) == 0}
     return tuple(column for column, kind in kinds.items() if kind == min(kinds.values()))
 
 
 def _kind_of_label(column: str, rows: _Rows) -> int:
-    """Returns 0 for a column of diagnoses, 1 for one of other words, 2 for one of numbers."""
+    """Returns 0 for a column of diagnoses, 1 for a column of other words, and 2 for a column of numbers."""
     if _share_of_diagnoses(column, rows) >= _HALF:
         return 0
     return 2 if all(number_in(row[column]) >= 0 for row in rows if row[column]) else 1
@@ -146,7 +147,10 @@ def _share_of_diagnoses(column: str, rows: _Rows) -> float:
 
 
 def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...]:
-    """Returns the column whose cells are diagnoses, in a tuple; raises ValueError where there are several."""
+    """Returns a tuple with the column whose cells are diagnoses; an empty tuple if there is none.
+
+    Raises ValueError if there are several.
+    """
     found = tuple(column for column in columns if _share_of_diagnoses(column, rows) >= _NEARLY_ALL)
     if len(found) > 1:
         shown = ", ".join(f"'{column}'" for column in found)
@@ -155,14 +159,17 @@ def _columns_of_diagnoses(columns: Sequence[str], rows: _Rows) -> tuple[str, ...
 
 
 def _with_facts(known: TableFormat, columns: Sequence[str]) -> TableFormat:
-    """Returns the format with its columns of groups, and of age, sex, site and the like."""
+    """Returns the format together with the columns of groups, and those of age, sex, site and the like."""
     people = {fact: _usual(fact, columns) for fact in OWN_COLUMNS if fact not in ("image", "label")}
     found = {fact: names for fact, names in people.items() if names}
     return replace(known, people=found, groups=group_columns(columns, replace(known, people=found)))
 
 
 def _one_hot(columns: Sequence[str], rows: _Rows, text: TableText) -> dict[str, str]:
-    """Returns the columns of classes of which one is 1 in nearly every row -> the class as it is written."""
+    """Returns the one-hot columns, each with its class as the header writes it.
+
+    In nearly every row, exactly one of these columns is 1.
+    """
     written = dict(zip(text.names, text.header, strict=True))
     found = [
         column for column in columns if rows and all(row[column].lower() in _ZERO_OR_ONE for row in rows)

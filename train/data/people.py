@@ -1,7 +1,7 @@
-"""Facts about a photo besides the diagnosis: age, sex, body site, skin tone, and view.
+"""Reads the facts about a photo besides the diagnosis: age, sex, body site, skin tone and view.
 
-Publishers write the same fact in many ways; each function here takes a cell of a table and returns the one value
-that dermedge uses, or an empty string if the cell is not understood.
+Publishers write the same fact in many ways. Each function takes a cell of a table and returns the value that dermedge
+uses for the fact. The value is an empty string if the cell is not understood.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SITES = {
     "palms and soles, acral, acral nos, acral palms or soles",
     _GENITAL: "genital, genitals, oral/genital, oral or genital, oral and genital, mouth",
 }
-# Left upper back, thigh (right): the side does not change the part of the body.
+# The side in names such as "left upper back" and "thigh (right)". It does not change the part of the body.
 _SIDE = re.compile(r"^(left|right) | \(?(left|right)\)?$")
 _SITE_OF = {name: site for site, names in _SITES.items() for name in names.split(", ")}
 _SEXES = {
@@ -42,7 +42,7 @@ _SEXES = {
     ),
     **dict.fromkeys(("m", "male", "man", "männlich", "maennlich", "homme", "hombre", "masculino"), "male"),
 }
-# The widest range of years that an age may be given as.
+# The widest range of ages that is understood, in years.
 _WIDEST_RANGE = 10
 _RANGE = re.compile(r"(\d{1,3}) ?(?:-|\u2013|to) ?(\d{1,3})")
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
@@ -62,7 +62,7 @@ _OLDEST = 120
 
 
 def age_of(cell: str) -> str:
-    """Returns whole years, from ``45``, ``45.0`` or ``85+``, and the middle of a range such as ``55-60``."""
+    """Returns an age in whole years, from ``45``, ``45.0`` or ``85+``; of a range such as ``55-60``, the middle."""
     if ends := _RANGE.fullmatch(cell.strip()):
         youngest, oldest = map(int, ends.groups())
         cell = str((youngest + oldest) // 2) if 0 <= oldest - youngest <= _WIDEST_RANGE else ""
@@ -82,13 +82,13 @@ def site_of(cell: str) -> str:
 
 
 def skin_tone_of(cell: str) -> str:
-    """Returns MILK10k's ``skin_tone_class``: 0 (very dark) to 5 (very light)."""
+    """Returns the skin tone on MILK10k's scale ``skin_tone_class``: 0 (very dark) to 5 (very light)."""
     number = _whole(cell)
     return number if number and int(number) <= 5 else ""
 
 
 def fitzpatrick_of(cell: str) -> str:
-    """Returns Fitzpatrick's skin type, 1 to 6, from Arabic or Roman numerals."""
+    """Returns Fitzpatrick's skin type, 1 to 6, from an Arabic or Roman numeral."""
     number = _ROMAN.get(normal_name(cell).removeprefix("type "), "") or _whole(cell)
     return number if number and 1 <= int(number) <= 6 else ""
 
@@ -99,7 +99,7 @@ def view_of(cell: str) -> str:
 
 
 def _whole(cell: str) -> str:
-    """Returns a number without its sign and decimals, or an empty string."""
+    """Returns a number without its decimals; an empty string if the number is negative or the text is not a number."""
     try:
         number = float(cell.strip().replace(",", "."))
     except ValueError:

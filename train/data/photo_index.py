@@ -13,11 +13,11 @@ from dermedge.train.data.table_files import TableText, spreadsheet_text
 
 __all__ = ["PhotoIndex"]
 
-# A table that is not understood is about these photos if this share of the photos, or of its first rows, is
-# named in it.
+# A table that is not understood is about the photos if it names at least this share of them. If it has fewer rows
+# than there are photos, the share is that of its rows.
 _NAMING_SHARE = 0.1
 _NOT_A_NUMBER = -1
-# A whole number as spreadsheets write it, with separators between thousands or with empty decimals.
+# A whole number as spreadsheets write it. It may have separators between thousands, or decimals that are 0.
 _WHOLE = re.compile(r"(\d+|\d{1,3}([,.' ]\d{3})+)([.,]0{1,2})?")
 
 
@@ -39,7 +39,11 @@ class PhotoIndex:
                 self._by_number[int(photo.path.stem)].append(index)
 
     def find(self, cell: str, table: Path) -> list[int]:
-        """Returns the photos of a cell: all files of a published id; else one, or several that cannot be told apart."""
+        """Returns the indices of the photos that a cell names.
+
+        A published id names all files with this id. Any other cell names the photo that fits best, or several photos
+        that fit equally well.
+        """
         if found := published_id(bare_id(cell)):
             return self._by_id.get(found, [])
         parts = [part for part in cell.lower().replace("\\", "/").split("/") if part not in ("", ".")]
@@ -54,8 +58,8 @@ class PhotoIndex:
         return beside or best
 
     def named_in(self, text: TableText) -> frozenset[int]:
-        """Returns the photos that any cell of the first rows names, if this is a large share of the photos or of the
-        rows.
+        """Returns the photos that the first rows of a table name; empty if they are too few for a table about the
+        photos.
         """
         named: set[int] = set()
         rows = 0
@@ -70,7 +74,7 @@ class PhotoIndex:
         return frozenset(named) if enough else frozenset()
 
     def named_in_spreadsheet(self, path: Path) -> frozenset[int]:
-        """Returns the photos that an .xlsx file names, if they are a large share."""
+        """Returns the photos that an .xlsx file names; empty if they are too few for a table about the photos."""
         words = (
             set(map(str.lower, re.split(r"[<>\s]+", spreadsheet_text(path))))
             if path.suffix == ".xlsx"
@@ -85,7 +89,7 @@ class PhotoIndex:
         return frozenset(named) if len(named) >= _NAMING_SHARE * len(self._photos) else frozenset()
 
     def _folders_in_common(self, index: int, folders: Sequence[str]) -> int:
-        """Returns how many folders, counted from the file upwards, a cell and a photo have in common."""
+        """Returns how many folders of a photo's path equal those of a cell's path, counted from the file upwards."""
         own = [part.lower() for part in self._photos[index].path.parts[:-1]]
         pairs = zip(reversed(own), reversed(folders), strict=False)
         return next(
@@ -94,7 +98,7 @@ class PhotoIndex:
 
 
 def _whole_number(cell: str) -> int:
-    """The number that a cell holds; -1 where it holds none."""
+    """Returns the whole number in a cell; -1 if the cell holds none."""
     found = _WHOLE.fullmatch(cell)
     return int(re.sub(r"\D", "", found[1])) if found else _NOT_A_NUMBER
 

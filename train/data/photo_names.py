@@ -1,4 +1,4 @@
-"""Reads the name of a photo's file: the publisher's id, and the photo that it was made from."""
+"""Reads the names of photo files: the publisher's id, and the photo that a file was made from."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dermedge.edge.photos import SUFFIXES
 
 __all__ = ["PUBLISHED_ID", "bare_id", "base_stem", "is_photo_name", "published_id"]
 
-# Ids of the ISIC archive and of PAD-UFES-20, which name the same photo in any folder.
+# Ids of the ISIC archive and of PAD-UFES-20. Such an id names the same photo in any folder.
 PUBLISHED_ID = re.compile(r"ISIC_\d{7}(?!\d)|PAT_\d+_\d+_\d+(?!\d)")
 _PHOTO_SUFFIX = re.compile(f"({'|'.join(map(re.escape, sorted(SUFFIXES)))})$", re.IGNORECASE)
-# What export and augmentation tools append to the name of the photo they change, or to that of a video for a frame.
-# Roboflow: NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID.
+# The names that tools give to a changed photo, or to a frame of a video. NAME is the name of the original. Roboflow:
+# NAME_jpg.rf.HASH; Augmentor: CLASS_original_NAME.jpg_UUID; other tools: NAME and a word such as rot90.
 _ROBOFLOW = re.compile(r"^(.+?)(_(?:jpe?g|png|bmp|webp))?\.rf\.[0-9A-Za-z]+$", re.IGNORECASE)
 _AUGMENTOR = re.compile(r"^.*_original_(.+?)\.(?:jpe?g|png|bmp)_[0-9a-f-]{36}$", re.IGNORECASE)
 _CHANGED = re.compile(
@@ -23,8 +23,9 @@ _CHANGED = re.compile(
 
 
 def bare_id(text: str) -> str:
-    """Returns the id in a table's cell or in a file's stem: without folders, suffix, and ISIC 2019's
-    ``_downsampled``.
+    """Returns the id in a cell of a table or in the name of a file.
+
+    Folders, the suffix, and the ending ``_downsampled`` of ISIC 2019 are removed.
     """
     name = text.strip().replace("\\", "/").rpartition("/")[2]
     return _PHOTO_SUFFIX.sub("", name).removesuffix("_downsampled")
@@ -36,13 +37,17 @@ def is_photo_name(text: str) -> bool:
 
 
 def published_id(stem: str) -> str | None:
-    """Returns the publisher's id in a file's stem: ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``; None if it has none."""
+    """Returns the publisher's id in a stem, such as ISIC_0024306 in ``aug_ISIC_0024306.jpg_2``; None if there is
+    none.
+    """
     found = PUBLISHED_ID.search(stem)
     return found[0] if found else None
 
 
 def base_stem(stem: str) -> str:
-    """Returns the stem of the photo that a file was made from, judged by its name; else its own stem."""
+    """Returns the stem of the photo that a file was made from, judged by the file's stem; ``stem`` itself if none is
+    known.
+    """
     for pattern in (_ROBOFLOW, _AUGMENTOR, _CHANGED):
         if found := pattern.match(stem):
             return found[1]

@@ -1,4 +1,4 @@
-"""Reads table files with commas, semicolons or tabs, as Excel saves them, in any usual encoding."""
+"""Reads table files in any usual encoding, with commas, semicolons, tabs or bars between the cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from dermedge.train.data.photo_names import is_photo_name
 
 __all__ = ["TableText", "number_in", "read_table_text", "spreadsheet_text"]
 
-# The bytes and the share of zeros by which UTF-16 without a mark is known.
+# Text is UTF-16 without a byte order mark if at least this share of every second byte is 0, among this many first
+# bytes.
 _LOOKED_AT = 1024
 _NEARLY_ALL = 0.9
-# The first rows of a table tell what its columns hold.
+# The number of first rows from which the contents of the columns are recognized.
 _FIRST_ROWS = 500
 _TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = ",;\t|"
@@ -31,9 +32,9 @@ class TableText:
 
     Attributes:
         path: path of the file.
-        header: names of the columns as they are written; ``0, 1, …`` if the first line is already data.
-        text: the lines below the header.
-        first_line: number of the first of these lines, from 1.
+        header: names of the columns as the table writes them; ``0, 1, …`` if the table has no header.
+        text: the lines below the header; all lines if the table has no header.
+        first_line: line number of the first line of ``text``. The first line of the file has the number 1.
         delimiter: the character between cells.
     """
 
@@ -58,7 +59,10 @@ class TableText:
         return self.header[:1] != ("0",)
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yields (line number, column in lower case -> cell); a short row has empty cells.
+        """Yields the line number and the cells of each row. The cells are given by the names of the columns in lower
+        case.
+
+        Empty rows are skipped. The missing cells of a short row are empty.
 
         Raises:
             ValueError: a row cannot be read; the message names its line.
@@ -78,12 +82,12 @@ class TableText:
                 yield self.first_line + reader.line_num - 1, dict(zip(names, padded, strict=False))
 
     def first_rows(self) -> Iterator[dict[str, str]]:
-        """Yields the first 500 rows, as `rows` does, without the numbers of their lines."""
+        """Yields the cells of the first 500 rows, as `rows` does, but without line numbers."""
         return (row for _, row in islice(self.rows(), _FIRST_ROWS))
 
 
 def number_in(cell: str) -> float:
-    """Returns the number that a cell holds, with a point or a comma; 1 for true, 0 for false; NaN if it holds none."""
+    """Returns the number in a cell, with a decimal point or comma. True is 1, false is 0, and any other text is NaN."""
     try:
         return _TRUTH[cell.lower()] if cell.lower() in _TRUTH else float(cell.replace(",", "."))
     except ValueError:
@@ -91,11 +95,11 @@ def number_in(cell: str) -> float:
 
 
 def read_table_text(path: Path) -> TableText:
-    """Returns a .csv or .tsv file.
+    """Reads a .csv or .tsv file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is empty, or not text.
+        OSError: the file cannot be read.
+        ValueError: the first line is empty, or the file is not text.
     """
     content = path.read_bytes()
     if b"\0" in content[:_LOOKED_AT] and not _is_utf_16(content):
@@ -104,7 +108,7 @@ def read_table_text(path: Path) -> TableText:
     skipped = 0
     delimiter = None
     if text[:4].lower() == "sep=" and len(text) > 4:
-        # a line that Excel writes to name the delimiter
+        # Excel writes such a first line to name the delimiter
         delimiter = text[4]
         text, skipped = text.partition("\n")[2], 1
     first, _, rest = text.partition("\n")
@@ -118,8 +122,9 @@ def read_table_text(path: Path) -> TableText:
 
 
 def spreadsheet_text(path: Path) -> str:
-    """Returns the text of all cells of an .xlsx file as one string, to see whether it names photos; empty if there is
-    none.
+    """Returns the text of the cells of an .xlsx file, to find out whether the file names photos.
+
+    The text is empty if the file cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as package:
@@ -132,7 +137,9 @@ def spreadsheet_text(path: Path) -> str:
 
 
 def _is_utf_16(content: bytes) -> bool:
-    """Tells whether bytes are UTF-16: by their mark, or because every second byte of a line in English is 0."""
+    """Tells whether bytes are UTF-16: they have a byte order mark, or nearly every second byte is 0, as in Latin
+    letters.
+    """
     start = content[:_LOOKED_AT]
     return start.startswith((b"\xff\xfe", b"\xfe\xff")) or any(_zeros_at(start, place) for place in (0, 1))
 
@@ -152,7 +159,7 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        # the encoding that Excel uses in western Europe and America
+        # Excel uses this encoding in western Europe and America
         return content.decode("cp1252", "replace")
 
 

@@ -1,16 +1,16 @@
-"""The tables of publishers. Each is recognized by its columns; the name of its file does not matter.
+"""The formats of publishers' tables. A table is recognized by its columns; the name of its file does not matter.
 
-The names of the columns are those of the files that the publishers hand out:
+The names of the columns have these sources:
 - HAM10000 (Harvard Dataverse DBW86T), ISIC 2019, ISIC 2018 task 3, MILK10k, PAD-UFES-20 (Mendeley zr7vgbcyr2), and the
-  ISIC archive's export: read from the files themselves.
+  ISIC archive's export: the publishers' files themselves.
 - ISIC 2016 part 3 (no header: id and benign or malignant), ISIC 2017 part 3 (image_id, melanoma,
   seborrheic_keratosis; all others are nevi), ISIC 2020 (image_name, patient_id, …, diagnosis, benign_malignant;
   version 2 adds lesion_id), ISIC 2024 (isic_id, target, …, iddx_full, iddx_1 to iddx_5), DDI (DDI_file, disease),
   derm7pt (case_num, diagnosis, derm, clinic)
-  and Roboflow's ``_classes.csv`` (filename and a column a class): as the challenges' pages describe them and public
-  code reads them.
+  and Roboflow's ``_classes.csv`` (filename and one column for each class): the pages of the challenges, and public
+  code that reads the files.
 
-Columns are compared without regard to case and spaces.
+Upper and lower case, and spaces, do not matter when names of columns are compared.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ __all__ = ["FORMATS", "HEADERLESS", "ONE_HOT", "OWN", "OWN_COLUMNS", "TableForma
 
 @dataclass(frozen=True)
 class TableFormat:
-    """The columns of one kind of table. Of several columns for one fact, the first that is not empty counts.
+    """The columns of one kind of table. If several columns state one fact, the first column that is not empty is used.
 
     Attributes:
         name: name of the publisher or challenge.
-        required: columns that identify it.
-        absent: columns that it does not have.
-        image: columns with the id or file name of the photo; none where the rows are of lesions.
-        labels: columns with the diagnosis, the finest first.
-        one_hot: columns of which one is 1 -> the diagnosis.
-        otherwise: the diagnosis where none of ``one_hot`` is 1.
-        closed: whether a diagnosis that is not known is a damaged row.
+        required: columns that every such table has.
+        absent: columns that no such table has.
+        image: columns with the id or file name of the photo; empty if each row describes a lesion.
+        labels: columns with the diagnosis. The column with the most specific names comes first.
+        one_hot: columns of which one is 1, each with the diagnosis that the 1 means.
+        otherwise: the diagnosis of a row without a 1 in ``one_hot``.
+        closed: whether a row with an unknown diagnosis is an error.
         lesion: columns with the id of the lesion.
         lesion_of_patient: whether the id of a lesion is unique only within a person.
         patient: columns with the id of the person.
-        same_photo: a column with the id of another file of the same photo.
-        people: fact of `Photo` -> its columns.
+        same_photo: a column with the id of another file that shows the same photo.
+        people: for each further fact, such as age or view, the columns that state it.
         groups: further columns that name a lesion, a person or another group.
         unused: columns that are not read.
-        view: view of all its photos, if the table has no column for it.
-        image_of_view: for tables that name several photos in a row: column with a photo -> its view.
-        rank: rank of its labels; where tables disagree, the label of the lowest rank counts.
+        view: view of all photos of the table, if no column states the view.
+        image_of_view: for tables that name several photos in a row, each column of photos, with the view of its photos.
+        rank: rank of the table's labels. If tables disagree, the label with the lowest rank is used.
     """
 
     name: str
@@ -138,7 +138,7 @@ FORMATS = (
         labels=("diagnostic",),
         closed=True,
         lesion=("lesion_id",),
-        # lesions of several persons have the same number: 651 is one of PAT_302 and one of PAT_1180
+        # lesions of different persons may have the same number: 651 is a lesion of PAT_302 and a lesion of PAT_1180
         lesion_of_patient=True,
         patient=("patient_id",),
         people={
@@ -283,13 +283,13 @@ FORMATS = (
     ),
 )
 
-# A table without a header: a file name or id, and the label.
+# A table without a header. The first column holds a file name or id, the second one the label.
 HEADERLESS = TableFormat("table without a header", frozenset(), image=("0",), labels=("1",), rank=47)
-# A column filename, and one column for each class; these are read from the table itself.
+# A table with the column filename and one column for each class. The classes are read from the header of the table.
 ONE_HOT = TableFormat("Roboflow classes", frozenset({"filename"}), image=("filename",), rank=5)
 
-# A user's own table: fact -> the usual names of its column, of which only letters and digits are compared. Columns of
-# groups are known by a pattern: see `dermedge.train.data.own_columns`.
+# The columns of a user's own table: for each fact, the usual names. Only the letters and digits of a name are
+# compared. Columns of groups are recognized by a pattern in `dermedge.train.data.own_columns`.
 OWN_COLUMNS = {
     "image": (
         "path filepath file_path image_path img_path photo_path file filename file_name image_name imagename image "
@@ -309,7 +309,7 @@ OWN_COLUMNS = {
     "fitzpatrick": "fitzpatrick fitspatrick fitzpatrick_skin_type fitzpatrick_scale skin_type",
     "view": "view image_type modality",
 }
-# The format of such a table, without its columns, which `dermedge.train.data.own_columns` finds.
+# The format of a user's own table, without columns. `dermedge.train.data.own_columns` finds the columns.
 OWN = TableFormat("your own table", frozenset(), rank=0)
 
 

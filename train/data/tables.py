@@ -1,8 +1,8 @@
-"""Joins every table that is understood with the photos that it names, and collects the facts about them.
+"""Reads the tables that name photos, and collects what the tables state about each photo.
 
-A cell names a photo by a published id, which means the same photo in any folder and size, or by its path or file
-name. If several tables state the diagnosis of a photo, the table with the lowest rank is used
-(`dermedge.train.data.table_formats`), but a specific diagnosis is preferred to an ambiguous one.
+A cell names a photo by a published id, by a path or by a file name. A published id means the same photo in any folder
+and size. If several tables state the diagnosis of a photo, a specific diagnosis is preferred to an ambiguous one.
+Otherwise, the table with the lowest rank is used (`dermedge.train.data.table_formats`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from dermedge.train.data.table_formats import (
 
 __all__ = ["PhotoFacts", "TableAccount", "Tables", "read_tables"]
 
-# Ids that publishers give to lesions and persons, and which mean the same in every table.
+# Ids that publishers give to lesions and persons. Such an id means the same in every table.
 _SHARED_ID = re.compile(r"(HAM|IL|IP|MSK|BCN|UDA|PAT)[A-Za-z0-9]*_\d+")
 # Columns of the answers that `dermedge predict --format csv` writes.
 _ANSWERS = frozenset({"path", "label", "probability", "uncertain"})
@@ -69,15 +69,16 @@ class PhotoFacts:
 
     Attributes:
         original_label: the diagnosis as its table writes it.
-        diagnosis: the name that all sets share; None if the table does not state it.
-        table: the file that the diagnosis is from; None if no table has a row for the photo.
+        diagnosis: the diagnosis under the name that dermedge uses for all datasets; None if no table states one.
+        table: the file that states the diagnosis. If no file does, the first table of diagnoses with a row for the
+            photo; None if there is no such table.
         contradicted: whether another table states an incompatible diagnosis.
-        undecided: whether incompatible diagnoses have equal rank, such as in two rows of one table.
-        groups: names of lesions, persons and groups, each of which no split may cut.
-        lesion_id: the first of the lesion's names.
+        undecided: whether incompatible diagnoses have the same rank, as in two rows of one table.
+        groups: names of the lesions, persons and other groups of the photo. No split may cut such a group.
+        lesion_id: the first name of the lesion.
         patient_id: id of the person.
-        part: train, val or test, as a split column states.
-        people: age, sex, site, skin_tone, fitzpatrick, view, source.
+        part: the split that a split column or the name of the table's file states.
+        people: the facts age, sex, site, skin_tone, fitzpatrick, view and source, by name.
     """
 
     original_label: str = ""
@@ -99,13 +100,14 @@ class TableAccount:
     Attributes:
         path: path of the file.
         format: name of its format, or empty if it is not understood.
-        photos: how many photos it names.
-        labelled: how many photos have their diagnosis from it.
+        photos: the number of photos that the table names.
+        labelled: the number of photos whose label is from the table.
         groups: columns by which photos are grouped.
         unused: columns that are not read.
-        unclear: cells about age, sex, site and the like that are not understood, with their column -> their number.
-        strangers: how many of its rows name none of the photos.
-        note: why it is not read, or empty.
+        unclear: the cells about age, sex, site and the like that are not understood: column and text of the cell,
+            with the number of rows.
+        strangers: the number of rows that name none of the photos.
+        note: why the table is not read; empty if it is read.
     """
 
     path: Path
@@ -124,8 +126,8 @@ class Tables:
     """The facts of all tables.
 
     Attributes:
-        facts: index of a photo -> its facts, for the photos that a table names.
-        accounts: accounts of each file, in the order of reading.
+        facts: for the index of each photo that a table names, the facts about the photo.
+        accounts: an account of each file. The files that are not read come last.
     """
 
     facts: Mapping[int, PhotoFacts]
@@ -138,17 +140,18 @@ def read_tables(
     named: Collection[Path] = (),
     unread_allowed: bool = False,
 ) -> Tables:
-    """Joins all tables among ``paths`` that are understood with ``photos``.
+    """Reads the tables among ``paths``, and collects what the tables state about ``photos``.
 
     Args:
         paths: files that may be tables.
         photos: photos, as `find_files` finds them.
-        named: files that the user named, which must be understood.
+        named: files that the user named. A table among these files must be understood.
         unread_allowed: whether a table that is not understood may name photos that no other table labels.
 
     Raises:
-        DataError: a row cannot be read, or names several photos; or a table that is not understood names photos.
-        OptionError: a file of ``named`` is not understood.
+        DataError: a row cannot be read; a row names several photos; or a table that is not understood names photos
+            that no other table labels.
+        OptionError: a table among ``named`` is not understood.
     """
     joined = _Joined(photos)
     understood: list[tuple[TableText, TableFormat]] = []
@@ -172,8 +175,8 @@ def read_tables(
         unlabelled = [index for index in named_photos if not joined.has_label(index)]
         if unlabelled and not unread_allowed:
             raise DataError(
-                f"'{path}' names {len(named_photos)} of the photos, but {why}, or move it elsewhere, or ignore it with "
-                "--labels-from folder"
+                f"'{path}' names {len(named_photos)} of the photos, but {why}. To do without this table, move it to "
+                "another folder, or use the folders as labels with --labels-from folder"
             )
         note = f"names {len(named_photos)} photos, but {why}" if named_photos else why
         joined.accounts.append(TableAccount(path, "", len(named_photos), note=note))
@@ -183,7 +186,7 @@ def read_tables(
 
 
 def _open(path: Path) -> tuple[TableText | None, str]:
-    """Returns the text of a table, or None and why it cannot be read."""
+    """Returns the text of a table, or None and a text that says why the table cannot be read."""
     if path.suffix.lower() in (".xlsx", ".xls"):
         return None, "is an Excel file; save it as CSV"
     try:
@@ -193,7 +196,7 @@ def _open(path: Path) -> tuple[TableText | None, str]:
 
 
 def _understand(text: TableText, names: PhotoIndex) -> tuple[TableFormat | None, str]:
-    """Returns the format of a table, or None and why it is not understood, with a cure."""
+    """Returns the format of a table, or None and a text that says why the table is not understood, with a cure."""
     try:
         known = _format(text, names)
     except ValueError as error:
@@ -240,14 +243,14 @@ def _not_understood(text: TableText) -> str:
     )
     publishers = ", ".join(dict.fromkeys(known.name.split(" ")[0] for known in FORMATS))
     return (
-        f"its columns are not understood: '{header}'. Expected: {expected}, or a table of {publishers} or Roboflow. "
-        "Rename its columns (path,label)"
+        f"has columns that are not understood: '{header}'. Expected: {expected}, or a table of {publishers} or "
+        "Roboflow. Rename the columns to path and label"
     )
 
 
 @dataclass
 class _Noted:
-    """What the rows of one table held, for its `TableAccount`.
+    """The group columns and the unclear cells of one table, for its `TableAccount`.
 
     Attributes:
         groups, unclear: as in `TableAccount`.
@@ -258,7 +261,7 @@ class _Noted:
 
 
 class _Joined:
-    """The facts of all tables so far."""
+    """The facts of all tables that were read so far."""
 
     def __init__(self, photos: Sequence[FoundPhoto]) -> None:
         self.photos = photos
@@ -271,7 +274,7 @@ class _Joined:
         return index in self.facts and self.facts[index].diagnosis is not None
 
     def take(self, text: TableText, known: TableFormat) -> None:
-        """Joins one table; raises DataError."""
+        """Adds the facts of one table; raises DataError if a row cannot be read."""
         named: set[int] = set()
         noted = _Noted()
         lesions = self._photos_by_lesion() if not known.image else {}
@@ -306,7 +309,7 @@ class _Joined:
         lesions: Mapping[str, list[int]],
         noted: _Noted,
     ) -> list[int]:
-        """Joins a row to every photo that it names, and returns these."""
+        """Adds the facts of a row to every photo that the row names. Returns the indices of these photos."""
         all_found = []
         for of_one in _one_photo_formats(known):
             found = self._photos_of(path, row, of_one, lesions)
@@ -331,7 +334,9 @@ class _Joined:
         found = self.names.find(cell, path) if cell else []
         if len(found) > 1 and not published_id(bare_id(cell)):
             shown = ", ".join(f"'{self.photos[index].name}'" for index in found[:2])
-            raise ValueError(f"'{cell}' names {len(found)} photos, {shown}; write their folders too")
+            raise ValueError(
+                f"'{cell}' names {len(found)} photos, such as {shown}; write the photo's folder before the name"
+            )
         return found
 
     def _take_row(
@@ -364,7 +369,9 @@ class _Joined:
         _take_further_groups(facts, path, row, known, noted)
 
     def _take_labels(self, index: int, path: Path, labels: Sequence[str], known: TableFormat) -> None:
-        """Joins the labels of a row. The label in the first column is used, unless labels exclude one another."""
+        """Takes the label from the first column of a row that states one, unless the labels of the row exclude each
+        other.
+        """
         if _exclude_one_another(labels, known):
             facts = self.facts[index]
             facts.table = facts.table or path
@@ -377,7 +384,7 @@ class _Joined:
         if known.closed and (diagnosis or label) and diagnosis not in LESION_DIAGNOSES:
             raise ValueError(f"unknown diagnosis '{label}'")
         if known.closed and not label:
-            raise ValueError("no diagnosis")
+            raise ValueError("the diagnosis is missing")
         facts = self.facts[index]
         if diagnosis is None:
             facts.table = facts.table or path
@@ -416,9 +423,9 @@ class _Joined:
 def _take_further_groups(
     facts: PhotoFacts, path: Path, row: Mapping[str, str], known: TableFormat, noted: _Noted
 ) -> None:
-    """Takes groups from columns of a user's own table, or from further columns of a publisher's table.
+    """Adds the groups that a user's own table, or further columns of a publisher's table, state.
 
-    Their names mean the same in all tables of a folder, and those of publishers everywhere.
+    A name means the same group in all tables of one folder. A publisher's id means the same group in all tables.
     """
     for column in known.groups:
         value = row[column]
@@ -445,7 +452,10 @@ def _has_label_columns(known: TableFormat) -> bool:
 
 
 def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
-    """Returns the diagnosis of a row as the table writes it; empty if it has none, or several. Raises ValueError."""
+    """Returns the labels of a row as the table writes them; an empty list if the row has none.
+
+    Raises ValueError if a one-hot cell holds neither 0 nor 1.
+    """
     if known.one_hot:
         hot = [name for column, name in known.one_hot.items() if column in row and _is_hot(row, column)]
         return hot or [known.otherwise] * bool(known.otherwise)
@@ -454,9 +464,9 @@ def _labels_of(row: Mapping[str, str], known: TableFormat) -> list[str]:
 
 
 def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
-    """Returns whether the labels of a row cannot be of one lesion.
+    """Tells whether one lesion cannot have all labels of a row.
 
-    Publishers' further columns are only coarser names of the first.
+    The columns of a publisher's table are not compared, because they only hold wider names of the same diagnosis.
     """
     if known.one_hot:
         return len(labels) > 1
@@ -467,7 +477,7 @@ def _exclude_one_another(labels: Sequence[str], known: TableFormat) -> bool:
 
 
 def _is_hot(row: Mapping[str, str], column: str) -> bool:
-    """Returns whether a cell holds 1 or true; raises ValueError where it holds neither that nor 0 or false."""
+    """Tells whether a cell holds 1 or true. Raises ValueError if it holds anything else than 1, 0, true or false."""
     cell = row[column]
     if not cell:
         raise ValueError(f"the column '{column}' is empty")
@@ -488,6 +498,8 @@ def _present(row: Mapping[str, str], columns: Sequence[str]) -> str:
 
 
 def _part(row: Mapping[str, str], columns: Sequence[str]) -> str:
-    """Returns the split that a row states: train, val or test if it means one of these, or the text of the cell."""
+    """Returns the split that a row states: train, val or test if the cell means one of these, or else the text of the
+    cell.
+    """
     cell = _first(row, columns)
     return part_of(cell) or cell

@@ -56,7 +56,7 @@ def test_of_many_classes_the_twelve_largest_are_named() -> None:
 
 
 def test_sets_are_counted_where_there_are_several() -> None:
-    assert lines(file(), file(), file(source="other"))[0] == "sets: set 2, other 1"
+    assert lines(file(), file(), file(source="other"))[0] == "datasets: set 2, other 1"
     assert lines(file(origin=ON_TABLE)) == []
     # classes of equal size come by name
     assert lines(file("b"), file("a")) == ["classes from folder names of 'set': a 1, b 1"]
@@ -64,20 +64,20 @@ def test_sets_are_counted_where_there_are_several() -> None:
 
 def test_spellings_of_one_class_are_told() -> None:
     told = lines(spellings={"Nevus": "nevus", "nevi": "nevus", "cat": "cat"})
-    assert told == ["one class, 'nevus': the folders 'Nevus', 'nevi'"]
+    assert told == ["the folders 'Nevus', 'nevi' are one class: 'nevus'"]
 
 
 @pytest.mark.parametrize(
     ("facts", "line"),
     [
-        ({"format": "", "note": "no column of labels"}, "not read: 'a.csv': no column of labels"),
-        ({"photos": 0}, "not used: 'a.csv' (a format) names none of the photos"),
+        ({"format": "", "note": "has no labels"}, "table not read: 'a.csv' has no labels"),
+        ({"photos": 0}, "table not used: 'a.csv' (a format) names none of the photos"),
         (
             {"photos": 3, "labelled": 2, "strangers": 1234},
             "labels from 'a.csv' (a format): 2 photos; rows that name none of the photos: 1,234",
         ),
         ({"photos": 3, "labelled": 1}, "labels from 'a.csv' (a format): 1 photo"),
-        ({"photos": 3}, "read: 'a.csv' (a format) names 3 photos"),
+        ({"photos": 3}, "no labels from 'a.csv' (a format), which names 3 photos"),
     ],
 )
 def test_a_table_is_told_by_what_is_read_of_it(facts: dict[str, Any], line: str) -> None:
@@ -92,7 +92,7 @@ def test_columns_and_cells_that_are_not_read_are_named() -> None:
     shown = ", ".join(f"'{column}'" for column in columns[:12])
     assert lines(tables=(unread,))[1:] == [
         f"columns of 'a.csv' that are not read: {shown}, …",
-        "not understood in 'a.csv': sex 1,000, age 3",
+        "cells of 'a.csv' that are not understood: sex 1,000, age 3",
     ]
     assert lines(tables=(replace(unread, unused=columns[:12]),))[1].endswith("'column 11'")
     assert lines(tables=(TableAccount(path, "a format", 1, groups=("person", "lesion")),))[1:] == [
@@ -104,10 +104,12 @@ def test_a_table_that_overrides_folders_is_told_with_the_way_out() -> None:
     over = file("melanoma", folder="nevus", origin=ON_TABLE)
     agreeing = file("nevus", folder="nevus", origin=ON_TABLE)
     assert lines(over, over, agreeing) == [
-        "a table overrides the folders of 2 photos (nevus 2); --labels-from folder goes by the folders"
+        "a table states another diagnosis than the folder for 2 photos (in the folders: nevus 2). The table is used; "
+        "--labels-from folder uses the folders instead"
     ]
     assert lines(agreeing, contradicted=1) == [
-        "the tables contradict one another on 1 photo; the finest diagnosis counts"
+        "tables contradict each other on the diagnosis of 1 photo. dermedge prefers a specific diagnosis to an "
+        "ambiguous one, and otherwise your own table to a publisher's"
     ]
 
 
@@ -117,7 +119,7 @@ def test_folders_of_groups_are_counted_and_three_are_named() -> None:
     assert line.startswith("groups from: 4 folders ")
     assert line.endswith(" (a, b, c, …)")
     [line] = lines(*files[1:], group_folders_count=False)
-    assert line.startswith("groups from: not from the 3 folders ")
+    assert line.startswith("no groups from: 3 folders ")
     assert line.endswith(" (a, b, c)")
 
 
@@ -127,8 +129,8 @@ def test_parts_and_facts_about_people_are_counted() -> None:
         file(origin=ON_TABLE, part="train", photo=person), file(origin=ON_TABLE, photo={"age": "40"})
     )
     assert told == [
-        "parts: train 1; they are split anew by group unless --keep-parts keeps them",
-        "known of 2 photos: age of 2, skin tone of 1",
+        "parts that folders or tables state: train 1. Without --keep-parts, the photos are split anew by group",
+        "known facts of 2 photos: age of 2, skin tone of 1",
     ]
 
 

@@ -74,7 +74,7 @@ def test_a_table_goes_before_the_folder_and_the_newer_table_before_the_older(tmp
     assert found["ISIC_0000001"].group == found["ISIC_0000002"].group
     assert found["ISIC_0000003"].label == "squamous cell carcinoma"
     assert "ISIC_0000004" not in found
-    assert catalogue.left_out == {"'akiec' leaves open which of the classes it is": 1}
+    assert catalogue.left_out == {"the label 'akiec' can mean more than one class": 1}
 
 
 def groups_by_name(root: Path) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_one_picture_under_two_labels_is_left_out(tmp_path: Path, size: int) -> 
     put_picture(root / "dog" / "copy.jpg", "cat 0", size)
     catalogue = build_catalogue([root])
     assert len(catalogue.photos) == 15
-    assert catalogue.left_out == {"label contradicts a duplicate of the same photo": 2}
+    assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
 
 
 def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
     put(root / "ham.csv", "\n".join(["lesion_id,image_id,dx", *rows]))
     put_picture(root / "nv" / "nv0.jpg", "mel 0")
     catalogue = build_catalogue([root])
-    assert catalogue.left_out == {"label contradicts a duplicate of the same photo": 2}
+    assert catalogue.left_out == {"the label contradicts that of a duplicate of the photo": 2}
     # it may be one lesion after all: they stay together
     lesions = [p for p in catalogue.photos if Path(p.path).stem in ("mel1", "mel4", "nv1", "nv4")]
     assert len(lesions) == 4
@@ -125,7 +125,9 @@ def test_a_contradicting_copy_costs_two_photos_and_not_two_lesions(tmp_path: Pat
 def test_a_lesion_of_two_diagnoses_is_left_out(tmp_path: Path) -> None:
     root = folders(tmp_path / "set", {"mel": 8, "nv": 8})
     put(root / "ham.csv", "lesion_id,image_id,dx\nL1,mel0,mel\nL1,nv0,nv\nL2,mel1,mel\n")
-    assert build_catalogue([root]).left_out == {"label contradicts another photo of the same lesion": 2}
+    assert build_catalogue([root]).left_out == {
+        "the label contradicts that of another photo of the lesion": 2
+    }
 
 
 def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path) -> None:
@@ -385,7 +387,7 @@ def test_the_photos_of_a_split_are_scored_alone(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"lesion_id,image_id,dx\nL1,ISIC_0000001,plague\n", "line 2: unknown diagnosis 'plague'"),
-        (b"lesion_id,image_id,dx\nL1,ISIC_0000001,nv\nL1,ISIC_0000002\n", "line 3: no diagnosis"),
+        (b"lesion_id,image_id,dx\nL1,ISIC_0000001,nv\nL1,ISIC_0000002\n", "line 3: the diagnosis is missing"),
         (
             b"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000001,1,0,0,0,0,0\n",
             "line 2: the column 'vasc' is empty",

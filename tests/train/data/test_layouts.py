@@ -315,8 +315,8 @@ def test_spellings_of_one_class_are_one_class(tmp_path: Path) -> None:
     )
     seen = Understood(root)
     assert seen.labels == {"benign": 10, "Odd Mole": 8}
-    assert seen.says("one class, 'Benign': the folders 'Benign', 'benign', 'benign '")
-    assert seen.says("one class, 'Odd Mole'")
+    assert seen.says("the folders 'Benign', 'benign', 'benign ' are one class: 'Benign'")
+    assert seen.says("are one class: 'Odd Mole'")
 
 
 NINE = (
@@ -365,7 +365,7 @@ def test_a_label_that_leaves_the_class_open_is_left_out(tmp_path: Path) -> None:
     root = put_photos(tmp_path / "set", dict.fromkeys(("mel", "nv", "df", "scc", "akiec", "shirt"), 6))
     seen = Understood(root)
     assert seen.labels["none of these"] == 6
-    assert seen.catalogue.left_out == {"'akiec' leaves open which of the classes it is": 6}
+    assert seen.catalogue.left_out == {"the label 'akiec' can mean more than one class": 6}
     assert Understood(root, classes=["mel", "akiec"]).labels == {"mel": 6, "akiec": 6, "none of these": 24}
 
 
@@ -418,7 +418,7 @@ def test_ham10000_without_its_table_stops_and_the_table_cures(tmp_path: Path) ->
     root = ham(tmp_path / "ham")
     table = (root / "HAM10000_metadata.csv").rename(tmp_path / "elsewhere.csv")
     message = stopped(root)
-    assert "HAM10000_images_part_1, HAM10000_images_part_2 name no class; give the table" in message
+    assert "not read as classes: HAM10000_images_part_1, HAM10000_images_part_2. Give a table" in message
     assert Understood(root, table).labels == {"melanoma": 12, "nevus": 12}
 
 
@@ -440,7 +440,7 @@ def test_the_archives_export(tmp_path: Path) -> None:
     seen = Understood(root)
     assert seen.labels == {"nevus": 6, "melanoma": 6, "squamous cell carcinoma": 6, "dermatofibroma": 6}
     # a bare "Malignant" may be a melanoma
-    assert seen.catalogue.left_out == {"'Malignant' leaves open which of the classes it is": 6}
+    assert seen.catalogue.left_out == {"the label 'Malignant' can mean more than one class": 6}
     assert {p.site for p in seen.catalogue.photos} == {"lower extremity"}
     # two photos of one person are one group
     assert seen.groups["ISIC_0000001.JPG"] == seen.groups["ISIC_0000002.JPG"]
@@ -460,7 +460,7 @@ def test_isic_2019_with_both_its_tables(tmp_path: Path) -> None:
         [f"{name},30.0,anterior torso,MSK4_{n // 4:07},male" for n, name in enumerate(ids)]
         + ["ISIC_0009999,,,,"],
     )
-    with pytest.raises(DataError, match=r"0 photos in 0 groups.*left out: 16 \(label contradicts"):
+    with pytest.raises(DataError, match=r"0 photos in 0 groups.*Left out: 16 \(the label contradicts"):
         Understood(root.parent)
     put_ids(root, isic(101, 10))
     more = [f"{name},{n % 2},{1 - n % 2},0,0,0,0,0,0,0" for n, name in enumerate(isic(101, 10))]
@@ -468,7 +468,7 @@ def test_isic_2019_with_both_its_tables(tmp_path: Path) -> None:
         table.write("\n".join(more) + "\n")
     seen = Understood(root.parent)
     # four lesions have photos of two diagnoses, and are left out
-    assert seen.catalogue.left_out == {"label contradicts another photo of the same lesion": 16}
+    assert seen.catalogue.left_out == {"the label contradicts that of another photo of the lesion": 16}
     assert seen.labels == {"melanoma": 5, "nevus": 5}
 
 
@@ -553,7 +553,7 @@ def test_pad_ufes_with_and_without_its_table(tmp_path: Path) -> None:
     # two photos of one person are one group
     assert len({p.group for p in seen.catalogue.photos}) == 20
     (root / "metadata.csv").rename(tmp_path / "metadata.csv")
-    assert "imgs_part_1, imgs_part_2, imgs_part_3 name no class" in stopped(root)
+    assert "not read as classes: imgs_part_1, imgs_part_2, imgs_part_3. Give" in stopped(root)
 
 
 def test_milk10k_with_its_three_tables(tmp_path: Path) -> None:
@@ -648,7 +648,7 @@ def test_your_own_table(tmp_path: Path) -> None:
     assert seen.labels == {"ring": 12, "scar": 12}
     assert seen.sources == {"clinic 0": 8, "clinic 1": 8, "clinic 2": 8}
     assert len({p.group for p in seen.catalogue.photos}) == 12
-    assert seen.account[0] == "sets: clinic 0 8, clinic 1 8, clinic 2 8"
+    assert seen.account[0] == "datasets: clinic 0 8, clinic 1 8, clinic 2 8"
     kept = Understood(tmp_path / "set", keep_parts=True)
     assert {Path(p.path).stem: p.split for p in kept.catalogue.photos} == {
         str(n): ("train", "val", "test")[n % 3] for n in range(12)
@@ -671,7 +671,10 @@ def test_paths_from_windows_and_cells_that_name_two_photos(tmp_path: Path) -> No
     assert Understood(root).labels == {"ring": 12, "scar": 12}
     put_table(table, "file,label", [f"{n}.jpg,ring" for n in range(12)])
     message = stopped(root)
-    assert "line 2: '0.jpg' names 2 photos, 'set/a/0.jpg', 'set/b/0.jpg'; write their folders too" in message
+    assert (
+        "line 2: '0.jpg' names 2 photos, such as 'set/a/0.jpg', 'set/b/0.jpg'; write the photo's folder"
+        in message
+    )
 
 
 def test_a_table_that_is_not_understood_stops_where_it_names_photos(tmp_path: Path) -> None:
@@ -742,9 +745,9 @@ def test_stray_tables_are_one_line_each(tmp_path: Path) -> None:
     put_table(root / "HAM10000_metadata.csv", "lesion_id,image_id,dx", ["HAM_1,ISIC_0000001,nv"])
     seen = Understood(root)
     assert seen.labels == TWO
-    assert seen.says("not read: 'notes.csv': its columns are not understood: 'Datum, Notiz'")
+    assert seen.says("table not read: 'notes.csv' has columns that are not understood: 'Datum, Notiz'")
     assert seen.says("not read: 'empty.csv'")
-    assert seen.says("not used: 'HAM10000_metadata.csv' (HAM10000) names none of the photos")
+    assert seen.says("table not used: 'HAM10000_metadata.csv' (HAM10000) names none of the photos")
     assert seen.catalogue.left_out == {"in a hidden or system folder, or hidden itself": 1}
 
 
@@ -759,7 +762,7 @@ def test_a_table_overrides_folders_and_says_for_how_many(tmp_path: Path) -> None
     )
     seen = Understood(root, classes=["nevus", "malignant"])
     assert seen.labels == {"nevus": 10, "malignant": 10}
-    assert seen.says("a table overrides the folders of 10 photos (benign 10); --labels-from folder")
+    assert seen.says("states another diagnosis than the folder for 10 photos (in the folders: benign 10)")
     assert Understood(root, labels_from="folder").labels == {"benign": 10, "malignant": 10}
     # the table alone tells one class
     assert "two classes or more; found: nevus" in stopped(root, labels_from="table")
@@ -779,9 +782,13 @@ def test_official_parts_are_kept_and_checked_for_leaks(tmp_path: Path) -> None:
     for photo in seen.catalogue.photos:
         splits[Path(photo.path).relative_to(root).parts[0]].add(photo.split)
     assert splits == {"Test": {"test"}, "Train": {"train", "val"}}
-    assert seen.catalogue.left_out == {"its lesion, person or duplicate is in a part that is held out": 1}
+    assert seen.catalogue.left_out == {
+        "a duplicate, or a photo of the same lesion or person, is in a held-out part": 1
+    }
     assert find_leaks(seen.catalogue.photos) == []
-    assert seen.says("parts: train 17, test 16; they are split anew by group unless --keep-parts keeps them")
+    assert seen.says(
+        "parts that folders or tables state: train 17, test 16. Without --keep-parts, the photos are"
+    )
     mixed = {photo.split for photo in Understood(root).catalogue.photos if "/Test/" in photo.path}
     assert mixed == {"train", "val", "test"}
 
@@ -823,8 +830,8 @@ def test_a_folder_a_lesion_is_told_apart_from_small_classes(tmp_path: Path) -> N
         put_photo(root / "PH2 Dataset images" / name / f"{name}_lesion" / f"{name}_lesion.bmp")
     message = stopped(root)
     assert "class 'IMD002' has 1 photo in 1 group" in message
-    assert "and 8 more classes have too few" in message
-    assert "give the table that tells their classes (path,label)" in message
+    assert "and 8 more classes have too few groups" in message
+    assert "give a table with the class of each photo (path,label)" in message
     rows = [f"IMD{n:03}.bmp,{('nevus', 'melanoma')[n % 2]}" for n in range(2, 14)]
     table = put_table(tmp_path / "labels.csv", "path,label", rows)
     seen = Understood(root, table)
@@ -876,7 +883,7 @@ def test_class_folders_and_loose_photos_beside_sets(tmp_path: Path) -> None:
     seen = Understood(root)
     assert seen.labels == {"melanoma": 9, "nevus": 9}
     assert seen.sources == {"nine": 12, "all": 6}
-    assert seen.catalogue.left_out == {"no table and no folder names it": 1}
+    assert seen.catalogue.left_out == {"no table and no folder states a label": 1}
 
 
 def test_parts_below_a_folder_make_it_a_set(tmp_path: Path) -> None:
@@ -914,8 +921,8 @@ def test_tables_that_contradict_one_another_are_told(tmp_path: Path) -> None:
     put_table(root / "theirs.csv", "lesion_id,image_id,dx", theirs)
     seen = Understood(root)
     assert seen.labels == {"nevus": 6, "melanoma": 6}
-    assert seen.says("the tables contradict one another on 1 photo; the finest diagnosis counts")
-    assert not Understood(root, labels_from="table").says("a table overrides")
+    assert seen.says("tables contradict each other on the diagnosis of 1 photo. dermedge prefers a specific")
+    assert not Understood(root, labels_from="table").says("a table states another diagnosis than the folder")
 
 
 def test_a_table_alone_labels_the_photos_of_its_own_folder_and_no_folder_is_a_class(tmp_path: Path) -> None:
@@ -927,8 +934,8 @@ def test_a_table_alone_labels_the_photos_of_its_own_folder_and_no_folder_is_a_cl
     table = put_table(root / "labels.csv", "path,label", [*rows[:11], f"{rows[11].split(',')[0]},"])
     read = Understood(table).catalogue
     assert Counter(photo.label for photo in read.photos) == {"a": 6, "b": 5}
-    assert read.left_out["its table does not tell its diagnosis"] == 1
-    assert read.left_out["no table and no folder names it"] == 2
+    assert read.left_out["the table that names the photo states no diagnosis"] == 1
+    assert read.left_out["no table and no folder states a label"] == 2
 
 
 # What people do that no publisher does
@@ -997,7 +1004,7 @@ def test_names_that_suggest_several_photos_of_a_lesion_are_told(tmp_path: Path) 
             put_photo(root / ("melanoma", "nevus")[lesion % 2] / f"case{lesion}-{number:02}.png")
     seen = Understood(root)
     assert seen.says(
-        "names of 30 photos differ only in the number at their end", "'case0-00.png' and 'case0-01.png'"
+        "names of 30 photos differ only in the number at the end", "'case0-00.png' and 'case0-01.png'"
     )
     rows = [f"{path.name},{path.name[:5]}" for path in root.rglob("*.png")]
     put_table(root / "lesions.csv", "image,lesion_id", rows)
@@ -1096,7 +1103,7 @@ def test_a_class_with_more_photos_held_out_than_in_training_is_told(tmp_path: Pa
     for seen in told.values():
         counts = Counter(photo.split for photo in seen.catalogue.photos if photo.label == "ring")
         is_lopsided = counts["train"] < max(counts["val"], counts["test"])
-        assert seen.says("'ring' has only", "in training", "its largest group holds 20 of 30") == is_lopsided
+        assert seen.says("'ring' has only", "in train", "Its largest group has 20 of 30") == is_lopsided
     assert len({seen.says("'ring' has only") for seen in told.values()}) == 2
 
 

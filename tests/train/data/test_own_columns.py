@@ -195,7 +195,7 @@ def test_what_is_not_understood_is_told(tmp_path: Path) -> None:
         "image,label,age,site,fold\na,nevus,old,back,1\nb,nevus,44,Ruecken,2\nc,melanoma,NA,back,1\n",
     )
     assert "columns of 'table.csv' that are not read: 'fold'" in found.account
-    assert "not understood in 'table.csv': age 'old' 1, site 'Ruecken' 1" in found.account
+    assert "cells of 'table.csv' that are not understood: age 'old' 1, site 'Ruecken' 1" in found.account
 
 
 @pytest.mark.parametrize("cell", ["1200", "1,200", "1.200", "1 200", "1200.0", "01200"])
@@ -215,7 +215,7 @@ def test_a_file_of_that_very_name_goes_before_one_of_that_number(tmp_path: Path)
 def test_answers_and_submissions_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"it holds answers of dermedge predict, not labels; give a table .*, or move it elsewhere",
+        match=r"it holds answers of dermedge predict, not labels; give a table .*, move it to another folder",
     ):
         read(tmp_path, "path,headline,label,probability,uncertain,alert", "{},nevus,nevus,0.9,False,")
     with pytest.raises(DataError, match="it holds probabilities, not labels"):
