@@ -1,4 +1,7 @@
-"""Changes training images at random, because lesions have no fixed orientation, size, place, light or sharpness."""
+"""Changes training images at random.
+
+In this way, a network learns that the orientation, size, place, light and sharpness of a lesion may vary.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,21 @@ from dermedge.train.fit.recipe import Augmentation
 __all__ = ["augment"]
 
 Image = NDArray[np.uint8]
-# The step of OpenCV's 8-bit hue, which has 180 levels.
+# OpenCV's 8-bit hue has 180 levels, each of 2 degrees.
 _HUE_STEP_DEGREES, _HUE_LEVELS = 2, 180
 _MID_GRAY = 128
-# Order of the Minkowski mean: Finlayson and Trezzi, "Shades of Gray and Colour Constancy", 2004.
+# Order of the Minkowski mean. Source: Finlayson and Trezzi, "Shades of Gray and Colour Constancy", 2004.
 _MINKOWSKI_ORDER = 6
 _MAX_LEVEL = 255
 
 
 def augment(image: Image, rng: np.random.Generator, how: Augmentation | None = None) -> Image:
-    """Returns a random variation of an image; equal states of ``rng`` give equal variations.
+    """Returns a random variation of an image. Equal states of ``rng`` give equal variations.
 
     Args:
         image: uint8 [s, s, 3] RGB.
-        rng: the source of all randomness.
-        how: ranges and shares of the changes; those of `Augmentation` by default.
+        rng: generator of all random numbers.
+        how: ranges and shares of the changes. With None, the defaults of `Augmentation` are used.
 
     Returns:
         uint8 [s, s, 3] RGB.
@@ -65,14 +68,20 @@ def _is_coloured(how: Augmentation) -> bool:
 
 
 def balance_white(image: Image) -> Image:
-    """Returns the image with neutral light by shades of gray: the channels get the same Minkowski mean of order 6."""
+    """Returns the image with a neutral white balance by the method "shades of gray".
+
+    Each channel is scaled so that all channels have the same Minkowski mean of order 6.
+    """
     values = image.astype(np.float32) + 1
     light = (values**_MINKOWSKI_ORDER).mean(axis=(0, 1)) ** (1 / _MINKOWSKI_ORDER)
     return np.clip(values * (light.mean() / light) - 1, 0, _MAX_LEVEL).astype(np.uint8)
 
 
 def move(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Rotates and zooms about the centre, shifts and mirrors; the border reflects the image."""
+    """Rotates, zooms, shifts and mirrors the image. Empty borders are filled by reflection.
+
+    The centre of the image is the centre of the rotation and of the zoom.
+    """
     angle, zoom = rng.uniform(*how.rotation_degrees), rng.uniform(*how.zoom)
     shift = rng.uniform(-how.shift, how.shift, 2) * image.shape[0]
     matrix = motion_matrix(image.shape[0], angle, zoom, shift, mirrored=rng.random() < how.mirror_share)
@@ -84,26 +93,29 @@ def move(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
 def motion_matrix(
     side: int, angle_degrees: float, zoom: float, shift: NDArray[np.float64], mirrored: bool
 ) -> NDArray[np.float64]:
-    """Returns the affine map of pixel coordinates (x, y) that `move` applies, as float64 [2, 3].
+    """Returns the matrix of the affine map that `move` applies to pixel coordinates (x, y), float64 [2, 3].
 
     Args:
         side: side of the image in pixels.
-        angle_degrees: angle of the rotation about the centre, anticlockwise as the image is seen.
-        zoom: factor of the size.
-        shift: float [2], along x and y in pixels.
-        mirrored: whether left and right are exchanged at the end.
+        angle_degrees: angle of the rotation about the centre; a positive angle turns the shown image anticlockwise.
+        zoom: factor by which the image is enlarged.
+        shift: float64 [2], the shift along x and y in pixels.
+        mirrored: whether left and right are exchanged after the other changes.
     """
     centre = (side - 1) / 2
     matrix = np.array(cv2.getRotationMatrix2D((centre, centre), angle_degrees, zoom), np.float64)
     matrix[:, 2] += shift
     if mirrored:
-        # x becomes side - 1 - x
+        # replaces x by side - 1 - x
         matrix[0] = (0, 0, side - 1) - matrix[0]
     return matrix
 
 
 def vary_light(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Changes the contrast about mid-gray, the exposure, and each channel's gain; levels are clipped."""
+    """Changes the contrast about mid-gray, the exposure, and the gain of each channel.
+
+    Values are clipped to 0 to 255.
+    """
     contrast, exposure = rng.uniform(*how.contrast), rng.uniform(*how.exposure)
     gain = exposure * (1 + rng.uniform(-how.gain, how.gain, 3))
     levels = (_MID_GRAY + (np.arange(256)[:, None] - _MID_GRAY) * contrast) * gain
@@ -111,7 +123,7 @@ def vary_light(image: Image, rng: np.random.Generator, how: Augmentation) -> Ima
 
 
 def vary_colour(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Turns the hue and scales the saturation; levels are clipped."""
+    """Turns the hue and scales the saturation. The saturation is clipped to 0 to 255."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     turn = round(rng.uniform(-how.hue_degrees, how.hue_degrees) / _HUE_STEP_DEGREES)
     levels = np.stack([np.arange(256)] * 3, axis=-1).astype(np.float64)
@@ -121,12 +133,15 @@ def vary_colour(image: Image, rng: np.random.Generator, how: Augmentation) -> Im
 
 
 def _apply_levels(image: Image, levels: NDArray[np.float64]) -> Image:
-    """Returns the image with each level of each channel replaced by that of float [256, 3]."""
+    """Returns the image with each value v of channel c replaced by ``levels[v, c]``, clipped to 0 to 255.
+
+    ``levels`` is float64 [256, 3].
+    """
     return cv2.LUT(image, np.clip(levels, 0, _MAX_LEVEL).astype(np.uint8)[None])  # type: ignore[return-value]
 
 
 def shrink(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Shrinks the image to a random side and enlarges it again, which removes fine detail."""
+    """Shrinks the image to a random size and enlarges it to its old size, which removes fine detail."""
     side = image.shape[0]
     small = int(rng.integers(min(how.shrink_pixels, side), side + 1))
     shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
@@ -152,7 +167,7 @@ def draw_hairs(image: Image, rng: np.random.Generator, how: Augmentation) -> Ima
 
 
 def cover(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Covers a square with one colour: DeVries and Taylor, "Cutout", 2017."""
+    """Covers a random square with one random colour. Source: DeVries and Taylor, "Cutout", 2017."""
     side = image.shape[0]
     patch = int(side * rng.uniform(*how.patch))
     y, x = rng.integers(0, side - patch, 2)
@@ -162,7 +177,7 @@ def cover(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
 
 
 def compress(image: Image, rng: np.random.Generator, how: Augmentation) -> Image:
-    """Compresses the image as JPEG and decodes it again."""
+    """Compresses the image as JPEG with a random quality, and decodes it again."""
     low, high = how.jpeg_quality
     quality = int(rng.integers(low, max(high, low + 1)))
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -1,4 +1,4 @@
-"""Makes training batches of sampled, augmented and blended photos, with their target probabilities."""
+"""Makes training batches: photos are sampled, augmented and blended, and get target probabilities."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from dermedge.train.fit.sampling import class_shares, label_indices, sample_epoc
 
 __all__ = ["Teacher", "TrainingBatches", "mix", "predict_logits", "smooth_labels", "teacher_targets"]
 
-# A function from float32 [n, s, s, 3] normalized RGB to float32 [n, K] probabilities that hold for equally frequent
-# classes.
+# A function from float32 [n, s, s, 3] normalized RGB images to float32 [n, K] probabilities. These assume that all
+# classes are equally frequent.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class TrainingBatches:
-    """The batches of one epoch; equal seeds and epochs give equal batches, in any order.
+    """The training batches of one epoch, as a sequence.
+
+    A batch depends only on its index and on the arguments below. The batches may be made in any order.
 
     Args:
-        pixels: uint8 [n, s, s, 3] RGB.
-        photos: the photo that each of ``pixels`` is made from.
+        pixels: uint8 [n, s, s, 3] RGB images.
+        photos: the n photos that the images were made from, in the same order.
         classes: classes in the order of the network's outputs.
         batch_size: number of photos in a batch.
-        photos_per_epoch: number of photos that are sampled.
+        photos_per_epoch: number of photos that are sampled for the epoch.
         seed: seed of the run.
-        epoch: counted from 0.
-        teacher: teacher that provides a part of the targets.
-        recipe: the default recipe if not given.
+        epoch: index of the epoch, counted from 0.
+        teacher: network that provides a part of the targets, or None.
+        recipe: settings of sampling, augmentation and targets; None for the default recipe.
     """
 
     def __init__(
@@ -61,11 +63,11 @@ class TrainingBatches:
         return len(self.order) // self.batch_size or 1
 
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns float32 [batch, s, s, 3] normalized RGB, and float32 [batch, K] targets.
+        """Returns the images, float32 [n, s, s, 3] normalized RGB, and the targets, float32 [n, K].
 
-        Each image is blended with another one of the batch, and so are their targets: Zhang et al., "mixup:
-        Beyond Empirical Risk Minimization", 2018. Targets are probabilities among the sampled photos, where
-        classes are not equally frequent.
+        Each image is blended with another image of the batch, and its target with the target of that image. Source:
+        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The targets are probabilities for the sampled
+        photos, whose classes are not equally frequent.
         """
         rng = np.random.default_rng([self.seed, self.epoch, batch])
         indices = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -76,7 +78,7 @@ class TrainingBatches:
         if self.recipe.mixup:
             share = np.float32(rng.beta(self.recipe.mixup, self.recipe.mixup))
             order = rng.permutation(len(indices))
-            # an image makes up at least half of its blend
+            # The image itself has at least half of the weight in its blend.
             share = max(share, 1 - share)
             images, targets = mix(images, order, share), mix(targets, order, share)
         if self.teacher:
@@ -86,18 +88,22 @@ class TrainingBatches:
 
 
 def mix(values: NDArray[np.float32], order: NDArray[np.integer], share: np.float32) -> NDArray[np.float32]:
-    """Returns each row with weight ``share``, blended with the row that ``order`` names; float32 [n, ...]."""
+    """Returns a blend of each row with another row, float32 [n, ...].
+
+    Row i of the result is ``share * values[i] + (1 - share) * values[order[i]]``.
+    """
     blended = share * values
     others = values[order]
-    # works in place, because allocating memory for a batch costs more time than the arithmetic
+    # The arithmetic works in place, because allocating memory for a batch would take longer than the arithmetic.
     others *= 1 - share
     blended += others
     return blended
 
 
 def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the result of `normalize` for uint8 [n, s, s, 3] images by a table of 256 values, which is several
-    times as fast.
+    """Returns the same as `normalize` for uint8 [n, s, s, 3] images.
+
+    A table of 256 values makes this several times as fast.
     """
     table = normalize(np.arange(256, dtype=np.uint8))
     rows = images.reshape(-1, *images.shape[2:])
@@ -105,12 +111,23 @@ def _normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def smooth_labels(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
-    """Returns float32 [n, K]: int [n] labels as probabilities with label smoothing (Szegedy et al., 2016)."""
+    """Returns target probabilities with label smoothing, float32 [n, K]. Source: Szegedy et al., 2016.
+
+    Args:
+        labels: int64 [n], the index of each label.
+        classes: the number K of classes.
+        smoothing: part of each target that is spread evenly over all classes, 0 to 1.
+    """
     return np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / classes
 
 
 def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns float32 [n, K]: a teacher's probabilities for classes that are as frequent as float32 [K] ``shares``."""
+    """Returns the probabilities of a teacher, corrected for classes that are not equally frequent; float32 [n, K].
+
+    Args:
+        answers: float32 [n, K], probabilities of the teacher, which assume equally frequent classes.
+        shares: float32 [K], the share of each class among the sampled photos.
+    """
     weighted = answers * shares
     return weighted / weighted.sum(axis=1, keepdims=True)
 
@@ -118,7 +135,13 @@ def teacher_targets(answers: NDArray[np.float32], shares: NDArray[np.float32]) -
 def predict_logits(
     model: keras.Model, pixels: NDArray[np.uint8], batch_size: int = 64
 ) -> NDArray[np.float32]:
-    """Returns float32 [n, K] logits of uint8 [n, s, s, 3] RGB images, without holding them all in memory."""
+    """Returns the logits of a network, float32 [n, K], without holding all images in memory.
+
+    Args:
+        model: a network of `build_network` or its quantization-aware copy.
+        pixels: uint8 [n, s, s, 3] RGB images, which may be a memory-mapped file.
+        batch_size: number of images that are predicted together.
+    """
     batches = []
     for start in range(0, len(pixels), batch_size):
         batches.append(model.predict_on_batch(normalize(pixels[start : start + batch_size])))

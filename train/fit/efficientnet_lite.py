@@ -1,11 +1,11 @@
-"""EfficientNet-Lite, whose ReLU6 and lack of squeeze-and-excitation survive int8.
+"""Builds EfficientNet-Lite networks, which lose little accuracy in int8.
 
-Architecture: Tan and Le, "EfficientNet", 2019, with the changes of Google's EfficientNet-Lite, 2020: no
-squeeze-and-excitation, ReLU6 in place of swish, and a stem and a head of fixed size.
+The architecture is that of Tan and Le, "EfficientNet", 2019, with the changes of Google's EfficientNet-Lite, 2020:
+there is no squeeze-and-excitation, ReLU6 replaces swish, and the stem and the head have a fixed size.
 
-The last stage of the published network holds a third of its weights. ``trunk_only`` ends with the widening
-convolution of that stage, so that the deployed file stays below 3 MB and still starts from pretrained weights
-throughout.
+The last stage of the published network holds a third of all weights. With ``trunk_only``, the network ends within this
+stage, after the convolution that widens it. The int8 file then stays below 3 MB, and pretrained weights exist for the
+whole network.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NORM_EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class _Stage:
-    """Inverted residual blocks of one kind.
+    """A stage of the network: inverted residual blocks of one kind.
 
     Attributes:
         blocks: number of blocks.
-        kernel: side of the depthwise kernel.
-        stride: stride of the first block; the other blocks have stride 1.
-        widening: factor of the filters within a block.
-        filters: number of filters that a block ends with.
+        kernel: side of the depthwise kernel in pixels.
+        stride: stride of the first block. The other blocks have stride 1.
+        widening: factor by which a block increases the number of channels before its depthwise convolution.
+        filters: number of output channels of a block.
     """
 
     blocks: int
@@ -59,13 +59,13 @@ _STAGES = (
 def efficientnet_lite(
     pixels: keras.KerasTensor, width: float = 1.0, depth: float = 1.0, trunk_only: bool = False
 ) -> keras.Model:
-    """Returns the network from normalized pixels to its last feature map.
+    """Returns a network whose output is the last feature map.
 
     Args:
-        pixels: float32 [n, s, s, 3].
-        width: factor of the filters; 1.0 for Lite0, 1.1 for Lite2.
-        depth: factor of the blocks; 1.0 for Lite0, 1.2 for Lite2.
-        trunk_only: end within the last stage, at its widening convolution.
+        pixels: input of the network, float32 [n, s, s, 3] normalized RGB.
+        width: factor of the numbers of filters; 1.0 for Lite0, 1.1 for Lite2.
+        depth: factor of the numbers of blocks; 1.0 for Lite0, 1.2 for Lite2.
+        trunk_only: whether the network ends within the last stage, after the convolution that widens it.
     """
     x = _relu(_conv(pixels, _STEM_FILTERS, 3, 2, "stem"), "stem")
     filters, number = _STEM_FILTERS, 0
@@ -90,16 +90,16 @@ def efficientnet_lite(
 
 
 def freeze_blocks(network: keras.Model, blocks: int) -> None:
-    """Freezes the stem and the first ``blocks`` blocks of a network, in place: training leaves their weights unchanged.
+    """Freezes the stem and the first blocks of a network, in place. Training then leaves their weights unchanged.
 
-    These layers have the largest feature maps, so that a training step without their gradients is faster.
+    The first blocks have the largest feature maps. A training step is faster without their gradients.
 
     Args:
-        network: a network of `efficientnet_lite`, known by the names of its blocks.
-        blocks: number of blocks; 0 freezes nothing.
+        network: a network that contains `efficientnet_lite`.
+        blocks: number of blocks to freeze. With 0, the stem is not frozen either.
 
     Raises:
-        OptionError: the network has fewer blocks.
+        OptionError: the network has fewer blocks, or another architecture.
     """
     if not blocks:
         return
@@ -108,14 +108,15 @@ def freeze_blocks(network: keras.Model, blocks: int) -> None:
     ends = [place for place, name in enumerate(names) if name.startswith(last)]
     if not ends:
         raise OptionError(
-            f"'frozen_blocks' of the recipe is {blocks}, and this architecture has fewer blocks"
+            f"'frozen_blocks' of the recipe is {blocks}, but this architecture has fewer blocks; give a smaller "
+            "number, or 0 to freeze none"
         )
     for layer in network.layers[: ends[-1] + 1]:
         layer.trainable = False
 
 
 def round_filters(filters: int, width: float) -> int:
-    """Returns ``filters * width`` rounded to a multiple of 8, but never to less than nine tenths of it."""
+    """Returns ``filters * width``, rounded to a multiple of 8. It is rounded down by at most a tenth."""
     scaled = filters * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * scaled else rounded + 8
@@ -135,11 +136,11 @@ def _relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def take_pytorch_weights(network: keras.Model, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Sets a network's weights from those of the package ``efficientnet-lite-pytorch``, in place.
+    """Sets the weights of a network to those of the package ``efficientnet-lite-pytorch``, in place.
 
     Args:
-        network: a network of `efficientnet_lite` of the same width and depth.
-        state: parameter name -> float32 array, kernels as [out, in, h, w].
+        network: a network of `efficientnet_lite` with the same width and depth as the weights.
+        state: parameter name -> float32 array. Kernels have the layout [out, in, h, w].
 
     Raises:
         KeyError: a parameter is missing.
@@ -166,7 +167,7 @@ _PYTORCH_NAMES = {
 
 
 def _pytorch_names(name: str) -> tuple[str, str]:
-    """Returns the PyTorch names of one of our convolutions and of the batch norm behind it."""
+    """Returns the PyTorch names of a convolution and of the batch norm after it, from the name of the Keras layer."""
     block, _, part = name.rpartition("_")
     prefix = f"_blocks.{block.removeprefix('block')}." if block else ""
     convolution, norm = _PYTORCH_NAMES[part]

